@@ -1,0 +1,55 @@
+"""Errors that a person can act on, and the exit code each of them means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DbgsomError(Exception):
+    """Base of every error that is told in one sentence instead of a traceback.
+
+    Attributes
+    ----------
+    exit_code : int
+        What ``dbgsom`` answers to the shell: 1 a run failed, 2 wrong configuration or data,
+        3 a plugin is missing, broken or ambiguous.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(DbgsomError, ValueError):
+    """The configuration is wrong. ``str(error)`` holds one problem a line."""
+
+    exit_code = 2
+
+
+class DataError(DbgsomError, ValueError):
+    """The data cannot be used. The sentence names the place and the cure."""
+
+    exit_code = 2
+
+
+class UnknownNameError(DbgsomError, ValueError):
+    """No plugin offers a component of this name."""
+
+    exit_code = 2
+
+
+class PluginError(DbgsomError):
+    """A plugin is broken, ambiguous, or too old for this version."""
+
+    exit_code = 3
+
+
+class ModelFileError(DbgsomError, ValueError):
+    """A saved model cannot be read."""
+
+    exit_code = 2
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""

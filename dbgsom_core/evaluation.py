@@ -1,0 +1,115 @@
+"""A trained map laid beside data: what measures and figures look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.engine.local import DataPass
+    from dbgsom_core.events import EpochRecord
+    from dbgsom_core.som_map import SomMap
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One part of the data as seen through a trained map; every derived array is made once.
+
+    Attributes
+    ----------
+    som_map : SomMap
+        The map, K neurons in order of birth.
+    data : DataPass
+        The samples, prepared by the metric, ready to be compared with prototypes.
+    y : array (n,) or None
+        Targets as given.
+    predictions : array (n,) or None
+        The estimator's answers: classes, values, or cluster numbers.
+    seed : int
+        For measures that sample.
+    """
+
+    som_map: SomMap
+    data: DataPass
+    y: NDArray[Any] | None = None
+    predictions: NDArray[Any] | None = None
+    seed: int = 0
+
+    @property
+    def X(self) -> NDArray[np.floating[Any]]:
+        """The samples in the metric's space, shape (n, D)."""
+        return self.data.X
+
+    def chunks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield (rows, distances (m, K)) over all samples without holding n*K at once."""
+        return self.data.chunks(self.som_map.prototypes)
+
+    @cached_property
+    def _nearest(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return self.data.nearest(self.som_map.prototypes, 2)
+
+    @property
+    def bmu(self) -> NDArray[np.int64]:
+        """The best-matching unit of each sample, shape (n,); ties to the lowest row."""
+        return self._nearest[0][:, 0]
+
+    @property
+    def second_bmu(self) -> NDArray[np.int64]:
+        """The second-best matching unit of each sample, shape (n,)."""
+        return self._nearest[0][:, 1]
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """The distance of each sample to its best-matching unit, shape (n,), metric's units."""
+        return self._nearest[1][:, 0]
+
+    @cached_property
+    def hits(self) -> NDArray[np.int64]:
+        """How many samples each neuron won, shape (K,)."""
+        return np.bincount(self.bmu, minlength=len(self.som_map))
+
+    @cached_property
+    def errors(self) -> NDArray[np.float64]:
+        """Sum of the distances of the samples that each neuron won, shape (K,)."""
+        return np.bincount(self.bmu, weights=self.distance, minlength=len(self.som_map))
+
+    @cached_property
+    def prototype_distances(self) -> NDArray[np.float64]:
+        """Distances between all prototypes, shape (K, K), metric's units."""
+        return self.data.pairwise(self.som_map.prototypes, self.som_map.prototypes)
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A trained map with everything that a figure may draw.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        The map beside its training data.
+    neuron_labels : array (K,)
+        The labeller's answer for each neuron; dead neurons carry their nearest live one's.
+    neuron_probabilities : float array (K, C) or None
+    history : sequence of EpochRecord
+    estimator : {"vq", "classifier", "regressor"}
+    label_names : mapping from label to text
+    image_shape : (rows, columns) or None
+    title : str
+        Names the run.
+    """
+
+    evaluation: Evaluation
+    neuron_labels: NDArray[Any]
+    history: Sequence[EpochRecord]
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
+    neuron_probabilities: NDArray[np.float64] | None = None
+    label_names: Mapping[Any, str] = field(default_factory=dict)
+    feature_names: Sequence[str] = ()
+    image_shape: tuple[int, int] | None = None
+    title: str = ""

@@ -1,0 +1,132 @@
+"""Every hook of dbgsom: eight that offer components and four that observe a run.
+
+A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
+states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
+An offering hook is called once, at discovery; it must be cheap, so give ``"module:Class"`` strings
+for classes whose import is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from dbgsom_core.events import EpochRecord, Run, RunResult
+
+hookspec = pluggy.HookspecMarker("dbgsom")
+
+# A component is offered as its class or, to keep discovery fast, as "module:Class".
+Offer = type | str
+
+
+@hookspec
+def dbgsom_metrics() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer distance metrics: ``{name: class}``, each class a `dbgsom_core.api.Metric`."""
+
+
+@hookspec
+def dbgsom_kernels() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer neighbourhood kernels: ``{name: class}``, each a `dbgsom_core.api.Kernel`."""
+
+
+@hookspec
+def dbgsom_growth_strategies() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer growth strategies: ``{name: class}``, each a `dbgsom_core.api.GrowthStrategy`."""
+
+
+@hookspec
+def dbgsom_labellers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer labellers: ``{name: class}``, each a `dbgsom_core.api.Labeller`."""
+
+
+@hookspec
+def dbgsom_datasets() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer data sets: ``{name: class}``, each a `dbgsom_core.api.Dataset`."""
+
+
+@hookspec
+def dbgsom_measures() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer measures: ``{name: class}``, each a `dbgsom_core.api.Measure`."""
+
+
+@hookspec
+def dbgsom_figures() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer figures: ``{name: class}``, each a `dbgsom_core.api.Figure`."""
+
+
+@hookspec
+def dbgsom_trackers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer trackers: ``{name: class}``, each a `dbgsom_core.api.Tracker`."""
+
+
+@hookspec
+def dbgsom_run_started(run: Run) -> None:
+    """Hear that a run has started: the data is loaded and valid, training has not begun.
+
+    Parameters
+    ----------
+    run : Run
+        Its id, name, experiment, resolved configuration, data facts, environment and parent.
+    """
+
+
+@hookspec
+def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> None:
+    """Hear that the model of this run has finished one epoch.
+
+    Parameters
+    ----------
+    run : Run
+        The run that trains.
+    epoch : EpochRecord
+        Number, phase, width, neurons, births, quantization error and seconds of the epoch.
+    """
+
+
+@hookspec
+def dbgsom_run_finished(run: Run, result: RunResult) -> None:
+    """Hear that a run has finished and how well.
+
+    Parameters
+    ----------
+    run : Run
+        The run that finished.
+    result : RunResult
+        Measures, figures, history and the fitted model (a sweep has its children instead).
+    """
+
+
+@hookspec
+def dbgsom_run_failed(run: Run, error: BaseException) -> None:
+    """Hear that a run has ended without a result.
+
+    Parameters
+    ----------
+    run : Run
+        The run that failed.
+    error : BaseException
+        What ended it; ``KeyboardInterrupt`` when a person stopped it.
+    """
+
+
+# kind -> the hook that offers components of that kind, in the order in which they are listed
+KINDS: dict[str, str] = {
+    "metric": "dbgsom_metrics",
+    "kernel": "dbgsom_kernels",
+    "growth": "dbgsom_growth_strategies",
+    "labeller": "dbgsom_labellers",
+    "dataset": "dbgsom_datasets",
+    "measure": "dbgsom_measures",
+    "figure": "dbgsom_figures",
+    "tracker": "dbgsom_trackers",
+}
+
+LIFECYCLE_HOOKS: tuple[str, ...] = (
+    "dbgsom_run_started",
+    "dbgsom_epoch_finished",
+    "dbgsom_run_finished",
+    "dbgsom_run_failed",
+)

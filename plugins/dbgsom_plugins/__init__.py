@@ -1,0 +1,113 @@
+"""The built-in components of dbgsom, offered through one ordinary entry point.
+
+Classes are given as "module:Class", so that discovery imports none of them.
+"""
+
+from __future__ import annotations
+
+from dbgsom_core.api import hookimpl
+
+DBGSOM_API_VERSION = 1
+
+
+def _offers(package: str, classes: dict[str, str]) -> dict[str, str]:
+    return {name: f"{__name__}.{package}.{where}" for name, where in classes.items()}
+
+
+@hookimpl
+def dbgsom_metrics() -> dict[str, str]:
+    """Offer the built-in metrics."""
+    return _offers(
+        "metrics",
+        {
+            "euclidean": "euclidean:Euclidean",
+            "cosine": "cosine:Cosine",
+            "manhattan": "manhattan:Manhattan",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_kernels() -> dict[str, str]:
+    """Offer the built-in kernels."""
+    return _offers(
+        "kernels",
+        {
+            "gaussian": "gaussian:Gaussian",
+            "cut_gaussian": "gaussian:CutGaussian",
+            "triangular": "compact:Triangular",
+            "bubble": "compact:Bubble",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_growth_strategies() -> dict[str, str]:
+    """Offer the built-in growth strategies."""
+    return _offers("growth", {"directed": "directed:Directed", "fixed": "fixed:Fixed"})
+
+
+@hookimpl
+def dbgsom_labellers() -> dict[str, str]:
+    """Offer the built-in labellers."""
+    return _offers("labellers", {"index": "index:Index", "majority": "majority:Majority"})
+
+
+@hookimpl
+def dbgsom_datasets() -> dict[str, str]:
+    """Offer the built-in data sets and file readers."""
+    return _offers(
+        "datasets",
+        {
+            "digits": "bundled:Digits",
+            "iris": "bundled:Iris",
+            "wine": "bundled:Wine",
+            "breast_cancer": "bundled:BreastCancer",
+            "blobs": "generated:Blobs",
+            "moons": "generated:Moons",
+            "csv": "csv_file:Csv",
+            "npy": "numpy_files:Npy",
+            "npz": "numpy_files:Npz",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_measures() -> dict[str, str]:
+    """Offer the built-in measures."""
+    return _offers(
+        "measures",
+        {
+            "quantization_error": "fit:QuantizationError",
+            "distortion": "fit:Distortion",
+            "dead_neurons": "fit:DeadNeurons",
+            "topographic_error": "topology:TopographicError",
+            "topographic_error_8": "topology:TopographicError8",
+            "davies_bouldin": "clusters:DaviesBouldin",
+            "accuracy": "labels:Accuracy",
+            "macro_f1": "labels:MacroF1",
+            "adjusted_rand": "labels:AdjustedRand",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_figures() -> dict[str, str]:
+    """Offer the built-in figures."""
+    return _offers(
+        "figures",
+        {
+            "label_map": "grid_maps:LabelMap",
+            "hit_map": "grid_maps:HitMap",
+            "u_matrix": "grid_maps:UMatrix",
+            "growth_curve": "curves:GrowthCurve",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_trackers() -> dict[str, str]:
+    """Offer the built-in trackers."""
+    return _offers(
+        "trackers", {"run_folder": "run_folder:RunFolder", "mlflow": "mlflow:MLflow"}
+    )

@@ -1,0 +1,37 @@
+"""The cosine distance."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
+
+
+class Cosine(CompiledMetric):
+    """Cosine distance 1 - cos(x, w) between directions, in [0, 2].
+
+    Samples are scaled to unit length and prototypes are unit vectors along the kernel-weighted
+    means (Dhillon & Modha 2001, spherical k-means). A sample of zeros has no direction: its
+    distance to everything is 1.
+    """
+
+    loop: ClassVar[str] = "cosine"
+
+    def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return the samples X (n, D) scaled to unit length; rows of zeros stay zero."""
+        return _unit_rows(X)
+
+    def centre(self, means: NDArray[Any]) -> NDArray[Any]:
+        """Return unit vectors along the means (K, D)."""
+        return _unit_rows(means)
+
+
+def _unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    # Scaled by the largest entry first, so that squares neither overflow nor vanish.
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
+    lengths = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
+    return np.asarray(np.divide(scaled, lengths, out=scaled, where=lengths > 0))
