@@ -214,7 +214,7 @@ class GrowthState:
     class_counts : int array (K, C) or None
         The same samples by class, when labels were given.
     movement : float
-        Root mean square step of the prototypes in this epoch over the data's ``spread``.
+        Root mean square step of the prototypes in this epoch over the data's ``deviation``.
     room : int or None
         How many neurons may still be born before ``max_neurons``; None: no limit.
     """

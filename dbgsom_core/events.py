@@ -40,7 +40,7 @@ class EpochRecord:
         Mean distance of the training samples to their best-matching unit under the updated
         prototypes, newborns included.
     movement : float
-        Root mean square step of the prototypes over the data's spread (no unit).
+        Root mean square step of the prototypes over the data's ‖std(X)‖ (no unit).
     seconds : float
         Time since training began.
     """

@@ -1,0 +1,64 @@
+"""What each neuron answers: the labeller's word, and the nearest live neuron's for dead ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import LabelEvidence, Labeller
+from dbgsom_core.engine.local import DataPass
+
+
+@dataclass(frozen=True)
+class NeuronLabels:
+    """Answers of all K neurons, and which of them are live.
+
+    Attributes
+    ----------
+    labels : array (K,)
+    probabilities : float64 array (K, C) or None
+    live : int64 array
+        Rows of the neurons that won a training sample, ascending.
+    """
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64] | None
+    live: NDArray[np.int64]
+
+
+def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -> NeuronLabels:
+    """Ask the labeller, then let dead neurons answer as their nearest live one.
+
+    Raises
+    ------
+    ValueError
+        The labeller's answer has the wrong shape.
+    """
+    live = np.flatnonzero(evidence.hits > 0)
+    prototypes = evidence.som_map.prototypes
+    nearest_live = live[
+        DataPass(prototypes, data.metric).assign(prototypes[live]).bmu
+    ]
+    nearest_live[live] = live
+    labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
+    probabilities = getattr(labeller, "probabilities", None)
+    shares = None
+    if probabilities is not None and evidence.classes is not None:
+        shape = (len(prototypes), len(evidence.classes))
+        shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest_live]
+    return NeuronLabels(labels[nearest_live], shares, live)
+
+
+def _checked(
+    method: str, answer: Any, shape: tuple[int, ...], labeller: Labeller
+) -> NDArray[Any]:
+    answer = np.asarray(answer)
+    if answer.shape != shape:
+        raise ValueError(
+            f"{method} of labeller {type(labeller).__name__} returned shape {answer.shape}, "
+            f"not {shape}"
+        )
+    return answer

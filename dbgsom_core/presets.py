@@ -1,0 +1,38 @@
+"""Settings with a name: estimators that are somebody's published program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbgsom_core.estimators import SomVQ
+
+
+def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
+    """Return the unfitted map of Vasighi & Amini (2017), as their program trains it.
+
+    Fit it on data that is scaled to 0..1 by column. The kernel is triangular with a width from 2
+    to 0.7 hops; the map grows in every epoch but the first and the last, without a cap; exactly
+    ``epochs`` epochs run.
+
+    Parameters
+    ----------
+    spreading_factor : float in (0, 1)
+        GT = -D*ln(spreading_factor) for D variables.
+    epochs : int
+    init : array-like (4, D), optional
+        The prototypes of the cells (0,0), (1,0), (0,1), (1,1); None: drawn at random around the
+        column means, as the program does.
+
+    Returns
+    -------
+    SomVQ
+        ``weights_`` and ``neurons_`` are in order of birth.
+    """
+    return SomVQ(
+        metric="euclidean",
+        kernel="triangular",
+        growth={"name": "directed", "reference": True, "spreading_factor": spreading_factor},
+        epochs=epochs,
+        tol=0.0,
+        init="random" if init is None else init,
+    )

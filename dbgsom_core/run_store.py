@@ -1,0 +1,301 @@
+"""The run folder: which file of a run lies where, and how it is written and read back.
+
+::
+
+    <root>/<experiment>/<id>/
+        status.json        {"status", "started", "ended", "error"}; times are ISO 8601 in UTC
+        run.json           id, name, experiment, kind, parent, params, data; a finished sweep adds
+                           children and best
+        config.yaml        the resolved configuration
+        environment.json   versions, plugins, machine, git
+        metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
+        measures.json      final measures
+        model.npz          the saved pipeline
+        input_example.npy  a few raw rows, and output_example.npy what the model answers to them
+        figures/NAME.png
+        report.md
+
+Every file but the journal is written beside its place and moved there, so that a reader sees the
+old or the new one and never a part. JSON knows no NaN: numbers that are not finite are written as
+the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+Status = Literal["running", "finished", "failed", "killed"]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The paths of one run folder; none of them needs to exist."""
+
+    folder: Path
+
+    @property
+    def status(self) -> Path:
+        """How the run stands."""
+        return self.folder / "status.json"
+
+    @property
+    def run(self) -> Path:
+        """What the run is."""
+        return self.folder / "run.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, plugins, machine, git."""
+        return self.folder / "environment.json"
+
+    @property
+    def journal(self) -> Path:
+        """One line an epoch, appended while the run goes on."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def measures(self) -> Path:
+        """Final measures."""
+        return self.folder / "measures.json"
+
+    @property
+    def model(self) -> Path:
+        """The saved pipeline."""
+        return self.folder / "model.npz"
+
+    @property
+    def input_example(self) -> Path:
+        """A few raw input rows."""
+        return self.folder / "input_example.npy"
+
+    @property
+    def output_example(self) -> Path:
+        """What the model answers to the input example."""
+        return self.folder / "output_example.npy"
+
+    @property
+    def report(self) -> Path:
+        """A page for people."""
+        return self.folder / "report.md"
+
+    def figure(self, name: str) -> Path:
+        """Return the place of one figure."""
+        return self.folder / "figures" / f"{name}.png"
+
+    def figures(self) -> list[Path]:
+        """Return the figures that exist, by name."""
+        return sorted((self.folder / "figures").glob("[!.]*.png"))
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """One epoch as the journal holds it; ``time`` is in milliseconds since 1970."""
+
+    epoch: int
+    time: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run folder read back. What the folder lacks is empty; a lost status reads as running."""
+
+    files: RunFiles
+    id: str
+    name: str
+    experiment: str
+    kind: Literal["run", "sweep"] = "run"
+    parent: str | None = None
+    status: Status = "running"
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    children: Sequence[Mapping[str, Any]] = ()
+    best: str | None = None
+
+    def epochs(self) -> list[JournalLine]:
+        """Read the journal."""
+        return read_journal(self.files.journal)[0]
+
+
+def now() -> str:
+    """Return the present time as the run folder writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in JSON's types: numpy scalars unwrapped, numbers not finite as strings."""
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a new file beside ``path`` and move it to its place.
+
+    The temporary name keeps the suffix, because some writers choose their format by it. When
+    ``write`` raises, nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically; see the module for numbers that are not finite."""
+    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a YAML file of plain values atomically, keys in their order."""
+    write_text(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True))
+
+
+def write_status(
+    files: RunFiles,
+    status: Status,
+    started: str | None,
+    ended: str | None = None,
+    error: str | None = None,
+) -> None:
+    """Write how a run stands."""
+    write_json(files.status, {"status": status, "started": started, "ended": ended, "error": error})
+
+
+def append_epoch(path: Path, line: JournalLine) -> None:
+    """Append one epoch to the journal and hand it to the operating system at once."""
+    text = json.dumps(
+        {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}, allow_nan=False
+    )
+    with path.open("a", encoding="utf-8", newline="\n") as journal:
+        journal.write(text + "\n")
+
+
+def trim_journal(path: Path) -> int:
+    """Cut a torn last line off a journal and return the last epoch it holds (0: none)."""
+    lines, end = read_journal(path)
+    if path.exists() and path.stat().st_size > end:
+        os.truncate(path, end)
+    return max((line.epoch for line in lines), default=0)
+
+
+def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
+    """Return the complete lines from a byte ``offset`` on, and the offset of what comes next.
+
+    A last line that is still being written, or was torn by a crash, is left for the next call.
+    """
+    try:
+        with path.open("rb") as journal:
+            journal.seek(offset)
+            content = journal.read()
+    except FileNotFoundError:
+        return [], offset
+    complete = content[: content.rfind(b"\n") + 1]
+    lines = (_journal_line(line) for line in complete.splitlines())
+    return [line for line in lines if line is not None], offset + len(complete)
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read a run folder back; missing or unreadable files leave their fields empty."""
+    files = RunFiles(folder)
+    run, status = _read_json(files.run), _read_json(files.status)
+    return StoredRun(
+        files=files,
+        id=run.get("id", folder.name),
+        name=run.get("name", folder.name),
+        experiment=run.get("experiment", folder.parent.name),
+        kind=run.get("kind", "run"),
+        parent=run.get("parent"),
+        status=status.get("status", "running"),
+        started=_time(status.get("started")),
+        ended=_time(status.get("ended")),
+        error=status.get("error"),
+        params=run.get("params", {}),
+        data=run.get("data", {}),
+        config=_read_yaml(files.config),
+        environment=_read_json(files.environment),
+        measures={name: float(value) for name, value in _read_json(files.measures).items()},
+        children=[
+            {**child, "measures": {key: float(one) for key, one in child["measures"].items()}}
+            for child in run.get("children", [])
+        ],
+        best=run.get("best"),
+    )
+
+
+def find_runs(root: Path, experiment: str) -> list[StoredRun]:
+    """Return the runs of an experiment, sweeps included, oldest first."""
+    folders = sorted(path.parent for path in (root / experiment).glob("*/run.json"))
+    return [read_run(folder) for folder in folders]
+
+
+def find_experiments(root: Path) -> list[str]:
+    """Return the names of the experiments that hold runs, sorted."""
+    runs = root.glob("**/run.json")
+    return sorted({path.parent.parent.relative_to(root).as_posix() for path in runs})
+
+
+def _journal_line(line: bytes) -> JournalLine | None:
+    try:
+        content = json.loads(line)
+        metrics = {name: float(value) for name, value in content["metrics"].items()}
+        return JournalLine(int(content["epoch"]), int(content["time"]), metrics)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,73 @@
+"""How long each phase lasts and how wide the kernel is in each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dbgsom_core.som_map import SomMap
+
+DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Phases and widths over at most ``epochs`` epochs.
+
+    In the growing phase the width runs from the kernel's ``start`` to its ``end``; in the
+    fine-tuning phase, the last ``fine_epochs``, it stays at ``end``.
+    """
+
+    epochs: int
+    fine_epochs: int
+    start: float | None
+    end: float
+    decay: Literal["linear", "exponential"]
+
+    @classmethod
+    def of(cls, kernel: Any, growth: Any, epochs: int) -> Schedule:
+        """Return the schedule that a kernel and a growth strategy ask for."""
+        fine = int(epochs * getattr(growth, "fine_tuning", 0.0))
+        return cls(
+            epochs=epochs,
+            fine_epochs=min(fine, epochs - 1),
+            start=getattr(kernel, "start", None),
+            end=getattr(kernel, "end", None) or DEFAULT_END,
+            decay=getattr(kernel, "decay", "exponential"),
+        )
+
+    @property
+    def growing_epochs(self) -> int:
+        """How many epochs the growing phase has."""
+        return self.epochs - self.fine_epochs
+
+    def phase(self, epoch: int) -> Literal["growing", "fine"]:
+        """Return the phase of an epoch, counted from 1."""
+        return "growing" if epoch <= self.growing_epochs else "fine"
+
+    def may_grow(self, epoch: int) -> bool:
+        """Say whether neurons may be born: in the growing phase but its first and last epoch."""
+        return 1 < epoch < self.growing_epochs
+
+    def width(self, epoch: int, som_map: SomMap) -> float:
+        """Return the kernel width in hops for an epoch, counted from 1."""
+        last = self.growing_epochs
+        if epoch > last:
+            return self.end
+        start = self.start if self.start is not None else max(_natural_start(som_map), self.end)
+        remaining = (last - epoch) / (last - 1) if last > 1 else 0.0
+        if self.decay == "linear":
+            return (start - self.end) * remaining + self.end
+        return float(start * (self.end / start) ** (1.0 - remaining))
+
+    def is_final(self, epoch: int) -> bool:
+        """Say whether the width has reached its end, so that the map can come to rest."""
+        return epoch >= self.growing_epochs
+
+
+def _natural_start(som_map: SomMap) -> float:
+    # A quarter of the larger side of a square map with as many neurons: wide enough to unfold it,
+    # and it follows the map as it grows.
+    rows, columns = som_map.shape
+    side = max(rows, columns) if rows * columns == len(som_map) else len(som_map) ** 0.5
+    return max(1.0, side / 4)

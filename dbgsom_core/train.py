@@ -1,0 +1,181 @@
+"""The training loop of a growing batch map; it reads like the paper's pseudo-code."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
+from dbgsom_core.engine.local import Assignment, DataPass
+from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.schedule import Schedule
+from dbgsom_core.som_map import SomMap
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that stays the same during one training.
+
+    Attributes
+    ----------
+    data : DataPass
+        The prepared training samples.
+    kernel : Kernel
+    growth : GrowthStrategy
+    epochs : int
+        Upper bound.
+    tol : float
+        The map has converged when, at the final width, the prototypes move less than this share
+        of the data's deviation; 0 never stops early.
+    deviation : float
+        ‖std(X)‖ of the prepared samples.
+    threshold : float
+        The growing threshold, or nan.
+    max_neurons : int or None
+    cap_is_automatic : bool
+        Warn when the cap binds, since nobody chose it.
+    class_codes : int array (n,) or None
+        Classes 0..C-1 of the samples.
+    """
+
+    data: DataPass
+    kernel: Kernel
+    growth: GrowthStrategy
+    epochs: int
+    tol: float
+    deviation: float
+    threshold: float = float("nan")
+    max_neurons: int | None = None
+    cap_is_automatic: bool = False
+    class_codes: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training leaves: the map, its epochs, its last assignment."""
+
+    som_map: SomMap
+    history: tuple[EpochRecord, ...]
+    converged: bool
+    assignment: Assignment
+
+
+def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) -> Training:
+    """Train ``som_map`` in place, epoch by epoch, and let it grow.
+
+    Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
+    of the prototypes so far; the errors that steer growth are those of the updated prototypes
+    (Vasighi & Amini 2017). The same search serves the next epoch: newborns are compared alone.
+    """
+    started = time.perf_counter()
+    schedule = Schedule.of(task.kernel, task.growth, task.epochs)
+    history: list[EpochRecord] = []
+    converged = capped = False
+    found = task.data.assign(som_map.prototypes)
+    for epoch in range(1, task.epochs + 1):
+        width = schedule.width(epoch, som_map)
+        before = som_map.prototypes
+        som_map.prototypes = batch_update(som_map, task, found, width)
+        movement = _movement(before, som_map.prototypes, task.deviation)
+        found = task.data.assign(som_map.prototypes)
+        births: tuple[GrowthEvent, ...] = ()
+        if schedule.may_grow(epoch):
+            known = len(som_map)
+            state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
+            wanted = task.growth.grow(som_map, state)
+            births = _give_birth(som_map, wanted[: state.room], epoch)
+            capped = capped or len(births) < len(wanted)
+            found = task.data.admit(found, som_map.prototypes, known)
+        record = EpochRecord(
+            epoch=epoch,
+            epochs=task.epochs,
+            phase=schedule.phase(epoch),
+            width=width,
+            neurons=len(som_map),
+            births=births,
+            quantization_error=float(found.distance.mean()),
+            movement=movement,
+            seconds=time.perf_counter() - started,
+        )
+        history.append(record)
+        notify(record)
+        converged = schedule.is_final(epoch) and movement < task.tol
+        if converged:
+            break
+    if capped and task.cap_is_automatic:
+        warnings.warn(
+            f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
+            f"{len(task.data.X)} samples; give max_neurons a number, or lower spreading_factor",
+            stacklevel=3,
+        )
+    return Training(som_map, tuple(history), converged, found)
+
+
+def batch_update(
+    som_map: SomMap, task: Task, found: Assignment, width: float
+) -> NDArray[np.float64]:
+    """Return the prototypes (K, D) as kernel-weighted means of all samples.
+
+    W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
+    neurons instead of samples. A neuron that nothing reaches keeps its prototype.
+    """
+    hops = som_map.hops
+    weights = np.asarray(
+        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width)
+    )
+    influence = weights[hops]
+    hits = np.bincount(found.bmu, minlength=len(som_map)).astype(np.float64)
+    reached = influence @ hits
+    sums = influence @ task.data.sums(found.bmu, len(som_map))
+    alive = reached > 0
+    prototypes = som_map.prototypes.copy()
+    means = sums[alive] / reached[alive, None]
+    centre = getattr(task.data.metric, "centre", None)
+    prototypes[alive] = means if centre is None else centre(means)
+    return prototypes
+
+
+def _growth_state(
+    task: Task, som_map: SomMap, found: Assignment, epoch: int, epochs: int, movement: float
+) -> GrowthState:
+    n_neurons = len(som_map)
+    counts = None
+    if task.class_codes is not None:
+        n_classes = int(task.class_codes.max()) + 1
+        flat = np.bincount(
+            found.bmu * n_classes + task.class_codes, minlength=n_neurons * n_classes
+        )
+        counts = flat.reshape(n_neurons, n_classes)
+    return GrowthState(
+        epoch=epoch,
+        epochs=epochs,
+        threshold=task.threshold,
+        errors=np.bincount(found.bmu, weights=found.distance, minlength=n_neurons),
+        hits=np.bincount(found.bmu, minlength=n_neurons),
+        class_counts=counts,
+        movement=movement,
+        room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
+    )
+
+
+def _give_birth(
+    som_map: SomMap, births: Any, epoch: int
+) -> tuple[GrowthEvent, ...]:
+    births = [Birth(*birth) for birth in births]
+    som_map.add(births, epoch)
+    return tuple(
+        GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
+    )
+
+
+def _movement(
+    before: NDArray[np.float64], after: NDArray[np.float64], deviation: float
+) -> float:
+    step = float(np.sqrt(np.mean(np.sum((after - before) ** 2, axis=1))))
+    return step / deviation

@@ -1,0 +1,167 @@
+"""Directed growth at the boundary of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
+from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.growth import placement, reference, thresholds
+from dbgsom_plugins.growth.snapshot import Placement, Snapshot
+
+
+class Directed(Component):
+    """Directed growth (Vasighi & Amini 2017): boundary neurons with a large error get a neighbour.
+
+    A neuron's error is the sum of the distances of its samples under the updated prototypes (with
+    ``threshold: entropy`` the entropy of its classes). Interior neurons pass half of a large
+    error on to the boundary; then every boundary neuron whose error reaches the growing threshold
+    is served once, largest error first.
+    """
+
+    spreading_factor: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="between 0 and 1: the closer to 1, the larger the map; "
+        "for the rules auto, classical and statistics_enhanced",
+    )
+    threshold: Literal["auto", "classical", "statistics_enhanced", "entropy"] = Field(
+        default="auto", description="how the growing threshold follows from the data"
+    )
+    scale: Literal["lambda", "spreading_factor"] | None = Field(
+        default=None,
+        description="for statistics_enhanced: what multiplies the deviation of the data; "
+        "null: lambda where lambda_ is given, else spreading_factor",
+    )
+    lambda_: float | None = Field(
+        default=None, gt=0, description="λ of statistics_enhanced; Qu et al. use 100 to 120"
+    )
+    entropy_threshold: float | None = Field(
+        default=None, gt=0, description="bits, for threshold: entropy; null: 0.5"
+    )
+    reference: bool = Field(
+        default=False,
+        description="grow exactly as the authors' program; what is not given then follows it: "
+        "threshold classical, when every_epoch, max_neurons null, fine_tuning 0",
+    )
+    when: Literal["every_epoch", "settled"] = Field(
+        default="settled", description="grow after every epoch, or when the map has settled"
+    )
+    settled_at: float = Field(
+        default=0.02,
+        gt=0,
+        description="settled: the prototypes moved less than this share of the data's deviation",
+    )
+    max_neurons: int | Literal["auto"] | None = Field(
+        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
+    )
+    fine_tuning: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+
+    @model_validator(mode="after")
+    def _knobs_fit_the_rule(self) -> Self:
+        if self.reference:
+            for name, value in _REFERENCE.items():
+                if name not in self.model_fields_set:
+                    self.__dict__[name] = value
+        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
+            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
+        if self.scale == "lambda" and self.lambda_ is None:
+            raise ValueError("scale 'lambda' needs lambda_, for example lambda_=110")
+        given = {name for name in _KNOBS if getattr(self, name) is not None}
+        given &= self.model_fields_set
+        idle = sorted(given - thresholds.knobs(self.threshold, self._by_lambda))
+        if idle:
+            rule = f"threshold '{self.threshold}'" + (" with lambda_" if self._by_lambda else "")
+            raise ValueError(f"{' and '.join(idle)} has no effect with {rule}; leave it out")
+        return self
+
+    @property
+    def _by_lambda(self) -> bool:
+        if self.threshold != "statistics_enhanced":
+            return False
+        return self.scale == "lambda" or (self.scale is None and self.lambda_ is not None)
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether growth depends on class labels."""
+        return self.threshold == "entropy"
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        """Return the growing threshold, in units of the errors (bits for entropy)."""
+        if self.threshold == "entropy":
+            return 0.5 if self.entropy_threshold is None else self.entropy_threshold
+        if self.threshold == "classical":
+            return thresholds.classical(summary, self.spreading_factor)
+        if self.threshold == "auto":
+            return thresholds.auto(summary, self.spreading_factor)
+        if self.lambda_ is not None:
+            return thresholds.statistics_enhanced(summary, self.lambda_)
+        return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of this epoch, largest error first."""
+        if self.when == "settled" and state.movement > self.settled_at:
+            return ()
+        errors = state.errors
+        if self.needs_classes and state.class_counts is not None:
+            errors = thresholds.class_entropy(state.class_counts)
+        served = serve(som_map, errors, state.threshold, reference if self.reference else placement)
+        return [
+            Birth(place.position, place.prototype, candidate)
+            for candidate, place in served
+            if place.position is not None and place.prototype is not None
+        ]
+
+
+_KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
+_REFERENCE: dict[str, Any] = {
+    "threshold": "classical",
+    "when": "every_epoch",
+    "max_neurons": None,
+    "fine_tuning": 0.0,
+}
+
+
+def serve(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, rules: ModuleType
+) -> list[tuple[int, Placement]]:
+    """Serve every boundary neuron whose error reaches the threshold, once.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons; it is not changed.
+    errors : float array (K,)
+        Errors before interior neurons share theirs.
+    threshold : float
+    rules : module
+        `placement` or `reference`: gives ``share_errors`` and ``place``.
+
+    Returns
+    -------
+    list of (candidate row, Placement)
+        In the order served: largest shared error first, ties by row.
+    """
+    shared = rules.share_errors(som_map, errors, threshold)
+    candidates = np.flatnonzero((som_map.degrees() < 4) & (shared >= threshold))
+    candidates = candidates[np.argsort(-shared[candidates], kind="stable")]
+    snapshot = Snapshot(som_map, shared)
+    served = []
+    for candidate in candidates.tolist():
+        place: Placement = rules.place(candidate, snapshot)
+        if place.position is not None:
+            snapshot.take(place.position)
+        served.append((candidate, place))
+    return served

@@ -1,0 +1,16 @@
+"""Neurons that are called by their number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import Component, LabelEvidence
+
+
+class Index(Component):
+    """Each neuron that won a sample is a cluster of its own: 0, 1, … in order of birth."""
+
+    def label(self, evidence: LabelEvidence) -> NDArray[np.int64]:
+        """Return contiguous cluster numbers (K,); those of neurons without hits mean nothing."""
+        return np.cumsum(evidence.hits > 0) - 1
