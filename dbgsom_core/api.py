@@ -158,7 +158,9 @@ class KernelComponent(Component):
     """
 
     start: float | None = Field(
-        default=None, gt=0, description="width in hops at the first epoch; null: from the map's size"
+        default=None,
+        gt=0,
+        description="width in hops at the first epoch; null: from the map's size",
     )
     end: float | None = Field(
         default=None, gt=0, description="width in hops at the last epoch; null: 0.5"
@@ -303,7 +305,8 @@ class Labeller(Protocol):
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,). Entries of neurons without hits are ignored:
-        the core gives a dead neuron the label of the nearest live one."""
+        the core gives a dead neuron the label of the nearest live one.
+        """
 
 
 # --------------------------------------------------------------------------------------------------

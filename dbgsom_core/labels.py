@@ -39,9 +39,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
     """
     live = np.flatnonzero(evidence.hits > 0)
     prototypes = evidence.som_map.prototypes
-    nearest_live = live[
-        DataPass(prototypes, data.metric).assign(prototypes[live]).bmu
-    ]
+    nearest_live = live[DataPass(prototypes, data.metric).assign(prototypes[live]).bmu]
     nearest_live[live] = live
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
     probabilities = getattr(labeller, "probabilities", None)
@@ -52,9 +50,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
     return NeuronLabels(labels[nearest_live], shares, live)
 
 
-def _checked(
-    method: str, answer: Any, shape: tuple[int, ...], labeller: Labeller
-) -> NDArray[Any]:
+def _checked(method: str, answer: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:
     answer = np.asarray(answer)
     if answer.shape != shape:
         raise ValueError(

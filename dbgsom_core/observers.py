@@ -42,7 +42,10 @@ class Observers:
                 name = getattr(observer, "__name__", type(observer).__name__)
                 log.warning(
                     "observer %s failed in %s (%s: %s); the run goes on",
-                    name, hook, type(error).__name__, error,
+                    name,
+                    hook,
+                    type(error).__name__,
+                    error,
                 )
                 log.debug("traceback of observer %s", name, exc_info=True)
 

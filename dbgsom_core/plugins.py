@@ -158,9 +158,7 @@ class Registry:
             seen.add(key)
             foreign = own_only and distribution != OWN_DISTRIBUTION
             if foreign or off & {point.name, distribution}:
-                registry.records.append(
-                    PluginRecord(point.name, distribution, version, "disabled")
-                )
+                registry.records.append(PluginRecord(point.name, distribution, version, "disabled"))
             else:
                 registry._load(point, distribution, version)
         return registry

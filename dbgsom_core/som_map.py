@@ -45,7 +45,8 @@ class SomMap:
         if len(positions) != len(prototypes):
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
         self.prototypes: NDArray[np.float64] = prototypes[:0]
-        self._cells: dict[Position, int] = {}
+        self._cells: dict[Position, int] = {}  # which neuron sits in a cell
+        self._order: list[Position] = []  # and the other way round
         self._hops = np.zeros((max(8, len(positions)),) * 2, dtype=np.uint16)
         self._parents: list[int] = []
         self._birth_epochs: list[int] = []
@@ -58,13 +59,23 @@ class SomMap:
         """Return a full grid in row-major order: (0,0), (1,0), … then the next row."""
         return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes)
 
+    @classmethod
+    def restored(cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any) -> SomMap:
+        """Return a map whose births are known, one row per neuron in every array."""
+        som_map = cls(positions, prototypes)
+        som_map._parents = [int(parent) for parent in parents]
+        som_map._birth_epochs = [int(epoch) for epoch in birth_epochs]
+        if not len(som_map._parents) == len(som_map._birth_epochs) == len(som_map):
+            raise ValueError("parents and birth epochs must have one row per neuron")
+        return som_map
+
     def __len__(self) -> int:
         return len(self._cells)
 
     @property
     def positions(self) -> NDArray[np.int64]:
         """Grid cells (x, y) = (column, row), shape (K, 2)."""
-        return np.array(list(self._cells), dtype=np.int64).reshape(-1, 2)
+        return np.array(self._order, dtype=np.int64).reshape(-1, 2)
 
     @property
     def hops(self) -> NDArray[np.uint16]:
@@ -146,8 +157,6 @@ class SomMap:
         self.prototypes = np.vstack([self.prototypes, *(np.atleast_2d(b[1]) for b in births)])
 
     def _position(self, neuron: int) -> Position:
-        if not hasattr(self, "_order") or len(self._order) != len(self._cells):
-            self._order: list[Position] = list(self._cells)
         return self._order[neuron]
 
     def _linked(self, position: Position) -> Iterator[int]:
@@ -174,6 +183,7 @@ class SomMap:
             wide = row.astype(np.uint32)
             np.minimum(known, wide[:, None] + wide, out=known, casting="unsafe")
         self._cells[position] = new
+        self._order.append(position)
         self._parents.append(parent)
         self._birth_epochs.append(epoch)
 

@@ -164,9 +164,7 @@ def _growth_state(
     )
 
 
-def _give_birth(
-    som_map: SomMap, births: Any, epoch: int
-) -> tuple[GrowthEvent, ...]:
+def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, ...]:
     births = [Birth(*birth) for birth in births]
     som_map.add(births, epoch)
     return tuple(
@@ -174,8 +172,6 @@ def _give_birth(
     )
 
 
-def _movement(
-    before: NDArray[np.float64], after: NDArray[np.float64], deviation: float
-) -> float:
+def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
     step = float(np.sqrt(np.mean(np.sum((after - before) ** 2, axis=1))))
     return step / deviation

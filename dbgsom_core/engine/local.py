@@ -99,6 +99,8 @@ class DataPass:
         """Return the sum of the samples that each neuron won, shape (K, D), added in row order."""
         from dbgsom_core.engine.loops import add_samples
 
+        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loop does not check
+            raise IndexError(f"best-matching units must be rows below {n_neurons}")
         sums = np.zeros((n_neurons, self.X.shape[1]))
         add_samples(self.X, bmu, sums)
         return sums

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.compile import compiled
 
 
-def mixture_coefficients(
-    X: NDArray[Any], prototypes: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def mixture_coefficients(X: NDArray[Any], prototypes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the non-negative c (n, K) that minimise ‖x - Σ_j c_j w_j‖ for each sample x.
 
     The active-set method of Lawson & Hanson (1974, ch. 23) in the form of Bro & de Jong (1997),
@@ -27,9 +25,7 @@ def mixture_coefficients(
     gram = prototypes @ prototypes.T
     scale = float(np.trace(gram)) / len(gram) or 1.0
     coefficients = np.zeros((len(X), len(prototypes)))
-    _active_sets(
-        np.ascontiguousarray(gram / scale), samples @ prototypes.T / scale, coefficients
-    )
+    _active_sets(np.ascontiguousarray(gram / scale), samples @ prototypes.T / scale, coefficients)
     return coefficients
 
 

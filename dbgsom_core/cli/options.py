@@ -1,0 +1,75 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins import Registry
+
+Command = Callable[..., Any]
+
+
+def plugin_options(command: Command) -> Command:
+    """Add ``--no-plugins`` and ``--strict-plugins``."""
+    command = click.option(
+        "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
+    )(command)
+    return click.option(
+        "--no-plugins", is_flag=True, help="Use built-ins only, no third-party plugin."
+    )(command)
+
+
+def set_option(command: Command) -> Command:
+    """Add ``--set key=value``."""
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
+    )(command)
+
+
+def open_registry(no_plugins: bool, strict_plugins: bool) -> Registry:
+    """Return the registry that the options ask for.
+
+    Raises
+    ------
+    PluginError
+        ``--strict-plugins`` and a plugin is broken.
+    """
+    from dbgsom_core.errors import PluginError
+    from dbgsom_core.plugins import get_registry
+
+    if no_plugins:
+        os.environ["DBGSOM_NO_PLUGINS"] = "1"
+        get_registry.cache_clear()
+    registry = get_registry()
+    if strict_plugins and registry.broken:
+        raise PluginError(
+            "\n".join(
+                f"plugin {one.name} of {one.distribution}: {one.error}" for one in registry.broken
+            )
+        )
+    return registry
+
+
+def show_warnings(quiet: bool) -> None:
+    """Let the warnings of dbgsom's own loggers reach the terminal."""
+    logger = logging.getLogger("dbgsom")
+    for handler in list(logger.handlers):
+        if getattr(handler, "is_dbgsom_cli", False):
+            logger.removeHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.is_dbgsom_cli = True  # type: ignore[attr-defined]
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)

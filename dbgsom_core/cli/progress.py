@@ -1,0 +1,116 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dbgsom_core.events import EpochRecord, Run, RunResult
+from dbgsom_core.observers import line
+
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+@contextmanager
+def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
+    """Yield an observer that shows progress on standard error.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    runs : int
+        How many runs there will be.
+    """
+    if quiet:
+        yield object()
+    elif sys.stderr.isatty():
+        with _bar() as bar:
+            yield BarObserver(bar, runs)
+    else:
+        yield LineObserver(runs)
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("epoch {task.completed}/{task.total}"),
+        TextColumn("{task.fields[neurons]} neurons"),
+        TextColumn("QE {task.fields[error]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+class BarObserver:
+    """Shows one rich bar per run."""
+
+    def __init__(self, bar: Any, runs: int) -> None:
+        self._bar, self._runs = bar, runs
+        self._tasks: dict[str, Any] = {}
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Add a bar."""
+        if run.kind == "run":
+            number = f"[{len(self._tasks) + 1}/{self._runs}] " if self._runs > 1 else ""
+            self._tasks[run.id] = self._bar.add_task(
+                (number + run.name).replace("[", r"\["),
+                total=run.total_epochs,
+                neurons=0,
+                error="-",
+            )
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        """Move the bar."""
+        self._bar.update(
+            self._tasks[run.id],
+            completed=epoch.epoch,
+            neurons=epoch.neurons,
+            error=f"{epoch.quantization_error:.4g}",
+        )
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        """Fill the bar: training may have converged before the last epoch."""
+        if run.id in self._tasks:
+            ran = len(result.history)
+            self._bar.update(self._tasks[run.id], completed=ran, total=ran)
+
+
+class LineObserver:
+    """Prints a line when a run starts, every two seconds, and when it ends."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs, self._number = runs, 0
+        self._last_line = 0.0
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Say which run starts."""
+        if run.kind == "run":
+            self._number += 1
+            number = f"[{self._number}/{self._runs}] " if self._runs > 1 else ""
+            _print(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
+            self._last_line = time.monotonic()
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        """Print the epoch now and then, with the time that is left at most."""
+        if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            left = epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch)
+            _print(f"{line(epoch)}  ETA {left:.0f} s")
+            self._last_line = time.monotonic()
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        """Print the last epoch."""
+        if result.history:
+            last = result.history[-1]
+            _print(f"{line(last)}  done in {last.seconds:.2f} s")
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,110 @@
+"""``dbgsom run``, ``dbgsom sweep`` and ``dbgsom validate``."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbgsom_core.cli.options import open_registry, plugin_options, set_option, show_warnings
+
+if TYPE_CHECKING:
+    from dbgsom_core.api import Component
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@set_option
+@quiet_option
+@plugin_options
+def run(
+    file: str, overrides: Sequence[str], quiet: bool, no_plugins: bool, strict_plugins: bool
+) -> None:
+    """Train, measure, draw and log what FILE describes."""
+    registry = open_registry(no_plugins, strict_plugins)
+    show_warnings(quiet)
+    from dbgsom_core.config import load_experiment
+
+    experiment = load_experiment(file, overrides, registry)
+    from dbgsom_core.cli.progress import progress
+    from dbgsom_core.pipeline import make_observers, run_experiment
+
+    _stop_on_terminate()
+    with progress(quiet) as bar:
+        observers = make_observers(experiment.tracking, registry, extra=[bar])
+        outcome = run_experiment(experiment, observers, registry)
+    if not quiet:
+        from dbgsom_core.cli.tables import measures_table
+
+        measures_table(outcome.result.measures, outcome.result.view)
+        _tell_where(outcome.run.folder, experiment.tracking)
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@set_option
+@quiet_option
+@plugin_options
+def sweep(
+    file: str, overrides: Sequence[str], quiet: bool, no_plugins: bool, strict_plugins: bool
+) -> int:
+    """Run every combination of the sweep section of FILE."""
+    registry = open_registry(no_plugins, strict_plugins)
+    show_warnings(quiet)
+    from dbgsom_core.config import load_sweep
+
+    loaded = load_sweep(file, overrides, registry)
+    from dbgsom_core.cli.progress import progress
+    from dbgsom_core.pipeline import make_observers
+    from dbgsom_core.sweep import run_sweep
+
+    _stop_on_terminate()
+    tracking = loaded.children[0].experiment.tracking
+    with progress(quiet, runs=len(loaded.children)) as bar:
+        observers = make_observers(tracking, registry, extra=[bar])
+        outcome = run_sweep(loaded, observers, registry)
+    if not quiet:
+        from dbgsom_core.cli.tables import children_table
+
+        children_table([(one.run.name, one.result.measures) for one in outcome.children])
+        _tell_where(outcome.run.folder, tracking)
+    for name in outcome.failed:
+        click.echo(f"failed: {name}", err=True)
+    return 1 if outcome.failed else 0
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@set_option
+@plugin_options
+def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugins: bool) -> None:
+    """Check FILE (a run or a sweep) without reading data or training."""
+    registry = open_registry(no_plugins, strict_plugins)
+    from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+
+    if is_sweep(file):
+        loaded = load_sweep(file, overrides, registry)
+        click.echo(f"{file}: ok, a sweep of {len(loaded.children)} runs")
+    else:
+        load_experiment(file, overrides, registry)
+        click.echo(f"{file}: ok")
+
+
+def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
+    click.echo(f"run folder: {folder}")
+    for _, tracker in tracking:
+        how = getattr(tracker, "how_to_open", None)
+        if how is not None:
+            click.echo(f"to look at it: {how()}")
+
+
+def _stop_on_terminate() -> None:
+    # A run that is asked to end closes its records as one that a person interrupted.
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

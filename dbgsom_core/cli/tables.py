@@ -1,0 +1,60 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a plain table; the first column is text, numbers stand on the right.
+
+    On a pipe nothing is cut off to fit a terminal's width.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console = Console()
+    wide = None if console.is_terminal else 10_000
+    console.print(table, width=wide, markup=False, highlight=False, soft_wrap=wide is not None)
+
+
+def cell(value: Any) -> str:
+    """Return a value as it stands in a table."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def measures_table(measures: Mapping[str, float], view: Any) -> None:
+    """Print final measures: a row each, a column for the training and one for the test part."""
+    parts = [part for part in ("train", "test", "test_std") if _of(measures, part)]
+    names = list(dict.fromkeys(name.partition("/")[2] for name in measures))
+    rows: list[list[Any]] = []
+    if view is not None:
+        neurons = len(view.evaluation.som_map)
+        rows.append(["neurons", neurons] + [None] * (len(parts) - 1))
+    rows += [[name, *(measures.get(f"{part}/{name}") for part in parts)] for name in names]
+    print_table(["measure", *parts], rows)
+
+
+def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    """Print the children of a sweep, a row each with the measures that matter most."""
+    wanted = ("accuracy", "quantization_error", "topographic_error")
+    names = [
+        f"{part}/{name}"
+        for name in wanted
+        for part in ("test", "train")
+        if any(f"{part}/{name}" in measures for _, measures in children)
+    ]
+    rows = [[name, *(measures.get(one) for one in names)] for name, measures in children]
+    print_table(["run", *names], rows)
+
+
+def _of(measures: Mapping[str, float], part: str) -> bool:
+    return any(name.startswith(f"{part}/") for name in measures)

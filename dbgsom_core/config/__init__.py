@@ -1,0 +1,25 @@
+"""One YAML file becomes one validated experiment, or a clear list of what is wrong with it.
+
+load (YAML 1.2 with places) ▶ merge (extends, overrides) ▶ resolve (environment) ▶ validate.
+"""
+
+from __future__ import annotations
+
+from dbgsom_core.config.dump import dump_yaml
+from dbgsom_core.config.experiment import Child, Experiment, Model, PrepareStep, Sweep
+from dbgsom_core.config.load import is_sweep, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config.settings import Split
+
+__all__ = [
+    "Child",
+    "Experiment",
+    "Model",
+    "PrepareStep",
+    "Split",
+    "Sweep",
+    "dump_yaml",
+    "is_sweep",
+    "load_experiment",
+    "load_sweep",
+    "parse_experiment",
+]

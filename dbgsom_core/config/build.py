@@ -1,0 +1,219 @@
+"""From merged nodes to an experiment: every section is checked, every problem is told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dbgsom_core.config.check import check
+from dbgsom_core.config.components import (
+    Built,
+    build_component,
+    build_engine,
+    each_item,
+    named_section,
+)
+from dbgsom_core.config.environment import fill
+from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
+from dbgsom_core.config.nodes import (
+    Entry,
+    Items,
+    Scalar,
+    Section,
+    Spot,
+    is_null,
+    mask,
+    plain,
+)
+from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.errors import did_you_mean
+from dbgsom_core.plugins import Registry
+
+MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
+GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
+SECTIONS = ("dataset", "prepare", "split", "model", "measures", "figures", "tracking", "engine")
+BUILT_IN_STEPS = ("range_scale", "standardize")
+DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
+DEFAULT_TRACKING = ("mlflow",)
+
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def build_experiment(
+    root: Section, registry: Registry, problems: Problems, source: str, folder: Path
+) -> Experiment | None:
+    """Return the experiment that a merged configuration describes, or None with problems.
+
+    Raises
+    ------
+    PluginError
+        A plugin that the configuration uses is broken or ambiguous.
+    """
+    filled = fill(Spot("", root.place, root), problems)
+    assert isinstance(filled, Section)
+    return _Builder(filled, registry, problems).experiment(source, folder)
+
+
+class _Builder:
+    def __init__(self, root: Section, registry: Registry, problems: Problems) -> None:
+        self._root = root
+        self._registry = registry
+        self._problems = problems
+
+    def experiment(self, source: str, folder: Path) -> Experiment | None:
+        before = len(self._problems)
+        general = self._general()
+        dataset = self._dataset()
+        prepare, prepare_resolved = self._prepare()
+        split = self._split()
+        model, model_resolved = self._model()
+        measures = self._measures()
+        figures = self._list("figure", "figures", DEFAULT_FIGURES)
+        tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
+        engine = build_engine(self._spot("engine", default="local"), self._problems)
+        if general is None or dataset is None or engine is None or len(self._problems) > before:
+            return None
+        resolved = {
+            "experiment": general.experiment,
+            "name": general.name,
+            "dataset": dataset.resolved,
+            "prepare": prepare_resolved,
+            "split": None if split is None else split.model_dump(exclude_none=True),
+            "model": model_resolved,
+            "seed": general.seed,
+            "measures": "default" if measures is None else [one.resolved for one in measures],
+            "figures": [one.resolved for one in figures],
+            "tracking": [one.resolved for one in tracking],
+            "engine": engine.resolved,
+        }
+        for key in ("experiment", "name", "split", "seed"):
+            if key in self._root.entries:
+                resolved[key] = mask(resolved[key], self._root.entries[key].node)
+        return Experiment(
+            experiment=general.experiment,
+            name=general.name,
+            dataset=dataset.component,
+            dataset_name=dataset.name,
+            prepare=tuple(prepare),
+            split=split,
+            model=model,
+            seed=general.seed,
+            measures=None if measures is None else _named(measures),
+            figures=_named(figures),
+            tracking=_named(tracking),
+            engine=engine.component,
+            resolved=resolved,
+            source=source,
+            folder=folder,
+        )
+
+    def _spot(self, key: str, default: str | None = None) -> Spot:
+        entry = self._root.entries.get(key)
+        if entry is None:
+            entry = Entry(self._root.place, Scalar(default, self._root.place))
+        return Spot(key, entry.place, entry.node)
+
+    def _general(self) -> General | None:
+        spot = Spot("", self._root.place, self._root.without(*SECTIONS))
+        return check(General, spot, self._problems, known=(*SECTIONS, "extends", "sweep"))
+
+    def _dataset(self) -> Built | None:
+        if "dataset" not in self._root.entries:
+            self._problems.add(self._root.place, "dataset", "is required")
+            return None
+        return build_component("dataset", self._spot("dataset"), self._registry, self._problems)
+
+    def _prepare(self) -> tuple[list[PrepareStep], list[dict[str, Any]]]:
+        steps, resolved = [], []
+        for spot in each_item(self._spot("prepare")):
+            named = named_section(spot, "scikit-learn transformer", self._problems)
+            if named is None:
+                continue
+            name, rest = named
+            if name not in BUILT_IN_STEPS and not _CLASS.fullmatch(name):
+                hint = did_you_mean(name, BUILT_IN_STEPS)
+                known = " or ".join(f"'{one}'" for one in BUILT_IN_STEPS)
+                self._problems.add(
+                    spot.node.place,
+                    spot.path,
+                    f"unknown step '{name}'{hint or f'; write {known} or module:Class'}",
+                )
+                continue
+            assert isinstance(rest.node, Section)
+            params = rest.node.without("name")
+            steps.append(PrepareStep(name, plain(params)))
+            resolved.append(mask({"name": name, **plain(params)}, rest.node))
+        return steps, resolved
+
+    def _split(self) -> Split | None:
+        spot = self._spot("split")
+        if is_null(spot.node) or not self._is_section(spot):
+            return None
+        return check(Split, spot, self._problems)
+
+    def _model(self) -> tuple[Model, dict[str, Any]]:
+        spot = self._spot("model")
+        if is_null(spot.node) or not self._is_section(spot):
+            return Model(), {"estimator": "vq"}
+        section = spot.node
+        assert isinstance(section, Section)
+        plain_keys = Spot(spot.path, spot.key_place, section.without(*MODEL_COMPONENTS))
+        settings = check(ModelSettings, plain_keys, self._problems, known=MODEL_COMPONENTS)
+        params: dict[str, Any] = {}
+        resolved: dict[str, Any] = {}
+        filled = [key for key in GROWTH_FIELDS if getattr(settings, key, None) is not None]
+        for key in section.entries:
+            if key in MODEL_COMPONENTS:
+                elsewhere = filled if key == "growth" else ()
+                built = build_component(key, spot / key, self._registry, self._problems, elsewhere)
+                if built is not None:
+                    params[key], resolved[key] = built.component, built.resolved
+            elif settings is not None and key != "estimator":
+                params[key] = resolved[key] = getattr(settings, key)
+        estimator = "vq" if settings is None else settings.estimator
+        return Model(estimator, params), mask({"estimator": estimator, **resolved}, section)
+
+    def _measures(self) -> list[Built] | None:
+        spot = self._spot("measures", default="default")
+        if isinstance(spot.node, Scalar) and spot.node.value == "default":
+            return None
+        return self._list("measure", "measures", ())
+
+    def _list(
+        self, kind: str, key: str, default: Iterable[str], repeats: bool = False
+    ) -> list[Built]:
+        spot = self._spot(key, default="default")
+        if isinstance(spot.node, Scalar) and spot.node.value == "default":
+            offered = self._registry.names(kind)
+            names = (Scalar(name, spot.node.place) for name in default if name in offered)
+            spot = Spot(key, spot.key_place, Items(tuple(names), spot.node.place))
+        found: list[Built] = []
+        for item in each_item(spot):
+            built = build_component(kind, item, self._registry, self._problems)
+            if built is None:
+                continue
+            if not repeats and any(one.name == built.name for one in found):
+                self._problems.add(item.node.place, item.path, f"'{built.name}' appears twice")
+            found.append(built)
+        return found
+
+    def _is_section(self, spot: Spot) -> bool:
+        if isinstance(spot.node, Section):
+            return True
+        self._problems.add(spot.node.place, spot.path, "must be a section of 'key: value' lines")
+        return False
+
+
+def _named(built: Iterable[Built]) -> tuple[Named, ...]:
+    return tuple((one.name, one.component) for one in built)
+
+
+def reject(root: Section, key: str, message: str, problems: Problems) -> Section:
+    """Return ``root`` without ``key``, with a problem if it was there and not null."""
+    entry = root.entries.get(key)
+    if entry is not None and not is_null(entry.node):
+        problems.add(entry.place, key, message)
+    return root.without(key)

@@ -1,0 +1,180 @@
+"""Sections that are components: a name, or a mapping with a name and the class's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dbgsom_core.api import Component
+from dbgsom_core.config.check import check, parse
+from dbgsom_core.config.merge import as_section
+from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
+from dbgsom_core.config.problems import Problems
+from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.plugins import Registry
+
+ENGINES = {"local": "dbgsom_core.engine.local:LocalEngine"}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A component, its name, and the section that builds it again."""
+
+    name: str
+    component: Any
+    resolved: dict[str, Any]
+
+
+def build_component(
+    kind: str,
+    spot: Spot,
+    registry: Registry,
+    problems: Problems,
+    filled_elsewhere: Collection[str] = (),
+) -> Built | None:
+    """Return the component at ``spot``, or None with problems.
+
+    Fields in ``filled_elsewhere`` are written down only where the section gives them.
+
+    Raises
+    ------
+    PluginError
+        The plugin that offers it is broken or ambiguous.
+    """
+    named = _named(kind, spot, problems)
+    if named is None:
+        return None
+    name, place, section = named
+    try:
+        cls = registry.find(kind, name)
+    except UnknownNameError as error:
+        problems.add(place, _name_path(spot), str(error))
+        return None
+    return _built(f"{kind} '{name}'", name, cls, section, problems, filled_elsewhere)
+
+
+def build_engine(spot: Spot, problems: Problems) -> Built | None:
+    """Return the engine at ``spot``, or None with problems."""
+    node = as_section(spot.node)
+    if isinstance(node, Section) and node.get("name") is None:
+        local = Scalar("local", node.place)
+        node = Section({"name": Entry(node.place, local), **node.entries}, node.place)
+    named = _named("engine", Spot(spot.path, spot.key_place, node), problems)
+    if named is None:
+        return None
+    name, place, section = named
+    if name not in ENGINES:
+        hint = did_you_mean(name, ENGINES) or f"; known: {', '.join(ENGINES)}"
+        problems.add(place, _name_path(spot), f"unknown engine '{name}'{hint}")
+        return None
+    module, _, attribute = ENGINES[name].partition(":")
+    cls: type[Component] = getattr(import_module(module), attribute)
+    return _built(f"engine '{name}'", name, cls, section, problems)
+
+
+def each_item(spot: Spot) -> Iterator[Spot]:
+    """Yield the spots of a list; one name or mapping is a list of one, null an empty one."""
+    if is_null(spot.node):
+        return
+    if isinstance(spot.node, Items):
+        for i in range(len(spot.node.items)):
+            yield spot / i
+    else:
+        yield spot
+
+
+def named_section(spot: Spot, what: str, problems: Problems) -> tuple[str, Spot] | None:
+    """Return the name in a bare text or mapping and the mapping without it; else a problem."""
+    named = _named(what, spot, problems)
+    return None if named is None else (named[0], named[2])
+
+
+def _named(kind: str, spot: Spot, problems: Problems) -> tuple[str, Any, Spot] | None:
+    section = as_section(_text_of(spot.node))
+    if not isinstance(section, Section):
+        problems.add(
+            spot.node.place, spot.path, f"must be the name of {_a(kind)} or a mapping with a 'name'"
+        )
+        return None
+    name = _text_of(section.get("name"))
+    if name is None:
+        problems.add(spot.key_place, f"{spot.path}.name", "is required")
+        return None
+    if not (isinstance(name, Scalar) and isinstance(name.value, str) and name.value):
+        problems.add(name.place, f"{spot.path}.name", f"must be the name of {_a(kind)}")
+        return None
+    return name.value, name.place, Spot(spot.path, spot.key_place, section)
+
+
+def _a(kind: str) -> str:
+    if kind == "growth":
+        return "a growth strategy"
+    return f"an {kind}" if kind == "engine" else f"a {kind}"
+
+
+def _name_path(spot: Spot) -> str:
+    return f"{spot.path}.name" if isinstance(spot.node, Section) else spot.path
+
+
+def _text_of(node: Any) -> Any:
+    # a name from the environment is text even if it looks like a number
+    if isinstance(node, Scalar) and node.reference and node.value is not None:
+        return Scalar(node.text, node.place, node.reference, node.text)
+    return node
+
+
+def _built(
+    what: str,
+    name: str,
+    cls: type[BaseModel],
+    spot: Spot,
+    problems: Problems,
+    filled_elsewhere: Collection[str] = (),
+) -> Built | None:
+    section = spot.node
+    assert isinstance(section, Section)
+    own_name = "name" in cls.model_fields
+    fields = spot if own_name else Spot(spot.path, spot.key_place, section.without("name"))
+    try:
+        component = check(cls, fields, problems, known=("name",))
+        if component is None:
+            return None
+        values = {"name": name, **_written_down(component, filled_elsewhere)}
+    except DbgsomError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{what} cannot check its fields ({type(error).__name__}: {error}); "
+            "this is an error of the plugin, not of the configuration"
+        ) from error
+    return Built(name, component, mask(values, section))
+
+
+def _written_down(component: BaseModel, filled_elsewhere: Collection[str]) -> dict[str, Any]:
+    """Return the fields that build an equal component again: all of them where that works.
+
+    A class may forbid a knob that its other fields leave idle, even at its default; such defaults
+    are left out.
+    """
+    values = component.model_dump(mode="json")
+    given = component.model_fields_set
+    free = [key for key in values if key not in given and key not in filled_elsewhere]
+    everything = {key: value for key, value in values.items() if key in given or key in free}
+    if _builds_again(component, everything):
+        return everything
+    kept = {key: value for key, value in values.items() if key in given}
+    for key in free:
+        if _builds_again(component, {**kept, key: values[key]}):
+            kept[key] = values[key]
+    return kept
+
+
+def _builds_again(component: BaseModel, values: dict[str, Any]) -> bool:
+    try:
+        return parse(type(component), values) == component
+    except ValidationError:
+        return False

@@ -1,0 +1,108 @@
+"""What a configuration becomes: an experiment, or a sweep of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dbgsom_core.api import Component
+from dbgsom_core.config.settings import Split
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.local import LocalEngine
+
+Named = tuple[str, Component]
+
+
+@dataclass(frozen=True)
+class PrepareStep:
+    """One step before training: ``range_scale``, ``standardize`` or ``module:Class``."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which estimator to build, and the keyword arguments that the configuration gives it."""
+
+    estimator: Literal["vq", "classifier"] = "vq"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One validated configuration, its components built.
+
+    Attributes
+    ----------
+    experiment : str
+        The group under which runs are kept.
+    name : str or None
+        The run's name when one was given.
+    dataset, dataset_name : Component, str
+    prepare : tuple of PrepareStep
+    split : Split or None
+        None trains on everything.
+    model : Model
+    seed : int
+    measures : tuple of (name, Component), or None
+        None is the default list of the estimator.
+    figures, tracking : tuple of (name, Component)
+    engine : LocalEngine
+    resolved : mapping
+        The configuration with every default filled and every reference to the environment as it
+        was written: plain values that load again to an equal experiment.
+    source : str
+        The file's name, or ``<python>``. Equality leaves out source and folder.
+    folder : Path
+        Where relative paths in the file start.
+    """
+
+    experiment: str
+    name: str | None
+    dataset: Component
+    dataset_name: str
+    prepare: tuple[PrepareStep, ...]
+    split: Split | None
+    model: Model
+    seed: int
+    measures: tuple[Named, ...] | None
+    figures: tuple[Named, ...]
+    tracking: tuple[Named, ...]
+    engine: LocalEngine
+    resolved: Mapping[str, Any]
+    source: str = field(default="<python>", compare=False)
+    folder: Path = field(default_factory=Path.cwd, compare=False)
+
+
+@dataclass(frozen=True)
+class Child:
+    """One run of a sweep: named by what varies, with the values as they were written."""
+
+    name: str
+    varies: Mapping[str, Any]
+    experiment: Experiment
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Several experiments that differ in a few values.
+
+    Attributes
+    ----------
+    experiment : str
+    children : tuple of Child
+    resolved : mapping
+        The merged configuration with its ``sweep`` section, references as they were written.
+    source : str
+    folder : Path
+    """
+
+    experiment: str
+    children: tuple[Child, ...]
+    resolved: Mapping[str, Any]
+    source: str
+    folder: Path

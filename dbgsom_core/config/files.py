@@ -1,0 +1,99 @@
+"""Reading a configuration file and the files that it extends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from dbgsom_core.config.merge import merge
+from dbgsom_core.config.nodes import Items, Node, Place, Scalar, Section, is_null
+from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.reader import read_yaml
+
+
+def read_file(path: str | os.PathLike[str], problems: Problems) -> Section:
+    """Return the section in a YAML file, merged over the files that it ``extends``.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, is no YAML, or extends itself.
+    """
+    shown = os.fspath(path)
+    return _Files(problems).read(shown, Place(""), ())
+
+
+class _Files:
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._known: dict[Path, Section] = {}
+
+    def read(self, shown: str, asked_at: Place, inside: tuple[Path, ...]) -> Section:
+        real = Path(shown).resolve()
+        if real in inside:
+            circle = " extends ".join(
+                f"'{one.name}'" for one in (*inside[inside.index(real) :], real)
+            )
+            self._fail(asked_at, "extends" if asked_at.line else "", f"goes in a circle: {circle}")
+        if real not in self._known:
+            section = self._section(shown, asked_at)
+            self._known[real] = self._extended(section, shown, (*inside, real))
+        return self._known[real]
+
+    def _extended(self, section: Section, shown: str, inside: tuple[Path, ...]) -> Section:
+        extends = section.get("extends")
+        result = Section({}, Place(shown, 1, 1))
+        for reference in self._references(extends):
+            beside = os.path.normpath(Path(shown).parent / str(reference.value))
+            result = merge(result, self.read(beside, reference.place, inside), self._problems)
+        return merge(result, section.without("extends"), self._problems)
+
+    def _references(self, extends: Node | None) -> list[Scalar]:
+        if extends is None or is_null(extends):
+            return []
+        found = []
+        for node in extends.items if isinstance(extends, Items) else (extends,):
+            if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
+                found.append(node)
+            else:
+                self._problems.add(
+                    node.place, "extends", "must be the path of a file, or a list of paths"
+                )
+        return found
+
+    def _section(self, shown: str, asked_at: Place) -> Section:
+        node = read_yaml(self._text(shown, asked_at), self._problems, shown)
+        if node is None:
+            self._fail(Place(shown, 1, 1), "", "the file is empty; it needs at least 'experiment'")
+        if not isinstance(node, Section):
+            found = "a list" if isinstance(node, Items) else "a single value"
+            self._fail(node.place, "", f"the file must hold 'key: value' lines, not {found}")
+        return node
+
+    def _text(self, shown: str, asked_at: Place) -> str:
+        where = asked_at if asked_at.line else Place(shown)
+        path = "extends" if asked_at.line else ""
+        try:
+            content = Path(shown).read_bytes()
+        except FileNotFoundError:
+            looked = "" if Path(shown).is_absolute() else f" (looked in {Path.cwd()})"
+            self._fail(where, path, f"there is no file '{shown}'{looked}")
+        except IsADirectoryError:
+            self._fail(where, path, f"'{shown}' is a folder, not a file")
+        except OSError as error:
+            self._fail(where, path, f"'{shown}' cannot be read: {error.strerror}")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = content[: error.start].decode("utf-8-sig")
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            self._fail(
+                Place(shown, line, column),
+                "",
+                f"byte 0x{content[error.start]:02x} is no UTF-8; save the file as UTF-8",
+            )
+
+    def _fail(self, place: Place, path: str, message: str) -> NoReturn:
+        self._problems.add(place, path, message)
+        raise self._problems.error()

@@ -1,0 +1,148 @@
+"""The ways in: a file that is one run, a file that is a sweep, or Python values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dbgsom_core.config.build import build_experiment, reject
+from dbgsom_core.config.experiment import Child, Experiment, Sweep
+from dbgsom_core.config.files import read_file
+from dbgsom_core.config.merge import merge
+from dbgsom_core.config.nodes import Place, Section, Spot, from_python, is_null, plain
+from dbgsom_core.config.overrides import overlay
+from dbgsom_core.config.problems import Problem, Problems
+from dbgsom_core.config.sweep import Varied, apply, child_names, unfold
+from dbgsom_core.plugins import Registry, get_registry
+
+_PYTHON = "<python>"
+
+
+def load_experiment(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Experiment:
+    """Return the experiment that a YAML file describes.
+
+    Parameters
+    ----------
+    path : path
+    overrides : sequence of str
+        ``key=value`` as after ``--set``: a dotted key and a YAML value, written over the file.
+    registry : Registry, optional
+        Where components come from; the installed plugins without it.
+
+    Raises
+    ------
+    ConfigError
+        One line for each problem: ``file:line:column: key.path: what is wrong``.
+    PluginError
+        A plugin that the file uses is broken or ambiguous.
+    """
+    problems = Problems()
+    root = _merged(path, overrides, problems)
+    told = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
+    root = reject(root, "sweep", told, problems)
+    experiment = build_experiment(
+        root, registry or get_registry(), problems, os.fspath(path), _folder(path)
+    )
+    problems.raise_any()
+    assert experiment is not None
+    return experiment
+
+
+def load_sweep(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Sweep:
+    """Return the sweep that a YAML file describes; every child is validated.
+
+    Parameters and errors are those of `load_experiment`; a file without a ``sweep`` section is a
+    `ConfigError`.
+    """
+    problems = Problems()
+    root = _merged(path, overrides, problems)
+    entry = root.entries.get("sweep")
+    if entry is None or is_null(entry.node):
+        told = f"is required by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
+        problems.add(Place(os.fspath(path), 1, 1), "sweep", told)
+        raise problems.error()
+    varied = unfold(Spot("sweep", entry.place, entry.node), problems)
+    problems.raise_any()
+    children = _children(
+        root.without("sweep"), varied, registry or get_registry(), os.fspath(path), _folder(path)
+    )
+    experiment = children[0].experiment.experiment
+    return Sweep(experiment, children, plain(root, masked=True), os.fspath(path), _folder(path))
+
+
+def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
+    """Say whether a YAML file describes a sweep; raises `ConfigError` if it cannot be read."""
+    problems = Problems()
+    root = _merged(path, overrides, problems)
+    return not is_null(root.get("sweep"))
+
+
+def parse_experiment(values: Mapping[str, Any], registry: Registry | None = None) -> Experiment:
+    """Return the experiment that plain Python values describe, keys as in YAML.
+
+    Raises
+    ------
+    ConfigError
+        One line for each problem: ``key.path: what is wrong``.
+    PluginError
+        A plugin that the values use is broken or ambiguous.
+    """
+    problems = Problems()
+    root = from_python(values, problems)
+    if not isinstance(root, Section):
+        problems.add(Place(""), "", "a configuration is a mapping of keys to values")
+        raise problems.error()
+    root = reject(root, "extends", "can only be written in a file", problems)
+    root = reject(root, "sweep", "can only be written in a file", problems)
+    experiment = build_experiment(root, registry or get_registry(), problems, _PYTHON, Path.cwd())
+    problems.raise_any()
+    assert experiment is not None
+    return experiment
+
+
+def _merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
+    root = read_file(path, problems)
+    return merge(root, overlay(overrides, problems), problems)
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    return Path(path).resolve().parent
+
+
+def _children(
+    base: Section, varied: list[Varied], registry: Registry, source: str, folder: Path
+) -> tuple[Child, ...]:
+    children = []
+    told: dict[Problem, list[str]] = {}
+    for name, values in zip(child_names(varied), varied, strict=True):
+        problems = Problems()
+        root = apply(base, values, problems)
+        experiment = build_experiment(root, registry, problems, source, folder)
+        for problem in problems:
+            told.setdefault(problem, []).append(name)
+        if experiment is not None:
+            shown = {key: plain(entry.node) for key, entry in values.items()}
+            children.append(Child(name, shown, experiment))
+    _raise_for_children(told, len(varied))
+    return tuple(children)
+
+
+def _raise_for_children(told: Mapping[Problem, list[str]], children: int) -> None:
+    problems = Problems()
+    for problem, names in told.items():
+        message = problem.message
+        if len(names) < children or children == 1:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            message = f"{message} (in the run '{names[0]}'{more})"
+        problems.add(problem.place, problem.path, message)
+    problems.raise_any()

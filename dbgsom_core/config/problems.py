@@ -1,0 +1,67 @@
+"""Collecting every problem of a configuration before telling them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from dbgsom_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dbgsom_core.config.nodes import Place
+
+
+_SHORTEST_SECRET = 4  # hiding a shorter text inside a sentence would only garble the sentence
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, under which dotted key, and a sentence."""
+
+    place: Place
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        parts = (str(self.place), self.path, self.message)
+        return ": ".join(part for part in parts if part).replace("\n", "\\n")
+
+
+class Problems:
+    """The problems found so far; each is kept once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, None] = {}
+        self._settled: set[Place | str] = set()
+        self._hidden: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, place: Place, path: str, message: str) -> None:
+        """Note a problem, unless its place is settled."""
+        if place not in self._settled and path not in self._settled:
+            for held in sorted(self._hidden, key=len, reverse=True):
+                message = message.replace(held, self._hidden[held])
+            self._found[Problem(place, path, message)] = None
+
+    def hide(self, held: str, reference: str) -> None:
+        """Tell ``reference`` in every message in place of what the environment holds."""
+        if len(held) >= _SHORTEST_SECRET:
+            self._hidden[held] = reference
+
+    def settle(self, place: Place, path: str) -> None:
+        """Take no more problems here: what is wrong is told, all else would follow from it."""
+        self._settled.add(place if place.source else path)
+
+    def error(self) -> ConfigError:
+        """Return the error that tells all problems, one a line, in the order of the file."""
+        found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
+        return ConfigError("\n".join(map(str, found)))
+
+    def raise_any(self) -> None:
+        """Raise `ConfigError` if there is any problem."""
+        if self._found:
+            raise self.error()

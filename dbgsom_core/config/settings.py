@@ -1,0 +1,88 @@
+"""The plain fields of each section, as pydantic models: rules, defaults and descriptions."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class General(_Settings):
+    """The top level of a configuration."""
+
+    experiment: str = Field(
+        description="the group under which runs are kept: letters, digits, spaces and . _ - /"
+    )
+    name: str | None = Field(default=None, description="the run's name; null: made from its parts")
+    seed: int = Field(
+        default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
+    )
+
+    @field_validator("experiment")
+    @classmethod
+    def _can_be_a_folder(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split("/")]
+        if not _NAME.fullmatch(value) or not all(part.strip(".") for part in parts):
+            raise ValueError(
+                "must be letters, digits, spaces and . _ - with / between groups, such as "
+                "'digits/first try'"
+            )
+        return value
+
+
+class Split(_Settings):
+    """How the data is divided: one test part, or cross-validation in folds."""
+
+    test_size: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the samples kept for testing"
+    )
+    stratify: bool = Field(
+        default=False, description="keep the share of each class the same in every part"
+    )
+    folds: int | None = Field(default=None, ge=2, description="parts of a cross-validation")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Split:
+        if (self.test_size is None) == (self.folds is None):
+            both = self.test_size is not None
+            raise ValueError(
+                "test_size and folds exclude each other; set one of them to null"
+                if both
+                else "needs either test_size or folds"
+            )
+        return self
+
+
+class ModelSettings(_Settings):
+    """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
+
+    estimator: Literal["vq", "classifier"] = Field(
+        default="vq", description="vq: vector quantization and clusters; classifier: needs labels"
+    )
+    epochs: int = Field(default=100, ge=1, description="upper bound of the epochs")
+    tol: float = Field(
+        default=1e-4,
+        ge=0,
+        allow_inf_nan=False,
+        description="stop early when the map moves less than this; 0: never",
+    )
+    spreading_factor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="how far the map spreads, fills the growth strategy's field; null: not given",
+    )
+    max_neurons: Annotated[int, Field(ge=4)] | Literal["auto"] | None = Field(
+        default=None,
+        description="cap on the map's size, fills the growth strategy's field; null: not given",
+    )
+    init: Literal["pca", "random"] = Field(
+        default="pca", description="where the first prototypes lie"
+    )

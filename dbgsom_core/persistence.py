@@ -1,0 +1,208 @@
+"""Fitted models in one file: a zip of .npy arrays and a JSON header, without pickle.
+
+The header holds the format's version, the estimator's class and parameters, and for each part its
+name, distribution, version and fields. Reading it imports the plugins that it names and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core import __version__
+from dbgsom_core.api import Component
+from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
+from dbgsom_core.estimators import SomClassifier, SomVQ
+from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.model import FittedModel
+from dbgsom_core.parts import PARTS, build_parts
+from dbgsom_core.plain_state import NotPlainError, from_plain, to_plain
+from dbgsom_core.plugins import get_registry
+from dbgsom_core.som_map import SomMap
+
+FORMAT = 1
+_ESTIMATORS: dict[str, Any] = {"SomVQ": SomVQ, "SomClassifier": SomClassifier}
+# Fitted attributes that are written as they are; the map and the parts are written apart.
+_SIMPLE = (
+    "weights_", "labels_", "neuron_labels_", "hit_counts_", "errors_", "n_iter_", "converged_",
+    "growing_threshold_", "quantization_error_", "topographic_error_", "n_features_in_",
+    "feature_names_in_", "classes_", "_live", "_probabilities",
+)  # fmt: skip
+
+
+def save(model: Any, path: str | PathLike[str]) -> None:
+    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole.
+
+    Raises
+    ------
+    PluginError
+        A part's class is offered by no plugin, so that nobody could load it.
+    ModelFileError
+        A prepare step or a label holds something that has no plain form.
+    """
+    if not isinstance(model, FittedModel):
+        model = FittedModel((), model)
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        header = {
+            "format": FORMAT,
+            "version": __version__,
+            "steps": [[name, to_plain(step, arrays, name)] for name, step in model.steps],
+            "estimator": _written(model.estimator, arrays),
+        }
+    except NotPlainError as error:
+        raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, header=text, **arrays)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Read what `save` wrote: a `FittedModel`, or the estimator where there are no steps.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, truncated, from a newer version, or no model.
+    PluginError
+        A part's plugin is not installed; the message says which distribution to install.
+    """
+    header, arrays = _read(path)
+    try:
+        steps = tuple((name, from_plain(step, arrays)) for name, step in header["steps"])
+        estimator = _read_back(header["estimator"], arrays)
+    except DbgsomError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
+        raise ModelFileError(f"{path} is no model that this version can read: {error}") from error
+    return FittedModel(steps, estimator) if steps else estimator
+
+
+def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
+    """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
+    loaded = load(path)
+    if not isinstance(loaded, cls):
+        raise ModelFileError(
+            f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
+            "dbgsom_core.persistence.load reads either"
+        )
+    return loaded
+
+
+def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    params = {
+        name: to_plain(value, arrays, name)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in (*PARTS, "engine", "callbacks", "random_state")
+    }
+    seed = estimator.random_state
+    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
+    parts = {kind: _part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
+    fitted = {
+        name: to_plain(getattr(estimator, name), arrays, name)
+        for name in _SIMPLE
+        if hasattr(estimator, name)
+    }
+    som_map = estimator.som_map_
+    for name in ("positions", "prototypes", "parents", "birth_epochs"):
+        fitted[f"map.{name}"] = to_plain(getattr(som_map, name), arrays)
+    return {
+        "class": type(estimator).__name__,
+        "params": params,
+        "parts": parts,
+        "engine": estimator._parts.engine.model_dump(mode="json"),
+        "fitted": fitted,
+        "history": [asdict(record) for record in estimator.history_],
+    }
+
+
+def _part(kind: str, part: Component) -> dict[str, Any]:
+    identity = get_registry().identify(kind, part)
+    given = part.model_dump(mode="json", exclude_unset=True)
+    return {
+        "name": identity.name,
+        "distribution": identity.distribution,
+        "version": identity.version,
+        "params": given,
+    }
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            header = json.loads(bytes(file["header"]).decode())
+            version = header["format"]
+            if version > FORMAT:
+                raise ModelFileError(
+                    f"{path} was written by dbgsom-core {header.get('version')}, which is newer "
+                    f"than this one ({__version__}); upgrade dbgsom-core to read it"
+                )
+            return header, {name: file[name] for name in file.files if name != "header"}
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no model file {path}") from None
+    except ModelFileError:
+        raise
+    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise ModelFileError(
+            f"{path} is damaged or cut short, or no model file: {error}"
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{path} was not written by dbgsom-core: {error}") from error
+
+
+def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
+    cls = _ESTIMATORS[stored["class"]]
+    params = {name: from_plain(value, arrays) for name, value in stored["params"].items()}
+    built = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
+    estimator = cls(**params, **built, engine=stored["engine"])
+    fitted = {name: from_plain(value, arrays) for name, value in stored["fitted"].items()}
+    for name in _SIMPLE:
+        if name in fitted:
+            setattr(estimator, name, fitted[name])
+    som_map = SomMap.restored(
+        *(fitted[f"map.{name}"] for name in ("positions", "prototypes", "parents", "birth_epochs"))
+    )
+    estimator.som_map_ = som_map
+    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
+    estimator._n_features_out = len(som_map)
+    estimator.history_ = tuple(_record(record) for record in stored["history"])
+    estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
+    # The parts hold what spreading_factor and max_neurons filled in already.
+    estimator._parts = build_parts(
+        {**estimator.get_params(deep=False), "spreading_factor": None, "max_neurons": None}
+    )
+    return estimator
+
+
+def _component(kind: str, part: dict[str, Any]) -> Component:
+    registry = get_registry()
+    distribution, name = part["distribution"], part["name"]
+    try:
+        cls = registry.find(kind, f"{distribution}:{name}")
+    except DbgsomError as error:
+        raise PluginError(
+            f"the model needs {kind} '{name}' of {distribution} {part['version']}, which is not "
+            f"available ({error}); install {distribution}"
+        ) from error
+    return cls.model_validate_json(json.dumps(part["params"]))
+
+
+def _record(stored: dict[str, Any]) -> EpochRecord:
+    births = tuple(GrowthEvent(e, p, (x, y)) for e, p, (x, y) in stored["births"])
+    return EpochRecord(**{**stored, "births": births})

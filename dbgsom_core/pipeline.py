@@ -1,0 +1,308 @@
+"""One run: load, prepare, fit, measure, draw, tell the observers."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import statistics
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.api import Component, Data
+from dbgsom_core.config import Experiment
+from dbgsom_core.environment import describe_environment
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.estimators import SomClassifier, SomVQ, view_of
+from dbgsom_core.evaluation import MapView
+from dbgsom_core.events import EpochRecord, Run, RunResult
+from dbgsom_core.model import FittedModel
+from dbgsom_core.observers import Observers
+from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
+from dbgsom_core.run_data import Fold, Part, digest, folds, load_data, whole
+from dbgsom_core.run_params import flat_params
+
+log = logging.getLogger("dbgsom")
+
+_ESTIMATORS = {"vq": SomVQ, "classifier": SomClassifier}
+_EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run and its result."""
+
+    run: Run
+    result: RunResult
+
+
+def make_observers(
+    tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
+) -> Observers:
+    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
+    trackers = dict(tracking)
+    folder = trackers.pop("run_folder", None) or registry.build("tracker", "run_folder")
+    others = [tracker.observer() for tracker in trackers.values()]  # type: ignore[attr-defined]
+    return Observers([folder.observer(), *registry.observers, *extra, *others])
+
+
+def run_experiment(
+    experiment: Experiment,
+    observers: Observers,
+    registry: Registry,
+    *,
+    parent: Run | None = None,
+    name: str | None = None,
+) -> Outcome:
+    """Run one experiment.
+
+    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
+    are built. From then on observers hear how it ends, whatever ends it.
+
+    Raises
+    ------
+    DataError
+        The data cannot be used.
+    ConfigError, PluginError
+        The parts do not fit together or cannot be had.
+    """
+    data = load_data(experiment)
+    fold = whole(experiment, data)
+    estimator = make_estimator(experiment)
+    estimator.check_parts(fold.train.y)
+    run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
+    with told_of_failure(observers, run):
+        observers.tell("dbgsom_run_started", run=run)
+
+        def heard(record: EpochRecord) -> None:
+            observers.tell("dbgsom_epoch_finished", run=run, epoch=record)
+
+        result = _result(experiment, registry, run, data, fold, estimator, heard)
+        observers.tell("dbgsom_run_finished", run=run, result=result)
+    return Outcome(run, result)
+
+
+def make_estimator(experiment: Experiment) -> Any:
+    """Return the unfitted estimator that a Python user would write for this experiment."""
+    return _ESTIMATORS[experiment.model.estimator](
+        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+    )
+
+
+def start_run(
+    experiment: Any,
+    registry: Registry,
+    *,
+    data: Data | None = None,
+    estimator: Any = None,
+    parent: Run | None = None,
+    name: str | None = None,
+    root: Path | None = None,
+) -> Run:
+    """Create the folder of a run (of a sweep without ``data``) and say what it is."""
+    group = experiment.experiment
+    runs = runs_folder(experiment, registry) if root is None else root
+    folder = _new_folder(runs / group)
+    facts: dict[str, Any] = {}
+    if data is not None:
+        facts = {
+            "name": experiment.dataset_name,
+            "samples": len(data.X),
+            "features": data.X.shape[1],
+            "classes": None if data.y is None else len(np.unique(data.y)),
+            "digest": digest(data),
+        }
+    given = name or getattr(experiment, "name", None)
+    return Run(
+        id=folder.name,
+        name=given or _default_name(experiment, folder.name),
+        experiment=group,
+        kind="sweep" if data is None else "run",
+        folder=folder,
+        config=experiment.resolved,
+        params={} if estimator is None else flat_params(experiment, estimator),
+        environment=describe_environment(registry, experiment.folder),
+        data=facts,
+        parent=parent,
+        total_epochs=0 if estimator is None else int(estimator.epochs),
+    )
+
+
+@contextmanager
+def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
+    """Tell observers what ended a run, whatever it was."""
+    try:
+        yield
+    except BaseException as error:
+        observers.tell("dbgsom_run_failed", run=run, error=error)
+        raise
+
+
+def _result(
+    experiment: Experiment,
+    registry: Registry,
+    run: Run,
+    data: Data,
+    fold: Fold,
+    estimator: Any,
+    heard: Any,
+) -> RunResult:
+    notes: list[str] = []
+    measures = _chosen_measures(experiment, registry, data)
+    with _noted(notes):
+        values = _cross_validated(experiment, data, measures, notes)
+        _fit(estimator.set_params(callbacks=[heard]), fold.train)
+        estimator.set_params(callbacks=None)
+        values = (
+            _measured(estimator, fold.train, "train", measures, experiment.seed, notes) | values
+        )
+        if fold.test is not None:
+            values |= _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
+        view = _view(estimator, fold.train, data, run)
+        figures = _drawn(experiment.figures, view, notes)
+    return RunResult(
+        measures=values,
+        history=estimator.history_,
+        figures=figures,
+        view=view,
+        model=FittedModel(fold.steps, estimator),
+        example=data.X[:_EXAMPLE_ROWS],
+        notes=notes,
+    )
+
+
+def _fit(estimator: Any, part: Part) -> Any:
+    return estimator.fit(part.X, part.y)
+
+
+def _cross_validated(
+    experiment: Experiment, data: Data, measures: Mapping[str, Component], notes: list[str]
+) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for number, fold in enumerate(folds(experiment, data), start=1):
+        log.info("fold %d of %d", number, experiment.split.folds if experiment.split else 0)
+        estimator = _fit(make_estimator(experiment), fold.train)
+        assert fold.test is not None
+        tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
+        for name, value in tested.items():
+            found.setdefault(name, []).append(value)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    spreads = {
+        name.replace("test/", "test_std/"): statistics.stdev(values)
+        for name, values in found.items()
+        if len(values) > 1
+    }
+    return means | spreads
+
+
+def _chosen_measures(
+    experiment: Experiment, registry: Registry, data: Data
+) -> dict[str, Component]:
+    if experiment.measures is not None:
+        return dict(experiment.measures)
+    kind = experiment.model.estimator
+    chosen = {}
+    for offered in registry.offered("measure"):
+        if offered.distribution != OWN_DISTRIBUTION:
+            continue  # third parties' are measured when they are named
+        measure = offered.load()
+        needs_target = getattr(measure, "needs_target", False)
+        if kind in getattr(measure, "estimators", (kind,)) and not (
+            needs_target and data.y is None
+        ):
+            chosen[offered.name] = measure()
+    return chosen
+
+
+def _measured(
+    estimator: Any,
+    part: Part,
+    prefix: str,
+    measures: Mapping[str, Any],
+    seed: int,
+    notes: list[str],
+) -> dict[str, float]:
+    evaluation = estimator.evaluate(
+        part.X, y=part.y, predictions=estimator.predict(part.X), seed=seed
+    )
+    values = {}
+    for name, measure in measures.items():
+        try:
+            values[f"{prefix}/{name}"] = float(measure.compute(evaluation))
+        except Exception as error:  # the map is trained: one measure less is no reason to lose it
+            _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
+    return values
+
+
+def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
+    names = {}
+    if data.target_names is not None and data.y is not None and data.y.dtype.kind in "iu":
+        names = dict(enumerate(data.target_names))
+    same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
+    return view_of(
+        estimator,
+        estimator.evaluate(part.X, y=part.y, predictions=estimator.labels_),
+        label_names=names,
+        feature_names=data.feature_names if same_columns else (),
+        image_shape=data.image_shape,
+        title=f"{run.experiment} · {run.name}",
+    )
+
+
+def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:
+    drawn = {}
+    for name, figure in figures:
+        try:
+            drawn[name] = figure.draw(view)
+        except Exception as error:
+            _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+    return drawn
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """Turn Python warnings into notes of the report, each told once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in caught):
+                _note(notes, text)
+
+
+def _note(notes: list[str], text: str) -> None:
+    notes.append(text)
+    log.warning("%s", text)
+
+
+def runs_folder(experiment: Experiment, registry: Registry) -> Path:
+    """Return the folder under which the runs of this experiment are kept."""
+    folder = dict(experiment.tracking).get("run_folder") or registry.build("tracker", "run_folder")
+    return Path(folder.path)  # type: ignore[attr-defined]
+
+
+def _new_folder(group: Path) -> Path:
+    for _ in range(100):
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise DbgsomError(f"the run folder cannot be created: {error}") from error
+        return folder
+    raise DbgsomError(f"no free name for a run folder in {group}")
+
+
+def _default_name(experiment: Any, run_id: str) -> str:
+    growth = getattr(getattr(experiment, "model", None), "params", {}).get("growth", "directed")
+    name = growth if isinstance(growth, str) else type(growth).__name__.lower()
+    return f"{getattr(experiment, 'dataset_name', 'sweep')} {name} {run_id[-6:]}"

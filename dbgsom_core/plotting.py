@@ -1,0 +1,163 @@
+"""The estimators' quick look: neurons as dots, links as lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ATTRIBUTES = ("label", "epoch_created", "error", "average_distance", "density", "hit_count")
+_MOST_CATEGORIES = 20
+
+
+def plot(
+    estimator: Any,
+    *,
+    color: str | None = None,
+    pointsize: str | None = None,
+    layout: Literal["grid", "pca"] = "grid",
+    palette: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a fitted map as dots and lines.
+
+    Parameters
+    ----------
+    estimator : SomVQ or SomClassifier
+    color : str, optional
+        ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``, ``hit_count``,
+        or ``pca_rgb``: the first three principal components of the prototypes as red, green and
+        blue. Texts and integers with at most 20 values get a legend, numbers a colour bar.
+    pointsize : str, optional
+        One of the numeric attributes; the area of a dot is proportional to it.
+    layout : {"grid", "pca"}
+        Dots lie on the map's grid, or where their prototypes are in the plane of the first two
+        principal components of all prototypes.
+    palette : str, optional
+        Any matplotlib colormap.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        An attribute, layout or palette is unknown; the message names the nearest.
+    """
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
+
+    if palette is not None and palette not in colormaps:
+        raise ValueError(f"unknown palette '{palette}'{did_you_mean(palette, list(colormaps))}")
+    ax = _new_axes() if ax is None else ax
+    where = _places(estimator, layout)
+    ax.add_collection(
+        LineCollection(
+            [where[pair] for pair in estimator.som_map_.links()], colors="0.75", zorder=1
+        )
+    )
+    sizes = _sizes(estimator, pointsize)
+    _draw_dots(ax, estimator, where, color, sizes, palette)
+    ax.set_aspect("equal" if layout == "grid" else "auto")
+    ax.set_axis_off()
+    if pointsize:
+        ax.set_title(f"area of a dot: {pointsize}", fontsize="small", color="0.4")
+    return ax
+
+
+def attribute(estimator: Any, name: str) -> NDArray[Any]:
+    """Return one value per neuron, shape (K,), for an attribute's name."""
+    values = {
+        "label": lambda: estimator.neuron_labels_,
+        "epoch_created": lambda: estimator.som_map_.birth_epochs,
+        "error": lambda: estimator.errors_,
+        "average_distance": lambda: estimator.average_distances_,
+        "density": lambda: estimator.densities_,
+        "hit_count": lambda: estimator.hit_counts_,
+    }
+    if name not in values:
+        hint = did_you_mean(name, values) or f"; known: {', '.join(ATTRIBUTES)}"
+        raise ValueError(f"unknown attribute '{name}'{hint}")
+    return np.asarray(values[name]())
+
+
+def _new_axes() -> Axes:
+    # pyplot, so that a notebook shows the figure.
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+    return ax
+
+
+def _places(estimator: Any, layout: str) -> NDArray[np.float64]:
+    if layout == "grid":
+        return np.asarray(estimator.som_map_.positions, dtype=np.float64)
+    if layout == "pca":
+        return _components(estimator, 2)
+    raise ValueError(f"layout must be 'grid' or 'pca', not {layout!r}")
+
+
+def _components(estimator: Any, number: int) -> NDArray[np.float64]:
+    prototypes = estimator.som_map_.prototypes
+    centred = prototypes - prototypes.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    found = centred @ axes[:number].T
+    return np.asarray(np.pad(found, ((0, 0), (0, number - found.shape[1]))))
+
+
+def _sizes(estimator: Any, pointsize: str | None) -> NDArray[np.float64] | float:
+    if pointsize is None:
+        return 60.0
+    values = attribute(estimator, pointsize)
+    if values.dtype.kind not in "iufb":
+        raise ValueError(f"pointsize needs numbers, but '{pointsize}' holds text")
+    values = values.astype(np.float64)
+    values = values - min(0.0, values.min())
+    return np.asarray(4.0 + 200.0 * values / (values.max() or 1.0))
+
+
+def _draw_dots(
+    ax: Axes,
+    estimator: Any,
+    where: NDArray[np.float64],
+    color: str | None,
+    sizes: Any,
+    palette: str | None,
+) -> None:
+    from matplotlib import colormaps
+
+    x, y = where.T
+    sizes = np.broadcast_to(sizes, len(x))
+    if color is None:
+        ax.scatter(x, y, s=sizes, color="tab:blue", zorder=2)
+        return
+    if color == "pca_rgb":
+        rgb = _components(estimator, 3)
+        low, span = rgb.min(axis=0), np.ptp(rgb, axis=0)
+        ax.scatter(x, y, s=sizes, c=(rgb - low) / np.where(span > 0, span, 1.0), zorder=2)
+        return
+    values = attribute(estimator, color)
+    categories = np.unique(values)
+    if values.dtype.kind not in "f" and len(categories) <= _MOST_CATEGORIES:
+        tab = colormaps[palette or ("tab10" if len(categories) <= 10 else "tab20")]
+        listed = tab.N <= _MOST_CATEGORIES
+        for rank, category in enumerate(categories):
+            shade = tab(rank % tab.N) if listed else tab(rank / max(1, len(categories) - 1))
+            chosen = values == category
+            ax.scatter(
+                x[chosen], y[chosen], s=sizes[chosen], color=shade, label=str(category), zorder=2
+            )
+        ax.legend(title=color, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        return
+    numbers = values if values.dtype.kind in "iufb" else np.searchsorted(categories, values)
+    dots = ax.scatter(x, y, s=sizes, c=numbers, cmap=palette or "viridis", zorder=2)
+    ax.figure.colorbar(dots, ax=ax, label=color, shrink=0.8)

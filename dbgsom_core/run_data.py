@@ -1,0 +1,180 @@
+"""From a data set's name to arrays that are ready to train: load, check, split, prepare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import Data
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DataError
+from dbgsom_core.prepare import fit_steps, make_step
+
+LEAST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """Prepared samples X (n, D) with their targets y (n,), where there are any."""
+
+    X: NDArray[Any]
+    y: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the data: fitted prepare steps, the part to train on, the part to test on."""
+
+    steps: tuple[tuple[str, Any], ...]
+    train: Part
+    test: Part | None
+
+
+def load_data(experiment: Experiment) -> Data:
+    """Load the data set and make sure that it can be used.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, has fewer than 4 rows, holds values that are not finite, has no column
+        that varies, or lacks the classes that a classifier needs.
+    """
+    data: Data = _found(experiment).load()  # type: ignore[attr-defined]
+    name, X, y = experiment.dataset_name, data.X, data.y
+    if X.ndim != 2 or X.dtype.kind not in "fiub":
+        raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")
+    if len(X) < LEAST_ROWS:
+        raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
+    if X.shape[1] == 0:
+        raise DataError(f"data set '{name}' has no columns to train on")
+    bad = np.argwhere(~np.isfinite(X))
+    if len(bad):
+        row, column = bad[0]
+        where = data.feature_names[column] if data.feature_names is not None else int(column)
+        raise DataError(
+            f"data set '{name}' holds {len(bad)} missing or infinite value(s), the first in row "
+            f"{row}, column '{where}' (rows from 0); missing values are not supported yet: "
+            "drop or fill them"
+        )
+    if not np.ptp(X, axis=0).any():
+        raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
+    if experiment.model.estimator == "classifier":
+        _check_classes(name, y)
+    return data
+
+
+def digest(data: Data) -> str:
+    """Return the sha256 of X and y, their shapes and types included."""
+    found = hashlib.sha256()
+    for array in (data.X, data.y):
+        if array is None:
+            found.update(b"none")
+            continue
+        if array.dtype == object:
+            array = array.astype(str)
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data.cast("B"))
+    return found.hexdigest()
+
+
+def whole(experiment: Experiment, data: Data) -> Fold:
+    """Return the fold of the model that is kept: all data, or that without the test part."""
+    split = experiment.split
+    if split is None or split.folds is not None:
+        return _fold(experiment, data, np.arange(len(data.X)), None)
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(data.X))
+    try:
+        train, test = train_test_split(
+            rows,
+            test_size=split.test_size,
+            random_state=experiment.seed,
+            stratify=_strata(data) if split.stratify else None,
+        )
+    except ValueError as error:
+        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+    if len(train) < LEAST_ROWS:
+        raise DataError(
+            f"split: {len(train)} rows are left to train on; a map needs at least {LEAST_ROWS}, "
+            "so lower split.test_size"
+        )
+    return _fold(experiment, data, train, test)
+
+
+def folds(experiment: Experiment, data: Data) -> Iterator[Fold]:
+    """Yield the folds of a cross-validation, none without ``split.folds``."""
+    split = experiment.split
+    if split is None or split.folds is None:
+        return
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    divide = (StratifiedKFold if split.stratify else KFold)(
+        n_splits=split.folds, shuffle=True, random_state=experiment.seed
+    )
+    strata = _strata(data) if split.stratify else None
+    try:
+        parts = list(divide.split(data.X, strata))
+    except ValueError as error:
+        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+    for train, test in parts:
+        yield _fold(experiment, data, train, test)
+
+
+def _found(experiment: Experiment) -> Any:
+    # A relative path means the working directory first, then the folder of the configuration.
+    dataset = experiment.dataset
+    beside = {
+        field: str(experiment.folder / value)
+        for field in ("path", "target_path")
+        if isinstance(value := getattr(dataset, field, None), str)
+        and not Path(value).exists()
+        and (experiment.folder / value).exists()
+    }
+    return dataset.model_copy(update=beside) if beside else dataset
+
+
+def _check_classes(name: str, y: NDArray[Any] | None) -> None:
+    if y is None:
+        raise DataError(
+            f"data set '{name}' has no classes, but model.estimator is classifier; "
+            "name the target, or use estimator: vq"
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DataError(f"data set '{name}' has rows without a class; drop them or give them one")
+    from sklearn.utils.multiclass import type_of_target
+
+    kind = type_of_target(y)
+    if kind not in ("binary", "multiclass"):
+        raise DataError(
+            f"the target of data set '{name}' holds no classes (it looks {kind}), but "
+            "model.estimator is classifier; use estimator: vq"
+        )
+
+
+def _strata(data: Data) -> NDArray[Any]:
+    if data.y is None:
+        raise DataError("split.stratify needs classes, but the data set has none; set it to false")
+    return data.y
+
+
+def _fold(
+    experiment: Experiment, data: Data, train: NDArray[Any], test: NDArray[Any] | None
+) -> Fold:
+    y = data.y
+    steps = [(step.name, make_step(step.name, step.params)) for step in experiment.prepare]
+    y_train = None if y is None else y[train]
+    X_train = fit_steps(steps, data.X[train], y_train)
+    tested = None
+    if test is not None:
+        X_test = data.X[test]
+        for _, step in steps:
+            X_test = np.asarray(step.transform(X_test))
+        tested = Part(X_test, None if y is None else y[test])
+    return Fold(tuple(steps), Part(X_train, y_train), tested)

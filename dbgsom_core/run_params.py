@@ -1,0 +1,65 @@
+"""The few flat parameters that tell the runs of an experiment apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbgsom_core.api import Component
+from dbgsom_core.config import Experiment
+from dbgsom_core.plugins import get_registry
+
+Value = str | int | float | bool
+
+
+def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
+    """Return the parameters of a run; every run has the common keys, so that they compare.
+
+    A field that only some components have (``growth.rows``) is added where it was given.
+    """
+    parts = estimator.parts()
+    kernel, growth = parts.kernel, parts.growth
+    params: dict[str, Any] = {
+        "dataset": experiment.dataset_name,
+        "prepare": ", ".join(step.name for step in experiment.prepare),
+        "split": _split(experiment),
+        "estimator": experiment.model.estimator,
+        "metric": _name("metric", parts.metric),
+        "kernel": _name("kernel", kernel),
+        "kernel.start": getattr(kernel, "start", None),
+        "kernel.end": getattr(kernel, "end", None),
+        "kernel.decay": getattr(kernel, "decay", None),
+        "growth": _name("growth", growth),
+        "growth.threshold": getattr(growth, "threshold", None),
+        "growth.spreading_factor": getattr(growth, "spreading_factor", None),
+        "growth.max_neurons": getattr(growth, "max_neurons", None),
+        "labeller": _name("labeller", parts.labeller),
+        "epochs": estimator.epochs,
+        "tol": estimator.tol,
+        "init": estimator.init,
+        "seed": experiment.seed,
+    }
+    others = {"dataset": experiment.dataset} | {
+        kind: getattr(parts, kind) for kind in ("metric", "kernel", "growth", "labeller")
+    }
+    for kind, component in others.items():
+        for field in sorted(component.model_fields_set):
+            params.setdefault(f"{kind}.{field}", getattr(component, field))
+    return {key: _flat(value) for key, value in params.items()}
+
+
+def _name(kind: str, component: Component) -> str:
+    return get_registry().identify(kind, component).name
+
+
+def _split(experiment: Experiment) -> str:
+    split = experiment.split
+    if split is None:
+        return "none"
+    kind = f"{split.folds} folds" if split.folds is not None else f"test {split.test_size}"
+    return kind + (", stratified" if split.stratify else "")
+
+
+def _flat(value: Any) -> Value:
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    return "auto" if value is None else str(value)

@@ -1,0 +1,90 @@
+"""Many runs under one parent: what varies names them, the best one speaks for the sweep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dbgsom_core.config import Sweep
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.events import Run, RunResult
+from dbgsom_core.observers import Observers
+from dbgsom_core.pipeline import (
+    Outcome,
+    run_experiment,
+    runs_folder,
+    start_run,
+    told_of_failure,
+)
+from dbgsom_core.plugins import Registry
+
+log = logging.getLogger("dbgsom")
+
+# What decides between children, first found: (measure, greater is better).
+_DECIDING = (
+    ("test/accuracy", True),
+    ("train/accuracy", True),
+    ("test/quantization_error", False),
+    ("train/quantization_error", False),
+)
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """A finished sweep: its parent run and result, the finished children, the failed names."""
+
+    run: Run
+    result: RunResult
+    children: tuple[Outcome, ...]
+    failed: tuple[str, ...]
+
+
+def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOutcome:
+    """Run every child; one that fails is reported and does not stop the others.
+
+    Raises
+    ------
+    DbgsomError
+        Every child failed.
+    """
+    first = sweep.children[0].experiment
+    root = runs_folder(first, registry)
+    run = start_run(sweep, registry, name=f"sweep of {len(sweep.children)}", root=root)
+    done: list[Outcome] = []
+    failed: dict[str, Exception] = {}
+    with told_of_failure(observers, run):
+        observers.tell("dbgsom_run_started", run=run)
+        for child in sweep.children:
+            try:
+                done.append(
+                    run_experiment(
+                        child.experiment, observers, registry, parent=run, name=child.name
+                    )
+                )
+            except Exception as error:
+                log.warning("%s failed (%s: %s)", child.name, type(error).__name__, error)
+                failed[child.name] = error
+        if not done:
+            error = next(iter(failed.values()))
+            if isinstance(error, DbgsomError):
+                raise error
+            raise DbgsomError(f"every run of the sweep failed; the first: {error}") from error
+        result = RunResult(
+            measures=best_measures([outcome.result.measures for outcome in done]),
+            children=[(outcome.run, outcome.result.measures) for outcome in done],
+            notes=[f"{name} failed: {error}" for name, error in failed.items()],
+        )
+        observers.tell("dbgsom_run_finished", run=run, result=result)
+    return SweepOutcome(run, result, tuple(done), tuple(failed))
+
+
+def best_measures(children: list[Mapping[str, float]]) -> dict[str, float]:
+    """Return the best child's measures as ``best/…``: by accuracy, else by quantization error."""
+    for name, greater_is_better in _DECIDING:
+        rated = [measures for measures in children if name in measures]
+        if rated:
+            sign = 1 if greater_is_better else -1
+            best = max(rated, key=lambda measures: sign * measures[name])
+            return {f"best/{key}": value for key, value in best.items()}
+    return {}

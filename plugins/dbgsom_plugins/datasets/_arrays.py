@@ -1,0 +1,107 @@
+"""Turn arrays that somebody stored into samples and targets, or say what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import DataError
+
+_ROWS = 1 << 16  # rows that the search for missing values looks at in one go
+
+
+def samples(array: NDArray[Any], where: str) -> NDArray[np.floating[Any]]:
+    """Return a stored array as samples, (n, D), C-contiguous.
+
+    float32 stays float32; other floats, integers and booleans become float64.
+
+    Parameters
+    ----------
+    array : array
+    where : str
+        What messages call the array, such as ``data.npz, array 'X'``.
+
+    Raises
+    ------
+    DataError
+        It has no numbers, not two dimensions, no rows or columns, or holds NaN or infinity.
+    """
+    _numbers_or_text(array, where)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{where} holds {_kind(array)}, not numbers: encode it as numbers first")
+    if array.ndim != 2:
+        cure = "reshape it to (samples, 1)" if array.ndim == 1 else "reshape it to two dimensions"
+        raise DataError(
+            f"{where} has shape {array.shape}, not (samples, features): {cure} before saving"
+        )
+    if array.size == 0:
+        raise DataError(f"{where} has shape {array.shape}, so there is nothing to learn from")
+    single = array.dtype.newbyteorder("=") == np.float32
+    dtype = np.float32 if single else np.float64
+    X: NDArray[np.floating[Any]] = np.ascontiguousarray(array, dtype=dtype)
+    for start in range(0, len(X), _ROWS):
+        bad = np.argwhere(~np.isfinite(X[start : start + _ROWS]))
+        if len(bad):
+            row, column = start + bad[0, 0], bad[0, 1]
+            raise DataError(_not_finite(f"{where}, row {row}, column {column}", X[row, column]))
+    return X
+
+
+def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
+    """Return a stored array as targets, (n,), of its own type; bytes become text.
+
+    Raises
+    ------
+    DataError
+        It holds objects, complex numbers or NaN, is no column, or has not ``n_samples`` rows.
+    """
+    _numbers_or_text(array, where)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            f"{where} has shape {array.shape}, not (samples,): give one target a sample"
+        )
+    if len(array) != n_samples:
+        raise DataError(
+            f"{where} has {len(array)} targets for {n_samples} samples: give one target a sample"
+        )
+    if array.dtype.kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{where} holds bytes that are no UTF-8 text: save it as text"
+            ) from None
+    if array.dtype.kind not in "fiubU":
+        raise DataError(f"{where} holds {_kind(array)}: save it as numbers or text")
+    if array.dtype.kind == "f":
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            raise DataError(_not_finite(f"{where}, row {bad[0, 0]}", array[bad[0, 0]]))
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _numbers_or_text(array: NDArray[Any], where: str) -> None:
+    if array.dtype.hasobject:
+        raise DataError(f"{where} holds Python objects: save it as numbers or text")
+    if array.dtype.kind == "c":
+        raise DataError(
+            f"{where} holds complex numbers: save the real and the imaginary part as two columns"
+        )
+
+
+def _kind(array: NDArray[Any]) -> str:
+    if array.dtype.names:
+        return f"records with the fields {', '.join(array.dtype.names)}"
+    return {"U": "text", "S": "bytes", "M": "dates", "m": "time spans"}.get(
+        array.dtype.kind, f"values of type {array.dtype}"
+    )
+
+
+def _not_finite(place: str, value: Any) -> str:
+    if np.isnan(value):
+        return f"{place} (counted from 0): missing values are not supported yet: drop or fill them"
+    return f"{place} (counted from 0): the value is infinite: drop or replace it"

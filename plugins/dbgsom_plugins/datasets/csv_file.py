@@ -1,0 +1,197 @@
+"""Tables in CSV files."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dbgsom_core.api import Component, Data, DataError
+from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
+from dbgsom_plugins.datasets._csv_trouble import is_number, records, trouble
+from dbgsom_plugins.datasets._files import existing_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OTHER_DELIMITERS = (";", "\t", ",", "|")
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_LEADING_ZERO = re.compile(r"[+-]?0\d")
+
+
+class Csv(Component):
+    """A table in a CSV file (UTF-8): one sample a line, one feature a column.
+
+    All columns but the target hold numbers, or categories that become one column of 0 and 1 for
+    each value. Columns are given by name or by number, counted from 0 (-1 is the last). The target
+    may hold text or numbers; numbers with leading zeros stay text. True and false
+    count as 1 and 0.
+    """
+
+    path: str = Field(min_length=1, description="the file; relative to the working directory")
+    target: str | int | None = Field(
+        default=None, description="column with classes or values to predict; null: none"
+    )
+    drop: tuple[str | int, ...] = Field(
+        default=(), strict=False, description="columns to leave out"
+    )
+    categorical: tuple[str | int, ...] = Field(
+        default=(), strict=False, description="columns that hold categories"
+    )
+    delimiter: str = Field(
+        default=",", pattern=r'^[^"\r\n]$', description="the character between two fields"
+    )
+    header: bool = Field(default=True, description="whether the first line names the columns")
+
+    def load(self) -> Data:
+        """Return the table as float64 samples and, where a target is named, its column.
+
+        Raises
+        ------
+        DataError
+            The file is missing or no table, a column does not exist, or a cell cannot be used;
+            the sentence names the line and the column.
+        """
+        file = existing_file(self.path)
+        columns = choose_columns(
+            self.path, self._names(file), self.target, self.drop, self.categorical
+        )
+        frame = self._read(file, columns)
+        X, feature_names = self._samples(file, frame, columns)
+        y = None if columns.target is None else self._target(file, frame, columns)
+        return Data(X=X, y=y, feature_names=feature_names)
+
+    def _names(self, file: Path) -> list[str]:
+        first = list(islice(records(self.path, file, self.delimiter), 2))
+        if not first:
+            raise DataError(f"{self.path} is empty: give a file with data")
+        names = first[0][1]
+        if len(names) == 1:
+            for other in _OTHER_DELIMITERS:
+                if other != self.delimiter and other in names[0]:
+                    shown = r'"\t"' if other == "\t" else f"'{other}'"
+                    raise DataError(
+                        f"{self.path} has the single column '{names[0]}': set delimiter: {shown}"
+                    )
+        if not self.header:
+            return [str(i) for i in range(len(names))]
+        numbers = [name for name in names if is_number(name)]
+        if 2 * len(numbers) > len(names) and not all(map(_INTEGER.fullmatch, numbers)):
+            raise DataError(
+                f"{self.path}, line {first[0][0]} holds numbers instead of column names: "
+                "add a header line or set header: false"
+            )
+        if len(first) == 1:
+            raise DataError(f"{self.path} has a header and no line below it: give a file with data")
+        return names
+
+    def _read(self, file: Path, columns: Columns) -> pd.DataFrame:
+        import pandas as pd
+
+        numeric = set(columns.numeric)
+        places = range(len(columns.names))
+        try:
+            with warnings.catch_warnings():
+                # Lines that are too long are only warned of.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame: pd.DataFrame = pd.read_csv(
+                    file,
+                    sep=self.delimiter,
+                    header=0 if self.header else None,
+                    names=list(places),
+                    index_col=False,
+                    dtype={i: "float64" if i in numeric else "str" for i in places},
+                    na_filter=False,
+                    skipinitialspace=True,
+                    **_exact_floats(),
+                    encoding="utf-8-sig",
+                    low_memory=False,
+                )
+        except (ValueError, pd.errors.ParserWarning) as error:
+            raise self._explained(file, columns, str(error)) from None
+        return frame
+
+    def _samples(
+        self, file: Path, frame: pd.DataFrame, columns: Columns
+    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        blocks: list[NDArray[Any]] = []
+        names: list[str] = []
+        for i in columns.features:
+            name = columns.names[i]
+            if i in columns.categorical:
+                cells = self._texts(file, frame, columns, i)
+                categories = np.unique(cells)
+                blocks.extend(cells == category for category in categories)
+                names.extend(f"{name}={category}" for category in categories)
+            else:
+                blocks.append(frame[i].to_numpy())
+                names.append(name)
+        X = np.empty((len(frame), len(blocks)))
+        for i, block in enumerate(blocks):
+            X[:, i] = block
+        if not np.isfinite(X).all():
+            raise self._explained(file, columns, "a value is not finite")
+        return X, tuple(names)
+
+    def _target(self, file: Path, frame: pd.DataFrame, columns: Columns) -> NDArray[Any]:
+        assert columns.target is not None
+        values = numbers_or_text(self._texts(file, frame, columns, columns.target))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise self._explained(file, columns, "a target is not finite", numeric_target=True)
+        return values
+
+    def _texts(
+        self, file: Path, frame: pd.DataFrame, columns: Columns, column: int
+    ) -> NDArray[np.str_]:
+        cells = frame[column].str.strip()
+        if (cells.isna() | (cells == "")).any():
+            raise self._explained(file, columns, "a cell is empty")
+        return np.array(cells.tolist(), dtype=np.str_)
+
+    def _explained(
+        self, file: Path, columns: Columns, otherwise: str, numeric_target: bool = False
+    ) -> DataError:
+        rows = records(self.path, file, self.delimiter)
+        found = trouble(
+            self.path,
+            islice(rows, 1 if self.header else 0, None),
+            columns,
+            self.delimiter,
+            numeric_target,
+        )
+        if "EOF inside string" in otherwise:
+            otherwise = "a quote is opened and never closed"
+        first_line = otherwise.strip().splitlines()[0]
+        return found or DataError(f"{self.path} cannot be read as a table: {first_line}")
+
+
+def _exact_floats() -> dict[str, Any]:
+    """Return what makes pandas read a float as Python does; since 3.1 it always does."""
+    import pandas as pd
+
+    major, minor = (int(part) for part in pd.__version__.split(".")[:2])
+    return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
+
+
+def numbers_or_text(texts: NDArray[np.str_]) -> NDArray[Any]:
+    """Return cells (n,) as int64 where all are integers, else float64 where all are numbers.
+
+    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
+    """
+    distinct, where = np.unique(texts, return_inverse=True)
+    words: Sequence[str] = distinct.tolist()
+    if any(map(_LEADING_ZERO.match, words)) or not all(map(is_number, words)):
+        return texts
+    if all(map(_INTEGER.fullmatch, words)):
+        integers = [int(word) for word in words]
+        if max(map(abs, integers)) < 2**63:
+            return np.array(integers, dtype=np.int64)[where]
+        return texts
+    return np.array([float(word) for word in words])[where]

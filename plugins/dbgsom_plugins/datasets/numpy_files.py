@@ -1,0 +1,127 @@
+"""Arrays in NumPy's own file formats, read without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.errors import did_you_mean
+from dbgsom_plugins.datasets._arrays import samples, targets
+from dbgsom_plugins.datasets._files import existing_file
+
+_NPY_START = b"\x93NUMPY"
+_ZIP_START = b"PK"
+_DAMAGED = (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+class Npy(Component):
+    """Samples in a .npy file, and targets in another.
+
+    The samples are an array (samples, features). float32 stays float32, other numbers become
+    float64.
+    """
+
+    path: str = Field(min_length=1, description="file with the samples, (samples, features)")
+    target_path: str | None = Field(
+        default=None, min_length=1, description="file with the targets, (samples,); null: none"
+    )
+
+    def load(self) -> Data:
+        """Return the samples, and the targets where a file was given.
+
+        Raises
+        ------
+        DataError
+            A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
+        """
+        X = samples(_read_npy(self.path), self.path)
+        if self.target_path is None:
+            return Data(X)
+        return Data(X, targets(_read_npy(self.target_path), len(X), self.target_path))
+
+
+class Npz(Component):
+    """Samples and targets in a .npz archive.
+
+    float32 stays float32, other numbers become float64.
+    """
+
+    path: str = Field(min_length=1, description="the archive")
+    x: str = Field(default="X", description="name of the samples in it, (samples, features)")
+    y: str | None = Field(
+        default="y",
+        description="name of the targets in it, (samples,); null: none. An archive without the "
+        "default 'y' has no targets",
+    )
+
+    def load(self) -> Data:
+        """Return the samples, and the targets where the archive has them.
+
+        Raises
+        ------
+        DataError
+            The archive is missing or damaged, lacks an array, or an array is no samples or targets.
+        """
+        file = existing_file(self.path)
+        if _first_bytes(file).startswith(_NPY_START):
+            raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
+        try:
+            archive = zipfile.ZipFile(file)
+        except _DAMAGED:
+            raise DataError(
+                f"{self.path} is no .npz archive or is cut short: save it again with numpy.savez"
+            ) from None
+        with archive:
+            names = [Path(name).name.removesuffix(".npy") for name in archive.namelist()]
+        X = samples(self._array(file, self.x, names), f"{self.path}, array '{self.x}'")
+        if self.y is None or (self.y == "y" and "y" not in names):
+            return Data(X)
+        y = targets(self._array(file, self.y, names), len(X), f"{self.path}, array '{self.y}'")
+        return Data(X, y)
+
+    def _array(self, file: Path, name: str, names: list[str]) -> NDArray[Any]:
+        if name not in names:
+            listed = ", ".join(names) or "none"
+            raise DataError(
+                f"{self.path} has no array '{name}'{did_you_mean(name, names)} (it holds: {listed})"
+            )
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return np.asarray(arrays[name])
+        except _DAMAGED as error:
+            raise _unreadable(f"{self.path}, array '{name}'", error) from None
+
+
+def _read_npy(path: str) -> NDArray[Any]:
+    file = existing_file(path)
+    start = _first_bytes(file)
+    if start.startswith(_ZIP_START):
+        raise DataError(f"{path} is a .npz archive: read it with the data set 'npz'")
+    if not start.startswith(_NPY_START):
+        raise DataError(f"{path} is no .npy file: save the array with numpy.save")
+    try:
+        return np.asarray(np.load(file, allow_pickle=False))
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from None
+
+
+def _first_bytes(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(len(_NPY_START))
+
+
+def _unreadable(where: str, error: BaseException) -> DataError:
+    if isinstance(error, MemoryError):
+        return DataError(f"{where} does not fit in memory: save fewer rows or use float32")
+    if "allow_pickle" in str(error):
+        return DataError(
+            f"{where} holds Python objects, which need pickle: save it as numbers or text"
+        )
+    return DataError(f"{where} is damaged or cut short: save it again")

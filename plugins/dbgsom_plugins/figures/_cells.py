@@ -1,0 +1,130 @@
+"""Draw what stands in the cells of a ragged map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_plugins.figures._colours import INK, text_on
+
+if TYPE_CHECKING:
+    from matplotlib.patches import Patch
+    from numpy.typing import NDArray
+
+    from dbgsom_core.som_map import SomMap
+    from dbgsom_plugins.figures._sheet import Sheet
+
+MAX_TEXTS = 150  # neurons up to which each cell may carry a text
+_SQUARE = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+_LETTER = 0.62  # width of a character over the font size
+_FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
+
+
+def squares(
+    centres: NDArray[np.integer] | NDArray[np.floating], side: float = 1.0
+) -> list[NDArray[np.float64]]:
+    """Return the corners (4, 2) of a square around each of the centres (K, 2)."""
+    return list(centres[:, None, :] + side * _SQUARE)
+
+
+def draw_cells(
+    sheet: Sheet, som_map: SomMap, colours: NDArray[np.float64], dead: NDArray[np.bool_]
+) -> None:
+    """Fill the cells with colours (K, 3); hatch those of dead neurons; outline the map."""
+    from matplotlib.collections import PolyCollection
+
+    line = float(np.clip(0.022 * sheet.cell, 0.15, 1.2))
+    positions = som_map.positions
+    sheet.axes.add_collection(
+        PolyCollection(
+            squares(positions), facecolors=colours, edgecolors="white", linewidths=line, zorder=1
+        ),
+        autolim=False,
+    )
+    if dead.any():
+        sheet.axes.add_collection(
+            PolyCollection(
+                squares(positions[dead], 0.96),
+                facecolors="none",
+                edgecolors="#aab0b8",
+                linewidths=0,
+                hatch="/////",
+                zorder=2,
+            ),
+            autolim=False,
+        )
+    draw_outline(sheet, positions)
+
+
+def draw_outline(
+    sheet: Sheet, positions: NDArray[np.integer], side: float = 1.0, *, weight: float = 1.0
+) -> None:
+    """Draw a line where squares at ``side`` times positions (S, 2) border on free places."""
+    from matplotlib.collections import LineCollection
+
+    sheet.axes.add_collection(
+        LineCollection(
+            [side * ends for ends in outline(positions)],
+            colors=INK,
+            linewidths=weight * float(np.clip(0.03 * sheet.cell, 0.5, 1.3)),
+            capstyle="projecting",
+            clip_on=False,
+            zorder=4,
+        ),
+        autolim=False,
+    )
+
+
+def outline(positions: NDArray[np.integer]) -> list[NDArray[np.float64]]:
+    """Return the sides (2, 2) of unit squares at positions (S, 2) that border on free ones."""
+    taken = set(map(tuple, positions.tolist()))
+    sides = []
+    for x, y in positions.tolist():
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            if (x + dx, y + dy) not in taken:
+                middle = np.array((x + dx / 2, y + dy / 2))
+                along = np.array((dy, dx)) / 2
+                sides.append(np.array((middle - along, middle + along)))
+    return sides
+
+
+def write_in_cells(
+    sheet: Sheet,
+    positions: NDArray[np.integer],
+    texts: Sequence[str],
+    colours: NDArray[np.float64],
+) -> bool:
+    """Write a text into each cell where it can be read; return whether that was so.
+
+    Empty texts are left out. Nothing is written on more than 150 cells, or where the longest text
+    would be too small.
+    """
+    longest = max((len(text) for text in texts), default=0)
+    if len(texts) > MAX_TEXTS or not longest:
+        return False
+    size = min(0.36 * sheet.cell, 0.86 * sheet.cell / (_LETTER * longest), _FONT[1])
+    if size < _FONT[0]:
+        return False
+    for (x, y), text, colour in zip(positions.tolist(), texts, text_on(colours), strict=True):
+        if text:
+            sheet.axes.text(
+                x,
+                y,
+                text,
+                fontsize=size,
+                color=colour,
+                ha="center",
+                va="center_baseline",
+                parse_math=False,
+                zorder=3,
+            )
+    return True
+
+
+def dead_patch() -> tuple[Patch, str]:
+    """Return the legend's entry for neurons without hits."""
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor="white", edgecolor="#aab0b8", hatch="/////", lw=0.5), "no hits"

@@ -1,0 +1,114 @@
+"""Colours that stay apart for colour-blind readers, and the arithmetic on them.
+
+Every colour is an sRGB row (3,) with values 0..1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Colours = NDArray[np.float64]
+
+INK = "#22252b"  # titles, the map's outline
+MUTED = "#6b7280"  # captions, ticks
+FAINT = "#d7dbe0"  # grid lines, hatches on empty cells
+PAPER = "#ffffff"
+EMPTY = "#f3f4f6"  # cells without hits
+
+# Okabe & Ito (2008) without black and yellow, which is lost on white paper.
+_SIX = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+# Searched among published colour-blind-safe sets: the ten whose smallest distance in OKLab, under
+# full protanopia, deuteranopia and tritanopia (Machado et al. 2009), is largest.
+_TEN = (
+    "#3f90da", "#ddaa33", "#cc3311", "#332288", "#92dadd",
+    "#aa3377", "#eedd88", "#832db6", "#33bbee", "#cc6677",
+)  # fmt: skip
+MAX_CATEGORIES = 20
+
+
+def categorical(n: int) -> Colours:
+    """Return ``n`` colours (n, 3) for up to 20 unordered classes."""
+    if n <= len(_SIX):
+        return _from_hex(_SIX[:n])
+    ten = _from_hex(_TEN)
+    darker = 0.55 * ten
+    return np.vstack([ten, darker])[:n]
+
+
+def towards_white(colours: Colours, strength: NDArray[np.float64]) -> Colours:
+    """Return colours (K, 3) mixed with white; strength (K,) is 1 for pure and 0 for white."""
+    return 1.0 - strength[:, None] * (1.0 - colours)
+
+
+def text_on(colours: Colours) -> list[str]:
+    """Return for each background (K, 3) the text colour of higher contrast (WCAG 2 luminance)."""
+    luminance = _to_linear(np.asarray(colours)[:, :3]) @ np.array([0.2126, 0.7152, 0.0722])
+    return [INK if value > 0.26 else PAPER for value in luminance]
+
+
+def by_prototype(prototypes: NDArray[np.float64]) -> Colours:
+    """Return a colour per prototype, (K, 3): like prototypes get like colours.
+
+    The first three principal components of the prototypes become lightness, blue-yellow and
+    green-red of OKLab (Ottosson 2020), so that the strongest difference is one of lightness, which
+    every reader sees.
+
+    Parameters
+    ----------
+    prototypes : float array (K, D)
+    """
+    scores = _principal_scores(prototypes, 3)
+    lightness = 0.66 + 0.22 * scores[:, 0]
+    # Chroma shrinks where lightness nears its ends: there sRGB has few colours.
+    chroma = 0.14 * (1.0 - 0.35 * np.abs(scores[:, 0]))
+    lab = np.column_stack([lightness, 0.8 * chroma * scores[:, 2], chroma * scores[:, 1]])
+    return _oklab_to_srgb(lab)
+
+
+def _principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return the leading principal component scores (K, count), each scaled to -1..1."""
+    centred = rows - rows.mean(axis=0)
+    left, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    kept = min(count, len(sizes))
+    scores = np.zeros((len(rows), count))
+    for i in range(kept):
+        if sizes[i] > 1e-12 * max(1.0, sizes[0]):
+            sign = 1.0 if axes[i, np.abs(axes[i]).argmax()] > 0 else -1.0
+            score = sign * left[:, i]
+            scores[:, i] = score / np.abs(score).max()
+    return scores
+
+
+def _from_hex(codes: tuple[str, ...]) -> Colours:
+    return np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in codes])
+
+
+# Ottosson (2020): OKLab to cone responses, and their cubes to linear sRGB.
+_LAB_TO_CONES = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ]
+)
+_CONES_TO_RGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+
+
+def _to_linear(srgb: Colours) -> Colours:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _oklab_to_srgb(lab: NDArray[np.float64]) -> Colours:
+    linear: Colours = np.clip((lab @ _LAB_TO_CONES.T) ** 3 @ _CONES_TO_RGB.T, 0.0, 1.0)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

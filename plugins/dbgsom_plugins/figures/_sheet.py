@@ -1,0 +1,184 @@
+"""The page that the map figures share: title, map panel, key at the side, caption.
+
+Sizes are worked out in inches from the map's shape, so that a cell is square and text is readable
+on a map of four neurons and on one of two thousand.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_plugins.figures._colours import INK, MUTED, PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from dbgsom_core.evaluation import MapView
+
+DPI = 150
+_MARGIN = 0.3  # inches around everything
+_HEAD = 0.62  # title and subtitle
+_SIDE = 1.55  # legend or colour bar
+_LINE = 0.165  # a line of the caption
+_KEY_ROW = 0.21  # a row of the legend
+_LARGEST = (6.8, 6.2)  # map panel: width, height
+_LARGEST_CELL = 0.95
+_NARROWEST = 5.2  # page: so that titles fit
+_CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
+_LONGEST_NAME = 22  # characters of a class name in the key
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page with an empty map panel.
+
+    Attributes
+    ----------
+    figure : Figure
+    axes : Axes
+        The map panel in cell units, y up.
+    cell : float
+        The side of a cell in points.
+    """
+
+    figure: Figure
+    axes: Axes
+    cell: float
+
+    def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
+        """Put patches with names beside the map."""
+        x, top = self._side()
+        key = self.figure.legend(
+            [patch for patch, _ in entries],
+            [str(i) for i in range(len(entries))],
+            loc="upper left",
+            bbox_to_anchor=(x, top),
+            frameon=False,
+            fontsize=8.5,
+            borderaxespad=0,
+            borderpad=0,
+            handlelength=1.1,
+            handleheight=1.1,
+            labelspacing=0.45,
+        )
+        # Set afterwards: names may start with an underscore or hold dollar signs.
+        for text, (_, name) in zip(key.get_texts(), entries, strict=True):
+            text.set_parse_math(False)
+            text.set_text(shortened(name, _LONGEST_NAME))
+            text.set_color(INK)
+
+    def colour_bar(self, mappable: ScalarMappable, label: str, *, whole: bool = False) -> None:
+        """Put a colour bar beside the map; ``whole``: its values are whole numbers."""
+        from matplotlib.ticker import MaxNLocator
+
+        x, top = self._side()
+        width, height = self.figure.get_size_inches()
+        bar_height = min(3.2, self.axes.get_position().height * height)
+        bar = self.figure.add_axes(
+            (x, top - bar_height / height, 0.16 / width, bar_height / height)
+        )
+        scale = self.figure.colorbar(
+            mappable, cax=bar, ticks=MaxNLocator(nbins=5, integer=whole, min_n_ticks=1)
+        )
+        scale.outline.set_visible(False)
+        bar.tick_params(labelsize=8, colors=MUTED, length=2.5)
+        bar.set_title(label, fontsize=8.5, color=INK, loc="left", pad=7)
+
+    def _side(self) -> tuple[float, float]:
+        panel = self.axes.get_position()
+        return panel.x1 + 0.22 / self.figure.get_size_inches()[0], panel.y1
+
+
+def map_sheet(view: MapView, title: str, notes: Sequence[str] = (), key_rows: int = 0) -> Sheet:
+    """Return a page for a map with its title, and a caption that counts neurons and errors.
+
+    Parameters
+    ----------
+    view : MapView
+    title : str
+        What the figure shows; the run's title goes below it.
+    notes : sequence of str
+        Sentences that explain the figure, added to the caption.
+    key_rows : int
+        Rows of the legend, for which the page makes room.
+    """
+    from matplotlib.figure import Figure
+
+    positions = view.evaluation.som_map.positions
+    low, high = positions.min(axis=0) - 0.5, positions.max(axis=0) + 0.5
+    columns, rows = high - low
+    cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
+    width = max(_NARROWEST, 2 * _MARGIN + columns * cell + 0.22 + _SIDE)
+    lines = [counts(view)]
+    for note in notes:
+        lines += textwrap.wrap(note, int((width - 2 * _MARGIN) / (8 * _CHARACTER)))
+    foot = _MARGIN + len(lines) * _LINE + 0.12
+    height = _MARGIN + _HEAD + max(rows * cell, key_rows * _KEY_ROW, 1.6) + foot
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    write_title(figure, title, view.title)
+    write_caption(figure, lines)
+    axes = figure.add_axes(
+        (
+            _MARGIN / width,
+            (height - _MARGIN - _HEAD - rows * cell) / height,
+            columns * cell / width,
+            rows * cell / height,
+        )
+    )
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return Sheet(figure, axes, 72 * float(cell))
+
+
+def write_title(figure: Figure, title: str, subtitle: str) -> None:
+    """Write the title and the run's name at the top left of the page."""
+    width, height = figure.get_size_inches()
+    x, top = _MARGIN / width, 1 - 0.24 / height
+    figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top")
+    fitting = int((width - 2 * _MARGIN) / (9 * _CHARACTER))
+    figure.text(
+        x,
+        top - 0.26 / height,
+        shortened(subtitle, fitting),
+        fontsize=9,
+        color=MUTED,
+        va="top",
+        parse_math=False,
+    )
+
+
+def write_caption(figure: Figure, lines: Sequence[str]) -> None:
+    """Write the caption's lines at the bottom left of the page."""
+    width, height = figure.get_size_inches()
+    for i, line in enumerate(reversed(lines)):
+        y = (_MARGIN - 0.06 + i * _LINE) / height
+        figure.text(
+            _MARGIN / width, y, line, fontsize=8, color=MUTED, va="bottom", parse_math=False
+        )
+
+
+def counts(view: MapView) -> str:
+    """Return the caption's first line: neurons, dead ones, quantization error."""
+    hits = view.evaluation.hits
+    dead = int(np.count_nonzero(hits == 0))
+    parts = [f"{len(hits)} neuron{'s' if len(hits) != 1 else ''}"]
+    if dead:
+        parts.append(f"{dead} without hits")
+    parts.append(f"quantization error {float(view.evaluation.distance.mean()):.4g}")
+    return "  ·  ".join(parts)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the text on one line, cut to a number of characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: max(1, length - 1)] + "…"

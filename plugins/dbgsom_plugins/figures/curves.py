@@ -1,0 +1,126 @@
+"""How the map grew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, categorical
+from dbgsom_plugins.figures._sheet import DPI, counts, write_caption, write_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.events import EpochRecord
+
+_SIZE = (7.2, 5.4)
+_LEFT, _RIGHT = 0.095, 0.965
+_FINE = "#f3f4f6"
+
+
+class GrowthCurve(Component):
+    """Quantization error, neurons and births against the epoch; fine-tuning epochs are shaded."""
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; without a history it says so."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=_SIZE, dpi=DPI, facecolor=PAPER)
+        write_title(figure, "Growth curve", view.title)
+        write_caption(figure, [counts(view)])
+        if not view.history:
+            figure.text(0.5, 0.5, "No epochs were recorded.", ha="center", fontsize=10, color=MUTED)
+            return figure
+        _panels(figure, view.history)
+        return figure
+
+
+def _panels(figure: Figure, history: Sequence[EpochRecord]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    blue, orange, green = (tuple(colour) for colour in categorical(3))
+    epochs = np.array([record.epoch for record in history])
+    errors = np.array([record.quantization_error for record in history])
+    neurons = np.array([record.neurons for record in history])
+    births = np.array([len(record.births) for record in history])
+    width = _RIGHT - _LEFT
+    top = figure.add_axes((_LEFT, 0.54, width, 0.28))
+    middle = figure.add_axes((_LEFT, 0.315, width, 0.165), sharex=top)
+    bottom = figure.add_axes((_LEFT, 0.165, width, 0.09), sharex=top)
+    marker = "o" if len(epochs) <= 60 else ""
+
+    top.plot(epochs, errors, color=blue, linewidth=1.8, marker=marker, markersize=3)
+    _name_panel(top, "Quantization error")
+    middle.step(epochs, neurons, where="mid", color=green, linewidth=1.8)
+    middle.fill_between(epochs, neurons, step="mid", color=green, alpha=0.15, linewidth=0)
+    middle.set_ylim(0, 1.12 * neurons.max())
+    _name_panel(middle, "Neurons")
+    bottom.bar(epochs, births, width=0.8, color=orange, linewidth=0)
+    bottom.set_ylim(0, max(1, 1.15 * births.max()))
+    _name_panel(bottom, "Births")
+
+    for axes in (top, middle, bottom):
+        _clean(axes)
+        _shade_fine_phase(axes, history)
+        axes.tick_params(labelbottom=axes is bottom)
+    _whole_numbers(middle, 4)
+    _whole_numbers(bottom, 2)
+    _name_phases(top, history)
+    top.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
+    bottom.set_xlabel("Epoch", fontsize=8.5, color=INK)
+    bottom.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(labelsize=8, colors=MUTED, length=0)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _name_panel(axes: Axes, name: str) -> None:
+    axes.set_title(name, fontsize=8.5, color=INK, loc="left", pad=3)
+
+
+def _whole_numbers(axes: Axes, ticks: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True, min_n_ticks=1))
+
+
+def _fine_start(history: Sequence[EpochRecord]) -> float | None:
+    fine = [record.epoch for record in history if record.phase == "fine"]
+    return fine[0] - 0.5 if fine else None
+
+
+def _shade_fine_phase(axes: Axes, history: Sequence[EpochRecord]) -> None:
+    start = _fine_start(history)
+    if start is not None:
+        axes.axvspan(start, history[-1].epoch + 0.6, color=_FINE, linewidth=0, zorder=0)
+        axes.axvline(start, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+
+
+def _name_phases(axes: Axes, history: Sequence[EpochRecord]) -> None:
+    start = _fine_start(history)
+    if start is None:
+        return
+    sides = [("fine-tuning", 5, "left"), ("growing", -5, "right")]
+    for name, shift, alignment in sides[: 1 if start < history[0].epoch else 2]:
+        axes.annotate(
+            name,
+            (start, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(shift, 3),
+            textcoords="offset points",
+            ha=alignment,
+            va="bottom",
+            fontsize=8,
+            style="italic",
+            color=MUTED,
+        )

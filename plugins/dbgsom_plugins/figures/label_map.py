@@ -1,0 +1,116 @@
+"""What each neuron answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._cells import dead_patch, draw_cells, write_in_cells
+from dbgsom_plugins.figures._colours import (
+    MAX_CATEGORIES,
+    by_prototype,
+    categorical,
+    towards_white,
+)
+from dbgsom_plugins.figures._sheet import map_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dbgsom_core.evaluation import MapView
+
+_PALEST = 0.22  # strength of the colour of a neuron whose classes are all equally frequent
+_DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
+
+
+class LabelMap(Component):
+    """The label of each neuron on the grid.
+
+    Up to 20 classes have a colour each, paler where the majority among the neuron's samples is
+    slim. Index labels of a vector quantizer, and more classes, are coloured by prototype: similar
+    colours are similar prototypes. Regression values have a colour scale.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched."""
+        if view.estimator == "regressor":
+            return _values(view)
+        distinct = len(np.unique(view.neuron_labels))
+        names_neurons = view.estimator == "vq" and distinct == len(view.neuron_labels)
+        live_labels = len(np.unique(view.neuron_labels[view.evaluation.hits > 0]))
+        if view.estimator == "vq" and live_labels == np.count_nonzero(view.evaluation.hits):
+            names_neurons = True
+        if names_neurons or distinct > MAX_CATEGORIES:
+            return _prototypes(view)
+        return _classes(view)
+
+
+def _classes(view: MapView) -> Figure:
+    from matplotlib.patches import Patch
+
+    dead = view.evaluation.hits == 0
+    classes, row = np.unique(view.neuron_labels, return_inverse=True)
+    palette = categorical(len(classes))
+    probabilities = view.neuron_probabilities
+    notes = []
+    strength = np.ones(len(row))
+    if probabilities is not None and probabilities.shape[1] > 1:
+        chance = 1 / probabilities.shape[1]
+        majority = (probabilities.max(axis=1) - chance) / (1 - chance)
+        strength = _PALEST + (1 - _PALEST) * np.clip(majority, 0, 1)
+        notes.append("The paler a cell, the smaller the share of its majority class.")
+    colours = towards_white(palette[row], np.where(dead, _DEAD, strength))
+    names = [_name(view, label) for label in classes]
+    entries = [
+        (Patch(facecolor=colour, lw=0), name) for colour, name in zip(palette, names, strict=True)
+    ]
+    if dead.any():
+        entries.append(dead_patch())
+    sheet = map_sheet(view, "Label map", notes, key_rows=len(entries))
+    draw_cells(sheet, view.evaluation.som_map, colours, dead)
+    texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
+    write_in_cells(sheet, view.evaluation.som_map.positions, texts, colours)
+    sheet.legend(entries)
+    return sheet.figure
+
+
+def _prototypes(view: MapView) -> Figure:
+    dead = view.evaluation.hits == 0
+    som_map = view.evaluation.som_map
+    colours = by_prototype(som_map.prototypes)
+    colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
+    note = (
+        "Similar colours are similar prototypes: their first three principal components are "
+        "lightness, blue to yellow, and green to red."
+    )
+    sheet = map_sheet(view, "Label map", [note], key_rows=int(dead.any()))
+    draw_cells(sheet, som_map, colours, dead)
+    texts = ["" if dead[k] else _name(view, label) for k, label in enumerate(view.neuron_labels)]
+    write_in_cells(sheet, som_map.positions, texts, colours)
+    if dead.any():
+        sheet.legend([dead_patch()])
+    return sheet.figure
+
+
+def _values(view: MapView) -> Figure:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    dead = view.evaluation.hits == 0
+    values = np.asarray(view.neuron_labels, dtype=np.float64)
+    scale = ScalarMappable(Normalize(values.min(), values.max()), cmap="viridis")
+    colours = np.asarray(scale.to_rgba(values))[:, :3]
+    colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
+    notes = ["Hatched neurons have no hits."] if dead.any() else []
+    sheet = map_sheet(view, "Label map", notes)
+    draw_cells(sheet, view.evaluation.som_map, colours, dead)
+    texts = ["" if dead[k] else f"{value:.3g}" for k, value in enumerate(values)]
+    write_in_cells(sheet, view.evaluation.som_map.positions, texts, colours)
+    sheet.colour_bar(scale, "Value")
+    return sheet.figure
+
+
+def _name(view: MapView, label: Any) -> str:
+    return str(view.label_names.get(label, label))

@@ -1,0 +1,88 @@
+"""How well the prototypes fit the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from dbgsom_core.api import Component
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.evaluation import Evaluation
+
+
+class QuantizationError(Component):
+    """Mean distance of the samples to their best-matching unit, in the metric's units."""
+
+    greater_is_better: ClassVar[bool] = False
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the mean distance of the evaluation's samples to their nearest prototype."""
+        return float(evaluation.distance.mean())
+
+
+class DeadNeurons(Component):
+    """How many neurons are the best-matching unit of no sample."""
+
+    greater_is_better: ClassVar[bool] = False
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the number of neurons without a hit among the evaluation's samples."""
+        return float(np.count_nonzero(evaluation.hits == 0))
+
+
+class Distortion(Component):
+    """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
+
+    A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
+    without hits are left out.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the distortion of the evaluation's samples, in the metric's units squared."""
+        return distortion(
+            evaluation.chunks(), evaluation.bmu, evaluation.som_map.hops, evaluation.hits
+        )
+
+
+def distortion(
+    chunks: Iterable[tuple[slice, NDArray[np.float64]]],
+    winners: NDArray[np.integer],
+    hops: NDArray[np.integer],
+    hit_counts: NDArray[np.integer],
+) -> float:
+    """Return the distortion measure of Vasighi & Amini (2017): DM of the conformance vectors.
+
+    DM is the mean over the samples x of Σ over the neurons i with hits of
+    exp(-hops(i, winner)²/2) · d(x, w_i)² / hits_i.
+
+    Parameters
+    ----------
+    chunks : iterable of (rows, distances (m, K))
+        Blocks that together cover all n samples.
+    winners : int array (n,)
+        The best-matching unit of each sample.
+    hops : int array (K, K)
+        Graph distances between the neurons, in links.
+    hit_counts : int array (K,)
+        Hits of each neuron; those with 0 are left out.
+
+    Returns
+    -------
+    float
+        In the distance's units squared.
+    """
+    live = hit_counts > 0
+    shares = np.exp(-(hops[:, live].astype(np.float64) ** 2) / 2) / hit_counts[live]
+    per_sample = np.empty(len(winners))  # summed once at the end: no chunk size changes a bit
+    for rows, distances in chunks:
+        weighted = distances[:, live] ** 2
+        weighted *= shares[winners[rows]]
+        per_sample[rows] = weighted.sum(axis=1)
+    return float(per_sample.mean())

@@ -1,0 +1,71 @@
+"""How well the answers of a map agree with given labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dbgsom_core.api import Component
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.evaluation import Evaluation
+
+
+class Accuracy(Component):
+    """Share of samples whose class is predicted correctly."""
+
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the share, 0..1, of correct predictions."""
+        from sklearn.metrics import accuracy_score
+
+        return float(accuracy_score(*_answers(evaluation, "accuracy")))
+
+
+class MacroF1(Component):
+    """F1 score averaged over the classes, each with equal weight however small it is.
+
+    The classes are those that occur in the targets or in the predictions.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the unweighted mean, 0..1, of the classes' F1 scores."""
+        from sklearn.metrics import f1_score
+
+        y, predictions = _answers(evaluation, "macro_f1")
+        return float(f1_score(y, predictions, average="macro", zero_division=0.0))
+
+
+class AdjustedRand(Component):
+    """Adjusted Rand index (Hubert & Arabie 1985) between targets and predicted clusters or classes.
+
+    1 for identical groupings, about 0 for chance. Every distinct target is a group of its own.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the index, -0.5..1."""
+        from sklearn.metrics import adjusted_rand_score
+
+        answers = _answers(evaluation, "adjusted_rand")
+        groups = [np.unique(answer, return_inverse=True)[1] for answer in answers]
+        return float(adjusted_rand_score(*groups))
+
+
+def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    if evaluation.y is None or evaluation.predictions is None:
+        raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
+    return evaluation.y, evaluation.predictions

@@ -1,0 +1,198 @@
+"""The MLflow tracker: mirrors run folders into an MLflow store while runs go on.
+
+MLflow itself is imported when the first run starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from dbgsom_core.api import Component
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.events import EpochRecord, Run, RunResult
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+if TYPE_CHECKING:
+    from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+
+RETRY_SECONDS = 60.0
+_log = logging.getLogger("dbgsom.mlflow")
+
+
+class MLflow(Component):
+    """Shows runs in MLflow: parameters, metrics per epoch, data, figures and the model.
+
+    The run folder is always written first. A store that cannot be reached costs one warning; what
+    it missed is sent when it answers again, or later with ``dbgsom sync``.
+    """
+
+    uri: str = Field(
+        default="sqlite:///mlflow.db",
+        min_length=1,
+        description="tracking store: sqlite:///FILE, or the address of a server",
+    )
+    experiment: str | None = Field(
+        default=None, min_length=1, description="MLflow experiment; null: that of the run"
+    )
+    registered_model: str | None = Field(
+        default=None, min_length=1, description="registered model to add each map to as a version"
+    )
+    flush_seconds: float = Field(
+        default=5.0, ge=0, description="seconds between two batches of metrics"
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _no_file_store(cls, uri: str) -> str:
+        if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
+            raise ValueError(
+                f"'{uri}' is a folder, and MLflow has retired stores in folders; write "
+                "sqlite:///mlflow.db or the address of a server such as http://localhost:5000"
+            )
+        return uri
+
+    def observer(self) -> MLflowObserver:
+        """Return an observer that mirrors the runs it hears of."""
+        return MLflowObserver(self)
+
+
+class MLflowObserver:
+    """Mirrors runs into MLflow and never lets MLflow stop or hold up a run.
+
+    Runs that ended while the store was away are kept in mind and sent when it answers again.
+    """
+
+    def __init__(self, settings: MLflow) -> None:
+        self._settings = settings
+        self._mirror: Mirror | None = None
+        self._behind: list[Path] = []
+        self._away_until: float | None = None
+        self._flushed: dict[str, float] = {}
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Create the MLflow run, or find it again."""
+        self._flushed[run.id] = time.monotonic()
+        self._try(tail=run.folder)
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        """Send what the journal has gained, every ``flush_seconds``."""
+        if time.monotonic() - self._flushed.get(run.id, 0.0) >= self._settings.flush_seconds:
+            self._try(tail=run.folder)
+            self._flushed[run.id] = time.monotonic()
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        """Send the results and end the MLflow run."""
+        self._end(run)
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        """End the MLflow run as failed or killed."""
+        self._end(run)
+
+    def _end(self, run: Run) -> None:
+        self._flushed.pop(run.id, None)
+        self._behind.append(run.folder)
+        self._try(insist=run.parent is None)
+
+    def _try(self, tail: Path | None = None, insist: bool = False) -> None:
+        away = self._away_until is not None and time.monotonic() < self._away_until
+        if away and not insist:
+            return
+        try:
+            with quiet():
+                self._update(tail)
+        except Exception as error:
+            if self._away_until is None:
+                _log.warning("%s", _lament(self._settings.uri, error))
+            self._away_until = time.monotonic() + RETRY_SECONDS
+        else:
+            self._away_until = None
+
+    def _update(self, tail: Path | None) -> None:
+        if self._mirror is None:
+            self._mirror = _open(self._settings)
+        if tail is not None:
+            self._mirror.tail(tail)
+        self._catch_up(self._mirror)
+
+    def _catch_up(self, mirror: Mirror) -> None:
+        """End every run that has ended; one that MLflow refuses does not stand in others' way."""
+        refused: list[Exception] = []
+        for folder in list(self._behind):
+            try:
+                mirror.finish(folder)
+            except Exception as error:
+                refused.append(error)
+                if _is_away(error):
+                    break
+            else:
+                self._behind.remove(folder)
+        if refused:
+            raise refused[0]
+
+
+def mirror(
+    folder: Path,
+    uri: str = "sqlite:///mlflow.db",
+    experiment: str | None = None,
+    registered_model: str | None = None,
+) -> None:
+    """Bring MLflow up to date with a stored run that has ended; twice is as good as once.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder. The sweep that it belongs to is mirrored as well when it lies beside it.
+        A run whose process died without a word is shown as killed.
+    uri, experiment, registered_model
+        As in `MLflow`.
+
+    Raises
+    ------
+    DbgsomError
+        The store cannot be used; the sentence says why.
+    """
+    settings = MLflow(uri=uri, experiment=experiment, registered_model=registered_model)
+    try:
+        with quiet():
+            opened = _open(settings)
+            opened.finish(folder)
+            opened.finish_all()
+    except DbgsomError:
+        raise
+    except Exception as error:
+        raise DbgsomError(_reason(uri, error)) from error
+
+
+def _open(settings: MLflow) -> Mirror:
+    from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+    from dbgsom_plugins.trackers.mlflow_store import Store
+
+    return Mirror(Store(settings.uri), settings.experiment, settings.registered_model)
+
+
+def _lament(uri: str, error: Exception) -> str:
+    return (
+        f"{_reason(uri, error)}. The run goes on and its folder is complete; "
+        "'dbgsom sync' sends to MLflow what it misses"
+    )
+
+
+def _reason(uri: str, error: Exception) -> str:
+    from dbgsom_plugins.trackers.mlflow_store import public
+
+    if isinstance(error, DbgsomError):
+        return str(error)
+    if _is_away(error):
+        return f"the MLflow server at {public(uri)} does not answer"
+    text = public((str(error).strip().splitlines() or [""])[0])
+    return f"MLflow at {public(uri)} refused ({type(error).__name__}: {text[:300]})"
+
+
+def _is_away(error: Exception) -> bool:
+    signs = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
+    return any(sign in str(error).lower() for sign in signs)

@@ -1,0 +1,264 @@
+"""Mirroring run folders into an MLflow store: the same steps live, at the end, and years later.
+
+Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+from dbgsom_core.run_store import JournalLine, RunFiles, StoredRun, read_journal, read_run
+from dbgsom_plugins.trackers.mlflow_model import (
+    link_measures,
+    plugin_versions,
+    register_model,
+    store_model,
+)
+from dbgsom_plugins.trackers.mlflow_store import Store, public
+from dbgsom_plugins.trackers.report import measures_table
+
+METRICS_A_BATCH = 1000
+PARAMS_A_BATCH = 100
+ID_TAG = "dbgsom.run_id"
+_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "running": "KILLED"}
+
+
+@dataclass
+class _Opened:
+    """An MLflow run that mirrors a folder, and what it has already."""
+
+    run_id: str
+    described: bool = False
+    offset: int = 0
+    last_epoch: int = 0
+
+
+class Mirror:
+    """Brings MLflow runs up to date with run folders; doing so twice changes nothing.
+
+    Parameters
+    ----------
+    store : Store
+    experiment : str or None
+        MLflow experiment; None: the run's own.
+    register : str or None
+        Registered model that each finished map becomes a version of.
+    """
+
+    def __init__(self, store: Store, experiment: str | None, register: str | None) -> None:
+        self._store = store
+        self._experiment = experiment
+        self._register = register
+        self._opened: dict[Path, _Opened] = {}
+
+    def tail(self, folder: Path) -> None:
+        """Send what the journal has gained; opens the MLflow run when there is none yet."""
+        opened = self._open(folder.absolute())
+        client = self._store.client
+        if not opened.described:
+            self._describe(opened, read_run(folder))
+        lines, offset = read_journal(RunFiles(folder).journal, opened.offset)
+        # Not every MLflow takes a point twice: one that is NaN breaks the batch of older servers.
+        for metrics in _batches(line for line in lines if line.epoch > opened.last_epoch):
+            client.log_batch(opened.run_id, metrics=metrics)
+            opened.last_epoch = metrics[-1].step
+        opened.offset = offset
+
+    def finish(self, folder: Path) -> None:
+        """Send everything the folder holds and end the MLflow run, whatever goes wrong on the way.
+
+        A folder that still says "running" was left by a process that died: it ends as KILLED.
+        """
+        folder = folder.absolute()
+        opened = self._open(folder)
+        stored = read_run(folder)
+        try:
+            self.tail(folder)
+            self._send_results(opened.run_id, stored)
+        finally:
+            del self._opened[folder]
+            self._store.client.set_terminated(
+                opened.run_id, _STATES[stored.status], _milliseconds(stored.ended)
+            )
+
+    def finish_all(self) -> None:
+        """End whatever was opened on the way, such as the sweep of a run."""
+        for folder in list(self._opened):
+            self.finish(folder)
+
+    def _open(self, folder: Path) -> _Opened:
+        if folder not in self._opened:
+            stored = read_run(folder)
+            run_id = self._find(stored)
+            if run_id is None:
+                opened = _Opened(self._create(stored))
+            else:
+                opened = _Opened(run_id, last_epoch=self._last_epoch(run_id, stored))
+                self._store.client.update_run(run_id, status="RUNNING")
+            self._opened[folder] = opened
+        return self._opened[folder]
+
+    def _describe(self, opened: _Opened, stored: StoredRun) -> None:
+        _send_params(self._store.client, opened.run_id, stored.params)
+        if stored.data.get("digest"):
+            self._store.client.log_inputs(opened.run_id, [_dataset(stored.data)])
+        opened.described = True
+
+    def _last_epoch(self, run_id: str, stored: StoredRun) -> int:
+        names = [name for line in stored.epochs()[:1] for name in line.metrics]
+        points = self._store.client.get_metric_history(run_id, _key(names[0])) if names else []
+        return max((int(point.step) for point in points), default=0)
+
+    def _find(self, stored: StoredRun) -> str | None:
+        found = self._store.client.search_runs(
+            [self._experiment_of(stored)],
+            filter_string=f"tags.`{ID_TAG}` = '{stored.id}'",
+            max_results=1,
+        )
+        return str(found[0].info.run_id) if found else None
+
+    def _create(self, stored: StoredRun) -> str:
+        created = self._store.client.create_run(
+            self._experiment_of(stored),
+            start_time=_milliseconds(stored.started),
+            tags=self._tags(stored),
+            run_name=stored.name,
+        )
+        return str(created.info.run_id)
+
+    def _experiment_of(self, stored: StoredRun) -> str:
+        return self._store.experiment(self._experiment or stored.experiment)
+
+    def _tags(self, stored: StoredRun) -> dict[str, str]:
+        git = stored.environment.get("git") or {}
+        plugins = plugin_versions(stored.environment).items()
+        tags = {
+            ID_TAG: stored.id,
+            "mlflow.source.name": public(str(stored.environment.get("command", "dbgsom"))),
+            "mlflow.source.type": "LOCAL",
+            "dbgsom.plugins": ", ".join(f"{name} {release}" for name, release in plugins)[:5000],
+        }
+        if git.get("commit"):
+            tags["mlflow.source.git.commit"] = str(git["commit"])
+            tags["dbgsom.git.dirty"] = str(bool(git.get("dirty"))).lower()
+        if stored.parent:
+            parent = self._parent(stored.files.folder.parent / stored.parent)
+            if parent is not None:
+                tags["mlflow.parentRunId"] = parent
+        return tags
+
+    def _parent(self, folder: Path) -> str | None:
+        """Return the MLflow run of a sweep, which is mirrored first when MLflow lacks it."""
+        if folder in self._opened:
+            return self._opened[folder].run_id
+        stored = read_run(folder)
+        if not stored.files.run.exists():
+            return None
+        run_id = self._find(stored)
+        if run_id is None:
+            run_id = self._open(folder).run_id
+            if stored.status != "running":
+                self.finish(folder)
+        return run_id
+
+    def _send_results(self, run_id: str, stored: StoredRun) -> None:
+        client = self._store.client
+        ended = _milliseconds(stored.ended) or 0
+        step = max((line.epoch for line in stored.epochs()), default=0)
+        measures = [
+            Metric(_key(name), value, ended, step) for name, value in stored.measures.items()
+        ]
+        known = client.get_run(run_id).data.metrics
+        news = [one for one in measures if not _same(known.get(one.key), one.value)]
+        for start in range(0, len(news), METRICS_A_BATCH):
+            client.log_batch(run_id, metrics=news[start : start + METRICS_A_BATCH])
+        client.set_tag(run_id, "mlflow.note.content", _note(stored))
+        files = stored.files
+        for path in (files.config, files.environment, files.report):
+            if path.exists():
+                client.log_artifact(run_id, str(path))
+        for path in files.figures():
+            client.log_artifact(run_id, str(path), "figures")
+        model_id = store_model(client, run_id, stored)
+        if model_id is not None:
+            link_measures(client, run_id, model_id, measures)
+            if self._register:
+                register_model(client, self._register, run_id, model_id)
+
+
+def _same(known: float | None, value: float) -> bool:
+    return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+
+
+def _batches(lines: Iterable[JournalLine]) -> Iterable[list[Metric]]:
+    batch: list[Metric] = []
+    for line in lines:
+        metrics = [
+            Metric(_key(name), value, line.time, line.epoch) for name, value in line.metrics.items()
+        ]
+        if len(batch) + len(metrics) > METRICS_A_BATCH:
+            yield batch
+            batch = []
+        batch.extend(metrics)
+    if batch:
+        yield batch
+
+
+def _send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    entities = [Param(_key(name), str(value)[:6000]) for name, value in params.items()]
+    for start in range(0, len(entities), PARAMS_A_BATCH):
+        client.log_batch(run_id, params=entities[start : start + PARAMS_A_BATCH])
+
+
+def _dataset(data: Mapping[str, Any]) -> DatasetInput:
+    shape = [data.get("samples"), data.get("features")]
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
+    schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
+    profile = {key: value for key, value in data.items() if key not in ("name", "digest")}
+    return DatasetInput(
+        Dataset(
+            name=str(data.get("name", "data"))[:500],
+            digest=str(data["digest"])[:36],
+            source_type="dbgsom",
+            source=json.dumps({"name": data.get("name")}),
+            schema=json.dumps(schema),
+            profile=json.dumps({"features_shape": shape, **profile}),
+        ),
+        [InputTag("mlflow.data.context", "training")],
+    )
+
+
+def _note(stored: StoredRun) -> str:
+    """Return the description that the run's page opens with."""
+    facts = stored.data
+    blocks = []
+    if {"name", "samples", "features"} <= set(facts):
+        blocks.append("**{name}**: {samples} samples × {features} features".format_map(dict(facts)))
+    epochs = stored.epochs()
+    if epochs:
+        neurons = epochs[-1].metrics.get("epoch/neurons", 0)
+        blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
+    if stored.error:
+        blocks.append(f"Ended early: {stored.error}")
+    if stored.measures:
+        blocks.append(measures_table(stored.measures))
+    return "\n\n".join(blocks)[:5000]
+
+
+def _key(name: str) -> str:
+    """Return the name with what MLflow refuses in names replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,62 @@
+"""A room in which MLflow neither chats, nor phones home, nor waits for minutes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# A dead server would otherwise block one call for four minutes.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_CHATTERERS = {
+    "mlflow": logging.ERROR,
+    "alembic": logging.WARNING,
+    "urllib3.connectionpool": logging.ERROR,
+}
+# What MLflow's own calls of its own dependencies are to be changed to.
+_OTHERS_HOMEWORK = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+# MLflow warns of the type hints of its own classes, in colour, and of ours that it need not check.
+_TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Import and call MLflow in here: settings the user has not made, and log levels, are ours.
+
+    Everything is put back afterwards; loggers of others are not touched.
+    """
+    ours = [name for name in _SETTINGS if name not in os.environ]
+    os.environ.update({name: _SETTINGS[name] for name in ours})
+    try:
+        with warnings.catch_warnings():
+            for category in _OTHERS_HOMEWORK:
+                warnings.simplefilter("ignore", category)
+            warnings.filterwarnings("ignore", message=_TYPE_HINTS, category=UserWarning)
+            import mlflow  # noqa: F401  (its import sets the level of its own logger)
+
+            with _levels():
+                yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _levels() -> Iterator[None]:
+    loggers = {name: logging.getLogger(name) for name in _CHATTERERS}
+    before = {name: logger.level for name, logger in loggers.items()}
+    for name, logger in loggers.items():
+        logger.setLevel(max(_CHATTERERS[name], logger.level))
+    try:
+        yield
+    finally:
+        for name, logger in loggers.items():
+            logger.setLevel(before[name])

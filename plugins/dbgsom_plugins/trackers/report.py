@@ -1,0 +1,94 @@
+"""The report of a run: a short markdown page for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dbgsom_core.events import Run, RunResult
+
+PARTS = ("train", "test")
+
+
+def report(
+    run: Run, result: RunResult, figures: Sequence[str], children: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the report of a finished run or sweep as markdown."""
+    blocks = [f"# {run.name}", _sentence(run, result)]
+    if result.measures:
+        blocks.append("## Measures\n\n" + measures_table(result.measures))
+    if children:
+        blocks.append("## Runs of this sweep\n\n" + _children_table(children))
+    if run.params:
+        rows = ([f"`{name}`", _cell(value)] for name, value in run.params.items())
+        blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
+    if figures:
+        pictures = (f"![{name}](figures/{name}.png)" for name in figures)
+        blocks.append("## Figures\n\n" + "\n\n".join(pictures))
+    if result.notes:
+        blocks.append("## Notes\n\n" + "\n".join(f"* {note}" for note in result.notes))
+    return "\n\n".join(blocks) + "\n"
+
+
+def measures_table(measures: Mapping[str, float]) -> str:
+    """Return measures as a markdown table, the training and the test part side by side."""
+    names: dict[str, dict[str, float]] = {}
+    for full_name, value in measures.items():
+        part, _, name = full_name.partition("/")
+        if part in PARTS and name:
+            names.setdefault(name, {})[part] = value
+        else:
+            names.setdefault(full_name, {})[""] = value
+    parts = [part for part in ("", *PARTS) if any(part in values for values in names.values())]
+    rows = (
+        [f"`{name}`", *(_cell(values[part]) if part in values else "" for part in parts)]
+        for name, values in names.items()
+    )
+    return _table(["measure", *(part or "value" for part in parts)], rows)
+
+
+def number(value: float) -> str:
+    """Return a number short enough for a table, with four digits that count."""
+    if not math.isfinite(value):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.4g}"
+
+
+def _sentence(run: Run, result: RunResult) -> str:
+    if run.kind == "sweep":
+        return f"A sweep of {len(result.children)} runs in experiment `{run.experiment}`."
+    facts = [f"Run `{run.id}` of experiment `{run.experiment}`"]
+    if {"name", "samples", "features"} <= set(run.data):
+        facts.append("{name}: {samples} samples × {features} features".format_map(dict(run.data)))
+    if result.history:
+        last = result.history[-1]
+        facts.append(f"{last.neurons} neurons after {last.epoch} epochs, {last.seconds:.1f} s")
+    return "; ".join(facts) + "."
+
+
+def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for child in children for name in child["measures"]))
+    rows = (
+        [
+            str(child["name"]),
+            *(
+                _cell(child["measures"][name]) if name in child["measures"] else ""
+                for name in columns
+            ),
+        ]
+        for child in children
+    )
+    return _table(["run", *(f"`{name}`" for name in columns)], rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    text = number(value) if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,133 @@
+"""References to the environment: filled when loading, never written down."""
+
+import pytest
+
+from dbgsom_core.config import dump_yaml, parse_experiment
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(("text", "value"), [("7", 7), ("0o10", 8), ("010", 10)])
+def test_a_whole_value_is_read_as_a_scalar(bench, small, monkeypatch, text, value):
+    monkeypatch.setenv("SOM_SEED", text)
+    assert bench.load(small + "seed: ${env:SOM_SEED}\n").seed == value
+    assert bench.load(small + 'seed: "${env:SOM_SEED}"\n').seed == value
+
+
+@pytest.mark.parametrize(
+    "text", ["0042", "1e5", "true", "null", "~", "no", "a: b", "[1", "9" * 5000]
+)
+def test_text_stays_text_where_text_is_wanted(bench, monkeypatch, text):
+    monkeypatch.setenv("SOM_WORD", text)
+    made = bench.load(
+        "experiment: e\nname: ${env:SOM_WORD}\ndataset: {name: toy, word: '${env:SOM_WORD}'}\n"
+    )
+    assert made.dataset.word == text
+    if text not in ("null", "~"):
+        assert made.name == text
+
+
+def test_references_are_filled_inside_text(bench, small, monkeypatch):
+    monkeypatch.setenv("SOM_HOST", "h")
+    made = bench.load(
+        small + "tracking: {name: mlflow, uri: 'http://${env:SOM_HOST}:${env:SOM_PORT:-5000}/x'}\n"
+    )
+    assert made.tracking[0][1].uri == "http://h:5000/x"
+
+
+@pytest.mark.parametrize("held", [None, ""])
+def test_a_default_holds_where_the_variable_is_unset_or_empty(bench, small, monkeypatch, held):
+    monkeypatch.delenv("SOM_SEED", raising=False)
+    if held is not None:
+        monkeypatch.setenv("SOM_SEED", held)
+    assert bench.load(small + "seed: ${env:SOM_SEED:-9}\n").seed == 9
+
+
+def test_names_keys_in_lists_and_free_parameters_are_filled(bench, monkeypatch):
+    monkeypatch.setenv("SOM_NAME", "toy")
+    monkeypatch.setenv("SOM_STEP", "standardize")
+    made = bench.load(
+        "experiment: e\ndataset: ${env:SOM_NAME}\n"
+        "prepare: ['${env:SOM_STEP}', {name: range_scale, q: '${env:SOM_STEP}'}]\n"
+    )
+    assert made.dataset_name == "toy"
+    assert made.prepare[0].name == "standardize"
+    assert made.prepare[1].params == {"q": "standardize"}
+    assert made.resolved["dataset"]["name"] == "${env:SOM_NAME}"
+    assert made.resolved["prepare"] == [
+        {"name": "${env:SOM_STEP}"},
+        {"name": "range_scale", "q": "${env:SOM_STEP}"},
+    ]
+
+
+def test_an_unset_variable_is_one_problem_among_the_others(bench, monkeypatch):
+    monkeypatch.delenv("SOM_SEED", raising=False)
+    text = "experiment: e\ndataset: ${env:SOM_SEED}\nseed: ${env:SOM_SEED}\nmodel: {epochs: 0}\n"
+    assert bench.problems(text) == [
+        "run.yaml:2:10: dataset: the environment variable SOM_SEED is not set",
+        "run.yaml:3:7: seed: the environment variable SOM_SEED is not set",
+        "run.yaml:4:17: model.epochs: must be an integer of at least 1, not 0",
+    ]
+
+
+@pytest.mark.parametrize("text", ["${env:}", "${env:1A}", "${env:A", "x${env: A}", "${env:A-b}"])
+def test_a_broken_reference_is_told(bench, small, text):
+    assert bench.problem(small + f"name: '{text}'\n") == (
+        "run.yaml:3:7: name: holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
+    )
+
+
+def test_a_dollar_alone_is_text(bench, small):
+    assert bench.load(small + "name: $HOME ${HOME}\n").name == "$HOME ${HOME}"
+
+
+def test_what_the_environment_holds_is_not_filled_again(bench, small, monkeypatch):
+    monkeypatch.setenv("SOM_WORD", "${env:SOM_OTHER}")
+    assert bench.load(small + "name: ${env:SOM_WORD}\n").name == "${env:SOM_OTHER}"
+
+
+def test_a_secret_is_never_written_down(bench, monkeypatch):
+    monkeypatch.setenv("SOM_TOKEN", SECRET)
+    made = bench.load(
+        "experiment: e\n"
+        "dataset: {name: toy, token: '${env:SOM_TOKEN}', word: 'x ${env:SOM_TOKEN}'}\n"
+        "tracking: [{name: mlflow, uri: 'http://u:${env:SOM_TOKEN}@h'}]\n"
+    )
+    assert made.dataset.token == SECRET
+    assert SECRET not in dump_yaml(made.resolved)
+    assert made.resolved["dataset"]["token"] == "${env:SOM_TOKEN}"
+    assert made.resolved["tracking"][0]["uri"] == "http://u:${env:SOM_TOKEN}@h"
+    assert parse_experiment(made.resolved, bench.registry) == made
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "{name: toy, flag: '${env:SOM_TOKEN}'}",
+            "dataset.flag: must be true or false, not what ${env:SOM_TOKEN} holds",
+        ),
+        (
+            "{name: toy, token: 'bad${env:SOM_TOKEN}'}",
+            "dataset.token: bad${env:SOM_TOKEN} is no token that the store accepts",
+        ),
+        (
+            "{name: toy, size: '${env:SOM_TOKEN}'}",
+            "dataset.size: must be a list of 2, not what ${env:SOM_TOKEN} holds",
+        ),
+    ],
+)
+def test_a_secret_is_never_told_in_a_problem(bench, monkeypatch, section, message):
+    monkeypatch.setenv("SOM_TOKEN", SECRET)
+    line = bench.problem(f"experiment: e\ndataset: {section}\n")
+    assert SECRET not in line
+    assert line.endswith(message)
+
+
+@pytest.mark.parametrize(
+    "key", ["experiment", "model.metric", "engine", "dataset", "figures.0", "prepare.0"]
+)
+def test_a_secret_in_the_wrong_place_is_not_told_either(bench, small, monkeypatch, key):
+    monkeypatch.setenv("SOM_TOKEN", f"{SECRET}!")
+    text = small + "figures: [sketch]\nprepare: [standardize]\n"
+    assert not any(SECRET in line for line in bench.problems(text, f"{key}=${{env:SOM_TOKEN}}"))

@@ -1,0 +1,413 @@
+"""What a configuration becomes, and what is told when it is wrong."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.config import (
+    Model,
+    PrepareStep,
+    Split,
+    dump_yaml,
+    load_experiment,
+    parse_experiment,
+)
+from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.errors import ConfigError, PluginError
+from dbgsom_core.plugins import Registry
+
+FULL = """\
+experiment: group/one
+name: first
+dataset: {name: toy, path: data/x.csv, columns: [1, 2], drop: [a, 3], size: [3, 4], table: {a: 1}}
+prepare:
+  - range_scale
+  - {name: 'sklearn.preprocessing:PowerTransformer', method: yeo-johnson}
+split: {test_size: 0.25, stratify: true}
+model:
+  estimator: classifier
+  metric: {name: power, p: 3}
+  kernel: {name: gauss, start: 2, end: 0.5, decay: linear}
+  growth: {name: grow, spreading_factor: 0.3}
+  labeller: majority
+  epochs: 20
+  tol: 1e-4
+  spreading_factor: 0.3
+  max_neurons: 50
+  init: random
+seed: 7
+measures: [quality, {name: other, samples: 3}]
+figures: [sketch]
+tracking: [{name: mlflow, uri: 'http://h'}, run_folder]
+engine: {name: local, threads: 2}
+"""
+
+
+def test_every_section_is_built(bench, fakes):
+    made = bench.load(FULL)
+    assert (made.experiment, made.name, made.seed) == ("group/one", "first", 7)
+    assert made.dataset_name == "toy"
+    assert made.dataset == fakes.Toy(
+        path=Path("data/x.csv"), columns=(1, 2), drop=["a", 3], size=(3, 4), table={"a": 1.0}
+    )
+    assert made.prepare == (
+        PrepareStep("range_scale"),
+        PrepareStep("sklearn.preprocessing:PowerTransformer", {"method": "yeo-johnson"}),
+    )
+    assert made.split == Split(test_size=0.25, stratify=True)
+    assert made.model.estimator == "classifier"
+    assert made.model.params == {
+        "metric": fakes.Power(p=3.0),
+        "kernel": fakes.Gauss(start=2.0, end=0.5, decay="linear"),
+        "growth": fakes.Grow(spreading_factor=0.3),
+        "labeller": fakes.Majority(),
+        "epochs": 20,
+        "tol": 1e-4,
+        "spreading_factor": 0.3,
+        "max_neurons": 50,
+        "init": "random",
+    }
+    assert made.measures == (("quality", fakes.Quality()), ("other", fakes.Quality(samples=3)))
+    assert made.figures == (("sketch", fakes.Picture()),)
+    assert made.tracking == (("mlflow", fakes.Track(uri="http://h")), ("run_folder", fakes.Track()))
+    assert made.engine == LocalEngine(threads=2)
+    assert made.source == "run.yaml"
+    assert made.folder == bench.folder
+
+
+def test_what_is_left_out_has_a_default(bench, small):
+    made = bench.load(small)
+    assert made.model == Model("vq", {})
+    assert (made.seed, made.split, made.prepare, made.measures) == (42, None, (), None)
+    assert [name for name, _ in made.figures] == ["label_map", "u_matrix"]  # those on offer
+    assert [name for name, _ in made.tracking] == ["mlflow"]
+    assert made.engine == LocalEngine()
+
+
+def test_only_given_keys_become_keyword_arguments(bench, small):
+    given = bench.load(small + "model: {epochs: 3, max_neurons: null, spreading_factor: null}\n")
+    assert given.model.params == {"epochs": 3, "max_neurons": None, "spreading_factor": None}
+
+
+@pytest.mark.parametrize("key", ["tracking", "figures", "measures", "prepare"])
+@pytest.mark.parametrize("nothing", ["null", "[]"])
+def test_null_and_an_empty_list_are_none_of_them(bench, small, key, nothing):
+    assert getattr(bench.load(f"{small}{key}: {nothing}\n"), key) == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [
+        ("tracking: run_folder", ["run_folder"]),
+        ("tracking: {name: mlflow, uri: x}", ["mlflow"]),
+        ("tracking: [mlflow, {name: mlflow, uri: x}]", ["mlflow", "mlflow"]),
+        ("figures: sketch", ["sketch"]),
+        ("figures: {name: sketch, size: 2}", ["sketch"]),
+        ("figures: default", ["label_map", "u_matrix"]),
+        ("measures: quality", ["quality"]),
+    ],
+)
+def test_one_name_or_mapping_is_a_list_of_one(bench, small, section, names):
+    made = bench.load(f"{small}{section}\n")
+    assert [name for name, _ in getattr(made, section.partition(":")[0])] == names
+
+
+def test_an_experiment_is_frozen(bench, small):
+    with pytest.raises(FrozenInstanceError):
+        bench.load(small).seed = 3
+
+
+def test_a_distribution_can_be_named(bench):
+    made = bench.load("experiment: e\ndataset: fakes:toy\n")
+    assert made.resolved["dataset"]["name"] == made.dataset_name == "fakes:toy"
+
+
+WRONG = {
+    "experiment: [1]": "1:13: experiment: must be text, not a list",
+    "experiment: 3": "1:13: experiment: must be text, not 3",
+    "experiment: ''": "1:13: experiment: must be letters, digits, spaces and . _ - with / between "
+    "groups, such as 'digits/first try'",
+    "seed: '10'": "3:7: seed: must be an integer, not the text '10'",
+    "seed: 1.5": "3:7: seed: must be an integer between 0 and 4294967295, not 1.5",
+    "seed: -1": "3:7: seed: must be an integer between 0 and 4294967295, not -1",
+    "seed: true": "3:7: seed: must be an integer between 0 and 4294967295, not true",
+    "seed: null": "3:7: seed: must be an integer between 0 and 4294967295, not null",
+    "name: 3": "3:7: name: must be text, not 3",
+    "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
+    "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
+    "tracking, engine, extends, sweep, experiment, name, seed",
+    "split: {}": "3:1: split: needs either test_size or folds",
+    "split: {stratify: true}": "3:1: split: needs either test_size or folds",
+    "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "
+    "set one of them to null",
+    "split: 0.5": "3:8: split: must be a section of 'key: value' lines",
+    "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1, not 1.5",
+    "split: {test_size: 1}": "3:20: split.test_size: must be a number between 0 and 1 "
+    "(both excluded), not 1",
+    "split: {folds: 1}": "3:16: split.folds: must be an integer of at least 2, not 1",
+    "split: {test_size: .5, stratify: no}": "3:34: split.stratify: must be true or false, "
+    "not the text 'no'",
+    "prepare: scale": "3:10: prepare: unknown step 'scale'; did you mean 'range_scale'?",
+    "prepare: [x.Y]": "3:11: prepare.0: unknown step 'x.Y'; write 'range_scale' or 'standardize' "
+    "or module:Class",
+    "prepare: [{with_mean: true}]": "3:11: prepare.0.name: is required",
+    "prepare: [[a]]": "3:11: prepare.0: must be the name of a scikit-learn transformer or a "
+    "mapping with a 'name'",
+    "model: {estimator: regressor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
+    "not the text 'regressor'",
+    "model: {labeler: majority}": "3:9: model.labeler: unknown key; did you mean 'labeller'?",
+    "model: {epochs: 0}": "3:17: model.epochs: must be an integer of at least 1, not 0",
+    "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer of at least 1, not 100.0",
+    "model: {tol: .inf}": "3:14: model.tol: must be a number of at least 0, not .inf",
+    "model: {tol: .nan}": "3:14: model.tol: must be a number of at least 0, not .nan",
+    "model: {max_neurons: 3}": "3:22: model.max_neurons: must be an integer of at least 4 or "
+    "'auto', not 3",
+    "model: {max_neurons: atuo}": "3:22: model.max_neurons: must be an integer or 'auto', "
+    "not the text 'atuo'; did you mean 'auto'?",
+    "model: {init: pac}": "3:15: model.init: must be one of 'pca', 'random', not the text 'pac'; "
+    "did you mean 'pca'?",
+    "model: {metric: euclidd}": "3:17: model.metric: unknown metric 'euclidd'; "
+    "did you mean 'euclid'?",
+    "model: {metric: {name: euclidd}}": "3:24: model.metric.name: unknown metric 'euclidd'; "
+    "did you mean 'euclid'?",
+    "model: {metric: {p: 2}}": "3:9: model.metric.name: is required",
+    "model: {metric: {name: 3}}": "3:24: model.metric.name: must be the name of a metric",
+    "model: {metric: null}": "3:17: model.metric: must be the name of a metric or a mapping "
+    "with a 'name'",
+    "model: {growth: fixed}": "3:9: model.growth.rows: is required",
+    "model: {growth: {name: fixed, colums: 3, rows: 1}}": "3:31: model.growth.colums: "
+    "unknown key; did you mean 'columns'?",
+    "model: {growth: {name: grow, rule: entropy, spreading_factor: 0.3}}": "3:9: model.growth: "
+    "spreading_factor has no effect with rule 'entropy'; leave it out",
+    "model: {growth: {name: nested, inner: {stat: 1}}}": "3:40: model.growth.inner.stat: "
+    "unknown key; did you mean 'start'?",
+    "model: {growth: {name: nested, inner: {start: 0}}}": "3:47: model.growth.inner.start: "
+    "must be a number above 0, not 0",
+    "measures: [quality, quality]": "3:21: measures.1: 'quality' appears twice",
+    "figures: [{name: sketch, size: big}]": "3:32: figures.0.size: must be a number, "
+    "not the text 'big'",
+    "tracking: [mlflo]": "3:12: tracking.0: unknown tracker 'mlflo'; did you mean 'mlflow'?",
+    "engine: {threads: 0}": "3:19: engine.threads: must be an integer of at least 1, not 0",
+    "engine: lokal": "3:9: engine: unknown engine 'lokal'; did you mean 'local'?",
+    "sweep: {grid: {seed: [1]}}": "3:1: sweep: this file describes several runs; "
+    "use 'dbgsom sweep run.yaml'",
+    "dataset: {name: toy, columns: 3}": "2:31: dataset.columns: must be a list with an integer in "
+    "each place, not 3",
+    "dataset: {name: toy, columns: [1, x]}": "2:35: dataset.columns.1: must be an integer, "
+    "not the text 'x'",
+    "dataset: {name: toy, drop: [1.5]}": "2:29: dataset.drop.0: must be an integer or text, "
+    "not 1.5",
+    "dataset: {name: toy, size: [1, 2, 3]}": "2:28: dataset.size: must be a list of 2, not a list",
+    "dataset: {name: toy, table: {a: x}}": "2:33: dataset.table.a: must be a number, "
+    "not the text 'x'",
+    "dataset: {name: toy, path: 3}": "2:28: dataset.path: must be text, not 3",
+    "dataset: {name: toy, word: {a: 1}}": "2:28: dataset.word: must be text, "
+    "not a section of 'key: value' lines",
+    "dataset: {name: toy, token: badly}": "2:29: dataset.token: badly is no token that the "
+    "store accepts",
+}
+
+
+@pytest.mark.parametrize("section", WRONG)
+def test_a_wrong_value_is_told_at_its_place(bench, section):
+    lines = {"experiment": "experiment: e", "dataset": "dataset: toy"}
+    lines[section.partition(":")[0]] = section
+    assert bench.problem("\n".join(lines.values()) + "\n") == f"run.yaml:{WRONG[section]}"
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b", "a b/c_d-e.f", "1", "v1.2/x"])
+def test_names_that_are_folders_are_fine(bench, small, name):
+    assert bench.load(small, f"experiment='{name}'").experiment == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "a:b", "é", "a\nb", "a/ /b"],
+)
+def test_names_that_leave_their_folder_are_refused(registry, name):
+    with pytest.raises(ConfigError, match="experiment: must be letters"):
+        parse_experiment({"experiment": name, "dataset": "toy"}, registry)
+
+
+def test_what_is_missing_is_told_at_the_top(bench):
+    assert bench.problems("# a comment\nseed: 3\n") == [
+        "run.yaml:1:1: experiment: is required",
+        "run.yaml:1:1: dataset: is required",
+    ]
+
+
+def test_all_problems_are_told_in_the_order_of_the_file(bench):
+    told = bench.problems(
+        "experiment: 3\nsplit: {folds: 0}\n"
+        "model:\n  epochs: x\n  labeler: m\n  metric: no\nsed: 3\n",
+        "model.tol=-1",
+    )
+    assert [line.split(": ")[:2] for line in told] == [
+        ["run.yaml:1:1", "dataset"],
+        ["run.yaml:1:13", "experiment"],
+        ["run.yaml:2:16", "split.folds"],
+        ["run.yaml:4:11", "model.epochs"],
+        ["run.yaml:5:3", "model.labeler"],
+        ["run.yaml:6:11", "model.metric"],
+        ["run.yaml:7:1", "sed"],
+        ["--set model.tol=-1", "model.tol"],
+    ]
+
+
+def test_a_plugin_that_cannot_be_imported_is_a_plugin_error(bench, small):
+    with pytest.raises(PluginError, match="lost"):
+        bench.load(small + "model: {metric: lost}\n")
+
+
+def test_a_plugin_whose_check_is_broken_is_a_plugin_error(bench):
+    with pytest.raises(PluginError, match="dataset 'faulty' cannot check its fields"):
+        bench.load("experiment: e\ndataset: faulty\n")
+
+
+def test_names_that_two_plugins_offer_are_a_plugin_error(bench):
+    clashing = Registry()
+    offers = next(iter(bench.registry._manager.get_plugins()))
+    for name in ("one", "two"):
+        clashing.register(type(offers)(), name, name, "1")
+    with pytest.raises(PluginError, match="one:toy"):
+        parse_experiment({"experiment": "e", "dataset": "toy"}, clashing)
+
+
+# ---------------------------------------------------------------------------- resolved, Python
+
+
+def test_resolved_holds_everything_with_names_first(bench, small):
+    resolved = bench.load(small + "model: {growth: grow}\n").resolved
+    assert list(resolved) == [
+        "experiment",
+        "name",
+        "dataset",
+        "prepare",
+        "split",
+        "model",
+        "seed",
+        "measures",
+        "figures",
+        "tracking",
+        "engine",
+    ]
+    assert resolved["engine"] == {"name": "local", "threads": None, "chunk_rows": 4096}
+    assert resolved["measures"] == "default"
+    assert resolved["model"] == {
+        "estimator": "vq",
+        "growth": {
+            "name": "grow",
+            "spreading_factor": 0.5,
+            "rule": "auto",
+            "max_neurons": "auto",
+        },
+    }
+    assert next(iter(resolved["model"]["growth"])) == "name"
+
+
+def test_resolved_leaves_out_defaults_that_would_be_refused_when_given(bench, small):
+    made = bench.load(small + "model: {growth: {name: grow, rule: entropy}}\n")
+    growth = made.resolved["model"]["growth"]
+    assert growth == {"name": "grow", "rule": "entropy", "max_neurons": "auto"}
+    assert parse_experiment(made.resolved, bench.registry) == made
+
+
+def test_resolved_leaves_to_the_estimator_what_it_fills(bench, small):
+    made = bench.load(small + "model: {growth: grow, spreading_factor: 0.2, max_neurons: 9}\n")
+    assert made.resolved["model"]["growth"] == {"name": "grow", "rule": "auto"}
+
+
+def test_resolved_loads_again_to_an_equal_experiment(bench, small):
+    for text in (FULL, small, small + "split: {folds: 3}\ntracking: null\nmeasures: []\n"):
+        made = bench.load(text)
+        again = load_experiment(
+            bench.write(dump_yaml(made.resolved), "again.yaml"), registry=bench.registry
+        )
+        assert again == made
+        assert again.resolved == made.resolved
+        assert parse_experiment(made.resolved, bench.registry) == made
+
+
+@given(
+    word=st.text(st.characters(exclude_categories=["Cs"])).filter(
+        lambda text: "${env:" not in text
+    ),
+    power=st.floats(min_value=1, allow_nan=False),
+    columns=st.lists(st.integers(), max_size=3),
+    drop=st.lists(st.integers() | st.sampled_from(["1", "1e3", "no", "~", ""]), max_size=3),
+    seed=st.integers(0, 2**32 - 1),
+    cap=st.none() | st.just("auto") | st.integers(4, 10**6),
+)
+def test_any_values_survive_being_written_down(
+    registry, tmp_path_factory, word, power, columns, drop, seed, cap
+):
+    values = {
+        "experiment": "e",
+        "name": word,
+        "dataset": {"name": "toy", "word": word, "columns": columns, "drop": drop},
+        "model": {"metric": {"name": "power", "p": power}, "max_neurons": cap},
+        "seed": seed,
+    }
+    made = parse_experiment(values, registry)
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(dump_yaml(made.resolved), encoding="utf-8")
+    assert load_experiment(file, registry=registry) == made
+
+
+def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
+    made = parse_experiment(
+        {
+            "experiment": "e",
+            "dataset": {"name": "toy", "path": Path("a") / "b", "columns": (np.int64(1), 2)},
+            "seed": np.int32(5),
+        },
+        registry,
+    )
+    assert (made.seed, made.dataset.columns, made.dataset.path) == (5, (1, 2), Path("a/b"))
+    assert (made.source, made.folder) == ("<python>", Path.cwd())
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, "experiment: is required\ndataset: is required"),
+        ([], "a configuration is a mapping of keys to values"),
+        ({"seed": "x"}, "seed: must be an integer, not the text 'x'"),
+        ({"seed": {1}}, "seed: must be a plain value, a list or a mapping, not {1}"),
+        ({3: 1}, "keys must be text, not 3"),
+        ({"extends": "a.yaml"}, "extends: can only be written in a file"),
+        ({"sweep": {}}, "sweep: can only be written in a file"),
+    ],
+)
+def test_problems_of_python_values_have_no_place(registry, values, line):
+    if isinstance(values, dict) and values:
+        values = {"experiment": "e", "dataset": "toy", **values}
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment(values, registry)
+    assert line in str(caught.value)
+    assert not str(caught.value).startswith(":")
+
+
+def test_a_mapping_in_itself_is_refused(registry):
+    values = {"experiment": "e", "dataset": "toy"}
+    values["model"] = values
+    with pytest.raises(ConfigError, match="nested deeper than 50 levels"):
+        parse_experiment(values, registry)
+
+
+def test_importing_the_configuration_is_cheap():
+    heavy = "numba sklearn matplotlib mlflow scipy pandas numpy"
+    code = (
+        "import sys, dbgsom_core.config; "
+        f"print([name for name in '{heavy}'.split() if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,224 @@
+"""Extending files and overriding keys: later wins, sections merge, another name replaces."""
+
+import pytest
+
+from dbgsom_core.config import load_experiment
+from dbgsom_core.config.merge import merge
+from dbgsom_core.config.nodes import Section, from_python, plain
+from dbgsom_core.config.problems import Problems
+
+BASE = """\
+experiment: base
+dataset: {name: toy, word: base, flag: true}
+model:
+  kernel: {name: gauss, start: 2, end: 1}
+  growth: {name: grow, spreading_factor: 0.3}
+  epochs: 7
+prepare: [range_scale, standardize]
+"""
+
+
+def merged(base, over):
+    problems = Problems()
+    nodes = [from_python(values, problems) for values in (base, over)]
+    assert all(isinstance(node, Section) for node in nodes)
+    result = plain(merge(*nodes, problems))
+    problems.raise_any()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "result"),
+    [
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+        ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": {"x": 1}}, {"a": 3}, {"a": 3}),
+        ({"a": 3}, {"a": {"x": 1}}, {"a": {"x": 1}}),
+        ({"a": {"name": "u", "x": 1}}, {"a": {"name": "v"}}, {"a": {"name": "v"}}),
+        (
+            {"a": {"name": "u", "x": 1}},
+            {"a": {"name": "u", "y": 2}},
+            {"a": {"name": "u", "x": 1, "y": 2}},
+        ),
+        ({"name": "u", "x": 1}, {"name": "v"}, {"name": "v", "x": 1}),
+        ({"engine": "u"}, {"engine": {"x": 1}}, {"engine": {"name": "u", "x": 1}}),
+        ({"engine": "u"}, {"engine": {"name": "v", "x": 1}}, {"engine": {"name": "v", "x": 1}}),
+        ({"engine": {"name": "u", "x": 1}}, {"engine": "v"}, {"engine": {"name": "v"}}),
+        ({"engine": {"name": "u", "x": 1}}, {"engine": "u"}, {"engine": {"name": "u", "x": 1}}),
+        ({"engine": {"name": "u", "x": 1}}, {"engine": None}, {"engine": None}),
+        ({"engine": "u"}, {"engine": "v"}, {"engine": "v"}),
+        (
+            {"model": {"growth": {"name": "u", "inner": "w"}}},
+            {"model": {"growth": {"inner": {"x": 1}}}},
+            {"model": {"growth": {"name": "u", "inner": {"name": "w", "x": 1}}}},
+        ),
+    ],
+)
+def test_merging(base, over, result):
+    assert merged(base, over) == result
+
+
+def test_a_file_is_merged_over_the_one_it_extends(bench):
+    bench.write(BASE, "bases/base.yaml")
+    made = bench.load("extends: bases/base.yaml\nexperiment: mine\nmodel: {kernel: {end: 0.5}}\n")
+    assert made.experiment == "mine"
+    assert made.dataset.word == "base"
+    assert made.model.params["kernel"].model_dump() == {
+        "start": 2.0,
+        "end": 0.5,
+        "decay": "exponential",
+    }
+
+
+def test_another_name_replaces_the_section(bench):
+    bench.write(BASE, "base.yaml")
+    made = bench.load(
+        "extends: base.yaml\nmodel: {growth: {name: fixed, rows: 3}, kernel: bubble}\n"
+    )
+    assert made.model.params["growth"].rows == 3
+    assert made.model.params["kernel"].start is None
+    assert made.model.params["epochs"] == 7
+
+
+def test_the_later_of_several_bases_wins(bench):
+    bench.write(BASE, "a.yaml")
+    bench.write("experiment: second\nseed: 5\n", "b.yaml")
+    made = bench.load("extends: [a.yaml, b.yaml]\n")
+    assert (made.experiment, made.seed, made.dataset.word) == ("second", 5, "base")
+
+
+def test_extends_is_relative_to_the_file_that_says_it(bench):
+    bench.write(BASE, "deep/base.yaml")
+    bench.write("extends: base.yaml\n", "deep/middle.yaml")
+    assert bench.load("extends: deep/middle.yaml\n").experiment == "base"
+    (bench.folder / "elsewhere").mkdir()
+    shown = "elsewhere/../run.yaml"
+    assert load_experiment(shown, registry=bench.registry).source == shown
+
+
+def test_two_bases_may_share_one(bench):
+    bench.write(BASE, "base.yaml")
+    for name in "ab":
+        bench.write("extends: base.yaml\n", f"{name}.yaml")
+    assert bench.load("extends: [a.yaml, b.yaml]\n").experiment == "base"
+
+
+def test_extending_in_a_circle_is_refused(bench):
+    bench.write("extends: run.yaml\n", "b.yaml")
+    assert bench.problem("extends: b.yaml\n") == (
+        "b.yaml:1:10: extends: goes in a circle: 'run.yaml' extends 'b.yaml' extends 'run.yaml'"
+    )
+    assert "circle" in bench.problem("extends: run.yaml\n")
+
+
+def test_a_missing_base_is_told_where_it_is_named(bench):
+    line = bench.problem("experiment: e\nextends: [nowhere.yaml]\n")
+    assert line.startswith("run.yaml:2:11: extends: there is no file 'nowhere.yaml' (looked in ")
+
+
+@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]", "''"])
+def test_extends_takes_paths_only(bench, value):
+    line = bench.problems(f"extends: {value}\nexperiment: e\ndataset: toy\n")[0]
+    assert line.endswith("extends: must be the path of a file, or a list of paths")
+
+
+def test_a_wrong_value_is_told_in_the_file_that_holds_it(bench):
+    bench.write(BASE.replace("epochs: 7", "epochs: x"), "sub/base.yaml")
+    assert bench.problem("extends: sub/base.yaml\nseed: 3\n") == (
+        "sub/base.yaml:6:11: model.epochs: must be an integer, not the text 'x'"
+    )
+
+
+def test_a_repaired_value_is_no_problem(bench):
+    bench.write(BASE.replace("epochs: 7", "epochs: x"), "base.yaml")
+    assert bench.load("extends: base.yaml\nmodel: {epochs: 3}\n").model.params["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("model.epochs=20", lambda made: made.model.params["epochs"] == 20),
+        ("model.epochs = 20", lambda made: made.model.params["epochs"] == 20),
+        ("seed=0o10", lambda made: made.seed == 8),
+        ("name=a=b", lambda made: made.name == "a=b"),
+        ("name=", lambda made: made.name is None),
+        ("name='12'", lambda made: made.name == "12"),
+        ("split={test_size: 0.5}", lambda made: made.split.test_size == 0.5),
+        ("tracking=[]", lambda made: made.tracking == ()),
+        ("dataset.columns=[1, 2]", lambda made: made.dataset.columns == (1, 2)),
+        (
+            "model.growth.spreading_factor=0.9",
+            lambda made: made.model.params["growth"].spreading_factor == 0.9,
+        ),
+        ("model.growth={name: fixed, rows: 9}", lambda made: made.model.params["growth"].rows == 9),
+        ("model.metric.name=power", lambda made: made.model.params["metric"].p == 2.0),
+        (
+            "prepare.1=range_scale",
+            lambda made: [s.name for s in made.prepare] == ["range_scale"] * 2,
+        ),
+        (
+            "prepare.0.name=sklearn.preprocessing:Normalizer",
+            lambda made: made.prepare[0].name == "sklearn.preprocessing:Normalizer",
+        ),
+        ("prepare.0.clip=true", lambda made: made.prepare[0].params == {"clip": True}),
+    ],
+)
+def test_an_override_is_written_over_the_file(bench, override, read):
+    assert read(bench.load(BASE, override))
+
+
+def test_overrides_of_one_section_belong_together_in_any_order(bench):
+    for overrides in (["name=fixed", "rows=2"], ["rows=2", "name=fixed"]):
+        made = bench.load(BASE, *(f"model.growth.{one}" for one in overrides))
+        assert made.model.params["growth"].rows == 2
+
+
+def test_the_last_of_two_overrides_wins(bench):
+    assert bench.load(BASE, "seed=1", "seed=2").seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "model.growth.spreading_factor=2",
+            "model.growth.spreading_factor: must be a number between 0 and 1, not 2",
+        ),
+        ("model.epochs=x", "model.epochs: must be an integer, not the text 'x'"),
+        ("model.epoch=3", "model.epoch: unknown key; did you mean 'epochs'?"),
+        ("sed=3", "sed: unknown key; did you mean 'seed'?"),
+        ("prepare.2.name=x", "prepare.2: there is no such item in this list; its items are 0 to 1"),
+        ("prepare.x=y", "prepare.x: there is no such item in this list; its items are 0 to 1"),
+        ("figures.0=sketch", "figures.0: there is no list here to reach into"),
+        ("extends=b.yaml", "extends: can only be written in a file"),
+        ("seed", "an override is written key=value, such as model.epochs=20"),
+        ("=3", "an override is written key=value, such as model.epochs=20"),
+        ("a..b=3", "an override is written key=value, such as model.epochs=20"),
+        ("seed=[1", "no YAML: expected ',' or ']', but got '<stream end>'"),
+        ("seed=!!int 3", "seed: tags such as '!!int' are not supported"),
+        ("model=3", "model: must be a section of 'key: value' lines"),
+        ("sweep.grid={}", "sweep: this file describes several runs; use 'dbgsom sweep run.yaml'"),
+    ],
+)
+def test_a_wrong_override_is_told_as_it_was_given(bench, override, line):
+    told = bench.problems(BASE, override)
+    assert any(one.startswith(f"--set {override}: ") and one.endswith(line) for one in told), told
+
+
+def test_an_override_of_several_lines_is_told_in_one(bench):
+    assert bench.problem(BASE, "seed=|\n  x") == (
+        "--set seed=|\\n  x: seed: must be an integer, not the text 'x'"
+    )
+
+
+def test_a_position_without_a_list_is_told_once(bench):
+    assert bench.problem(BASE, "figures.0=sketch") == (
+        "--set figures.0=sketch: figures.0: there is no list here to reach into"
+    )
+
+
+def test_overrides_are_a_list_of_texts(bench):
+    with pytest.raises(TypeError, match="list"):
+        load_experiment(bench.write(BASE), "seed=3", bench.registry)

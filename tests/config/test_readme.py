@@ -1,0 +1,73 @@
+"""Every example of configs/README.md does what the page says, with the built-in components."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+from dbgsom_core.config.build import SECTIONS
+from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.config.sweep import RandomSettings
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.plugins import Registry
+
+PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+WRONG = [text for text in EXAMPLES if text.startswith("experiment: wrong")]
+RIGHT = [text for text in EXAMPLES if text not in WRONG]
+
+
+@pytest.fixture(scope="module")
+def built_ins():
+    return Registry.discover(own_only=True)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOM_SEED", raising=False)
+    for text in EXAMPLES:
+        if text.startswith("# merge-base.yaml"):
+            Path("merge-base.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_there_are_examples():
+    assert len(RIGHT) >= 10
+    assert len(WRONG) == 1
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_every_example_loads(folder, built_ins, text):
+    Path("run.yaml").write_text(text, encoding="utf-8")
+    if is_sweep("run.yaml"):
+        assert len(load_sweep("run.yaml", registry=built_ins).children) > 1
+    else:
+        load_experiment("run.yaml", registry=built_ins)
+
+
+def test_the_merging_example_merges_as_it_says(folder, built_ins):
+    (text,) = (text for text in RIGHT if text.startswith("extends"))
+    Path("run.yaml").write_text(text, encoding="utf-8")
+    params = load_experiment("run.yaml", registry=built_ins).model.params
+    assert (params["kernel"].start, params["kernel"].end) == (3, 0.5)
+    assert (params["growth"].rows, params["growth"].columns) == (5, 5)
+
+
+def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
+    (shown,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    Path("run.yaml").write_text(WRONG[0], encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment("run.yaml", ["model.tol=-1"], built_ins)
+    assert str(caught.value) == shown.strip()
+
+
+def test_every_key_has_its_row():
+    keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
+    for settings in (General, ModelSettings, Split):
+        keys |= set(settings.model_fields)
+    keys |= {f"random.{key}" for key in RandomSettings.model_fields}
+    rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
+    assert keys - rows == set()
+    assert rows - keys - {"name", "metric", "kernel", "growth", "labeller"} == set()

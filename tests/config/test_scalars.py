@@ -1,0 +1,136 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.config.dump import dump_yaml
+from dbgsom_core.config.nodes import plain
+from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.reader import read_yaml
+from dbgsom_core.config.scalars import read_scalar
+
+
+def read(text: str) -> Any:
+    problems = Problems()
+    node = read_yaml(text, problems, "t.yaml")
+    problems.raise_any()
+    return None if node is None else plain(node)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E3", 1000.0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("-.5", -0.5),
+        ("+1.5e+2", 150.0),
+        ("6.02e23", 6.02e23),
+        ("0", 0),
+        ("-0", 0),
+        ("010", 10),
+        ("-010", -10),
+        ("+7", 7),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("0b11", "0b11"),
+        ("1_000", "1_000"),
+        ("-0o10", "-0o10"),
+        ("0o8", "0o8"),
+        ("12:30:45", "12:30:45"),
+        ("2001-12-14", "2001-12-14"),
+        ("no", "no"),
+        ("No", "No"),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("y", "y"),
+        ("true", True),
+        ("True", True),
+        ("TRUE", True),
+        ("tRUE", "tRUE"),
+        ("false", False),
+        ("null", None),
+        ("Null", None),
+        ("~", None),
+        ("nil", "nil"),
+        ("none", "none"),
+        (".inf", math.inf),
+        ("-.Inf", -math.inf),
+        ("+.INF", math.inf),
+        ("inf", "inf"),
+        ("nan", "nan"),
+        ("e5", "e5"),
+        ("1e", "1e"),
+        (".", "."),
+        ("-", "-"),
+        ("1.2.3", "1.2.3"),
+        ("=", "="),
+        ("٣", "٣"),
+    ],
+)
+def test_plain_scalars_follow_the_yaml_1_2_core_schema(text: str, value: Any) -> None:
+    assert read_scalar(text) == value
+    assert type(read_scalar(text)) is type(value)
+    if text != "-":
+        assert read(f"k: {text}") == {"k": value}
+
+
+@pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN"])
+def test_not_a_number_has_three_spellings(text: str) -> None:
+    value = read_scalar(text)
+    assert isinstance(value, float)
+    assert math.isnan(value)
+
+
+@pytest.mark.parametrize("text", ["1", "true", "null", "~", "1e3", ""])
+def test_quoted_scalars_are_text(text: str) -> None:
+    assert read(f"k: '{text}'") == {"k": text}
+    assert read(f'k: "{text}"') == {"k": text}
+
+
+def test_block_scalars_are_text() -> None:
+    assert read("k: |\n  12\n") == {"k": "12\n"}
+    assert read("k: >-\n  12\n") == {"k": "12"}
+
+
+@given(st.integers(min_value=-(10**40), max_value=10**40))
+def test_integers_are_read_as_written(number: int) -> None:
+    assert read_scalar(str(number)) == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_are_read_as_written(number: float) -> None:
+    assert read_scalar(repr(number)) == number
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from(
+        ["1e-3", "0o10", "010", "no", "12:30:45", "", "~", "a: b", "#", "0x1f", "1."]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=4))
+def test_what_is_dumped_is_read_back(values: dict[str, Any]) -> None:
+    assert "<<" in str(values) or read(dump_yaml(values)) == values
+
+
+@pytest.mark.parametrize("word", ["1e-3", "1e5", "0o10", "010", "0x1f", "+1", ".5", "~", "No"])
+def test_text_that_looks_like_something_else_is_dumped_in_quotes(word: str) -> None:
+    assert read(dump_yaml({"k": word})) == {"k": word}

@@ -1,0 +1,158 @@
+"""The JSON Schema for editors agrees with what is loaded."""
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.config.schema import experiment_schema, schema_text
+from dbgsom_core.config.settings import ModelSettings
+from dbgsom_core.errors import ConfigError, PluginError
+from dbgsom_core.plugins import KINDS, Registry
+
+jsonschema = pytest.importorskip("jsonschema")
+
+COMMITTED = Path(__file__).parents[2] / "configs" / "experiment.schema.json"
+
+
+@pytest.fixture(scope="module")
+def built_ins():
+    return Registry.discover(own_only=True)
+
+
+@pytest.fixture(scope="module")
+def schema(built_ins):
+    return experiment_schema(built_ins)
+
+
+def test_the_committed_schema_is_up_to_date(built_ins):
+    told = "run: python -m dbgsom_core.config.schema > configs/experiment.schema.json"
+    assert COMMITTED.read_text(encoding="utf-8") == schema_text(built_ins), told
+
+
+def test_the_schema_is_a_schema(schema):
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_component_and_field_is_described(schema, built_ins):
+    for kind in KINDS:
+        for one in built_ins.offered(kind):
+            section = schema["$defs"][f"{kind}.{one.name}"]
+            assert section["description"], one.name
+            assert set(section["properties"]) == {"name", *one.load().model_fields}
+            for field, part in section["properties"].items():
+                assert part.get("description"), f"{kind} {one.name}: {field}"
+
+
+def test_every_reference_is_held(schema):
+    for name in set(_references(schema)):
+        assert name in schema["$defs"], name
+
+
+def _references(part):
+    if isinstance(part, dict):
+        if "$ref" in part:
+            yield part["$ref"].removeprefix("#/$defs/")
+        for inner in part.values():
+            yield from _references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
+
+
+GOOD = [
+    "dataset: digits",
+    "dataset: {name: moons, noise: 0.2}\nmodel: {kernel: {name: gaussian, start: 2}}",
+    "dataset: iris\nsplit: {folds: 3}\nfigures: [u_matrix, {name: hit_map}]\nmeasures: default",
+    "dataset: iris\ntracking: null\nengine: {threads: 2}\nprepare: [range_scale, 'a.b:C']",
+    "dataset: iris\nmodel: {max_neurons: auto, spreading_factor: 0.2, init: random}",
+]
+BAD = [
+    "seed: 3",
+    "dataset: digitz",
+    "dataset: {name: moons, noisy: 0.2}",
+    "dataset: {samples: 3}",
+    "dataset: iris\nseed: '3'",
+    "dataset: iris\nseeed: 3",
+    "dataset: iris\nmodel: {kernel: {name: gaussian, start: -2}}",
+    "dataset: iris\nmodel: {labeler: majority}",
+    "dataset: iris\nmodel: {max_neurons: 2}",
+    "dataset: iris\nfigures: [u_matriks]",
+    "dataset: iris\nsplit: {folds: 1}",
+    "dataset: iris\nengine: dusk",
+    "dataset: iris\nprepare: [scale]",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_loads_is_valid(schema, built_ins, text):
+    values = {"experiment": "e", **yaml.safe_load(text)}
+    jsonschema.Draft202012Validator(schema).validate(values)
+    made = parse_experiment(values, built_ins)
+    jsonschema.Draft202012Validator(schema).validate(dict(made.resolved))
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_does_not_load_is_invalid(schema, built_ins, text):
+    values = {"experiment": "e", **yaml.safe_load(text)}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(values)
+    with pytest.raises(ConfigError):
+        parse_experiment(values, built_ins)
+
+
+@pytest.mark.parametrize(
+    ("values", "valid"),
+    [
+        ({"extends": "a.yaml"}, True),
+        ({"extends": ["a.yaml"], "sweep": {"grid": {"seed": [1]}}}, True),
+        ({"extends": 3}, False),
+        ({"extends": "a", "sweep": {"grid": {"seed": 1}}}, False),
+        ({"extends": "a", "sweep": {"grid": {"seed": [1]}, "list": [{"seed": 1}]}}, False),
+        ({"extends": "a", "sweep": {"random": {"samples": 2, "space": {"seed": [1, 2]}}}}, True),
+    ],
+)
+def test_files_that_extend_and_sweep_are_known(schema, values, valid):
+    assert jsonschema.Draft202012Validator(schema).is_valid(values) is valid
+
+
+def test_third_parties_are_included(registry):
+    fresh = Registry()
+    fresh.register(next(iter(registry._manager.get_plugins())), "fakes", "fakes", "1")
+    del fresh._offers["metric"]["lost"]  # a fake that cannot be imported
+    schema = experiment_schema(fresh)
+    assert "power" in json.dumps(schema["$defs"]["metric"])
+    assert schema["$defs"]["growth.nested.Gauss"]["properties"]["start"]
+
+
+def test_defaults_are_those_of_the_estimator():
+    from dbgsom_core import SomVQ
+
+    signature = inspect.signature(SomVQ).parameters
+    for key, field in ModelSettings.model_fields.items():
+        if key != "estimator":
+            assert field.default == signature[key].default, key
+
+
+def test_a_component_that_cannot_be_imported_is_a_plugin_error(bench):
+    fresh = Registry()
+    fresh.register(next(iter(bench.registry._manager.get_plugins())), "x", "x", "1")
+    with pytest.raises(PluginError, match="lost"):
+        experiment_schema(fresh)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_built_in_survives_being_written_down(built_ins, kind):
+    needs = {"csv": {"path": "x.csv"}, "npy": {"path": "x.npy"}, "npz": {"path": "x.npz"}}
+    for name in built_ins.names(kind):
+        section = {"name": name, **needs.get(name, {})}
+        values = {"experiment": "e", "dataset": "iris"}
+        if kind in ("metric", "kernel", "growth", "labeller"):
+            values["model"] = {kind: section}
+        else:
+            keys = {"measure": "measures", "figure": "figures", "tracker": "tracking"}
+            values[keys.get(kind, kind)] = section
+        made = parse_experiment(values, built_ins)
+        assert parse_experiment(made.resolved, built_ins) == made

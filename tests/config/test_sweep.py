@@ -1,0 +1,200 @@
+"""One file, several runs: all validated before any of them starts."""
+
+import re
+
+import pytest
+
+from dbgsom_core.config import is_sweep, load_sweep
+from dbgsom_core.errors import ConfigError
+
+BASE = """\
+experiment: e
+dataset: toy
+model: {kernel: {name: gauss, start: 3}, growth: {name: grow, spreading_factor: 0.5}}
+"""
+
+
+def test_a_grid_is_every_combination_in_order(bench):
+    made = bench.sweep(
+        BASE + "sweep:\n  grid:\n    model.kernel: [gauss, bubble]\n"
+        "    model.growth.spreading_factor: [0.3, 0.6]\n"
+    )
+    assert [child.name for child in made.children] == [
+        "kernel=gauss, spreading_factor=0.3",
+        "kernel=gauss, spreading_factor=0.6",
+        "kernel=bubble, spreading_factor=0.3",
+        "kernel=bubble, spreading_factor=0.6",
+    ]
+    first, *_, last = made.children
+    assert first.varies == {"model.kernel": "gauss", "model.growth.spreading_factor": 0.3}
+    assert first.experiment.model.params["kernel"].start == 3  # the same name merges
+    assert last.experiment.model.params["kernel"].start is None  # another one replaces
+    assert last.experiment.model.params["growth"].spreading_factor == 0.6
+    assert (made.experiment, made.source, made.folder) == ("e", "run.yaml", bench.folder)
+    assert made.resolved["sweep"]["grid"]["model.kernel"] == ["gauss", "bubble"]
+    assert "sweep" not in first.experiment.resolved
+
+
+def test_a_list_says_what_each_run_changes(bench):
+    made = bench.sweep(
+        BASE + "sweep: {list: [{seed: 1}, {seed: 2, model.epochs: 5}, {model: {epochs: 6}}]}\n"
+    )
+    assert [child.name for child in made.children] == [
+        "seed=1",
+        "seed=2, epochs=5",
+        "model=epochs=6",
+    ]
+    assert made.children[1].experiment.model.params["epochs"] == 5
+    assert made.children[2].experiment.model.params["kernel"].start == 3
+
+
+def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
+    text = BASE + (
+        "sweep: {random: {samples: 5, space: {seed: [1, 2, 3], model.epochs: [1, 2, 3]}}}\n"
+    )
+    made = bench.sweep(text)
+    assert len({child.name for child in made.children}) == 5
+    assert bench.sweep(text) == made
+    assert bench.sweep(text, "sweep.random.seed=1") != made
+
+
+@pytest.mark.parametrize(
+    ("grid", "names"),
+    [
+        ("{seed: [1, 2]}", ["seed=1", "seed=2"]),
+        ("{model.epochs: [10]}", ["epochs=10"]),
+        ("{model.kernel.start: [1, null]}", ["start=1", "start=null"]),
+        ("{split.stratify: [true], split.folds: [3]}", ["stratify=true, folds=3"]),
+        ("{engine: [{name: local, threads: 2}]}", ["engine=local threads=2"]),
+        (
+            "{prepare: [[], [range_scale, standardize]]}",
+            ["prepare=none", "prepare=range_scale standardize"],
+        ),
+        ("{prepare: [['a.b:C']]}", ["prepare=a.b:C"]),
+        ("{dataset.word: ['a/b', 'ü*(x)', 'ü+(x)']}", ["word=a/b", "word=---x-", "word=---x- : 2"]),
+        ("{engine.threads: [1], dataset.word: [w]}", ["threads=1, word=w"]),
+        (
+            "{model.kernel.name: [bubble], model.growth.name: [grow]}",
+            ["model.kernel.name=bubble, model.growth.name=grow"],
+        ),
+    ],
+)
+def test_children_are_named_by_what_varies(bench, grid, names):
+    text = f"{BASE}sweep: {{grid: {grid}}}\n"
+    made = [child.name for child in bench.sweep(text).children]
+    assert made == names
+    assert all(re.fullmatch(r"[A-Za-z0-9 ,.\-_/:=]+", name) for name in made)
+
+
+def test_a_grid_may_reach_into_a_list(bench):
+    made = bench.sweep(
+        BASE + "prepare: [standardize]\nsweep: {grid: {prepare.0.name: [range_scale]}}\n"
+    )
+    assert made.children[0].experiment.prepare[0].name == "range_scale"
+
+
+def test_a_wrong_grid_value_is_told_at_its_position_with_the_run(bench):
+    text = BASE + "sweep:\n  grid:\n    model.growth.spreading_factor: [0.3, 2]\n    seed: [1, 2]\n"
+    assert bench.problem(text, sweep=True) == (
+        "run.yaml:6:42: model.growth.spreading_factor: must be a number between 0 and 1, not 2 "
+        "(in the run 'spreading_factor=2, seed=1' and 1 more)"
+    )
+
+
+def test_a_problem_of_every_run_is_told_once_without_one(bench):
+    text = BASE + "model.epochs: 3\nsweep: {grid: {seed: [1, 2]}}\n"
+    assert bench.problem(text, sweep=True).startswith("run.yaml:4:1: model.epochs: unknown key")
+
+
+def test_problems_of_several_runs_are_told_at_once(bench):
+    text = BASE + "sweep: {grid: {model.kernel: [gaus, 3], model.epochs: [0]}}\n"
+    told = bench.problems(text, sweep=True)
+    assert [line.split(": ")[1] for line in told] == [
+        "model.kernel.name",
+        "model.kernel",
+        "model.epochs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("3", "4:8: sweep: must be a section with one of grid, random or list"),
+        ("{}", "4:1: sweep: needs exactly one of grid, random or list"),
+        (
+            "{grid: {seed: [1]}, list: [{seed: 1}]}",
+            "4:1: sweep: needs exactly one of grid, random or list",
+        ),
+        ("{grid: {seed: [1]}, x: 1}", "4:28: sweep.x: unknown key; known: grid, random, list"),
+        ("{grid: []}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
+        ("{grid: {}}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
+        ("{grid: {seed: 3}}", "4:22: sweep.grid.seed: must be a list of values, not 3"),
+        (
+            "{grid: {seed: []}}",
+            "4:22: sweep.grid.seed: must be a list of values, not an empty list",
+        ),
+        ("{grid: {seed: [1, 2, 1]}}", "4:29: sweep.grid.seed: 1 appears twice"),
+        ("{grid: {a..b: [1]}}", "4:23: a..b: is no dotted key such as model.epochs"),
+        ("{grid: {experiment: [a]}}", "4:29: experiment: cannot vary within a sweep"),
+        ("{grid: {sweep.grid: [a]}}", "4:29: sweep.grid: cannot vary within a sweep"),
+        ("{list: 3}", "4:15: sweep.list: must be a list of 'dotted.key: value' sections"),
+        ("{list: []}", "4:15: sweep.list: must be a list of 'dotted.key: value' sections"),
+        ("{list: [3]}", "4:16: sweep.list.0: must be a section of 'dotted.key: value' lines"),
+        ("{random: 3}", "4:9: sweep.random: needs 'samples' and 'space'"),
+        ("{random: {samples: 1}}", "4:9: sweep.random: needs 'samples' and 'space'"),
+        ("{random: {space: {seed: [1]}}}", "4:9: sweep.random.samples: is required"),
+        (
+            "{random: {samples: 3, space: {seed: [1, 2]}}}",
+            "4:27: sweep.random.samples: asks for 3 of 2 combinations (at most 10000)",
+        ),
+        (
+            "{random: {sample: 1, samples: 1, space: {seed: [1]}}}",
+            "4:18: sweep.random.sample: unknown key; did you mean 'samples'?",
+        ),
+        (
+            "{grid: {seed: "
+            + str(list(range(101)))
+            + ", model.epochs: "
+            + str(list(range(1, 101)))
+            + "}}",
+            "4:9: sweep.grid: makes 10100 runs, more than 10000; use 'random' to draw some of them",
+        ),
+    ],
+)
+def test_a_wrong_sweep_section_is_told(bench, section, message):
+    assert bench.problem(f"{BASE}sweep: {section}\n", sweep=True) == f"run.yaml:{message}"
+
+
+@pytest.mark.parametrize("tail", ["", "sweep: null\n"])
+def test_a_file_without_a_sweep_is_for_run(bench, tail):
+    assert bench.problem(BASE + tail, sweep=True) == (
+        "run.yaml:1:1: sweep: is required by 'dbgsom sweep'; "
+        "for a single run use 'dbgsom run run.yaml'"
+    )
+    assert bench.load(BASE + tail).experiment == "e"
+    assert not is_sweep("run.yaml")
+    assert is_sweep("run.yaml", ["sweep.list=[{seed: 3}]"])
+
+
+def test_a_sweep_can_be_inherited_and_overridden(bench):
+    bench.write(BASE + "sweep: {grid: {seed: [1, 2]}}\n", "base.yaml")
+    made = bench.sweep("extends: base.yaml\n", "sweep={grid: {model.epochs: [5]}}")
+    assert [child.name for child in made.children] == [
+        "seed=1, epochs=5",
+        "seed=2, epochs=5",
+    ]
+
+
+def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
+    monkeypatch.setenv("SOM_TOKEN", "hunter2")
+    made = bench.sweep(BASE + "sweep: {grid: {dataset.token: ['${env:SOM_TOKEN}']}}\n")
+    assert made.children[0].experiment.dataset.token == "hunter2"
+    assert made.children[0].name == "token=--env:SOM_TOKEN-"
+    assert "hunter2" not in str(
+        (made.resolved, made.children[0].varies, made.children[0].experiment.resolved)
+    )
+
+
+def test_a_sweep_needs_a_file(bench, registry):
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_sweep("none.yaml", registry=registry)

@@ -1,0 +1,161 @@
+"""Tables in CSV files: what is read, and what is told when it cannot be."""
+
+import random
+
+import numpy as np
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_plugins.datasets.csv_file import Csv
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content, **fields):
+        file = tmp_path / "data.csv"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return Csv(path=str(file), **fields).load()
+
+    return load
+
+
+def test_a_table_becomes_float64_samples_without_a_target(load):
+    data = load("a,b\n1,2\n3,4.5\n")
+    assert data.X.tolist() == [[1, 2], [3, 4.5]]
+    assert data.X.dtype == np.float64
+    assert data.X.flags.c_contiguous
+    assert data.y is None
+    assert data.feature_names == ("a", "b")
+
+
+@pytest.mark.parametrize("target", ["kind", 1, -2])
+def test_the_target_is_a_column_by_name_or_number(load, target):
+    data = load("a,kind,b\n1,x,2\n3,y,4\n", target=target)
+    assert data.X.tolist() == [[1, 2], [3, 4]]
+    assert data.y.tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["3", "-1"], "i", [3, -1]),
+        (["3", "0.5"], "f", [3.0, 0.5]),
+        (["setosa", "3"], "U", ["setosa", "3"]),
+        (["007", "010"], "U", ["007", "010"]),
+        (["NA", "None"], "U", ["NA", "None"]),
+        (["99999999999999999999", "1"], "U", ["99999999999999999999", "1"]),
+    ],
+)
+def test_a_target_keeps_its_kind(load, cells, kind, values):
+    y = load("a,t\n" + "".join(f"1,{cell}\n" for cell in cells), target="t").y
+    assert y.dtype.kind == kind
+    assert y.tolist() == values
+
+
+def test_floats_survive_to_the_last_bit(load):
+    rng = random.Random(1)
+    cells = [repr(rng.random() * 10 ** rng.randint(-300, 300)) for _ in range(3000)]
+    assert load("a\n" + "\n".join(cells)).X[:, 0].tolist() == [float(cell) for cell in cells]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfa,b\n1,2\n3,4\n",
+        " a , b \n 1 , 2\n3, 4 \n",
+        '"a","b"\n"1","2"\n"3","4"\n',
+        "a,b\r\n1,2\r\n3,4\r\n",
+        "\na,b\n\n1,2\n\n3,4\n\n",
+        "a,b\n1,2\n3,4",
+    ],
+    ids=["BOM", "spaces", "quotes", "CRLF", "blank lines", "no last newline"],
+)
+def test_the_ways_of_writing_a_table_make_no_difference(load, content):
+    data = load(content)
+    assert data.X.tolist() == [[1, 2], [3, 4]]
+    assert data.feature_names == ("a", "b")
+
+
+def test_a_quoted_field_may_hold_the_delimiter(load):
+    data = load('a,"b,c"\n1,"x,y"\n', target="b,c")
+    assert data.y.tolist() == ["x,y"]
+
+
+def test_categories_become_one_column_each_in_their_place(load):
+    data = load("a,colour,b\n1,red,2\n3,blue,4\n5,red,6\n", categorical=["colour"])
+    assert data.feature_names == ("a", "colour=blue", "colour=red", "b")
+    assert data.X.tolist() == [[1, 0, 1, 2], [3, 1, 0, 4], [5, 0, 1, 6]]
+
+
+def test_dropped_columns_may_hold_anything(load):
+    data = load(",a,note,a2\n0,1,hello,2\n1,3,,4\n", drop=[0, "note"])
+    assert data.X.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", " "])
+def test_other_delimiters(load, delimiter):
+    assert load("a,b\n1,2\n".replace(",", delimiter), delimiter=delimiter).X.tolist() == [[1, 2]]
+
+
+def test_a_table_without_header_numbers_its_columns(load):
+    data = load("5.1,3.5,x\n4.9,3,y\n", header=False, target=-1)
+    assert data.X.tolist() == [[5.1, 3.5], [4.9, 3]]
+    assert data.feature_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "told"),
+    [
+        ("", {}, "is empty"),
+        ("\n \n", {}, "is empty"),
+        ("a,b\n", {}, "a header and no line below it"),
+        ("a,b\n1,2\n\n3,foo\n4,bar\n", {}, "line 4, column 'b': 'foo' is no number.*categorical"),
+        ("a,b\n1,\n", {}, "line 2, column 'b': missing values are not supported yet: drop or fill"),
+        ("a,b\n1,NA\n", {}, "line 2, column 'b': missing values .*found 'NA'"),
+        ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': missing values"),
+        ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value '-inf' is infinite"),
+        ("a,b\n1,1e999\n", {}, "infinite"),
+        ("a;b\n1,5;2\n", {"delimiter": ";"}, "'1,5' is no number: write it with a decimal point"),
+        ("a,b\n1_0,2\n", {}, "'1_0' is no number"),
+        ("a,b\n1,2\n1,2,3\n", {}, "line 3 has 3 fields where the table has 2 columns"),
+        ("a,b\n1,2,3\n1,2,3\n", {}, "line 2 has 3 fields"),
+        ("a,b\n1,2\n3\n", {}, "line 3 has 1 field where"),
+        ("a,b\nx,1\ny\n", {"target": "a"}, "line 3 has 1 field where"),
+        ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': missing values"),
+        ("a,t\n1,1.5\n2,nan\n", {"target": "t"}, "line 3, column 't': missing values"),
+        ("a,c\n1,x\n2,\n", {"categorical": ["c"]}, "line 3, column 'c': missing values"),
+        ("a;b\n1;2\n", {}, "single column 'a;b': set delimiter: ';'"),
+        ("a\tb\n1\t2\n", {}, r'set delimiter: "\\t"'),
+        ("a,a\n1,2\n", {}, "two columns are called 'a'"),
+        ("a,a\n1,2\n", {"drop": ["a"]}, "two columns are called 'a'"),
+        (",a\n0,1\n", {}, "column 0 .* has no name .*add 0 to drop"),
+        ("5.1,3.5,x\n4.9,3,y\n", {"target": 2}, "line 1 holds numbers instead of column names"),
+        ("a,kind\n1,x\n", {"target": "knd"}, "'knd' does not exist; did you mean 'kind'.*a, kind"),
+        ("a,b\n1,2\n", {"drop": ["c"]}, "drop column 'c' does not exist"),
+        ("a,b\n1,2\n", {"categorical": ["c"]}, "categorical column 'c' does not exist"),
+        ("a,b\n1,2\n", {"target": 2}, "target is column 2, but there are 2 columns"),
+        ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and dropped"),
+        ("a,b\n1,2\n", {"target": "b", "categorical": ["b"]}, "take it out of categorical"),
+        ("a,b\n1,2\n", {"target": "b", "drop": ["a"]}, "no column is left"),
+        (b"a,b\n1,\xff\n", {}, "no UTF-8 text"),
+        ('a,b\n1,"x\n2,y\n', {"target": "b"}, "quote is opened and never closed"),
+        ('a,b,c\n1,"2,3\n4,5,6\n', {}, "a quote that never closes"),
+    ],
+)
+def test_a_bad_table_gets_one_sentence_with_the_place_and_the_cure(load, content, fields, told):
+    with pytest.raises(DataError, match=told) as caught:
+        load(content, **fields)
+    assert "data.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
+    (tmp_path / "flowers.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match=r"did you mean 'flowers\.csv'"):
+        Csv(path=str(tmp_path / "flower.csv")).load()
+    with pytest.raises(DataError, match="no folder"):
+        Csv(path=str(tmp_path / "nowhere" / "x.csv")).load()
+    with pytest.raises(DataError, match="is a folder"):
+        Csv(path=str(tmp_path)).load()
+    with pytest.raises(DataError, match="no usable path"):
+        Csv(path="a\0b").load()

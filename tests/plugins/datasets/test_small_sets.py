@@ -1,0 +1,56 @@
+"""Bundled and generated data sets."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from dbgsom_core.api import Dataset
+from dbgsom_plugins.datasets.bundled import BreastCancer, Digits, Iris, Wine
+from dbgsom_plugins.datasets.generated import Blobs, Moons
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "classes"),
+    [
+        (Digits(), (1797, 64), 10),
+        (Iris(), (150, 4), 3),
+        (Wine(), (178, 13), 3),
+        (BreastCancer(), (569, 30), 2),
+        (Blobs(samples=90, features=3, centers=4), (90, 3), 4),
+        (Moons(samples=50), (50, 2), 2),
+    ],
+)
+def test_a_data_set_has_named_float64_columns_and_named_classes(dataset, shape, classes):
+    data = dataset.load()
+    assert isinstance(dataset, Dataset)
+    assert data.X.shape == shape
+    assert data.X.dtype == np.float64
+    assert data.X.flags.c_contiguous
+    assert data.y.dtype.kind == "i"
+    assert len(np.unique(data.y)) == classes == len(data.target_names)
+    assert len(data.feature_names) == shape[1]
+    assert all(type(name) is str for name in (*data.feature_names, *data.target_names))
+
+
+def test_digits_are_images_of_8_by_8():
+    assert Digits().load().image_shape == (8, 8)
+
+
+@pytest.mark.parametrize("kind", [Blobs, Moons])
+def test_the_seed_decides_generated_samples(kind):
+    first, again, other = kind(seed=3).load(), kind(seed=3).load(), kind(seed=4).load()
+    assert np.array_equal(first.X, again.X)
+    assert not np.array_equal(first.X, other.X)
+
+
+def test_the_spread_of_blobs_is_their_standard_deviation():
+    data = Blobs(samples=4000, centers=1, spread=0.5).load()
+    assert data.X.std(axis=0) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"samples": 0}, {"spread": -1.0}, {"seed": -1}, {"centers": 0}, {"sample": 9}]
+)
+def test_impossible_blobs_are_refused(fields):
+    with pytest.raises(ValidationError):
+        Blobs(**fields)

@@ -1,0 +1,331 @@
+"""What the figures promise: everything is there, nothing is changed, no global state."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+
+from dbgsom_core.api import Figure
+from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.evaluation import Evaluation, MapView
+from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.figures._cells import outline
+from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on
+from dbgsom_plugins.figures.curves import GrowthCurve
+from dbgsom_plugins.figures.grid_maps import HitMap, LabelMap, UMatrix
+from dbgsom_plugins.figures.u_matrix import u_matrix
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+ALL = [LabelMap, HitMap, UMatrix, GrowthCurve]
+MAPS = [LabelMap, HitMap, UMatrix]
+
+
+def ragged(n_neurons, rng):
+    positions = [(-3, 2), (-2, 2), (-3, 3), (-2, 3)]
+    taken = set(positions)
+    while len(positions) < n_neurons:
+        x, y = positions[rng.integers(len(positions))]
+        dx, dy = ((0, 1), (0, -1), (1, 0), (-1, 0))[rng.integers(4)]
+        if (x + dx, y + dy) not in taken:
+            positions.append((x + dx, y + dy))
+            taken.add(positions[-1])
+    return positions[:n_neurons]
+
+
+def history(fine=True):
+    births = (GrowthEvent(2, 0, (0, 2)), GrowthEvent(2, 1, (1, 2)))
+    return [
+        EpochRecord(
+            epoch, 6, "fine" if fine and epoch > 4 else "growing", 1.0, 4 if epoch < 2 else 6,
+            births if epoch == 2 else (), 2.0 / epoch, 0.1, 0.1,
+        )
+        for epoch in range(1, 7)
+    ]  # fmt: skip
+
+
+def view(n_neurons=12, estimator="classifier", n_classes=3, names=None, **more):
+    rng = np.random.default_rng(n_neurons)
+    prototypes = rng.normal(size=(n_neurons, 3))
+    prototypes[-1] = 100.0  # wins nothing
+    som_map = SomMap(ragged(n_neurons, rng), prototypes)
+    X = np.repeat(prototypes[:-1], 3, axis=0) if n_neurons > 1 else prototypes - 1
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    labels = rng.integers(n_classes, size=n_neurons)
+    probabilities = None
+    if estimator == "vq":
+        labels = np.arange(n_neurons)
+    elif estimator == "regressor":
+        labels = rng.normal(size=n_neurons)
+    else:
+        probabilities = rng.dirichlet(np.ones(n_classes), size=n_neurons)
+    return MapView(
+        evaluation,
+        labels,
+        history(),
+        estimator,
+        probabilities,
+        names or {},
+        **{"title": "a run", **more},
+    )
+
+
+def texts(figure):
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+    for legend in figure.legends:
+        found += [text.get_text() for text in legend.get_texts()]
+    return found
+
+
+def rendered(figure):
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("estimator", ["classifier", "vq", "regressor"])
+@pytest.mark.parametrize("n_neurons", [1, 2, 4, 40, 400])
+def test_a_map_of_any_size_is_drawn(kind, estimator, n_neurons):
+    figure = rendered(kind().draw(view(n_neurons, estimator)))
+    width, height = figure.get_size_inches()
+    assert 3 < width < 11
+    assert 2 < height < 11
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert 0 <= box.x0 < box.x1 <= 1
+        assert 0 <= box.y0 < box.y1 <= 1
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_nothing_is_cut_off_the_page(kind):
+    figure = rendered(kind().draw(view(40, title="word " * 60)))
+    width, height = figure.get_size_inches()
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 >= 0
+    assert drawn.y0 >= 0
+    assert drawn.x1 <= width
+    assert drawn.y1 <= height
+
+
+@pytest.mark.parametrize("kind", MAPS)
+@pytest.mark.parametrize("shape", [(1, 100), (60, 1), (3, 40)])
+def test_long_maps_keep_to_the_page(kind, shape):
+    rng = np.random.default_rng(0)
+    som_map = SomMap.rectangle(*shape, rng.normal(size=(shape[0] * shape[1], 3)))
+    data = LocalEngine().over(rng.normal(size=(90, 3)), Euclidean())
+    labels = rng.integers(20, size=len(som_map))
+    figure = rendered(kind().draw(MapView(Evaluation(som_map, data), labels, (), "classifier")))
+    width, height = figure.get_size_inches()
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 >= 0
+    assert drawn.y0 >= 0
+    assert drawn.x1 <= width
+    assert drawn.y1 <= height
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_title_and_caption_name_the_run_its_neurons_and_its_error(kind):
+    shown = " ".join(texts(kind().draw(view(12))))
+    assert "a run" in shown
+    assert "12 neurons" in shown
+    assert "1 without hits" in shown
+    assert "quantization error 0" in shown
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_drawing_changes_nothing(kind):
+    shown = view(12)
+    som_map = shown.evaluation.som_map
+    before = [
+        a.copy() for a in (som_map.prototypes, shown.neuron_labels, shown.neuron_probabilities)
+    ]
+    rendered(kind().draw(shown))
+    after = (som_map.prototypes, shown.neuron_labels, shown.neuron_probabilities)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_pyplot_is_never_imported():
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "from dbgsom_plugins.figures import curves, grid_maps\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "import matplotlib.figure, matplotlib.colorbar, matplotlib.collections\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *sys.path], check=True)
+
+
+@pytest.mark.parametrize("kind", [LabelMap, HitMap])
+def test_only_existing_cells_are_filled_and_they_are_square(kind):
+    figure = rendered(kind().draw(view(12)))
+    cells = next(c for c in figure.axes[0].collections if isinstance(c, PolyCollection))
+    assert len(cells.get_paths()) == 12
+    assert np.isfinite(cells.get_facecolors()).all()
+    corners = figure.axes[0].transData.transform([(0, 0), (1, 1)])
+    assert np.ptp(corners[:, 0]) == pytest.approx(np.ptp(corners[:, 1]), rel=1e-6)
+    low, high = figure.axes[0].get_ylim()
+    assert low < high  # y goes up
+
+
+def test_classes_have_their_names_in_the_key_and_in_the_cells():
+    names = {0: "_hidden", 1: "$x_1$", 2: "c" * 40}
+    figure = rendered(LabelMap().draw(view(30, names=names)))
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert key == ["_hidden", "$x_1$", "c" * 21 + "…", "no hits"]
+
+
+def test_dead_neurons_are_hatched_and_carry_no_text():
+    figure = LabelMap().draw(view(12))
+    hatched = [c for c in figure.axes[0].collections if c.get_hatch()]
+    assert len(hatched) == 1
+    assert len(hatched[0].get_paths()) == 1
+    assert len(figure.axes[0].texts) == 11
+
+
+def test_a_quantizer_has_no_key_of_eighty_entries():
+    figure = LabelMap().draw(view(80, "vq"))
+    assert len(figure.legends[0].get_texts()) == 1  # the hatch
+    assert len(figure.axes[0].texts) == 79
+
+
+def test_more_than_twenty_classes_are_coloured_by_prototype():
+    figure = LabelMap().draw(view(200, n_classes=40))
+    assert len(figure.legends[0].get_texts()) == 1
+
+
+def test_large_maps_have_no_text_in_their_cells():
+    assert not LabelMap().draw(view(400)).axes[0].texts
+
+
+def test_slim_majorities_are_paler():
+    shown = view(12)
+    sure = np.zeros_like(shown.neuron_probabilities)
+    sure[np.arange(12), shown.neuron_labels] = 1
+    pale = np.full_like(sure, 1 / 3)
+
+    def colours(probabilities):
+        figure = LabelMap().draw(
+            MapView(shown.evaluation, shown.neuron_labels, (), "classifier", probabilities)
+        )
+        return figure.axes[0].collections[0].get_facecolors()[:11, :3]
+
+    assert (colours(pale).sum(axis=1) > colours(sure).sum(axis=1)).all()
+
+
+def test_the_hit_map_writes_the_counts():
+    shown = view(12)
+    written = [int(text.get_text()) for text in HitMap().draw(shown).axes[0].texts]
+    assert written == [count for count in shown.evaluation.hits.tolist() if count]
+
+
+def test_the_u_matrix_shows_link_lengths_between_and_their_means_on_neurons():
+    som_map = SomMap([(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)], [[0.0], [1.0], [3.0], [6.0], [7.0]])
+    distances = np.abs(som_map.prototypes - som_map.prototypes.T)
+    matrix = u_matrix(som_map, distances)
+    squares = {tuple(c): v for c, v in zip(matrix.centres.tolist(), matrix.values, strict=True)}
+    assert squares[0.5, 0.0] == 1
+    assert squares[0.0, 0.5] == 3
+    assert squares[1.5, 1.0] == 1
+    assert squares[0.0, 0.0] == pytest.approx((1 + 3) / 2)
+    assert squares[1.0, 1.0] == pytest.approx((5 + 3 + 1) / 3)
+    assert squares[0.5, 0.5] == pytest.approx((1 + 3 + 5 + 3) / 4)
+    assert len(squares) == 5 + 5 + 1
+
+
+def test_the_growth_curve_shows_errors_neurons_births_and_the_fine_phase():
+    figure = rendered(GrowthCurve().draw(view()))
+    errors, neurons, births = figure.axes
+    assert errors.lines[0].get_ydata().tolist() == [2.0 / epoch for epoch in range(1, 7)]
+    assert neurons.lines[0].get_ydata().tolist() == [4, 6, 6, 6, 6, 6]
+    assert [bar.get_height() for bar in births.patches[:6]] == [0, 2, 0, 0, 0, 0]
+    assert {"growing", "fine-tuning"} <= set(texts(figure))
+
+
+def test_the_growth_curve_without_history_says_so():
+    shown = view()
+    figure = GrowthCurve().draw(MapView(shown.evaluation, shown.neuron_labels, ()))
+    assert "No epochs were recorded." in texts(rendered(figure))
+
+
+def test_a_history_of_one_epoch_is_drawn():
+    shown = view()
+    for record in (history()[0], history()[-1]):
+        rendered(GrowthCurve().draw(MapView(shown.evaluation, shown.neuron_labels, [record])))
+
+
+def test_the_outline_runs_round_the_map_and_its_holes():
+    ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
+    assert len(outline(np.array(ring))) == 12 + 4
+    assert len(outline(np.array([(5, -5)]))) == 4
+
+
+# Full colour blindness after Machado, Oliveira & Fernandes (2009), on linear sRGB.
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                   [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+def oklab(linear):
+    cones = np.clip(linear, 0, 1) @ np.array(
+        [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+         [0.0883024619, 0.2817188376, 0.6299787005]]
+    ).T  # fmt: skip
+    return np.cbrt(cones) @ np.array(
+        [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+         [0.0259040371, 0.7827717662, -0.8086757660]]
+    ).T  # fmt: skip
+
+
+def linear(srgb):
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+@pytest.mark.parametrize("n_classes", [2, 3, 6, 7, 10])
+def test_class_colours_stay_apart_for_colour_blind_readers(blindness, n_classes):
+    seen = oklab(linear(categorical(n_classes)) @ np.array(BLINDNESS[blindness]).T)
+    apart = np.linalg.norm(seen[:, None] - seen, axis=2) + 9 * np.eye(n_classes)
+    assert apart.min() > 0.07
+
+
+def test_twenty_class_colours_are_distinct():
+    assert len(np.unique(categorical(20).round(6), axis=0)) == 20
+
+
+def test_text_is_readable_on_every_colour():
+    colours = np.random.default_rng(0).random((200, 3))
+    luminance = linear(colours) @ [0.2126, 0.7152, 0.0722]
+    ink = {"#22252b": 0.0187, "#ffffff": 1.0}
+    for background, text in zip(luminance, text_on(colours), strict=True):
+        light, dark = sorted([background, ink[text]], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 3
+
+
+def test_like_prototypes_get_like_colours():
+    rng = np.random.default_rng(0)
+    prototypes = rng.normal(size=(50, 6))
+    colours = by_prototype(np.vstack([prototypes, prototypes + 1e-4]))
+    assert np.abs(colours[:50] - colours[50:]).max() < 0.02
+    assert colours.min() >= 0
+    assert colours.max() <= 1
+
+
+def test_equal_prototypes_get_equal_colours():
+    assert np.ptp(by_prototype(np.ones((4, 3))), axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_figure_fulfils_the_interface_and_says_what_it_is(kind):
+    assert isinstance(kind(), Figure)
+    assert len(kind.__doc__) > 20

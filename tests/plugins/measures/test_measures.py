@@ -1,0 +1,204 @@
+"""What the measures promise, each beside a slow statement of the same thing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core.api import Measure
+from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.evaluation import Evaluation
+from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin
+from dbgsom_plugins.measures.fit import DeadNeurons, Distortion, QuantizationError
+from dbgsom_plugins.measures.labels import Accuracy, AdjustedRand, MacroF1
+from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.manhattan import Manhattan
+
+UNLABELLED = [
+    QuantizationError, Distortion, DeadNeurons, TopographicError, TopographicError8, DaviesBouldin,
+]  # fmt: skip
+LABELLED = [Accuracy, MacroF1, AdjustedRand]
+
+
+def evaluate(X, som_map, chunk_rows=4096, metric=None, **more):
+    data = LocalEngine(chunk_rows=chunk_rows).over(X, metric or Euclidean())
+    return Evaluation(som_map, data, **more)
+
+
+@st.composite
+def maps_beside_data(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    positions = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    for _ in range(draw(st.integers(0, 12))):
+        free = SomMap(positions, np.zeros((len(positions), 1)))
+        cells = [cell for k in range(len(free)) for cell in free.free_cells(k)]
+        positions.append(cells[rng.integers(len(cells))])
+    d = draw(st.integers(1, 4))
+    prototypes = rng.normal(size=(len(positions), d)).round(draw(st.sampled_from([0, 1, 8])))
+    return rng.normal(size=(draw(st.integers(1, 40)), d)), SomMap(positions, prototypes)
+
+
+def distances_of(X, som_map):
+    return np.sqrt(((X[:, None] - som_map.prototypes) ** 2).sum(axis=2))
+
+
+def slow_errors(X, som_map):
+    """Shares of samples whose two nearest neurons are not linked, and do not even touch."""
+    order = np.argsort(distances_of(X, som_map), axis=1, kind="stable")[:, :2]
+    steps = np.abs(np.diff(som_map.positions[order], axis=1))[:, 0]
+    return np.mean(steps.sum(axis=1) != 1), np.mean(steps.max(axis=1) != 1)
+
+
+def slow_distortion(X, som_map):
+    total = 0.0
+    distances = distances_of(X, som_map)
+    winners = distances.argmin(axis=1)
+    hits = np.bincount(winners, minlength=len(som_map))
+    for d, winner in zip(distances, winners, strict=True):
+        for i in np.flatnonzero(hits):
+            hops = float(som_map.hops[i, winner])
+            total += np.exp(-(hops**2) / 2) * d[i] ** 2 / hits[i]
+    return total / len(X)
+
+
+def slow_davies_bouldin(X, som_map):
+    distances = distances_of(X, som_map)
+    winners = distances.argmin(axis=1)
+    live = np.unique(winners)
+    scatter = {i: distances[winners == i, i].mean() for i in live}
+    worst = []
+    for i in live:
+        ratios = [0.0]
+        for j in live:
+            apart = np.linalg.norm(som_map.prototypes[i] - som_map.prototypes[j])
+            if i != j and apart > 0:
+                ratios.append((scatter[i] + scatter[j]) / apart)
+        worst.append(max(ratios))
+    return np.mean(worst)
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps_beside_data())
+def test_measures_equal_their_slow_twins(pair):
+    X, som_map = pair
+    evaluation = evaluate(X, som_map)
+    distances = distances_of(X, som_map)
+    error4, error8 = slow_errors(X, som_map)
+    expected = {
+        QuantizationError: distances.min(axis=1).mean(),
+        DeadNeurons: len(som_map) - len(np.unique(distances.argmin(axis=1))),
+        TopographicError: error4,
+        TopographicError8: error8,
+        Distortion: slow_distortion(X, som_map),
+        DaviesBouldin: slow_davies_bouldin(X, som_map),
+    }
+    for measure, value in expected.items():
+        assert measure().compute(evaluation) == pytest.approx(value, rel=1e-10, abs=1e-12), measure
+
+
+@settings(max_examples=25, deadline=None)
+@given(maps_beside_data(), st.integers(1, 41))
+def test_no_chunk_size_changes_a_measure(pair, chunk_rows):
+    X, som_map = pair
+    for measure in UNLABELLED:
+        whole = measure().compute(evaluate(X, som_map))
+        assert measure().compute(evaluate(X, som_map, chunk_rows)) == whole
+
+
+@settings(max_examples=25, deadline=None)
+@given(maps_beside_data())
+def test_the_error_with_8_neighbours_is_never_larger_than_with_4(pair):
+    evaluation = evaluate(*pair)
+    error4, error8 = TopographicError().compute(evaluation), TopographicError8().compute(evaluation)
+    assert 0 <= error8 <= error4 <= 1
+
+
+def test_a_diagonal_step_is_an_error_with_4_neighbours_only():
+    som_map = SomMap.rectangle(2, 2, [[0.0], [9.0], [8.0], [1.0]])
+    evaluation = evaluate(np.array([[0.1]]), som_map)
+    assert TopographicError().compute(evaluation) == 1
+    assert TopographicError8().compute(evaluation) == 0
+
+
+def test_a_single_neuron_has_defined_measures():
+    evaluation = evaluate(np.arange(6.0).reshape(3, 2), SomMap([(0, 0)], [[0.0, 1.0]]))
+    values = {measure: measure().compute(evaluation) for measure in UNLABELLED}
+    assert np.isfinite(list(values.values())).all()
+    assert values[TopographicError] == values[TopographicError8] == values[DaviesBouldin] == 0
+
+
+def test_identical_prototypes_are_no_pair_of_the_davies_bouldin_index():
+    som_map = SomMap.rectangle(2, 2, [[0.0], [0.0], [4.0], [9.0]])
+    X = np.array([[0.0], [1.0], [4.5], [8.0]])
+    value = DaviesBouldin().compute(evaluate(X, som_map))
+    assert value == pytest.approx(slow_davies_bouldin(X, som_map))
+    same = davies_bouldin(np.ones(2), np.ones(2, int), np.zeros((2, 2)), np.ones(2, int))
+    assert same == 0
+
+
+def test_the_davies_bouldin_index_divides_by_the_given_counts():
+    apart = np.ones((3, 3)) - np.eye(3)
+    value = davies_bouldin(
+        np.array([1.0, 1.0, 0.0]), np.array([1, 1, 0]), apart, np.array([1, 1, 5])
+    )
+    assert value == pytest.approx((2 + 2 + 0) / 3)
+
+
+def test_measures_live_in_the_metrics_space():
+    som_map = SomMap.rectangle(2, 2, np.array([[0, 0], [1, 0], [0, 1], [1, 1.0]]))
+    X = np.array([[0.1, 0.2], [0.9, 0.8]])
+    value = QuantizationError().compute(evaluate(X, som_map, metric=Manhattan()))
+    assert value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("names", [np.array([0, 1, 2]), np.array(["a", "b", "c"])])
+def test_label_measures_know_numbers_and_text(names):
+    X, som_map = np.zeros((6, 1)), SomMap([(0, 0)], [[0.0]])
+    y, predictions = names[[0, 0, 1, 1, 2, 2]], names[[0, 0, 1, 2, 2, 2]]
+    evaluation = evaluate(X, som_map, y=y, predictions=predictions)
+    assert Accuracy().compute(evaluation) == pytest.approx(5 / 6)
+    assert MacroF1().compute(evaluation) == pytest.approx((1 + 2 / 3 + 4 / 5) / 3)
+    renamed = evaluate(X, som_map, y=y, predictions=np.array([7, 7, 5, 5, 3, 3]))
+    assert AdjustedRand().compute(renamed) == 1
+
+
+def test_a_class_that_is_never_predicted_counts_zero_without_a_warning():
+    evaluation = evaluate(
+        np.zeros((4, 1)),
+        SomMap([(0, 0)], [[0.0]]),
+        y=np.array([0, 0, 1, 1]),
+        predictions=np.zeros(4, int),
+    )
+    assert MacroF1().compute(evaluation) == pytest.approx(1 / 3)
+
+
+def test_adjusted_rand_takes_continuous_targets():
+    evaluation = evaluate(
+        np.zeros((4, 1)),
+        SomMap([(0, 0)], [[0.0]]),
+        y=np.array([0.1, 0.2, 0.3, 0.4]),
+        predictions=np.array([0, 0, 1, 1]),
+    )
+    assert AdjustedRand().compute(evaluation) == 0
+
+
+@pytest.mark.parametrize("measure", LABELLED)
+def test_label_measures_ask_for_targets(measure):
+    assert measure.needs_target
+    with pytest.raises(ValueError, match="missing"):
+        measure().compute(evaluate(np.zeros((4, 1)), SomMap([(0, 0)], [[0.0]])))
+
+
+def test_accuracy_and_f1_belong_to_classifiers_alone():
+    assert Accuracy.estimators == MacroF1.estimators == ("classifier",)
+    assert set(AdjustedRand.estimators) == {"vq", "classifier"}
+
+
+@pytest.mark.parametrize("measure", UNLABELLED + LABELLED)
+def test_every_measure_fulfils_the_interface_and_says_what_it_is(measure):
+    assert isinstance(measure(), Measure)
+    assert isinstance(measure.greater_is_better, bool)
+    assert measure.greater_is_better == (measure in LABELLED)
+    assert len(measure.__doc__) > 20

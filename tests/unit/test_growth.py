@@ -1,0 +1,186 @@
+"""Growth: thresholds by hand, rules as the paper means them, knobs that fit."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.api import DataSummary, GrowthState
+from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.growth import placement, reference, thresholds
+from dbgsom_plugins.growth.directed import Directed, serve
+
+SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
+
+
+def state(errors, threshold=1.0, counts=None, movement=0.0):
+    return GrowthState(
+        epoch=5,
+        epochs=50,
+        threshold=threshold,
+        errors=np.asarray(errors, float),
+        hits=np.ones(len(errors), int),
+        class_counts=counts,
+        movement=movement,
+        room=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [
+        (Directed(threshold="classical", spreading_factor=0.3), -3 * math.log(0.3)),
+        (Directed(spreading_factor=0.3), -math.log(0.3) * 20 * 2.0),
+        (Directed(threshold="statistics_enhanced", lambda_=110), 275.0),
+        (Directed(threshold="statistics_enhanced", lambda_=0.01), 0.025),
+        (Directed(threshold="statistics_enhanced"), -150 * math.log(0.5) * 2.5),
+        (
+            Directed(
+                threshold="statistics_enhanced", scale="spreading_factor", spreading_factor=0.9
+            ),
+            -150 * math.log(0.9) * 2.5,
+        ),
+        (Directed(threshold="entropy", entropy_threshold=0.8), 0.8),
+    ],
+)
+def test_growing_thresholds_by_hand(growth, expected):
+    assert growth.growing_threshold(SUMMARY) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"threshold": "entropy", "spreading_factor": 0.5},
+        {"threshold": "classical", "lambda_": 110.0},
+        {"threshold": "auto", "scale": "lambda", "lambda_": 1.0},
+        {"threshold": "auto", "entropy_threshold": 1.0},
+        {"threshold": "statistics_enhanced", "lambda_": 110.0, "spreading_factor": 0.5},
+        {"threshold": "statistics_enhanced", "scale": "spreading_factor", "lambda_": 110.0},
+    ],
+)
+def test_a_knob_that_the_rule_does_not_use_is_an_error(fields):
+    with pytest.raises(ValueError, match="no effect"):
+        Directed(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"spreading_factor": 0.0},
+        {"spreading_factor": 1.0},
+        {"spreading_factor": -0.1},
+        {"max_neurons": 3},
+        {"max_neurons": "automatic"},
+        {"lambda_": 0.0, "threshold": "statistics_enhanced"},
+        {"scale": "lambda", "threshold": "statistics_enhanced"},
+        {"fine_tuning": 1.0},
+    ],
+)
+def test_values_out_of_range_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        Directed(**fields)
+
+
+def test_reference_sets_what_is_not_given_and_keeps_what_is():
+    growth = Directed(reference=True, max_neurons=50)
+    assert growth.threshold == "classical"
+    assert growth.when == "every_epoch"
+    assert growth.fine_tuning == 0.0
+    assert growth.max_neurons == 50
+    assert Directed(reference=True).max_neurons is None
+
+
+def test_class_entropy_is_in_bits():
+    counts = np.array([[4, 4], [8, 0], [0, 0], [1, 3]])
+    quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
+    np.testing.assert_allclose(thresholds.class_entropy(counts), [1.0, 0.0, 0.0, quarter])
+
+
+def test_entropy_grows_where_classes_mix():
+    som_map = SomMap.rectangle(2, 2, np.arange(4.0)[:, None])
+    counts = np.array([[10, 0], [5, 5], [0, 9], [1, 0]])
+    growth = Directed(threshold="entropy", entropy_threshold=0.5)
+    births = growth.grow(som_map, state(np.zeros(4), threshold=0.5, counts=counts))
+    assert [birth.parent for birth in births] == [1]
+
+
+def test_settled_growth_waits_until_the_map_rests():
+    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
+    growth = Directed(settled_at=0.05)
+    assert not growth.grow(som_map, state([5.0] * 4, movement=0.06))
+    assert growth.grow(som_map, state([5.0] * 4, movement=0.04))
+    assert Directed(when="every_epoch").grow(som_map, state([5.0] * 4, movement=9.0))
+
+
+def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
+    """PEER_DEFECTS 2: the peer stops at the first interior neuron over the threshold."""
+    som_map = SomMap.rectangle(5, 5, np.random.default_rng(0).normal(size=(25, 2)))
+    errors = np.full(25, 3.0)
+    errors[12] = 100.0  # the interior neuron in the middle
+    served = serve(som_map, errors, 1.0, placement)
+    boundary = np.flatnonzero(som_map.degrees() < 4)
+    assert sorted(candidate for candidate, _ in served) == boundary.tolist()
+    shared = placement.share_errors(som_map, errors, 1.0)
+    order = [shared[candidate] for candidate, _ in served]
+    assert order == sorted(order, reverse=True)
+
+
+@given(st.integers(3, 6), st.integers(3, 6), st.integers(0, 2**31))
+def test_no_error_is_lost_when_it_is_shared(rows, columns, seed):
+    """PEER_DEFECTS 14: an interior neuron's half goes to the boundary, near or far."""
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
+    errors = rng.exponential(size=rows * columns)
+    shared = placement.share_errors(som_map, errors, 0.7)
+    assert shared.sum() == pytest.approx(errors.sum(), rel=1e-12)
+    interior = som_map.degrees() == 4
+    large = interior & (errors >= 0.7)
+    np.testing.assert_allclose(shared[large], errors[large] / 2)
+    np.testing.assert_array_equal(shared[interior & ~large], errors[interior & ~large])
+
+
+def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
+    som_map = SomMap.rectangle(5, 5, np.zeros((25, 1)))
+    errors = np.zeros(25)
+    errors[12] = 8.0
+    shared = placement.share_errors(som_map, errors, 1.0)
+    nearest = {2, 10, 14, 22}  # two hops away, the middle of each side
+    assert {int(j) for j in np.flatnonzero(shared) if j != 12} == nearest
+    assert all(shared[j] == 1.0 for j in nearest)
+    assert reference.share_errors(som_map, errors, 1.0)[12] == 8.0
+
+
+def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
+    """Two neighbours of a notch want the same cell; the paper's program skips the second."""
+    cells = [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1)]
+    som_map = SomMap(cells, np.arange(5.0)[:, None])
+    errors = np.array([1.0, 9.0, 1.0, 8.0, 7.0])
+    ours = serve(som_map, errors, 0.5, placement)
+    theirs = serve(som_map, errors, 0.5, reference)
+    assert all(place.position is not None for _, place in ours)
+    assert any(place.code == 9 for _, place in theirs)
+    placed = [place.position for _, place in ours]
+    assert len(set(placed)) == len(placed)
+    assert not set(placed) & set(cells)
+
+
+def test_tied_neighbours_are_two_different_neurons():
+    som_map = SomMap.rectangle(2, 2, np.array([[0.0], [1.0], [2.0], [3.0]]))
+    _, place = serve(som_map, np.array([9.0, 1.0, 1.0, 0.0]), 5.0, placement)[0]
+    assert {place.beside, place.away} == {1, 2}
+    _, place = serve(som_map, np.array([9.0, 1.0, 1.0, 0.0]), 5.0, reference)[0]
+    assert place.beside == place.away == 1
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_births_are_always_possible(seed, epochs):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(2, 2, rng.normal(size=(4, 2)))
+    for epoch in range(1, epochs):
+        errors = rng.exponential(size=len(som_map)).round(1)
+        served = serve(som_map, errors, 0.8, placement)
+        births = [(p.position, p.prototype, b) for b, p in served if p.position is not None]
+        som_map.add(births, epoch)  # raises when a cell is taken or out of reach
+        assert np.isfinite(som_map.prototypes).all()

@@ -1,0 +1,163 @@
+"""Saved models: one file, no pickle, the same answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ, persistence
+from dbgsom_core.api import Component
+from dbgsom_core.errors import ModelFileError, PluginError
+from dbgsom_core.model import FittedModel
+from dbgsom_core.prepare import fit_steps, make_step
+
+
+@pytest.fixture
+def saved(tmp_path, iris):
+    X, y = iris
+    names = np.array(["setosa", "versicolor", "virginica"], dtype=object)
+    clf = SomClassifier(spreading_factor=0.4, max_neurons=20, random_state=3).fit(X, names[y])
+    path = tmp_path / "model.npz"
+    clf.save(path)
+    return clf, path
+
+
+def rewritten(path, change):
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays.pop("header")))
+    change(header)
+    with path.open("wb") as file:
+        np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+
+def test_a_loaded_estimator_has_every_attribute_and_answer(saved, iris):
+    clf, path = saved
+    again = SomClassifier.load(path)
+    assert set(vars(again)) == set(vars(clf))
+    for name in ("weights_", "labels_", "classes_", "hit_counts_", "errors_", "neuron_labels_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(clf, name))
+        assert getattr(again, name).dtype == getattr(clf, name).dtype
+    for name in ("neurons_", "growth_events_", "history_", "n_iter_", "converged_"):
+        assert getattr(again, name) == getattr(clf, name)
+    np.testing.assert_array_equal(again.predict_proba(iris[0]), clf.predict_proba(iris[0]))
+    np.testing.assert_array_equal(again.transform(iris[0]), clf.transform(iris[0]))
+    np.testing.assert_array_equal(again.som_map_.hops, clf.som_map_.hops)
+    assert again.plot(color="label") is not None
+
+
+def test_a_loaded_estimator_can_be_trained_again(saved, iris):
+    clf, path = saved
+    again = SomClassifier.load(path).fit(iris[0], iris[1])
+    np.testing.assert_array_equal(again.weights_, clf.weights_)
+
+
+def test_float32_and_array_starts_survive(tmp_path, iris):
+    X = iris[0].astype(np.float32)
+    vq = SomVQ(init=X[:4]).fit(X)
+    vq.save(tmp_path / "m.npz")
+    again = SomVQ.load(tmp_path / "m.npz")
+    assert again.weights_.dtype == np.float32
+    np.testing.assert_array_equal(again.init, X[:4])
+    np.testing.assert_array_equal(again.predict(X), vq.labels_)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("range_scale", {}),
+        ("standardize", {}),
+        ("sklearn.decomposition:PCA", {"n_components": 2}),
+        ("sklearn.preprocessing:PowerTransformer", {}),
+        ("sklearn.preprocessing:QuantileTransformer", {"n_quantiles": 20}),
+        ("sklearn.preprocessing:RobustScaler", {}),
+        ("sklearn.preprocessing:PolynomialFeatures", {}),
+    ],
+    ids=lambda step: step[0],
+)
+def test_prepare_steps_are_saved_with_the_map(step, tmp_path, iris):
+    X, y = iris
+    steps = [(step[0], make_step(*step))]
+    model = FittedModel(tuple(steps), SomClassifier(epochs=10).fit(fit_steps(steps, X, y), y))
+    model.save(tmp_path / "m.npz")
+    again = persistence.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.prepare(X), model.prepare(X))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_a_step_that_holds_code_is_refused_and_leaves_no_file(tmp_path, iris):
+    step = make_step("sklearn.preprocessing:FunctionTransformer", {"func": np.log1p})
+    steps = [("log", step)]
+    model = FittedModel(tuple(steps), SomVQ(epochs=3).fit(fit_steps(steps, iris[0], None)))
+    with pytest.raises(ModelFileError, match=r"log.func"):
+        model.save(tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_no_plugin_offers_cannot_be_saved(tmp_path, iris):
+    class Mine(Component):
+        def pairwise(self, X, prototypes):
+            return np.abs(X[:, None] - prototypes[None]).max(-1)
+
+    vq = SomVQ(metric=Mine(), epochs=3).fit(iris[0])
+    with pytest.raises(PluginError, match=r"dbgsom\.plugins"):
+        vq.save(tmp_path / "m.npz")
+
+
+def test_a_model_of_another_class_is_told_apart(saved):
+    with pytest.raises(ModelFileError, match="holds a SomClassifier, not a SomVQ"):
+        SomVQ.load(saved[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_truncated_file_says_so(saved, share):
+    _, path = saved
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelFileError, match="damaged or cut short|not written by"):
+        persistence.load(path)
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(ModelFileError, match="there is no model file"):
+        persistence.load(tmp_path / "nothing.npz")
+
+
+def test_a_file_from_a_newer_version_says_so(saved):
+    rewritten(saved[1], lambda header: header.update(format=999, version="9.9.9"))
+    with pytest.raises(ModelFileError, match=r"9\.9\.9, which is newer .* upgrade"):
+        persistence.load(saved[1])
+
+
+def test_a_missing_plugin_is_named_with_its_distribution(saved):
+    def change(header):
+        header["estimator"]["parts"]["metric"] |= {
+            "name": "warping", "distribution": "dbgsom-warping", "version": "1.2",
+        }  # fmt: skip
+
+    rewritten(saved[1], change)
+    with pytest.raises(PluginError, match=r"'warping' of dbgsom-warping 1\.2.*install dbgsom-war"):
+        persistence.load(saved[1])
+
+
+def test_a_file_cannot_name_classes_outside_scikit_learn(saved):
+    def change(header):
+        header["steps"] = [["x", {"$object": "subprocess:Popen", "state": {}}]]
+
+    rewritten(saved[1], change)
+    with pytest.raises(ModelFileError, match="subprocess:Popen"):
+        persistence.load(saved[1])
+
+
+def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
+    clf, path = saved
+    before = path.read_bytes()
+
+    def broken(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(persistence.np, "savez_compressed", broken)
+    with pytest.raises(OSError, match="disk full"):
+        clf.save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
