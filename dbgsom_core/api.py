@@ -160,7 +160,7 @@ class KernelComponent(Component):
     start: float | None = Field(
         default=None,
         gt=0,
-        description="width in hops at the first epoch; null: from the map's size",
+        description="width in hops at first; null: from the map's size",
     )
     end: float | None = Field(
         default=None, gt=0, description="width in hops at the last epoch; null: 0.5"
@@ -232,7 +232,7 @@ class GrowthState:
 
 
 class Birth(NamedTuple):
-    """A neuron to be born: free grid ``position`` (x, y), its ``prototype`` (D,), its ``parent``."""
+    """A neuron to be born: free cell ``position`` (x, y), ``prototype`` (D,), ``parent`` row."""
 
     position: tuple[int, int]
     prototype: FloatArray
@@ -371,7 +371,13 @@ class Figure(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """A tracker: settings from which an observer of the run is made."""
+    """A tracker: settings from which an observer of the run is made.
+
+    Optional capabilities
+        ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
+        ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
+        ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+    """
 
     def observer(self) -> object:
         """Return a fresh object with any of the four lifecycle hooks as methods.

@@ -158,9 +158,12 @@ def _greater_is_better(measure: str, registry: Registry) -> bool:
 def _varying(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
     """Return the columns that differ; a configuration key that repeats a parameter is left out."""
     configs = [_flat(_relevant(run.config)) for run in runs]
+    params = {key for run in runs for key in run.params}
     columns: dict[str, list[Any]] = {}
     for rows in ([run.params for run in runs], configs):
         for name in dict.fromkeys(key for row in rows for key in row):
+            if rows is configs and name.removeprefix("model.").removesuffix(".name") in params:
+                continue
             values = [row.get(name) for row in rows]
             differs = any(value != values[0] for value in values)
             if differs and values not in columns.values():

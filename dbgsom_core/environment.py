@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -42,7 +43,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
             }
             for record in registry.records
         ],
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": describe_git(folder),
     }
 
@@ -57,6 +58,10 @@ def describe_git(folder: Path) -> dict[str, Any] | None:
         "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
         "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
     }
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//***@", text)
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -42,7 +42,7 @@ class Evaluation:
     seed: int = 0
 
     @property
-    def X(self) -> NDArray[np.floating[Any]]:
+    def X(self) -> NDArray[np.floating[Any]]:  # noqa: N802
         """The samples in the metric's space, shape (n, D)."""
         return self.data.X
 
@@ -77,7 +77,7 @@ class Evaluation:
     @cached_property
     def errors(self) -> NDArray[np.float64]:
         """Sum of the distances of the samples that each neuron won, shape (K,)."""
-        return np.bincount(self.bmu, weights=self.distance, minlength=len(self.som_map))
+        return np.bincount(self.bmu, self.distance, len(self.som_map)).astype(np.float64)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

@@ -176,7 +176,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         self.hit_counts_ = np.bincount(assignment.bmu, minlength=len(som_map))
         self.errors_ = np.bincount(
             assignment.bmu, weights=assignment.distance, minlength=len(som_map)
-        )
+        ).astype(np.float64)
         self.quantization_error_ = float(assignment.distance.mean())
         self.topographic_error_ = self._topographic_error(data)
 
@@ -300,7 +300,8 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         """
         from dbgsom_core.persistence import load_estimator
 
-        return load_estimator(path, cls)
+        loaded: Self = load_estimator(path, cls)
+        return loaded
 
     @property
     def average_distances_(self) -> NDArray[np.float64]:

@@ -50,8 +50,8 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
     return NeuronLabels(labels[nearest_live], shares, live)
 
 
-def _checked(method: str, answer: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:
-    answer = np.asarray(answer)
+def _checked(method: str, given: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:
+    answer: NDArray[Any] = np.asarray(given)
     if answer.shape != shape:
         raise ValueError(
             f"{method} of labeller {type(labeller).__name__} returned shape {answer.shape}, "

@@ -8,7 +8,6 @@ else.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import zipfile
 from dataclasses import asdict
@@ -67,8 +66,8 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("wb") as file:
-            np.savez_compressed(file, header=text, **arrays)
-        os.replace(partial, target)
+            np.savez_compressed(file, **{**arrays, "header": text})  # type: ignore[arg-type]
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -46,9 +46,9 @@ def make_observers(
     tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
 ) -> Observers:
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
-    trackers = dict(tracking)
-    folder = trackers.pop("run_folder", None) or registry.build("tracker", "run_folder")
-    others = [tracker.observer() for tracker in trackers.values()]  # type: ignore[attr-defined]
+    trackers: dict[str, Any] = dict(tracking)
+    folder: Any = trackers.pop("run_folder", None) or registry.build("tracker", "run_folder")
+    others = [tracker.observer() for tracker in trackers.values()]
     return Observers([folder.observer(), *registry.observers, *extra, *others])
 
 
@@ -72,8 +72,10 @@ def run_experiment(
     ConfigError, PluginError
         The parts do not fit together or cannot be had.
     """
-    data = load_data(experiment)
-    fold = whole(experiment, data)
+    notes: list[str] = []
+    with _noted(notes):
+        data = load_data(experiment)
+        fold = whole(experiment, data)
     estimator = make_estimator(experiment)
     estimator.check_parts(fold.train.y)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
@@ -83,7 +85,7 @@ def run_experiment(
         def heard(record: EpochRecord) -> None:
             observers.tell("dbgsom_epoch_finished", run=run, epoch=record)
 
-        result = _result(experiment, registry, run, data, fold, estimator, heard)
+        result = _result(experiment, registry, run, data, fold, estimator, heard, notes)
         observers.tell("dbgsom_run_finished", run=run, result=result)
     return Outcome(run, result)
 
@@ -104,6 +106,7 @@ def start_run(
     parent: Run | None = None,
     name: str | None = None,
     root: Path | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Run:
     """Create the folder of a run (of a sweep without ``data``) and say what it is."""
     group = experiment.experiment
@@ -126,7 +129,7 @@ def start_run(
         kind="sweep" if data is None else "run",
         folder=folder,
         config=experiment.resolved,
-        params={} if estimator is None else flat_params(experiment, estimator),
+        params=flat_params(experiment, estimator) if params is None else params,
         environment=describe_environment(registry, experiment.folder),
         data=facts,
         parent=parent,
@@ -152,8 +155,8 @@ def _result(
     fold: Fold,
     estimator: Any,
     heard: Any,
+    notes: list[str],
 ) -> RunResult:
-    notes: list[str] = []
     measures = _chosen_measures(experiment, registry, data)
     with _noted(notes):
         values = _cross_validated(experiment, data, measures, notes)
@@ -284,8 +287,8 @@ def _note(notes: list[str], text: str) -> None:
 
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:
     """Return the folder under which the runs of this experiment are kept."""
-    folder = dict(experiment.tracking).get("run_folder") or registry.build("tracker", "run_folder")
-    return Path(folder.path)  # type: ignore[attr-defined]
+    given: Any = dict(experiment.tracking).get("run_folder")
+    return Path((given or registry.build("tracker", "run_folder")).path)
 
 
 def _new_folder(group: Path) -> Path:

@@ -83,7 +83,7 @@ def from_plain(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     cls = getattr(import_module(module), name)
     if not isinstance(cls, type):
         raise NotPlainError(f"the file names something that is no class: {value['$object']}")
-    made = cls.__new__(cls)
+    made: Any = object.__new__(cls)
     vars(made).update({key: from_plain(item, arrays) for key, item in value["state"].items()})
     return made
 

@@ -45,7 +45,7 @@ def load_data(experiment: Experiment) -> Data:
         It cannot be read, has fewer than 4 rows, holds values that are not finite, has no column
         that varies, or lacks the classes that a classifier needs.
     """
-    data: Data = _found(experiment).load()  # type: ignore[attr-defined]
+    data: Data = _found(experiment).load()
     name, X, y = experiment.dataset_name, data.X, data.y
     if X.ndim != 2 or X.dtype.kind not in "fiub":
         raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")

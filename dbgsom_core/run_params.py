@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dbgsom_core.api import Component
@@ -38,12 +39,18 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
         "init": estimator.init,
         "seed": experiment.seed,
     }
-    others = {"dataset": experiment.dataset} | {
+    # From the configuration as it was written: what the environment holds stays there.
+    resolved = experiment.resolved
+    sections = {"dataset": resolved["dataset"]} | {
+        kind: resolved["model"].get(kind) for kind in ("metric", "kernel", "growth", "labeller")
+    }
+    built = {"dataset": experiment.dataset} | {
         kind: getattr(parts, kind) for kind in ("metric", "kernel", "growth", "labeller")
     }
-    for kind, component in others.items():
-        for field in sorted(component.model_fields_set):
-            params.setdefault(f"{kind}.{field}", getattr(component, field))
+    for kind, component in built.items():
+        section = sections[kind] if isinstance(sections[kind], dict) else {}
+        for field in sorted(component.model_fields_set & section.keys()):
+            params.setdefault(f"{kind}.{field}", section[field])
     return {key: _flat(value) for key, value in params.items()}
 
 
@@ -63,3 +70,15 @@ def _flat(value: Any) -> Value:
     if isinstance(value, (str, int, float, bool)):
         return value
     return "auto" if value is None else str(value)
+
+
+def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the parameters of a sweep: what its children share, ``varies`` for what they do not.
+
+    Parameters
+    ----------
+    children : sequence of what `flat_params` returned
+    """
+    keys = dict.fromkeys(key for child in children for key in child)
+    values = {key: {child.get(key, "none") for child in children} for key in keys}
+    return {key: one.pop() if len(one) == 1 else "varies" for key, one in values.items()}

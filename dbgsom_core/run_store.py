@@ -34,6 +34,8 @@ from typing import Any, Literal
 
 import yaml
 
+from dbgsom_core.config import dump_yaml
+
 Status = Literal["running", "finished", "failed", "killed"]
 
 
@@ -185,7 +187,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
     """Write a YAML file of plain values atomically, keys in their order."""
-    write_text(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True))
+    write_text(path, dump_yaml(value))
 
 
 def write_status(

@@ -123,7 +123,7 @@ class SomMap:
 
     def degrees(self) -> NDArray[np.int64]:
         """Return how many linked neighbours each neuron has, shape (K,)."""
-        return np.count_nonzero(self.hops == 1, axis=1).astype(np.int64)
+        return np.asarray(np.sum(self.hops == 1, axis=1, dtype=np.int64))
 
     def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
         """Append neurons given as (position, prototype (D,), parent), in this order.

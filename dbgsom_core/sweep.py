@@ -12,12 +12,14 @@ from dbgsom_core.events import Run, RunResult
 from dbgsom_core.observers import Observers
 from dbgsom_core.pipeline import (
     Outcome,
+    make_estimator,
     run_experiment,
     runs_folder,
     start_run,
     told_of_failure,
 )
 from dbgsom_core.plugins import Registry
+from dbgsom_core.run_params import common_params, flat_params
 
 log = logging.getLogger("dbgsom")
 
@@ -50,7 +52,10 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
     """
     first = sweep.children[0].experiment
     root = runs_folder(first, registry)
-    run = start_run(sweep, registry, name=f"sweep of {len(sweep.children)}", root=root)
+    experiments = [child.experiment for child in sweep.children]
+    params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
+    name = f"sweep of {len(experiments)}"
+    run = start_run(sweep, registry, name=name, root=root, params=params)
     done: list[Outcome] = []
     failed: dict[str, Exception] = {}
     with told_of_failure(observers, run):
@@ -66,10 +71,11 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
                 log.warning("%s failed (%s: %s)", child.name, type(error).__name__, error)
                 failed[child.name] = error
         if not done:
-            error = next(iter(failed.values()))
-            if isinstance(error, DbgsomError):
-                raise error
-            raise DbgsomError(f"every run of the sweep failed; the first: {error}") from error
+            first_error = next(iter(failed.values()))
+            if isinstance(first_error, DbgsomError):
+                raise first_error
+            told = f"every run of the sweep failed; the first: {first_error}"
+            raise DbgsomError(told) from first_error
         result = RunResult(
             measures=best_measures([outcome.result.measures for outcome in done]),
             children=[(outcome.run, outcome.result.measures) for outcome in done],

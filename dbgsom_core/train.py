@@ -156,7 +156,7 @@ def _growth_state(
         epoch=epoch,
         epochs=epochs,
         threshold=task.threshold,
-        errors=np.bincount(found.bmu, weights=found.distance, minlength=n_neurons),
+        errors=np.bincount(found.bmu, found.distance, n_neurons).astype(np.float64),
         hits=np.bincount(found.bmu, minlength=n_neurons),
         class_counts=counts,
         movement=movement,

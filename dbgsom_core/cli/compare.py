@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dbgsom_core.cli.options import open_registry
+
+if TYPE_CHECKING:
+    from dbgsom_core.compare import Comparison
 
 
 @click.command()
@@ -12,7 +17,8 @@ from dbgsom_core.cli.options import open_registry
 @click.option("--by", required=True, metavar="MEASURE", help="Measure to rank by, e.g. accuracy.")
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
 @click.option("--top", type=click.IntRange(min=1), help="Show only the best so many.")
-def compare(experiment: str, by: str, runs: str, top: int | None) -> None:
+@click.option("--all", "show_all", is_flag=True, help="Show every measure.")
+def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool) -> None:
     """Rank the finished runs of EXPERIMENT and show what differs between them."""
     from pathlib import Path
 
@@ -20,7 +26,21 @@ def compare(experiment: str, by: str, runs: str, top: int | None) -> None:
     from dbgsom_core.compare import compare_runs
 
     found = compare_runs(Path(runs), experiment, by, open_registry(False, False))
+    measures = list(found.measures) if show_all else _telling(found)
     rows = [
-        [row.name, *row.differences.values(), *row.measures.values()] for row in found.rows[:top]
+        [
+            one.name,
+            *(one.measures.get(name) for name in measures),
+            *(one.varying.get(name) for name in found.varying),
+        ]
+        for one in found.runs[:top]
     ]
-    print_table(["run", *found.differences, *found.measures], rows)
+    print_table(["run", *measures, *found.varying], rows)
+
+
+def _telling(found: Comparison) -> list[str]:
+    """Return the measure that ranks and the few that most people look at beside it."""
+    part = found.by.partition("/")[0]
+    beside = ("accuracy", "quantization_error", "topographic_error")
+    wanted = [found.by, *(f"{part}/{name}" for name in beside)]
+    return [name for name in dict.fromkeys(wanted) if name in found.measures]

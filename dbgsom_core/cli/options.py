@@ -69,7 +69,21 @@ def show_warnings(quiet: bool) -> None:
             logger.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
     handler.is_dbgsom_cli = True  # type: ignore[attr-defined]
+    handler.addFilter(_Once())
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+class _Once:
+    """Lets the same sentence pass once, however many runs say it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self._told
+        self._told.add(text)
+        return new

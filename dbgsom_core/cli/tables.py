@@ -7,21 +7,25 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+_UNLIMITED = 100_000  # characters
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a plain table; the first column is text, numbers stand on the right.
+    """Print a plain table; the first column stands on the left, all others on the right.
 
-    On a pipe nothing is cut off to fit a terminal's width.
+    A terminal's width folds long cells; on a pipe every row is one line.
     """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+        table.add_column(Text(name), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    console = Console()
-    wide = None if console.is_terminal else 10_000
-    console.print(table, width=wide, markup=False, highlight=False, soft_wrap=wide is not None)
+        table.add_row(*(Text(cell(value)) for value in row))
+    console.print(table)
 
 
 def cell(value: Any) -> str:

@@ -65,10 +65,11 @@ class DataPass:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
         n = len(self.X)
         found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
+        metric: Any = self.metric
 
         def work(rows: slice) -> None:
             if self.level == "assign":
-                bmu, distance = self.metric.assign(self.X[rows], prototypes)  # type: ignore[attr-defined]
+                bmu, distance = metric.assign(self.X[rows], prototypes)
             else:
                 distances = self.pairwise(self.X[rows], prototypes)
                 bmu = distances.argmin(axis=1)
@@ -112,7 +113,8 @@ class DataPass:
         if hasattr(self.metric, "pairwise"):
             return np.asarray(self.metric.pairwise(X, prototypes), dtype=np.float64)
         # A metric with `assign` alone: against one prototype its distance is the pair's.
-        columns = [self.metric.assign(X, w[None])[1] for w in prototypes]
+        metric: Any = self.metric
+        columns = [metric.assign(X, w[None])[1] for w in prototypes]
         return np.column_stack(columns).astype(np.float64)
 
     def chunks(

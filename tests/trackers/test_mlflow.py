@@ -92,7 +92,7 @@ def test_a_finished_run_is_in_mlflow_whole(
     assert tags["dbgsom.git.dirty"] == "true"
     assert tags["dbgsom.plugins"] == "dbgsom-core 0.1.0"
     assert "| `accuracy` | 0.97 | 0.95 |" in tags["mlflow.note.content"]
-    assert found.inputs.dataset_inputs[0].dataset.digest == "ab" * 18
+    assert found.inputs.dataset_inputs[0].dataset.digest == "ab" * 6
     paths = {one.path for one in client.list_artifacts(found.info.run_id)}
     assert paths >= {"config.yaml", "environment.json", "report.md", "figures"}
 

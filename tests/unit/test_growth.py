@@ -15,9 +15,9 @@ from dbgsom_plugins.growth.directed import Directed, serve
 SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
 
 
-def state(errors, threshold=1.0, counts=None, movement=0.0):
+def state(errors, threshold=1.0, counts=None, movement=0.0, epoch=2):
     return GrowthState(
-        epoch=5,
+        epoch=epoch,
         epochs=50,
         threshold=threshold,
         errors=np.asarray(errors, float),
@@ -112,6 +112,20 @@ def test_settled_growth_waits_until_the_map_rests():
     assert not growth.grow(som_map, state([5.0] * 4, movement=0.06))
     assert growth.grow(som_map, state([5.0] * 4, movement=0.04))
     assert Directed(when="every_epoch").grow(som_map, state([5.0] * 4, movement=9.0))
+
+
+def test_settled_growth_does_not_wait_for_ever():
+    """A sixteenth of the growing phase, here 3 of 50 epochs, is the longest wait."""
+    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
+    restless = [
+        bool(Directed().grow(som_map, state([5.0] * 4, movement=9.0, epoch=e))) for e in (2, 3)
+    ]
+    assert restless == [False, True]
+    som_map.add([((2, 0), [0.0], 1)], epoch=3)
+    later = [
+        bool(Directed().grow(som_map, state([5.0] * 5, movement=9.0, epoch=e))) for e in (5, 6)
+    ]
+    assert later == [False, True]
 
 
 def test_every_eligible_boundary_neuron_is_served_in_order_of_error():

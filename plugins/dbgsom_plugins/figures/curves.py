@@ -110,17 +110,25 @@ def _name_phases(axes: Axes, history: Sequence[EpochRecord]) -> None:
     start = _fine_start(history)
     if start is None:
         return
-    sides = [("fine-tuning", 5, "left"), ("growing", -5, "right")]
-    for name, shift, alignment in sides[: 1 if start < history[0].epoch else 2]:
-        axes.annotate(
-            name,
-            (start, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(shift, 3),
-            textcoords="offset points",
-            ha=alignment,
-            va="bottom",
-            fontsize=8,
-            style="italic",
-            color=MUTED,
-        )
+    first, last = history[0].epoch, history[-1].epoch
+    if start > first:
+        _name_phase(axes, "growing", (first + start) / 2, "center")
+    if last - start < 0.15 * (last - first):  # too narrow for the word
+        _name_phase(axes, "fine-tuning", last + 0.6, "right")
+    else:
+        _name_phase(axes, "fine-tuning", (start + last) / 2, "center")
+
+
+def _name_phase(axes: Axes, name: str, epoch: float, alignment: str) -> None:
+    axes.annotate(
+        name,
+        (epoch, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha=alignment,
+        va="bottom",
+        fontsize=8,
+        style="italic",
+        color=MUTED,
+    )

@@ -57,7 +57,8 @@ class Directed(Component):
     settled_at: float = Field(
         default=0.02,
         gt=0,
-        description="settled: the prototypes moved less than this share of the data's deviation",
+        description="settled: the prototypes moved less than this share of the data's deviation, "
+        "or a sixteenth of the growing phase has passed since the last birth",
     )
     max_neurons: int | Literal["auto"] | None = Field(
         default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
@@ -110,9 +111,14 @@ class Directed(Component):
             return thresholds.statistics_enhanced(summary, self.lambda_)
         return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
 
+    def _has_settled(self, som_map: SomMap, state: GrowthState) -> bool:
+        # A short training cannot wait for rest: there are at least so many waves of growth.
+        waited = state.epoch - int(som_map.birth_epochs.max())
+        return state.movement <= self.settled_at or waited >= state.epochs // _LEAST_WAVES
+
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first."""
-        if self.when == "settled" and state.movement > self.settled_at:
+        if self.when == "settled" and not self._has_settled(som_map, state):
             return ()
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
@@ -125,6 +131,7 @@ class Directed(Component):
         ]
 
 
+_LEAST_WAVES = 16
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
 _REFERENCE: dict[str, Any] = {
     "threshold": "classical",

@@ -1,4 +1,4 @@
-"""Growing thresholds: when is a neuron's error too large?"""
+"""Growing thresholds: how large an error makes a neuron grow."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Majority(Component):
         counts, classes = _classes_of(evidence)
         totals = counts.sum(axis=1, keepdims=True)
         uniform = np.full(counts.shape, 1 / len(classes))
-        return np.divide(counts, totals, out=uniform, where=totals > 0)
+        return np.asarray(np.divide(counts, totals, out=uniform, where=totals > 0))
 
 
 def _classes_of(evidence: LabelEvidence) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -60,6 +60,18 @@ class MLflow(Component):
         """Return an observer that mirrors the runs it hears of."""
         return MLflowObserver(self)
 
+    def how_to_open(self) -> str:
+        """Return the command or address that shows the runs."""
+        from dbgsom_plugins.trackers.mlflow_store import public
+
+        if self.uri.startswith(("http://", "https://")):
+            return f"open {public(self.uri)}"
+        return f"mlflow ui --backend-store-uri {public(self.uri)}"
+
+    def mirror(self, folder: Path) -> None:
+        """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
+        mirror(folder, self.uri, self.experiment, self.registered_model)
+
 
 class MLflowObserver:
     """Mirrors runs into MLflow and never lets MLflow stop or hold up a run.

@@ -228,7 +228,7 @@ def _dataset(data: Mapping[str, Any]) -> DatasetInput:
     return DatasetInput(
         Dataset(
             name=str(data.get("name", "data"))[:500],
-            digest=str(data["digest"])[:36],
+            digest=str(data["digest"])[:12],
             source_type="dbgsom",
             source=json.dumps({"name": data.get("name")}),
             schema=json.dumps(schema),
