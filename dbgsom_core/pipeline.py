@@ -18,14 +18,23 @@ import numpy as np
 from dbgsom_core.api import Component, Data
 from dbgsom_core.config import Experiment
 from dbgsom_core.environment import describe_environment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators import SomClassifier, SomVQ, view_of
 from dbgsom_core.evaluation import MapView
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.model import FittedModel
 from dbgsom_core.observers import Observers
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
-from dbgsom_core.run_data import Fold, Part, digest, folds, load_data, whole
+from dbgsom_core.run_data import (
+    Fold,
+    Part,
+    Rows,
+    digest,
+    divisions,
+    load_data,
+    make_fold,
+    whole,
+)
 from dbgsom_core.run_params import flat_params
 
 log = logging.getLogger("dbgsom")
@@ -57,6 +66,7 @@ def run_experiment(
     observers: Observers,
     registry: Registry,
     *,
+    data: Data | None = None,
     parent: Run | None = None,
     name: str | None = None,
 ) -> Outcome:
@@ -74,10 +84,12 @@ def run_experiment(
     """
     notes: list[str] = []
     with _noted(notes):
-        data = load_data(experiment)
+        data = load_data(experiment) if data is None else data
         fold = whole(experiment, data)
+        divided = divisions(experiment, data)
     estimator = make_estimator(experiment)
-    estimator.check_parts(fold.train.y)
+    with _told_as_config(experiment):
+        estimator.check_parts(fold.train.y)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
@@ -85,16 +97,25 @@ def run_experiment(
         def heard(record: EpochRecord) -> None:
             observers.tell("dbgsom_epoch_finished", run=run, epoch=record)
 
-        result = _result(experiment, registry, run, data, fold, estimator, heard, notes)
+        result = _result(experiment, registry, run, data, fold, divided, estimator, heard, notes)
         observers.tell("dbgsom_run_finished", run=run, result=result)
     return Outcome(run, result)
 
 
 def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment."""
-    return _ESTIMATORS[experiment.model.estimator](
+    """Return the unfitted estimator that a Python user would write for this experiment.
+
+    Raises
+    ------
+    ConfigError
+        Its parts do not fit together.
+    """
+    estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
+    with _told_as_config(experiment):
+        estimator.parts()
+    return estimator
 
 
 def start_run(
@@ -153,13 +174,14 @@ def _result(
     run: Run,
     data: Data,
     fold: Fold,
+    divided: list[tuple[Rows, Rows]],
     estimator: Any,
     heard: Any,
     notes: list[str],
 ) -> RunResult:
     measures = _chosen_measures(experiment, registry, data)
     with _noted(notes):
-        values = _cross_validated(experiment, data, measures, notes)
+        values = _cross_validated(experiment, data, divided, measures, notes)
         _fit(estimator.set_params(callbacks=[heard]), fold.train)
         estimator.set_params(callbacks=None)
         values = (
@@ -185,11 +207,16 @@ def _fit(estimator: Any, part: Part) -> Any:
 
 
 def _cross_validated(
-    experiment: Experiment, data: Data, measures: Mapping[str, Component], notes: list[str]
+    experiment: Experiment,
+    data: Data,
+    divided: list[tuple[Rows, Rows]],
+    measures: Mapping[str, Component],
+    notes: list[str],
 ) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for number, fold in enumerate(folds(experiment, data), start=1):
-        log.info("fold %d of %d", number, experiment.split.folds if experiment.split else 0)
+    for number, (train, test) in enumerate(divided, start=1):
+        log.info("fold %d of %d", number, len(divided))
+        fold = make_fold(experiment, data, train, test)
         estimator = _fit(make_estimator(experiment), fold.train)
         assert fold.test is not None
         tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
@@ -266,6 +293,17 @@ def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) 
         except Exception as error:
             _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
     return drawn
+
+
+@contextmanager
+def _told_as_config(experiment: Experiment) -> Iterator[None]:
+    """Turn an estimator's complaint about its parameters into one about the configuration."""
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{experiment.source}: model: {error}") from error
 
 
 @contextmanager

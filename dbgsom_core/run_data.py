@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.prepare import fit_steps, make_step
 
 LEAST_ROWS = 4
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def whole(experiment: Experiment, data: Data) -> Fold:
     """Return the fold of the model that is kept: all data, or that without the test part."""
     split = experiment.split
     if split is None or split.folds is not None:
-        return _fold(experiment, data, np.arange(len(data.X)), None)
+        return make_fold(experiment, data, np.arange(len(data.X)), None)
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(len(data.X))
@@ -105,14 +105,20 @@ def whole(experiment: Experiment, data: Data) -> Fold:
             f"split: {len(train)} rows are left to train on; a map needs at least {LEAST_ROWS}, "
             "so lower split.test_size"
         )
-    return _fold(experiment, data, train, test)
+    return make_fold(experiment, data, train, test)
 
 
-def folds(experiment: Experiment, data: Data) -> Iterator[Fold]:
-    """Yield the folds of a cross-validation, none without ``split.folds``."""
+def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
+    """Return the rows to train and to test on of each fold, none without ``split.folds``.
+
+    Raises
+    ------
+    DataError
+        There are too few rows, or too few of a class, for so many folds.
+    """
     split = experiment.split
     if split is None or split.folds is None:
-        return
+        return []
     from sklearn.model_selection import KFold, StratifiedKFold
 
     divide = (StratifiedKFold if split.stratify else KFold)(
@@ -123,8 +129,26 @@ def folds(experiment: Experiment, data: Data) -> Iterator[Fold]:
         parts = list(divide.split(data.X, strata))
     except ValueError as error:
         raise DataError(f"split: the data cannot be divided like this: {error}") from error
-    for train, test in parts:
-        yield _fold(experiment, data, train, test)
+    if min(len(train) for train, _ in parts) < LEAST_ROWS:
+        raise DataError(
+            f"split: some fold leaves fewer than {LEAST_ROWS} rows to train on; ask for more folds"
+        )
+    return parts
+
+
+def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None) -> Fold:
+    """Return one division of the data, its prepare steps fitted on the part to train on."""
+    y = data.y
+    steps = [(step.name, make_step(step.name, step.params)) for step in experiment.prepare]
+    y_train = None if y is None else y[train]
+    X_train = fit_steps(steps, data.X[train], y_train)
+    tested = None
+    if test is not None:
+        X_test = data.X[test]
+        for _, step in steps:
+            X_test = np.asarray(step.transform(X_test))
+        tested = Part(X_test, None if y is None else y[test])
+    return Fold(tuple(steps), Part(X_train, y_train), tested)
 
 
 def _found(experiment: Experiment) -> Any:
@@ -162,19 +186,3 @@ def _strata(data: Data) -> NDArray[Any]:
     if data.y is None:
         raise DataError("split.stratify needs classes, but the data set has none; set it to false")
     return data.y
-
-
-def _fold(
-    experiment: Experiment, data: Data, train: NDArray[Any], test: NDArray[Any] | None
-) -> Fold:
-    y = data.y
-    steps = [(step.name, make_step(step.name, step.params)) for step in experiment.prepare]
-    y_train = None if y is None else y[train]
-    X_train = fit_steps(steps, data.X[train], y_train)
-    tested = None
-    if test is not None:
-        X_test = data.X[test]
-        for _, step in steps:
-            X_test = np.asarray(step.transform(X_test))
-        tested = Part(X_test, None if y is None else y[test])
-    return Fold(tuple(steps), Part(X_train, y_train), tested)

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dbgsom_core.config import Sweep
+from dbgsom_core.api import Data
+from dbgsom_core.config import Experiment, Sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.events import Run, RunResult
 from dbgsom_core.observers import Observers
@@ -19,6 +20,7 @@ from dbgsom_core.pipeline import (
     told_of_failure,
 )
 from dbgsom_core.plugins import Registry
+from dbgsom_core.run_data import load_data
 from dbgsom_core.run_params import common_params, flat_params
 
 log = logging.getLogger("dbgsom")
@@ -45,15 +47,18 @@ class SweepOutcome:
 def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOutcome:
     """Run every child; one that fails is reported and does not stop the others.
 
+    Every child's parts are built and every data set is loaded once before anything is written.
+
     Raises
     ------
     DbgsomError
-        Every child failed.
+        A child's data or parts cannot be used, or every child failed.
     """
     first = sweep.children[0].experiment
     root = runs_folder(first, registry)
     experiments = [child.experiment for child in sweep.children]
     params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
+    data = _shared_data(experiments)
     name = f"sweep of {len(experiments)}"
     run = start_run(sweep, registry, name=name, root=root, params=params)
     done: list[Outcome] = []
@@ -64,7 +69,12 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
             try:
                 done.append(
                     run_experiment(
-                        child.experiment, observers, registry, parent=run, name=child.name
+                        child.experiment,
+                        observers,
+                        registry,
+                        data=data,
+                        parent=run,
+                        name=child.name,
                     )
                 )
             except Exception as error:
@@ -94,3 +104,18 @@ def best_measures(children: list[Mapping[str, float]]) -> dict[str, float]:
             best = max(rated, key=lambda measures: sign * measures[name])
             return {f"best/{key}": value for key, value in best.items()}
     return {}
+
+
+def _shared_data(experiments: list[Experiment]) -> Data | None:
+    """Load what the children need, so that bad data is told at once; keep what all share."""
+    loaded = [
+        load_data(experiment)
+        for at, experiment in enumerate(experiments)
+        if not any(_same_data(experiment, before) for before in experiments[:at])
+    ]
+    return loaded[0] if len(loaded) == 1 else None
+
+
+def _same_data(one: Experiment, other: Experiment) -> bool:
+    same_set = (one.dataset_name, one.dataset) == (other.dataset_name, other.dataset)
+    return same_set and one.model.estimator == other.model.estimator

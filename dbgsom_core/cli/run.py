@@ -88,10 +88,15 @@ def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugi
 
     if is_sweep(file):
         loaded = load_sweep(file, overrides, registry)
-        click.echo(f"{file}: ok, a sweep of {len(loaded.children)} runs")
+        experiments = [child.experiment for child in loaded.children]
+        told = f"ok, a sweep of {len(experiments)} runs"
     else:
-        load_experiment(file, overrides, registry)
-        click.echo(f"{file}: ok")
+        experiments, told = [load_experiment(file, overrides, registry)], "ok"
+    from dbgsom_core.pipeline import make_estimator
+
+    for experiment in experiments:
+        make_estimator(experiment)
+    click.echo(f"{file}: {told}")
 
 
 def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
