@@ -167,3 +167,21 @@ def test_a_sweep_file_given_to_run_and_a_run_file_given_to_sweep(dbgsom, write):
     answer = dbgsom("sweep", file)
     assert answer.code == 2
     assert "sweep" in answer.err
+
+
+def test_a_sweep_on_bad_data_leaves_nothing(dbgsom, write, tmp_path):
+    file = write(
+        "sweep.yaml",
+        config("{name: csv, path: gone.csv}", "sweep: {grid: {model.epochs: [1, 2]}}"),
+    )
+    answer = dbgsom("sweep", file)
+    assert answer.code == 2
+    assert "gone.csv" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_validate_tells_that_parts_do_not_fit(dbgsom, write):
+    file = write("run.yaml", config("iris", "model: {growth: fixed, spreading_factor: 0.5}"))
+    answer = dbgsom("validate", file)
+    assert answer.code == 2
+    assert "Fixed has no spreading_factor" in answer.err

@@ -1,0 +1,97 @@
+"""The README is true: its snippets run, its plugin works, its map of the folders matches."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+SNIPPETS = [code for kind, code in BLOCKS if kind == "python" and "# plugin:" not in code]
+PLUGIN = next(code for kind, code in BLOCKS if kind == "python" and "# plugin:" in code)
+
+USE = """
+from dbgsom_core import SomVQ
+from dbgsom_core.plugins import get_registry
+from sklearn.datasets import load_iris
+
+assert not get_registry().broken, get_registry().broken
+X = load_iris().data
+vq = SomVQ(kernel={"name": "laplace", "power": 1.5}, epochs=10).fit(X)
+vq.save("map.npz")
+assert (SomVQ.load("map.npz").predict(X) == vq.labels_).all()
+"""
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_every_python_snippet_runs(number, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(SNIPPETS[number], f"README snippet {number}", "exec"), {})
+    plt.close("all")
+
+
+def test_there_are_two_commands_of_one_line_each():
+    commands = re.findall(r"<!-- command: (\w+) -->\n```sh\n([^\n]+)\n```", README)
+    assert [name for name, _ in commands] == ["run", "test"]
+    assert all(command.startswith("python3 -m venv .venv && ") for _, command in commands)
+
+
+def test_the_plugin_has_twenty_lines_and_works_once_it_is_installed(tmp_path):
+    lines = [line for line in PLUGIN.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) <= 20
+    entry = next(code for kind, code in BLOCKS if kind == "toml" and "dbgsom.plugins" in code)
+    group, name, module = re.search(r'\."([\w.]+)"\]\n(\w+) = "(\w+)"', entry).groups()
+    (tmp_path / f"{module}.py").write_text(PLUGIN, encoding="utf-8")
+    info = tmp_path / "dbgsom_laplace-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dbgsom-laplace\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_map_of_the_folders_names_what_is_there():
+    tree = README.split("## Map of the folders")[1].split("```")[1]
+    core = ROOT / "dbgsom_core"
+    named = set(re.findall(r"\b([a-z_]+\.py)\b", tree))
+    assert all((core / name).exists() for name in named), named
+    folders = [path.name for path in core.iterdir() if (path / "__init__.py").exists()]
+    assert all(f"{folder}/" in tree for folder in folders), folders
+    kinds = [
+        p.name for p in (ROOT / "plugins/dbgsom_plugins").iterdir() if (p / "__init__.py").exists()
+    ]
+    assert all(kind in tree for kind in kinds), kinds
+    tests = [
+        path.name
+        for path in (ROOT / "tests").iterdir()
+        if path.is_dir() and path.name[0] not in "._"
+    ]
+    assert all(name in tree for name in tests), tests
+
+
+def test_every_link_inside_the_repository_leads_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_visible_top_level_is_the_layout_that_was_agreed():
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("no git repository around the tests")
+    visible = {line.partition("/")[0] for line in done.stdout.splitlines()}
+    visible = {name for name in visible if not name.startswith(".")}
+    assert visible == {
+        "pyproject.toml", "README.md", "LICENSE", "dbgsom_core", "plugins", "configs", "tests",
+    }  # fmt: skip
