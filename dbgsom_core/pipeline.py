@@ -35,7 +35,7 @@ from dbgsom_core.run_data import (
     make_fold,
     whole,
 )
-from dbgsom_core.run_params import flat_params
+from dbgsom_core.run_params import default_name, flat_params
 
 log = logging.getLogger("dbgsom")
 
@@ -145,7 +145,7 @@ def start_run(
     given = name or getattr(experiment, "name", None)
     return Run(
         id=folder.name,
-        name=given or _default_name(experiment, folder.name),
+        name=given or default_name(experiment, estimator),
         experiment=group,
         kind="sweep" if data is None else "run",
         folder=folder,
@@ -341,9 +341,3 @@ def _new_folder(group: Path) -> Path:
             raise DbgsomError(f"the run folder cannot be created: {error}") from error
         return folder
     raise DbgsomError(f"no free name for a run folder in {group}")
-
-
-def _default_name(experiment: Any, run_id: str) -> str:
-    growth = getattr(getattr(experiment, "model", None), "params", {}).get("growth", "directed")
-    name = growth if isinstance(growth, str) else type(growth).__name__.lower()
-    return f"{getattr(experiment, 'dataset_name', 'sweep')} {name} {run_id[-6:]}"

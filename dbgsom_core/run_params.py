@@ -72,6 +72,20 @@ def _flat(value: Any) -> Value:
     return "auto" if value is None else str(value)
 
 
+def default_name(experiment: Experiment, estimator: Any) -> str:
+    """Return a run's name from its parts, so that a list of runs can be read without columns."""
+    parts = estimator.parts()
+    growth = _name("growth", parts.growth)
+    spread = getattr(parts.growth, "spreading_factor", None)
+    shape = getattr(parts.growth, "start_shape", None)
+    if spread is not None:
+        growth += f" SF {spread:g}"
+    elif shape is not None:
+        growth += " {} × {}".format(*shape())
+    kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
+    return f"{experiment.dataset_name}: {growth}, {kernel}, {metric}"
+
+
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     """Return the parameters of a sweep: what its children share, ``varies`` for what they do not.
 

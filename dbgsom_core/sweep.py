@@ -59,7 +59,8 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
     experiments = [child.experiment for child in sweep.children]
     params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
     data = _shared_data(experiments)
-    name = f"sweep of {len(experiments)}"
+    varied = dict.fromkeys(key for child in sweep.children for key in child.varies)
+    name = f"{len(experiments)} runs: " + " × ".join(key.rpartition(".")[2] for key in varied)
     run = start_run(sweep, registry, name=name, root=root, params=params)
     done: list[Outcome] = []
     failed: dict[str, Exception] = {}

@@ -29,7 +29,7 @@ def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool
     measures = list(found.measures) if show_all else _telling(found)
     rows = [
         [
-            one.name,
+            one.id[-6:],
             *(one.measures.get(name) for name in measures),
             *(one.varying.get(name) for name in found.varying),
         ]

@@ -57,15 +57,14 @@ class BarObserver:
         self._tasks: dict[str, Any] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Add a bar."""
-        if run.kind == "run":
-            number = f"[{len(self._tasks) + 1}/{self._runs}] " if self._runs > 1 else ""
-            self._tasks[run.id] = self._bar.add_task(
-                (number + run.name).replace("[", r"\["),
-                total=run.total_epochs,
-                neurons=0,
-                error="-",
-            )
+        """Print the run's name and add a bar below it."""
+        if run.kind != "run":
+            return
+        number = f"{len(self._tasks) + 1}/{self._runs} " if self._runs > 1 else ""
+        self._bar.console.print(f"{number}{run.name}", markup=False, highlight=False)
+        self._tasks[run.id] = self._bar.add_task(
+            number, total=run.total_epochs, neurons=0, error="-"
+        )
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Move the bar."""

@@ -22,7 +22,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(Text(name), justify="left" if number == 0 else "right", overflow="fold")
+        if number == 0:
+            table.add_column(Text(name), overflow="fold")
+        else:
+            table.add_column(Text(name), justify="right", overflow="fold", min_width=8)
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     console.print(table)
@@ -48,16 +51,12 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
 
 
 def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-    """Print the children of a sweep, a row each with the measures that matter most."""
+    """Print the children of a sweep: what matters most, on the test part where there is one."""
+    part = "test" if any(_of(measures, "test") for _, measures in children) else "train"
     wanted = ("accuracy", "quantization_error", "topographic_error")
-    names = [
-        f"{part}/{name}"
-        for name in wanted
-        for part in ("test", "train")
-        if any(f"{part}/{name}" in measures for _, measures in children)
-    ]
-    rows = [[name, *(measures.get(one) for one in names)] for name, measures in children]
-    print_table(["run", *names], rows)
+    names = [n for n in wanted if any(f"{part}/{n}" in measures for _, measures in children)]
+    rows = [[name, *(measures.get(f"{part}/{n}") for n in names)] for name, measures in children]
+    print_table([f"run ({part} part)", *names], rows)
 
 
 def _of(measures: Mapping[str, float], part: str) -> bool:

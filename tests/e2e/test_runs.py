@@ -140,12 +140,12 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop):
     best = max(run.data.metrics["test/accuracy"] for run in children)
     assert parent.data.metrics["best/test/accuracy"] == best
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert "test/accuracy" in done.stdout
+    assert "accuracy" in done.stdout
 
     table = dbgsom(workshop, "compare", "kernels", "--by", "accuracy").stdout.splitlines()
     assert len(table) == 7
     column = table[0].split().index("test/accuracy")
-    accuracies = [float(line.rsplit("=", 1)[1].split()[column]) for line in table[1:]]
+    accuracies = [float(line.split()[column]) for line in table[1:]]
     assert accuracies == sorted(accuracies, reverse=True)
     assert "kernel" in table[0]
 

@@ -66,7 +66,10 @@ class MLflow(Component):
 
         if self.uri.startswith(("http://", "https://")):
             return f"open {public(self.uri)}"
-        return f"mlflow ui --backend-store-uri {public(self.uri)}"
+        return (
+            f"mlflow ui --backend-store-uri {public(self.uri)}\n"
+            "then open http://127.0.0.1:5000 and choose 'Model training'"
+        )
 
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
