@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,20 +16,26 @@ _UNLIMITED = 100_000  # characters
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a plain table; the first column stands on the left, all others on the right.
 
-    A terminal's width folds long cells; on a pipe every row is one line.
+    On a pipe every row is one line. On a terminal too narrow for the table each row becomes a
+    paragraph of ``column value`` pairs.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
-        if number == 0:
-            table.add_column(Text(name), overflow="fold")
-        else:
-            table.add_column(Text(name), justify="right", overflow="fold", min_width=8)
+        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=number > 0)
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    console.print(table)
+    if console.is_terminal and console.measure(table).minimum > console.width:
+        for first, *others in rows:
+            console.print(Text(cell(first), style="bold"))
+            pairs = zip(columns[1:], others, strict=True)
+            told = (f"{name} {cell(value)}" for name, value in pairs if value is not None)
+            console.print(Padding(Text(" · ".join(told)), (0, 0, 0, 2)))
+    else:
+        console.print(table)
 
 
 def cell(value: Any) -> str:
