@@ -25,10 +25,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         side: Literal["left", "right"] = "left" if number == 0 else "right"
-        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=number > 0)
+        table.add_column(Text(name), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    if console.is_terminal and console.measure(table).minimum > console.width:
+    if console.is_terminal and _least_width(columns, rows) > console.width:
         for first, *others in rows:
             console.print(Text(cell(first), style="bold"))
             pairs = zip(columns[1:], others, strict=True)
@@ -36,6 +36,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             console.print(Padding(Text(" · ".join(told)), (0, 0, 0, 2)))
     else:
         console.print(table)
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Return the width below which a number or a column's name would be broken."""
+    texts = zip(columns, *([cell(value) for value in row] for row in rows), strict=True)
+    first, *others = ([len(text) for text in column] for column in texts)
+    return min(max(first), 20) + sum(max(column) + 2 for column in others)
 
 
 def cell(value: Any) -> str:
