@@ -41,6 +41,7 @@ log = logging.getLogger("dbgsom")
 
 _ESTIMATORS = {"vq": SomVQ, "classifier": SomClassifier}
 _EXAMPLE_ROWS = 5
+_FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 
 
 @dataclass(frozen=True)
@@ -314,7 +315,8 @@ def _noted(notes: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            for text in dict.fromkeys(str(warning.message) for warning in caught):
+            told = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
+            for text in dict.fromkeys(str(warning.message) for warning in told):
                 _note(notes, text)
 
 
