@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -65,6 +67,21 @@ class Offered:
             return self.offer
         return f"{self.offer.__module__}:{self.offer.__qualname__}"
 
+    def means(self, cls: type[Component]) -> bool:
+        """Say whether this offer is the class ``cls``, which is imported already.
+
+        An offer may name a module that only hands the class on, ``"package:Class"``.
+        """
+        if not isinstance(self.offer, str):
+            return self.offer is cls
+        module, _, attribute = self.offer.partition(":")
+        if self.offer == f"{cls.__module__}:{cls.__qualname__}":
+            return True
+        if module not in sys.modules and attribute == cls.__name__ and _same_root(module, cls):
+            with suppress(Exception):  # a broken module offers nothing
+                import_module(module)
+        return getattr(sys.modules.get(module), attribute, None) is cls
+
     def load(self) -> type[Component]:
         """Import and return the class; raise `PluginError` when that fails."""
         try:
@@ -101,6 +118,10 @@ class Identity:
     distribution: str
     version: str
     params: Mapping[str, Any]
+
+
+def _same_root(module: str, cls: type) -> bool:
+    return module.partition(".")[0] == cls.__module__.partition(".")[0]
 
 
 METRIC_LEVELS = ("assign", "scalar", "pairwise")

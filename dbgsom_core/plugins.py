@@ -210,9 +210,8 @@ class Registry:
             No plugin offers its class, so nobody could build it again.
         """
         cls = type(component)
-        source = f"{cls.__module__}:{cls.__qualname__}"
         for offered in self.offered(kind):
-            if offered.source == source or offered.offer is cls:
+            if offered.means(cls):
                 return Identity(
                     kind,
                     offered.name,
@@ -220,6 +219,7 @@ class Registry:
                     offered.version,
                     component.model_dump(mode="json"),
                 )
+        source = f"{cls.__module__}:{cls.__qualname__}"
         raise PluginError(
             f"no installed plugin offers {source} as a {kind}, so it cannot be written down by "
             f"name; offer it through the entry-point group '{GROUP}'"
