@@ -26,6 +26,7 @@ from dbgsom_core.estimators import SomClassifier, SomVQ
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.model import FittedModel
 from dbgsom_core.parts import PARTS, build_parts
+from dbgsom_core.plain_fields import parse
 from dbgsom_core.plain_state import NotPlainError, from_plain, to_plain
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
@@ -201,7 +202,7 @@ def _component(kind: str, part: dict[str, Any]) -> Component:
             f"the model needs {kind} '{name}' of {distribution} {part['version']}, which is not "
             f"available ({error}); install {distribution}"
         ) from error
-    component = cls.model_validate_json(json.dumps(part["params"]))
+    component = parse(cls, part["params"])
     _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
     return component
 
