@@ -118,6 +118,8 @@ class Metric(Protocol):
         into prototypes, (K, D) (cosine: unit vectors). Without it the mean is the prototype.
         ``scalar_params() -> params``: what ``scalar`` gets; without it the fields that are numbers
         or truth values, in the order in which they are declared.
+        ``examples(generator, n) -> X``: n raw samples (n, D) that the metric accepts, for the
+        conformance kit; n normal ones without it.
         ``claims`` (attribute): which of ``"identity"`` (d(x, x) = 0), ``"symmetry"`` and
         ``"triangle"`` hold between prepared samples; the conformance kit tests what is claimed.
     """

@@ -13,7 +13,7 @@ from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.offers import Offered, PluginRecord
 from dbgsom_core.plugins import GROUP, OWN_DISTRIBUTION, Registry
 
-SLOW_SECONDS = 0.1  # what one plugin may add to every start
+SLOW_SECONDS = 0.2  # what one plugin may add to every start
 Problem = Literal["broken", "api version", "stale", "clash", "shadowed", "slow", "outdated"]
 HARMLESS: tuple[Problem, ...] = ("shadowed", "slow", "outdated")
 
