@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dbgsom_core.deprecation import Deprecation, deprecated_name
 from dbgsom_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,9 +53,17 @@ __all__ = [
 ]
 
 API_VERSION = 1
-SUPPORTED_API_VERSIONS: tuple[int, ...] = (1,)
+# A plugin of the previous version keeps working until the next one comes.
+SUPPORTED_API_VERSIONS: tuple[int, ...] = tuple(range(max(1, API_VERSION - 1), API_VERSION + 1))
+
+# Names that this module still answers to, each with the version in which it will be gone.
+DEPRECATED: dict[str, Deprecation] = {}
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
+
+
+def __getattr__(name: str) -> Any:
+    return deprecated_name(__name__, name, DEPRECATED)
 
 
 class Component(BaseModel):
@@ -84,7 +93,7 @@ class Component(BaseModel):
 
 @runtime_checkable
 class Metric(Protocol):
-    """A distance metric. One of the two levels is required; the engine picks the fastest offered.
+    """A distance metric. One of three levels is required; the engine picks the fastest offered.
 
     Level ``assign(X, prototypes) -> (bmu, distance)``
         X : float array (m, D), one chunk of prepared samples, float32 or float64, read-only.
@@ -92,15 +101,27 @@ class Metric(Protocol):
         bmu : int array (m,), the nearest prototype, ties to the lowest index.
         distance : float64 array (m,), the distance to it.
 
+    Level ``scalar(x, w, params) -> distance``
+        A class attribute ``scalar = staticmethod(numba.njit(f))`` for one pair, which the engine
+        compiles into its own loop. x, w : float64 arrays (D,), one prepared sample and one
+        prototype. params : float64 array (P,), see ``scalar_params``. distance : float. Pure
+        arithmetic: no allocation, no Python object.
+
     Level ``pairwise(X, prototypes) -> distances``
-        The same arguments; distances : float64 array (m, K). Called per chunk of rows, so it never
-        sees all data at once, and from several threads.
+        The same arguments as ``assign``; distances : float64 array (m, K). Called per chunk of
+        rows, so it never sees all data at once, and from several threads.
 
     Optional capabilities
         ``prepare(X) -> X``: map samples, (n, D), into the space in which the map lives (cosine:
         unit rows). Called once on training data and on all data that is predicted.
         ``centre(means) -> prototypes``: turn kernel-weighted means of prepared samples, (K, D),
         into prototypes, (K, D) (cosine: unit vectors). Without it the mean is the prototype.
+        ``scalar_params() -> params``: what ``scalar`` gets; without it the fields that are numbers
+        or truth values, in the order in which they are declared.
+        ``examples(generator, n) -> X``: n raw samples (n, D) that the metric accepts, for the
+        conformance kit; n normal ones without it.
+        ``claims`` (attribute): which of ``"identity"`` (d(x, x) = 0), ``"symmetry"`` and
+        ``"triangle"`` hold between prepared samples; the conformance kit tests what is claimed.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
@@ -113,6 +134,15 @@ class AssigningMetric(Protocol):
 
     def assign(self, X: FloatArray, prototypes: FloatArray) -> tuple[IntArray, FloatArray]:
         """Return (bmu, distance), each of shape (m,); equal distances go to the lowest index."""
+
+
+@runtime_checkable
+class ScalarMetric(Protocol):
+    """Optional: the distance of one pair as a numba-compiled function, a static class attribute."""
+
+    @staticmethod
+    def scalar(x: FloatArray, w: FloatArray, params: FloatArray) -> float:
+        """Return the distance of sample x (D,) to prototype w (D,)."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import warnings
 import zipfile
 from dataclasses import asdict
 from os import PathLike
@@ -25,6 +26,7 @@ from dbgsom_core.estimators import SomClassifier, SomVQ
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.model import FittedModel
 from dbgsom_core.parts import PARTS, build_parts
+from dbgsom_core.plain_fields import parse
 from dbgsom_core.plain_state import NotPlainError, from_plain, to_plain
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
@@ -139,6 +141,7 @@ def _part(kind: str, part: Component) -> dict[str, Any]:
         "distribution": identity.distribution,
         "version": identity.version,
         "params": given,
+        "fields": dict(identity.params),
     }
 
 
@@ -199,7 +202,25 @@ def _component(kind: str, part: dict[str, Any]) -> Component:
             f"the model needs {kind} '{name}' of {distribution} {part['version']}, which is not "
             f"available ({error}); install {distribution}"
         ) from error
-    return cls.model_validate_json(json.dumps(part["params"]))
+    component = parse(cls, part["params"])
+    _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
+    return component
+
+
+def _warn_of_other_defaults(kind: str, part: dict[str, Any], now: dict[str, Any]) -> None:
+    # A field that nobody gave holds a default, which another version may have changed.
+    was = part.get("fields", now)
+    changed = [
+        f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
+        for field in dict.fromkeys((*was, *now))
+        if was.get(field) != now.get(field)
+    ]
+    if changed:
+        warnings.warn(
+            f"the model was saved with {kind} '{part['name']}' of {part['distribution']} "
+            f"{part['version']}; the installed version differs: {', '.join(changed)}",
+            stacklevel=6,
+        )
 
 
 def _record(stored: dict[str, Any]) -> EpochRecord:

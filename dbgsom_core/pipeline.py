@@ -25,6 +25,7 @@ from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.model import FittedModel
 from dbgsom_core.observers import Observers
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
+from dbgsom_core.run_components import describe_components
 from dbgsom_core.run_data import (
     Fold,
     Part,
@@ -143,6 +144,9 @@ def start_run(
             "classes": None if data.y is None else len(np.unique(data.y)),
             "digest": digest(data),
         }
+    environment = describe_environment(registry, experiment.folder)
+    if estimator is not None:
+        environment["components"] = describe_components(experiment, estimator.parts(), registry)
     given = name or getattr(experiment, "name", None)
     return Run(
         id=folder.name,
@@ -152,7 +156,7 @@ def start_run(
         folder=folder,
         config=experiment.resolved,
         params=flat_params(experiment, estimator) if params is None else params,
-        environment=describe_environment(registry, experiment.folder),
+        environment=environment,
         data=facts,
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),

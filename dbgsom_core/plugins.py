@@ -5,121 +5,36 @@ from __future__ import annotations
 import os
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 
 from dbgsom_core import hookspecs
-from dbgsom_core.api import SUPPORTED_API_VERSIONS, Component
+from dbgsom_core.api import Component
+from dbgsom_core.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, Offer
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.offers import Identity, Offered, PluginRecord, missing_methods
+from dbgsom_core.plugin_hooks import age_note, check_api_version, check_hooks, offers_of
+
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "OWN_DISTRIBUTION",
+    "Identity",
+    "Offered",
+    "PluginRecord",
+    "Registry",
+    "get_registry",
+]
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
-
-
-@dataclass(frozen=True)
-class PluginRecord:
-    """What became of one entry point.
-
-    Attributes
-    ----------
-    name, distribution, version : str
-        The entry point and the distribution that ships it.
-    status : {"ok", "broken", "disabled"}
-    error : str
-        One sentence, empty when all is well.
-    details : str
-        The traceback of a broken plugin.
-    import_seconds : float
-    """
-
-    name: str
-    distribution: str
-    version: str
-    status: Literal["ok", "broken", "disabled"]
-    error: str = ""
-    details: str = ""
-    import_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Offered:
-    """One component as a plugin offers it: a class or ``"module:Class"``."""
-
-    kind: str
-    name: str
-    offer: Offer
-    distribution: str
-    version: str
-
-    @property
-    def source(self) -> str:
-        """Where the class lives, as ``module:Class``, without importing it."""
-        if isinstance(self.offer, str):
-            return self.offer
-        return f"{self.offer.__module__}:{self.offer.__qualname__}"
-
-    def load(self) -> type[Component]:
-        """Import and return the class; raise `PluginError` when that fails."""
-        try:
-            loaded: Any = self.offer
-            if isinstance(loaded, str):
-                module, _, attribute = loaded.partition(":")
-                loaded = getattr(import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be "
-                f"imported from {self.source} ({type(error).__name__}: {error}); "
-                "reinstall or disable that plugin"
-            ) from error
-        if not (isinstance(loaded, type) and issubclass(loaded, Component)):
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.distribution} {self.version} is no component: "
-                f"{self.source} must be a class derived from dbgsom_core.api.Component"
-            )
-        missing = _missing_methods(self.kind, loaded)
-        if missing:
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.distribution} {self.version} lacks {missing}; "
-                "see its Protocol in dbgsom_core.api"
-            )
-        return loaded
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which component this is: enough to write it down and to build it again."""
-
-    kind: str
-    name: str
-    distribution: str
-    version: str
-    params: Mapping[str, Any]
-
-
-_REQUIRED: dict[str, tuple[str, ...]] = {
-    "kernel": ("weight",),
-    "growth": ("grow",),
-    "labeller": ("label",),
-    "dataset": ("load",),
-    "measure": ("compute", "greater_is_better"),
-    "figure": ("draw",),
-    "tracker": ("observer",),
-}
-
-
-def _missing_methods(kind: str, component: type[Component]) -> str:
-    if kind == "metric":
-        usable = hasattr(component, "assign") or hasattr(component, "pairwise")
-        return "" if usable else "assign or pairwise"
-    return " and ".join(name for name in _REQUIRED[kind] if not hasattr(component, name))
 
 
 class Registry:
@@ -132,9 +47,9 @@ class Registry:
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
         self._offers: dict[str, dict[str, list[Offered]]] = {kind: {} for kind in KINDS}
+        self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
-        self._observers: list[ModuleType] = []
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
@@ -149,19 +64,42 @@ class Registry:
         """
         registry = cls()
         off = set(disabled)
-        seen: set[tuple[str, str, str]] = set()
-        for point in sorted(entry_points(group=GROUP), key=_built_ins_first):
+        found: dict[tuple[str, str, str], tuple[EntryPoint, str]] = {}
+        for point in entry_points(group=GROUP):
             distribution, version = _origin(point)
-            key = (point.name, point.value, distribution)
-            if key in seen:  # one distribution found twice on the path
-                continue
-            seen.add(key)
+            # One distribution may be found twice on the path: the first one counts.
+            found.setdefault((distribution, point.name, point.value), (point, version))
+        for distribution, name, value in sorted(found, key=_built_ins_first):
+            point, version = found[distribution, name, value]
             foreign = own_only and distribution != OWN_DISTRIBUTION
-            if foreign or off & {point.name, distribution}:
-                registry.records.append(PluginRecord(point.name, distribution, version, "disabled"))
+            if foreign or off & {name, distribution}:
+                record = PluginRecord(name, distribution, version, "disabled", module=value)
+                registry.records.append(record)
             else:
                 registry._load(point, distribution, version)
         return registry
+
+    def without(self, names: Iterable[str]) -> Registry:
+        """Return a registry that leaves out plugins by entry point or distribution.
+
+        Unlike ``discover(disabled=...)`` this comes after their import; their components and
+        observers are gone all the same.
+        """
+        off = set(names)
+        if not off:
+            return self
+        rest = Registry()
+        rest.records = [
+            replace(one, status="disabled") if off & {one.name, one.distribution} else one
+            for one in self.records
+        ]
+        for kind in KINDS:
+            for offered in self.offered(kind):
+                if not off & {offered.plugin, offered.distribution}:
+                    rest._offers[kind].setdefault(offered.name, []).append(offered)
+        rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
+        rest._manager = self._manager
+        return rest
 
     def register(
         self, plugin: Any, name: str, distribution: str = "unregistered", version: str = "0"
@@ -173,28 +111,22 @@ class Registry:
         PluginError
             It states no or an unknown ``DBGSOM_API_VERSION``, or one of its hooks is wrong.
         """
-        _check_api_version(plugin)
+        check_api_version(plugin)
+        hooks = check_hooks(plugin)
+        offers = list(offers_of(plugin, hooks, distribution, version, name))
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self._forget(plugin)
-            raise PluginError(_first_line(error) + _hook_hint(plugin, self._manager)) from error
-        try:
-            offers = list(_offers_of(plugin, self._manager, distribution, version))
-        except PluginError:
-            self._forget(plugin)
-            raise
+        except (ValueError, pluggy.PluginValidationError) as error:
+            raise PluginError(f"{name} cannot be registered: {_first_line(error)}") from error
         for offered in offers:
             self._offers[offered.kind].setdefault(offered.name, []).append(offered)
-        callers = self._manager.get_hookcallers(plugin) or []
-        if any(caller.name in LIFECYCLE_HOOKS for caller in callers):
-            self._observers.append(plugin)
+        if set(hooks) & set(LIFECYCLE_HOOKS):
+            self._observers.append((distribution, name, plugin))
 
     @property
-    def observers(self) -> list[ModuleType]:
+    def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
-        return list(self._observers)
+        return [plugin for _, _, plugin in self._observers]
 
     @property
     def broken(self) -> list[PluginRecord]:
@@ -264,7 +196,7 @@ class Registry:
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
                 f"got {spec!r}"
             )
-        missing = _missing_methods(kind, type(spec))
+        missing = missing_methods(kind, type(spec))
         if missing:
             raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
         return spec
@@ -278,9 +210,8 @@ class Registry:
             No plugin offers its class, so nobody could build it again.
         """
         cls = type(component)
-        source = f"{cls.__module__}:{cls.__qualname__}"
         for offered in self.offered(kind):
-            if offered.source == source or offered.offer is cls:
+            if offered.means(cls):
                 return Identity(
                     kind,
                     offered.name,
@@ -288,6 +219,7 @@ class Registry:
                     offered.version,
                     component.model_dump(mode="json"),
                 )
+        source = f"{cls.__module__}:{cls.__qualname__}"
         raise PluginError(
             f"no installed plugin offers {source} as a {kind}, so it cannot be written down by "
             f"name; offer it through the entry-point group '{GROUP}'"
@@ -296,12 +228,21 @@ class Registry:
     def _load(self, point: EntryPoint, distribution: str, version: str) -> None:
         started = time.perf_counter()
         error, details = "", ""
-        try:
-            self.register(point.load(), point.name, distribution, version)
-        except (Exception, SystemExit) as problem:
-            told = isinstance(problem, PluginError)
-            error = str(problem) if told else f"{type(problem).__name__}: {_first_line(problem)}"
-            details = traceback.format_exc()
+        plugin: Any = None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DbgsomDeprecationWarning)
+            try:
+                plugin = point.load()
+                self.register(plugin, point.name, distribution, version)
+            except (Exception, SystemExit) as problem:
+                error = _first_line(problem)
+                if not isinstance(problem, PluginError):
+                    error = f"{type(problem).__name__}: {error}"
+                details = traceback.format_exc()
+        seconds = time.perf_counter() - started
+        api_version = getattr(plugin, "DBGSOM_API_VERSION", None)
+        notes = [age_note(api_version)] if isinstance(api_version, int) and not error else []
+        notes += [str(one.message) for one in caught if _is_deprecation(one)]
         self.records.append(
             PluginRecord(
                 point.name,
@@ -310,19 +251,26 @@ class Registry:
                 "broken" if error else "ok",
                 error,
                 details,
-                time.perf_counter() - started,
+                seconds,
+                point.value,
+                api_version if isinstance(api_version, int) else None,
+                tuple(note for note in dict.fromkeys(notes) if note),
             )
         )
-
-    def _forget(self, plugin: Any) -> None:
-        if self._manager.is_registered(plugin):
-            self._manager.unregister(plugin)
+        for one in caught:
+            if not _is_deprecation(one):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _unknown(self, kind: str, name: str) -> str:
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
         known = "" if hint else f"; known: {', '.join(self.names(kind))}"
+        distribution = name.rpartition(":")[0]
+        if distribution:
+            status = {one.distribution: one.status for one in self.records}.get(distribution)
+            cure = f"{distribution} is {status}" if status else f"install {distribution}"
+            hint, known = f"; {cure}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
 
 
@@ -341,56 +289,30 @@ def get_registry() -> Registry:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
+    """Return name and version of the distribution that ships an entry point."""
+    distribution = point.dist
+    if distribution is None:
         return "unknown", "0"
-    return point.dist.name, point.dist.version
+    # Reading two lines is many times faster than parsing a whole METADATA with its README.
+    reader = getattr(distribution, "read_text", None)
+    found = {}
+    for line in ((reader and reader("METADATA")) or "").splitlines():
+        key, colon, value = line.partition(": ")
+        if not line or not colon:
+            break
+        found[key] = value.strip()
+        if len(found.keys() & {"Name", "Version"}) == 2:
+            return found["Name"], found["Version"]
+    return distribution.name, distribution.version
 
 
-def _built_ins_first(point: EntryPoint) -> tuple[bool, str, str]:
-    distribution, _ = _origin(point)
-    return distribution != OWN_DISTRIBUTION, distribution, point.name
+def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
+    distribution, name, value = key
+    return distribution != OWN_DISTRIBUTION, distribution, name, value
 
 
-def _check_api_version(plugin: Any) -> None:
-    version = getattr(plugin, "DBGSOM_API_VERSION", None)
-    supported = " or ".join(map(str, SUPPORTED_API_VERSIONS))
-    where = getattr(plugin, "__name__", type(plugin).__name__)
-    if version is None:
-        raise PluginError(f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = 1")
-    if version not in SUPPORTED_API_VERSIONS:
-        raise PluginError(
-            f"{where} was written for plugin API {version}, this dbgsom-core supports {supported}"
-        )
-
-
-def _offers_of(
-    plugin: Any, manager: pluggy.PluginManager, distribution: str, version: str
-) -> Iterable[Offered]:
-    own = {caller.name for caller in manager.get_hookcallers(plugin) or []}
-    for kind, hook in KINDS.items():
-        if hook not in own:
-            continue
-        offers = getattr(plugin, hook)()
-        if not isinstance(offers, Mapping):
-            raise PluginError(
-                f"{hook} of {distribution} must return a mapping of names to classes, "
-                f"not {type(offers).__name__}"
-            )
-        for name, offer in offers.items():
-            if not isinstance(name, str) or not isinstance(offer, (str, type)):
-                raise PluginError(
-                    f"{hook} of {distribution} must map names to classes or 'module:Class', "
-                    f"not {name!r} to {offer!r}"
-                )
-            yield Offered(kind, name, offer, distribution, version)
-
-
-def _hook_hint(plugin: Any, manager: pluggy.PluginManager) -> str:
-    known = [*KINDS.values(), *LIFECYCLE_HOOKS]
-    for name in dir(plugin):
-        if manager.parse_hookimpl_opts(plugin, name) is not None and name not in known:
-            return did_you_mean(name, known)
-    return ""
+def _is_deprecation(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, DbgsomDeprecationWarning)
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +17,30 @@ Command = Callable[..., Any]
 
 
 def plugin_options(command: Command) -> Command:
-    """Add ``--no-plugins`` and ``--strict-plugins``."""
+    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``."""
+    command = click.option(
+        "--disable-plugin",
+        metavar="NAME",
+        multiple=True,
+        expose_value=False,
+        callback=_disable,
+        help="Leave a plugin or a distribution alone; may be repeated.",
+    )(command)
     command = click.option(
         "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
     )(command)
     return click.option(
         "--no-plugins", is_flag=True, help="Use built-ins only, no third-party plugin."
     )(command)
+
+
+def _disable(context: click.Context, option: click.Parameter, names: Sequence[str]) -> None:
+    if names:
+        from dbgsom_core.plugins import get_registry
+
+        before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
+        os.environ["DBGSOM_DISABLE_PLUGINS"] = ",".join([*names, *filter(None, [before])])
+        get_registry.cache_clear()
 
 
 def set_option(command: Command) -> Command:

@@ -1,17 +1,26 @@
-"""``dbgsom plugins``: what is installed and in what state."""
+"""``dbgsom plugins``: what is installed and in what state; making, showing and testing plugins."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.plugins_check import check_plugins
+from dbgsom_core.cli.plugins_doctor import doctor
+from dbgsom_core.cli.plugins_new import new_plugin
+from dbgsom_core.cli.plugins_show import show_component
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins import Registry
 
 
 @click.group()
 def plugins() -> None:
-    """Look at installed plugins."""
+    """Look at installed plugins, test them, or begin one."""
 
 
 @plugins.command("list")
@@ -20,37 +29,11 @@ def plugins() -> None:
 def list_plugins(as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
     """List every component by kind, and the plugins that could not be loaded."""
     registry = open_registry(no_plugins, strict_plugins)
-    from dbgsom_core.hookspecs import KINDS
-
-    offers = [one for kind in KINDS for one in registry.offered(kind)]
+    components = _components(registry)
     if as_json:
-        components = [
-            {
-                "kind": one.kind,
-                "name": one.name,
-                "distribution": one.distribution,
-                "version": one.version,
-                "source": one.source,
-            }
-            for one in offers
-        ]
-        found = [
-            {
-                "name": record.name,
-                "distribution": record.distribution,
-                "version": record.version,
-                "status": record.status,
-                "error": record.error,
-                "import_seconds": round(record.import_seconds, 6),
-            }
-            for record in registry.records
-        ]
-        click.echo(json.dumps({"plugins": found, "components": components}, indent=2))
+        click.echo(json.dumps({"plugins": _records(registry), "components": components}, indent=2))
         return
-    rows = [(one.kind, one.name, f"{one.distribution} {one.version}") for one in offers]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else [0, 0]
-    for kind, name, where in rows:
-        click.echo(f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {where}")
+    _print_components(components)
     for record in registry.records:
         if record.status != "ok":
             error = f": {record.error}" if record.error else ""
@@ -58,3 +41,65 @@ def list_plugins(as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
                 f"{record.status}: {record.name} of {record.distribution} {record.version}{error}",
                 err=True,
             )
+
+
+for command in (show_component, check_plugins, doctor, new_plugin):
+    plugins.add_command(command)
+
+
+def _components(registry: Registry) -> list[dict[str, Any]]:
+    from dbgsom_core.hookspecs import KINDS
+    from dbgsom_core.plugin_doctor import status_of
+
+    seconds = {
+        (record.distribution, record.name): record.import_seconds for record in registry.records
+    }
+    return [
+        {
+            "kind": one.kind,
+            "name": one.name,
+            "distribution": one.distribution,
+            "version": one.version,
+            "status": status_of(one, registry),
+            "import_seconds": round(seconds.get((one.distribution, one.plugin), 0.0), 6),
+            "source": one.source,
+        }
+        for kind in KINDS
+        for one in registry.offered(kind)
+    ]
+
+
+def _records(registry: Registry) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": record.name,
+            "distribution": record.distribution,
+            "version": record.version,
+            "status": record.status,
+            "error": record.error,
+            "details": record.details,
+            "api_version": record.api_version,
+            "notes": list(record.notes),
+            "import_seconds": round(record.import_seconds, 6),
+        }
+        for record in registry.records
+    ]
+
+
+def _print_components(components: Sequence[dict[str, Any]]) -> None:
+    rows = [("kind", "name", "distribution", "version", "status", "import")]
+    rows += [
+        (
+            one["kind"],
+            one["name"],
+            one["distribution"],
+            one["version"],
+            one["status"],
+            f"{one['import_seconds'] * 1000:.0f} ms",
+        )
+        for one in components
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -30,6 +30,7 @@ def run(
     from dbgsom_core.config import load_experiment
 
     experiment = load_experiment(file, overrides, registry)
+    registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
     from dbgsom_core.pipeline import make_observers, run_experiment
 
@@ -58,6 +59,7 @@ def sweep(
     from dbgsom_core.config import load_sweep
 
     loaded = load_sweep(file, overrides, registry)
+    registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
     from dbgsom_core.pipeline import make_observers
     from dbgsom_core.sweep import run_sweep

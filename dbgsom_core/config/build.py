@@ -28,13 +28,15 @@ from dbgsom_core.config.nodes import (
     plain,
 )
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.plugins import Registry
 
 MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
-SECTIONS = ("dataset", "prepare", "split", "model", "measures", "figures", "tracking", "engine")
+SECTIONS = (
+    "dataset", "prepare", "split", "model", "measures", "figures", "tracking", "engine", "plugins",
+)  # fmt: skip
 BUILT_IN_STEPS = ("range_scale", "standardize")
 DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
 DEFAULT_TRACKING = ("mlflow",)
@@ -66,6 +68,8 @@ class _Builder:
     def experiment(self, source: str, folder: Path) -> Experiment | None:
         before = len(self._problems)
         general = self._general()
+        plugins = self._plugins()
+        self._registry = self._registry.without(plugins.disable)
         dataset = self._dataset()
         prepare, prepare_resolved = self._prepare()
         split = self._split()
@@ -89,7 +93,9 @@ class _Builder:
             "tracking": [one.resolved for one in tracking],
             "engine": engine.resolved,
         }
-        for key in ("experiment", "name", "split", "seed"):
+        if plugins.disable:
+            resolved["plugins"] = {"disable": list(plugins.disable)}
+        for key in ("experiment", "name", "split", "seed", "plugins"):
             if key in self._root.entries:
                 resolved[key] = mask(resolved[key], self._root.entries[key].node)
         return Experiment(
@@ -105,6 +111,7 @@ class _Builder:
             figures=_named(figures),
             tracking=_named(tracking),
             engine=engine.component,
+            disabled=plugins.disable,
             resolved=resolved,
             source=source,
             folder=folder,
@@ -119,6 +126,12 @@ class _Builder:
     def _general(self) -> General | None:
         spot = Spot("", self._root.place, self._root.without(*SECTIONS))
         return check(General, spot, self._problems, known=(*SECTIONS, "extends", "sweep"))
+
+    def _plugins(self) -> PluginSettings:
+        spot = self._spot("plugins")
+        if is_null(spot.node) or not self._is_section(spot):
+            return PluginSettings()
+        return check(PluginSettings, spot, self._problems) or PluginSettings()
 
     def _dataset(self) -> Built | None:
         if "dataset" not in self._root.entries:

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dbgsom_core.api import Component
-from dbgsom_core.config.check import check, parse
+from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.plain_fields import parse
 from dbgsom_core.plugins import Registry
 
 ENGINES = {"local": "dbgsom_core.engine.local:LocalEngine"}

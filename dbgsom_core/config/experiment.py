@@ -55,6 +55,8 @@ class Experiment:
     resolved : mapping
         The configuration with every default filled and every reference to the environment as it
         was written: plain values that load again to an equal experiment.
+    disabled : tuple of str
+        Plugins or distributions that this run leaves alone.
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
@@ -74,6 +76,7 @@ class Experiment:
     tracking: tuple[Named, ...]
     engine: LocalEngine
     resolved: Mapping[str, Any]
+    disabled: tuple[str, ...] = ()
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
 from dbgsom_core.config.components import ENGINES
-from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.plugins import Registry
 
@@ -50,6 +50,7 @@ def experiment_schema(registry: Registry) -> JsonSchema:
         "figures": several("figure", "what to draw; default: the four basic ones", "default"),
         "tracking": several("tracker", "where runs are mirrored; null: only the run folder"),
         "engine": _engine(defs),
+        "plugins": _or_null(_fields(PluginSettings)),
         "extends": _extends(),
         "sweep": _or_null(_sweep()),
     }

@@ -37,6 +37,14 @@ class General(_Settings):
         return value
 
 
+class PluginSettings(_Settings):
+    """Which installed plugins a run leaves alone."""
+
+    disable: tuple[str, ...] = Field(
+        default=(), description="plugins or distributions whose components and observers stay away"
+    )
+
+
 class Split(_Settings):
     """How the data is divided: one test part, or cross-validation in folds."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Component, Metric
+from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
@@ -57,9 +58,11 @@ class DataPass:
     chunk_rows: int = 4096
 
     @cached_property
-    def level(self) -> Literal["assign", "pairwise"]:
+    def level(self) -> Literal["assign", "scalar", "pairwise"]:
         """The level of the metric that finds best-matching units: the fastest it offers."""
-        return "assign" if hasattr(self.metric, "assign") else "pairwise"
+        if hasattr(self.metric, "assign"):
+            return "assign"
+        return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
 
     def assign(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
@@ -70,13 +73,16 @@ class DataPass:
         def work(rows: slice) -> None:
             if self.level == "assign":
                 bmu, distance = metric.assign(self.X[rows], prototypes)
+            elif self.level == "scalar":
+                bmu, distance = scalar_assign(metric, self.X[rows], prototypes)
             else:
                 distances = self.pairwise(self.X[rows], prototypes)
                 bmu = distances.argmin(axis=1)
                 distance = distances[np.arange(len(bmu)), bmu]
             found.bmu[rows], found.distance[rows] = bmu, distance
 
-        chunk = self.chunk_rows if self.level == "assign" else self._rows_for(prototypes)
+        whole_matrix = self.level == "pairwise"
+        chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
 
@@ -112,6 +118,8 @@ class DataPass:
         """Return the distances (m, K) of prepared samples ``X`` (m, D) to ``prototypes``."""
         if hasattr(self.metric, "pairwise"):
             return np.asarray(self.metric.pairwise(X, prototypes), dtype=np.float64)
+        if hasattr(self.metric, "scalar"):
+            return scalar_pairwise(self.metric, X, prototypes)
         # A metric with `assign` alone: against one prototype its distance is the pair's.
         metric: Any = self.metric
         columns = [metric.assign(X, w[None])[1] for w in prototypes]

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.config.build import SECTIONS
-from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins import Registry
@@ -65,7 +65,7 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
 
 def test_every_key_has_its_row():
     keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
-    for settings in (General, ModelSettings, Split):
+    for settings in (General, ModelSettings, PluginSettings, Split):
         keys |= set(settings.model_fields)
     keys |= {f"random.{key}" for key in RandomSettings.model_fields}
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))

@@ -161,3 +161,23 @@ def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
         clf.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_model_remembers_every_component_with_all_its_parameters(saved):
+    with np.load(saved[1], allow_pickle=False) as file:
+        parts = json.loads(bytes(file["header"]))["estimator"]["parts"]
+    assert set(parts) == {"metric", "kernel", "growth", "labeller"}
+    for part in parts.values():
+        assert part["distribution"] == "dbgsom-core"
+        assert part["version"]
+    assert parts["growth"]["params"] == {"spreading_factor": 0.4, "max_neurons": 20}
+    assert parts["growth"]["fields"]["when"] is not None
+
+
+def test_a_default_that_another_version_changed_is_told(saved):
+    def change(header):
+        header["estimator"]["parts"]["kernel"]["fields"]["decay"] = "linear"
+
+    rewritten(saved[1], change)
+    with pytest.warns(UserWarning, match="decay was 'linear' and is 'exponential'"):
+        persistence.load(saved[1])

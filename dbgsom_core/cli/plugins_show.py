@@ -1,0 +1,87 @@
+"""``dbgsom plugins show``: everything about one component."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbgsom_core.cli.options import open_registry, plugin_options
+
+if TYPE_CHECKING:
+    from dbgsom_core.offers import Offered
+    from dbgsom_core.plugins import Registry
+
+
+@click.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, the schema included.")
+@plugin_options
+def show_component(name: str, as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
+    """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
+    registry = open_registry(no_plugins, strict_plugins)
+    found = [_described(one) for one in _offers_named(name, registry)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for number, one in enumerate(found):
+        if number:
+            click.echo()
+        _print(one)
+
+
+def _offers_named(name: str, registry: Registry) -> list[Offered]:
+    from dbgsom_core.errors import UnknownNameError, did_you_mean
+    from dbgsom_core.hookspecs import KINDS
+
+    distribution, _, bare = name.rpartition(":")
+    offers = [one for kind in KINDS for one in registry.offered(kind)]
+    found = [one for one in offers if one.name == bare and distribution in ("", one.distribution)]
+    if not found:
+        known = [one.name for one in offers]
+        if distribution:
+            known = [f"{one.distribution}:{one.name}" for one in offers]
+        hint = did_you_mean(name, known) or "; 'dbgsom plugins list' shows all"
+        raise UnknownNameError(f"no component is called '{name}'{hint}")
+    return found
+
+
+def _described(offered: Offered) -> dict[str, Any]:
+    cls = offered.load()
+    try:
+        file = inspect.getsourcefile(cls)
+    except TypeError:
+        file = None
+    schema = cls.model_json_schema()
+    required = schema.get("required", [])
+    return {
+        "kind": offered.kind,
+        "name": offered.name,
+        "distribution": offered.distribution,
+        "version": offered.version,
+        "source": offered.source,
+        "file": file,
+        "help": inspect.cleandoc(cls.__doc__ or ""),
+        "fields": {
+            name: {
+                "default": field.get("default"),
+                "required": name in required,
+                "description": field.get("description", ""),
+            }
+            for name, field in schema.get("properties", {}).items()
+        },
+        "schema": schema,
+    }
+
+
+def _print(one: dict[str, Any]) -> None:
+    click.echo(f"{one['kind']} {one['name']}  ({one['distribution']} {one['version']})")
+    click.echo(f"{one['source']}  {one['file'] or ''}".rstrip())
+    click.echo(f"\n{one['help']}")
+    click.echo("\nfields:" if one["fields"] else "\nno fields")
+    for name, field in one["fields"].items():
+        default = "required" if field["required"] else f"default {json.dumps(field['default'])}"
+        click.echo(f"  {name} ({default}): {field['description']}")
+    click.echo("\nschema:\n" + json.dumps(one["schema"], indent=2))

@@ -1,0 +1,53 @@
+"""What the plugin API will drop, and in which version: told once, named by ``plugins doctor``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class DbgsomDeprecationWarning(FutureWarning):
+    """Something of the plugin API still works and has a version in which it will be gone."""
+
+
+@dataclass(frozen=True)
+class Deprecation:
+    """One deprecated name.
+
+    Attributes
+    ----------
+    since, removal : str
+        Versions of dbgsom-core: deprecated in, gone in.
+    instead : str
+        What to use, as it would be written.
+    value : object
+        What the old name means until then.
+    """
+
+    since: str
+    removal: str
+    instead: str
+    value: Any = None
+
+    def told(self, name: str) -> str:
+        """Return the sentence that a plugin author reads."""
+        return (
+            f"{name} is deprecated since dbgsom-core {self.since} and will be removed in "
+            f"{self.removal}; use {self.instead}"
+        )
+
+
+def deprecated_name(module: str, name: str, table: Mapping[str, Deprecation]) -> Any:
+    """Return what a deprecated name of a module means, with a warning; for ``__getattr__``.
+
+    Raises
+    ------
+    AttributeError
+        The table does not know the name.
+    """
+    if name not in table:
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+    warnings.warn(table[name].told(f"{module}.{name}"), DbgsomDeprecationWarning, stacklevel=3)
+    return table[name].value

@@ -1,0 +1,90 @@
+"""Checks of growth strategies."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.api import Birth
+from dbgsom_core.som_map import SomMap
+from dbgsom_core.testing import material
+from dbgsom_core.testing.fitting import check_fit, twice_in_threads
+from dbgsom_core.testing.kit import Subject, check
+
+
+def _threshold(growth: Any) -> float:
+    rule = getattr(growth, "growing_threshold", None)
+    return math.nan if rule is None else float(rule(material.summary()))
+
+
+def _grown(growth: Any, som_map: SomMap, room: int | None = None) -> list[Birth]:
+    state = material.growth_state(som_map, _threshold(growth), room)
+    return [Birth(*one) for one in growth.grow(som_map, state)]
+
+
+@check("growth")
+def check_growing_threshold(component: Any, subject: Subject) -> None:
+    """Its threshold is a number that is not infinite, its map starts with at least two neurons."""
+    threshold = _threshold(component)
+    assert not math.isinf(threshold), f"growing_threshold gives {threshold}"
+    shape = getattr(component, "start_shape", None)
+    if shape is not None:
+        rows, columns = shape()
+        assert rows >= 1 and columns >= 1 and rows * columns >= 2, f"starts with {rows} × {columns}"
+    fine = getattr(component, "fine_tuning", 0.0)
+    assert 0 <= fine < 1, f"fine_tuning is {fine}, not in [0, 1)"
+
+
+@check("growth")
+def check_births(component: Any, subject: Subject) -> None:
+    """Every birth takes a free linked cell, has a finite prototype and a living parent."""
+    som_map = material.ring()
+    known = len(som_map)
+    births = _grown(component, som_map)
+    for birth in births:
+        assert np.shape(birth.prototype) == (material.FEATURES,), "a prototype has the wrong shape"
+        assert np.isfinite(birth.prototype).all(), "a prototype is not finite"
+        assert 0 <= birth.parent < known, f"parent {birth.parent} is no neuron of the map"
+    som_map.add(births, epoch=20)  # raises for a cell that is taken or not linked
+    assert len(som_map) == known + len(births)
+
+
+@check("growth")
+def check_room_is_only_advice(component: Any, subject: Subject) -> None:
+    """It answers whatever room there is, none at all among them."""
+    for room in (0, 1, 100):
+        assert isinstance(_grown(component, material.ring(), room), list)
+
+
+@check("growth")
+def check_growth_leaves_the_map_alone(component: Any, subject: Subject) -> None:
+    """It reads the map and its state, and changes neither."""
+    som_map = material.ring()
+    before = som_map.prototypes.copy(), som_map.positions
+    _grown(component, som_map)
+    assert np.array_equal(som_map.prototypes, before[0]), "it changes prototypes"
+    assert np.array_equal(som_map.positions, before[1]), "it changes the map's neurons"
+
+
+@check("growth")
+def check_growth_determinism(component: Any, subject: Subject) -> None:
+    """Asked twice about the same map it wants the same births: a run can be repeated."""
+    first, second = (_grown(component, material.ring()) for _ in range(2))
+    assert [(one.position, one.parent) for one in first] == [
+        (one.position, one.parent) for one in second
+    ], "two calls differ"
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one.prototype, other.prototype), "two calls differ in a prototype"
+
+
+@check("growth")
+def check_growth_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map grows with it, the same with any threads, and never past max_neurons."""
+    cap = getattr(component, "max_neurons", None)
+    y = material.classes() if getattr(component, "needs_classes", False) else None
+    estimator = check_fit(material.data(), y, growth=component, epochs=20)
+    if isinstance(cap, int):
+        assert len(estimator.weights_) <= cap, f"{len(estimator.weights_)} neurons, cap {cap}"
+    twice_in_threads(material.data(), y, growth=component, epochs=20)

@@ -1,0 +1,183 @@
+"""What a check is, which checks there are, and running them without pytest."""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from dbgsom_core.api import Component
+from dbgsom_core.errors import did_you_mean
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.offers import kinds_of
+
+Function = Callable[[Any, "Subject"], None]
+EVERY_KIND = "any"
+_MODULES = ("common", "metrics", "kernels", "growth", "labellers", "run_parts")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested besides the component itself.
+
+    Attributes
+    ----------
+    kind : str
+    name : str or None
+        The name under which a plugin offers it, where that is known.
+    claims : frozenset of str
+        What a metric claims.
+    """
+
+    kind: str
+    name: str | None = None
+    claims: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise; call it with a component, and it raises when the promise is broken."""
+
+    name: str
+    kind: str
+    promise: str
+    function: Function
+    subject: Subject | None = None
+
+    def __call__(self, component: Component) -> None:
+        """Raise AssertionError (or whatever the component raises) when the promise is broken."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
+            self.function(component, self.subject or Subject(kind_of(component)))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one check ended: ``message`` says what is wrong, ``details`` holds the traceback."""
+
+    check: str
+    promise: str
+    status: Literal["passed", "failed", "skipped"]
+    message: str = ""
+    details: str = ""
+
+
+_checks: list[Check] = []
+_applies: dict[str, Callable[[Any, Subject], bool]] = {}
+
+
+def check(
+    kind: str, applies: Callable[[Any, Subject], bool] | None = None
+) -> Callable[[Function], Function]:
+    """Add a function to the checks of a kind; its name and docstring are the check's.
+
+    Parameters
+    ----------
+    kind : str
+        A kind, or ``EVERY_KIND``.
+    applies : function of (component, subject), optional
+        Whether the component makes this promise at all.
+    """
+
+    def add(function: Function) -> Function:
+        name = function.__name__.removeprefix("check_")
+        promise = " ".join((function.__doc__ or name).split())
+        _checks.append(Check(name, kind, promise, function))
+        if applies is not None:
+            _applies[name] = applies
+        return function
+
+    return add
+
+
+def all_checks() -> list[Check]:
+    """Return every check of every kind, common ones first."""
+    for module in _MODULES:
+        import_module(f"dbgsom_core.testing.{module}")
+    return list(_checks)
+
+
+def checks_for(
+    component: Component,
+    kind: str | None = None,
+    claims: Sequence[str] | None = None,
+    name: str | None = None,
+) -> list[Check]:
+    """Return the checks that a component must pass.
+
+    Parameters
+    ----------
+    component : Component
+    kind : str, optional
+        Found from its methods without it.
+    claims : sequence of str, optional
+        What a metric claims, in place of its ``claims`` attribute.
+    name : str, optional
+        The name under which it is offered; looked up among the installed plugins without it.
+
+    Raises
+    ------
+    ValueError
+        There is no such kind, or its methods fit none or several.
+    """
+    kind = kind_of(component) if kind is None else _known(kind)
+    given = getattr(component, "claims", ()) if claims is None else claims
+    subject = Subject(kind, name or _offered_name(kind, component), frozenset(given))
+    return [
+        Check(one.name, one.kind, one.promise, one.function, subject)
+        for one in all_checks()
+        if one.kind in (kind, EVERY_KIND)
+        and (one.name not in _applies or _applies[one.name](component, subject))
+    ]
+
+
+def kind_of(component: Component) -> str:
+    """Return the one kind whose methods a component has; raise ValueError for none or several."""
+    found = kinds_of(type(component))
+    if len(found) != 1:
+        what = "no kind" if not found else " and ".join(found)
+        raise ValueError(
+            f"{type(component).__name__} has the methods of {what}; say which with kind=…"
+        )
+    return found[0]
+
+
+def run_checks(
+    component: Component, kind: str | None = None, name: str | None = None
+) -> Iterator[Outcome]:
+    """Run every check of a component, one after the other, and yield how it ended."""
+    for one in checks_for(component, kind, name=name):
+        try:
+            one(component)
+        except unittest.SkipTest as reason:
+            yield Outcome(one.name, one.promise, "skipped", str(reason))
+        except Exception as error:
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if not isinstance(error, AssertionError):
+                text = f"{type(error).__name__}: {text}"
+            yield Outcome(one.name, one.promise, "failed", text, traceback.format_exc())
+        else:
+            yield Outcome(one.name, one.promise, "passed")
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or f"; known: {', '.join(KINDS)}"
+        raise ValueError(f"unknown kind '{kind}'{hint}")
+    return kind
+
+
+def _offered_name(kind: str, component: Component) -> str | None:
+    from dbgsom_core.plugins import get_registry
+
+    for offered in get_registry().offered(kind):
+        if offered.means(type(component)):
+            return offered.name
+    return None

@@ -1,0 +1,44 @@
+"""Checks of labellers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.testing import material
+from dbgsom_core.testing.fitting import check_fit
+from dbgsom_core.testing.kit import Subject, check
+
+
+@check("labeller")
+def check_labels(component: Any, subject: Subject) -> None:
+    """It gives one label a neuron, the same when asked twice, and only reads its evidence."""
+    evidence = material.evidence()
+    kept = evidence.som_map.prototypes.copy()
+    first, second = (np.asarray(component.label(evidence)) for _ in range(2))
+    assert first.shape == (len(evidence.som_map),), f"labels have shape {first.shape}"
+    assert np.array_equal(first, second), "two calls differ"
+    assert np.array_equal(evidence.som_map.prototypes, kept), "it changes the map"
+
+
+@check("labeller", applies=lambda component, subject: hasattr(component, "probabilities"))
+def check_probabilities(component: Any, subject: Subject) -> None:
+    """Its probabilities have a column for each class, none negative, and rows that sum to 1."""
+    evidence = material.evidence()
+    assert evidence.classes is not None
+    shares = np.asarray(component.probabilities(evidence))
+    expected = (len(evidence.som_map), len(evidence.classes))
+    assert shares.shape == expected, f"shape {shares.shape}, not {expected}"
+    live = shares[evidence.hits > 0]
+    assert (live >= 0).all(), "a probability is negative"
+    assert np.allclose(live.sum(axis=1), 1), "probabilities do not sum to 1"
+
+
+@check("labeller")
+def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map answers through it, with text as labels and with numbers."""
+    for y in (material.classes(), np.arange(material.SAMPLES) % 3):
+        needs = getattr(component, "needs_target", False)
+        estimator = check_fit(material.data(), y if needs else None, labeller=component)
+        assert len(estimator.neuron_labels_) == len(estimator.weights_)

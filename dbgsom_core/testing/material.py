@@ -1,0 +1,110 @@
+"""Small data, maps and states that the checks share."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import DataSummary, GrowthState, LabelEvidence
+from dbgsom_core.som_map import SomMap
+
+SAMPLES, FEATURES = 40, 4
+
+
+def generator() -> np.random.Generator:
+    """Return a fresh generator, the same one every time."""
+    return np.random.default_rng(19820101)
+
+
+def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
+    """Return raw samples that a metric accepts: its ``examples``, or normal ones."""
+    examples = getattr(metric, "examples", None)
+    if examples is None:
+        return generator().standard_normal((n, FEATURES))
+    given = np.asarray(examples(generator(), n), dtype=np.float64)
+    assert given.ndim == 2 and len(given) == n, f"examples({n}) must have shape ({n}, D)"
+    return given
+
+
+def prepared(metric: Any, X: NDArray[Any]) -> NDArray[Any]:
+    """Return samples in the metric's space."""
+    prepare = getattr(metric, "prepare", None)
+    return np.ascontiguousarray(X if prepare is None else prepare(X))
+
+
+def metric_inputs(metric: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
+    X = prepared(metric, samples_for(metric))
+    means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
+    centre = getattr(metric, "centre", None)
+    return X, np.ascontiguousarray(means if centre is None else centre(means), dtype=np.float64)
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that cannot be written."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def classes() -> NDArray[np.str_]:
+    """Return class labels (SAMPLES,) as text."""
+    return np.array(["ash", "beech", "cedar"])[np.arange(SAMPLES) % 3]
+
+
+def data() -> NDArray[np.float64]:
+    """Return samples (SAMPLES, FEATURES) in three clusters, by `classes`."""
+    centres = 4.0 * generator().standard_normal((3, FEATURES))
+    return centres[np.arange(SAMPLES) % 3] + generator().standard_normal((SAMPLES, FEATURES))
+
+
+def ring() -> SomMap:
+    """Return a map of eight neurons around a free cell, at random prototypes."""
+    cells = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    return SomMap(cells, generator().standard_normal((len(cells), FEATURES)))
+
+
+def summary() -> DataSummary:
+    """Return what a growth strategy knows before training."""
+    return DataSummary(SAMPLES, FEATURES, deviation=2.0, spread=2.0, n_classes=3)
+
+
+def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> GrowthState:
+    """Return the state of a map that has settled with every neuron far above the threshold."""
+    n = len(som_map)
+    errors = np.linspace(1.0, 2.0, n) * (10.0 if np.isnan(threshold) else 10.0 * abs(threshold) + 1)
+    counts = generator().integers(1, 9, (n, 3))
+    return GrowthState(
+        epoch=20,
+        epochs=50,
+        threshold=threshold,
+        errors=frozen(errors),
+        hits=frozen(counts.sum(axis=1)),
+        class_counts=frozen(counts),
+        movement=0.0,
+        room=room,
+    )
+
+
+def evidence() -> LabelEvidence:
+    """Return what a labeller sees of the ring after training; one neuron has no hits."""
+    som_map, y = ring(), classes()
+    bmu = np.arange(SAMPLES) % (len(som_map) - 1)
+    names, codes = np.unique(y, return_inverse=True)
+    counts = np.zeros((len(som_map), len(names)), dtype=np.int64)
+    np.add.at(counts, (bmu, codes), 1)
+    return LabelEvidence(
+        som_map, frozen(bmu), frozen(counts.sum(axis=1)), frozen(y), frozen(names), frozen(counts)
+    )
+
+
+@lru_cache(maxsize=1)
+def trained() -> Any:
+    """Return a small trained classifier on `data` and `classes`."""
+    from dbgsom_core import SomClassifier
+
+    fixed = {"name": "fixed", "rows": 3, "columns": 3}
+    return SomClassifier(growth=fixed, epochs=5, random_state=0).fit(data(), classes())

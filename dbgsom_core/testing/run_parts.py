@@ -1,0 +1,118 @@
+"""Checks of what a run needs beside the model: data sets, measures, figures, trackers."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import math
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core import hookspecs
+from dbgsom_core.api import Data
+from dbgsom_core.evaluation import Evaluation, MapView
+from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.testing import material
+from dbgsom_core.testing.kit import Subject, check
+
+
+@check("dataset")
+def check_load(component: Any, subject: Subject) -> None:
+    """It loads a table of numbers, with targets and names that fit, the same when asked twice."""
+    data, again = component.load(), component.load()
+    assert isinstance(data, Data), f"load gives a {type(data).__name__}, not a Data"
+    assert data.X.ndim == 2 and data.X.dtype.kind in "fiub", "X must be a table of numbers"
+    assert data.y is None or len(data.y) == len(data.X), "y must have a value for each sample"
+    names = data.feature_names
+    assert names is None or len(names) == data.X.shape[1], "one feature name a column"
+    if data.image_shape is not None:
+        assert math.prod(data.image_shape) == data.X.shape[1], "image_shape must hold a sample"
+    assert np.array_equal(data.X, again.X, equal_nan=True), "loading twice gives other data"
+
+
+def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
+    estimator = material.trained()
+    X, y = material.data(), material.classes()
+    evaluation: Evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
+    if tuple(getattr(measure, "estimators", ())) == ("regressor",):
+        target = X[:, 0]
+        evaluation = replace(evaluation, y=target, predictions=target + 0.1 * X[:, 1])
+    return replace(evaluation, data=replace(evaluation.data, chunk_rows=chunk_rows))
+
+
+@check("measure")
+def check_value(component: Any, subject: Subject) -> None:
+    """It says which way is better, and gives one finite number, the same when asked twice."""
+    assert isinstance(type(component).greater_is_better, bool), "greater_is_better must be a bool"
+    first, second = (component.compute(_evaluation(component)) for _ in range(2))
+    assert np.ndim(first) == 0 and math.isfinite(first), f"the value is {first!r}"
+    assert float(first) == float(second), "two calls differ"
+
+
+@check("measure")
+def check_measure_chunk_invariance(component: Any, subject: Subject) -> None:
+    """Its value does not depend on how many rows are looked at together."""
+    whole, parts = (component.compute(_evaluation(component, rows)) for rows in (4096, 7))
+    assert math.isclose(whole, parts, rel_tol=1e-9, abs_tol=1e-12), f"{whole} and {parts}"
+
+
+@check("measure")
+def check_measure_reads_only(component: Any, subject: Subject) -> None:
+    """It changes neither the samples nor the map."""
+    evaluation = _evaluation(component)
+    kept = evaluation.X.copy(), evaluation.som_map.prototypes.copy()
+    component.compute(evaluation)
+    assert np.array_equal(evaluation.X, kept[0]), "it changes the samples"
+    assert np.array_equal(evaluation.som_map.prototypes, kept[1]), "it changes the map"
+
+
+@check("figure")
+def check_draw(component: Any, subject: Subject) -> None:
+    """It draws a matplotlib figure that can be written, and leaves pyplot's state alone."""
+    from matplotlib.figure import Figure
+
+    before = _open_figures()
+    figure = component.draw(_view())
+    assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
+    figure.savefig(io.BytesIO(), format="png", dpi=40)
+    assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
+
+
+def _open_figures() -> list[int]:
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return [] if pyplot is None else list(pyplot.get_fignums())
+
+
+def _view() -> MapView:
+    from dbgsom_core.estimators import view_of
+
+    estimator = material.trained()
+    X, y = material.data(), material.classes()
+    return view_of(
+        estimator,
+        estimator.evaluate(X, y=y, predictions=estimator.predict(X)),
+        feature_names=[f"x{i}" for i in range(material.FEATURES)],
+        image_shape=(2, 2),
+        title="conformance",
+    )
+
+
+@check("tracker")
+def check_observer(component: Any, subject: Subject) -> None:
+    """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
+    first, second = component.observer(), component.observer()
+    assert first is not second, "observer() must return a fresh object"
+    heard = [hook for hook in LIFECYCLE_HOOKS if hasattr(first, hook)]
+    assert heard, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
+    for hook in heard:
+        known = set(inspect.signature(getattr(hookspecs, hook)).parameters)
+        for name, argument in inspect.signature(getattr(first, hook)).parameters.items():
+            named = argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+            assert not named or name in known, f"{hook} has an unknown argument '{name}'"
+    odd = [
+        name for name in dir(first) if name.startswith("dbgsom_") and name not in LIFECYCLE_HOOKS
+    ]
+    assert not odd, f"unknown hooks: {', '.join(odd)}"

@@ -1,0 +1,33 @@
+"""A dbgsom plugin: the hooks that say what it offers.
+
+Classes are given as ``"module:Class"``: they are imported when they are used, so that this plugin
+costs nothing at the start.
+"""
+
+from dbgsom_core.api import hookimpl
+
+DBGSOM_API_VERSION = 1
+
+
+@hookimpl
+def dbgsom_metrics():
+    """Offer metrics."""
+    return {"example_weighted": "dbgsom_example.metric:Weighted"}
+
+
+@hookimpl
+def dbgsom_kernels():
+    """Offer neighbourhood kernels."""
+    return {"example_plateau": "dbgsom_example.kernel:Plateau"}
+
+
+@hookimpl
+def dbgsom_growth_strategies():
+    """Offer growth strategies."""
+    return {"example_greedy": "dbgsom_example.growth:Greedy"}
+
+
+@hookimpl
+def dbgsom_labellers():
+    """Offer labellers."""
+    return {"example_confident": "dbgsom_example.labeller:Confident"}

@@ -1,0 +1,30 @@
+"""Every component keeps the promises of its kind, and can be used by its name."""
+
+import pytest
+from sklearn.datasets import load_iris
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.testing import parametrize_with_checks
+from dbgsom_example.growth import Greedy
+from dbgsom_example.kernel import Plateau
+from dbgsom_example.labeller import Confident
+from dbgsom_example.metric import Weighted
+
+
+@parametrize_with_checks([Weighted(), Plateau(), Greedy(), Confident()])
+def test_each_component_keeps_its_promises(component, check):
+    check(component)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"metric": {"name": "example_weighted", "power": 2.0}},
+        {"kernel": "example_plateau"},
+        {"growth": "example_greedy"},
+        {"labeller": "example_confident"},
+    ],
+)
+def test_each_component_is_used_by_its_name(part):
+    X, y = load_iris(return_X_y=True)
+    assert SomClassifier(**part, epochs=30, random_state=0).fit(X, y).score(X, y) > 0.7

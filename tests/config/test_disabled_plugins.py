@@ -1,0 +1,59 @@
+"""A run leaves the plugins alone that its configuration disables."""
+
+import types
+
+import pytest
+
+from dbgsom_core.api import Component, hookimpl
+from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.plugins import Registry
+
+RUN = {"experiment": "x", "dataset": "iris", "tracking": None}
+
+
+class Flat(Component):
+    """A kernel without slope."""
+
+    def weight(self, hops, width):
+        return 1.0 + 0.0 * hops
+
+
+@pytest.fixture
+def registry():
+    plugin = types.ModuleType("flat")
+    plugin.DBGSOM_API_VERSION = 1
+    plugin.dbgsom_kernels = hookimpl(lambda: {"flat": Flat})
+    plugin.dbgsom_run_started = hookimpl(lambda run: None)
+    found = Registry.discover(own_only=True)
+    found.register(plugin, "flat", "dbgsom-flat", "1.0")
+    return found
+
+
+@pytest.mark.parametrize("name", ["flat", "dbgsom-flat"])
+def test_a_disabled_plugins_components_are_unknown(name, registry):
+    assert parse_experiment({**RUN, "model": {"kernel": "flat"}}, registry).disabled == ()
+    with pytest.raises(ConfigError, match="unknown kernel 'flat'"):
+        parse_experiment(
+            {**RUN, "model": {"kernel": "flat"}, "plugins": {"disable": [name]}}, registry
+        )
+
+
+def test_a_disabled_plugins_observers_stay_away(registry):
+    assert len(registry.observers) == 1
+    experiment = parse_experiment({**RUN, "plugins": {"disable": ["flat"]}}, registry)
+    assert registry.without(experiment.disabled).observers == []
+    assert len(registry.observers) == 1
+
+
+def test_what_is_disabled_is_written_down_and_loads_again(registry, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("experiment: x\ndataset: iris\nplugins: {disable: [flat, gone]}\n")
+    experiment = load_experiment(path, registry=registry)
+    assert experiment.resolved["plugins"] == {"disable": ["flat", "gone"]}
+    assert parse_experiment(experiment.resolved, registry) == experiment
+
+
+def test_a_wrong_section_is_told_with_its_key(registry):
+    with pytest.raises(ConfigError, match=r"plugins\.disabel: unknown key; did you mean 'disable'"):
+        parse_experiment({**RUN, "plugins": {"disabel": []}}, registry)

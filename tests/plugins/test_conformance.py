@@ -1,0 +1,53 @@
+"""Every built-in keeps the promises of its kind."""
+
+import numpy as np
+import pytest
+
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.plugins import Registry
+from dbgsom_core.testing import checks_for, parametrize_with_checks
+
+# What a component needs to be built; those without an entry are built with their defaults.
+FIELDS = {"csv": {"path": "table.csv"}, "npy": {"path": "table.npy"}, "npz": {"path": "table.npz"}}
+# What is true of the built-in metrics (between prepared samples).
+CLAIMS = {
+    "euclidean": ("identity", "symmetry", "triangle"),
+    "manhattan": ("identity", "symmetry", "triangle"),
+    "cosine": ("identity", "symmetry"),
+}
+
+
+def components():
+    registry = Registry.discover(own_only=True)
+    for kind in KINDS:
+        for one in registry.offered(kind):
+            yield kind, one.name, one.load()(**FIELDS.get(one.name, {}))
+
+
+def cases():
+    for kind, name, component in components():
+        for check in checks_for(component, kind, CLAIMS.get(name), name):
+            yield pytest.param(component, check, id=f"{kind}-{name}-{check.name}")
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = np.arange(12.0).reshape(4, 3) ** 0.5
+    np.save("table.npy", table)
+    np.savez("table.npz", X=table)
+    np.savetxt("table.csv", table, delimiter=",", header="a,b,c", comments="")
+
+
+@pytest.mark.parametrize(("component", "check"), list(cases()))
+def test_every_built_in_passes_every_check_of_its_kind(component, check):
+    check(component)
+
+
+def test_the_kit_covers_every_kind():
+    kinds = {check.kind for _, _, one in components() for check in checks_for(one)}
+    assert kinds == {*KINDS, "any"}
+
+
+def test_parametrize_is_the_way_in():
+    assert parametrize_with_checks(next(components())[2]).name == "parametrize"

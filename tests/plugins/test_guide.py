@@ -1,0 +1,134 @@
+"""The author's guide: every example works, every hook, argument and check is there."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core import api, hookspecs
+from dbgsom_core.events import EpochRecord
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.plugins import Registry
+from dbgsom_core.testing import all_checks, checks_for
+
+GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+PROTOCOLS = {
+    "metric": (
+        api.Metric, api.AssigningMetric, api.ScalarMetric, api.PreparingMetric, api.CentringMetric,
+    ),
+    "kernel": (api.Kernel,),
+    "growth": (api.GrowthStrategy,),
+    "labeller": (api.Labeller,),
+    "dataset": (api.Dataset,),
+    "measure": (api.Measure,),
+    "figure": (api.Figure,),
+    "tracker": (api.Tracker,),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guide")
+    for number, text in enumerate(EXAMPLES):
+        (folder / f"guide_example_{number}.py").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield [import_module(f"guide_example_{number}") for number in range(len(EXAMPLES))]
+
+
+@pytest.fixture
+def registered(modules):
+    registry = Registry()
+    for module in modules:
+        registry.register(module, module.__name__, "guide", "1")
+    return registry
+
+
+def section_of(hook):
+    """Return the part of the guide that describes a hook: where it stands with its arguments."""
+    parts = re.split(r"^## ", GUIDE, flags=re.MULTILINE)
+    call = f"`{hook}({', '.join(inspect.signature(getattr(hookspecs, hook)).parameters)})`"
+    found = [part for part in parts[2:] if call in part]
+    assert len(found) == 1, f"{call} must be described in one section"
+    return found[0]
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_every_example_has_at_most_twenty_lines_and_keeps_its_promises(number, registered):
+    code = [line for line in EXAMPLES[number].splitlines() if line.strip()]
+    assert len(code) <= 20
+    offers = [one for kind in KINDS for one in registered.offered(kind)]
+    for one in offers:
+        if one.source.startswith(f"guide_example_{number}:"):
+            for check in checks_for(one.load()(), one.kind, name=one.name):
+                check(one.load()())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_an_example(kind, registered):
+    assert len(registered.offered(kind)) >= (3 if kind == "metric" else 1)
+
+
+@pytest.mark.parametrize("hook", [*KINDS.values(), *LIFECYCLE_HOOKS])
+def test_every_hook_and_each_of_its_arguments_is_documented(hook):
+    section = section_of(hook)
+    for argument in inspect.signature(getattr(hookspecs, hook)).parameters:
+        assert f"`{argument}` |" in section, f"{hook}: {argument} has no row"
+    assert inspect.getdoc(getattr(hookspecs, hook))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_argument_and_capability_of_an_interface_is_documented(kind):
+    section = section_of(KINDS[kind])
+    for protocol in PROTOCOLS[kind]:
+        for name, method in vars(protocol).items():
+            if name.startswith("_") or not (inspect.isfunction(method) or name == "scalar"):
+                continue
+            assert f"`{name}" in section, f"{kind}: {name} is not described"
+            for argument in inspect.signature(getattr(protocol, name)).parameters:
+                if argument != "self":
+                    assert f"`{argument}`" in section, f"{kind}: {name}({argument})"
+        optional = (inspect.getdoc(protocol) or "").partition("Optional capabilities")[2]
+        for name, arguments in re.findall(r"^\s*``(\w+)(?:\(([^)]*)\)[^`]*)?``", optional, re.M):
+            assert f"`{name}" in section, f"{kind}: {name} is not described"
+            for argument in filter(None, arguments.split(", ")):
+                assert f"`{argument}`" in section, f"{kind}: {name}({argument})"
+
+
+def test_every_check_is_listed():
+    table = GUIDE.partition("| checks of | names |")[2].partition("##")[0]
+    listed = re.findall(r"`(\w+)`", table)
+    assert sorted(listed) == sorted(check.name for check in all_checks())
+
+
+def test_every_hook_is_called_with_all_its_arguments(registered, modules):
+    """Every offering hook was asked by registration; every lifecycle hook is told here."""
+    from dbgsom_core.observers import Observers
+
+    told = {}
+
+    class Ear:
+        """Hears everything."""
+
+    for hook in LIFECYCLE_HOOKS:
+        arguments = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        code = f"def listen({', '.join(arguments)}): told[{hook!r}] = [{', '.join(arguments)}]"
+        space = {"told": told}
+        exec(code, space)
+        setattr(Ear, hook, staticmethod(space["listen"]))
+    observers = Observers([Ear(), *registered.observers])
+    run = type("Run", (), {"name": "r"})()
+    epoch = EpochRecord(1, 2, "growing", 1.0, 4, (), 0.5, 0.1, 0.0)
+    observers.tell("dbgsom_run_started", run=run)
+    observers.tell("dbgsom_epoch_finished", run=run, epoch=epoch)
+    observers.tell("dbgsom_run_finished", run=run, result=3)
+    observers.tell("dbgsom_run_failed", run=run, error=KeyError("x"))
+    assert {hook: len(values) for hook, values in told.items()} == {
+        hook: len(inspect.signature(getattr(hookspecs, hook)).parameters)
+        for hook in LIFECYCLE_HOOKS
+    }
+    (heard,) = [module.heard for module in modules if hasattr(module, "heard")]
+    assert heard == ["r starts", "4 neurons", "r failed: 'x'"]

@@ -1,0 +1,82 @@
+"""The template installs and passes its tests untouched, and the example of a third party too."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.plugin_template import render, template_folder
+
+ROOT = Path(__file__).parents[2]
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_a_new_plugin_passes_its_tests_untouched(site):
+    told = site.dbgsom("plugins", "new", "my-waves").stdout
+    folder = site.work / "dbgsom-my-waves"
+    commands = [line for line in told.splitlines() if line.startswith("  ")]
+    assert len(commands) == 2  # from here to the first green run
+    assert "example" not in "".join(
+        file.read_text() for file in folder.rglob("*") if file.is_file() and file.suffix == ".py"
+    )
+    site.build(folder)
+    assert "passed" in site.python(*PYTEST, str(folder), cwd=folder).stdout
+    listed = site.dbgsom("plugins", "list").stdout
+    for name in ("my_waves_weighted", "my_waves_plateau", "my_waves_greedy", "my_waves_confident"):
+        assert name in listed
+    assert site.dbgsom("plugins", "check", "dbgsom-my-waves").stdout.count("passed   ") == 4
+    assert "exists; choose another name" in site.dbgsom("plugins", "new", "my-waves", code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["", "Ä", "1x", "a/b", "..", "core", "a--b"])
+def test_a_name_that_cannot_be_one_writes_nothing(name, tmp_path):
+    with pytest.raises(ConfigError, match="is no name for a plugin"):
+        render(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_prefix_is_understood(tmp_path):
+    assert render("dbgsom_waves", tmp_path).name == "dbgsom-waves"
+
+
+def test_the_third_party_example_passes_its_tests_from_a_wheel(site):
+    site.build(ROOT / "plugins" / "dbgsom-geo")
+    tests = shutil.copytree(ROOT / "plugins" / "dbgsom-geo" / "tests", site.work / "geo_tests")
+    assert "passed" in site.python(*PYTEST, "-W", "error", str(tests)).stdout
+    for plugin in ("validated", "haversine"):
+        assert "dbgsom-geo 0.1.0" in site.dbgsom("plugins", "show", plugin).stdout
+
+
+def test_the_third_party_example_uses_nothing_internal():
+    public = {"dbgsom_core.api", "dbgsom_core", "dbgsom_core.testing"}
+    for file in (ROOT / "plugins" / "dbgsom-geo" / "dbgsom_geo").glob("*.py"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith(("from dbgsom_core", "import dbgsom_core")):
+                assert line.split()[1] in public, f"{file.name}: {line}"
+
+
+def test_the_wheel_holds_the_template_and_no_plugins_package(site, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".*", "runs", "mlruns", "tests", "mlflow.db")
+    )
+    shutil.copytree(ROOT / "plugins" / "template", source / "plugins/template", dirs_exist_ok=True)
+    wheel = site.build(source)
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "dbgsom_core", "dbgsom_plugins",
+    }  # fmt: skip
+    inside = {
+        name.removeprefix("dbgsom_core/_template/")
+        for name in names
+        if name.startswith("dbgsom_core/_template/")
+    }
+    there = {
+        str(file.relative_to(template_folder()))
+        for file in template_folder().rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert inside == there
