@@ -1,0 +1,227 @@
+"""The kit finds what is wrong, and says so by the name of the promise."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from dbgsom_core.api import Component, KernelComponent
+from dbgsom_core.testing import all_checks, parametrize_with_checks, run_checks
+
+DBGSOM_API_VERSION = 1
+pytest_plugins = ["pytester"]
+
+
+class Fine(Component):
+    """Manhattan distance in plain numpy."""
+
+    claims: ClassVar[tuple[str, ...]] = ("identity", "symmetry", "triangle")
+
+    def pairwise(self, X, prototypes):
+        return np.abs(X[:, None].astype(np.float64) - prototypes).sum(axis=2)
+
+
+class Undocumented(Fine):
+    __doc__ = None
+
+
+class Loose(Fine):
+    """Takes any field."""
+
+    model_config = ConfigDict(extra="allow", frozen=False)
+
+
+class Bare(Fine):
+    """A field without words."""
+
+    power: float = 1.0
+
+
+class Lossy(Fine):
+    """A field that does not come back."""
+
+    power: float = Field(default=1.0, description="x", exclude=True)
+
+
+class Changing(Fine):
+    """Changes its samples."""
+
+    def pairwise(self, X, prototypes):
+        distances = super().pairwise(X, prototypes)
+        if X.flags.writeable:
+            X *= 0
+        return distances
+
+
+class Squared(Fine):
+    """No triangle inequality."""
+
+    def pairwise(self, X, prototypes):
+        return super().pairwise(X, prototypes) ** 2
+
+
+class Lopsided(Fine):
+    """Counts what is below twice."""
+
+    def pairwise(self, X, prototypes):
+        gap = X[:, None].astype(np.float64) - prototypes
+        return np.where(gap < 0, -2 * gap, gap).sum(axis=2)
+
+
+class Distant(Fine):
+    """Far from itself."""
+
+    def pairwise(self, X, prototypes):
+        return super().pairwise(X, prototypes) + 1
+
+
+class Relative(Fine):
+    """Looks at the other rows of the chunk."""
+
+    claims: ClassVar[tuple[str, ...]] = ()
+
+    def pairwise(self, X, prototypes):
+        return super().pairwise(X - X.mean(axis=0), prototypes)
+
+
+class Twofold(Fine):
+    """Two levels that disagree."""
+
+    def assign(self, X, prototypes):
+        distances = 3 * self.pairwise(X, prototypes)
+        return distances.argmin(axis=1), distances.min(axis=1)
+
+
+class LastWins(Fine):
+    """Ties go to the highest row."""
+
+    def assign(self, X, prototypes):
+        distances = self.pairwise(X, prototypes)
+        bmu = distances.shape[1] - 1 - distances[:, ::-1].argmin(axis=1)
+        return bmu, distances.min(axis=1)
+
+
+class Random(Fine):
+    """Another answer every time."""
+
+    def pairwise(self, X, prototypes):
+        return super().pairwise(X, prototypes) * np.random.default_rng().uniform(1, 2)
+
+
+class Flat(Fine):
+    """One dimension too few."""
+
+    def pairwise(self, X, prototypes):
+        return super().pairwise(X, prototypes)[0]
+
+
+class Negative(KernelComponent):
+    """A whole wavelet."""
+
+    def weight(self, hops, width):
+        return (1 - (hops / width) ** 2) * np.exp(-((hops / width) ** 2) / 2)
+
+
+class Scaled(KernelComponent):
+    """Looks at the other hop counts."""
+
+    def weight(self, hops, width):
+        return np.exp(-np.asarray(hops)) / np.exp(-np.asarray(hops)).sum()
+
+
+def failed(component):
+    return {one.check for one in run_checks(component) if one.status == "failed"}
+
+
+def test_a_fine_component_passes_everything():
+    outcomes = list(run_checks(Fine()))
+    assert [one for one in outcomes if one.status != "passed"] == []
+    assert len(outcomes) > 20
+    assert all(one.promise.endswith(".") for one in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("component", "promise"),
+    [
+        (Undocumented(), "docstring"),
+        (Loose(), "extra_keys_forbidden"),
+        (Loose(), "frozen"),
+        (Bare(), "field_descriptions"),
+        (Lossy(power=2.0), "saving"),
+        (Changing(), "no_mutation"),
+        (Squared(), "triangle"),
+        (Lopsided(), "symmetry"),
+        (Distant(), "identity"),
+        (Relative(), "chunk_invariance"),
+        (Twofold(), "levels_agree"),
+        (LastWins(), "ties_go_to_the_lowest_row"),
+        (Random(), "determinism"),
+        (Random(), "thread_safety"),
+        (Flat(), "shapes_and_dtypes"),
+        (Negative(), "weights"),
+        (Scaled(), "weights_stand_alone"),
+    ],
+)
+def test_each_broken_promise_is_found(component, promise):
+    assert promise in failed(component)
+
+
+def test_an_unknown_claim_is_a_mistake():
+    cases = parametrize_with_checks(Fine(), claims=["triangel"]).args[1]
+    check = next(case.values[1] for case in cases if "claims" in case.id)
+    with pytest.raises(AssertionError, match="unknown claims"):
+        check(Fine())
+
+
+def test_expected_failures_are_strict_and_must_name_a_check():
+    mark = parametrize_with_checks(Squared(), expected_failures={"triangle": "it is squared"})
+    marks = {case.values[1].name: case.marks for case in mark.args[1]}
+    assert marks["triangle"][0].kwargs == {"reason": "it is squared", "strict": True}
+    assert not marks["symmetry"]
+    with pytest.raises(ValueError, match="no check of Squared; did you mean 'triangle'"):
+        parametrize_with_checks(Squared(), expected_failures=lambda one: {"triangel": "x"})
+
+
+def test_a_kind_that_cannot_be_told_is_asked_for():
+    class Nothing(Component):
+        """Does nothing."""
+
+    class Both(Fine):
+        """Two kinds."""
+
+        def weight(self, hops, width):
+            return hops
+
+    with pytest.raises(ValueError, match="the methods of no kind"):
+        parametrize_with_checks(Nothing())
+    with pytest.raises(ValueError, match="metric and kernel; say which"):
+        parametrize_with_checks(Both())
+    with pytest.raises(ValueError, match="did you mean 'metric'"):
+        parametrize_with_checks(Both(), kind="metrics")
+    assert parametrize_with_checks(Both(), kind="metric")
+
+
+def test_names_and_promises_of_checks_are_distinct():
+    names = [one.name for one in all_checks()]
+    assert len(set(names)) == len(names)
+    assert not issubclass(type(all_checks()[0]), BaseModel)
+
+
+def test_the_pytest_plugin_discovers_nothing_and_imports_the_core_lazily(pytester):
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing_is_imported_before_it_is_used():
+            assert "dbgsom_core.testing.pytest_plugin" in sys.modules
+            for heavy in ("pydantic", "numpy", "numba", "dbgsom_core.api"):
+                assert heavy not in sys.modules, heavy
+
+        def test_the_registry_is_empty(dbgsom_registry):
+            assert dbgsom_registry.records == []
+            assert dbgsom_registry.names("metric") == []
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2)
