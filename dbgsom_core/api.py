@@ -101,6 +101,9 @@ class Metric(Protocol):
         unit rows). Called once on training data and on all data that is predicted.
         ``centre(means) -> prototypes``: turn kernel-weighted means of prepared samples, (K, D),
         into prototypes, (K, D) (cosine: unit vectors). Without it the mean is the prototype.
+        ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
+        of the float64 sum of squared differences, added feature by feature. The engine then finds
+        the same units by its own fast search and uses the methods for the rest.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
