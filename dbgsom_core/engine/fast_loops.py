@@ -14,21 +14,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.panel import (
-    PANEL_ROWS,
+from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.lanes import (
     any_in_reach,
+    write_distances,
+    write_lower_bounds,
+    write_slack,
+    write_upper_bounds,
+)
+from dbgsom_core.engine.panel import (
+    LINE,
+    PANEL_ROWS,
     compare_panel,
     compare_panel_two,
     lanes_of,
 )
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
-
-# A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
-# roundings take less than this share.
-_LESS = np.float32(1 - 2.0**-21)
-_MORE = np.float32(1 + 2.0**-21)
 
 
 class Blocks(NamedTuple):
@@ -60,16 +62,16 @@ class Panels(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """How wrong a value may be, E(x) = by_product*(W²/2 + ‖x‖W) + by_grid*W + by_definition*(‖x‖+W)².
+    """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
 
-    ``largest`` is W, the largest norm of a prototype; ``unit`` the rounding unit of the dtype.
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
     """
 
-    largest: float
-    by_product: float
-    by_grid: float
-    by_definition: float
+    constant: float
+    by_norm: float
+    by_square: float
     unit: float
+    largest: float
 
 
 class Tally(NamedTuple):
@@ -170,7 +172,40 @@ def exact_distances(
         out[i] = euclidean_distance(X, i, prototypes, bmu[i])
 
 
-@compiled
+@inlined
+def _compare(
+    one: Any,
+    places: int,
+    b: int,
+    g: int,
+    keeps: bool,
+    blocks: Blocks,
+    panels: Panels,
+    bounds: NDArray[np.float32],
+    slack: NDArray[Any],
+    values: NDArray[Any],
+    rows: NDArray[np.int32],
+    nearest: NDArray[Any],
+) -> None:
+    # One block with one panel.
+    depth = blocks.numbers.shape[1]
+    x = blocks.numbers.ctypes.data + b * depth * LINE
+    row = LINE // lanes_of(one) * PANEL_ROWS
+    w = panels.numbers.ctypes.data + g * depth * row
+    start = panels.starts.ctypes.data + g * row
+    ids = panels.ids.ctypes.data + g * PANEL_ROWS * 4
+    best, first, near = values.ctypes.data, rows.ctypes.data, nearest.ctypes.data + g * LINE
+    if places == 1:
+        compare_panel(one, x, w, start, depth, best, first, ids, near)
+    else:
+        compare_panel_two(one, x, w, start, depth, best, first, ids, near)
+    if keeps:
+        lower = bounds.ctypes.data + (b * bounds.shape[1] + g) * lanes_of(one) * 4
+        squares = blocks.squares.ctypes.data + b * LINE
+        write_lower_bounds(one, near, squares, slack.ctypes.data, panels.drift[g], lower)
+
+
+@inlined
 def _compare_block(
     one: Any,
     places: int,
@@ -195,146 +230,85 @@ def _compare_block(
     distance. In mode IN_REACH a panel is left out only if none of its values can lie within 2E of
     the best, so that all that follows is the same as after comparing everything.
     """
-    numbers, squares, bmu = blocks.numbers, blocks.squares, blocks.bmu
-    lanes, depth, n_panels = lanes_of(one), numbers.shape[1], panels.numbers.shape[0]
-    x = numbers.ctypes.data + b * depth * 64
-    w, start = panels.numbers.ctypes.data, panels.starts.ctypes.data
-    ids, near = panels.ids.ctypes.data, nearest.ctypes.data
-    size = 64 // lanes
-    w_step, start_step = depth * PANEL_ROWS * size, PANEL_ROWS * size
-    best, row = values.ctypes.data, rows.ctypes.data
-    low = bounds.ctypes.data + b * bounds.shape[1] * lanes * 4
+    lanes, n_panels = lanes_of(one), panels.numbers.shape[0]
     for lane in range(lanes):
         for p in range(places + 1):
             values[p, lane] = np.inf
-    two = one + one
-    compared = 0
     if mode == ALL:
         for g in range(n_panels):
-            if places == 1:
-                compare_panel(
-                    one,
-                    x,
-                    w + g * w_step,
-                    start + g * start_step,
-                    depth,
-                    best,
-                    row,
-                    ids + g * PANEL_ROWS * 4,
-                    near + g * 64,
-                )
-            else:
-                compare_panel_two(
-                    one,
-                    x,
-                    w + g * w_step,
-                    start + g * start_step,
-                    depth,
-                    best,
-                    row,
-                    ids + g * PANEL_ROWS * 4,
-                    near + g * 64,
-                )
-        if keeps:
-            for g in range(n_panels):
-                for lane in range(lanes):
-                    square = squares[b, lane] + two * nearest[g, lane] - slack[1, lane]
-                    root = np.float32(np.sqrt(max(square, one - one)))
-                    bounds[b, g, lane] = root * _LESS * _LESS + panels.drift[g] * _LESS
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
         return n_panels
-    for g in range(n_panels):
-        done[g] = False
-    for lane in range(used):
-        done[panels.panel_of[bmu[b * lanes + lane]]] = True
-    for turn in range(2):  # first the panels of the block's own units, then those in reach
-        for g in range(n_panels):
-            if turn == 0:
-                if not done[g]:
-                    continue
-            else:
-                if done[g]:
-                    continue
-                if mode == OWN:
-                    if g < newcomers:
-                        continue
-                elif not any_in_reach(one, low + g * lanes * 4, panels.drift[g], upper.ctypes.data):
-                    continue
-                done[g] = True
-            if places == 1:
-                compare_panel(
-                    one,
-                    x,
-                    w + g * w_step,
-                    start + g * start_step,
-                    depth,
-                    best,
-                    row,
-                    ids + g * PANEL_ROWS * 4,
-                    near + g * 64,
-                )
-            else:
-                compare_panel_two(
-                    one,
-                    x,
-                    w + g * w_step,
-                    start + g * start_step,
-                    depth,
-                    best,
-                    row,
-                    ids + g * PANEL_ROWS * 4,
-                    near + g * 64,
-                )
+    lower = bounds.ctypes.data + b * bounds.shape[1] * lanes * 4
+    compared = 0
+    done[:] = False
+    for lane in range(used):  # the panels of the block's own units give the upper bounds
+        g = panels.panel_of[blocks.bmu[b * lanes + lane]]
+        if not done[g]:
+            done[g] = True
             compared += 1
-            if keeps:
-                for lane in range(lanes):
-                    square = squares[b, lane] + two * nearest[g, lane] - slack[1, lane]
-                    root = np.float32(np.sqrt(max(square, one - one)))
-                    bounds[b, g, lane] = root * _LESS * _LESS + panels.drift[g] * _LESS
-            if turn == 1:
-                _upper_bounds(one, b, used, places, blocks, slack, values, upper)
-        if turn == 0:
-            _upper_bounds(one, b, used, places, blocks, slack, values, upper)
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+    squares, last = blocks.squares.ctypes.data + b * LINE, values.ctypes.data + (places - 1) * LINE
+    write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+    for lane in range(used, lanes):
+        upper[lane] = -1.0
+    for g in range(newcomers, n_panels):
+        if mode == IN_REACH and not any_in_reach(
+            one, lower + g * lanes * 4, panels.drift[g], upper.ctypes.data
+        ):
+            continue
+        if not done[g]:
+            done[g] = True
+            compared += 1
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+            write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+            for lane in range(used, lanes):
+                upper[lane] = -1.0
     return compared
 
 
-@compiled
-def _upper_bounds(
-    one: Any,
-    b: int,
-    used: int,
-    places: int,
-    blocks: Blocks,
-    slack: NDArray[Any],
-    values: NDArray[Any],
-    upper: NDArray[np.float32],
-) -> None:
-    # Up to which distance a prototype may still matter: its value within 2E of the last place.
-    two = one + one
-    for lane in range(lanes_of(one)):
-        square = (
-            blocks.squares[b, lane]
-            + two * (values[places - 1, lane] + slack[0, lane])
-            + slack[1, lane]
-        )
-        root = np.float32(np.sqrt(max(square, one - one))) * _MORE
-        upper[lane] = root if lane < used else np.float32(-1.0)
+@inlined
+def _write_slack(one: Any, b: int, blocks: Blocks, accuracy: Accuracy, slack: NDArray[Any]) -> None:
+    # 2E and 2E + 4 units of ‖x‖²; one per cent more for the rounding of the sum itself.
+    dtype = blocks.numbers.dtype
+    write_slack(
+        one,
+        blocks.squares.ctypes.data + b * LINE,
+        dtype.type(2.02 * accuracy.constant),
+        dtype.type(2.02 * accuracy.by_norm),
+        dtype.type(2.02 * accuracy.by_square),
+        dtype.type(4 * accuracy.unit),
+        slack.ctypes.data,
+    )
 
 
 @compiled
-def _slacks(one: Any, b: int, blocks: Blocks, accuracy: Accuracy, slack: NDArray[Any]) -> None:
-    # A few per cent are added for the rounding of these lines themselves.
-    w, tiny = accuracy.largest, 1e-30
-    for lane in range(lanes_of(one)):
-        square = np.float64(blocks.squares[b, lane])
-        norm = np.sqrt(square)
-        error = (
-            accuracy.by_product * (0.5 * w * w + norm * w)
-            + accuracy.by_grid * w
-            + accuracy.by_definition * (norm + w) * (norm + w)
-            + tiny
-        )
-        slack[0, lane] = 2.02 * error
-        slack[1, lane] = 2.02 * error + 4.0 * accuracy.unit * square
+def _settle(
+    X: NDArray[Any],
+    i: int,
+    prototypes: NDArray[np.float64],
+    panels: Panels,
+    everything: bool,
+    done: NDArray[np.bool_],
+    nearest: NDArray[Any],
+    lane: int,
+    limit: float,
+) -> tuple[int, float, int]:
+    # (unit, distance, second unit) of row i by definition, among the panels within the limit.
+    first = second = np.iinfo(np.int32).max
+    nearer = farther = np.float64(np.inf)
+    for g in range(nearest.shape[0]):
+        if (not everything and not done[g]) or nearest[g, lane] > limit:
+            continue
+        for r in range(PANEL_ROWS):
+            j = panels.ids[g, r]
+            if j < 0:
+                continue
+            exact = euclidean_distance(X, i, prototypes, j)
+            if exact < nearer or (exact == nearer and j < first):
+                farther, second, nearer, first = nearer, first, exact, j
+            elif exact < farther or (exact == farther and j < second):
+                farther, second = exact, j
+    return first, nearer, second
 
 
 @compiled
@@ -368,79 +342,62 @@ def search_blocks(
     only_changes : bool
         Move only samples whose unit changed from one sum to the other, else add all.
     """
-    numbers, squares, order, bmu = blocks
+    numbers, _, order, bmu = blocks
     lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
     values, rows = np.empty((2, lanes), dtype=numbers.dtype), np.zeros((1, lanes), dtype=np.int32)
     nearest, done = np.empty((n_panels, lanes), dtype=numbers.dtype), np.empty(n_panels, np.bool_)
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=numbers.dtype)
-    roots = np.empty(lanes, dtype=numbers.dtype)
-    two, factor = one + one, steps * scale
-    compared = 0
-    changed = 0
+    distances = np.empty(lanes, dtype=numbers.dtype)
+    compared, changed = 0, 0
+    last, error, hits = bmu[start * lanes], 0, 0  # of a run of samples with the same unit
     for b in range(start, stop):
         base = b * lanes
         used = min(lanes, n - base)
-        _slacks(one, b, blocks, accuracy, slack)
+        _write_slack(one, b, blocks, accuracy, slack)
         compared += _compare_block(
+            one, 1, b, used, mode, newcomers, keeps, blocks, panels, bounds,
+            slack, values, rows, nearest, done, upper,
+        )  # fmt: skip
+        ties, poor = write_distances(
             one,
-            1,
-            b,
-            used,
-            mode,
-            newcomers,
-            keeps,
-            blocks,
-            panels,
-            bounds,
-            slack,
-            values,
-            rows,
-            nearest,
-            done,
-            upper,
+            values.ctypes.data,
+            blocks.squares.ctypes.data + b * LINE,
+            slack.ctypes.data,
+            distances.ctypes.data,
         )
-        unclear = 0
-        for lane in range(lanes):
-            square = squares[b, lane] + two * values[0, lane]
-            # Where rounding could change the distance by a thousandth it is computed anew.
-            poor = square < one * 512 * slack[1, lane]
-            roots[lane] = np.sqrt(max(square, one - one))
-            tie = values[1, lane] <= values[0, lane] + slack[0, lane]
-            unclear += poor or tie
         for lane in range(used):
-            j = rows[0, lane]
-            distance = np.float64(roots[lane]) * steps
-            if unclear:
-                square = squares[b, lane] + two * values[0, lane]
-                if values[1, lane] <= values[0, lane] + slack[0, lane]:
+            j = np.int64(rows[0, lane])
+            distance = np.float64(distances[lane]) * steps
+            if (ties | poor) >> lane & 1:
+                i = order[base + lane]
+                if ties >> lane & 1:
                     limit = values[0, lane] + slack[0, lane]
-                    i = order[base + lane]
-                    smallest = np.inf
-                    for g in range(n_panels):
-                        if (mode != ALL and not done[g]) or nearest[g, lane] > limit:
-                            continue
-                        for r in range(PANEL_ROWS):
-                            other = panels.ids[g, r]
-                            if other >= 0:
-                                exact = euclidean_distance(X, i, prototypes, other)
-                                if exact < smallest or (exact == smallest and other < j):
-                                    smallest, j = exact, other
-                    distance = smallest * factor
-                elif square < one * 512 * slack[1, lane]:
-                    distance = euclidean_distance(X, order[base + lane], prototypes, j) * factor
-            tally.errors[j] += np.int64(distance)
+                    j, exact, _ = _settle(
+                        X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
+                    )
+                else:
+                    exact = euclidean_distance(X, i, prototypes, j)
+                distance = exact * (steps * scale)
+            if j != last:
+                tally.errors[last] += error
+                tally.hits[last] += hits
+                last, error, hits = j, 0, 0
+            error += np.int64(distance)
             before = bmu[base + lane]
+            if j != before:
+                changed += 1
+                bmu[base + lane] = j
+            elif only_changes:
+                continue
+            hits += 1
             if only_changes:
-                if j == before:
-                    continue
                 tally.hits[before] -= 1
                 for k in range(depth):
                     tally.sums[before, k] -= numbers[b, k, lane]
-            changed += j != before
-            bmu[base + lane] = j
-            tally.hits[j] += 1
             for k in range(depth):
                 tally.sums[j, k] += numbers[b, k, lane]
+    tally.errors[last] += error
+    tally.hits[last] += hits
     tally.counts[0] += compared
     tally.counts[1] += changed
 
@@ -468,42 +425,17 @@ def nearest_two_blocks(
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
-        _slacks(one, b, blocks, accuracy, slack)
+        _write_slack(one, b, blocks, accuracy, slack)
         _compare_block(
-            one,
-            2,
-            b,
-            used,
-            mode,
-            0,
-            False,
-            blocks,
-            panels,
-            bounds,
-            slack,
-            values,
-            rows,
-            nearest,
-            done,
-            upper,
-        )
+            one, 2, b, used, mode, 0, False, blocks, panels, bounds,
+            slack, values, rows, nearest, done, upper,
+        )  # fmt: skip
         for lane in range(used):
             i = order[b * lanes + lane]
-            first, second = rows[0, lane], rows[1, lane]
+            first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
             limit = values[1, lane] + slack[0, lane]
             if values[2, lane] <= limit or values[1, lane] <= values[0, lane] + slack[0, lane]:
-                nearer, farther = np.inf, np.inf
-                first = second = np.iinfo(np.int32).max
-                for g in range(n_panels):
-                    if (mode != ALL and not done[g]) or nearest[g, lane] > limit:
-                        continue
-                    for r in range(PANEL_ROWS):
-                        j = panels.ids[g, r]
-                        if j < 0:
-                            continue
-                        exact = euclidean_distance(X, i, prototypes, j)
-                        if exact < nearer or (exact == nearer and j < first):
-                            farther, second, nearer, first = nearer, first, exact, j
-                        elif exact < farther or (exact == farther and j < second):
-                            farther, second = exact, j
+                first, _, second = _settle(
+                    X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
+                )
             out[i, 0], out[i, 1] = first, second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Metric
 from dbgsom_core.engine.found import Assignment, Found, Search, Totals
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.packing import PackedSamples
@@ -41,7 +40,7 @@ class LocalEngine(Component):
         """Return ``X`` (n, D), prepared by the metric, ready for passes."""
         prepare = getattr(metric, "prepare", None)
         prepared = np.ascontiguousarray(X if prepare is None else prepare(X))
-        threads = self.threads or len(os.sched_getaffinity(0))
+        threads = self.threads or available_threads()
         return DataPass(prepared, metric, threads, self.chunk_rows)
 
 

@@ -17,3 +17,20 @@ def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float6
         j = bmu[i]
         for k in range(X.shape[1]):
             sums[j, k] += X[i, k]
+
+
+@compiled
+def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
+    """Add every row of X (n, D) to ``total`` (D,)."""
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            total[k] += X[i, k]
+
+
+@compiled
+def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Add (X[i, k] - centre[k])**2 of every row of X (n, D) to ``total`` (D,)."""
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            difference = X[i, k] - centre[k]
+            total[k] += difference * difference

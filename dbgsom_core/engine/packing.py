@@ -116,13 +116,16 @@ class PackedSamples:
         spare 2 % stand for products of such errors.
         """
         d = packed.shape[1]
-        largest = math.sqrt(float(np.einsum("ij,ij->i", packed, packed).max()))
+        largest = math.sqrt(float(np.einsum("ij,ij->i", packed, packed).max())) * (1 + 1e-9)
+        product = 1.02 * (d + 5) * self.unit
+        grid = 0.51 * math.sqrt(d) * self.grid
+        definition = 0.51 * (d + 6) * 2.0**-53
         return Accuracy(
-            largest * (1 + 1e-9),
-            1.02 * (d + 5) * self.unit,
-            0.51 * math.sqrt(d) * self.grid,
-            0.51 * (d + 6) * 2.0**-53,
-            self.unit,
+            constant=(product / 2 + definition) * largest**2 + grid * largest + 1e-30,
+            by_norm=(product + 2 * definition) * largest,
+            by_square=definition,
+            unit=self.unit,
+            largest=largest,
         )
 
     def _fill(self) -> None:

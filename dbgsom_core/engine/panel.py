@@ -38,12 +38,12 @@ def _panel_rows() -> int:
 
 PANEL_ROWS = _panel_rows()
 
-_ADDRESS = ir.IntType(64)
+ADDRESS = ir.IntType(64)
 _INDEX = ir.IntType(32)
 _BYTE = ir.IntType(8)
 
 
-class _Vectors:
+class Vectors:
     """Instructions on vectors of one real type, a cache line long."""
 
     def __init__(self, bits: int) -> None:
@@ -61,9 +61,13 @@ class _Vectors:
         zeros = ir.Constant(self.indices, [0] * self.lanes)
         return builder.shuffle_vector(first, undefined, zeros)
 
+    def bytes_at(self, builder: Any, address: Any) -> Any:
+        """Return the byte pointer for an address that is an integer."""
+        return builder.inttoptr(address, _BYTE.as_pointer())
+
     def at(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
         """Return a pointer to ``kind``, ``offset`` bytes behind the byte pointer ``base``."""
-        place = builder.gep(base, [ir.Constant(_ADDRESS, offset)])
+        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
         return builder.bitcast(place, kind.as_pointer())
 
     def load(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
@@ -88,11 +92,11 @@ class _Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
-def _accumulate(vectors: _Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+def _accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
     # The loop over features; returns (builder behind it, one sum for each prototype).
     x, w, h, depth = (*(block, panel, start), function.args[3])
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    x, w, h = (builder.inttoptr(a, _BYTE.as_pointer()) for a in (x, w, h))
+    x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
     fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
         builder.module,
         ir.FunctionType(vectors.reals, [vectors.reals] * 3),
@@ -109,7 +113,7 @@ def _accumulate(vectors: _Vectors, function: Any, block: Any, panel: Any, start:
     )
     builder.branch(body)
     builder = ir.IRBuilder(body)
-    k, xk, wk = builder.phi(_ADDRESS), builder.phi(x.type), builder.phi(w.type)
+    k, xk, wk = builder.phi(ADDRESS), builder.phi(x.type), builder.phi(w.type)
     carried = [builder.phi(vectors.reals) for _ in first]
     sums: list[Any] = list(carried)
     for u in range(UNROLL):
@@ -119,11 +123,11 @@ def _accumulate(vectors: _Vectors, function: Any, block: Any, panel: Any, start:
                 builder, wk, (u * PANEL_ROWS + r) * vectors.size, vectors.real
             )
             sums[r] = builder.call(fma, [vectors.splat(builder, entry_of_w), samples, sums[r]])
-    k_next = builder.add(k, ir.Constant(_ADDRESS, UNROLL))
-    x_next = builder.gep(xk, [ir.Constant(_ADDRESS, UNROLL * LINE)])
-    w_next = builder.gep(wk, [ir.Constant(_ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
+    k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
+    x_next = builder.gep(xk, [ir.Constant(ADDRESS, UNROLL * LINE)])
+    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
     for phi, at_first, later in (
-        (k, ir.Constant(_ADDRESS, 0), k_next),
+        (k, ir.Constant(ADDRESS, 0), k_next),
         (xk, x, x_next),
         (wk, w, w_next),
         *zip(carried, first, sums, strict=True),
@@ -144,14 +148,14 @@ def _define(module: Any, bits: int, places: int) -> Any:
     name = f"dbgsom_panel_{bits}_{places}"
     if name in module.globals:
         return module.globals[name]
-    v = _Vectors(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_ADDRESS] * 8), name)
+    v = Vectors(bits)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 8), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     block, panel, start, _, values_at, rows_at, ids_at, nearest_at = function.args
     builder, sums = _accumulate(v, function, block, panel, start)
     values_at, rows_at, ids_at, nearest_at = (
-        builder.inttoptr(a, _BYTE.as_pointer()) for a in (values_at, rows_at, ids_at, nearest_at)
+        v.bytes_at(builder, address) for address in (values_at, rows_at, ids_at, nearest_at)
     )
     nearest = sums
     while len(nearest) > 1:
@@ -255,31 +259,6 @@ def lanes_of(typing_context: Any, one: Any) -> Any:
     """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(_ADDRESS, LINE * 8 // signature.args[0].bitwidth)
+        return ir.Constant(ADDRESS, LINE * 8 // signature.args[0].bitwidth)
 
     return types.int64(one), generate
-
-
-@intrinsic
-def any_in_reach(typing_context: Any, one: Any, lower: Any, drift: Any, upper: Any) -> Any:
-    """Say whether lower[lane] - drift <= upper[lane] in some lane; float32 throughout.
-
-    ``lower`` and ``upper`` are addresses of (lanes,) float32, lanes those of the dtype of ``one``.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = LINE * 8 // signature.args[0].bitwidth
-        reals = ir.VectorType(ir.FloatType(), lanes)
-        _, lower, drift, upper = arguments
-        low, high = (
-            builder.load(builder.inttoptr(a, reals.as_pointer()), align=4) for a in (lower, upper)
-        )
-        undefined = ir.Constant(reals, ir.Undefined)
-        first = builder.insert_element(undefined, drift, ir.Constant(_INDEX, 0))
-        zeros = ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes)
-        spread = builder.shuffle_vector(first, undefined, zeros)
-        mask = builder.fcmp_ordered("<=", builder.fsub(low, spread), high)
-        bits = builder.bitcast(mask, ir.IntType(lanes))
-        return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(lanes), 0))
-
-    return types.boolean(one, types.int64, types.float32, types.int64), generate

@@ -53,7 +53,9 @@ class FastSearch:
         self._passes = 0
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
+        self._grows = False
         self._bounds: NDArray[np.float32] | None = None
+        self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
         self._packed = np.empty((0, samples.X.shape[1]))
         self._drift = np.empty(0)
         self._patience = _Patience()
@@ -102,6 +104,7 @@ class FastSearch:
         packed = self.samples.pack_prototypes(prototypes)
         if not _near(packed) or len(self._packed) != known:
             return self.assign(prototypes, positions)
+        self._grows = True
         newborn = in_rows(np.arange(known, len(packed)), PANEL_ROWS)
         first = len(self._ids)
         self._ids = np.vstack([self._ids, newborn])
@@ -225,7 +228,7 @@ class FastSearch:
         else:
             self._ids = patches(positions, PANEL_ROWS)
         self._bounds = None
-        self._spare = len(self._ids) // 4 + 2
+        self._spare = len(self._ids) // 4 + 2 if self._grows else 0
 
     def _panels(self, packed: NDArray[np.float64]) -> Panels:
         panels = self.samples.panels(packed, self._ids)
@@ -248,14 +251,16 @@ class FastSearch:
         if self.prunes is not None:
             return self.prunes
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
-        room = n_blocks * lanes * 4 * (len(self._ids) * 5 // 4 + 2)
+        room = n_blocks * lanes * 4 * (len(self._ids) + max(self._spare, 0))
         affordable = room <= min(_BOUND_BYTES, max(self.samples.blocks.numbers.nbytes, 1 << 22))
         return len(self._ids) >= _LEAST_PANELS and affordable
 
     def _begin_bounds(self) -> None:
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
         shape = (n_blocks, len(self._ids) + self._spare, lanes)
-        self._bounds = aligned(shape, np.float32)
+        if self._memory.shape != shape:
+            self._memory = aligned(shape, np.float32)
+        self._bounds = self._memory
         self._drift = np.zeros(len(self._ids))
 
     def _sort(self) -> None:
@@ -282,8 +287,8 @@ class _Patience:
 
     def tries(self) -> bool:
         """Say whether to begin bounds now."""
-        self.waiting = max(self.waiting - 1, 0)
-        return self.waiting == 0
+        self.waiting -= 1
+        return self.waiting < 0
 
     def pays(self, share_compared: float, d: int) -> bool:
         """Say whether a pass that compared this share of the panels was worth its bounds."""
@@ -292,7 +297,7 @@ class _Patience:
         if share_compared * (comparison + 60) + 8 < comparison:
             self.wait = 1
             return True
-        self.waiting, self.wait = self.wait + 1, min(2 * self.wait, 16)
+        self.waiting, self.wait = self.wait, min(2 * self.wait, 16)
         return False
 
 

@@ -30,6 +30,11 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
         future.result()
 
 
+def available_threads() -> int:
+    """Return how many threads this process may run at once."""
+    return len(os.sched_getaffinity(0))
+
+
 @lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="dbgsom")
