@@ -75,7 +75,7 @@ class Accuracy(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What one worker adds up: ``sums`` (K, depth), ``hits`` (K,), ``errors`` (K,), ``counts`` (2,).
+    """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
     Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` holds how many
     panels were compared and how many samples changed their unit.
@@ -121,7 +121,7 @@ def pack_blocks(
 def column_totals(
     X: NDArray[Any], start: int, stop: int, total: NDArray[np.float64], ends: Any
 ) -> None:
-    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,); lower and raise ``ends`` (2, D)."""
+    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
     for i in range(start, stop):
         for k in range(X.shape[1]):
             value = np.float64(X[i, k])
@@ -150,12 +150,12 @@ def sorted_places(
 
 @compiled
 def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64], j: int) -> float:
-    """Return the distance of X[i] and prototypes[j]: the definition, added up feature by feature."""
+    """Return the distance of X[i] and prototypes[j]: its definition, added up by feature."""
     total = 0.0
     for k in range(X.shape[1]):
         difference = np.float64(X[i, k]) - prototypes[j, k]
         total += difference * difference
-    return np.sqrt(total)
+    return float(np.sqrt(total))
 
 
 @compiled
@@ -295,7 +295,7 @@ def _settle(
 ) -> tuple[int, float, int]:
     # (unit, distance, second unit) of row i by definition, among the panels within the limit.
     first = second = np.iinfo(np.int32).max
-    nearer = farther = np.float64(np.inf)
+    nearer = farther = np.inf
     for g in range(nearest.shape[0]):
         if (not everything and not done[g]) or nearest[g, lane] > limit:
             continue
@@ -416,7 +416,7 @@ def nearest_two_blocks(
     start: int,
     stop: int,
 ) -> None:
-    """Fill out (n, 2) with the rows of the two nearest prototypes of blocks ``start`` to ``stop``."""
+    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``."""
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
     dtype = blocks.numbers.dtype

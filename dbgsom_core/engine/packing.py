@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels
 from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
 from dbgsom_core.engine.workers import share
 
-_TASKS = 16  # chunks of blocks that the workers share
+_TASKS = 16  # chunks of blocks that the workers share, at most
+_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class PackedSamples:
     def tasks(self) -> list[tuple[int, int]]:
         """Return the blocks that each task handles, as (start, stop)."""
         n_blocks = len(self.blocks.numbers)
-        ends = [n_blocks * t // _TASKS for t in range(_TASKS + 1)]
-        return [(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True) if a < b]
+        tasks = min(_TASKS, self.blocks.numbers.size // _TASK_NUMBERS + 1)
+        return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
 
     def without_units(self) -> PackedSamples:
         """Return the same samples for another search: it has units of its own."""
@@ -164,4 +166,5 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return array

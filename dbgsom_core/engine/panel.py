@@ -55,6 +55,7 @@ class Vectors:
         self.suffix = f"v{self.lanes}f{bits}"
 
     def splat(self, builder: Any, scalar: Any) -> Any:
+        """Return a vector with the scalar in every lane."""
         vector = ir.VectorType(scalar.type, self.lanes)
         undefined = ir.Constant(vector, ir.Undefined)
         first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
@@ -71,23 +72,29 @@ class Vectors:
         return builder.bitcast(place, kind.as_pointer())
 
     def load(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+        """Return what lies ``offset`` bytes behind ``base``."""
         align = 4 if kind in (_INDEX, self.indices) else self.size
         return builder.load(self.at(builder, base, offset, kind), align=align)
 
     def store(self, builder: Any, value: Any, base: Any, offset: int) -> None:
+        """Write a vector ``offset`` bytes behind ``base``."""
         align = 4 if value.type == self.indices else self.size
         builder.store(value, self.at(builder, base, offset, value.type), align=align)
 
     def less(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the mask of a < b."""
         return builder.fcmp_ordered("<", a, b)
 
     def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, lane by lane."""
         return builder.select(self.less(builder, a, b), a, b)
 
     def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, lane by lane."""
         return builder.select(self.less(builder, a, b), b, a)
 
     def any(self, builder: Any, mask: Any) -> Any:
+        """Say whether the mask holds in some lane."""
         bits = ir.IntType(self.lanes)
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 _SORT_AFTER = (1, 4, 12, 28)  # passes after which samples are laid out anew, beside their like
+_SETTLED = 6  # passes after a birth after which samples are, once more
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
 _BOUND_BYTES = 1 << 29  # memory that bounds may take at most, and not more than the data
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
@@ -51,6 +52,8 @@ class FastSearch:
         self.prunes = prunes
         self.panels_compared = 0  # over all passes
         self._passes = 0
+        self._since_birth = 0  # passes
+        self._sorted_for = 0  # how many neurons there were
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
@@ -61,6 +64,7 @@ class FastSearch:
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
         self._hits = np.empty(0, np.int64)
+        self._errors = np.empty(0)
 
     # ------------------------------------------------------------------------------- passes
 
@@ -75,7 +79,7 @@ class FastSearch:
         known = len(self._packed) == len(packed)
         if not known or self._spare < 0:
             self._regroup(positions, len(packed))
-        if known and self._passes in _SORT_AFTER and self._may_prune():
+        if known and self._sort_is_due() and self._may_prune():
             self._sort()
         self._move(packed)
         panels = self._panels(packed)
@@ -89,6 +93,7 @@ class FastSearch:
                 self._begin_bounds()
             self._run(prototypes, packed, panels, ALL, known)
         self._passes += 1
+        self._since_birth += 1
         return self._assignment(prototypes)
 
     def admit(
@@ -105,6 +110,7 @@ class FastSearch:
         if not _near(packed) or len(self._packed) != known:
             return self.assign(prototypes, positions)
         self._grows = True
+        self._since_birth = 0
         newborn = in_rows(np.arange(known, len(packed)), PANEL_ROWS)
         first = len(self._ids)
         self._ids = np.vstack([self._ids, newborn])
@@ -195,7 +201,8 @@ class FastSearch:
         for tally in tallies:
             self._sums += tally.sums
             self._hits += tally.hits
-        self._errors = sum(tally.errors for tally in tallies) / (steps * samples.scale)
+        errors = np.sum([tally.errors for tally in tallies], axis=0)
+        self._errors = errors / (steps * samples.scale)
         compared = sum(int(tally.counts[0]) for tally in tallies)
         self.panels_compared += compared
         return compared
@@ -263,10 +270,19 @@ class FastSearch:
         self._bounds = self._memory
         self._drift = np.zeros(len(self._ids))
 
+    def _sort_is_due(self) -> bool:
+        n_neurons = len(self._packed)
+        if self._passes in _SORT_AFTER:
+            return True
+        if self._since_birth == _SETTLED:  # the map may have its final size
+            return n_neurons > self._sorted_for
+        return self._bounds is None and n_neurons > 1.25 * self._sorted_for
+
     def _sort(self) -> None:
         rank = np.empty(len(self._packed), np.int32)
         rank[self._ids[self._ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         self.samples.sort(rank)
+        self._sorted_for = len(self._packed)
         self._bounds = None
 
     def _widen(self, n_neurons: int) -> None:
