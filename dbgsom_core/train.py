@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
 from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
@@ -126,14 +127,11 @@ def batch_update(som_map: SomMap, task: Task, found: Found, width: float) -> NDA
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype.
     """
-    hops = som_map.hops
     weights = np.asarray(
-        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width)
+        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    influence = weights[hops]
     won = task.data.totals(found, len(som_map))
-    reached = influence @ won.hits.astype(np.float64)
-    sums = influence @ won.sums
+    sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
     means = sums[alive] / reached[alive, None]

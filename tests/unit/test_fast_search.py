@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
+from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.patches import patches
 from dbgsom_core.engine.search import FastSearch
+from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.plugins import get_registry
+from dbgsom_core.som_map import SomMap
 
 EUCLIDEAN = get_registry().build("metric", "euclidean")
 
@@ -183,3 +186,16 @@ def test_the_search_works_where_the_compiler_has_only_avx2(tmp_path):
         )
         outputs.add(run.stdout.split()[0])
     assert outputs == {"9000"}
+
+
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_the_smoothed_sums_are_a_matrix_product(width, rng):
+    """Also where only far neurons have hits and every weight in reach is tiny."""
+    som_map = SomMap.rectangle(9, 12, np.zeros((108, 1)))
+    hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
+    sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
+    weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
+    got = smoothed(som_map.hops, weights, Totals(hits, sums, np.zeros(108)), threads=2)
+    influence = weights[som_map.hops]
+    np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
