@@ -26,6 +26,7 @@ _SORT_AFTER = (1, 4, 12, 28)  # passes after which samples are laid out anew, be
 _SETTLED = 6  # passes after a birth after which samples are, once more
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
 _BOUND_BYTES = 1 << 29  # memory that bounds may take at most, and not more than the data
+_SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
 
 
@@ -173,7 +174,8 @@ class FastSearch:
         steps = self._steps(accuracy)
         keeps = self._bounds is not None
         bounds = _NO_BOUNDS if self._bounds is None else self._bounds
-        tallies = [self._tally(len(packed)) for _ in range(samples.threads)]
+        threads = 1 if samples.X.size * len(packed) < _SMALL_WORK else samples.threads
+        tallies = [self._tally(len(packed)) for _ in range(threads)]
 
         def work(worker: int, task: int) -> None:
             fast_loops.search_blocks(
@@ -194,7 +196,7 @@ class FastSearch:
                 *tasks[task],
             )
 
-        share(samples.threads, len(tasks), work)
+        share(threads, len(tasks), work)
         if not only_changes:
             self._sums = np.zeros((len(packed), samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(len(packed), np.int64)

@@ -15,6 +15,10 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     A worker takes the next task when it is done with one. An exception of any task is raised.
     """
     helpers = min(threads, tasks) - 1
+    if helpers <= 0:
+        for task in range(tasks):
+            work(0, task)
+        return
     left = itertools.count()
 
     def run(worker: int) -> None:
