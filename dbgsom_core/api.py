@@ -122,6 +122,9 @@ class Metric(Protocol):
         conformance kit; n normal ones without it.
         ``claims`` (attribute): which of ``"identity"`` (d(x, x) = 0), ``"symmetry"`` and
         ``"triangle"`` hold between prepared samples; the conformance kit tests what is claimed.
+        ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
+        of the float64 sum of squared differences, added feature by feature. The engine then finds
+        the same units by its own fast search and uses the methods for the rest.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.events import EpochRecord, GrowthEvent
@@ -156,12 +157,13 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         return SomMap.rectangle(rows, columns, prototypes if centre is None else centre(prototypes))
 
     def _keep(self, parts: Parts, data: DataPass, training: Training) -> None:
-        som_map, assignment = training.som_map, training.assignment
+        som_map, found = training.som_map, training.found
         self.weights_ = som_map.prototypes
         if data.X.dtype == np.float32:  # what users get is what finds the units
             self.weights_ = som_map.prototypes.astype(np.float32)
             som_map.prototypes = self.weights_.astype(np.float64)
-            assignment = data.assign(som_map.prototypes)
+            found = training.search.assign(som_map.prototypes, som_map.positions)
+        assignment = Assignment(found.bmu, found.distance)
         self._parts = parts
         self._assignment = assignment
         self.som_map_ = som_map
@@ -178,12 +180,12 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             assignment.bmu, weights=assignment.distance, minlength=len(som_map)
         ).astype(np.float64)
         self.quantization_error_ = float(assignment.distance.mean())
-        self.topographic_error_ = self._topographic_error(data)
+        self.topographic_error_ = self._topographic_error(training.search)
 
-    def _topographic_error(self, data: DataPass) -> float:
+    def _topographic_error(self, search: Search) -> float:
         if len(self.som_map_) < 2:
             return 0.0
-        best_two, _ = data.nearest(self.som_map_.prototypes, 2)
+        best_two = search.nearest_two(self.som_map_.prototypes)
         return float(np.mean(self.som_map_.hops[best_two[:, 0], best_two[:, 1]] != 1))
 
     def _label(

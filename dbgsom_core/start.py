@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import DataSummary
 from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK_ROWS = 8192
+_MOST_CHUNKS = 64
 _DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
 
 
@@ -24,28 +27,41 @@ class Moments:
 
     @classmethod
     def of(cls, X: NDArray[Any]) -> Moments:
-        """Compute them in two passes over chunks of rows, so that large offsets do no harm."""
-        total = np.zeros(X.shape[1])
-        for chunk in _chunks(X):
-            total += chunk.sum(axis=0, dtype=np.float64)
-        mean = total / len(X)
-        squares = np.zeros(X.shape[1])
-        for chunk in _chunks(X):
-            centred = chunk - mean
-            squares += np.einsum("ij,ij->j", centred, centred)
-        return cls(mean, np.sqrt(squares / len(X)))
+        """Compute them in two passes, so that large offsets do no harm.
+
+        The parts that are added up do not depend on the number of threads.
+        """
+        from dbgsom_core.engine.loops import add_columns, add_squares
+
+        n, d = X.shape
+        ends = [*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]
+
+        def total(add: Callable[..., None], *centre: Any) -> NDArray[np.float64]:
+            parts = np.zeros((len(ends) - 1, d))
+
+            def work(worker: int, task: int) -> None:
+                add(X[ends[task] : ends[task + 1]], *centre, parts[task])
+
+            share(available_threads(), len(parts), work)
+            return np.asarray(parts.sum(axis=0) / n)
+
+        mean = total(add_columns)
+        return cls(mean, np.sqrt(total(add_squares, mean)))
 
 
 def summarize(data: DataPass, moments: Moments, n_classes: int | None) -> DataSummary:
     """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
     form = getattr(data.metric, "centre", None)
-    distance = data.assign(centre if form is None else form(centre)).distance
+    deviation = spread = float(np.linalg.norm(moments.deviation))
+    if getattr(data.metric, "geometry", None) != "euclidean":
+        distance = data.assign(centre if form is None else form(centre)).distance
+        spread = float(np.sqrt(np.mean(np.square(distance))))
     return DataSummary(
         n_samples=len(data.X),
         n_features=data.X.shape[1],
-        deviation=float(np.linalg.norm(moments.deviation)),
-        spread=float(np.sqrt(np.mean(np.square(distance)))),
+        deviation=deviation,
+        spread=spread,
         n_classes=n_classes,
     )
 
@@ -56,7 +72,8 @@ def principal_start(
     """Spread a grid untwisted over the plane of the first two principal axes.
 
     The longer side of the grid lies along the first axis; the grid reaches one standard deviation
-    to either side of the mean. The sign of an axis is that of its largest entry.
+    to either side of the mean. The sign of an axis is that of its largest entry. Of more than
+    8192 samples the axes are those of so many, evenly spaced among them.
 
     Returns
     -------
@@ -86,6 +103,7 @@ def _centred(index: NDArray[np.intp], size: int) -> NDArray[np.float64]:
 
 def _principal_axes(X: NDArray[Any], moments: Moments) -> list[NDArray[np.float64]]:
     # Two axes (D,), each as long as the standard deviation along it.
+    X = X[:: -(-len(X) // _CHUNK_ROWS)]
     n, d = X.shape
     if d > _DENSE_COVARIANCE:
         from sklearn.utils.extmath import randomized_svd
@@ -97,10 +115,8 @@ def _principal_axes(X: NDArray[Any], moments: Moments) -> list[NDArray[np.float6
     else:
         from scipy.linalg import eigh
 
-        covariance = np.zeros((d, d))
-        for chunk in _chunks(X):
-            centred = chunk - moments.mean
-            covariance += centred.T @ centred
+        centred = X - moments.mean
+        covariance = centred.T @ centred
         # Columns of very different scale must not overflow or vanish in the solver.
         values, vectors = eigh(covariance / n, subset_by_index=[max(d - 2, 0), d - 1])
         variances, axes = values[::-1], vectors.T[::-1]
@@ -111,7 +127,3 @@ def _principal_axes(X: NDArray[Any], moments: Moments) -> list[NDArray[np.float6
     if len(found) == 1:
         found.append(np.zeros(d))
     return found
-
-
-def _chunks(X: NDArray[Any]) -> Any:
-    return (X[start : start + _CHUNK_ROWS] for start in range(0, len(X), _CHUNK_ROWS))

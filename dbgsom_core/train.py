@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
-from dbgsom_core.engine.local import Assignment, DataPass
+from dbgsom_core.engine.found import Found, Search
+from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
@@ -58,12 +60,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Training:
-    """What training leaves: the map, its epochs, its last assignment."""
+    """What training leaves: the map, its epochs, what its last search found."""
 
     som_map: SomMap
     history: tuple[EpochRecord, ...]
     converged: bool
-    assignment: Assignment
+    found: Found
+    search: Search
 
 
 def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) -> Training:
@@ -77,13 +80,14 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     schedule = Schedule.of(task.kernel, task.growth, task.epochs)
     history: list[EpochRecord] = []
     converged = capped = False
-    found = task.data.assign(som_map.prototypes)
+    search = task.data.search()
+    found = search.assign(som_map.prototypes, som_map.positions)
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
         som_map.prototypes = batch_update(som_map, task, found, width)
         movement = _movement(before, som_map.prototypes, task.deviation)
-        found = task.data.assign(som_map.prototypes)
+        found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
         if schedule.may_grow(epoch):
             known = len(som_map)
@@ -91,7 +95,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             wanted = task.growth.grow(som_map, state)
             births = _give_birth(som_map, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
-            found = task.data.admit(found, som_map.prototypes, known)
+            found = search.admit(found, som_map.prototypes, som_map.positions, known)
         record = EpochRecord(
             epoch=epoch,
             epochs=task.epochs,
@@ -99,7 +103,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             width=width,
             neurons=len(som_map),
             births=births,
-            quantization_error=float(found.distance.mean()),
+            quantization_error=_mean_distance(task, som_map, found),
             movement=movement,
             seconds=time.perf_counter() - started,
         )
@@ -114,25 +118,20 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             f"{len(task.data.X)} samples; give max_neurons a number, or lower spreading_factor",
             stacklevel=3,
         )
-    return Training(som_map, tuple(history), converged, found)
+    return Training(som_map, tuple(history), converged, found, search)
 
 
-def batch_update(
-    som_map: SomMap, task: Task, found: Assignment, width: float
-) -> NDArray[np.float64]:
+def batch_update(som_map: SomMap, task: Task, found: Found, width: float) -> NDArray[np.float64]:
     """Return the prototypes (K, D) as kernel-weighted means of all samples.
 
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype.
     """
-    hops = som_map.hops
     weights = np.asarray(
-        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width)
+        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    influence = weights[hops]
-    hits = np.bincount(found.bmu, minlength=len(som_map)).astype(np.float64)
-    reached = influence @ hits
-    sums = influence @ task.data.sums(found.bmu, len(som_map))
+    won = task.data.totals(found, len(som_map))
+    sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
     means = sums[alive] / reached[alive, None]
@@ -142,9 +141,10 @@ def batch_update(
 
 
 def _growth_state(
-    task: Task, som_map: SomMap, found: Assignment, epoch: int, epochs: int, movement: float
+    task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
 ) -> GrowthState:
     n_neurons = len(som_map)
+    won = task.data.totals(found, n_neurons)
     counts = None
     if task.class_codes is not None:
         n_classes = int(task.class_codes.max()) + 1
@@ -156,8 +156,8 @@ def _growth_state(
         epoch=epoch,
         epochs=epochs,
         threshold=task.threshold,
-        errors=np.bincount(found.bmu, found.distance, n_neurons).astype(np.float64),
-        hits=np.bincount(found.bmu, minlength=n_neurons),
+        errors=won.errors,
+        hits=won.hits,
         class_counts=counts,
         movement=movement,
         room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
@@ -170,6 +170,11 @@ def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, 
     return tuple(
         GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
     )
+
+
+def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
+    errors = task.data.totals(found, len(som_map)).errors
+    return float(errors.sum() / len(task.data.X))
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:

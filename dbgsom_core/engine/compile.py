@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
@@ -16,9 +19,37 @@ def compiled(function: Loop) -> Loop:
     Only for functions at module level that call other such functions: numba's cache misses for
     closures. Where no cache folder can be written the function is compiled in each process.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    return _compiled(function)
+
+
+def inlined(function: Loop) -> Loop:
+    """Compile as `compiled` does and put the code wherever it is called.
+
+    Numba passes every field of an array as an argument of its own, which costs more than a short
+    function does.
+    """
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Loop, **more: Any) -> Loop:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
     try:
-        compiled_function: Loop = njit(cache=True, **options)(function)
+        compiled_function: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write
-        compiled_function = njit(**options)(function)
-    return compiled_function
+        uncached: Loop = njit(**options)(function)
+        return uncached
+    # Numba looks at the date of the function's own file alone: code that another module
+    # generates for it, or an installer that dates every file alike, would leave it stale.
+    cache_file = getattr(compiled_function._cache, "_cache_file", None)
+    if cache_file is not None:
+        cache_file._source_stamp = (cache_file._source_stamp, _engine_sources())
+    loop: Loop = compiled_function
+    return loop
+
+
+@lru_cache(maxsize=1)
+def _engine_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Component, Metric
+from dbgsom_core.engine.found import Assignment, Found, Search, Totals
 from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.workers import available_threads, share
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.packing import PackedSamples
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
+_PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training,
+_PACKING_PAYS_ONCE = 1 << 24  # and multiplications from which it does for one search
 
 
 class LocalEngine(Component):
@@ -36,16 +41,8 @@ class LocalEngine(Component):
         """Return ``X`` (n, D), prepared by the metric, ready for passes."""
         prepare = getattr(metric, "prepare", None)
         prepared = np.ascontiguousarray(X if prepare is None else prepare(X))
-        threads = self.threads or len(os.sched_getaffinity(0))
+        threads = self.threads or available_threads()
         return DataPass(prepared, metric, threads, self.chunk_rows)
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The best-matching unit of each sample: ``bmu`` (n,) int64 and ``distance`` (n,) float64."""
-
-    bmu: NDArray[np.int64]
-    distance: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,44 @@ class DataPass:
             return "assign"
         return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
 
-    def assign(self, prototypes: NDArray[np.float64]) -> Assignment:
+    @cached_property
+    def packed(self) -> PackedSamples | None:
+        """The samples as the fast search wants them, or None where it cannot serve.
+
+        It serves metrics of Euclidean ``geometry``; made when first used.
+        """
+        if getattr(self.metric, "geometry", None) != "euclidean" or len(self.X) >= 2**31:
+            return None
+        if self.X.dtype not in (np.float32, np.float64) or self.X.size < _PACKING_PAYS:
+            return None
+        from dbgsom_core.engine.packing import PackedSamples
+
+        return PackedSamples.of(self.X, self.threads)
+
+    def search(self) -> Search:
+        """Return a search that is fast over the epochs of a training."""
+        if self.packed is None:
+            return PlainSearch(self)
+        from dbgsom_core.engine.search import FastSearch
+
+        return FastSearch(self, self.packed)
+
+    def _fast_once(self, prototypes: NDArray[np.float64]) -> Any:
+        # A fast search for one use, or None where it does not pay.
+        if len(self.X) * prototypes.size < _PACKING_PAYS_ONCE or self.packed is None:
+            return None
+        from dbgsom_core.engine.search import FastSearch, fits
+
+        fresh = self.packed.without_units()
+        return FastSearch(self, fresh, prunes=False) if fits(fresh, prototypes) else None
+
+    def assign(self, prototypes: NDArray[np.float64]) -> Found:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
+        fast = self._fast_once(prototypes)
+        return self.assign_plainly(prototypes) if fast is None else fast.assign(prototypes)
+
+    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
+        """Do as `assign` by the metric's own methods."""
         n = len(self.X)
         found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
         metric: Any = self.metric
@@ -86,9 +119,7 @@ class DataPass:
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
 
-    def admit(
-        self, assignment: Assignment, prototypes: NDArray[np.float64], known: int
-    ) -> Assignment:
+    def admit(self, assignment: Found, prototypes: NDArray[np.float64], known: int) -> Found:
         """Return ``assignment`` to the first ``known`` prototypes extended to all of them.
 
         Only the newcomers are compared; the result is that of `assign`, to the bit.
@@ -100,6 +131,17 @@ class DataPass:
         return Assignment(
             np.where(nearer, newcomers.bmu + known, assignment.bmu),
             np.where(nearer, newcomers.distance, assignment.distance),
+        )
+
+    def totals(self, found: Found, n_neurons: int) -> Totals:
+        """Return what each of ``n_neurons`` neurons won; a fast search has added it up already."""
+        totals = getattr(found, "totals", None)
+        if totals is not None:
+            return totals  # type: ignore[no-any-return]
+        return Totals(
+            np.bincount(found.bmu, minlength=n_neurons),
+            self.sums(found.bmu, n_neurons),
+            np.bincount(found.bmu, found.distance, n_neurons).astype(np.float64),
         )
 
     def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
@@ -143,6 +185,18 @@ class DataPass:
         -------
         (neurons (n, k) int64, distances (n, k) float64)
         """
+        fast = self._fast_once(prototypes) if k == 2 else None
+        if fast is not None:
+            neurons = fast.nearest_two(prototypes)
+            return neurons, np.column_stack(
+                [fast.distances(prototypes, column) for column in neurons.T]
+            )
+        return self.nearest_plainly(prototypes, k)
+
+    def nearest_plainly(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do as `nearest` by the metric's own methods."""
         n = len(self.X)
         neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
 
@@ -161,12 +215,38 @@ class DataPass:
     def _each_chunk(self, work: Callable[[slice], None], size: int, multiplications: int) -> None:
         n = len(self.X)
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-        if self.threads == 1 or len(chunks) == 1 or multiplications < _SMALL_WORK:
-            for rows in chunks:
-                work(rows)
-        else:
-            for _ in _pool(self.threads).map(work, chunks):
-                pass
+        threads = 1 if multiplications < _SMALL_WORK else self.threads
+        share(threads, len(chunks), lambda worker, task: work(chunks[task]))
+
+
+@dataclass(frozen=True)
+class PlainSearch:
+    """A search that begins anew in each epoch, for any metric."""
+
+    data: DataPass
+
+    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+        """See `Search`."""
+        return self._with_totals(self.data.assign(prototypes), len(prototypes))
+
+    def admit(
+        self,
+        found: Found,
+        prototypes: NDArray[np.float64],
+        positions: NDArray[np.int64],
+        known: int,
+    ) -> Found:
+        """See `Search`."""
+        if known == len(prototypes):
+            return found
+        return self._with_totals(self.data.admit(found, prototypes, known), len(prototypes))
+
+    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
+        """See `Search`."""
+        return self.data.nearest(prototypes, 2)[0]
+
+    def _with_totals(self, found: Found, n_neurons: int) -> Found:
+        return Assignment(found.bmu, found.distance, self.data.totals(found, n_neurons))
 
 
 def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
@@ -179,12 +259,3 @@ def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
         order[:, rank] = rest.argmin(axis=1)
         rest[rows, order[:, rank]] = np.inf
     return order
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="dbgsom")
-
-
-if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -17,3 +17,53 @@ def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float6
         j = bmu[i]
         for k in range(X.shape[1]):
             sums[j, k] += X[i, k]
+
+
+@compiled
+def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
+    """Add every row of X (n, D) to ``total`` (D,)."""
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            total[k] += X[i, k]
+
+
+@compiled
+def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Add (X[i, k] - centre[k])**2 of every row of X (n, D) to ``total`` (D,)."""
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            difference = X[i, k] - centre[k]
+            total[k] += difference * difference
+
+
+@compiled
+def smooth_rows(
+    hops: NDArray[np.uint16],
+    weights: NDArray[np.float64],
+    reach: int,
+    least: float,
+    hits: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    start: int,
+    stop: int,
+    out_sums: NDArray[np.float64],
+    out_hits: NDArray[np.float64],
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
+
+    Neurons within ``reach`` hops count; all of them where those have fewer than ``least`` hits.
+    """
+    for j in range(start, stop):
+        for limit in (reach, weights.size - 1):
+            out_sums[j, :] = 0.0
+            total = 0.0
+            for i in range(hits.size):
+                if hits[i] == 0 or hops[j, i] > limit:
+                    continue
+                weight = weights[hops[j, i]]
+                total += weight * hits[i]
+                for k in range(sums.shape[1]):
+                    out_sums[j, k] += weight * sums[i, k]
+            out_hits[j] = total
+            if total > least:
+                break

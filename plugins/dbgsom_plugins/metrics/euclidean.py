@@ -11,3 +11,4 @@ class Euclidean(CompiledMetric):
     """Euclidean distance, the square root of the sum of squared differences."""
 
     loop: ClassVar[str] = "euclidean"
+    geometry: ClassVar[str] = "euclidean"

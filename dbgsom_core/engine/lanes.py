@@ -1,0 +1,169 @@
+"""Bounds and errors of the samples of a block, all lanes at once, as vector instructions.
+
+Addresses are those of (lanes,) numbers of the dtype of the scalar ``one``, or of float32 where a
+bound on a distance is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from dbgsom_core.engine.panel import ADDRESS, LINE, Vectors
+
+# A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
+# roundings take less than this share, and so does that of an upper bound.
+SPARE = 2.0**-21
+POOR = 512.0  # a squared distance below so many of its errors is computed anew
+
+
+class _Lanes(Vectors):
+    # Arithmetic on a block for one place in the code that is being generated.
+
+    def __init__(self, one: Any, builder: Any) -> None:
+        super().__init__(one.bitwidth)
+        self.builder = builder
+        self.floats = ir.VectorType(ir.FloatType(), self.lanes)
+
+    def get(self, address: Any, line: int = 0) -> Any:
+        base = self.bytes_at(self.builder, address)
+        return self.load(self.builder, base, line * LINE, self.reals)
+
+    def put(self, value: Any, address: Any, line: int = 0) -> None:
+        self.store(self.builder, value, self.bytes_at(self.builder, address), line * LINE)
+
+    def number(self, value: float) -> Any:
+        return ir.Constant(self.reals, [ir.Constant(self.real, value)] * self.lanes)
+
+    def root(self, squares: Any) -> Any:
+        """Return the square roots, 0 for what rounding made negative."""
+        name = f"llvm.sqrt.{self.suffix}"
+        module = self.builder.module
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(self.reals, [self.reals]), name
+        )
+        return self.builder.call(function, [self.larger(self.builder, squares, self.number(0.0))])
+
+    def float32(self, values: Any) -> Any:
+        return values if self.size == 4 else self.builder.fptrunc(values, self.floats)
+
+    def spread(self, scalar: Any) -> Any:
+        return self.splat(self.builder, scalar)
+
+    def times(self, values: Any, factor: float) -> Any:
+        constant = ir.Constant(values.type, [ir.Constant(values.type.element, factor)] * self.lanes)
+        return self.builder.fmul(values, constant)
+
+    def plus(self, *values: Any) -> Any:
+        total = values[0]
+        for value in values[1:]:
+            total = self.builder.fadd(total, value)
+        return total
+
+    def put_float32(self, values: Any, address: Any) -> None:
+        place = self.builder.inttoptr(address, self.floats.as_pointer())
+        self.builder.store(values, place, align=4)
+
+    def get_float32(self, address: Any) -> Any:
+        place = self.builder.inttoptr(address, self.floats.as_pointer())
+        return self.builder.load(place, align=4)
+
+    def bits(self, mask: Any) -> Any:
+        return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
+
+
+@intrinsic
+def write_slack(
+    typing_context: Any, one: Any, squares: Any, c0: Any, c1: Any, c2: Any, c3: Any, slack: Any
+) -> Any:
+    """Fill slack (2, lanes): c0 + c1‖x‖ + c2‖x‖², and that plus c3‖x‖²; ``squares`` are ‖x‖²."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, squares, *constants, slack = arguments
+        c0, c1, c2, c3 = (v.spread(c) for c in constants)
+        square = v.get(squares)
+        of_value = v.plus(c0, builder.fmul(c1, v.root(square)), builder.fmul(c2, square))
+        v.put(of_value, slack)
+        v.put(v.plus(of_value, builder.fmul(c3, square)), slack, 1)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, one, one, one, one, types.int64), generate
+
+
+@intrinsic
+def write_lower_bounds(
+    typing_context: Any, one: Any, nearest: Any, squares: Any, slack: Any, drift: Any, lower: Any
+) -> Any:
+    """Fill lower (lanes,) float32 with safe distances to the nearest prototype, plus ``drift``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, nearest, squares, slack, drift, lower = arguments
+        square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
+        distance = v.float32(v.root(builder.fsub(square, v.get(slack, 1))))
+        moved = v.times(v.spread(drift), 1 - SPARE)
+        v.put_float32(v.plus(v.times(distance, 1 - 2 * SPARE), moved), lower)
+        return context.get_dummy_value()
+
+    signature = types.void(one, types.int64, types.int64, types.int64, types.float32, types.int64)
+    return signature, generate
+
+
+@intrinsic
+def write_upper_bounds(
+    typing_context: Any, one: Any, value: Any, squares: Any, slack: Any, upper: Any
+) -> Any:
+    """Fill upper (lanes,) float32: farther prototypes have values beyond ``value`` + slack[0]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, value, squares, slack, upper = arguments
+        last = v.plus(v.get(value), v.get(slack))
+        square = v.plus(v.get(squares), v.times(last, 2.0), v.get(slack, 1))
+        v.put_float32(v.times(v.float32(v.root(square)), 1 + SPARE), upper)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def any_in_reach(typing_context: Any, one: Any, lower: Any, drift: Any, upper: Any) -> Any:
+    """Say whether lower - drift <= upper in some lane; float32 throughout."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, lower, drift, upper = arguments
+        now = builder.fsub(v.get_float32(lower), v.spread(drift))
+        return v.any(builder, builder.fcmp_ordered("<=", now, v.get_float32(upper)))
+
+    return types.boolean(one, types.int64, types.float32, types.int64), generate
+
+
+@intrinsic
+def write_distances(
+    typing_context: Any, one: Any, values: Any, squares: Any, slack: Any, distances: Any
+) -> Any:
+    """Fill distances (lanes,) for values (2, lanes), best and second best.
+
+    Returns two bit masks, one bit a lane: where the second is too close to call, and where
+    rounding spoils the distance.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, values, squares, slack, distances = arguments
+        best, second = v.get(values), v.get(values, 1)
+        square = v.plus(v.get(squares), v.times(best, 2.0))
+        v.put(v.root(square), distances)
+        ties = builder.fcmp_ordered("<=", second, v.plus(best, v.get(slack)))
+        poor = v.less(builder, square, v.times(v.get(slack, 1), POOR))
+        return context.make_tuple(builder, signature.return_type, (v.bits(ties), v.bits(poor)))
+
+    signature = types.UniTuple(types.int64, 2)(
+        one, types.int64, types.int64, types.int64, types.int64
+    )
+    return signature, generate

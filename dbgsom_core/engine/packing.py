@@ -1,0 +1,170 @@
+"""Samples and prototypes as the fast loops want them: centred, scaled, aligned, in blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine import fast_loops
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels
+from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.workers import share
+
+_TASKS = 16  # chunks of blocks that the workers share, at most
+_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
+
+
+@dataclass(frozen=True)
+class PackedSamples:
+    """A packed copy of X (n, D): (x - centre)*scale, rounded to multiples of ``grid``.
+
+    Attributes
+    ----------
+    X : float array (n, D)
+        The samples as given.
+    blocks : Blocks
+    centre : float64 array (D,)
+        About the column means.
+    scale : float
+        A power of two: no packed entry exceeds 1.
+    grid : float
+        A power of two: sums of n packed entries are exact in float64.
+    threads : int
+    """
+
+    X: NDArray[Any]
+    blocks: Blocks
+    centre: NDArray[np.float64]
+    scale: float
+    grid: float
+    threads: int
+
+    @classmethod
+    def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
+        """Pack the samples in the order in which they come."""
+        n, d = X.shape
+        centre, reach = _middle(X, threads)
+        dtype = X.dtype.type
+        lanes = LINE // X.itemsize
+        n_blocks = -(-n // lanes)
+        blocks = Blocks(
+            aligned((n_blocks, _depth(d), lanes), dtype),
+            np.zeros((n_blocks, lanes), dtype),
+            np.arange(n, dtype=np.int32),
+            np.zeros(n_blocks * lanes, np.int32),
+        )
+        digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
+        scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+        packed = cls(X, blocks, centre, scale, 2.0**-digits, threads)
+        packed._fill()
+        return packed
+
+    @property
+    def one(self) -> Any:
+        """The number 1 in the dtype of the samples: tells the loops which they are for."""
+        return self.X.dtype.type(1)
+
+    @property
+    def unit(self) -> float:
+        """The rounding unit of the dtype."""
+        return float(np.finfo(self.X.dtype).eps) / 2
+
+    def tasks(self) -> list[tuple[int, int]]:
+        """Return the blocks that each task handles, as (start, stop)."""
+        n_blocks = len(self.blocks.numbers)
+        tasks = min(_TASKS, self.blocks.numbers.size // _TASK_NUMBERS + 1)
+        return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
+
+    def without_units(self) -> PackedSamples:
+        """Return the same samples for another search: it has units of its own."""
+        return replace(self, blocks=self.blocks._replace(bmu=np.zeros_like(self.blocks.bmu)))
+
+    def sort(self, rank: NDArray[np.int32]) -> None:
+        """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
+        n = len(self.X)
+        order, bmu = fast_loops.sorted_places(self.blocks.bmu, rank, n, self.blocks.order)
+        self.blocks.order[:], self.blocks.bmu[:n] = order, bmu
+        self._fill()
+
+    def pack_prototypes(self, prototypes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return prototypes (K, D) in packed coordinates, float64."""
+        return np.asarray((prototypes - self.centre) * self.scale)
+
+    def panels(self, packed: NDArray[np.float64], ids: NDArray[np.int32]) -> Panels:
+        """Lay packed prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS)."""
+        d = packed.shape[1]
+        used = ids >= 0
+        numbers = aligned((len(ids), _depth(d), PANEL_ROWS), self.X.dtype.type)
+        rows = packed[ids]
+        rows[~used] = 0.0
+        np.negative(rows.transpose(0, 2, 1), out=numbers[:, :d], casting="same_kind")
+        halves = 0.5 * np.einsum("ij,ij->i", packed, packed)
+        starts = np.where(used, halves[ids], np.inf).astype(self.X.dtype)
+        panel_of = np.empty(len(packed), np.int32)
+        panel_of[ids[used]] = np.nonzero(used)[0]
+        return Panels(numbers, starts, ids, panel_of, np.zeros(len(ids), np.float32))
+
+    def accuracy(self, packed: NDArray[np.float64]) -> Accuracy:
+        """Bound the error of a value ‖w‖²/2 - x·w and of the definition's squared distances.
+
+        With u the rounding unit: the start, the prototype, the sample, their centring and D fused
+        steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖; a grid of q moves a sample by √D q/2;
+        the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
+        spare 2 % stand for products of such errors.
+        """
+        d = packed.shape[1]
+        largest = math.sqrt(float(np.einsum("ij,ij->i", packed, packed).max())) * (1 + 1e-9)
+        product = 1.02 * (d + 5) * self.unit
+        grid = 0.51 * math.sqrt(d) * self.grid
+        definition = 0.51 * (d + 6) * 2.0**-53
+        return Accuracy(
+            constant=(product / 2 + definition) * largest**2 + grid * largest + 1e-30,
+            by_norm=(product + 2 * definition) * largest,
+            by_square=definition,
+            unit=self.unit,
+            largest=largest,
+        )
+
+    def _fill(self) -> None:
+        tasks = self.tasks()
+
+        def work(worker: int, task: int) -> None:
+            fast_loops.pack_blocks(
+                self.one, self.X, self.centre, self.scale, self.grid, self.blocks, *tasks[task]
+            )
+
+        share(self.threads, len(tasks), work)
+
+
+def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
+    # Column means up to rounding, the same for any number of threads, and max |x - mean|.
+    n, d = X.shape
+    totals, ends = np.zeros((_TASKS, d)), np.empty((_TASKS, 2, d))
+    ends[:, 0], ends[:, 1] = np.inf, -np.inf
+
+    def work(worker: int, task: int) -> None:
+        start, stop = n * task // _TASKS, n * (task + 1) // _TASKS
+        fast_loops.column_totals(X, start, stop, totals[task], ends[task])
+
+    share(threads, _TASKS, work)
+    centre = totals.sum(axis=0) / n
+    reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
+    return centre, float(reach.max())
+
+
+def _depth(d: int) -> int:
+    return -(-d // UNROLL) * UNROLL
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array of zeros that begins at a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return array

@@ -1,0 +1,271 @@
+"""Vector code for the inner loop of the search, written as LLVM instructions.
+
+Numba keeps no small array in registers, so a loop that it compiles from Python reads and writes
+its accumulators in memory. Here they are values: one vector of samples for each prototype of a
+panel. LLVM gives each a register and folds the load of the prototype's entry into the
+multiplication, which reaches the speed of a matrix product.
+
+A *block* holds as many samples as a cache line holds numbers, one in each *lane*: (D, lanes), so
+entry k of all of them is one load. A *panel* holds PANEL_ROWS prototypes, (D, PANEL_ROWS). D is
+a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the scalar ``one``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+LINE = 64  # bytes of a cache line, and of the widest vector register
+UNROLL = 4  # features a step of the inner loop
+
+
+def _panel_rows() -> int:
+    # A panel's accumulators must fit the registers: 32 of 64 bytes with AVX-512, else 16 of 32.
+    features = config.CPU_FEATURES
+    if features is None:
+        named = config.CPU_NAME not in (None, "host")
+        wide = not named and llvm.get_host_cpu_features().get("avx512f", False)
+    else:
+        wide = "+avx512f" in features
+    return 8 if wide else 6
+
+
+PANEL_ROWS = _panel_rows()
+
+ADDRESS = ir.IntType(64)
+_INDEX = ir.IntType(32)
+_BYTE = ir.IntType(8)
+
+
+class Vectors:
+    """Instructions on vectors of one real type, a cache line long."""
+
+    def __init__(self, bits: int) -> None:
+        self.size = bits // 8
+        self.lanes = LINE // self.size
+        self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
+        self.reals = ir.VectorType(self.real, self.lanes)
+        self.indices = ir.VectorType(_INDEX, self.lanes)
+        self.suffix = f"v{self.lanes}f{bits}"
+
+    def splat(self, builder: Any, scalar: Any) -> Any:
+        """Return a vector with the scalar in every lane."""
+        vector = ir.VectorType(scalar.type, self.lanes)
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
+        zeros = ir.Constant(self.indices, [0] * self.lanes)
+        return builder.shuffle_vector(first, undefined, zeros)
+
+    def bytes_at(self, builder: Any, address: Any) -> Any:
+        """Return the byte pointer for an address that is an integer."""
+        return builder.inttoptr(address, _BYTE.as_pointer())
+
+    def at(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+        """Return a pointer to ``kind``, ``offset`` bytes behind the byte pointer ``base``."""
+        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        return builder.bitcast(place, kind.as_pointer())
+
+    def load(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+        """Return what lies ``offset`` bytes behind ``base``."""
+        align = 4 if kind in (_INDEX, self.indices) else self.size
+        return builder.load(self.at(builder, base, offset, kind), align=align)
+
+    def store(self, builder: Any, value: Any, base: Any, offset: int) -> None:
+        """Write a vector ``offset`` bytes behind ``base``."""
+        align = 4 if value.type == self.indices else self.size
+        builder.store(value, self.at(builder, base, offset, value.type), align=align)
+
+    def less(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the mask of a < b."""
+        return builder.fcmp_ordered("<", a, b)
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, lane by lane."""
+        return builder.select(self.less(builder, a, b), a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, lane by lane."""
+        return builder.select(self.less(builder, a, b), b, a)
+
+    def any(self, builder: Any, mask: Any) -> Any:
+        """Say whether the mask holds in some lane."""
+        bits = ir.IntType(self.lanes)
+        return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
+
+
+def _accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+    # The loop over features; returns (builder behind it, one sum for each prototype).
+    x, w, h, depth = (*(block, panel, start), function.args[3])
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
+    fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
+        builder.module,
+        ir.FunctionType(vectors.reals, [vectors.reals] * 3),
+        f"llvm.fma.{vectors.suffix}",
+    )
+    first = [
+        vectors.splat(builder, vectors.load(builder, h, r * vectors.size, vectors.real))
+        for r in range(PANEL_ROWS)
+    ]
+    entry, body, end = (
+        builder.block,
+        function.append_basic_block("features"),
+        function.append_basic_block("merge"),
+    )
+    builder.branch(body)
+    builder = ir.IRBuilder(body)
+    k, xk, wk = builder.phi(ADDRESS), builder.phi(x.type), builder.phi(w.type)
+    carried = [builder.phi(vectors.reals) for _ in first]
+    sums: list[Any] = list(carried)
+    for u in range(UNROLL):
+        samples = vectors.load(builder, xk, u * LINE, vectors.reals)
+        for r in range(PANEL_ROWS):
+            entry_of_w = vectors.load(
+                builder, wk, (u * PANEL_ROWS + r) * vectors.size, vectors.real
+            )
+            sums[r] = builder.call(fma, [vectors.splat(builder, entry_of_w), samples, sums[r]])
+    k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
+    x_next = builder.gep(xk, [ir.Constant(ADDRESS, UNROLL * LINE)])
+    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
+    for phi, at_first, later in (
+        (k, ir.Constant(ADDRESS, 0), k_next),
+        (xk, x, x_next),
+        (wk, w, w_next),
+        *zip(carried, first, sums, strict=True),
+    ):
+        phi.add_incoming(at_first, entry)
+        phi.add_incoming(later, body)
+    builder.cbranch(builder.icmp_unsigned("<", k_next, depth), body, end)
+    return ir.IRBuilder(end), sums
+
+
+def _define(module: Any, bits: int, places: int) -> Any:
+    """Return the function that compares a block with a panel, defined in ``module`` once.
+
+    It lowers the running smallest values of each lane. With one place it keeps the row of the
+    smallest and the value of the second; with two places the rows of two and the value of the
+    third.
+    """
+    name = f"dbgsom_panel_{bits}_{places}"
+    if name in module.globals:
+        return module.globals[name]
+    v = Vectors(bits)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 8), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    block, panel, start, _, values_at, rows_at, ids_at, nearest_at = function.args
+    builder, sums = _accumulate(v, function, block, panel, start)
+    values_at, rows_at, ids_at, nearest_at = (
+        v.bytes_at(builder, address) for address in (values_at, rows_at, ids_at, nearest_at)
+    )
+    nearest = sums
+    while len(nearest) > 1:
+        odd = nearest[-1:] if len(nearest) % 2 else []
+        pairs = zip(nearest[::2], nearest[1::2], strict=False)
+        nearest = [v.smaller(builder, a, b) for a, b in pairs] + odd
+    v.store(builder, nearest[0], nearest_at, 0)
+    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(places + 1)]
+    enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
+    # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
+    is_rival = v.less(builder, nearest[0], values[places])
+    builder.cbranch(v.any(builder, is_rival), enters, leaves)
+    builder = ir.IRBuilder(enters)
+    rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(places)]
+    for r, value in enumerate(sums):
+        row = v.splat(builder, v.load(builder, ids_at, r * 4, _INDEX))
+        before = [v.less(builder, value, other) for other in values]
+        for p in range(places, -1, -1):  # insert into the ascending list
+            here = builder.select(before[p], value, values[p])
+            values[p] = builder.select(before[p - 1], values[p - 1], here) if p else here
+            if p < places:
+                here = builder.select(before[p], row, rows[p])
+                rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
+    for p in range(places + 1):
+        v.store(builder, values[p], values_at, p * LINE)
+    for p in range(places):
+        v.store(builder, rows[p], rows_at, p * v.lanes * 4)
+    builder.branch(leaves)
+    ir.IRBuilder(leaves).ret_void()
+    return function
+
+
+def _comparison(places: int) -> Callable[..., Any]:
+    def typed(typing_context: Any, one: Any, *addresses: Any) -> Any:
+        signature = types.void(one, *[types.int64] * 8)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            function = _define(builder.module, signature.args[0].bitwidth, places)
+            builder.call(function, arguments[1:])
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return typed
+
+
+@intrinsic
+def compare_panel(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    panel: Any,
+    start: Any,
+    depth: Any,
+    values: Any,
+    rows: Any,
+    ids: Any,
+    nearest: Any,
+) -> Any:
+    """Compare a block with a panel and keep the best of each lane.
+
+    value = start[r] + Σ_k panel[k, r]*block[k, lane].
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    block, panel, start : address
+        Of (depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
+    depth : int
+    values : address
+        Of (2, lanes) numbers: smallest and second smallest value so far, lowered.
+    rows : address
+        Of (1, lanes) int32: the prototype with the smallest value, updated.
+    ids : address
+        Of (PANEL_ROWS,) int32: which prototypes the panel holds.
+    nearest : address
+        Of (lanes,) numbers: filled with the smallest value in this panel.
+    """
+    return _comparison(1)(typing_context, one)
+
+
+@intrinsic
+def compare_panel_two(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    panel: Any,
+    start: Any,
+    depth: Any,
+    values: Any,
+    rows: Any,
+    ids: Any,
+    nearest: Any,
+) -> Any:
+    """Do as `compare_panel` for the two best: values (3, lanes), rows (2, lanes)."""
+    return _comparison(2)(typing_context, one)
+
+
+@intrinsic
+def lanes_of(typing_context: Any, one: Any) -> Any:
+    """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ADDRESS, LINE * 8 // signature.args[0].bitwidth)
+
+    return types.int64(one), generate

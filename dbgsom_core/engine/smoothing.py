@@ -1,0 +1,57 @@
+"""The batch update: what the neurons won, smoothed over the map."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.workers import share
+
+_ROWS = 64  # neurons that one task updates
+_SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they save
+_NEGLIGIBLE = 2.0**-70
+
+
+def smoothed(
+    hops: NDArray[np.uint16], weights: NDArray[np.float64], won: Totals, threads: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
+
+    Hops at which the kernel weighs less than 2**-70 of its largest weight are left out where what
+    they could add is lost in rounding.
+
+    Parameters
+    ----------
+    hops : uint16 array (K, K)
+    weights : float64 array (H,)
+        The kernel at each number of hops.
+    won : Totals
+    threads : int
+
+    Returns
+    -------
+    (sums (K, D), hits (K,)), float64
+    """
+    from dbgsom_core.engine.loops import smooth_rows
+
+    n_neurons, d = won.sums.shape
+    counts = np.flatnonzero(weights > _NEGLIGIBLE * weights.max())
+    reach = int(counts[-1]) if len(counts) else len(weights) - 1
+    rest = float(weights[reach + 1 :].max(initial=0.0)) * float(won.hits.sum())
+    least = rest * 2.0**60  # below so many hits what is left out could matter
+    wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
+    sums, hits = np.zeros((n_neurons, d)), np.zeros(n_neurons)
+
+    def work(worker: int, task: int) -> None:
+        start, stop = task * _ROWS, min((task + 1) * _ROWS, n_neurons)
+        if wide:
+            influence = weights[hops[start:stop]]
+            np.matmul(influence, won.sums, out=sums[start:stop])
+            hits[start:stop] = influence @ won.hits.astype(np.float64)
+        else:
+            smooth_rows(hops, weights, reach, least, won.hits, won.sums, start, stop, sums, hits)
+
+    small = n_neurons * n_neurons * d < _SMALL_WORK
+    share(1 if small else threads, -(-n_neurons // _ROWS), work)
+    return sums, hits

@@ -1,0 +1,48 @@
+"""Threads that share numbered tasks; the compiled loops that they run release the GIL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
+
+
+def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work(worker, task)`` once for each of ``tasks`` tasks; the caller is worker 0.
+
+    A worker takes the next task when it is done with one. An exception of any task is raised.
+    """
+    helpers = min(threads, tasks) - 1
+    if helpers <= 0:
+        for task in range(tasks):
+            work(0, task)
+        return
+    left = itertools.count()
+
+    def run(worker: int) -> None:
+        while (task := next(left)) < tasks:  # next() is atomic
+            work(worker, task)
+
+    futures = [_pool(threads).submit(run, worker + 1) for worker in range(helpers)]
+    try:
+        run(0)
+    finally:
+        wait(futures)
+    for future in futures:
+        future.result()
+
+
+def available_threads() -> int:
+    """Return how many threads this process may run at once."""
+    return len(os.sched_getaffinity(0))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="dbgsom")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

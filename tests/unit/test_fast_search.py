@@ -1,0 +1,201 @@
+"""The fast search finds what the plain loop finds, whatever it remembers and however it runs."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.packing import PackedSamples
+from dbgsom_core.engine.patches import patches
+from dbgsom_core.engine.search import FastSearch
+from dbgsom_core.engine.smoothing import smoothed
+from dbgsom_core.plugins import get_registry
+from dbgsom_core.som_map import SomMap
+
+EUCLIDEAN = get_registry().build("metric", "euclidean")
+
+
+def plain(X, prototypes):
+    return DataPass(X, EUCLIDEAN).assign_plainly(prototypes)
+
+
+def fast(X, prunes, threads=1):
+    return FastSearch(DataPass(X, EUCLIDEAN), PackedSamples.of(X, threads), prunes)
+
+
+def grid(n_neurons):
+    return np.column_stack(np.divmod(np.arange(n_neurons), 5)[::-1])
+
+
+@st.composite
+def data_and_prototypes(draw):
+    """Samples with ties, duplicates, constant columns and offsets, and prototypes among them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(2, 150)), draw(st.sampled_from([1, 2, 3, 4, 9, 17]))
+    kind = draw(st.sampled_from(["normal", "coarse", "clusters", "wide"]))
+    X = rng.normal(size=(n, d))
+    if kind == "coarse":
+        X = rng.integers(-2, 3, size=(n, d)).astype(float)
+    elif kind == "clusters":
+        X = 1e-7 * X + rng.integers(0, 2, size=(n, d))
+    elif kind == "wide":
+        X *= 10.0 ** rng.integers(-6, 7, size=d)
+    if draw(st.booleans()):
+        X[:, 0] = 3.0
+    X += draw(st.sampled_from([0.0, 1000.0, -1e6]))
+    X = X.astype(draw(st.sampled_from([np.float32, np.float64])))
+    n_neurons = draw(st.integers(1, 90))
+    prototypes = X[rng.integers(n, size=n_neurons)].astype(float)
+    if draw(st.booleans()):
+        prototypes += (
+            np.std(X) * rng.normal(size=prototypes.shape) * draw(st.sampled_from([1, 0.1]))
+        )
+    return X, prototypes, rng
+
+
+def assert_same(found, X, prototypes):
+    expected = plain(X, prototypes)
+    np.testing.assert_array_equal(found.bmu, expected.bmu)
+    np.testing.assert_array_equal(found.distance, expected.distance)
+    totals = found.totals
+    n_neurons = len(prototypes)
+    np.testing.assert_array_equal(totals.hits, np.bincount(expected.bmu, minlength=n_neurons))
+    errors = np.bincount(expected.bmu, expected.distance, n_neurons)
+    np.testing.assert_allclose(totals.errors, errors, rtol=2e-3, atol=1e-12)
+    sums = DataPass(X, EUCLIDEAN).sums(expected.bmu, n_neurons)
+    size = len(X) * np.abs(X).max()
+    np.testing.assert_allclose(totals.sums, sums, atol=1e-7 * size)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes())
+def test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch(drawn):
+    X, prototypes, rng = drawn
+    searches = [fast(X, True), fast(X, False)]
+    size = np.std(X)
+    for epoch in range(7):
+        pruned, brute = (s.assign(prototypes, grid(len(prototypes))) for s in searches)
+        assert_same(pruned, X, prototypes)
+        np.testing.assert_array_equal(pruned.bmu, brute.bmu)
+        for name in ("hits", "sums", "errors"):
+            np.testing.assert_array_equal(getattr(pruned.totals, name), getattr(brute.totals, name))
+        step = size * 10.0 ** -rng.integers(0, 7)
+        prototypes = prototypes + step * rng.normal(size=prototypes.shape) * (epoch % 3 > 0)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes(), st.booleans())
+def test_newcomers_are_admitted_as_if_all_had_been_compared(drawn, prunes):
+    X, prototypes, rng = drawn
+    search = fast(X, prunes)
+    for _ in range(6):
+        known = len(prototypes)
+        found = search.assign(prototypes, grid(known))
+        born = X[rng.integers(len(X), size=rng.integers(1, 12))].astype(float)
+        prototypes = np.vstack([prototypes, born])
+        found = search.admit(found, prototypes, grid(len(prototypes)), known)
+        assert_same(found, X, prototypes)
+        prototypes = prototypes + 0.01 * np.std(X) * rng.normal(size=prototypes.shape)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes(), st.booleans())
+def test_the_two_nearest_are_those_of_the_plain_loop(drawn, prunes):
+    X, prototypes, _ = drawn
+    prototypes = np.vstack([prototypes, prototypes[:1]])
+    search = fast(X, prunes)
+    for _ in range(3):
+        search.assign(prototypes, grid(len(prototypes)))
+    expected, _ = DataPass(X, EUCLIDEAN).nearest_plainly(prototypes, 2)
+    np.testing.assert_array_equal(search.nearest_two(prototypes), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_leave_out_most_of_a_settled_map(dtype, rng):
+    centres = rng.normal(size=(40, 8)) * 20
+    X = (centres[rng.integers(40, size=4000)] + rng.normal(size=(4000, 8))).astype(dtype)
+    centres = centres[np.argsort(centres[:, 0])]
+    search, brute = fast(X, None), fast(X, False)
+    for _ in range(8):
+        assert_same(search.assign(centres, grid(40)), X, centres)
+        brute.assign(centres, grid(40))
+    assert search.panels_compared < 0.7 * brute.panels_compared
+
+
+@pytest.mark.parametrize("growth", ["directed", {"name": "fixed", "rows": 6, "columns": 7}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fit_is_the_same_for_any_number_of_threads(growth, dtype, rng):
+    X = rng.normal(size=(9000, 12)).astype(dtype)
+    fits = [
+        SomVQ(growth=growth, epochs=20, engine={"name": "local", "threads": t, "chunk_rows": c})
+        for t, c in ((1, 4096), (2, 64), (3, 1000))
+    ]
+    first, *others = (estimator.fit(X) for estimator in fits)
+    for other in others:
+        np.testing.assert_array_equal(other.weights_, first.weights_)
+        np.testing.assert_array_equal(other.labels_, first.labels_)
+        assert other.history_[-1].quantization_error == first.history_[-1].quantization_error
+        assert other.topographic_error_ == first.topographic_error_
+
+
+def test_prototypes_far_away_from_the_data_are_found_too(rng):
+    X = rng.normal(size=(300, 4))
+    search = fast(X, None)
+    for scale in (1.0, 1e200, 1.0):
+        prototypes = scale * rng.normal(size=(12, 4))
+        found = search.assign(prototypes, grid(12))
+        np.testing.assert_array_equal(found.bmu, plain(X, prototypes).bmu)
+
+
+def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng):
+    large, small = rng.normal(size=(9000, 12)), rng.normal(size=(90, 12))
+    assert DataPass(large, EUCLIDEAN).packed is not None
+    assert DataPass(small, EUCLIDEAN).packed is None
+    assert DataPass(large, get_registry().build("metric", "manhattan")).packed is None
+
+
+def test_patches_hold_every_neuron_once_and_are_compact(rng):
+    cells = np.argwhere(rng.random((30, 30)) < 0.7)
+    ids = patches(cells, 8)
+    assert sorted(ids[ids >= 0]) == list(range(len(cells)))
+    assert (ids[:-1] >= 0).all()
+    spread = [np.ptp(cells[row], axis=0).sum() for row in ids[:-1]]
+    assert np.median(spread) <= 8
+
+
+@pytest.mark.skipif("NUMBA_CPU_NAME" in os.environ, reason="the test sets it itself")
+def test_the_search_works_where_the_compiler_has_only_avx2(tmp_path):
+    code = (
+        "import numpy as np; from dbgsom_core import SomVQ;"
+        "X = np.random.default_rng(0).normal(size=(9000, 12)).astype('f4');"
+        "m = SomVQ(growth={'name': 'fixed', 'rows': 6, 'columns': 7}, epochs=5).fit(X);"
+        "print(np.bincount(m.bmu(X)).sum(), m.quantization_error_)"
+    )
+    outputs = set()
+    for cpu in ("haswell", "host"):
+        env = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CACHE_DIR": str(tmp_path / cpu)}
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        outputs.add(run.stdout.split()[0])
+    assert outputs == {"9000"}
+
+
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_the_smoothed_sums_are_a_matrix_product(width, rng):
+    """Also where only far neurons have hits and every weight in reach is tiny."""
+    som_map = SomMap.rectangle(9, 12, np.zeros((108, 1)))
+    hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
+    sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
+    weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
+    got = smoothed(som_map.hops, weights, Totals(hits, sums, np.zeros(108)), threads=2)
+    influence = weights[som_map.hops]
+    np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
