@@ -54,7 +54,7 @@ def test_plugins_list_names_every_built_in(dbgsom):
     assert ["metric", "euclidean"] in [row[:2] for row in rows]
     assert ["tracker", "mlflow"] in [row[:2] for row in rows]
     listed = json.loads(dbgsom("plugins", "list", "--json").out)
-    assert len(listed["components"]) == len(rows)
+    assert len(listed["components"]) == len(rows) - 1  # the first line names the columns
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
