@@ -10,6 +10,7 @@ import click
 from dbgsom_core.cli.options import open_registry, plugin_options
 
 if TYPE_CHECKING:
+    from dbgsom_core.api import Component
     from dbgsom_core.offers import Offered
     from dbgsom_core.plugins import Registry
 
@@ -75,13 +76,16 @@ def _tested(offered: Offered) -> dict[str, Any]:
         "skipped": {},
     }
     try:
-        component = offered.load()()
+        cls = offered.load()
+        component = cls(**_examples(cls))
     except PluginError as error:
         result["failed"]["load"] = str(error)
         return result
     except ValidationError as error:
         fields = ", ".join(str(one["loc"][0]) for one in error.errors() if one["loc"])
-        result["skipped"]["all"] = f"cannot be built without its fields: {fields}"
+        result["skipped"]["all"] = (
+            f"cannot be built without its fields: {fields}; Field(examples=[…]) says what to try"
+        )
         return result
     for outcome in run_checks(component, offered.kind, offered.name):
         if outcome.status == "passed":
@@ -89,6 +93,14 @@ def _tested(offered: Offered) -> dict[str, Any]:
         else:
             result[outcome.status][outcome.check] = outcome.message
     return result
+
+
+def _examples(cls: type[Component]) -> dict[str, Any]:
+    return {
+        name: field.examples[0]
+        for name, field in cls.model_fields.items()
+        if field.is_required() and field.examples
+    }
 
 
 def _print(one: dict[str, Any]) -> None:

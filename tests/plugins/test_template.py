@@ -45,6 +45,8 @@ def test_the_third_party_example_passes_its_tests_from_a_wheel(site):
     site.build(ROOT / "plugins" / "dbgsom-geo")
     tests = shutil.copytree(ROOT / "plugins" / "dbgsom-geo" / "tests", site.work / "geo_tests")
     assert "passed" in site.python(*PYTEST, "-W", "error", str(tests)).stdout
+    checked = site.dbgsom("plugins", "check", "dbgsom-geo").stdout
+    assert checked.count("passed   ") == 4
     for plugin in ("validated", "haversine"):
         assert "dbgsom-geo 0.1.0" in site.dbgsom("plugins", "show", plugin).stdout
 

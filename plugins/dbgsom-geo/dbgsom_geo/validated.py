@@ -23,7 +23,9 @@ class Validated(Component):
     """
 
     places: tuple[Place, ...] = Field(
-        min_length=1, description="validation places: latitude and longitude in degrees"
+        min_length=1,
+        description="validation places: latitude and longitude in degrees",
+        examples=[((60.0, 10.0), (-30.0, 150.0))],
     )
     least_gain: float = Field(
         default=0.01, ge=0, lt=1, description="share by which a wave must lower the error"
