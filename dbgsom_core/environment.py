@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
             }
             for record in registry.records
         ],
-        "command": _without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "git": describe_git(folder),
     }
 
@@ -60,8 +61,18 @@ def describe_git(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _without_passwords(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//***@", text)
+def without_passwords(text: str) -> str:
+    """Return a text without the user and password of any URI in it."""
+    return re.sub(r"//[^/\s]+@", "//***@", text)
+
+
+def masked(value: Any) -> Any:
+    """Return plain values without the user and password of any URI in their texts."""
+    if isinstance(value, Mapping):
+        return {key: masked(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(one) for one in value]
+    return without_passwords(value) if isinstance(value, str) else value
 
 
 def _git(folder: Path, *words: str) -> str | None:

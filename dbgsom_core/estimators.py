@@ -210,5 +210,8 @@ def _class_labels(X: NDArray[Any], y: Any) -> tuple[NDArray[Any], NDArray[Any], 
     y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
     check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise ValueError("the class labels in y mix texts and numbers; use one kind") from error
     return y, classes, codes.astype(np.int64)

@@ -26,7 +26,7 @@ from dbgsom_core.labels import NeuronLabels, label_neurons
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
 from dbgsom_core.som_map import SomMap
-from dbgsom_core.start import Moments, principal_start, random_start, summarize
+from dbgsom_core.start import Moments, check_varies, principal_start, random_start, summarize
 from dbgsom_core.train import Task, Training, train
 
 
@@ -105,10 +105,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
 
     def _train(self, parts: Parts, data: DataPass, codes: Any) -> Training:
         moments = Moments.of(data.X)
-        if not moments.deviation.any():
-            raise ValueError(
-                "all columns of X are constant: there is nothing that a map could unfold"
-            )
+        check_varies(data.X)
         n_classes = None if codes is None else int(codes.max()) + 1
         summary = summarize(data, moments, n_classes)
         growing_threshold = getattr(parts.growth, "growing_threshold", None)
@@ -134,6 +131,11 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
     def _start(self, parts: Parts, data: DataPass, moments: Moments) -> SomMap:
         shape_of = getattr(parts.growth, "start_shape", None)
         rows, columns = (2, 2) if shape_of is None else shape_of()
+        cap = getattr(parts.growth, "max_neurons", None)
+        if isinstance(cap, int) and rows * columns > cap:
+            raise ValueError(
+                f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
+            )
         if isinstance(self.init, str) and self.init == "pca":
             prototypes = principal_start(data.X, moments, rows, columns)
         elif isinstance(self.init, str) and self.init == "random":
@@ -236,8 +238,8 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             ``k`` is not between 1 and the number of neurons.
         """
         data = self._samples(X)
-        if not 1 <= k <= len(self.som_map_):
-            raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k}")
+        if not _is_integer(k) or not 1 <= k <= len(self.som_map_):
+            raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
         if k == 1:
             return data.assign(self.som_map_.prototypes).bmu
         return data.nearest(self.som_map_.prototypes, k)[0]

@@ -23,10 +23,13 @@ class Observers:
     observers : sequence of objects
         Modules or objects with any of the four lifecycle hooks. The run folder comes first, so
         that whoever follows finds it written.
+    vital : object, optional
+        The one without which a run is worth nothing (the run folder): what it raises ends the run.
     """
 
-    def __init__(self, observers: Sequence[Any]) -> None:
+    def __init__(self, observers: Sequence[Any], vital: Any = None) -> None:
         self._observers = list(observers)
+        self._vital = vital
 
     def tell(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each observer accepts."""
@@ -39,6 +42,8 @@ class Observers:
             try:
                 listen(**_accepted(listen, event))
             except Exception as error:
+                if observer is self._vital:
+                    raise
                 name = getattr(observer, "__name__", type(observer).__name__)
                 log.warning(
                     "observer %s failed in %s (%s: %s); the run goes on",

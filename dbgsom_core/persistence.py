@@ -32,6 +32,7 @@ from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
 
 FORMAT = 1
+_NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
 _ESTIMATORS: dict[str, Any] = {"SomVQ": SomVQ, "SomClassifier": SomClassifier}
 # Fitted attributes that are written as they are; the map and the parts are written apart.
 _SIMPLE = (
@@ -114,7 +115,9 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
     seed = estimator.random_state
     params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
-    parts = {kind: _part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
+    # Parts as they were given: what spreading_factor and max_neurons fill in, a reader fills again.
+    given = build_parts({**estimator.get_params(deep=False), **_NOT_FILLED})
+    parts = {kind: _part(kind, getattr(given, kind)) for kind in PARTS}
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name)
         for name in _SIMPLE
@@ -185,10 +188,7 @@ def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     estimator._n_features_out = len(som_map)
     estimator.history_ = tuple(_record(record) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
-    # The parts hold what spreading_factor and max_neurons filled in already.
-    estimator._parts = build_parts(
-        {**estimator.get_params(deep=False), "spreading_factor": None, "max_neurons": None}
-    )
+    estimator._parts = estimator.parts()
     return estimator
 
 

@@ -17,13 +17,14 @@ import numpy as np
 
 from dbgsom_core.api import Component, Data
 from dbgsom_core.config import Experiment
-from dbgsom_core.environment import describe_environment
+from dbgsom_core.environment import describe_environment, masked
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators import SomClassifier, SomVQ, view_of
 from dbgsom_core.evaluation import MapView
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.model import FittedModel
 from dbgsom_core.observers import Observers
+from dbgsom_core.plain_state import NotPlainError, to_plain
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
 from dbgsom_core.run_components import describe_components
 from dbgsom_core.run_data import (
@@ -37,6 +38,7 @@ from dbgsom_core.run_data import (
     whole,
 )
 from dbgsom_core.run_params import default_name, flat_params
+from dbgsom_core.start import check_varies
 
 log = logging.getLogger("dbgsom")
 
@@ -57,10 +59,12 @@ def make_observers(
     tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
 ) -> Observers:
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
-    trackers: dict[str, Any] = dict(tracking)
-    folder: Any = trackers.pop("run_folder", None) or registry.build("tracker", "run_folder")
-    others = [tracker.observer() for tracker in trackers.values()]
-    return Observers([folder.observer(), *registry.observers, *extra, *others])
+    given: dict[str, Any] = dict(tracking)
+    folder: Any = given.get("run_folder") or registry.build("tracker", "run_folder")
+    trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
+    first = folder.observer()
+    others = [tracker.observer() for tracker in trackers]
+    return Observers([first, *registry.observers, *extra, *others], vital=first)
 
 
 def run_experiment(
@@ -91,7 +95,9 @@ def run_experiment(
         divided = divisions(experiment, data)
     estimator = make_estimator(experiment)
     with _told_as_config(experiment):
-        estimator.check_parts(fold.train.y)
+        parts = estimator.check_parts(fold.train.y)
+        check_varies(parts.engine.over(fold.train.X, parts.metric).X)
+    _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
@@ -154,7 +160,7 @@ def start_run(
         experiment=group,
         kind="sweep" if data is None else "run",
         folder=folder,
-        config=experiment.resolved,
+        config=masked(experiment.resolved),
         params=flat_params(experiment, estimator) if params is None else params,
         environment=environment,
         data=facts,
@@ -309,6 +315,18 @@ def _told_as_config(experiment: Experiment) -> Iterator[None]:
         raise
     except ValueError as error:
         raise ConfigError(f"{experiment.source}: model: {error}") from error
+
+
+def _check_savable(fold: Fold) -> None:
+    """Refuse prepare steps that no model file could hold before anything is trained."""
+    for name, step in fold.steps:
+        try:
+            to_plain(step, {}, name)
+        except NotPlainError as error:
+            raise ConfigError(
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error}); "
+                "use another transformer, or prepare the data before the run"
+            ) from error
 
 
 @contextmanager

@@ -39,6 +39,10 @@ def to_plain(value: Any, arrays: dict[str, NDArray[Any]], where: str = "state") 
             raise NotPlainError(f"{where} is an array of Python objects other than text")
         arrays[key] = value.astype(str)
         return {"$objects": key}
+    if isinstance(value, np.dtype):
+        return {"$dtype": value.str}
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return {"$dtype": np.dtype(value).str, "$type": True}
     if isinstance(value, np.generic):
         return to_plain(np.asarray(value), arrays, where) | {"$scalar": True}
     if isinstance(value, tuple):
@@ -73,6 +77,9 @@ def from_plain(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         return array[()] if value.get("$scalar") else array
     if "$objects" in value:
         return arrays[value["$objects"]].astype(object)
+    if "$dtype" in value:
+        dtype = np.dtype(value["$dtype"])
+        return dtype.type if value.get("$type") else dtype
     if "$tuple" in value:
         return tuple(from_plain(item, arrays) for item in value["$tuple"])
     if "$map" in value:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -232,7 +234,8 @@ class Registry:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DbgsomDeprecationWarning)
             try:
-                plugin = point.load()
+                with redirect_stdout(sys.stderr):  # what a plugin prints is no answer of ours
+                    plugin = point.load()
                 self.register(plugin, point.name, distribution, version)
             except (Exception, SystemExit) as problem:
                 error = _first_line(problem)

@@ -103,8 +103,10 @@ def fit_steps(
             X = np.asarray(step.fit(X, y).transform(X))
         except (ValueError, TypeError) as error:
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
-        if X.dtype == object or X.ndim != 2:
+        if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
+    if not np.ptp(X, axis=0).any():
+        raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dbgsom_core.api import Component
 from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins import get_registry
 
 Value = str | int | float | bool
@@ -51,11 +52,19 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
         section = sections[kind] if isinstance(sections[kind], dict) else {}
         for field in sorted(component.model_fields_set & section.keys()):
             params.setdefault(f"{kind}.{field}", section[field])
+    for width in ("kernel.start", "kernel.end"):
+        params[width] = "auto" if params[width] is None else params[width]
     return {key: _flat(value) for key, value in params.items()}
 
 
 def _name(kind: str, component: Component) -> str:
-    return get_registry().identify(kind, component).name
+    identity = get_registry().identify(kind, component)
+    meant = get_registry().lookup(kind, f"{identity.distribution}:{identity.name}")
+    try:
+        bare = get_registry().lookup(kind, identity.name)
+    except DbgsomError:  # two third parties offer it
+        bare = None
+    return identity.name if bare == meant else f"{identity.distribution}:{identity.name}"
 
 
 def _split(experiment: Experiment) -> str:
@@ -69,7 +78,7 @@ def _split(experiment: Experiment) -> str:
 def _flat(value: Any) -> Value:
     if isinstance(value, (str, int, float, bool)):
         return value
-    return "auto" if value is None else str(value)
+    return "none" if value is None else str(value)
 
 
 def default_name(experiment: Experiment, estimator: Any) -> str:

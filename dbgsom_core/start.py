@@ -49,6 +49,13 @@ class Moments:
         return cls(mean, np.sqrt(total(add_squares, mean)))
 
 
+def check_varies(X: NDArray[Any]) -> None:
+    """Raise ValueError when no column of X (n, D) varies by more than rounding."""
+    rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(X).max(axis=0), 1e-300)
+    if not (np.ptp(X, axis=0) > rounding).any():
+        raise ValueError("all columns are constant: there is nothing that a map could unfold")
+
+
 def summarize(data: DataPass, moments: Moments, n_classes: int | None) -> DataSummary:
     """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]

@@ -92,7 +92,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         if schedule.may_grow(epoch):
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
-            wanted = task.growth.grow(som_map, state)
+            wanted = list(task.growth.grow(som_map, state))
             births = _give_birth(som_map, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)

@@ -88,7 +88,7 @@ def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugi
     registry = open_registry(no_plugins, strict_plugins)
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 
-    if is_sweep(file):
+    if is_sweep(file, overrides):
         loaded = load_sweep(file, overrides, registry)
         experiments = [child.experiment for child in loaded.children]
         told = f"ok, a sweep of {len(experiments)} runs"

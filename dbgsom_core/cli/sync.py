@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dbgsom_core.cli.options import open_registry, show_warnings
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, DbgsomError
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins import Registry
+    from dbgsom_core.run_store import StoredRun
 
 
 @click.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
-def sync(experiments: Sequence[str], runs: str) -> None:
+def sync(experiments: Sequence[str], runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTS (all without names).
 
     What a tracker has already is not sent twice.
@@ -31,13 +36,28 @@ def sync(experiments: Sequence[str], runs: str) -> None:
             raise ConfigError(
                 f"no runs of experiment '{name}' in {root}" + did_you_mean(name, known)
             )
-    sent = 0
+    sent = failed = 0
     for name in experiments or known:
         for stored in find_runs(root, name):
-            tracking = stored.config.get("tracking") or []
-            for section in tracking if isinstance(tracking, list) else [tracking]:
-                mirror = getattr(registry.build("tracker", section), "mirror", None)
-                if mirror is not None:
+            try:
+                for mirror in _mirrors(stored, registry):
                     mirror(stored.files.folder)
                     sent += 1
+            except DbgsomError as error:
+                failed += 1
+                click.echo(f"{stored.files.folder}: {error}", err=True)
     click.echo(f"{sent} run(s) brought up to date")
+    return 1 if failed else 0
+
+
+def _mirrors(stored: StoredRun, registry: Registry) -> list[Callable[[Path], None]]:
+    """Return what brings the trackers of a stored run up to date."""
+    from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+
+    config = stored.files.config
+    if is_sweep(config):
+        tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
+    else:
+        tracking = load_experiment(config, registry=registry).tracking
+    found = (getattr(tracker, "mirror", None) for _, tracker in tracking)
+    return [mirror for mirror in found if mirror is not None]

@@ -40,6 +40,8 @@ SECTIONS = (
 BUILT_IN_STEPS = ("range_scale", "standardize")
 DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
 DEFAULT_TRACKING = ("mlflow",)
+# What a section under model: without a name changes: the estimators' own defaults.
+_DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed"}
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -181,7 +183,8 @@ class _Builder:
         for key in section.entries:
             if key in MODEL_COMPONENTS:
                 elsewhere = filled if key == "growth" else ()
-                built = build_component(key, spot / key, self._registry, self._problems, elsewhere)
+                place = _with_default_name(spot / key, _DEFAULT_NAMES.get(key))
+                built = build_component(key, place, self._registry, self._problems, elsewhere)
                 if built is not None:
                     params[key], resolved[key] = built.component, built.resolved
             elif settings is not None and key != "estimator":
@@ -218,6 +221,15 @@ class _Builder:
             return True
         self._problems.add(spot.node.place, spot.path, "must be a section of 'key: value' lines")
         return False
+
+
+def _with_default_name(spot: Spot, name: str | None) -> Spot:
+    """Let a section that only changes fields mean the estimator's own component."""
+    node = spot.node
+    if name is None or not isinstance(node, Section) or node.get("name") is not None:
+        return spot
+    default = Entry(node.place, Scalar(name, node.place))
+    return Spot(spot.path, spot.key_place, Section({"name": default, **node.entries}, node.place))
 
 
 def _named(built: Iterable[Built]) -> tuple[Named, ...]:

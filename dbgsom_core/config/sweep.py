@@ -19,7 +19,7 @@ from dbgsom_core.config.problems import Problems
 
 KINDS = ("grid", "random", "list")
 MOST_CHILDREN = 10_000
-_FIXED = ("experiment", "name", "extends", "sweep")
+_FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
 
 Varied = Mapping[str, Entry]

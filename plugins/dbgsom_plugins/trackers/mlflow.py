@@ -6,6 +6,8 @@ MLflow itself is imported when the first run starts.
 from __future__ import annotations
 
 import logging
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, field_validator
 
 from dbgsom_core.api import Component
+from dbgsom_core.environment import without_passwords
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
@@ -62,12 +65,10 @@ class MLflow(Component):
 
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
-        from dbgsom_plugins.trackers.mlflow_store import public
-
         if self.uri.startswith(("http://", "https://")):
-            return f"open {public(self.uri)}"
+            return f"open {without_passwords(self.uri)}"
         return (
-            f"mlflow ui --backend-store-uri {public(self.uri)}\n"
+            f"{_mlflow_command()} ui --backend-store-uri {without_passwords(self.uri)}\n"
             "then open http://127.0.0.1:5000 and choose 'Model training'"
         )
 
@@ -183,6 +184,15 @@ def mirror(
         raise DbgsomError(_reason(uri, error)) from error
 
 
+def _mlflow_command() -> str:
+    # The environment need not be activated: name its command as the shell can find it.
+    if shutil.which("mlflow"):
+        return "mlflow"
+    beside = Path(sys.executable).with_name("mlflow")
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+
+
 def _open(settings: MLflow) -> Mirror:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
     from dbgsom_plugins.trackers.mlflow_store import Store
@@ -198,14 +208,12 @@ def _lament(uri: str, error: Exception) -> str:
 
 
 def _reason(uri: str, error: Exception) -> str:
-    from dbgsom_plugins.trackers.mlflow_store import public
-
     if isinstance(error, DbgsomError):
         return str(error)
     if _is_away(error):
-        return f"the MLflow server at {public(uri)} does not answer"
-    text = public((str(error).strip().splitlines() or [""])[0])
-    return f"MLflow at {public(uri)} refused ({type(error).__name__}: {text[:300]})"
+        return f"the MLflow server at {without_passwords(uri)} does not answer"
+    text = without_passwords((str(error).strip().splitlines() or [""])[0])
+    return f"MLflow at {without_passwords(uri)} refused ({type(error).__name__}: {text[:300]})"
 
 
 def _is_away(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
     register_model,
     store_model,
 )
-from dbgsom_plugins.trackers.mlflow_store import Store, public
+from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.report import measures_table
 
 METRICS_A_BATCH = 1000
@@ -144,7 +144,9 @@ class Mirror:
         plugins = plugin_versions(stored.environment).items()
         tags = {
             ID_TAG: stored.id,
-            "mlflow.source.name": public(str(stored.environment.get("command", "dbgsom"))),
+            "mlflow.source.name": without_passwords(
+                str(stored.environment.get("command", "dbgsom"))
+            ),
             "mlflow.source.type": "LOCAL",
             "dbgsom.plugins": ", ".join(f"{name} {release}" for name, release in plugins)[:5000],
         }

@@ -5,7 +5,8 @@ Importing this module imports MLflow; callers do it inside `quiet`.
 
 from __future__ import annotations
 
-import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -56,6 +57,11 @@ class Store:
         if database is None:
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         database.parent.mkdir(parents=True, exist_ok=True)
+        try:  # MLflow itself would try for minutes
+            with closing(sqlite3.connect(database)) as opened:
+                opened.execute("PRAGMA user_version")
+        except sqlite3.Error as error:
+            raise DbgsomError(f"{database} cannot be opened as a SQLite store: {error}") from error
         # Processes that meet a fresh SQLite store at once would all migrate it and destroy it.
         with FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_SECONDS):
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
@@ -100,8 +106,3 @@ def sqlite_file(uri: str) -> Path | None:
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
-
-
-def public(text: str) -> str:
-    """Return ``text`` without the user and password of any URI in it."""
-    return re.sub(r"//[^/@\s]+@", "//***@", text)

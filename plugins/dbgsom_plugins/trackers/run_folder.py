@@ -94,7 +94,8 @@ class RunFolderObserver:
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """Write why the run ended early: failed, or killed when a person or the system did it."""
-        self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
+        if run.id in self._started:  # what comes after the end changes nothing
+            self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
 
     def _end(self, run: Run, status: Status, error: str | None = None) -> None:
         self._last_epoch.pop(run.id, None)
