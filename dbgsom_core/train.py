@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
 from dbgsom_core.engine.local import Assignment, DataPass
 from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.fine_tuning import linked_runners_up, winners_of_own_class
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -81,7 +82,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
-        som_map.prototypes = batch_update(som_map, task, found, width)
+        winners = _winners(som_map, task, found, schedule.phase(epoch))
+        som_map.prototypes = batch_update(som_map, task, winners, width, schedule.pull(epoch))
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = task.data.assign(som_map.prototypes)
         births: tuple[GrowthEvent, ...] = ()
@@ -118,12 +120,14 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
 
 
 def batch_update(
-    som_map: SomMap, task: Task, found: Assignment, width: float
+    som_map: SomMap, task: Task, found: Assignment, width: float, pull: float = 0.0
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) as kernel-weighted means of all samples.
 
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
-    neurons instead of samples. A neuron that nothing reaches keeps its prototype.
+    neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
+    each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
+    nearest to it.
     """
     hops = som_map.hops
     weights = np.asarray(
@@ -133,12 +137,25 @@ def batch_update(
     hits = np.bincount(found.bmu, minlength=len(som_map)).astype(np.float64)
     reached = influence @ hits
     sums = influence @ task.data.sums(found.bmu, len(som_map))
+    if pull > 0 and len(som_map) > 1:
+        runners_up = linked_runners_up(task.data, found.bmu, som_map)
+        reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
+        sums = sums + pull * task.data.sums(runners_up, len(som_map))
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
     means = sums[alive] / reached[alive, None]
     centre = getattr(task.data.metric, "centre", None)
     prototypes[alive] = means if centre is None else centre(means)
     return prototypes
+
+
+def _winners(som_map: SomMap, task: Task, found: Assignment, phase: str) -> Assignment:
+    # Which neuron each sample trains: its best-matching unit, unless its class says otherwise.
+    if phase != "fine" or task.class_codes is None:
+        return found
+    if not getattr(task.growth, "class_tuning", False):
+        return found
+    return replace(found, bmu=winners_of_own_class(task.data, found, task.class_codes, som_map))
 
 
 def _growth_state(

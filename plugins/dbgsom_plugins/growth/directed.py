@@ -23,6 +23,11 @@ class Directed(Component):
     ``threshold: entropy`` the entropy of its classes). Interior neurons pass half of a large
     error on to the boundary; then every boundary neuron whose error reaches the growing threshold
     is served once, largest error first.
+
+    Fine-tuning is ours: with ``link_pull`` λ the samples x and their best-matching units b lower
+    Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
+    to lie at x and the second-best neuron is a neighbour of the best. A wide kernel pulls all
+    four neighbours instead, and pays for the three that need not come.
     """
 
     spreading_factor: float = Field(
@@ -49,7 +54,8 @@ class Directed(Component):
     reference: bool = Field(
         default=False,
         description="grow exactly as the authors' program; what is not given then follows it: "
-        "threshold classical, when every_epoch, max_neurons null, fine_tuning 0",
+        "threshold classical, when every_epoch, max_neurons null, fine_tuning 0, link_pull 0, "
+        "class_tuning false",
     )
     when: Literal["every_epoch", "settled"] = Field(
         default="settled", description="grow after every epoch, or when the map has settled"
@@ -68,6 +74,19 @@ class Directed(Component):
         ge=0,
         lt=1,
         description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+    link_pull: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="fine-tuning: how much a sample weighs in the linked neighbour of its "
+        "best-matching unit that lies nearest to it; more lowers the topographic error and "
+        "raises the quantization error; 0: the plain batch update",
+    )
+    class_tuning: bool = Field(
+        default=True,
+        description="fine-tuning with class labels: a sample trains the nearest neuron in which "
+        "its class is in the majority, so that neurons keep to one side of a class border",
     )
 
     @model_validator(mode="after")
@@ -138,6 +157,8 @@ _REFERENCE: dict[str, Any] = {
     "when": "every_epoch",
     "max_neurons": None,
     "fine_tuning": 0.0,
+    "link_pull": 0.0,
+    "class_tuning": False,
 }
 
 
