@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
 from dbgsom_core.engine.local import Assignment, DataPass
 from dbgsom_core.events import EpochRecord, GrowthEvent
-from dbgsom_core.fine_tuning import linked_runners_up, winners_of_own_class
+from dbgsom_core.fine_tuning import ClassLeads, linked_runners_up, winners_of_own_class
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -82,8 +82,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
-        winners = _winners(som_map, task, found, schedule.phase(epoch))
-        som_map.prototypes = batch_update(som_map, task, winners, width, schedule.pull(epoch))
+        som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = task.data.assign(som_map.prototypes)
         births: tuple[GrowthEvent, ...] = ()
@@ -120,14 +119,19 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
 
 
 def batch_update(
-    som_map: SomMap, task: Task, found: Assignment, width: float, pull: float = 0.0
+    som_map: SomMap,
+    task: Task,
+    found: Assignment,
+    width: float,
+    pull: float = 0.0,
+    classes: ClassLeads | None = None,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) as kernel-weighted means of all samples.
 
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it.
+    nearest to it (`linked_runners_up`).
     """
     hops = som_map.hops
     weights = np.asarray(
@@ -138,7 +142,7 @@ def batch_update(
     reached = influence @ hits
     sums = influence @ task.data.sums(found.bmu, len(som_map))
     if pull > 0 and len(som_map) > 1:
-        runners_up = linked_runners_up(task.data, found.bmu, som_map)
+        runners_up = linked_runners_up(task.data, found.bmu, som_map, classes)
         reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
         sums = sums + pull * task.data.sums(runners_up, len(som_map))
     alive = reached > 0
@@ -149,13 +153,16 @@ def batch_update(
     return prototypes
 
 
-def _winners(som_map: SomMap, task: Task, found: Assignment, phase: str) -> Assignment:
-    # Which neuron each sample trains: its best-matching unit, unless its class says otherwise.
-    if phase != "fine" or task.class_codes is None:
-        return found
-    if not getattr(task.growth, "class_tuning", False):
-        return found
-    return replace(found, bmu=winners_of_own_class(task.data, found, task.class_codes, som_map))
+def _updated(
+    som_map: SomMap, task: Task, found: Assignment, schedule: Schedule, epoch: int, width: float
+) -> NDArray[np.float64]:
+    # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
+    pull, tunes = schedule.pull(epoch), getattr(task.growth, "class_tuning", False)
+    if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
+        return batch_update(som_map, task, found, width, pull)
+    classes = ClassLeads.of(found.bmu, task.class_codes, len(som_map))
+    winners = replace(found, bmu=winners_of_own_class(task.data, found.bmu, som_map, classes))
+    return batch_update(som_map, task, winners, width, pull, classes)
 
 
 def _growth_state(
