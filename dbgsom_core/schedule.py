@@ -10,7 +10,7 @@ from dbgsom_core.som_map import SomMap
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
 # With the pull on linked neighbours the kernel has next to nothing left to do at the end.
 DEFAULT_FINE_END = 0.3  # hops; exp(-5.6) = 0.004
-_EASING = 0.4  # share of the fine-tuning phase in which width and pull go to their final values
+_EASING = 0.5  # share of the fine-tuning phase in which width and pull go to their final values
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Schedule:
 
     In the growing phase the width runs from the kernel's ``start`` to its ``end``; in the
     fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
-    phase begins by easing the pull in, and the width on to ``fine_end``.
+    phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
+    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``.
     """
 
     epochs: int
@@ -29,6 +30,7 @@ class Schedule:
     decay: Literal["linear", "exponential"]
     fine_end: float = DEFAULT_END
     link_pull: float = 0.0
+    anneals_again: bool = False
 
     @classmethod
     def of(cls, kernel: Any, growth: Any, epochs: int) -> Schedule:
@@ -44,6 +46,7 @@ class Schedule:
             decay=getattr(kernel, "decay", "exponential"),
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
+            anneals_again=pull > 0 and not end,
         )
 
     @property
@@ -63,7 +66,8 @@ class Schedule:
         """Return the kernel width in hops for an epoch, counted from 1."""
         last = self.growing_epochs
         if epoch > last:
-            return float(self.end * (self.fine_end / self.end) ** self._eased(epoch))
+            again = self._again(som_map) if self.anneals_again else self.end
+            return float(again * (self.fine_end / again) ** self._eased(epoch))
         start = self.start if self.start is not None else max(_natural_start(som_map), self.end)
         remaining = (last - epoch) / (last - 1) if last > 1 else 0.0
         if self.decay == "linear":
@@ -77,6 +81,10 @@ class Schedule:
     def is_final(self, epoch: int) -> bool:
         """Say whether width and pull have reached their ends, so that the map can come to rest."""
         return epoch >= self.growing_epochs + self._easing_epochs
+
+    def _again(self, som_map: SomMap) -> float:
+        natural = _natural_start(som_map)
+        return natural if self.start is None else max(min(self.start, natural), self.fine_end)
 
     @property
     def _easing_epochs(self) -> int:

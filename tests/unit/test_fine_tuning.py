@@ -121,13 +121,15 @@ def test_width_and_pull_ease_to_their_final_values():
     assert schedule.width(80, som_map) == 0.5
     assert schedule.pull(80) == 0.0
     pulls = [schedule.pull(epoch) for epoch in range(80, 101)]
-    widths = [schedule.width(epoch, som_map) for epoch in range(80, 101)]
+    widths = [schedule.width(epoch, som_map) for epoch in range(81, 102)]
+    assert 0.8 < widths[0] < 1.0  # from a quarter of the side again
+    widths = [schedule.width(80, som_map), *widths[:-1]]
     assert pulls == sorted(pulls)
-    assert widths == sorted(widths, reverse=True)
-    assert pulls[8:] == [0.5] * 13
-    np.testing.assert_allclose(widths[8:], DEFAULT_FINE_END)
-    assert not schedule.is_final(87)
-    assert schedule.is_final(88)
+    assert widths[1:] == sorted(widths[1:], reverse=True)
+    assert pulls[10:] == [0.5] * 11
+    np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
+    assert not schedule.is_final(89)
+    assert schedule.is_final(90)
 
 
 def test_a_width_that_is_given_is_kept_to_the_end():
