@@ -126,7 +126,7 @@ def test_width_and_pull_ease_to_their_final_values():
     widths = [schedule.width(80, som_map), *widths[:-1]]
     assert pulls == sorted(pulls)
     assert widths[1:] == sorted(widths[1:], reverse=True)
-    assert pulls[10:] == [0.5] * 11
+    assert pulls[10:] == [0.7] * 11
     np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
     assert not schedule.is_final(89)
     assert schedule.is_final(90)
@@ -148,8 +148,8 @@ def test_digits_lie_clearly_below_the_front_of_a_fixed_grid(digits):
     """The front of a fixed 8×10 grid is TE 0.118 at QE 19.9; issue 4."""
     vq = SomVQ(max_neurons=80).fit(digits[0])
     assert len(vq.weights_) <= 80
-    assert vq.quantization_error_ < 19.0
-    assert vq.topographic_error_ < 0.11
+    assert vq.quantization_error_ < 19.2
+    assert vq.topographic_error_ < 0.082  # its front reaches this at QE 20.7
 
 
 def test_digits_are_classified_as_well_as_with_kmeans(digits):

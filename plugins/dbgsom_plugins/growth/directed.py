@@ -82,7 +82,7 @@ class Directed(Component):
         description="share of the epochs kept for fine-tuning without growth at the final width",
     )
     link_pull: float = Field(
-        default=0.5,
+        default=0.7,
         ge=0,
         le=1,
         description="fine-tuning: how much a sample weighs in the linked neighbour of its "
