@@ -196,7 +196,10 @@ class KernelComponent(Component):
         description="width in hops at first; null: from the map's size",
     )
     end: float | None = Field(
-        default=None, gt=0, description="width in hops at the last epoch; null: 0.5"
+        default=None,
+        gt=0,
+        description="width in hops at the last epoch; "
+        "null: 0.5, or 0.3 where growth has a link_pull",
     )
     decay: Literal["linear", "exponential"] = Field(
         default="exponential", description="how the width goes from start to end"
@@ -284,6 +287,10 @@ class GrowthStrategy(Protocol):
         exceed it, whatever `grow` returns.
         ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
         phase without growth, at the kernel's final width.
+        ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
+        of its best-matching unit that lies nearest to it; 0 without it.
+        ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
+        which its class is in the majority; False without it.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
     """
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
-from dbgsom_core.engine.found import Found, Search
+from dbgsom_core.engine.found import Assignment, Found, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.fine_tuning import ClassLeads, linked_runners_up, winners_of_own_class
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -85,7 +86,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
-        som_map.prototypes = batch_update(som_map, task, found, width)
+        som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
@@ -121,23 +122,49 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     return Training(som_map, tuple(history), converged, found, search)
 
 
-def batch_update(som_map: SomMap, task: Task, found: Found, width: float) -> NDArray[np.float64]:
+def batch_update(
+    som_map: SomMap,
+    task: Task,
+    found: Found,
+    width: float,
+    pull: float = 0.0,
+    classes: ClassLeads | None = None,
+) -> NDArray[np.float64]:
     """Return the prototypes (K, D) as kernel-weighted means of all samples.
 
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
-    neurons instead of samples. A neuron that nothing reaches keeps its prototype.
+    neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
+    each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
+    nearest to it (`linked_runners_up`).
     """
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
     won = task.data.totals(found, len(som_map))
     sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
+    if pull > 0 and len(som_map) > 1:
+        runners_up = linked_runners_up(task.data, found.bmu, som_map, classes)
+        reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
+        sums = sums + pull * task.data.sums(runners_up, len(som_map))
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
     means = sums[alive] / reached[alive, None]
     centre = getattr(task.data.metric, "centre", None)
     prototypes[alive] = means if centre is None else centre(means)
     return prototypes
+
+
+def _updated(
+    som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
+) -> NDArray[np.float64]:
+    # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
+    pull, tunes = schedule.pull(epoch), getattr(task.growth, "class_tuning", False)
+    if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
+        return batch_update(som_map, task, found, width, pull)
+    classes = ClassLeads.of(found.bmu, task.class_codes, len(som_map))
+    winners = winners_of_own_class(task.data, found.bmu, som_map, classes)
+    own = Assignment(winners, found.distance)
+    return batch_update(som_map, task, own, width, pull, classes)
 
 
 def _growth_state(

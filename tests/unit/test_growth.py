@@ -32,7 +32,7 @@ def state(errors, threshold=1.0, counts=None, movement=0.0, epoch=2):
     ("growth", "expected"),
     [
         (Directed(threshold="classical", spreading_factor=0.3), -3 * math.log(0.3)),
-        (Directed(spreading_factor=0.3), -math.log(0.3) * 20 * 2.0),
+        (Directed(spreading_factor=0.3), -4 / 3 * math.log(0.3) * 20 * 2.0),
         (Directed(threshold="statistics_enhanced", lambda_=110), 275.0),
         (Directed(threshold="statistics_enhanced", lambda_=0.01), 0.025),
         (Directed(threshold="statistics_enhanced"), -150 * math.log(0.5) * 2.5),

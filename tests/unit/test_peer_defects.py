@@ -12,6 +12,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component
 from dbgsom_core.engine.local import LocalEngine
 from dbgsom_core.plugins import get_registry
+from dbgsom_core.schedule import DEFAULT_FINE_END
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import Moments, principal_start
 from dbgsom_core.train import Task, train
@@ -77,7 +78,7 @@ def test_04_at_the_cap_the_phases_go_on_and_training_stops_at_rest(digits):
     assert vq.converged_
     assert vq.n_iter_ < 300
     assert phases.count("fine") >= 1
-    assert vq.history_[-1].width == 0.5
+    assert vq.history_[-1].width == DEFAULT_FINE_END
 
 
 def test_07_entropy_growth_grows_with_its_default_threshold(iris):

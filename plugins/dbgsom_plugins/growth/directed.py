@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
 from dbgsom_core.som_map import SomMap
-from dbgsom_plugins.growth import placement, reference, thresholds
+from dbgsom_plugins.growth import notches, placement, reference, thresholds
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 
@@ -23,6 +23,11 @@ class Directed(Component):
     ``threshold: entropy`` the entropy of its classes). Interior neurons pass half of a large
     error on to the boundary; then every boundary neuron whose error reaches the growing threshold
     is served once, largest error first.
+
+    Fine-tuning is ours: with ``link_pull`` λ the samples x and their best-matching units b lower
+    Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
+    to lie at x and the second-best neuron is a neighbour of the best. A wide kernel pulls all
+    four neighbours instead, and pays for the three that need not come.
     """
 
     spreading_factor: float = Field(
@@ -49,7 +54,8 @@ class Directed(Component):
     reference: bool = Field(
         default=False,
         description="grow exactly as the authors' program; what is not given then follows it: "
-        "threshold classical, when every_epoch, max_neurons null, fine_tuning 0",
+        "threshold classical, when every_epoch, max_neurons null, fine_tuning 0, link_pull 0, "
+        "class_tuning false, notches null",
     )
     when: Literal["every_epoch", "settled"] = Field(
         default="settled", description="grow after every epoch, or when the map has settled"
@@ -60,6 +66,12 @@ class Directed(Component):
         description="settled: the prototypes moved less than this share of the data's deviation, "
         "or a sixteenth of the growing phase has passed since the last birth",
     )
+    notches: float | None = Field(
+        default=0.6,
+        gt=0,
+        description="a free cell between two or more neurons is filled, too, where their errors "
+        "add up to this share of the growing threshold, which keeps the map compact; null: never",
+    )
     max_neurons: int | Literal["auto"] | None = Field(
         default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
     )
@@ -68,6 +80,19 @@ class Directed(Component):
         ge=0,
         lt=1,
         description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+    link_pull: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="fine-tuning: how much a sample weighs in the linked neighbour of its "
+        "best-matching unit that lies nearest to it; more lowers the topographic error and "
+        "raises the quantization error; 0: the plain batch update",
+    )
+    class_tuning: bool = Field(
+        default=True,
+        description="fine-tuning with class labels: a sample trains the nearest neuron in which "
+        "its class is in the majority, so that neurons keep to one side of a class border",
     )
 
     @model_validator(mode="after")
@@ -117,18 +142,24 @@ class Directed(Component):
         return state.movement <= self.settled_at or waited >= state.epochs // _LEAST_WAVES
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
-        """Return the births of this epoch, largest error first."""
+        """Return the births of this epoch, largest error first, then those that fill notches."""
         if self.when == "settled" and not self._has_settled(som_map, state):
             return ()
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
             errors = thresholds.class_entropy(state.class_counts)
-        served = serve(som_map, errors, state.threshold, reference if self.reference else placement)
-        return [
+        rules = reference if self.reference else placement
+        served = serve(som_map, errors, state.threshold, rules)
+        births = [
             Birth(place.position, place.prototype, candidate)
             for candidate, place in served
             if place.position is not None and place.prototype is not None
         ]
+        if self.notches is not None:
+            shared = rules.share_errors(som_map, errors, state.threshold)
+            taken = [birth.position for birth in births]
+            births += notches.fill(som_map, shared, self.notches * state.threshold, taken)
+        return births
 
 
 _LEAST_WAVES = 16
@@ -138,6 +169,9 @@ _REFERENCE: dict[str, Any] = {
     "when": "every_epoch",
     "max_neurons": None,
     "fine_tuning": 0.0,
+    "link_pull": 0.0,
+    "class_tuning": False,
+    "notches": None,
 }
 
 

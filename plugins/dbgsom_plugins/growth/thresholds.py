@@ -29,13 +29,15 @@ def classical(summary: DataSummary, spreading_factor: float) -> float:
 
 
 def auto(summary: DataSummary, spreading_factor: float) -> float:
-    """GT = -ln(SF)*sqrt(n)*s, s = root mean square distance of the n samples to their centre.
+    """GT = -4/3*ln(SF)*sqrt(n)*s, s = root mean square distance of n samples to their centre.
 
     Ours. In the Euclidean metric s is ‖std(X)‖. A map at rest has errors near GT, and the error of
     a neuron is its hits times its mean distance, so the map grows with the square root of n and
-    does not depend on the scale of the data.
+    does not depend on the scale of the data. The 4/3 makes room for the notches that are filled
+    besides: without it maps of small tables have fewer than ten samples a neuron, and their
+    topographic error on new samples is above that of a fixed grid (tests/benchmarks/README.md).
     """
-    return -math.log(spreading_factor) * math.sqrt(summary.n_samples) * summary.spread
+    return -4 / 3 * math.log(spreading_factor) * math.sqrt(summary.n_samples) * summary.spread
 
 
 def statistics_enhanced(summary: DataSummary, lambda_: float) -> float:
