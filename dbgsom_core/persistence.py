@@ -115,9 +115,10 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
     seed = estimator.random_state
     params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
-    # Parts as they were given: what spreading_factor and max_neurons fill in, a reader fills again.
     given = build_parts({**estimator.get_params(deep=False), **_NOT_FILLED})
-    parts = {kind: _part(kind, getattr(given, kind)) for kind in PARTS}
+    parts = {
+        kind: _part(kind, getattr(estimator._parts, kind), getattr(given, kind)) for kind in PARTS
+    }
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name)
         for name in _SIMPLE
@@ -136,14 +137,16 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def _part(kind: str, part: Component) -> dict[str, Any]:
+def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
     identity = get_registry().identify(kind, part)
-    given = part.model_dump(mode="json", exclude_unset=True)
+    params = part.model_dump(mode="json", exclude_unset=True)
     return {
         "name": identity.name,
         "distribution": identity.distribution,
         "version": identity.version,
-        "params": given,
+        "params": params,
+        # What the estimator's own parameters filled in, a reader lets them fill again.
+        "filled": sorted(part.model_fields_set - given.model_fields_set),
         "fields": dict(identity.params),
     }
 
@@ -204,7 +207,8 @@ def _component(kind: str, part: dict[str, Any]) -> Component:
         ) from error
     component = parse(cls, part["params"])
     _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
-    return component
+    filled = part.get("filled", ())
+    return parse(cls, {key: one for key, one in part["params"].items() if key not in filled})
 
 
 def _warn_of_other_defaults(kind: str, part: dict[str, Any], now: dict[str, Any]) -> None:

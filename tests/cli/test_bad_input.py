@@ -185,3 +185,39 @@ def test_validate_tells_that_parts_do_not_fit(dbgsom, write):
     answer = dbgsom("validate", file)
     assert answer.code == 2
     assert "Fixed has no spreading_factor" in answer.err
+
+
+def test_data_that_prepare_makes_constant_is_refused(refused, write):
+    write("data.csv", "a,b\n1,x\n2,y\n3,x\n4,y\n")
+    told = refused(
+        config(
+            "{name: csv, path: data.csv, target: b}",
+            "prepare: ['sklearn.preprocessing:Normalizer']",
+        )
+    )
+    assert "constant" in told
+
+
+def test_a_prepare_step_that_no_model_file_holds_is_refused(refused):
+    told = refused(config("iris", "prepare: ['sklearn.preprocessing:SplineTransformer']"))
+    assert "cannot be saved" in told
+
+
+def test_a_field_may_be_set_where_the_part_is_not_named(dbgsom, write):
+    file = write("run.yaml", config("iris"))
+    answer = dbgsom("validate", file, "--set", "model.growth.spreading_factor=0.3")
+    assert answer.code == 0, answer.err
+
+
+def test_trackers_cannot_vary_within_a_sweep(dbgsom, write):
+    file = write("s.yaml", config("iris", "sweep: {grid: {tracking.uri: ['sqlite:///a.db']}}"))
+    answer = dbgsom("sweep", file)
+    assert answer.code == 2
+    assert "cannot vary" in answer.err
+
+
+def test_a_sweep_may_come_from_an_override(dbgsom, write):
+    file = write("s.yaml", config("iris"))
+    answer = dbgsom("validate", file, "--set", "sweep.grid={model.epochs: [1, 2]}")
+    assert answer.code == 0, answer.err
+    assert "2 runs" in answer.out

@@ -176,7 +176,7 @@ WRONG = {
     "did you mean 'euclid'?",
     "model: {metric: {name: euclidd}}": "3:24: model.metric.name: unknown metric 'euclidd'; "
     "did you mean 'euclid'?",
-    "model: {metric: {p: 2}}": "3:9: model.metric.name: is required",
+    "model: {labeller: {p: 2}}": "3:9: model.labeller.name: is required",
     "model: {metric: {name: 3}}": "3:24: model.metric.name: must be the name of a metric",
     "model: {metric: null}": "3:17: model.metric: must be the name of a metric or a mapping "
     "with a 'name'",

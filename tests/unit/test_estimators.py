@@ -306,3 +306,29 @@ def test_growth_events_tell_every_birth(digits):
 def test_verbose_prints_a_line_an_epoch(iris, capsys):
     SomVQ(epochs=4, tol=0.0, verbose=1).fit(iris[0])
     assert capsys.readouterr().out.count("epoch") == 4
+
+
+@pytest.mark.parametrize("X", [np.full((1000, 3), 0.1), np.full((50, 2), 1e-30)])
+def test_constant_data_is_constant_whatever_the_rounding(X):
+    with pytest.raises(ValueError, match="constant"):
+        SomVQ().fit(X)
+
+
+def test_data_of_one_direction_is_constant_to_the_cosine(rng):
+    with pytest.raises(ValueError, match="constant"):
+        SomVQ(metric="cosine").fit(np.outer(rng.random(50) + 0.1, [1.0, 2.0, 3.0]))
+
+
+def test_a_start_larger_than_the_cap_is_refused(iris):
+    class Large(Directed):
+        def start_shape(self):
+            return 5, 5
+
+    with pytest.raises(ValueError, match="more than max_neurons=9"):
+        SomVQ(growth=Large(max_neurons=9)).fit(iris[0])
+
+
+def test_labels_of_mixed_kinds_are_refused_kindly(iris):
+    y = np.array([1, "b", None] * 50, dtype=object)
+    with pytest.raises((ValueError, TypeError), match=r"mix|unknown"):
+        SomClassifier().fit(iris[0], y)

@@ -181,3 +181,11 @@ def test_a_default_that_another_version_changed_is_told(saved):
     rewritten(saved[1], change)
     with pytest.warns(UserWarning, match="decay was 'linear' and is 'exponential'"):
         persistence.load(saved[1])
+
+
+def test_a_loaded_estimator_can_be_tuned(saved, iris):
+    clf, path = saved
+    again = SomClassifier.load(path)
+    assert again.spreading_factor == clf.spreading_factor
+    again.set_params(spreading_factor=0.3).fit(*iris)
+    assert again._parts.growth.spreading_factor == 0.3
