@@ -116,6 +116,7 @@ class Registry:
         check_api_version(plugin)
         hooks = check_hooks(plugin)
         offers = list(offers_of(plugin, hooks, distribution, version, name))
+        self._refuse_twice(offers)
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -124,6 +125,15 @@ class Registry:
             self._offers[offered.kind].setdefault(offered.name, []).append(offered)
         if set(hooks) & set(LIFECYCLE_HOOKS):
             self._observers.append((distribution, name, plugin))
+
+    def _refuse_twice(self, offers: list[Offered]) -> None:
+        for offered in offers:
+            before = self._offers[offered.kind].get(offered.name, [])
+            if any(one.distribution == offered.distribution for one in before):
+                raise PluginError(
+                    f"{offered.kind} '{offered.name}' is offered twice by {offered.distribution}: "
+                    "nobody could tell its two entry points apart by name; rename one"
+                )
 
     @property
     def observers(self) -> list[Any]:

@@ -130,6 +130,16 @@ def test_two_third_parties_clash_only_when_the_name_is_used(installed):
     assert registry.find("kernel", "dbgsom-b:laplace") is Laplace
 
 
+def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point(installed):
+    registry = installed(
+        FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
+        FakePoint("b", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
+    )
+    assert [record.name for record in registry.broken] == ["b"]
+    assert "rename one" in registry.broken[0].error
+    assert registry.find("kernel", "laplace") is Laplace
+
+
 def test_disabled_plugins_are_left_alone(installed):
     point = FakePoint("a", ImportError("never"), "dbgsom-a")
     for options in ({"disabled": ["a"]}, {"disabled": ["dbgsom-a"]}, {"own_only": True}):
