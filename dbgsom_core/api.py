@@ -216,8 +216,9 @@ class DataSummary:
 
     Attributes
     ----------
-    n_samples, n_features : int
-        Shape of the training data.
+    n_samples : float
+        Number of training samples, or the sum of their weights.
+    n_features : int
     deviation : float
         ‖std(X)‖, the Euclidean norm of the columns' standard deviations (population), in the
         units of the prepared data.
@@ -228,7 +229,7 @@ class DataSummary:
         Number of classes when labels were given.
     """
 
-    n_samples: int
+    n_samples: float
     n_features: int
     deviation: float
     spread: float
@@ -248,7 +249,8 @@ class GrowthState:
     errors : float64 array (K,)
         Sum of distances of the samples that each neuron won under the updated prototypes.
     hits : int array (K,)
-        Number of those samples.
+        Number of those samples; with sample weights float64, the sum of the weights, as ``errors``
+        are then weighted sums.
     class_counts : int array (K, C) or None
         The same samples by class, when labels were given.
     movement : float
@@ -261,8 +263,8 @@ class GrowthState:
     epochs: int
     threshold: float
     errors: FloatArray
-    hits: IntArray
-    class_counts: IntArray | None
+    hits: IntArray | FloatArray
+    class_counts: IntArray | FloatArray | None
     movement: float
     room: int | None
 
@@ -323,15 +325,18 @@ class LabelEvidence:
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     class_counts : int array (K, C) or None
-        Training samples of each class won by each neuron.
+        Training samples of each class won by each neuron; samples without a class are not counted.
+    weights : float64 array (n,) or None
+        Sample weights. ``hits`` and ``class_counts`` are then float64 sums of them.
     """
 
     som_map: SomMap
     bmu: IntArray
-    hits: IntArray
+    hits: IntArray | FloatArray
     y: NDArray[Any] | None = None
     classes: NDArray[Any] | None = None
-    class_counts: IntArray | None = None
+    class_counts: IntArray | FloatArray | None = None
+    weights: FloatArray | None = None
 
 
 @runtime_checkable

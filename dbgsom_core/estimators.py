@@ -7,11 +7,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, ClusterMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from dbgsom_core.evaluation import Evaluation, MapView
 from dbgsom_core.growing_map import GrowingMap
+from dbgsom_core.parts import Parts
+from dbgsom_core.targets import Target, class_labels
 
 
 class SomVQ(ClusterMixin, GrowingMap):
@@ -33,6 +33,14 @@ class SomVQ(ClusterMixin, GrowingMap):
         Fills the growth strategy's field: the map never exceeds it.
     init : {"pca", "random"} or array (K0, D)
         Start prototypes, row-major.
+    robust : float, "auto" or None
+        Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
+        from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
+        γ; ``"auto"`` is 1 over the mean squared distance of the samples to their centre.
+    transform_algorithm : {"mixture", "distances"}
+        What `transform` gives.
+    warm_start : bool
+        Let `fit` go on from the map of the last `fit`, at the kernel's final width.
     random_state : int, RandomState or None
         Used by ``init="random"`` only.
     engine : str, mapping or LocalEngine
@@ -67,41 +75,62 @@ class SomVQ(ClusterMixin, GrowingMap):
     preservation of self-organizing map. Applied Soft Computing 55, 424-435.
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the map.
 
         Parameters
         ----------
-        X : array-like (n, D)
-            At least 4 samples of finite numbers, not all alike.
+        X : array-like or CSR matrix (n, D)
+            At least 4 samples, not all alike; nan is a missing value where the metric takes them.
         y : array-like (n,), optional
             Class labels; read only where the growth strategy or the labeller needs them.
+        sample_weight : array-like (n,), optional
+            Each sample counts as if it were there so many times.
 
         Raises
         ------
         ValueError
             The data or a parameter cannot be used.
         """
-        X = _training_data(self, X)
-        parts = self.parts()
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=True)
+        return self._fit(parts, X, self._target(parts, X, y), sample_weight)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples; the first call does what `fit` does.
+
+        The map keeps a summary of the samples that each neuron won so far, which stand beside the
+        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
+        final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
+        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
+
+        Parameters and errors are those of `fit`; one new sample is enough.
+        """
+        if not hasattr(self, "som_map_"):
+            return self.fit(X, y, sample_weight)
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=False)
+        target = self._target(parts, X, y)
+        if target is not None:
+            target = target.followed_by(self._memory)
+        return self._partial_fit(parts, X, target, sample_weight)
+
+    def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
         wanted = getattr(parts.growth, "needs_classes", False) or getattr(
             parts.labeller, "needs_target", False
         )
-        if y is None or not wanted:
-            return self._fit(X, None, None, None)
-        y, classes, codes = _class_labels(X, y)
-        return self._fit(X, y, classes, codes)
+        return class_labels(X, y) if wanted and y is not None else None
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
         that won a training sample.
         """
-        units = self._live_units(X)
+        units = self._live_units(self._samples(X))
         return np.asarray(self.neuron_labels_[units])
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""
-        return -self.calculate_quantization_error(X)
+        return -self.calculate_quantization_error(X, sample_weight)
 
 
 class SomClassifier(ClassifierMixin, GrowingMap):
@@ -109,6 +138,13 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
     then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
+
+    Parameters
+    ----------
+    unlabelled : "auto", None or label
+        Which entries of y say that a sample has no class; None and nan always do. ``"auto"``: -1,
+        too, where it stands beside at least two other labels, all of them integers of at least 0
+        (a warning says so). None: no label.
 
     Attributes
     ----------
@@ -130,6 +166,10 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         spreading_factor: float | None = None,
         max_neurons: int | str | None = None,
         init: Any = "pca",
+        robust: float | str | None = None,
+        transform_algorithm: str = "mixture",
+        unlabelled: Any = "auto",
+        warm_start: bool = False,
         random_state: Any = None,
         engine: Any = "local",
         callbacks: Any = None,
@@ -145,32 +185,60 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             spreading_factor=spreading_factor,
             max_neurons=max_neurons,
             init=init,
+            robust=robust,
+            transform_algorithm=transform_algorithm,
+            warm_start=warm_start,
             random_state=random_state,
             engine=engine,
             callbacks=callbacks,
             verbose=verbose,
         )
+        self.unlabelled = unlabelled
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the map on X (n, D) and label its neurons with y (n,).
+
+        A sample without a class (None, nan, or as ``unlabelled`` says) trains the map and labels
+        nothing; a neuron without labelled samples answers as its nearest neuron with some.
+        ``sample_weight`` (n,): each sample counts as if it were there so many times.
 
         Raises
         ------
         ValueError
             The data, the labels or a parameter cannot be used.
         """
-        if y is None:
-            raise ValueError(
-                "SomClassifier needs class labels: requires y to be passed, but the target y is "
-                "None"
-            )
-        X = _training_data(self, X)
-        y, self.classes_, codes = _class_labels(X, y)
-        return self._fit(X, y, self.classes_, codes)
+        _require(y)
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=True)
+        target = class_labels(X, y, self.unlabelled)
+        self._fit(parts, X, target, sample_weight)
+        self.classes_ = target.classes
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples, see `SomVQ.partial_fit`.
+
+        ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
+        are added when they come.
+        """
+        _require(y)
+        parts = self.check_parts(y)
+        known = hasattr(self, "som_map_")
+        X = self._checked(X, parts, reset=not known)
+        target = class_labels(X, y, self.unlabelled)
+        if classes is not None:
+            target = target.with_classes(classes)
+        if known:
+            target = target.with_classes(self.classes_).followed_by(self._memory)
+            self._partial_fit(parts, X, target, sample_weight)
+        else:
+            self._fit(parts, X, target, sample_weight)
+        self.classes_ = target.classes
+        return self
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""
-        units = self._live_units(X)
+        units = self._live_units(self._samples(X))
         return np.asarray(self.neuron_labels_[units])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -181,7 +249,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         AttributeError
             The labeller gives no probabilities.
         """
-        units = self._live_units(X)
+        units = self._live_units(self._samples(X))
         if self._probabilities is None:
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
@@ -200,18 +268,8 @@ def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> Ma
     )
 
 
-def _training_data(estimator: Any, X: Any) -> NDArray[Any]:
-    return np.asarray(
-        validate_data(estimator, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=4)
-    )
-
-
-def _class_labels(X: NDArray[Any], y: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-    y = column_or_1d(y, warn=True)
-    check_consistent_length(X, y)
-    check_classification_targets(y)
-    try:
-        classes, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        raise ValueError("the class labels in y mix texts and numbers; use one kind") from error
-    return y, classes, codes.astype(np.int64)
+def _require(y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            "SomClassifier needs class labels: requires y to be passed, but the target y is None"
+        )

@@ -42,8 +42,8 @@ class Evaluation:
     seed: int = 0
 
     @property
-    def X(self) -> NDArray[np.floating[Any]]:  # noqa: N802
-        """The samples in the metric's space, shape (n, D)."""
+    def X(self) -> Any:  # noqa: N802
+        """The samples in the metric's space: float array (n, D), nan where missing, or CSR."""
         return self.data.X
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -30,16 +30,41 @@ class ClassLeads:
     leads: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, bmu: NDArray[np.int64], codes: NDArray[np.int64], n_neurons: int) -> Self:
+    def of(
+        cls,
+        bmu: NDArray[np.int64],
+        codes: NDArray[np.int64],
+        n_neurons: int,
+        n_classes: int | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Self:
         """Count the classes of the samples that each neuron won."""
-        labelled = codes >= 0
-        counts = np.zeros((n_neurons, int(codes.max()) + 1))
-        np.add.at(counts, (bmu[labelled], codes[labelled]), 1.0)
+        n_classes = int(codes.max()) + 1 if n_classes is None else n_classes
+        counts = count_classes(bmu, codes, n_neurons, n_classes, weights)
         return cls(codes, (counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
 
     def strangers(self, neurons: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Say of which samples (n,) the class does not lead in their neuron of ``neurons`` (n,)."""
         return np.asarray((self.codes >= 0) & ~self.leads[neurons, self.codes])
+
+
+def count_classes(
+    bmu: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    n_neurons: int,
+    n_classes: int,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[Any]:
+    """Return how many samples of each class every neuron won, (K, C), or their weights' sums.
+
+    A sample with a negative code has no class and is not counted.
+    """
+    if codes.min(initial=0) < 0:
+        labelled = codes >= 0
+        bmu, codes = bmu[labelled], codes[labelled]
+        weights = None if weights is None else weights[labelled]
+    flat = np.bincount(bmu * n_classes + codes, weights, n_neurons * n_classes)
+    return flat.reshape(n_neurons, n_classes)
 
 
 def winners_of_own_class(

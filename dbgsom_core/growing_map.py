@@ -1,41 +1,40 @@
-"""What the estimators share: fitting a map, finding neurons, mixing prototypes."""
+"""What the estimators share: their parameters, and fitting a map."""
 
 from __future__ import annotations
 
 import math
-from os import PathLike
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.events import EpochRecord, GrowthEvent
-from dbgsom_core.labels import NeuronLabels, label_neurons
+from dbgsom_core.fine_tuning import count_classes
+from dbgsom_core.fitted_map import FittedMap
+from dbgsom_core.labels import label_neurons
+from dbgsom_core.memory import Memory
+from dbgsom_core.moments import Moments, check_varies
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
+from dbgsom_core.samples import LEAST_SAMPLES, check_samples, check_weights, handles
 from dbgsom_core.som_map import SomMap
-from dbgsom_core.start import Moments, check_varies, principal_start, random_start, summarize
+from dbgsom_core.start import principal_start, random_start, summarize
+from dbgsom_core.targets import Target
 from dbgsom_core.train import Task, Training, train
 
+_SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
 
-class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, BaseEstimator):
+
+class GrowingMap(FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
-    som_map_: SomMap
     history_: tuple[EpochRecord, ...]
-    neuron_labels_: NDArray[Any]
 
     def __init__(
         self,
@@ -49,6 +48,9 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         spreading_factor: float | None = None,
         max_neurons: int | str | None = None,
         init: Any = "pca",
+        robust: float | str | None = None,
+        transform_algorithm: str = "mixture",
+        warm_start: bool = False,
         random_state: Any = None,
         engine: Any = "local",
         callbacks: Any = None,
@@ -63,27 +65,19 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         self.spreading_factor = spreading_factor
         self.max_neurons = max_neurons
         self.init = init
+        self.robust = robust
+        self.transform_algorithm = transform_algorithm
+        self.warm_start = warm_start
         self.random_state = random_state
         self.engine = engine
         self.callbacks = callbacks
         self.verbose = verbose
 
-    # ------------------------------------------------------------------------------ fitting
-
-    def _fit(self, X: NDArray[Any], y: NDArray[Any] | None, classes: Any, codes: Any) -> Self:
-        parts = self.check_parts(y)
-        data = parts.engine.over(X, parts.metric)
-        with one_blas_thread():
-            training = self._train(parts, data, codes)
-            self._keep(parts, data, training)
-            self._label(parts, data, y, classes, codes)
-        return self
-
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
         return build_parts(self.get_params(deep=False))
 
-    def check_parts(self, y: NDArray[Any] | None) -> Parts:
+    def check_parts(self, y: Any) -> Parts:
         """Return the built parts after checking every parameter that does not need X.
 
         Raises
@@ -95,6 +89,11 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
         if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
             raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
+        if not _is_robust(self.robust):
+            raise ValueError(
+                f"robust must be None, 'auto' or a positive number, not {self.robust!r}"
+            )
+        self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         parts = self.parts()
         for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
             needs = getattr(part, "needs_classes", False) or getattr(part, "needs_target", False)
@@ -103,30 +102,107 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
                 raise ValueError(f"{kind} {name} needs class labels: give y to fit")
         return parts
 
-    def _train(self, parts: Parts, data: DataPass, codes: Any) -> Training:
-        moments = Moments.of(data.X)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        try:
+            metric = self.parts().metric
+        except ValueError:  # fit tells
+            return tags
+        tags.input_tags.allow_nan = handles(metric, "missing")
+        tags.input_tags.sparse = handles(metric, "sparse")
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # ------------------------------------------------------------------------------ fitting
+
+    def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
+        return check_samples(self, X, parts.metric, reset=reset, least=LEAST_SAMPLES)
+
+    def _fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
+        """Train a new map, or with ``warm_start`` go on from the last one."""
+        start = None
+        if self.warm_start and hasattr(self, "som_map_"):
+            start = self.som_map_
+            _check_columns(start, X)
+        data, target, kept = self._weighted(parts, X, target, sample_weight)
+        with one_blas_thread():
+            training = self._train(parts, data, target, start)
+            self._keep(parts, data, training)
+            self._finish(parts, data, data.n, target)
+            self.labels_ = self._labels_of_all(X, kept)
+        return self
+
+    def _partial_fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
+        """Go on with new samples; what is remembered of earlier ones stands beside them.
+
+        ``target`` is that of the new samples and of the remembered ones, in this order.
+        """
+        memory: Memory = self._memory
+        data, _, kept = self._weighted(parts, X, None, sample_weight)
+        if target is not None and kept is not None:
+            rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
+            target = target.of(rows)
+        everything = memory.beside(data)
+        with one_blas_thread():
+            training = self._train(parts, everything, target, self.som_map_, new=data.n)
+            self._keep(parts, everything, training)
+            self._finish(parts, everything, data.n, target)
+            self.labels_ = self._labels_of_all(X, kept)
+        return self
+
+    def _weighted(
+        self, parts: Parts, X: Any, target: Target | None, sample_weight: Any
+    ) -> tuple[DataPass, Target | None, NDArray[np.bool_] | None]:
+        # Samples of weight 0 are left out of training; kept says which are not, None: all.
+        weights, kept = check_weights(X, sample_weight), None
+        if weights is not None and not weights.all():
+            kept = weights > 0
+            X, weights = X[kept], weights[kept]
+            target = None if target is None else target.of(kept)
+        return parts.engine.over(X, parts.metric, weights), target, kept
+
+    def _train(
+        self,
+        parts: Parts,
+        data: DataPass,
+        target: Target | None,
+        start: SomMap | None,
+        new: int | None = None,
+    ) -> Training:
+        moments = Moments.of(data)
         check_varies(data.X)
-        n_classes = None if codes is None else int(codes.max()) + 1
-        summary = summarize(data, moments, n_classes)
+        codes = None if target is None else target.codes
+        n_classes = 0 if target is None or target.classes is None else len(target.classes)
+        summary = summarize(data, moments, n_classes or None)
         growing_threshold = getattr(parts.growth, "growing_threshold", None)
         threshold = math.nan if growing_threshold is None else float(growing_threshold(summary))
         cap = getattr(parts.growth, "max_neurons", None)
         automatic = cap == "auto"
+        later = new is not None
         task = Task(
             data=data,
             kernel=parts.kernel,
             growth=parts.growth,
-            epochs=int(self.epochs),
+            epochs=-(-int(self.epochs) // _SHARE_OF_A_CALL) if later else int(self.epochs),
             tol=float(self.tol),
             deviation=summary.deviation,
             threshold=threshold,
-            max_neurons=max(4, math.ceil(5 * math.sqrt(len(data.X)))) if automatic else cap,
+            max_neurons=max(4, math.ceil(5 * math.sqrt(data.total_weight))) if automatic else cap,
             cap_is_automatic=automatic,
             class_codes=codes,
+            n_classes=n_classes,
+            robust=self._gamma(summary.spread),
+            continues=start is not None,
         )
         self.growing_threshold_ = threshold
-        som_map = self._start(parts, data, moments)
+        if start is None:
+            som_map = self._start(parts, data, moments)
+        else:
+            som_map = SomMap(start.positions, start.prototypes)
         return train(task, som_map, callback_notifier(self.callbacks, self.verbose))
+
+    def _gamma(self, spread: float) -> float | None:
+        return 1.0 / spread**2 if isinstance(self.robust, str) else self.robust
 
     def _start(self, parts: Parts, data: DataPass, moments: Moments) -> SomMap:
         shape_of = getattr(parts.growth, "start_shape", None)
@@ -137,10 +213,10 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
                 f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
             )
         if isinstance(self.init, str) and self.init == "pca":
-            prototypes = principal_start(data.X, moments, rows, columns)
+            prototypes = principal_start(data, moments, rows, columns)
         elif isinstance(self.init, str) and self.init == "random":
             rng = check_random_state(self.random_state)
-            prototypes = random_start(data.X, moments, rows * columns, rng)
+            prototypes = random_start(data, moments, rows * columns, rng)
         elif isinstance(self.init, str) or self.init is None:
             raise ValueError(
                 f"init must be 'pca', 'random' or an array of start prototypes, not {self.init!r}"
@@ -165,9 +241,9 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             self.weights_ = som_map.prototypes.astype(np.float32)
             som_map.prototypes = self.weights_.astype(np.float64)
             found = training.search.assign(som_map.prototypes, som_map.positions)
-        assignment = Assignment(found.bmu, found.distance)
         self._parts = parts
-        self._assignment = assignment
+        self._assignment = Assignment(found.bmu, found.distance, getattr(found, "totals", None))
+        self._best_two = _best_two(training.search, som_map)
         self.som_map_ = som_map
         self.history_ = training.history
         self.n_iter_ = len(training.history)
@@ -177,154 +253,78 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             event for record in training.history for event in record.births
         ]
         self._n_features_out = len(som_map)
-        self.hit_counts_ = np.bincount(assignment.bmu, minlength=len(som_map))
-        self.errors_ = np.bincount(
-            assignment.bmu, weights=assignment.distance, minlength=len(som_map)
-        ).astype(np.float64)
-        self.quantization_error_ = float(assignment.distance.mean())
-        self.topographic_error_ = self._topographic_error(training.search)
 
-    def _topographic_error(self, search: Search) -> float:
-        if len(self.som_map_) < 2:
-            return 0.0
-        best_two = search.nearest_two(self.som_map_.prototypes)
-        return float(np.mean(self.som_map_.hops[best_two[:, 0], best_two[:, 1]] != 1))
+    def _finish(self, parts: Parts, data: DataPass, new: int, target: Target | None) -> None:
+        """Measure the map on the first ``new`` samples and label it by all of them."""
+        n_neurons, weights = len(self.som_map_), data.weights
+        bmu, distance = self._assignment.bmu, self._assignment.distance
+        self.hit_counts_ = np.bincount(bmu, weights, n_neurons)
+        counted = None if weights is None else weights[:new]
+        weighted = distance[:new] if counted is None else distance[:new] * counted
+        self.errors_ = np.bincount(bmu[:new], weighted, n_neurons).astype(np.float64)
+        self.quantization_error_ = float(np.average(distance[:new], weights=counted))
+        self.topographic_error_ = 0.0
+        if self._best_two is not None:
+            first, second = self._best_two[:new].T
+            unlinked = self.som_map_.hops[first, second] != 1
+            self.topographic_error_ = float(np.average(unlinked, weights=counted))
+        self._label(parts, data, bmu, target)
+        self._memory = Memory.of(data, self._assignment, n_neurons, target)
+        self._new_bmu = bmu[:new]
+        del self._assignment, self._best_two
 
     def _label(
-        self, parts: Parts, data: DataPass, y: NDArray[Any] | None, classes: Any, codes: Any
+        self, parts: Parts, data: DataPass, bmu: NDArray[np.int64], target: Target | None
     ) -> None:
-        n_neurons, bmu = len(self.som_map_), self._assignment.bmu
-        counts = None
-        if codes is not None:
-            flat = np.bincount(bmu * len(classes) + codes, minlength=n_neurons * len(classes))
-            counts = flat.reshape(n_neurons, len(classes))
-        evidence = LabelEvidence(self.som_map_, bmu, self.hit_counts_, y, classes, counts)
-        labels: NeuronLabels = label_neurons(parts.labeller, evidence, data)
+        n_neurons, counts, classes = len(self.som_map_), None, None
+        if target is not None and target.codes is not None and target.classes is not None:
+            classes = target.classes
+            counts = count_classes(bmu, target.codes, n_neurons, len(classes), data.weights)
+        evidence = LabelEvidence(
+            self.som_map_,
+            bmu,
+            self.hit_counts_,
+            None if target is None else target.y,
+            classes,
+            counts,
+            data.weights,
+        )
+        labels = label_neurons(parts.labeller, evidence, data)
         self.neuron_labels_ = labels.labels
         self._probabilities = labels.probabilities
         self._live = labels.live
-        self.labels_ = labels.labels[bmu]
-        del self._assignment
 
-    # ------------------------------------------------------------------------- using the map
-
-    def _samples(self, X: Any) -> DataPass:
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        return self._parts.engine.over(X, self._parts.metric)
-
-    def _live_units(self, X: Any) -> NDArray[np.int64]:
-        # Only neurons that won a training sample have something to say.
-        data = self._samples(X)
-        bmu = data.assign(self.som_map_.prototypes[self._live]).bmu
-        return np.asarray(self._live[bmu])
-
-    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
-        """Return the best-matching units of samples, as rows of ``weights_``.
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-        k : int
-            How many units, nearest first; equal distances go to the lower row.
-
-        Returns
-        -------
-        int64 array (n,) for ``k=1``, else (n, k)
-
-        Raises
-        ------
-        ValueError
-            ``k`` is not between 1 and the number of neurons.
-        """
-        data = self._samples(X)
-        if not _is_integer(k) or not 1 <= k <= len(self.som_map_):
-            raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
-        if k == 1:
-            return data.assign(self.som_map_.prototypes).bmu
-        return data.nearest(self.som_map_.prototypes, k)[0]
-
-    def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Write each sample as a sparse non-negative mixture of the prototypes.
-
-        The coefficients c minimise ‖x - Σ_j c_j w_j‖ subject to c >= 0 (Lawson & Hanson 1974,
-        ch. 23), in the space of the metric; most of them are 0.
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-
-        Returns
-        -------
-        float array (n, K), in the dtype of X
-        """
-        from dbgsom_core.engine.mixture import mixture_coefficients
-
-        data = self._samples(X)
-        with one_blas_thread():
-            return mixture_coefficients(data.X, self.som_map_.prototypes).astype(
-                data.X.dtype, copy=False
-            )
-
-    def calculate_quantization_error(self, X: Any) -> float:
-        """Return the mean distance of samples X (n, D) to their best-matching units."""
-        data = self._samples(X)
-        return float(data.assign(self.som_map_.prototypes).distance.mean())
-
-    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
-        """Lay the map beside samples X (n, D): what measures and figures look at."""
-        return Evaluation(
-            som_map=self.som_map_, data=self._samples(X), y=y, predictions=predictions, seed=seed
-        )
-
-    def plot(self, **options: Any) -> Any:
-        """Draw the neurons as dots and their links as lines; see `dbgsom_core.plotting.plot`."""
-        from dbgsom_core.plotting import plot
-
-        check_is_fitted(self)
-        return plot(self, **options)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted estimator to one file, without pickle; `load` reads it."""
-        from dbgsom_core.persistence import save
-
-        check_is_fitted(self)
-        save(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Read an estimator of this class from a file that `save` wrote.
-
-        Raises
-        ------
-        ModelFileError
-            The file cannot be read, is from a newer version, or holds something else.
-        PluginError
-            A component's plugin is not installed; the message names it.
-        """
-        from dbgsom_core.persistence import load_estimator
-
-        loaded: Self = load_estimator(path, cls)
-        return loaded
-
-    @property
-    def average_distances_(self) -> NDArray[np.float64]:
-        """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
-        check_is_fitted(self)
-        prototypes = self.som_map_.prototypes
-        # The map's prototypes are prepared already, so they are compared as they are.
-        distances = DataPass(prototypes, self._parts.metric).pairwise(prototypes, prototypes)
-        linked = self.som_map_.hops == 1
-        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
-
-    @property
-    def densities_(self) -> NDArray[np.float64]:
-        """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
-        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+    def _labels_of_all(self, X: Any, kept: NDArray[np.bool_] | None) -> NDArray[Any]:
+        units = self._new_bmu
+        del self._new_bmu
+        if kept is not None:
+            units, trained = np.empty(len(kept), dtype=np.int64), units
+            units[kept] = trained
+            units[~kept] = self._live_units(self._parts.engine.over(X[~kept], self._parts.metric))
+        return np.asarray(self.neuron_labels_[units])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")
 
 
+def _best_two(search: Search, som_map: SomMap) -> NDArray[np.int64] | None:
+    return search.nearest_two(som_map.prototypes) if len(som_map) > 1 else None
+
+
+def _check_columns(som_map: SomMap, X: Any) -> None:
+    if som_map.prototypes.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
+            f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
+        )
+
+
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer))
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_robust(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return value in (None, "auto")
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return is_number and 0 < value < math.inf

@@ -1,4 +1,4 @@
-"""What each neuron answers: the labeller's word, and the nearest live neuron's for dead ones."""
+"""What each neuron answers: the labeller's word, or the nearest neuron's that can tell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class NeuronLabels:
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -> NeuronLabels:
-    """Ask the labeller, then let dead neurons answer as their nearest live one.
+    """Ask the labeller, then let neurons without (labelled) samples answer as their nearest one
+    with some.
 
     Raises
     ------
@@ -39,15 +40,17 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
     """
     live = np.flatnonzero(evidence.hits > 0)
     prototypes = evidence.som_map.prototypes
-    nearest_live = live[DataPass(prototypes, data.metric).assign(prototypes[live]).bmu]
-    nearest_live[live] = live
+    counts = evidence.class_counts
+    telling = live if counts is None else np.flatnonzero(counts.sum(axis=1) > 0)
+    nearest = telling[DataPass(prototypes, data.metric).assign(prototypes[telling]).bmu]
+    nearest[telling] = telling
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
     probabilities = getattr(labeller, "probabilities", None)
     shares = None
     if probabilities is not None and evidence.classes is not None:
         shape = (len(prototypes), len(evidence.classes))
-        shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest_live]
-    return NeuronLabels(labels[nearest_live], shares, live)
+        shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
+    return NeuronLabels(labels[nearest], shares, live)
 
 
 def _checked(method: str, given: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:

@@ -38,7 +38,7 @@ _ESTIMATORS: dict[str, Any] = {"SomVQ": SomVQ, "SomClassifier": SomClassifier}
 _SIMPLE = (
     "weights_", "labels_", "neuron_labels_", "hit_counts_", "errors_", "n_iter_", "converged_",
     "growing_threshold_", "quantization_error_", "topographic_error_", "n_features_in_",
-    "feature_names_in_", "classes_", "_live", "_probabilities",
+    "feature_names_in_", "classes_", "_live", "_probabilities", "_memory",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from dbgsom_core.estimators import SomClassifier, SomVQ, view_of
 from dbgsom_core.evaluation import MapView
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.model import FittedModel
+from dbgsom_core.moments import check_varies
 from dbgsom_core.observers import Observers
 from dbgsom_core.plain_state import NotPlainError, to_plain
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
@@ -38,7 +39,6 @@ from dbgsom_core.run_data import (
     whole,
 )
 from dbgsom_core.run_params import default_name, flat_params
-from dbgsom_core.start import check_varies
 
 log = logging.getLogger("dbgsom")
 

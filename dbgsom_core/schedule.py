@@ -33,20 +33,23 @@ class Schedule:
     anneals_again: bool = False
 
     @classmethod
-    def of(cls, kernel: Any, growth: Any, epochs: int) -> Schedule:
-        """Return the schedule that a kernel and a growth strategy ask for."""
+    def of(cls, kernel: Any, growth: Any, epochs: int, continues: bool = False) -> Schedule:
+        """Return the schedule that a kernel and a growth strategy ask for.
+
+        A map whose training ``continues`` is unfolded: the width begins where it ends.
+        """
         fine = int(epochs * getattr(growth, "fine_tuning", 0.0))
         pull = float(getattr(growth, "link_pull", 0.0))
         end = getattr(kernel, "end", None)
         return cls(
             epochs=epochs,
             fine_epochs=min(fine, epochs - 1),
-            start=getattr(kernel, "start", None),
+            start=(end or DEFAULT_END) if continues else getattr(kernel, "start", None),
             end=end or DEFAULT_END,
             decay=getattr(kernel, "decay", "exponential"),
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
-            anneals_again=pull > 0 and not end,
+            anneals_again=pull > 0 and not end and not continues,
         )
 
     @property

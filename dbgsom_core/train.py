@@ -5,18 +5,24 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
+from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel, Metric
 from dbgsom_core.engine.found import Assignment, Found, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
-from dbgsom_core.fine_tuning import ClassLeads, linked_runners_up, winners_of_own_class
+from dbgsom_core.fine_tuning import (
+    ClassLeads,
+    count_classes,
+    linked_runners_up,
+    winners_of_own_class,
+)
+from dbgsom_core.robust import smoothed_weights
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -43,8 +49,13 @@ class Task:
     max_neurons : int or None
     cap_is_automatic : bool
         Warn when the cap binds, since nobody chose it.
-    class_codes : int array (n,) or None
-        Classes 0..C-1 of the samples.
+    class_codes : int64 array (n,) or None
+        Classes 0..C-1 of the samples; negative for a sample without a class.
+    n_classes : int
+    robust : float or None
+        γ of `smoothed_weights`, in the inverse of the squared distance's units; None: off.
+    continues : bool
+        The map is trained already: the kernel stays at its final width.
     """
 
     data: DataPass
@@ -57,6 +68,9 @@ class Task:
     max_neurons: int | None = None
     cap_is_automatic: bool = False
     class_codes: NDArray[np.int64] | None = None
+    n_classes: int = 0
+    robust: float | None = None
+    continues: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     (Vasighi & Amini 2017). The same search serves the next epoch: newborns are compared alone.
     """
     started = time.perf_counter()
-    schedule = Schedule.of(task.kernel, task.growth, task.epochs)
+    schedule = Schedule.of(task.kernel, task.growth, task.epochs, task.continues)
     history: list[EpochRecord] = []
     converged = capped = False
     search = task.data.search()
@@ -116,7 +130,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     if capped and task.cap_is_automatic:
         warnings.warn(
             f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
-            f"{len(task.data.X)} samples; give max_neurons a number, or lower spreading_factor",
+            f"{task.data.n} samples; give max_neurons a number, or lower spreading_factor",
             stacklevel=3,
         )
     return Training(som_map, tuple(history), converged, found, search)
@@ -137,21 +151,50 @@ def batch_update(
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
     nearest to it (`linked_runners_up`).
     """
+    data, n_neurons = _weighed(task, found), len(som_map)
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    won = task.data.totals(found, len(som_map))
-    sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
-    if pull > 0 and len(som_map) > 1:
-        runners_up = linked_runners_up(task.data, found.bmu, som_map, classes)
-        reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
-        sums = sums + pull * task.data.sums(runners_up, len(som_map))
+    won = data.totals(found, n_neurons)
+    sums, reached = smoothed(som_map.hops, weights, won, data.threads)
+    seen = None
+    if won.seen is not None:
+        observed = replace(won, sums=won.seen)
+        seen = smoothed(som_map.hops, weights, observed, data.threads)[0]
+    if pull > 0 and n_neurons > 1:
+        runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+        reached = reached + pull * np.bincount(runners_up, data.weights, n_neurons)
+        pulled, pulled_seen = data.sums_seen(runners_up, n_neurons)
+        sums = sums + pull * pulled
+        seen = None if seen is None or pulled_seen is None else seen + pull * pulled_seen
+    return _means(som_map.prototypes, sums, reached, seen, data.metric)
+
+
+def _means(
+    before: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    reached: NDArray[np.float64],
+    seen: NDArray[np.float64] | None,
+    metric: Metric,
+) -> NDArray[np.float64]:
+    # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
     alive = reached > 0
-    prototypes = som_map.prototypes.copy()
-    means = sums[alive] / reached[alive, None]
-    centre = getattr(task.data.metric, "centre", None)
-    prototypes[alive] = means if centre is None else centre(means)
-    return prototypes
+    after = before.copy()
+    if seen is None:
+        means = sums[alive] / reached[alive, None]
+    else:
+        means = np.divide(sums[alive], seen[alive], out=before[alive], where=seen[alive] > 0)
+    centre = getattr(metric, "centre", None)
+    after[alive] = means if centre is None else centre(means)
+    return after
+
+
+def _weighed(task: Task, found: Found) -> DataPass:
+    """Return the data with the weights of this epoch."""
+    if task.robust is None:
+        return task.data
+    own = task.data.sample_weights
+    return replace(task.data, weights=smoothed_weights(found.distance, own, task.robust))
 
 
 def _updated(
@@ -161,7 +204,9 @@ def _updated(
     pull, tunes = schedule.pull(epoch), getattr(task.growth, "class_tuning", False)
     if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
         return batch_update(som_map, task, found, width, pull)
-    classes = ClassLeads.of(found.bmu, task.class_codes, len(som_map))
+    classes = ClassLeads.of(
+        found.bmu, task.class_codes, len(som_map), task.n_classes, task.data.weights
+    )
     winners = winners_of_own_class(task.data, found.bmu, som_map, classes)
     own = Assignment(winners, found.distance)
     return batch_update(som_map, task, own, width, pull, classes)
@@ -170,15 +215,11 @@ def _updated(
 def _growth_state(
     task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
 ) -> GrowthState:
-    n_neurons = len(som_map)
-    won = task.data.totals(found, n_neurons)
+    data, n_neurons = _weighed(task, found), len(som_map)
+    won = data.totals(found, n_neurons)
     counts = None
     if task.class_codes is not None:
-        n_classes = int(task.class_codes.max()) + 1
-        flat = np.bincount(
-            found.bmu * n_classes + task.class_codes, minlength=n_neurons * n_classes
-        )
-        counts = flat.reshape(n_neurons, n_classes)
+        counts = count_classes(found.bmu, task.class_codes, n_neurons, task.n_classes, data.weights)
     return GrowthState(
         epoch=epoch,
         epochs=epochs,
@@ -201,7 +242,7 @@ def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, 
 
 def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
     errors = task.data.totals(found, len(som_map)).errors
-    return float(errors.sum() / len(task.data.X))
+    return float(errors.sum() / task.data.total_weight)
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:

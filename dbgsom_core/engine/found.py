@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +28,20 @@ class Totals:
     Attributes
     ----------
     hits : int64 array (K,)
+        float64 where samples are weighted: the sum of the weights.
     sums : float64 array (K, D)
-        Of the samples.
+        Of the samples, weighted; of what is observed of them.
     errors : float64 array (K,)
-        Sums of the distances. Where a fast search adds them up they are as exact as its dtype.
+        Weighted sums of the distances. Where a fast search adds them up they are as exact as its
+        dtype.
+    seen : float64 array (K, D) or None
+        Where values are missing: the hits of each neuron in which a feature was observed.
     """
 
-    hits: NDArray[np.int64]
+    hits: NDArray[Any]
     sums: NDArray[np.float64]
     errors: NDArray[np.float64]
+    seen: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import issparse
 
 from dbgsom_core.api import Component, Metric
 from dbgsom_core.engine.found import Assignment, Found, Search, Totals
 from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
@@ -37,22 +39,54 @@ class LocalEngine(Component):
     )
     chunk_rows: int = Field(default=4096, ge=1, description="rows that one task compares at a time")
 
-    def over(self, X: NDArray[Any], metric: Metric) -> DataPass:
-        """Return ``X`` (n, D), prepared by the metric, ready for passes."""
+    def over(self, X: Any, metric: Metric, weights: NDArray[np.float64] | None = None) -> DataPass:
+        """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes."""
         prepare = getattr(metric, "prepare", None)
-        prepared = np.ascontiguousarray(X if prepare is None else prepare(X))
+        prepared = X if prepare is None else prepare(X)
+        if not issparse(prepared):
+            prepared = np.ascontiguousarray(prepared)
         threads = self.threads or available_threads()
-        return DataPass(prepared, metric, threads, self.chunk_rows)
+        return DataPass(prepared, metric, threads, self.chunk_rows, weights)
 
 
 @dataclass(frozen=True)
 class DataPass:
-    """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again."""
+    """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again.
 
-    X: NDArray[np.floating[Any]]
+    ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
+    or None.
+    """
+
+    X: Any
     metric: Metric
     threads: int = 1
     chunk_rows: int = 4096
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return int(self.X.shape[0])
+
+    @cached_property
+    def sample_weights(self) -> NDArray[np.float64]:
+        """The weights (n,), 1 where none were given."""
+        return np.ones(self.n) if self.weights is None else self.weights
+
+    @cached_property
+    def total_weight(self) -> float:
+        """The sum of the weights: how many samples there are in effect."""
+        return float(self.n if self.weights is None else self.weights.sum())
+
+    @cached_property
+    def incomplete(self) -> bool:
+        """Whether values are missing."""
+        return not issparse(self.X) and has_missing(self.X)
+
+    def subset(self, rows: NDArray[Any] | slice) -> DataPass:
+        """Return the same for some of the samples."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, X=self.X[rows], weights=weights)
 
     @cached_property
     def level(self) -> Literal["assign", "scalar", "pairwise"]:
@@ -67,7 +101,9 @@ class DataPass:
 
         It serves metrics of Euclidean ``geometry``; made when first used.
         """
-        if getattr(self.metric, "geometry", None) != "euclidean" or len(self.X) >= 2**31:
+        if getattr(self.metric, "geometry", None) != "euclidean" or self.n >= 2**31:
+            return None
+        if issparse(self.X) or self.incomplete:
             return None
         if self.X.dtype not in (np.float32, np.float64) or self.X.size < _PACKING_PAYS:
             return None
@@ -85,7 +121,7 @@ class DataPass:
 
     def _fast_once(self, prototypes: NDArray[np.float64]) -> Any:
         # A fast search for one use, or None where it does not pay.
-        if len(self.X) * prototypes.size < _PACKING_PAYS_ONCE or self.packed is None:
+        if self.n * prototypes.size < _PACKING_PAYS_ONCE or self.packed is None:
             return None
         from dbgsom_core.engine.search import FastSearch, fits
 
@@ -99,7 +135,7 @@ class DataPass:
 
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Do as `assign` by the metric's own methods."""
-        n = len(self.X)
+        n = self.n
         found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
         metric: Any = self.metric
 
@@ -136,23 +172,25 @@ class DataPass:
     def totals(self, found: Found, n_neurons: int) -> Totals:
         """Return what each of ``n_neurons`` neurons won; a fast search has added it up already."""
         totals = getattr(found, "totals", None)
-        if totals is not None:
+        if totals is not None and self.weights is None:
             return totals  # type: ignore[no-any-return]
-        return Totals(
-            np.bincount(found.bmu, minlength=n_neurons),
-            self.sums(found.bmu, n_neurons),
-            np.bincount(found.bmu, found.distance, n_neurons).astype(np.float64),
-        )
+        bmu, weights = found.bmu, self.weights
+        distance = found.distance if weights is None else weights * found.distance
+        sums, seen = self.sums_seen(bmu, n_neurons)
+        errors = np.bincount(bmu, distance, n_neurons).astype(np.float64)
+        return Totals(np.bincount(bmu, weights, n_neurons), sums, errors, seen)
 
     def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
-        """Return the sum of the samples that each neuron won, shape (K, D), added in row order."""
-        from dbgsom_core.engine.loops import add_samples
+        """Return the ``sums`` of `Totals`, added in row order."""
+        return self.sums_seen(bmu, n_neurons)[0]
 
-        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loop does not check
+    def sums_seen(
+        self, bmu: NDArray[np.int64], n_neurons: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
+        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
             raise IndexError(f"best-matching units must be rows below {n_neurons}")
-        sums = np.zeros((n_neurons, self.X.shape[1]))
-        add_samples(self.X, bmu, sums)
-        return sums
+        return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
 
     def pairwise(
         self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
@@ -172,8 +210,8 @@ class DataPass:
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
         size = self._rows_for(prototypes)
-        for start in range(0, len(self.X), size):
-            rows = slice(start, min(start + size, len(self.X)))
+        for start in range(0, self.n, size):
+            rows = slice(start, min(start + size, self.n))
             yield rows, self.pairwise(self.X[rows], prototypes)
 
     def nearest(
@@ -197,7 +235,7 @@ class DataPass:
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Do as `nearest` by the metric's own methods."""
-        n = len(self.X)
+        n = self.n
         neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
 
         def work(rows: slice) -> None:
@@ -206,14 +244,18 @@ class DataPass:
             neurons[rows] = order
             distances[rows] = np.take_along_axis(block, order, axis=1)
 
-        self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
+        self.each_chunk(work, prototypes)
         return neurons, distances
+
+    def each_chunk(self, work: Callable[[slice], None], prototypes: NDArray[np.float64]) -> None:
+        """Call ``work`` with chunks of rows, each small enough for its distances to prototypes."""
+        self._each_chunk(work, self._rows_for(prototypes), self.n * prototypes.size)
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:
         return int(np.clip(_CHUNK_DISTANCES // len(prototypes), 1, self.chunk_rows))
 
     def _each_chunk(self, work: Callable[[slice], None], size: int, multiplications: int) -> None:
-        n = len(self.X)
+        n = self.n
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         threads = 1 if multiplications < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda worker, task: work(chunks[task]))

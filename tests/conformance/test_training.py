@@ -7,9 +7,10 @@ import pytest
 
 from dbgsom_core import presets
 from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.moments import Moments
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
-from dbgsom_core.start import Moments, summarize
+from dbgsom_core.start import summarize
 from dbgsom_core.train import Task, batch_update
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed, serve
@@ -55,7 +56,7 @@ def test_free_run_every_epoch_is_the_programs(case):
     kernel = Triangular()
     data = LocalEngine().over(case["X_scaled"], Euclidean())
     schedule = Schedule.of(kernel, growth, epochs)
-    threshold = growth.growing_threshold(summarize(data, Moments.of(data.X), None))
+    threshold = growth.growing_threshold(summarize(data, Moments.of(data), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
     task = Task(data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0)
     som_map = SomMap.rectangle(2, 2, case["W0"])

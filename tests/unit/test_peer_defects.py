@@ -10,11 +10,12 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component
-from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.engine.local import DataPass, LocalEngine
+from dbgsom_core.moments import Moments
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.schedule import DEFAULT_FINE_END
 from dbgsom_core.som_map import SomMap
-from dbgsom_core.start import Moments, principal_start
+from dbgsom_core.start import principal_start
 from dbgsom_core.train import Task, train
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.placement import share_errors
@@ -168,7 +169,8 @@ def test_18_the_default_start_is_untwisted(seed):
     """Grid neighbours are nearer than the two diagonals: no edge crosses another."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, 6)) * rng.uniform(0.1, 5, size=6)
-    W = principal_start(X, Moments.of(X), 2, 2)
+    data = DataPass(X, get_registry().build("metric", "euclidean"))
+    W = principal_start(data, Moments.of(data), 2, 2)
     along_x, along_y = W[1] - W[0], W[2] - W[0]
     np.testing.assert_allclose(W[3] - W[2], along_x, atol=1e-9)
     np.testing.assert_allclose(W[3] - W[1], along_y, atol=1e-9)

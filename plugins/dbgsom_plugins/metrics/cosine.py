@@ -15,14 +15,15 @@ class Cosine(CompiledMetric):
 
     Samples are scaled to unit length and prototypes are unit vectors along the kernel-weighted
     means (Dhillon & Modha 2001, spherical k-means). A sample of zeros has no direction: its
-    distance to everything is 1.
+    distance to everything is 1. Sparse samples stay sparse.
     """
 
     loop: ClassVar[str] = "cosine"
+    handles: ClassVar[tuple[str, ...]] = ("sparse",)
 
-    def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
+    def prepare(self, X: Any) -> Any:
         """Return the samples X (n, D) scaled to unit length; rows of zeros stay zero."""
-        return _unit_rows(X)
+        return _unit_rows(X) if isinstance(X, np.ndarray) else _unit_sparse_rows(X)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
         """Return unit vectors along the means (K, D)."""
@@ -35,3 +36,10 @@ def _unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     lengths = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
     return np.asarray(np.divide(scaled, lengths, out=scaled, where=lengths > 0))
+
+
+def _unit_sparse_rows(X: Any) -> Any:
+    from sklearn.preprocessing import normalize
+
+    # As above: the largest entry first, then the length.
+    return normalize(normalize(X, norm="max"), copy=False)

@@ -8,7 +8,12 @@ from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
 
 
 class Euclidean(CompiledMetric):
-    """Euclidean distance, the square root of the sum of squared differences."""
+    """Euclidean distance, the square root of the sum of squared differences.
+
+    Missing values (nan) are left out, and the sum over the rest is scaled by D/observed. Sparse
+    samples stay sparse.
+    """
 
     loop: ClassVar[str] = "euclidean"
     geometry: ClassVar[str] = "euclidean"
+    handles: ClassVar[tuple[str, ...]] = ("missing", "sparse")

@@ -1,0 +1,48 @@
+"""What is told of samples by a map that is no longer trained, a chunk of rows at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.mixture import mixture_coefficients
+
+_CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
+
+
+def distances(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
+    out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
+
+    def work(rows: slice) -> None:
+        out[rows] = data.pairwise(data.X[rows], prototypes)
+
+    data.each_chunk(work, prototypes)
+    return out
+
+
+def mixtures(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """Return the mixture coefficients (n, K) of samples, in their dtype."""
+    out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
+    size = max(1, _CHUNK_NUMBERS // data.X.shape[1]) if issparse(data.X) else data.n
+    for start in range(0, data.n, size):
+        part = data.subset(slice(start, start + size))
+        dense = part.X.toarray() if issparse(part.X) else completed(part, prototypes)
+        out[start : start + size] = mixture_coefficients(dense, prototypes)
+    return out
+
+
+def completed(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """Return the samples (n, D) with their nearest prototype's value where one is missing.
+
+    Without missing values that is a copy.
+    """
+    X: NDArray[Any] = data.X.toarray() if issparse(data.X) else data.X.copy()
+    if data.incomplete:
+        rows, columns = np.nonzero(np.isnan(X))
+        X[rows, columns] = prototypes[data.assign(prototypes).bmu[rows], columns]
+    return X

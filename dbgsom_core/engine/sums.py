@@ -1,0 +1,56 @@
+"""Sums of what neurons won over any kind of samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+
+def has_missing(X: NDArray[Any]) -> bool:
+    """Say whether a dense array holds nan."""
+    # A sum is nan where an entry is; most arrays need no array of answers.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
+
+
+def won_sums(
+    X: Any,
+    weights: NDArray[np.float64] | None,
+    incomplete: bool,
+    bmu: NDArray[np.int64],
+    n_neurons: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return the sums (K, D) of the samples that each neuron won, and what was seen of them.
+
+    Parameters
+    ----------
+    X : float array or CSR matrix (n, D)
+    weights : float64 array (n,) or None
+    incomplete : bool
+        Whether X holds nan.
+    bmu : int64 array (n,)
+        Rows below ``n_neurons``.
+
+    Returns
+    -------
+    (sums, seen)
+        Float64 (K, D); ``seen``, the weights of what was observed, is None for complete samples.
+    """
+    from dbgsom_core.engine import sum_loops
+    from dbgsom_core.engine.loops import add_samples
+
+    sums = np.zeros((n_neurons, X.shape[1]))
+    seen = np.zeros_like(sums) if incomplete else None
+    given = weights if weights is not None else np.ones(X.shape[0])
+    if issparse(X):
+        sum_loops.add_sparse(X.data, X.indices, X.indptr, given, bmu, sums)
+    elif seen is not None:
+        sum_loops.add_observed(X, given, bmu, sums, seen)
+    elif weights is not None:
+        sum_loops.add_weighted(X, weights, bmu, sums)
+    else:
+        add_samples(X, bmu, sums)
+    return sums, seen

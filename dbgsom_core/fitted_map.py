@@ -1,0 +1,172 @@
+"""What a fitted map can be asked."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from dbgsom_core.engine.answers import completed, distances, mixtures
+from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.local import DataPass
+from dbgsom_core.evaluation import Evaluation
+from dbgsom_core.parts import Parts
+from dbgsom_core.samples import check_samples
+from dbgsom_core.som_map import SomMap
+
+_ALGORITHMS = ("mixture", "distances")
+
+
+class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Methods that use a map and leave it as it is."""
+
+    som_map_: SomMap
+    hit_counts_: NDArray[Any]
+    neuron_labels_: NDArray[Any]
+    transform_algorithm: str
+    _parts: Parts
+    _live: NDArray[np.int64]
+
+    def _samples(self, X: Any) -> DataPass:
+        check_is_fitted(self)
+        X = check_samples(self, X, self._parts.metric, reset=False)
+        return self._parts.engine.over(X, self._parts.metric)
+
+    def _live_units(self, data: DataPass) -> NDArray[np.int64]:
+        # Only neurons that won a training sample have something to say.
+        bmu = data.assign(self.som_map_.prototypes[self._live]).bmu
+        return np.asarray(self._live[bmu])
+
+    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
+        """Return the best-matching units of samples, as rows of ``weights_``.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+        k : int
+            How many units, nearest first; equal distances go to the lower row.
+
+        Returns
+        -------
+        int64 array (n,) for ``k=1``, else (n, k)
+
+        Raises
+        ------
+        ValueError
+            ``k`` is not between 1 and the number of neurons.
+        """
+        data = self._samples(X)
+        is_integer = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+        if not is_integer or not 1 <= k <= len(self.som_map_):
+            raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
+        if k == 1:
+            return data.assign(self.som_map_.prototypes).bmu
+        return data.nearest(self.som_map_.prototypes, k)[0]
+
+    def transform(self, X: Any, algorithm: str | None = None) -> NDArray[np.floating[Any]]:
+        """Describe each sample by the map's K prototypes.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+        algorithm : {"mixture", "distances"}, optional
+            ``"mixture"``: the coefficients c >= 0 that minimise ‖x - Σ_j c_j w_j‖ (Lawson & Hanson
+            1974, ch. 23) in the space of the metric; most of them are 0. A missing value counts
+            as that of the best-matching unit. ``"distances"``: the distance to each prototype, in
+            the metric's units, as `sklearn.cluster.KMeans` gives them. None:
+            ``transform_algorithm``.
+
+        Returns
+        -------
+        float array (n, K), in the dtype of X
+        """
+        data = self._samples(X)
+        wanted = self.transform_algorithm if algorithm is None else algorithm
+        self._check_algorithm(wanted, "algorithm")
+        describe = distances if wanted == "distances" else mixtures
+        with one_blas_thread():
+            return describe(data, self.som_map_.prototypes)
+
+    def impute(self, X: Any) -> NDArray[np.floating[Any]]:
+        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
+
+        Raises
+        ------
+        ValueError
+            The metric maps samples into a space of its own, so prototypes hold no such values.
+        """
+        data = self._samples(X)
+        if hasattr(self._parts.metric, "prepare"):
+            name = type(self._parts.metric).__name__
+            raise ValueError(
+                f"impute needs prototypes in the units of X, and metric {name} has its own"
+            )
+        return completed(data, self.som_map_.prototypes)
+
+    def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the mean distance of samples X (n, D) to their best-matching units.
+
+        ``sample_weight`` (n,) weighs the samples in the mean.
+        """
+        data = self._samples(X)
+        distance = data.assign(self.som_map_.prototypes).distance
+        return float(np.average(distance, weights=sample_weight))
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        return Evaluation(
+            som_map=self.som_map_, data=self._samples(X), y=y, predictions=predictions, seed=seed
+        )
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the neurons as dots and their links as lines; see `dbgsom_core.plotting.plot`."""
+        from dbgsom_core.plotting import plot
+
+        check_is_fitted(self)
+        return plot(self, **options)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted estimator to one file, without pickle; `load` reads it."""
+        from dbgsom_core.persistence import save
+
+        check_is_fitted(self)
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read an estimator of this class from a file that `save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            The file cannot be read, is from a newer version, or holds something else.
+        PluginError
+            A component's plugin is not installed; the message names it.
+        """
+        from dbgsom_core.persistence import load_estimator
+
+        loaded: Self = load_estimator(path, cls)
+        return loaded
+
+    @property
+    def average_distances_(self) -> NDArray[np.float64]:
+        """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
+        check_is_fitted(self)
+        prototypes = self.som_map_.prototypes
+        # The map's prototypes are prepared already, so they are compared as they are.
+        distances = DataPass(prototypes, self._parts.metric).pairwise(prototypes, prototypes)
+        linked = self.som_map_.hops == 1
+        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
+
+    @property
+    def densities_(self) -> NDArray[np.float64]:
+        """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
+        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+
+    def _check_algorithm(self, algorithm: Any, name: str) -> None:
+        if algorithm not in _ALGORITHMS:
+            raise ValueError(f"{name} must be 'mixture' or 'distances', not {algorithm!r}")

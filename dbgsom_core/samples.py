@@ -1,0 +1,95 @@
+"""Which samples an estimator takes: dense, incomplete or sparse, with weights."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+LEAST_SAMPLES = 4
+_DTYPES = [np.float64, np.float32]
+
+
+def handles(metric: Any, what: str) -> bool:
+    """Say whether a metric takes ``"missing"`` values or ``"sparse"`` samples."""
+    return what in getattr(metric, "handles", ())
+
+
+def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: int = 1) -> Any:
+    """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
+
+    Raises
+    ------
+    ValueError
+        X holds what the metric cannot take, or a sample of which nothing is observed.
+    TypeError
+        X is sparse, and the metric does not take that.
+    """
+    may_miss = handles(metric, "missing")
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=_DTYPES,
+        order="C",
+        accept_sparse="csr" if handles(metric, "sparse") else False,
+        ensure_all_finite="allow-nan" if may_miss else True,
+        ensure_min_samples=least,
+    )
+    if issparse(X):
+        if np.isnan(X.data).any():
+            raise ValueError("sparse X holds nan: missing values are taken in dense X only")
+        return _canonical(X)
+    if may_miss:
+        _check_observed(X)
+    return np.asarray(X)
+
+
+def check_weights(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
+    """Return sample weights (n,) as float64, or None when none were given.
+
+    Raises
+    ------
+    ValueError
+        A weight is negative or no number, or fewer than 4 are positive.
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    positive = int(np.count_nonzero(weights))
+    if positive < LEAST_SAMPLES:
+        raise ValueError(
+            f"sample_weight leaves {positive} samples with a positive weight, "
+            f"while a minimum of {LEAST_SAMPLES} is required"
+        )
+    if weights.sum() < positive / 10:
+        warnings.warn(
+            f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
+            f"{positive} samples, which keeps the map small; multiply it by "
+            f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
+            stacklevel=4,
+        )
+    return np.asarray(weights)
+
+
+def _canonical(X: Any) -> Any:
+    if not X.has_canonical_format:
+        X = X.copy()  # the caller's matrix stays as it is
+        X.sum_duplicates()
+    return X
+
+
+def _check_observed(X: NDArray[Any]) -> None:
+    if not np.isnan(X).any():
+        return
+    empty = np.flatnonzero(np.isnan(X).all(axis=1))
+    if len(empty):
+        named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+        raise ValueError(
+            f"nothing is observed in row {named} of X: leave such samples out, nothing can be "
+            "said of them"
+        )

@@ -1,0 +1,164 @@
+"""What y says about the training samples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+if TYPE_CHECKING:
+    from dbgsom_core.memory import Memory
+
+UNLABELLED = -1  # code of a sample without a class
+
+
+@dataclass(frozen=True)
+class Target:
+    """The targets of n training samples.
+
+    Attributes
+    ----------
+    y : array (n,)
+        As given.
+    classes : array (C,) or None
+        The sorted distinct labels, when y holds classes.
+    codes : int64 array (n,) or None
+        Their numbers, 0..C-1; -1 for a sample without a class.
+    """
+
+    y: NDArray[Any]
+    classes: NDArray[Any] | None = None
+    codes: NDArray[np.int64] | None = None
+
+    def of(self, rows: NDArray[Any]) -> Target:
+        """Return the targets of some samples; the classes stay."""
+        codes = None if self.codes is None else self.codes[rows]
+        return Target(self.y[rows], self.classes, codes)
+
+    def with_classes(self, more: Any) -> Target:
+        """Return the same with further classes, which no sample needs to have.
+
+        Raises
+        ------
+        ValueError
+            They are of another kind than these.
+        """
+        if self.classes is None or self.codes is None:
+            return self
+        more = np.asarray(more)
+        if len(more) == 0:
+            return self
+        if _is_text(more) != _is_text(self.classes):
+            raise ValueError(
+                f"the class labels mix texts and numbers: {self.classes[0]!r} and {more[0]!r}"
+            )
+        classes = np.union1d(self.classes, more)
+        known = np.searchsorted(classes, self.classes)
+        codes = np.where(self.codes == UNLABELLED, UNLABELLED, known[self.codes])
+        return Target(self.y, classes, codes)
+
+    def followed_by(self, memory: Memory) -> Target:
+        """Return the targets of new samples followed by those of what is remembered."""
+        labels = memory.labels
+        if labels is None:
+            raise ValueError(
+                "the map was trained without targets so far: give y from the first call on"
+            )
+        if self.classes is None or self.codes is None:
+            return Target(np.concatenate([self.y, labels]))
+        labelled = np.ones(len(labels), bool) if memory.labelled is None else memory.labelled
+        mine = self.with_classes(labels[labelled])
+        assert mine.classes is not None
+        assert mine.codes is not None
+        codes = np.full(len(labels), UNLABELLED, dtype=np.int64)
+        codes[labelled] = np.searchsorted(mine.classes, labels[labelled])
+        codes = np.concatenate([mine.codes, codes])
+        return Target(mine.classes[codes], mine.classes, codes)
+
+
+def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
+    """Return class labels y (n,) for samples X, encoded.
+
+    Parameters
+    ----------
+    X : array or sparse matrix (n, D)
+    y : array-like (n,)
+    unlabelled : "auto", None or label
+        Which entries say that a sample has no class; None and nan always do. ``"auto"``: -1, too,
+        where it stands beside at least two other labels, all of them integers of at least 0; it
+        warns. None: no label.
+
+    Raises
+    ------
+    ValueError
+        There are no labels, their number is wrong, or they cannot be compared.
+    """
+    y = _column(y)
+    check_consistent_length(X, y)
+    missing = _without_class(y, unlabelled)
+    known = y[~missing]
+    if len(known) == 0:
+        raise ValueError("no sample has a class label: y holds only marks of unlabelled samples")
+    if known.dtype == object:
+        texts = {isinstance(one, str) for one in known}
+        if len(texts) > 1:
+            raise ValueError("the class labels in y mix texts and numbers; use one kind")
+        if missing.any() and not texts.pop():
+            known = np.array(known.tolist())  # numbers that stood beside None
+    check_classification_targets(known)
+    classes, found = np.unique(known, return_inverse=True)
+    codes = np.full(len(y), UNLABELLED, dtype=np.int64)
+    codes[~missing] = found
+    return Target(y, classes, codes)
+
+
+def _is_text(labels: NDArray[Any]) -> bool:
+    return labels.dtype.kind in "US" or isinstance(labels.ravel()[0], str)
+
+
+def _column(y: Any) -> NDArray[Any]:
+    if isinstance(y, (list, tuple)) and any(one is None for one in y):
+        y = np.array(y, dtype=object)
+    return np.asarray(column_or_1d(y, warn=True))
+
+
+def _without_class(y: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
+    if y.dtype == object:
+        missing = np.array([one is None or one != one for one in y], dtype=bool)
+    elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
+        missing = np.isnan(y)
+    else:
+        missing = np.zeros(len(y), dtype=bool)
+    if unlabelled is None:
+        return missing
+    if not (isinstance(unlabelled, str) and unlabelled == "auto"):
+        marked: NDArray[np.bool_] = np.array([one == unlabelled for one in y], dtype=bool)
+        return missing | marked
+    marked = _minus_ones(y, missing)
+    if marked.any():
+        warnings.warn(
+            f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
+            "or give unlabelled=None if it is a class",
+            stacklevel=5,
+        )
+    return missing | marked
+
+
+def _minus_ones(y: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    known = y[~missing]
+    nobody = np.zeros(len(y), dtype=bool)
+    whole = y.dtype.kind == "i" or (
+        y.dtype == object and all(isinstance(one, (int, np.integer)) for one in known)
+    )
+    if not whole or len(known) == 0:
+        return nobody
+    values = np.unique(known.astype(np.int64))
+    if values[0] != -1 or len(values) < 3:
+        return nobody
+    nobody[~missing] = known.astype(np.int64) == -1
+    return nobody
