@@ -36,7 +36,8 @@ class SomVQ(ClusterMixin, GrowingMap):
     robust : float, "auto" or None
         Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
         from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
-        γ; ``"auto"`` is 1 over the mean squared distance of the samples to their centre.
+        γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
+        medians. The growing threshold and the start then follow samples weighed the same way.
     transform_algorithm : {"mixture", "distances"}
         What `transform` gives.
     warm_start : bool

@@ -22,6 +22,7 @@ from dbgsom_core.memory import Memory
 from dbgsom_core.moments import Moments, check_varies
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
+from dbgsom_core.robust import RobustView
 from dbgsom_core.samples import LEAST_SAMPLES, check_samples, check_weights, handles
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import principal_start, random_start, summarize
@@ -116,7 +117,8 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     # ------------------------------------------------------------------------------ fitting
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
-        return check_samples(self, X, parts.metric, reset=reset, least=LEAST_SAMPLES)
+        least = LEAST_SAMPLES if reset else 1
+        return check_samples(self, X, parts.metric, reset=reset, least=least)
 
     def _fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
         """Train a new map, or with ``warm_start`` go on from the last one."""
@@ -124,7 +126,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
-        data, target, kept = self._weighted(parts, X, target, sample_weight)
+        data, target, kept = self._weighted(parts, X, target, sample_weight, LEAST_SAMPLES)
         with one_blas_thread():
             training = self._train(parts, data, target, start)
             self._keep(parts, data, training)
@@ -138,7 +140,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
         memory: Memory = self._memory
-        data, _, kept = self._weighted(parts, X, None, sample_weight)
+        data, _, kept = self._weighted(parts, X, None, sample_weight, 1)
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
@@ -151,10 +153,10 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         return self
 
     def _weighted(
-        self, parts: Parts, X: Any, target: Target | None, sample_weight: Any
+        self, parts: Parts, X: Any, target: Target | None, sample_weight: Any, least: int
     ) -> tuple[DataPass, Target | None, NDArray[np.bool_] | None]:
         # Samples of weight 0 are left out of training; kept says which are not, None: all.
-        weights, kept = check_weights(X, sample_weight), None
+        weights, kept = check_weights(X, sample_weight, least), None
         if weights is not None and not weights.all():
             kept = weights > 0
             X, weights = X[kept], weights[kept]
@@ -169,11 +171,15 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         start: SomMap | None,
         new: int | None = None,
     ) -> Training:
-        moments = Moments.of(data)
         check_varies(data.X)
+        usual, gamma = data, None
+        if self.robust is not None:
+            view = RobustView.of(data, None if isinstance(self.robust, str) else self.robust)
+            usual, gamma = view.data, view.gamma
+        moments = Moments.of(usual)
         codes = None if target is None else target.codes
         n_classes = 0 if target is None or target.classes is None else len(target.classes)
-        summary = summarize(data, moments, n_classes or None)
+        summary = summarize(usual, moments, n_classes or None)
         growing_threshold = getattr(parts.growth, "growing_threshold", None)
         threshold = math.nan if growing_threshold is None else float(growing_threshold(summary))
         cap = getattr(parts.growth, "max_neurons", None)
@@ -191,18 +197,15 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             cap_is_automatic=automatic,
             class_codes=codes,
             n_classes=n_classes,
-            robust=self._gamma(summary.spread),
+            robust=gamma,
             continues=start is not None,
         )
         self.growing_threshold_ = threshold
         if start is None:
-            som_map = self._start(parts, data, moments)
+            som_map = self._start(parts, usual, moments)
         else:
             som_map = SomMap(start.positions, start.prototypes)
         return train(task, som_map, callback_notifier(self.callbacks, self.verbose))
-
-    def _gamma(self, spread: float) -> float | None:
-        return 1.0 / spread**2 if isinstance(self.robust, str) else self.robust
 
     def _start(self, parts: Parts, data: DataPass, moments: Moments) -> SomMap:
         shape_of = getattr(parts.growth, "start_shape", None)

@@ -24,6 +24,8 @@ class Memory:
         The means of their samples, prepared; nan where nothing was observed.
     weights : float64 array (m,)
         How many samples that were, or the sum of their weights.
+    scatter : float64 array (m,)
+        The mean distance of those samples to their unit.
     labels : array (m,) or None
         Their class, or their mean target; None for a map without targets, and what is said of
         samples without a class means nothing.
@@ -33,6 +35,7 @@ class Memory:
 
     X: NDArray[np.float64]
     weights: NDArray[np.float64]
+    scatter: NDArray[np.float64]
     labels: NDArray[Any] | None = None
     labelled: NDArray[np.bool_] | None = None
 
@@ -43,7 +46,8 @@ class Memory:
             won = data.totals(found, n_neurons)
             live = np.flatnonzero(won.hits > 0)
             seen = None if won.seen is None else won.seen[live]
-            return cls(_means(won.sums[live], won.hits[live], seen), won.hits[live] * 1.0)
+            hits = won.hits[live].astype(np.float64)
+            return cls(_means(won.sums[live], hits, seen), hits, won.errors[live] / hits)
         codes, classes = target.codes, target.classes
         if codes is None or classes is None:
             groups, kinds = _compact(found.bmu)
@@ -52,21 +56,26 @@ class Memory:
         sums, seen = data.sums_seen(groups, len(kinds))
         hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
         means = _means(sums, hits, seen)
+        distance = (
+            found.distance if data.scatter is None else np.hypot(found.distance, data.scatter)
+        )
+        scatter = np.bincount(groups, data.sample_weights * distance, len(kinds)) / hits
         if codes is None or classes is None:
             labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
-            return cls(means, hits, labels)
+            return cls(means, hits, scatter, labels)
         codes = kinds % (len(classes) + 1) - 1
-        return cls(means, hits, classes[codes], codes != UNLABELLED)
+        return cls(means, hits, scatter, classes[codes], codes != UNLABELLED)
 
     def beside(self, data: DataPass) -> DataPass:
         """Return new samples followed by what is remembered."""
         weights = np.concatenate([data.sample_weights, self.weights])
+        scatter = np.concatenate([np.zeros(data.n), self.scatter])
         remembered = self.X.astype(data.X.dtype, copy=False)
         if issparse(data.X):
             X = vstack([data.X, csr_array(remembered)], format="csr")
         else:
             X = np.vstack([data.X, remembered])
-        return replace(data, X=X, weights=weights)
+        return replace(data, X=X, weights=weights, scatter=scatter)
 
 
 def _compact(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -49,22 +49,22 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
     return np.asarray(X)
 
 
-def check_weights(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
+def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
     """Return sample weights (n,) as float64, or None when none were given.
 
     Raises
     ------
     ValueError
-        A weight is negative or no number, or fewer than 4 are positive.
+        A weight is negative or no number, or fewer than ``least`` are positive.
     """
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     positive = int(np.count_nonzero(weights))
-    if positive < LEAST_SAMPLES:
+    if positive < least:
         raise ValueError(
             f"sample_weight leaves {positive} samples with a positive weight, "
-            f"while a minimum of {LEAST_SAMPLES} is required"
+            f"while a minimum of {least} is required"
         )
     if weights.sum() < positive / 10:
         warnings.warn(

@@ -54,7 +54,7 @@ class DataPass:
     """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again.
 
     ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
-    or None.
+    or None. A sample may stand for several: ``scatter`` (n,) is then their mean distance to it.
     """
 
     X: Any
@@ -62,6 +62,7 @@ class DataPass:
     threads: int = 1
     chunk_rows: int = 4096
     weights: NDArray[np.float64] | None = None
+    scatter: NDArray[np.float64] | None = None
 
     @property
     def n(self) -> int:
@@ -86,7 +87,8 @@ class DataPass:
     def subset(self, rows: NDArray[Any] | slice) -> DataPass:
         """Return the same for some of the samples."""
         weights = None if self.weights is None else self.weights[rows]
-        return replace(self, X=self.X[rows], weights=weights)
+        scatter = None if self.scatter is None else self.scatter[rows]
+        return replace(self, X=self.X[rows], weights=weights, scatter=scatter)
 
     @cached_property
     def level(self) -> Literal["assign", "scalar", "pairwise"]:
@@ -175,7 +177,11 @@ class DataPass:
         if totals is not None and self.weights is None:
             return totals  # type: ignore[no-any-return]
         bmu, weights = found.bmu, self.weights
-        distance = found.distance if weights is None else weights * found.distance
+        distance = found.distance
+        if self.scatter is not None:  # samples lie about evenly around what stands for them
+            distance = np.hypot(distance, self.scatter)
+        if weights is not None:
+            distance = weights * distance
         sums, seen = self.sums_seen(bmu, n_neurons)
         errors = np.bincount(bmu, distance, n_neurons).astype(np.float64)
         return Totals(np.bincount(bmu, weights, n_neurons), sums, errors, seen)

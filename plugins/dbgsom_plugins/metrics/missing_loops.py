@@ -1,8 +1,8 @@
 """Compiled Euclidean distances of samples with missing values.
 
 What is missing (nan) is left out, and the sum over the rest is scaled by D/observed, as
-`sklearn.metrics.pairwise.nan_euclidean_distances` does. A complete sample gets the same bits as from
-the loops for complete samples.
+`sklearn.metrics.pairwise.nan_euclidean_distances` does. A complete sample gets the same bits as
+from the loops for complete samples.
 """
 
 from __future__ import annotations

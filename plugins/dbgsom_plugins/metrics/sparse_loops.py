@@ -34,9 +34,7 @@ def products(
 
 
 @compiled
-def direct_square(
-    values: NDArray[Any], columns: Ints, start: int, stop: int, w: Float64
-) -> float:
+def direct_square(values: NDArray[Any], columns: Ints, start: int, stop: int, w: Float64) -> float:
     """Return the sum over all k of (x[k] - w[k])**2, feature by feature as for a dense sample."""
     total = 0.0
     p = start

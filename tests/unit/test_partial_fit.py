@@ -1,0 +1,118 @@
+"""Training that goes on: partial_fit and warm_start."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_blobs
+
+from dbgsom_core import SomClassifier, SomVQ
+
+
+def batches(X, size):
+    return [slice(start, start + size) for start in range(0, len(X), size)]
+
+
+@pytest.fixture
+def shuffled(digits):
+    order = np.random.default_rng(0).permutation(len(digits[0]))
+    return digits[0][order], digits[1][order]
+
+
+def test_the_first_call_is_fit(iris):
+    first, fitted = SomVQ().partial_fit(iris[0]), SomVQ().fit(iris[0])
+    np.testing.assert_array_equal(first.weights_, fitted.weights_)
+    np.testing.assert_array_equal(first.labels_, fitted.labels_)
+
+
+def test_batches_lead_to_about_the_map_of_all(shuffled):
+    X, _ = shuffled
+    vq, whole = SomVQ(max_neurons=80), SomVQ(max_neurons=80).fit(X)
+    sizes = [len(vq.partial_fit(X[rows]).neurons_) for rows in batches(X, 300)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > sizes[0]
+    assert vq.calculate_quantization_error(X) < 1.06 * whole.quantization_error_
+    assert vq.hit_counts_.sum() == len(X)
+    assert vq.n_iter_ <= 20
+
+
+def test_what_was_seen_first_is_not_forgotten():
+    """The second batch comes from elsewhere; samples of the first still have their neurons."""
+    X, y = make_blobs([400, 400], centers=[[0, 0], [20, 0]], random_state=0)
+    vq = SomVQ().fit(X[y == 0])
+    before = vq.calculate_quantization_error(X[y == 0])
+    for _ in range(3):
+        vq.partial_fit(X[y == 1])
+    assert vq.calculate_quantization_error(X[y == 0]) < 1.5 * before
+    assert vq.calculate_quantization_error(X[y == 1]) < 2.0 * before
+
+
+def test_one_sample_is_enough(iris):
+    vq = SomVQ().fit(iris[0])
+    vq.partial_fit(iris[0][:1])
+    assert vq.labels_.shape == (1,)
+    assert vq.hit_counts_.sum() == 151
+
+
+def test_it_goes_on_after_fit_and_after_load(iris, tmp_path):
+    X, _ = iris
+    vq = SomVQ().fit(X[:100])
+    vq.save(tmp_path / "map.npz")
+    again = SomVQ.load(tmp_path / "map.npz")
+    vq.partial_fit(X[100:])
+    again.partial_fit(X[100:])
+    np.testing.assert_array_equal(vq.weights_, again.weights_)
+
+
+@pytest.mark.parametrize("labels", [list(range(10)), list("abcdefghij"), list(range(-5, 5))])
+def test_the_classifier_learns_batch_by_batch(labels, shuffled):
+    X, y = shuffled[0], np.asarray(labels)[shuffled[1]]
+    clf = SomClassifier(max_neurons=80)
+    scores = [
+        clf.partial_fit(X[rows], y[rows], classes=labels).score(X, y) for rows in batches(X, 450)
+    ]
+    assert scores[-1] > 0.95
+    assert clf.classes_.tolist() == sorted(labels)
+    np.testing.assert_allclose(clf.predict_proba(X).sum(axis=1), 1)
+
+
+def test_classes_may_come_later(iris):
+    X, y = iris
+    clf = SomClassifier().partial_fit(X[y < 2], y[y < 2])
+    assert clf.classes_.tolist() == [0, 1]
+    clf.partial_fit(X[y == 2], y[y == 2])
+    assert clf.classes_.tolist() == [0, 1, 2]
+    assert clf.score(X, y) > 0.85
+    with pytest.raises(ValueError, match="mix texts and numbers"):
+        clf.partial_fit(X, np.array(["a", "b", "c"])[y])
+
+
+def test_named_classes_count_from_the_first_call_on(iris):
+    X, y = iris
+    clf = SomClassifier().partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
+    assert clf.predict_proba(X).shape == (150, 3)
+
+
+def test_another_number_of_features_is_refused(iris):
+    vq = SomVQ().partial_fit(iris[0])
+    kept = vq.weights_.copy()
+    with pytest.raises(ValueError, match="3 features, but SomVQ is expecting 4"):
+        vq.partial_fit(iris[0][:, :3])
+    np.testing.assert_array_equal(vq.weights_, kept)
+
+
+def test_warm_start_goes_on_where_fit_ended(shuffled):
+    X, _ = shuffled
+    vq = SomVQ(max_neurons=60, warm_start=True).fit(X)
+    before, neurons = vq.quantization_error_, list(vq.neurons_)
+    vq.set_params(epochs=20).fit(X)
+    assert vq.neurons_[: len(neurons)] == neurons
+    assert vq.quantization_error_ < 1.01 * before
+    cold = SomVQ(max_neurons=60, epochs=20).fit(X)
+    assert vq.quantization_error_ < cold.quantization_error_
+    with pytest.raises(ValueError, match="goes on from a map of 64 features"):
+        vq.fit(X[:, :10])
+
+
+def test_without_warm_start_fit_begins_anew(iris):
+    vq = SomVQ().fit(iris[0])
+    first = vq.weights_
+    np.testing.assert_array_equal(vq.fit(iris[0]).weights_, first)
