@@ -14,12 +14,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.moments import extremes
 
 
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
 
-    A constant column becomes 0, with one warning for all of them.
+    A constant column becomes 0, with one warning for all of them; a missing value stays missing.
 
     Attributes
     ----------
@@ -35,19 +36,29 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         DataError
             All columns are constant.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        self.minimum_ = X.min(axis=0)
-        self.range_ = X.max(axis=0) - self.minimum_
+        X = self._validated(X, reset=True)
+        self.minimum_, maximum = extremes(X)
+        self.range_ = maximum - self.minimum_
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return X (n, D) scaled; values outside the learnt limits leave 0..1."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        X = self._validated(X, reset=False)
         scaled = X - self.minimum_
         return np.asarray(
             np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
         )
+
+    def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        dtypes = [np.float64, np.float32]
+        X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        return np.asarray(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
@@ -88,7 +99,8 @@ def fit_steps(
     DataError
         A step cannot use the data, or every column is constant.
     """
-    constant = np.flatnonzero(np.ptp(X, axis=0) == 0)
+    low, high = extremes(X)
+    constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:
         raise DataError("all columns are constant: there is nothing that a map could unfold")
     scaling = [name for name, step in steps if isinstance(step, tuple(STEPS.values()))]
@@ -105,7 +117,8 @@ def fit_steps(
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
-    if not np.ptp(X, axis=0).any():
+    low, high = extremes(X)
+    if not (high > low).any():
         raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
 

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from dbgsom_core.api import Data
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError
+from dbgsom_core.moments import extremes
+from dbgsom_core.plugins import get_registry
 from dbgsom_core.prepare import fit_steps, make_step
+from dbgsom_core.samples import handles
 
 LEAST_ROWS = 4
 Rows = NDArray[np.intp]
@@ -42,8 +45,8 @@ def load_data(experiment: Experiment) -> Data:
     Raises
     ------
     DataError
-        It cannot be read, has fewer than 4 rows, holds values that are not finite, has no column
-        that varies, or lacks the classes that a classifier needs.
+        It cannot be read, has fewer than 4 rows, holds infinite values, or missing ones that the
+        metric cannot take, has no column that varies, or lacks the classes that a classifier needs.
     """
     data: Data = _found(experiment).load()
     name, X, y = experiment.dataset_name, data.X, data.y
@@ -53,16 +56,17 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
     if X.shape[1] == 0:
         raise DataError(f"data set '{name}' has no columns to train on")
-    bad = np.argwhere(~np.isfinite(X))
+    bad = np.argwhere(np.isinf(X) if _takes_missing(experiment) else ~np.isfinite(X))
     if len(bad):
         row, column = bad[0]
         where = data.feature_names[column] if data.feature_names is not None else int(column)
         raise DataError(
             f"data set '{name}' holds {len(bad)} missing or infinite value(s), the first in row "
-            f"{row}, column '{where}' (rows from 0); missing values are not supported yet: "
-            "drop or fill them"
+            f"{row}, column '{where}' (rows from 0); drop or fill them, or take a metric for "
+            "missing values, such as euclidean"
         )
-    if not np.ptp(X, axis=0).any():
+    low, high = extremes(X)
+    if not (high > low).any():
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     if experiment.model.estimator == "classifier":
         _check_classes(name, y)
@@ -149,6 +153,11 @@ def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None
             X_test = np.asarray(step.transform(X_test))
         tested = Part(X_test, None if y is None else y[test])
     return Fold(tuple(steps), Part(X_train, y_train), tested)
+
+
+def _takes_missing(experiment: Experiment) -> bool:
+    metric = experiment.model.params.get("metric", "euclidean")
+    return handles(get_registry().build("metric", metric), "missing")
 
 
 def _found(experiment: Experiment) -> Any:

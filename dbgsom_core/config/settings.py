@@ -94,3 +94,19 @@ class ModelSettings(_Settings):
     init: Literal["pca", "random"] = Field(
         default="pca", description="where the first prototypes lie"
     )
+    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
+        default=None,
+        description="let outliers count less, with this steepness in the inverse of squared "
+        "distances; auto: from the data; null: off",
+    )
+    unlabelled: int | str | None = Field(
+        default="auto",
+        description="classifier: the label that says that a sample has no class; auto: -1 beside "
+        "labels from 0 on; null: none",
+    )
+
+    @model_validator(mode="after")
+    def _unlabelled_is_for_classes(self) -> ModelSettings:
+        if "unlabelled" in self.model_fields_set and self.estimator != "classifier":
+            raise ValueError("unlabelled is for estimator: classifier; leave it out")
+        return self

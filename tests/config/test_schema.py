@@ -129,9 +129,9 @@ def test_third_parties_are_included(registry):
 
 
 def test_defaults_are_those_of_the_estimator():
-    from dbgsom_core import SomVQ
+    from dbgsom_core import SomClassifier
 
-    signature = inspect.signature(SomVQ).parameters
+    signature = inspect.signature(SomClassifier).parameters
     for key, field in ModelSettings.model_fields.items():
         if key != "estimator":
             assert field.default == signature[key].default, key

@@ -181,13 +181,6 @@ def test_data_that_no_map_can_unfold_is_refused(kind):
             SomVQ().fit(np.ones((10, 3)))
 
 
-def test_nan_is_refused_until_missing_values_are_supported():
-    X = np.ones((10, 2))
-    X[3, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        SomVQ().fit(X)
-
-
 def test_float32_stays_float32_and_gives_nearly_the_same_map(digits):
     X = digits[0]
     single, double = SomVQ().fit(X.astype(np.float32)), SomVQ().fit(X)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError
 
+Missing = Literal["error", "keep"]
+CURE = "drop or fill such cells, or set missing: keep where the metric takes missing values"
+MISSING = "missing values: error, or keep for metrics that take them"
 _ROWS = 1 << 16  # rows that the search for missing values looks at in one go
 
 
-def samples(array: NDArray[Any], where: str) -> NDArray[np.floating[Any]]:
+def samples(
+    array: NDArray[Any], where: str, missing: Missing = "error"
+) -> NDArray[np.floating[Any]]:
     """Return a stored array as samples, (n, D), C-contiguous.
 
     float32 stays float32; other floats, integers and booleans become float64.
@@ -22,11 +27,14 @@ def samples(array: NDArray[Any], where: str) -> NDArray[np.floating[Any]]:
     array : array
     where : str
         What messages call the array, such as ``data.npz, array 'X'``.
+    missing : {"error", "keep"}
+        What is done about NaN.
 
     Raises
     ------
     DataError
-        It has no numbers, not two dimensions, no rows or columns, or holds NaN or infinity.
+        It has no numbers, not two dimensions, no rows or columns, or holds infinity or NaN that is
+        not to be kept.
     """
     _numbers_or_text(array, where)
     if array.dtype.kind not in "fiub":
@@ -42,7 +50,8 @@ def samples(array: NDArray[Any], where: str) -> NDArray[np.floating[Any]]:
     dtype = np.float32 if single else np.float64
     X: NDArray[np.floating[Any]] = np.ascontiguousarray(array, dtype=dtype)
     for start in range(0, len(X), _ROWS):
-        bad = np.argwhere(~np.isfinite(X[start : start + _ROWS]))
+        part = X[start : start + _ROWS]
+        bad = np.argwhere(np.isinf(part) if missing == "keep" else ~np.isfinite(part))
         if len(bad):
             row, column = start + bad[0, 0], bad[0, 1]
             raise DataError(_not_finite(f"{where}, row {row}, column {column}", X[row, column]))
@@ -80,7 +89,10 @@ def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
     if array.dtype.kind == "f":
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
-            raise DataError(_not_finite(f"{where}, row {bad[0, 0]}", array[bad[0, 0]]))
+            raise DataError(
+                f"{where}, row {bad[0, 0]} (counted from 0): the target is missing or infinite: "
+                "drop such samples"
+            )
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
@@ -103,5 +115,5 @@ def _kind(array: NDArray[Any]) -> str:
 
 def _not_finite(place: str, value: Any) -> str:
     if np.isnan(value):
-        return f"{place} (counted from 0): missing values are not supported yet: drop or fill them"
+        return f"{place} (counted from 0): the value is missing: {CURE}"
     return f"{place} (counted from 0): the value is infinite: drop or replace it"

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dbgsom_core.errors import DataError
+from dbgsom_plugins.datasets._arrays import CURE
 from dbgsom_plugins.datasets._csv_columns import Columns
 
-_MISSING = {"", "na", "n/a", "nan", "-nan", "<na>", "null", "none", "?", "-", "."}
+MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "-nan", "<na>", "null", "none", "?", "-", "."})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_FILL = "missing values are not supported yet: drop or fill them"
 _LONG = 40  # characters of a value that a message shows
 
 
@@ -51,6 +51,7 @@ def trouble(
     columns: Columns,
     delimiter: str,
     numeric_target: bool = False,
+    keeps_missing: bool = False,
 ) -> DataError | None:
     """Return what is wrong with the first record that cannot be used, or None.
 
@@ -64,6 +65,8 @@ def trouble(
     delimiter : str
     numeric_target : bool
         The target must hold finite numbers.
+    keeps_missing : bool
+        Numeric cells may say that a value is missing.
     """
     numeric = {*columns.numeric, *((columns.target,) if numeric_target else ())}
     for line, fields in rows:
@@ -71,7 +74,8 @@ def trouble(
         if len(fields) != len(columns.names):
             return DataError(_ragged(where, fields, columns.names, delimiter))
         for i in columns.used:
-            problem = _cell(fields[i], i in numeric)
+            kept = keeps_missing and i in columns.numeric
+            problem = _cell(fields[i], i in numeric, i == columns.target, kept)
             if problem:
                 return DataError(f"{where}, column {columns.called(i)}: {problem}")
     return None
@@ -86,9 +90,12 @@ def is_number(text: str) -> bool:
     return "_" not in text
 
 
-def _cell(text: str, numeric: bool) -> str | None:
-    if text == "" or (numeric and text.lower() in _MISSING):
-        return _FILL + (f" (found '{text}')" if text else "")
+def _cell(text: str, numeric: bool, is_target: bool, keeps_missing: bool) -> str | None:
+    if text == "" or (numeric and text.lower() in MISSING_WORDS):
+        if keeps_missing:
+            return None
+        cure = "drop such samples" if is_target else CURE
+        return "the value is missing" + (f" (found '{text}')" if text else "") + f": {cure}"
     if not numeric:
         return None
     if not is_number(text):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError
+from dbgsom_plugins.datasets._arrays import MISSING, Missing
 from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
-from dbgsom_plugins.datasets._csv_trouble import is_number, records, trouble
+from dbgsom_plugins.datasets._csv_trouble import MISSING_WORDS, is_number, records, trouble
 from dbgsom_plugins.datasets._files import existing_file
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _OTHER_DELIMITERS = (";", "\t", ",", "|")
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_ANY_CASE = [
+    form + pad  # pandas strips cells on the left only
+    for word in MISSING_WORDS
+    for form in {word, word.upper(), word.title()}
+    for pad in ("", " ")
+]
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
@@ -49,6 +56,7 @@ class Csv(Component):
         default=",", pattern=r'^[^"\r\n]$', description="the character between two fields"
     )
     header: bool = Field(default=True, description="whether the first line names the columns")
+    missing: Missing = Field(default="error", description=MISSING)
 
     def load(self) -> Data:
         """Return the table as float64 samples and, where a target is named, its column.
@@ -97,6 +105,10 @@ class Csv(Component):
 
         numeric = set(columns.numeric)
         places = range(len(columns.names))
+        # By column: a text such as "none" may be a category.
+        empty: dict[Any, Sequence[str]] = {}
+        if self.missing == "keep":
+            empty = dict.fromkeys(numeric, _ANY_CASE)
         try:
             with warnings.catch_warnings():
                 # Lines that are too long are only warned of.
@@ -108,7 +120,9 @@ class Csv(Component):
                     names=list(places),
                     index_col=False,
                     dtype={i: "float64" if i in numeric else "str" for i in places},
-                    na_filter=False,
+                    na_filter=bool(empty),
+                    na_values=empty,
+                    keep_default_na=False,
                     skipinitialspace=True,
                     **_exact_floats(),
                     encoding="utf-8-sig",
@@ -116,6 +130,10 @@ class Csv(Component):
                 )
         except (ValueError, pd.errors.ParserWarning) as error:
             raise self._explained(file, columns, str(error)) from None
+        if empty and frame.iloc[:, -1].isna().any():  # or a line is too short
+            problem = self._trouble(file, columns)
+            if problem is not None:
+                raise problem
         return frame
 
     def _samples(
@@ -136,7 +154,7 @@ class Csv(Component):
         X = np.empty((len(frame), len(blocks)))
         for i, block in enumerate(blocks):
             X[:, i] = block
-        if not np.isfinite(X).all():
+        if np.isinf(X).any() or (self.missing == "error" and np.isnan(X).any()):
             raise self._explained(file, columns, "a value is not finite")
         return X, tuple(names)
 
@@ -158,18 +176,23 @@ class Csv(Component):
     def _explained(
         self, file: Path, columns: Columns, otherwise: str, numeric_target: bool = False
     ) -> DataError:
-        rows = records(self.path, file, self.delimiter)
-        found = trouble(
-            self.path,
-            islice(rows, 1 if self.header else 0, None),
-            columns,
-            self.delimiter,
-            numeric_target,
-        )
+        found = self._trouble(file, columns, numeric_target)
         if "EOF inside string" in otherwise:
             otherwise = "a quote is opened and never closed"
         first_line = otherwise.strip().splitlines()[0]
         return found or DataError(f"{self.path} cannot be read as a table: {first_line}")
+
+    def _trouble(
+        self, file: Path, columns: Columns, numeric_target: bool = False
+    ) -> DataError | None:
+        return trouble(
+            self.path,
+            islice(records(self.path, file, self.delimiter), 1 if self.header else 0, None),
+            columns,
+            self.delimiter,
+            numeric_target,
+            self.missing == "keep",
+        )
 
 
 def _exact_floats() -> dict[str, Any]:

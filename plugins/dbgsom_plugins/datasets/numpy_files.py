@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError
 from dbgsom_core.errors import did_you_mean
-from dbgsom_plugins.datasets._arrays import samples, targets
+from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
 from dbgsom_plugins.datasets._files import existing_file
 
 _NPY_START = b"\x93NUMPY"
@@ -32,6 +32,7 @@ class Npy(Component):
     target_path: str | None = Field(
         default=None, min_length=1, description="file with the targets, (samples,); null: none"
     )
+    missing: Missing = Field(default="error", description=MISSING)
 
     def load(self) -> Data:
         """Return the samples, and the targets where a file was given.
@@ -41,7 +42,7 @@ class Npy(Component):
         DataError
             A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
         """
-        X = samples(_read_npy(self.path), self.path)
+        X = samples(_read_npy(self.path), self.path, self.missing)
         if self.target_path is None:
             return Data(X)
         return Data(X, targets(_read_npy(self.target_path), len(X), self.target_path))
@@ -60,6 +61,7 @@ class Npz(Component):
         description="name of the targets in it, (samples,); null: none. An archive without the "
         "default 'y' has no targets",
     )
+    missing: Missing = Field(default="error", description=MISSING)
 
     def load(self) -> Data:
         """Return the samples, and the targets where the archive has them.
@@ -80,7 +82,8 @@ class Npz(Component):
             ) from None
         with archive:
             names = [Path(name).name.removesuffix(".npy") for name in archive.namelist()]
-        X = samples(self._array(file, self.x, names), f"{self.path}, array '{self.x}'")
+        where = f"{self.path}, array '{self.x}'"
+        X = samples(self._array(file, self.x, names), where, self.missing)
         if self.y is None or (self.y == "y" and "y" not in names):
             return Data(X)
         y = targets(self._array(file, self.y, names), len(X), f"{self.path}, array '{self.y}'")

@@ -110,9 +110,9 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("\n \n", {}, "is empty"),
         ("a,b\n", {}, "a header and no line below it"),
         ("a,b\n1,2\n\n3,foo\n4,bar\n", {}, "line 4, column 'b': 'foo' is no number.*categorical"),
-        ("a,b\n1,\n", {}, "line 2, column 'b': missing values are not supported yet: drop or fill"),
-        ("a,b\n1,NA\n", {}, "line 2, column 'b': missing values .*found 'NA'"),
-        ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': missing values"),
+        ("a,b\n1,\n", {}, "line 2, column 'b': the value is missing: drop or fill"),
+        ("a,b\n1,NA\n", {}, "line 2, column 'b': the value is missing .*found 'NA'"),
+        ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': the value is missing"),
         ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value '-inf' is infinite"),
         ("a,b\n1,1e999\n", {}, "infinite"),
         ("a;b\n1,5;2\n", {"delimiter": ";"}, "'1,5' is no number: write it with a decimal point"),
@@ -121,9 +121,9 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,2,3\n1,2,3\n", {}, "line 2 has 3 fields"),
         ("a,b\n1,2\n3\n", {}, "line 3 has 1 field where"),
         ("a,b\nx,1\ny\n", {"target": "a"}, "line 3 has 1 field where"),
-        ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': missing values"),
-        ("a,t\n1,1.5\n2,nan\n", {"target": "t"}, "line 3, column 't': missing values"),
-        ("a,c\n1,x\n2,\n", {"categorical": ["c"]}, "line 3, column 'c': missing values"),
+        ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': the value is missing"),
+        ("a,t\n1,1.5\n2,nan\n", {"target": "t"}, "line 3, column 't': the value is missing"),
+        ("a,c\n1,x\n2,\n", {"categorical": ["c"]}, "line 3, column 'c': the value is missing"),
         ("a;b\n1;2\n", {}, "single column 'a;b': set delimiter: ';'"),
         ("a\tb\n1\t2\n", {}, r'set delimiter: "\\t"'),
         ("a,a\n1,2\n", {}, "two columns are called 'a'"),
@@ -159,3 +159,26 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
         Csv(path=str(tmp_path)).load()
     with pytest.raises(DataError, match="no usable path"):
         Csv(path="a\0b").load()
+
+
+def test_missing_cells_are_kept_where_that_was_said(load):
+    content = "a,b,kind\n1,,none\n NA ,2,x\n?,nan,none\n4,5,x\n"
+    data = load(content, missing="keep", target="kind")
+    expected = [[1, np.nan], [np.nan, 2], [np.nan, np.nan], [4, 5]]
+    np.testing.assert_array_equal(data.X, expected)
+    assert data.y.tolist() == ["none", "x", "none", "x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a,b\n1,2\n3\n", "line 3 has 1 field where"),
+        ("a,b\n1,inf\n", "'inf' is infinite"),
+        ("a,b\n1,x\n,2\n", "'x' is no number"),
+        ("a,b\n1,x\n2,\n", "line 3, column 'b': the value is missing: drop such samples"),
+    ],
+)
+def test_keeping_missing_cells_keeps_nothing_else(load, content, told):
+    target = "b" if "samples" in told else None
+    with pytest.raises(DataError, match=told):
+        load(content, missing="keep", target=target)

@@ -62,7 +62,7 @@ def test_targets_keep_their_type(npy, y, expected):
         (np.zeros((2, 2), complex), "complex"),
         (np.zeros(3, [("a", float), ("b", int)]), "records with the fields a, b"),
         (np.zeros((2, 2), "M8[s]"), "dates"),
-        (np.where(X == 7, np.nan, X), r"row 3, column 1 \(counted from 0\): missing values"),
+        (np.where(X == 7, np.nan, X), r"row 3, column 1 \(counted from 0\): the value is missing"),
         (np.where(X == 7, -np.inf, X), r"row 3, column 1 .*infinite"),
     ],
 )
