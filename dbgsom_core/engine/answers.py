@@ -18,10 +18,10 @@ def distances(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.flo
     """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
 
-    def work(rows: slice) -> None:
-        out[rows] = data.pairwise(data.X[rows], prototypes)
+    def keep(rows: slice, block: NDArray[np.float64]) -> None:
+        out[rows] = block
 
-    data.each_chunk(work, prototypes)
+    data.each_block(prototypes, keep)
     return out
 
 

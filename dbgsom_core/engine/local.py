@@ -13,6 +13,7 @@ from pydantic import Field
 from scipy.sparse import issparse
 
 from dbgsom_core.api import Component, Metric
+from dbgsom_core.engine.expanded import Expanded
 from dbgsom_core.engine.found import Assignment, Found, Search, Totals
 from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
@@ -84,6 +85,13 @@ class DataPass:
         """Whether values are missing."""
         return not issparse(self.X) and has_missing(self.X)
 
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether the metric is Euclidean and the samples are dense and complete."""
+        if getattr(self.metric, "geometry", None) != "euclidean":
+            return False
+        return not issparse(self.X) and not self.incomplete
+
     def subset(self, rows: NDArray[Any] | slice) -> DataPass:
         """Return the same for some of the samples."""
         weights = None if self.weights is None else self.weights[rows]
@@ -103,9 +111,7 @@ class DataPass:
 
         It serves metrics of Euclidean ``geometry``; made when first used.
         """
-        if getattr(self.metric, "geometry", None) != "euclidean" or self.n >= 2**31:
-            return None
-        if issparse(self.X) or self.incomplete:
+        if not self.is_euclidean or self.n >= 2**31:
             return None
         if self.X.dtype not in (np.float32, np.float64) or self.X.size < _PACKING_PAYS:
             return None
@@ -215,10 +221,29 @@ class DataPass:
         self, prototypes: NDArray[np.float64]
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
-        size = self._rows_for(prototypes)
+        size, distances = self._blocks(prototypes)
         for start in range(0, self.n, size):
             rows = slice(start, min(start + size, self.n))
-            yield rows, self.pairwise(self.X[rows], prototypes)
+            yield rows, distances(rows)
+
+    def each_block(
+        self,
+        prototypes: NDArray[np.float64],
+        use: Callable[[slice, NDArray[np.float64]], None],
+    ) -> None:
+        """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads."""
+        size, distances = self._blocks(prototypes)
+        work = self.n * prototypes.size
+        self._each_chunk(lambda rows: use(rows, distances(rows)), size, work)
+
+    def _blocks(
+        self, prototypes: NDArray[np.float64]
+    ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
+        # How many rows make a block, which must not depend on the engine where it matters.
+        if self.is_euclidean:
+            expanded = Expanded.of(prototypes)
+            return expanded.block_rows, lambda rows: expanded.distances(self.X[rows])
+        return self._rows_for(prototypes), lambda rows: self.pairwise(self.X[rows], prototypes)
 
     def nearest(
         self, prototypes: NDArray[np.float64], k: int
@@ -250,12 +275,8 @@ class DataPass:
             neurons[rows] = order
             distances[rows] = np.take_along_axis(block, order, axis=1)
 
-        self.each_chunk(work, prototypes)
+        self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
         return neurons, distances
-
-    def each_chunk(self, work: Callable[[slice], None], prototypes: NDArray[np.float64]) -> None:
-        """Call ``work`` with chunks of rows, each small enough for its distances to prototypes."""
-        self._each_chunk(work, self._rows_for(prototypes), self.n * prototypes.size)
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:
         return int(np.clip(_CHUNK_DISTANCES // len(prototypes), 1, self.chunk_rows))
