@@ -52,7 +52,10 @@ def check_varies(X: Any) -> None:
     low, high = extremes(X)
     rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
     if not (high - low > rounding).any():
-        raise ValueError("all columns are constant: there is nothing that a map could unfold")
+        raise ValueError(
+            f"all columns are constant (n_features = {X.shape[1]}): there is nothing that a map "
+            "could unfold"
+        )
 
 
 def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:

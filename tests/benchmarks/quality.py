@@ -11,16 +11,21 @@ final width; final widths of 0.3 … 1.5 trace its front. It is run with both us
 and shares no code with the package. Ours: ``SomVQ()``, nothing set. Both are measured by one
 function: Euclidean QE, and TE4, the share of samples whose two nearest neurons are not exactly
 one hop apart. Neither has randomness, so the five seeds draw 80 % of the rows; medians are told.
-"test" is TE4 on the other 20 %, against the front's TE4 there at equal QE there.
+"test" is TE4 on the other 20 %, against the front's TE4 there at equal QE there. Where dbgsom is
+installed (Python >= 3.12) the last columns are its map of the same rows with `max_neurons` at our
+size, standard settings otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +39,7 @@ import tables
 from dbgsom_core import SomClassifier, SomVQ
 
 FINAL_WIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5)
-ISSUE_FRONT = ((19.9, 0.118), (20.3, 0.108), (20.7, 0.082), (21.8, 0.062))
+FRONT_OF_DIGITS = ((19.9, 0.118), (20.3, 0.108), (20.7, 0.082), (21.8, 0.062))
 ENGINE = {"name": "local", "threads": 1}
 Point = tuple[float, float]
 
@@ -130,7 +135,21 @@ def compare(X: np.ndarray, make: Callable[[], SomVQ], seed: int) -> dict[str, fl
         "test front": at_equal_error(test, error_test),
         "QE/front min": error / min(train)[0],
         "s": seconds,
-    }
+    } | peer(X, len(W))
+
+
+def peer(X: np.ndarray, n_neurons: int) -> dict[str, float]:
+    """Return size, QE and TE4 of dbgsom's map of X, or nothing where it is not installed."""
+    if find_spec("dbgsom") is None:
+        return {}
+    from dbgsom import SomVQ as Peer
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        fitted = Peer(max_neurons=n_neurons, random_state=0).fit(X)
+    cells = np.array([tuple(cell) for cell in fitted.neurons_])
+    steps = np.abs(cells[:, None] - cells).sum(axis=2)  # one step is one hop
+    error, topographic = measure(X, np.asarray(fitted.weights_, dtype=np.float64), steps)
+    return {"peer K": len(cells), "peer QE": error, "peer TE4": topographic}
 
 
 def told(name: str, kind: str, runs: list[dict[str, float]]) -> str:
@@ -141,11 +160,13 @@ def told(name: str, kind: str, runs: list[dict[str, float]]) -> str:
         f"| {name} | {kind} | {m['K']:.0f} | {m['QE']:.3f} | {m['QE/front min']:.2f} "
         f"| {m['TE4']:.3f} | {m['front']:.3f} | {won}/{len(runs)} "
         f"| {m['test']:.3f} | {m['test front']:.3f} | {m['s']:.2f} |"
+    ) + (
+        f" {m['peer K']:.0f} | {m['peer QE']:.3f} | {m['peer TE4']:.3f} |" if "peer K" in m else ""
     )
 
 
 def digits() -> list[str]:
-    """Return the lines about digits: the front of issue 4, and the classifier."""
+    """Return the lines about digits: a known front, and the classifier."""
     X, y = load_digits(return_X_y=True)
     vq = SomVQ(max_neurons=80, engine=ENGINE).fit(X)
     error, topographic = measure(X, vq.weights_, vq.som_map_.hops)
@@ -154,7 +175,7 @@ def digits() -> list[str]:
         part, part_test, labels, labels_test = train_test_split(X, y, random_state=seed)
         classifier = SomClassifier(max_neurons=80, engine=ENGINE).fit(part, labels)
         scores.append(classifier.score(part_test, labels_test))
-    front = ", ".join(f"({q}, {t})" for q, t in ISSUE_FRONT)
+    front = ", ".join(f"({q}, {t})" for q, t in FRONT_OF_DIGITS)
     return [
         f"digits whole, SomVQ(max_neurons=80): {len(vq.weights_)} neurons, "
         f"QE {error:.2f}, TE4 {topographic:.3f}; fixed 8×10: {front}",
@@ -170,8 +191,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore", message="growth stopped at max_neurons='auto'")
-    print("| table | | K | QE | QE/least | TE4 | front | won | test TE4 | test front | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    head = "| table | | K | QE | QE/least | TE4 | front | won | test TE4 | test front | s |"
+    head += " dbgsom K | QE | TE4 |" if find_spec("dbgsom") else ""
+    print(head)
+    print("|" + "---|" * (head.count("|") - 1))
     won = total = 0
     for kind, group in (("tuning", tables.TUNING), ("held out", tables.HELD_OUT)):
         names = [name for name in group if not chosen.tables or name in chosen.tables]
