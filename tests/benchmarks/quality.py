@@ -144,7 +144,8 @@ def peer(X: np.ndarray, n_neurons: int) -> dict[str, float]:
         return {}
     from dbgsom import SomVQ as Peer
 
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         fitted = Peer(max_neurons=n_neurons, random_state=0).fit(X)
     cells = np.array([tuple(cell) for cell in fitted.neurons_])
     steps = np.abs(cells[:, None] - cells).sum(axis=2)  # one step is one hop
