@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,27 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.labels import NeuronLabels, label_neurons
+from dbgsom_core.novelty import Novelty, NoveltyScores, check_contamination
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import Moments, check_varies, principal_start, random_start, summarize
+from dbgsom_core.suits import check_suits
+from dbgsom_core.topology import MapTopology
 from dbgsom_core.train import Task, Training, train
 
 
-class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, BaseEstimator):
+class GrowingMap(
+    NoveltyScores,
+    MapTopology,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    PartParams,
+    BaseEstimator,
+):
     """Base of the estimators; its parameters and attributes are described there."""
+
+    _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
 
     som_map_: SomMap
     history_: tuple[EpochRecord, ...]
@@ -53,6 +65,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         engine: Any = "local",
         callbacks: Any = None,
         verbose: int = 0,
+        contamination: float = 0.05,
     ) -> None:
         self.metric = metric
         self.kernel = kernel
@@ -67,6 +80,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         self.engine = engine
         self.callbacks = callbacks
         self.verbose = verbose
+        self.contamination = contamination
 
     # ------------------------------------------------------------------------------ fitting
 
@@ -95,7 +109,9 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
             raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
         if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
             raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
+        check_contamination(self.contamination)
         parts = self.parts()
+        check_suits(parts, self._kind)
         for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
             needs = getattr(part, "needs_classes", False) or getattr(part, "needs_target", False)
             if needs and y is None:
@@ -169,6 +185,9 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         self._parts = parts
         self._assignment = assignment
         self.som_map_ = som_map
+        self._novelty = Novelty.of(
+            som_map, parts.metric, found.bmu, found.distance, float(self.contamination)
+        )
         self.history_ = training.history
         self.n_iter_ = len(training.history)
         self.converged_ = training.converged

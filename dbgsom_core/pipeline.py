@@ -26,6 +26,7 @@ from dbgsom_core.model import FittedModel
 from dbgsom_core.observers import Observers
 from dbgsom_core.plain_state import NotPlainError, to_plain
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
+from dbgsom_core.regressor import SomRegressor
 from dbgsom_core.run_components import describe_components
 from dbgsom_core.run_data import (
     Fold,
@@ -42,7 +43,11 @@ from dbgsom_core.start import check_varies
 
 log = logging.getLogger("dbgsom")
 
-_ESTIMATORS = {"vq": SomVQ, "classifier": SomClassifier}
+_ESTIMATORS: dict[str, Any] = {
+    "vq": SomVQ,
+    "classifier": SomClassifier,
+    "regressor": SomRegressor,
+}
 _EXAMPLE_ROWS = 5
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 
@@ -147,7 +152,7 @@ def start_run(
             "name": experiment.dataset_name,
             "samples": len(data.X),
             "features": data.X.shape[1],
-            "classes": None if data.y is None else len(np.unique(data.y)),
+            "classes": _number_of_classes(experiment, data),
             "digest": digest(data),
         }
     environment = describe_environment(registry, experiment.folder)
@@ -211,6 +216,12 @@ def _result(
         example=data.X[:_EXAMPLE_ROWS],
         notes=notes,
     )
+
+
+def _number_of_classes(experiment: Experiment, data: Data) -> int | None:
+    if data.y is None or experiment.model.estimator == "regressor":
+        return None
+    return len(np.unique(data.y))
 
 
 def _fit(estimator: Any, part: Part) -> Any:
@@ -283,7 +294,13 @@ def _measured(
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     names = {}
-    if data.target_names is not None and data.y is not None and data.y.dtype.kind in "iu":
+    is_classes = estimator._kind != "regressor"
+    if (
+        is_classes
+        and data.target_names is not None
+        and data.y is not None
+        and data.y.dtype.kind in "iu"
+    ):
         names = dict(enumerate(data.target_names))
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
