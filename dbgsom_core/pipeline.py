@@ -294,14 +294,8 @@ def _measured(
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     names = {}
-    is_classes = estimator._kind != "regressor"
-    if (
-        is_classes
-        and data.target_names is not None
-        and data.y is not None
-        and data.y.dtype.kind in "iu"
-    ):
-        names = dict(enumerate(data.target_names))
+    if _answers_classes(estimator) and data.target_names is not None and data.y is not None:
+        names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
         estimator,
@@ -311,6 +305,12 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
     )
+
+
+def _answers_classes(estimator: Any) -> bool:
+    # Cluster numbers and means are no classes, whatever the data set calls its classes.
+    supervised = getattr(estimator._parts.labeller, "needs_target", False)
+    return bool(supervised) and estimator._kind != "regressor"
 
 
 def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:

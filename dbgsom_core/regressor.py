@@ -83,8 +83,6 @@ class SomRegressor(RegressorMixin, GrowingMap):
             ensure_min_samples=4,
             y_numeric=True,
         )
-        if y.dtype.kind == "c":
-            raise ValueError("SomRegressor needs real numbers as targets, but y is complex")
         return self._fit(X, y.astype(np.float64), None, None)
 
     def predict(self, X: Any) -> NDArray[np.float64]:

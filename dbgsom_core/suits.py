@@ -48,7 +48,10 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
             f"use '{USUAL_LABELLERS[estimator]}'"
         )
     if kind == "growth" and estimator == "regressor" and getattr(component, "needs_classes", False):
-        return f"growth {name} needs class labels, which a regressor has not; use another threshold"
+        return (
+            f"growth {name} needs class labels, which a regressor has not; "
+            "use another threshold or strategy"
+        )
     return None
 
 

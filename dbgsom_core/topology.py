@@ -178,10 +178,11 @@ def _blocks(n: int) -> Iterator[slice]:
 
 def _steps(som_map: SomMap, rows: slice, grid_distance: str) -> NDArray[np.float64]:
     if grid_distance == "hops":
-        return som_map.hops[rows].astype(np.float64)
+        return np.asarray(som_map.hops[rows], dtype=np.float64)
     x, y = som_map.positions.T
     squares = np.square(x[rows, None] - x) + np.square(y[rows, None] - y)
-    return np.sqrt(squares.astype(np.float64))  # of whole numbers: equal distances are equal
+    # Roots of whole numbers: equal distances are equal to the bit.
+    return np.asarray(np.sqrt(squares, dtype=np.float64))
 
 
 def _log_ratio(

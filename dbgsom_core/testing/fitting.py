@@ -18,8 +18,8 @@ _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> Any:
     """Return an estimator trained on X (n, D) after judging what it holds.
 
-    With ``y`` a classifier is trained, or a regressor for a labeller that serves no other. Where plugins offer every part the model is saved, loaded
-    and asked again.
+    With ``y`` a classifier is trained, or a regressor for a labeller that serves no other. Where
+    plugins offer every part the model is saved, loaded and asked again.
     """
     from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 

@@ -17,9 +17,8 @@ def _evidence(component: Any) -> LabelEvidence:
     evidence = material.evidence()
     if not only_regresses(component):
         return evidence
-    return replace(
-        evidence, y=material.frozen(material.data()[:, 0]), classes=None, class_counts=None
-    )
+    numbers = material.frozen(material.data()[:, 0])
+    return replace(evidence, y=numbers, classes=None, class_counts=None)
 
 
 @check("labeller")
