@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,20 +72,19 @@ class Novelty:
             Sample weights: a weight of 2 is the sample twice.
         """
         n_neurons = len(som_map)
-        weights = np.ones(len(bmu)) if weights is None else weights
-        total = weights.sum()
-        mean = float(weights @ distance / total)
-        variance = float(weights @ np.square(distance - mean) / total)
+        mean = float(np.average(distance, weights=weights))
+        variance = float(np.average(np.square(distance - mean), weights=weights))
         if variance <= (_ROUNDING * mean) ** 2:
             variance = (mean or _link_length(som_map, metric)) ** 2
-        hits = np.bincount(bmu, weights, n_neurons) + MAP_SAMPLES
-        sums = np.bincount(bmu, weights * distance, n_neurons)
-        means = (sums + MAP_SAMPLES * mean) / hits
-        squares = np.bincount(bmu, weights * np.square(distance - means[bmu]), n_neurons)
+        hits = _sums(bmu, None, weights, n_neurons) + MAP_SAMPLES
+        means = (_sums(bmu, distance, weights, n_neurons) + MAP_SAMPLES * mean) / hits
+        nearer = means[bmu]  # than usual; in place, for there may be many samples
+        nearer -= distance
+        squares = _sums(bmu, np.square(nearer), weights, n_neurons)
         of_map = MAP_SAMPLES * (variance + np.square(mean - means))
         deviations = np.sqrt((squares + of_map) / hits)
-        scores = (means[bmu] - distance) / deviations[bmu]
-        return cls(means, deviations, _quantile(scores, weights, contamination))
+        nearer /= deviations[bmu]
+        return cls(means, deviations, _quantile(nearer, weights, contamination))
 
     def scores(
         self, units: NDArray[np.int64], distance: NDArray[np.float64]
@@ -154,8 +154,25 @@ def _link_length(som_map: SomMap, metric: Any) -> float:
     return float(lengths.mean()) if lengths.any() else 1.0
 
 
-def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
+def _sums(
+    bmu: NDArray[np.int64],
+    values: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+    n_neurons: int,
+) -> NDArray[np.float64]:
+    if values is not None and weights is not None:
+        values = values * weights
+    added = np.bincount(bmu, weights if values is None else values, n_neurons)
+    return np.asarray(added, dtype=np.float64)
+
+
+def _quantile(
+    values: NDArray[np.float64], weights: NDArray[np.float64] | None, share: float
+) -> float:
     # The smallest value up to which at least this share of the weight lies.
+    if weights is None:
+        rank = math.ceil(share * len(values)) - 1
+        return float(np.partition(values, rank)[rank])
     order = np.argsort(values, kind="stable")
     filled = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(filled, share * filled[-1])])
