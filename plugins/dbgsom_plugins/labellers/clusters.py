@@ -24,7 +24,7 @@ class Clusters(Component):
     neuron counting once; neurons without hits pass their links on. ``k_means`` looks at the
     prototypes alone, each weighted by its hits. With ``auto`` the number is the one of 2 … ⌈√L⌉
     for L such neurons with the smallest Davies-Bouldin index of their prototypes weighted by hits
-    (Davies & Bouldin 1979; the range follows Vesanto & Alhoniemi 2000).
+    (Davies & Bouldin 1979).
 
     Distances between prototypes are Euclidean whatever the metric, in the metric's own space: for
     ``cosine`` between unit vectors, where they order as the cosine distance does; for other metrics
