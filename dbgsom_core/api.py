@@ -346,6 +346,8 @@ class Labeller(Protocol):
     Optional capabilities
         ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
         ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
+        answer for; the others refuse it. Every kind without it.
     """
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
@@ -397,7 +399,8 @@ class Measure(Protocol):
     Optional capabilities
         ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
-        list holds it; every kind without it.
+        list holds it; every kind without it. One that names others cannot be used with a regressor,
+        nor one that names the regressor alone with others.
     """
 
     greater_is_better: ClassVar[bool]

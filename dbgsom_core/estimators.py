@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
     verbose : int
         Above 0, a line is printed for each epoch.
+    contamination : float in (0, 0.5]
+        The share of the training samples that ``offset_`` calls outliers, at most.
 
     Attributes
     ----------
@@ -67,6 +69,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         Training samples won, and the sum of their distances.
     growing_threshold_, quantization_error_, topographic_error_ : float
         The topographic error counts a sample whose two nearest neurons are not linked.
+    topographic_product_ : float
+        Computed when asked for (Bauer & Pawelzik 1992).
+    offset_ : float
+        The novelty score below which a sample is an outlier, see `score_samples`.
     n_iter_ : int
     converged_ : bool
 
@@ -129,6 +135,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         units = self._live_units(self._samples(X))
         return np.asarray(self.neuron_labels_[units])
 
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers."""
+        return self.score_samples(X) - self.offset_
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""
         return -self.calculate_quantization_error(X, sample_weight)
@@ -155,6 +165,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         The class of the neuron that won each training sample.
     """
 
+    _kind: ClassVar[str] = "classifier"
+
     def __init__(
         self,
         *,
@@ -175,6 +187,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         engine: Any = "local",
         callbacks: Any = None,
         verbose: int = 0,
+        contamination: float = 0.05,
     ) -> None:
         super().__init__(
             metric=metric,
@@ -193,6 +206,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             engine=engine,
             callbacks=callbacks,
             verbose=verbose,
+            contamination=contamination,
         )
         self.unlabelled = unlabelled
 
@@ -264,7 +278,7 @@ def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> Ma
         neuron_labels=estimator.neuron_labels_,
         neuron_probabilities=estimator._probabilities,
         history=estimator.history_,
-        estimator="classifier" if isinstance(estimator, SomClassifier) else "vq",
+        estimator=estimator._kind,  # type: ignore[arg-type]
         **details,
     )
 

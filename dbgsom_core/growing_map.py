@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +20,25 @@ from dbgsom_core.fitted_map import FittedMap
 from dbgsom_core.labels import label_neurons
 from dbgsom_core.memory import Memory
 from dbgsom_core.moments import Moments, check_varies
+from dbgsom_core.novelty import Novelty, NoveltyScores
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
 from dbgsom_core.robust import RobustView
 from dbgsom_core.samples import LEAST_SAMPLES, check_samples, check_weights, handles
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import principal_start, random_start, summarize
+from dbgsom_core.suits import check_suits
 from dbgsom_core.targets import Target
+from dbgsom_core.topology import MapTopology
 from dbgsom_core.train import Task, Training, train
 
 _SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
 
 
-class GrowingMap(FittedMap, PartParams, BaseEstimator):
+class GrowingMap(NoveltyScores, MapTopology, FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
+
+    _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
 
     history_: tuple[EpochRecord, ...]
 
@@ -56,6 +61,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         engine: Any = "local",
         callbacks: Any = None,
         verbose: int = 0,
+        contamination: float = 0.05,
     ) -> None:
         self.metric = metric
         self.kernel = kernel
@@ -73,6 +79,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self.engine = engine
         self.callbacks = callbacks
         self.verbose = verbose
+        self.contamination = contamination
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
@@ -96,6 +103,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             )
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         parts = self.parts()
+        check_suits(parts, self._kind)
         for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
             needs = getattr(part, "needs_classes", False) or getattr(part, "needs_target", False)
             if needs and y is None:
@@ -271,6 +279,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             first, second = self._best_two[:new].T
             unlinked = self.som_map_.hops[first, second] != 1
             self.topographic_error_ = float(np.average(unlinked, weights=counted))
+        usual = distance if data.scatter is None else np.hypot(distance, data.scatter)
+        share = float(self.contamination)
+        self._novelty = Novelty.of(self.som_map_, parts.metric, bmu, usual, share, weights)
         self._label(parts, data, bmu, target)
         self._memory = Memory.of(data, self._assignment, n_neurons, target)
         self._new_bmu = bmu[:new]

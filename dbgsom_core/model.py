@@ -18,7 +18,7 @@ class FittedModel:
     Attributes
     ----------
     steps : sequence of (name, fitted transformer)
-    estimator : SomVQ or SomClassifier
+    estimator : SomVQ, SomClassifier or SomRegressor
         Fitted on prepared samples.
     """
 

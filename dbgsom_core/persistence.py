@@ -29,16 +29,17 @@ from dbgsom_core.parts import PARTS, build_parts
 from dbgsom_core.plain_fields import parse
 from dbgsom_core.plain_state import NotPlainError, from_plain, to_plain
 from dbgsom_core.plugins import get_registry
+from dbgsom_core.regressor import SomRegressor
 from dbgsom_core.som_map import SomMap
 
 FORMAT = 1
 _NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
-_ESTIMATORS: dict[str, Any] = {"SomVQ": SomVQ, "SomClassifier": SomClassifier}
+_ESTIMATORS: dict[str, Any] = {cls.__name__: cls for cls in (SomVQ, SomClassifier, SomRegressor)}
 # Fitted attributes that are written as they are; the map and the parts are written apart.
 _SIMPLE = (
     "weights_", "labels_", "neuron_labels_", "hit_counts_", "errors_", "n_iter_", "converged_",
     "growing_threshold_", "quantization_error_", "topographic_error_", "n_features_in_",
-    "feature_names_in_", "classes_", "_live", "_probabilities", "_memory",
+    "feature_names_in_", "classes_", "_live", "_probabilities", "_memory", "_novelty",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from dbgsom_core.moments import check_varies
 from dbgsom_core.observers import Observers
 from dbgsom_core.plain_state import NotPlainError, to_plain
 from dbgsom_core.plugins import OWN_DISTRIBUTION, Registry
+from dbgsom_core.regressor import SomRegressor
 from dbgsom_core.run_components import describe_components
 from dbgsom_core.run_data import (
     Fold,
@@ -42,7 +43,11 @@ from dbgsom_core.run_params import default_name, flat_params
 
 log = logging.getLogger("dbgsom")
 
-_ESTIMATORS = {"vq": SomVQ, "classifier": SomClassifier}
+_ESTIMATORS: dict[str, Any] = {
+    "vq": SomVQ,
+    "classifier": SomClassifier,
+    "regressor": SomRegressor,
+}
 _EXAMPLE_ROWS = 5
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 
@@ -147,7 +152,7 @@ def start_run(
             "name": experiment.dataset_name,
             "samples": len(data.X),
             "features": data.X.shape[1],
-            "classes": None if data.y is None else len(np.unique(data.y)),
+            "classes": _number_of_classes(experiment, data),
             "digest": digest(data),
         }
     environment = describe_environment(registry, experiment.folder)
@@ -211,6 +216,12 @@ def _result(
         example=data.X[:_EXAMPLE_ROWS],
         notes=notes,
     )
+
+
+def _number_of_classes(experiment: Experiment, data: Data) -> int | None:
+    if data.y is None or experiment.model.estimator == "regressor":
+        return None
+    return len(np.unique(data.y))
 
 
 def _fit(estimator: Any, part: Part) -> Any:
@@ -283,8 +294,8 @@ def _measured(
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     names = {}
-    if data.target_names is not None and data.y is not None and data.y.dtype.kind in "iu":
-        names = dict(enumerate(data.target_names))
+    if _answers_classes(estimator) and data.target_names is not None and data.y is not None:
+        names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
         estimator,
@@ -294,6 +305,12 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
     )
+
+
+def _answers_classes(estimator: Any) -> bool:
+    # Cluster numbers and means are no classes, whatever the data set calls its classes.
+    supervised = getattr(estimator._parts.labeller, "needs_target", False)
+    return bool(supervised) and estimator._kind != "regressor"
 
 
 def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:

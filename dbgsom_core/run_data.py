@@ -46,7 +46,8 @@ def load_data(experiment: Experiment) -> Data:
     ------
     DataError
         It cannot be read, has fewer than 4 rows, holds infinite values, or missing ones that the
-        metric cannot take, has no column that varies, or lacks the classes that a classifier needs.
+        metric cannot take, has no column that varies, or lacks the classes or the numbers
+        that a classifier or a regressor needs.
     """
     data: Data = _found(experiment).load()
     name, X, y = experiment.dataset_name, data.X, data.y
@@ -70,6 +71,8 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     if experiment.model.estimator == "classifier":
         _check_classes(name, y)
+    if experiment.model.estimator == "regressor":
+        _check_numbers(name, y)
     return data
 
 
@@ -189,6 +192,21 @@ def _check_classes(name: str, y: NDArray[Any] | None) -> None:
             f"the target of data set '{name}' holds no classes (it looks {kind}), but "
             "model.estimator is classifier; use estimator: vq"
         )
+
+
+def _check_numbers(name: str, y: NDArray[Any] | None) -> None:
+    if y is None:
+        raise DataError(
+            f"data set '{name}' has no targets, but model.estimator is regressor; "
+            "name the target, or use estimator: vq"
+        )
+    if y.ndim != 1 or y.dtype.kind not in "fiub":
+        raise DataError(
+            f"the target of data set '{name}' holds no numbers, but model.estimator is regressor; "
+            "use estimator: classifier for classes"
+        )
+    if not np.isfinite(y).all():
+        raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
 
 
 def _strata(data: Data) -> NDArray[Any]:

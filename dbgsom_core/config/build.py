@@ -17,6 +17,7 @@ from dbgsom_core.config.components import (
 )
 from dbgsom_core.config.environment import fill
 from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
+from dbgsom_core.config.matching import check_matching
 from dbgsom_core.config.nodes import (
     Entry,
     Items,
@@ -79,6 +80,7 @@ class _Builder:
         measures = self._measures()
         figures = self._list("figure", "figures", DEFAULT_FIGURES)
         tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
+        check_matching(self._root, model, measures, split, self._problems)
         engine = build_engine(self._spot("engine", default="local"), self._problems)
         if general is None or dataset is None or engine is None or len(self._problems) > before:
             return None

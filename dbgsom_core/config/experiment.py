@@ -28,7 +28,7 @@ class PrepareStep:
 class Model:
     """Which estimator to build, and the keyword arguments that the configuration gives it."""
 
-    estimator: Literal["vq", "classifier"] = "vq"
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
     params: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -71,8 +71,10 @@ class Split(_Settings):
 class ModelSettings(_Settings):
     """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
 
-    estimator: Literal["vq", "classifier"] = Field(
-        default="vq", description="vq: vector quantization and clusters; classifier: needs labels"
+    estimator: Literal["vq", "classifier", "regressor"] = Field(
+        default="vq",
+        description="vq: vector quantization and clusters; classifier: needs labels; "
+        "regressor: needs numbers as targets",
     )
     epochs: int = Field(default=100, ge=1, description="upper bound of the epochs")
     tol: float = Field(
@@ -93,6 +95,12 @@ class ModelSettings(_Settings):
     )
     init: Literal["pca", "random"] = Field(
         default="pca", description="where the first prototypes lie"
+    )
+    contamination: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="share of the training samples that count as outliers, at most",
     )
     robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
         default=None,

@@ -18,19 +18,25 @@ _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> Any:
     """Return an estimator trained on X (n, D) after judging what it holds.
 
-    With ``y`` a classifier is trained. Where plugins offer every part the model is saved, loaded
-    and asked again.
+    With ``y`` a classifier is trained, or a regressor for a labeller that serves no other. Where
+    plugins offer every part the model is saved, loaded and asked again.
     """
-    from dbgsom_core import SomClassifier, SomVQ
+    from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 
     params = {"growth": _FIXED, "epochs": 6, "random_state": 0, **parts}
-    estimator: Any = SomVQ(**params).fit(X) if y is None else SomClassifier(**params).fit(X, y)
+    supervised = SomRegressor if only_regresses(parts.get("labeller")) else SomClassifier
+    estimator: Any = SomVQ(**params).fit(X) if y is None else supervised(**params).fit(X, y)
     assert np.isfinite(estimator.weights_).all(), "the fit leaves prototypes that are not finite"
     assert np.isfinite(estimator.quantization_error_), "the quantization error is not finite"
     answers = np.asarray(estimator.predict(X))
     assert answers.shape == (len(X),), "predict gives no answer for each sample"
     _saved_and_loaded(estimator, X, answers)
     return estimator
+
+
+def only_regresses(component: Any) -> bool:
+    """Return whether a component serves regressors and no other estimator."""
+    return tuple(getattr(component, "estimators", ())) == ("regressor",)
 
 
 def twice_in_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from dbgsom_core.api import LabelEvidence
 from dbgsom_core.testing import material
-from dbgsom_core.testing.fitting import check_fit
+from dbgsom_core.testing.fitting import check_fit, only_regresses
 from dbgsom_core.testing.kit import Subject, check
+
+
+def _evidence(component: Any) -> LabelEvidence:
+    evidence = material.evidence()
+    if not only_regresses(component):
+        return evidence
+    numbers = material.frozen(material.data()[:, 0])
+    return replace(evidence, y=numbers, classes=None, class_counts=None)
 
 
 @check("labeller")
 def check_labels(component: Any, subject: Subject) -> None:
     """It gives one label a neuron, the same when asked twice, and only reads its evidence."""
-    evidence = material.evidence()
+    evidence = _evidence(component)
     kept = evidence.som_map.prototypes.copy()
     first, second = (np.asarray(component.label(evidence)) for _ in range(2))
     assert first.shape == (len(evidence.som_map),), f"labels have shape {first.shape}"
@@ -38,7 +48,8 @@ def check_probabilities(component: Any, subject: Subject) -> None:
 @check("labeller")
 def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map answers through it, with text as labels and with numbers."""
-    for y in (material.classes(), np.arange(material.SAMPLES) % 3):
+    numbers = np.arange(material.SAMPLES) % 3
+    for y in (numbers, numbers / 7) if only_regresses(component) else (material.classes(), numbers):
         needs = getattr(component, "needs_target", False)
         estimator = check_fit(material.data(), y if needs else None, labeller=component)
         assert len(estimator.neuron_labels_) == len(estimator.weights_)

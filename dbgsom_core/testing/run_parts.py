@@ -16,6 +16,7 @@ from dbgsom_core.api import Data
 from dbgsom_core.evaluation import Evaluation, MapView
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.testing import material
+from dbgsom_core.testing.fitting import only_regresses
 from dbgsom_core.testing.kit import Subject, check
 
 
@@ -37,7 +38,7 @@ def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
     estimator = material.trained()
     X, y = material.data(), material.classes()
     evaluation: Evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-    if tuple(getattr(measure, "estimators", ())) == ("regressor",):
+    if only_regresses(measure):
         target = X[:, 0]
         evaluation = replace(evaluation, y=target, predictions=target + 0.1 * X[:, 1])
     return replace(evaluation, data=replace(evaluation.data, chunk_rows=chunk_rows))

@@ -50,7 +50,15 @@ def dbgsom_growth_strategies() -> dict[str, str]:
 @hookimpl
 def dbgsom_labellers() -> dict[str, str]:
     """Offer the built-in labellers."""
-    return _offers("labellers", {"index": "index:Index", "majority": "majority:Majority"})
+    return _offers(
+        "labellers",
+        {
+            "index": "index:Index",
+            "clusters": "clusters:Clusters",
+            "majority": "majority:Majority",
+            "mean": "mean:Mean",
+        },
+    )
 
 
 @hookimpl
@@ -63,6 +71,7 @@ def dbgsom_datasets() -> dict[str, str]:
             "iris": "bundled:Iris",
             "wine": "bundled:Wine",
             "breast_cancer": "bundled:BreastCancer",
+            "diabetes": "bundled:Diabetes",
             "blobs": "generated:Blobs",
             "moons": "generated:Moons",
             "csv": "csv_file:Csv",
@@ -83,10 +92,14 @@ def dbgsom_measures() -> dict[str, str]:
             "dead_neurons": "fit:DeadNeurons",
             "topographic_error": "topology:TopographicError",
             "topographic_error_8": "topology:TopographicError8",
+            "topographic_product": "neighbourhoods:TopographicProduct",
+            "topographic_function": "neighbourhoods:TopographicFunction",
             "davies_bouldin": "clusters:DaviesBouldin",
             "accuracy": "labels:Accuracy",
             "macro_f1": "labels:MacroF1",
             "adjusted_rand": "labels:AdjustedRand",
+            "r2": "targets:R2",
+            "rmse": "targets:RootMeanSquaredError",
         },
     )
 

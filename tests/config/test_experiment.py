@@ -159,8 +159,8 @@ WRONG = {
     "prepare: [{with_mean: true}]": "3:11: prepare.0.name: is required",
     "prepare: [[a]]": "3:11: prepare.0: must be the name of a scikit-learn transformer or a "
     "mapping with a 'name'",
-    "model: {estimator: regressor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
-    "not the text 'regressor'",
+    "model: {estimator: regresor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
+    "'regressor', not the text 'regresor'; did you mean 'regressor'?",
     "model: {labeler: majority}": "3:9: model.labeler: unknown key; did you mean 'labeller'?",
     "model: {epochs: 0}": "3:17: model.epochs: must be an integer of at least 1, not 0",
     "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer of at least 1, not 100.0",

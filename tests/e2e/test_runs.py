@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.metrics import r2_score
 
 from dbgsom_core import persistence, presets
 from dbgsom_core.prepare import RangeScaler
@@ -172,6 +173,70 @@ def test_a_csv_of_ones_own_runs_with_text_classes_and_categories(workshop):
     assert "epoch" in done.stderr
     _, (run,) = mlflow_runs(workshop, "fruit")
     assert run.info.status == "FINISHED"
+
+
+def test_a_regressor_runs_from_yaml_to_mlflow(workshop):
+    done = dbgsom(workshop, "run", CONFIGS / "diabetes.yaml")
+    folder = newest(workshop, "diabetes")
+    measures = json.loads((folder / "measures.json").read_text())
+    assert measures["test/r2"] > 0.25
+    assert measures["train/rmse"] < measures["test/rmse"] < 80
+    assert not {"train/accuracy", "train/macro_f1", "train/adjusted_rand"} & set(measures)
+    assert "r2" in done.stdout
+    assert "WARNING" not in done.stderr
+    assert (folder / "figures" / "label_map.png").exists()
+    assert "| `rmse` |" in (folder / "report.md").read_text()
+    assert json.loads((folder / "run.json").read_text())["data"]["classes"] is None
+    client, (run,) = mlflow_runs(workshop, "diabetes")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/r2"] == pytest.approx(measures["test/r2"])
+    assert run.data.params["labeller"] == "mean"
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert model.model_type == "regressor"
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    answers = persistence.load(folder / "model.npz").predict(X)
+    assert r2_score(y, answers) > 0.35
+
+
+def test_a_regressor_is_cross_validated(workshop):
+    (workshop / "folds.yaml").write_text(
+        "experiment: folds\ndataset: diabetes\nprepare: standardize\nsplit: {folds: 3}\n"
+        "model: {estimator: regressor, max_neurons: 20}\ntracking: null\n"
+    )
+    dbgsom(workshop, "run", "folds.yaml", "-q")
+    measures = json.loads((newest(workshop, "folds") / "measures.json").read_text())
+    assert measures["test/r2"] > 0.25
+    assert measures["test_std/r2"] > 0
+
+
+def test_a_target_that_is_text_or_missing_is_refused_before_anything_is_written(workshop):
+    for target, sentence in (("kind", "holds no numbers"), ("null", "has no targets")):
+        (workshop / "text.csv").write_text("a,b,kind\n" + "1,2,x\n3,4,y\n" * 3)
+        drop = "" if target == "kind" else ", drop: [kind]"
+        (workshop / "text.yaml").write_text(
+            f"experiment: text\ndataset: {{name: csv, path: text.csv, target: {target}{drop}}}\n"
+            "model: {estimator: regressor}\n"
+        )
+        done = dbgsom(workshop, "run", "text.yaml", check=2)
+        assert sentence in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (workshop / "runs" / "text").exists()
+
+
+def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
+    from dbgsom_core.config import load_experiment
+    from dbgsom_core.pipeline import make_observers, run_experiment
+    from dbgsom_core.plugins import get_registry
+
+    (workshop / "clusters.yaml").write_text(
+        "experiment: clusters\ndataset: iris\ntracking: {name: run_folder, path: "
+        f"'{workshop}/runs'}}\nmodel: {{labeller: clusters}}\n"
+    )
+    registry = get_registry()
+    experiment = load_experiment(workshop / "clusters.yaml", registry=registry)
+    outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    assert not outcome.result.view.label_names
+    assert outcome.result.measures["train/adjusted_rand"] > 0.5
 
 
 def test_a_data_file_may_lie_beside_the_config(workshop):

@@ -11,12 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.gaussian import Gaussian
 
 
-@parametrize_with_checks([SomVQ(), SomClassifier()])
+@parametrize_with_checks([SomVQ(), SomClassifier(), SomRegressor(), SomVQ(labeller="clusters")])
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)

@@ -3,6 +3,9 @@
 Numbers are those of the list of defects; 2 and 14 are also in test_growth.py.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_wine
@@ -11,15 +14,19 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component
 from dbgsom_core.engine.local import DataPass, LocalEngine
+from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.moments import Moments
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.schedule import DEFAULT_FINE_END
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import principal_start
+from dbgsom_core.topology import topographic_function, topographic_product
 from dbgsom_core.train import Task, train
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.placement import share_errors
 from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.int8])
@@ -90,6 +97,13 @@ def test_07_entropy_growth_grows_with_its_default_threshold(iris):
     assert clf.score(X, y) > 0.93
 
 
+def test_08_the_topographic_product_is_that_of_the_definition_and_not_twice_it():
+    """Three neurons in a row at 0, 3 and 1: only the first sees another order, ln(3/1 · 1/2)/2."""
+    som_map = SomMap.rectangle(1, 3, [[0.0], [3.0], [1.0]])
+    value = topographic_product(som_map, Euclidean().pairwise)
+    assert value == pytest.approx(np.log(1.5) / 2 / (3 * 2))
+
+
 def test_09_a_refit_forgets_the_first_fit(iris, digits):
     X, _ = iris
     vq = SomVQ().fit(digits[0]).fit(X)
@@ -130,6 +144,17 @@ def test_12_iris_grows_from_every_start(iris):
     assert len(SomVQ().fit(iris[0]).neurons_) >= 8
     for seed in range(5):
         assert len(SomVQ(init="random", random_state=seed).fit(iris[0]).neurons_) >= 8
+
+
+def test_13_the_readme_reaches_the_numbers_that_it_states(digits):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith("| **dbgsom-core"))
+    options = re.search(r"`SomVQ\(spreading_factor=([\d.]+), max_neurons=(\d+)\)`", row).groups()
+    neurons, error, topographic, _ = (float(cell) for cell in row.split("|")[2:6])
+    vq = SomVQ(spreading_factor=float(options[0]), max_neurons=int(options[1])).fit(digits[0])
+    assert len(vq.neurons_) == neurons
+    assert vq.quantization_error_ <= error + 0.2
+    assert vq.topographic_error_ <= topographic + 0.02
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e6])
@@ -206,6 +231,25 @@ def test_19_dead_neurons_answer_as_their_nearest_live_one():
     ).fit(X)
     assert np.unique(vq.labels_).tolist() == [0, 1]
     assert vq.neuron_labels_.tolist() == [0, 0, 1, 1]
+
+
+def test_20_each_measure_of_topology_says_which_neighbours_it_means():
+    """A sample between two diagonal cells is an error with 4 neighbours and none with 8."""
+    som_map = SomMap.rectangle(2, 2, [[0.0], [9.0], [8.0], [1.0]])
+    evaluation = Evaluation(som_map, LocalEngine().over(np.array([[0.1]]), Euclidean()))
+    assert TopographicError().compute(evaluation) == 1
+    assert TopographicError8().compute(evaluation) == 0
+    winners = evaluation.bmu, evaluation.second_bmu
+    assert topographic_function(som_map, *winners, neighbours=8).at(1) == 0
+    assert topographic_function(som_map, *winners, neighbours=4).at(1) == 2 / 4
+
+
+def test_20_with_4_neighbours_the_function_counts_hops_around_a_hole():
+    """Two neurons two cells apart with a gap between them: max norm 2, hops 4."""
+    som_map = SomMap([(0, 0), (0, 1), (1, 1), (2, 1), (2, 0)], np.arange(5.0)[:, None])
+    winners = np.array([0]), np.array([4])
+    assert [topographic_function(som_map, *winners, 8).at(k) for k in (1, 2)] == [0.4, 0]
+    assert [topographic_function(som_map, *winners, 4).at(k) for k in (3, 4)] == [0.4, 0]
 
 
 @pytest.mark.parametrize(

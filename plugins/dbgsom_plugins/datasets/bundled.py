@@ -48,6 +48,22 @@ class BreastCancer(Component):
         return _data(load_breast_cancer)
 
 
+class Diabetes(Component):
+    """Diabetes: 442 patients, 10 measurements, how far the disease went in a year (Efron 2004)."""
+
+    def load(self) -> Data:
+        """Return X (442, 10) as measured, in years, kg/m², mmHg and so on, and y from 25 to 346."""
+        import numpy as np
+        from sklearn.datasets import load_diabetes
+
+        bunch = load_diabetes(scaled=False)
+        return Data(
+            X=np.ascontiguousarray(bunch.data, dtype=np.float64),
+            y=bunch.target,
+            feature_names=tuple(str(name) for name in bunch.feature_names),
+        )
+
+
 def _data(load: Callable[[], Any], image_shape: tuple[int, int] | None = None) -> Data:
     import numpy as np
 

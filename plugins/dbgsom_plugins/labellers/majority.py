@@ -17,6 +17,7 @@ class Majority(Component):
     """
 
     needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one class per neuron, shape (K,)."""

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from dbgsom_core.api import Dataset
-from dbgsom_plugins.datasets.bundled import BreastCancer, Digits, Iris, Wine
+from dbgsom_plugins.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Wine
 from dbgsom_plugins.datasets.generated import Blobs, Moons
 
 
@@ -34,6 +34,16 @@ def test_a_data_set_has_named_float64_columns_and_named_classes(dataset, shape, 
 
 def test_digits_are_images_of_8_by_8():
     assert Digits().load().image_shape == (8, 8)
+
+
+def test_diabetes_has_named_columns_in_their_own_units_and_numbers_as_targets():
+    data = Diabetes().load()
+    assert data.X.shape == (442, 10)
+    assert data.X.dtype == data.y.dtype == np.float64
+    assert data.feature_names[:2] == ("age", "sex")
+    assert (data.X[:, 0].min(), data.X[:, 0].max()) == (19, 79)
+    assert (data.y.min(), data.y.max()) == (25, 346)
+    assert data.target_names is None
 
 
 @pytest.mark.parametrize("kind", [Blobs, Moons])

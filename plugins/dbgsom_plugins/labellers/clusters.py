@@ -1,0 +1,165 @@
+"""Neurons that are grouped into clusters."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dbgsom_core.api import Component, LabelEvidence
+
+if TYPE_CHECKING:
+    from dbgsom_core.som_map import SomMap
+
+
+class Clusters(Component):
+    """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
+
+    ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes, each
+    neuron counting once; neurons without hits pass their links on. ``k_means`` looks at the
+    prototypes alone, each weighted by its hits. With ``auto`` the number is the one of 2 … ⌈√L⌉
+    for L such neurons with the smallest Davies-Bouldin index of their prototypes weighted by hits
+    (Davies & Bouldin 1979).
+
+    Distances between prototypes are Euclidean whatever the metric, in the metric's own space: for
+    ``cosine`` between unit vectors, where they order as the cosine distance does; for other metrics
+    an approximation.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("vq",)
+
+    method: Literal["agglomerative", "k_means"] = Field(
+        default="agglomerative",
+        description="agglomerative: joins linked neurons (Ward); k_means: weighted by hits",
+    )
+    n_clusters: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", description="number of clusters; auto: by the Davies-Bouldin index"
+    )
+
+    def label(self, evidence: LabelEvidence) -> NDArray[np.int64]:
+        """Return contiguous cluster numbers (K,); those of neurons without hits mean nothing."""
+        live = np.flatnonzero(evidence.hits > 0)
+        prototypes = evidence.som_map.prototypes[live]
+        weights = np.asarray(evidence.hits[live], dtype=np.float64)
+        most = len(live)
+        if self.method == "agglomerative":
+            divide = _tree(evidence.som_map, live)
+        else:
+            most = len(np.unique(prototypes, axis=0))
+            divide = _k_means(prototypes, weights)
+        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
+        labels[live] = _in_order(self._divided(divide, prototypes, weights, most))
+        return labels
+
+    def _divided(
+        self,
+        divide: Callable[[int], NDArray[np.int64]],
+        prototypes: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        most: int,
+    ) -> NDArray[np.int64]:
+        if self.n_clusters == "auto":
+            largest = min(most, max(2, math.ceil(math.sqrt(len(prototypes)))))
+            if largest < 2:
+                return divide(1)
+            divisions = [divide(k) for k in range(2, largest + 1)]
+            indices = [_davies_bouldin(prototypes, weights, one) for one in divisions]
+            return divisions[int(np.argmin(indices))]
+        if self.n_clusters > most:
+            warnings.warn(
+                f"labeller 'clusters' makes {most} clusters instead of n_clusters="
+                f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
+                stacklevel=2,
+            )
+        return divide(min(self.n_clusters, most))
+
+
+def live_links(som_map: SomMap, live: NDArray[np.int64]) -> Any:
+    """Return the sparse links (L, L) among live neurons of a map.
+
+    Two are linked on the grid, or by a path over neurons that are not live: so the live part of
+    the map stays connected.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n, links = len(som_map), som_map.links()
+    graph = coo_array((np.ones(len(links)), links.T), shape=(n, n)).tocsr()
+    graph = (graph + graph.T).tocsr()
+    dead = np.setdiff1d(np.arange(n), live)
+    direct = graph[live][:, live]
+    if not len(dead):
+        return direct
+    count, gap = connected_components(graph[dead][:, dead], directed=False)
+    of_gap = coo_array((np.ones(len(dead)), (np.arange(len(dead)), gap)), shape=(len(dead), count))
+    around = graph[live][:, dead] @ of_gap.tocsr()  # which gaps a live neuron stands beside
+    joined = (direct + around @ around.T).tocsr()
+    joined.setdiag(0)
+    joined.eliminate_zeros()
+    return joined
+
+
+def _tree(som_map: SomMap, live: NDArray[np.int64]) -> Callable[[int], NDArray[np.int64]]:
+    """Join live neurons one by one; return what gives each one's cluster when k are left."""
+    n = len(live)
+    if n < 2:
+        return lambda k: np.zeros(n, dtype=np.int64)
+    from sklearn.cluster import AgglomerativeClustering
+
+    model = AgglomerativeClustering(
+        n_clusters=1, connectivity=live_links(som_map, live), compute_full_tree=True
+    ).fit(som_map.prototypes[live])
+
+    def divide(k: int) -> NDArray[np.int64]:
+        cluster = np.arange(2 * n - 1)  # of each neuron, then of each join
+        for join, (first, second) in enumerate(model.children_[: n - k]):
+            cluster[[first, second]] = n + join
+        for node in range(2 * n - 2, -1, -1):  # parents come after their children
+            cluster[node] = cluster[cluster[node]]
+        return cluster[:n]
+
+    return divide
+
+
+def _k_means(
+    prototypes: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Callable[[int], NDArray[np.int64]]:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    def divide(k: int) -> NDArray[np.int64]:
+        with threadpool_limits(limits=1):  # sums in one order, whatever the machine
+            model = KMeans(k, n_init=10, random_state=0).fit(prototypes, sample_weight=weights)
+        return np.asarray(model.labels_, dtype=np.int64)
+
+    return divide
+
+
+def _davies_bouldin(
+    prototypes: NDArray[np.float64], weights: NDArray[np.float64], cluster: NDArray[np.int64]
+) -> float:
+    from scipy.spatial.distance import cdist
+
+    from dbgsom_plugins.measures.clusters import davies_bouldin
+
+    _, cluster = np.unique(cluster, return_inverse=True)
+    hits = np.bincount(cluster, weights)
+    sums = np.zeros((len(hits), prototypes.shape[1]))
+    np.add.at(sums, cluster, weights[:, None] * prototypes)
+    centres = sums / hits[:, None]
+    distances = np.linalg.norm(prototypes - centres[cluster], axis=1)
+    errors = np.bincount(cluster, weights * distances)
+    return davies_bouldin(errors, hits, cdist(centres, centres), hits)  # type: ignore[arg-type]
+
+
+def _in_order(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
+    # 0 is the cluster of the neuron that was born first, and so on.
+    _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank[codes], dtype=np.int64)

@@ -1,0 +1,67 @@
+"""Sections that do not go with the estimator are told at their place."""
+
+import pytest
+
+from dbgsom_core.config import load_experiment
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.plugins import Registry
+
+BASE = "experiment: e\ndataset: iris\n"
+WRONG = {
+    "model: {estimator: regressor, labeller: majority}": "3:41: model.labeller: labeller "
+    "'majority' is for estimator vq or classifier, not for regressor; use 'mean'",
+    "model: {estimator: classifier, labeller: {name: mean}}": "3:42: model.labeller: labeller "
+    "'mean' is for estimator regressor, not for classifier; use 'majority'",
+    "model: {labeller: mean}": "3:19: model.labeller: labeller 'mean' is for estimator regressor, "
+    "not for vq; use 'index'",
+    "model: {estimator: regressor, growth: {name: directed, threshold: entropy}}": "3:39: "
+    "model.growth: growth 'directed' needs class labels, which a regressor has not; "
+    "use another threshold or strategy",
+    "measures: [accuracy]\nmodel: {estimator: regressor}": "3:12: measures.0: measure 'accuracy' "
+    "is for estimator classifier, not for regressor",
+    "measures: adjusted_rand\nmodel: {estimator: regressor}": "3:11: measures: measure "
+    "'adjusted_rand' is for estimator vq or classifier, not for regressor",
+    "measures: [quantization_error, r2]": "3:32: measures.1: measure 'r2' is for estimator "
+    "regressor, not for vq",
+    "model: {estimator: regressor}\nsplit: {folds: 3, stratify: true}": "4:29: split.stratify: "
+    "must be false for a regressor, whose targets are no classes",
+}
+
+
+@pytest.fixture(scope="module")
+def built_ins():
+    return Registry.discover(own_only=True)
+
+
+def load(tmp_path, text, built_ins):
+    (tmp_path / "run.yaml").write_text(BASE + text + "\n", encoding="utf-8")
+    return load_experiment(tmp_path / "run.yaml", registry=built_ins)
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_it_is_told_with_the_cure(text, tmp_path, built_ins):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, built_ins)
+    assert str(caught.value).endswith(f"run.yaml:{WRONG[text]}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {estimator: regressor, labeller: mean}\nmeasures: [r2, rmse, distortion]",
+        "model: {estimator: classifier}\nmeasures: [accuracy]\nsplit: {folds: 3, stratify: true}",
+        "model: {labeller: majority}\nmeasures: [adjusted_rand]",
+        "model: {labeller: {name: clusters, n_clusters: 3}}",
+        "model: {estimator: classifier, growth: {name: directed, threshold: entropy}}",
+        "model: {estimator: regressor}\nsplit: {test_size: 0.2, stratify: false}",
+    ],
+)
+def test_what_goes_together_loads(text, tmp_path, built_ins):
+    load(tmp_path, text, built_ins)
+
+
+def test_a_measure_that_could_not_be_built_is_told_alone(tmp_path, built_ins):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "measures: [accurac, r2]\nmodel: {estimator: vq}", built_ins)
+    assert "did you mean 'accuracy'" in str(caught.value)

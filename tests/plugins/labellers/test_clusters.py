@@ -1,0 +1,169 @@
+"""Neurons grouped into clusters."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.cluster.hierarchy import fcluster, linkage
+from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import LabelEvidence, Labeller
+from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.labellers.clusters import Clusters, live_links
+
+METHODS = ["agglomerative", "k_means"]
+
+
+def evidence(som_map, hits):
+    hits = np.asarray(hits)
+    return LabelEvidence(som_map, np.repeat(np.arange(len(hits)), hits), hits)
+
+
+@pytest.mark.parametrize(("method", "least"), [("agglomerative", 0.6), ("k_means", 0.6)])
+def test_ten_clusters_of_digits_are_nearly_the_digits(method, least, digits):
+    X, y = digits
+    vq = SomVQ(labeller={"name": "clusters", "n_clusters": 10, "method": method})
+    labels = vq.fit_predict(X)
+    assert np.unique(labels).tolist() == list(range(10))
+    assert adjusted_rand_score(y, labels) > least
+    np.testing.assert_array_equal(vq.predict(X), labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_iris_falls_into_two_or_three(method, scaled, iris):
+    X, y = iris
+    X = StandardScaler().fit_transform(X) if scaled else X
+    labels = SomVQ(labeller={"name": "clusters", "method": method}).fit_predict(X)
+    assert labels.max() + 1 in (2, 3)
+    assert adjusted_rand_score(y, labels) > 0.5
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_the_number_of_well_kept_groups_is_found(method, count, rng):
+    centres = 40.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]])[:count]
+    X = np.repeat(centres, 200, axis=0) + rng.normal(size=(200 * count, 2))
+    vq = SomVQ(
+        growth={"name": "fixed", "rows": 6, "columns": 6},
+        labeller={"name": "clusters", "method": method},
+    )
+    labels = vq.fit_predict(X)
+    assert adjusted_rand_score(np.repeat(np.arange(count), 200), labels) == 1
+
+
+def test_on_a_map_where_all_are_linked_the_tree_is_scipys_ward(rng):
+    som_map = SomMap.rectangle(1, 2, rng.normal(size=(2, 3)))
+    assert Clusters(n_clusters=2).label(evidence(som_map, [1, 1])).tolist() == [0, 1]
+    # Around a dead hub every neuron is linked to every other: the constraint binds nobody.
+    cells = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
+    som_map = SomMap(cells, rng.normal(size=(5, 3)))
+    for k in (2, 3, 4):
+        labels = Clusters(n_clusters=k).label(evidence(som_map, [0, 1, 1, 1, 1]))[1:]
+        expected = fcluster(linkage(som_map.prototypes[1:], "ward"), k, "maxclust")
+        assert adjusted_rand_score(labels, expected) == 1
+
+
+def slow_links(som_map, live):
+    """Two live neurons are linked when a path joins them that visits no other live one."""
+    linked = np.zeros((len(live), len(live)), dtype=bool)
+    for a, start in enumerate(live):
+        seen, edge = {start}, [start]
+        while edge:
+            for neighbour in som_map.neighbours(edge.pop()):
+                if neighbour in seen:
+                    continue
+                seen.add(neighbour)
+                if neighbour in live:
+                    linked[a, list(live).index(neighbour)] = True
+                else:
+                    edge.append(neighbour)
+    return linked
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dead_neurons_pass_their_links_on(seed):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(5, 6, rng.normal(size=(30, 2)))
+    live = np.flatnonzero(rng.random(30) < rng.uniform(0.1, 0.9))
+    live = np.array([3, 17]) if len(live) < 2 else live
+    expected = slow_links(som_map, live)
+    np.testing.assert_array_equal(live_links(som_map, live).toarray() > 0, expected)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 8])
+def test_agglomerated_clusters_hang_together_on_the_grid(k, digits):
+    vq = SomVQ(labeller={"name": "clusters", "n_clusters": k}, max_neurons=60).fit(digits[0])
+    assert (vq.hit_counts_ > 0).all()
+    for cluster in range(k):
+        members = np.flatnonzero(vq.neuron_labels_ == cluster)
+        seen, edge = {members[0]}, [members[0]]
+        while edge:
+            for neighbour in vq.som_map_.neighbours(edge.pop()):
+                if neighbour in members and neighbour not in seen:
+                    seen.add(neighbour)
+                    edge.append(neighbour)
+        assert seen == set(members)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_are_contiguous_in_order_of_birth_over_live_neurons(method, rng):
+    som_map = SomMap.rectangle(4, 5, rng.normal(size=(20, 2)))
+    hits = rng.integers(0, 4, 20)
+    labels = Clusters(n_clusters=4, method=method).label(evidence(som_map, hits))[hits > 0]
+    _, first = np.unique(labels, return_index=True)
+    assert labels.dtype == np.int64
+    assert np.unique(labels).tolist() == [0, 1, 2, 3]
+    assert (np.diff(first) > 0).all()
+
+
+def test_k_means_weighs_by_hits_and_the_tree_does_not():
+    """Three neurons in a row: with many hits at both ends of one gap, k-means keeps them apart."""
+    som_map = SomMap.rectangle(1, 3, [[0.0], [1.0], [2.1]])
+    heavy = evidence(som_map, [1000, 1000, 1])
+    assert Clusters(n_clusters=2, method="k_means").label(heavy).tolist() == [0, 1, 1]
+    assert Clusters(n_clusters=2).label(heavy).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_clusters", ["auto", 1, 2, 3])
+def test_maps_with_hardly_a_live_neuron_are_clustered(method, n_clusters):
+    labeller = Clusters(n_clusters=n_clusters, method=method)
+    alone = evidence(SomMap.rectangle(2, 2, np.zeros((4, 1))), [0, 7, 0, 0])
+    if n_clusters in (2, 3):
+        with pytest.warns(UserWarning, match=r"makes 1 clusters instead of n_clusters=\d"):
+            assert labeller.label(alone)[1] == 0
+    else:
+        assert labeller.label(alone)[1] == 0
+
+
+@pytest.mark.parametrize("metric", ["cosine", "manhattan"])
+@pytest.mark.parametrize("method", METHODS)
+def test_other_metrics_are_clustered_in_their_own_space(metric, method, digits):
+    X, y = digits
+    vq = SomVQ(metric=metric, labeller={"name": "clusters", "n_clusters": 10, "method": method})
+    assert adjusted_rand_score(y, vq.fit_predict(X)) > 0.5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_do_not_change_a_cluster(method, digits):
+    first, second = (
+        SomVQ(
+            labeller={"name": "clusters", "method": method},
+            engine={"name": "local", "threads": threads},
+        ).fit_predict(digits[0])
+        for threads in (1, 2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("fields", [{"n_clusters": 0}, {"n_clusters": "many"}, {"method": "ward"}])
+def test_impossible_fields_are_refused(fields):
+    with pytest.raises(ValidationError):
+        Clusters(**fields)
+
+
+def test_it_is_a_labeller_of_vector_quantizers():
+    assert isinstance(Clusters(), Labeller)
+    assert Clusters.estimators == ("vq",)

@@ -1,0 +1,147 @@
+"""SomRegressor: neurons that answer with the mean target of their samples."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_plugins.kernels.gaussian import Gaussian
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def test_each_neuron_answers_with_the_mean_target_of_its_samples(diabetes):
+    X, y = diabetes
+    regressor = SomRegressor().fit(X, y)
+    units = regressor.bmu(X)
+    for neuron in np.unique(units):
+        assert regressor.neuron_labels_[neuron] == pytest.approx(y[units == neuron].mean())
+    np.testing.assert_array_equal(regressor.predict(X), regressor.neuron_labels_[units])
+    np.testing.assert_array_equal(regressor.labels_, regressor.predict(X))
+    assert regressor.score(X, y) == pytest.approx(r2_score(y, regressor.predict(X)))
+    assert regressor.score(X, y) > 0.4
+
+
+def test_the_map_is_trained_on_the_samples_alone(diabetes):
+    X, y = diabetes
+    regressor, vq = SomRegressor().fit(X, y), SomVQ().fit(X)
+    np.testing.assert_array_equal(regressor.weights_, vq.weights_)
+
+
+def test_it_predicts_unseen_samples_better_than_the_mean(diabetes):
+    X, y = diabetes
+    regressor = SomRegressor(max_neurons=20).fit(X[::2], y[::2])
+    assert regressor.score(X[1::2], y[1::2]) > 0.25
+
+
+def test_a_dead_neuron_answers_as_its_nearest_live_one():
+    X = np.array([[0.0], [0.1], [10.0], [10.1], [10.2]])
+    regressor = SomRegressor(
+        growth={"name": "fixed", "rows": 1, "columns": 4},
+        kernel=Gaussian(start=0.01, end=0.01),
+        init=np.array([[0.0], [5.0], [9.0], [10.0]]),
+        epochs=2,
+    ).fit(X, [1.0, 3.0, 10.0, 20.0, 30.0])
+    assert np.flatnonzero(regressor.hit_counts_ == 0).tolist() == [1, 2]
+    assert regressor.neuron_labels_.tolist() == pytest.approx([2.0, 2.0, 20.0, 20.0])
+    assert regressor.predict([[8.9]]) == pytest.approx([20.0])
+
+
+def test_a_large_offset_of_the_targets_costs_no_digits(diabetes):
+    X, y = diabetes
+    plain, moved = SomRegressor().fit(X, y), SomRegressor().fit(X, y + 2.0**40)
+    np.testing.assert_allclose(moved.predict(X) - 2.0**40, plain.predict(X), atol=1e-3)
+
+
+def test_classes_that_are_numbers_are_numbers(iris):
+    X, y = iris
+    regressor = SomRegressor().fit(X, y)
+    assert regressor.predict(X).dtype == np.float64
+    assert regressor.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("y", [["a", "b"] * 75, np.array(["1", "2", "3"] * 50, dtype=object)])
+def test_text_is_refused_with_the_cure(y, iris):
+    with pytest.raises(ValueError, match=r"needs numbers as targets.*SomClassifier"):
+        SomRegressor().fit(iris[0], y)
+
+
+@pytest.mark.parametrize(("bad", "said"), [(np.nan, "y contains NaN"), (np.inf, "y contains inf")])
+def test_targets_must_be_finite(bad, said, iris):
+    y = np.arange(150.0)
+    y[7] = bad
+    with pytest.raises(ValueError, match=said):
+        SomRegressor().fit(iris[0], y)
+
+
+def test_a_target_is_needed_and_must_be_real_and_one_column(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        SomRegressor().fit(X, None)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        SomRegressor().fit(X, y + 1j)
+    with pytest.raises(ValueError, match="1d array"):
+        SomRegressor().fit(X, np.column_stack([y, y]))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "sentence"),
+    [
+        (
+            SomRegressor(labeller="majority"),
+            "Majority is for .*classifier, not for regressor.*mean",
+        ),
+        (SomRegressor(labeller="clusters"), "Clusters is for estimator vq, not for regressor"),
+        (
+            SomClassifier(labeller="mean"),
+            "Mean is for estimator regressor, not for class.*majority",
+        ),
+        (SomVQ(labeller="mean"), "Mean is for estimator regressor, not for vq.*index"),
+        (SomClassifier(labeller="index"), "Index is for estimator vq, not for classifier"),
+        (
+            SomRegressor(growth={"name": "directed", "threshold": "entropy"}),
+            "needs class labels, which a regressor has not",
+        ),
+    ],
+)
+def test_parts_that_cannot_serve_the_estimator_are_refused(estimator, sentence, iris):
+    with pytest.raises(ValueError, match=sentence):
+        estimator.fit(*iris)
+
+
+def test_it_is_searched_cloned_saved_and_plotted(diabetes, tmp_path):
+    import matplotlib.pyplot as plt
+
+    X, y = diabetes
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), SomRegressor(epochs=20)),
+        {"somregressor__growth__spreading_factor": [0.2, 0.6]},
+        cv=3,
+        error_score="raise",
+    ).fit(X, y)
+    best = clone(search.best_estimator_[-1]).fit(X, y)
+    best.save(tmp_path / "map.npz")
+    again = persistence.load(tmp_path / "map.npz")
+    assert type(again) is SomRegressor
+    np.testing.assert_array_equal(again.predict(X), best.predict(X))
+    np.testing.assert_array_equal(again.score_samples(X), best.score_samples(X))
+    assert again.offset_ == best.offset_
+    axes = again.plot(color="label")
+    assert len(axes.figure.axes) == 2  # the colour bar of a continuous scale
+    plt.close("all")
+
+
+def test_float32_trains_as_ever_and_answers_in_the_targets_precision(diabetes):
+    X, y = diabetes
+    regressor = SomRegressor().fit(X.astype(np.float32), y)
+    assert regressor.weights_.dtype == np.float32
+    assert regressor.predict(X.astype(np.float32)).dtype == np.float64
