@@ -96,8 +96,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
         that won a training sample.
         """
-        units = self._live_units(X)
-        return np.asarray(self.neuron_labels_[units])
+        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""
@@ -170,8 +169,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""
-        units = self._live_units(X)
-        return np.asarray(self.neuron_labels_[units])
+        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
@@ -181,11 +179,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         AttributeError
             The labeller gives no probabilities.
         """
-        units = self._live_units(X)
-        if self._probabilities is None:
+        leaves = self._live_leaves(X)
+        if self._leaf_probabilities is None:
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
-        return np.asarray(self._probabilities[units])
+        return np.asarray(self._leaf_probabilities[leaves])
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:
@@ -194,6 +192,7 @@ def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> Ma
         evaluation=evaluation,
         neuron_labels=estimator.neuron_labels_,
         neuron_probabilities=estimator._probabilities,
+        leaf_labels=estimator.leaf_labels_,
         history=estimator.history_,
         estimator="classifier" if isinstance(estimator, SomClassifier) else "vq",
         **details,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.local import DataPass
     from dbgsom_core.events import EpochRecord
+    from dbgsom_core.hierarchy import Tree
     from dbgsom_core.som_map import SomMap
 
 
@@ -70,6 +71,23 @@ class Evaluation:
         return self._nearest[1][:, 0]
 
     @cached_property
+    def tree(self) -> Tree:
+        """The map and the child maps below it, with their leaves."""
+        from dbgsom_core.hierarchy import Tree
+
+        return Tree.of(self.som_map)
+
+    @cached_property
+    def leaf_distance(self) -> NDArray[np.float64]:
+        """The distance of each sample to the leaf where its way down the maps ends, shape (n,).
+
+        It is ``distance`` for a map without child maps.
+        """
+        from dbgsom_core.hierarchy import descend
+
+        return descend(self.tree, self.data).distance if self.som_map.children else self.distance
+
+    @cached_property
     def hits(self) -> NDArray[np.int64]:
         """How many samples each neuron won, shape (K,)."""
         return np.bincount(self.bmu, minlength=len(self.som_map))
@@ -96,6 +114,8 @@ class MapView:
     neuron_labels : array (K,)
         The labeller's answer for each neuron; dead neurons carry their nearest live one's.
     neuron_probabilities : float array (K, C) or None
+    leaf_labels : array (L,) or None
+        The answers of the neurons without a child map, see `dbgsom_core.hierarchy.Tree`.
     history : sequence of EpochRecord
     estimator : {"vq", "classifier", "regressor"}
     label_names : mapping from label to text
@@ -109,6 +129,7 @@ class MapView:
     history: Sequence[EpochRecord]
     estimator: Literal["vq", "classifier", "regressor"] = "vq"
     neuron_probabilities: NDArray[np.float64] | None = None
+    leaf_labels: NDArray[Any] | None = None
     label_names: Mapping[Any, str] = field(default_factory=dict)
     feature_names: Sequence[str] = ()
     image_shape: tuple[int, int] | None = None

@@ -23,14 +23,18 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.labels import NeuronLabels, label_neurons
+from dbgsom_core.leaf_answers import WithLeaves
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import Moments, check_varies, principal_start, random_start, summarize
 from dbgsom_core.train import Task, Training, train
+from dbgsom_core.vertical import horizontal
 
 
-class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, BaseEstimator):
+class GrowingMap(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithLeaves, PartParams, BaseEstimator
+):
     """Base of the estimators; its parameters and attributes are described there."""
 
     som_map_: SomMap
@@ -74,9 +78,11 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         parts = self.check_parts(y)
         data = parts.engine.over(X, parts.metric)
         with one_blas_thread():
-            training = self._train(parts, data, codes)
+            training = self._train(horizontal(parts), data, codes)
             self._keep(parts, data, training)
+            self._grow_children(parts, data, self._assignment, codes)
             self._label(parts, data, y, classes, codes)
+            self._label_leaves(parts, data, (y, classes, codes))
         return self
 
     def parts(self) -> Parts:
@@ -213,11 +219,8 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
         return self._parts.engine.over(X, self._parts.metric)
 
-    def _live_units(self, X: Any) -> NDArray[np.int64]:
-        # Only neurons that won a training sample have something to say.
-        data = self._samples(X)
-        bmu = data.assign(self.som_map_.prototypes[self._live]).bmu
-        return np.asarray(self._live[bmu])
+    def _live_leaves(self, X: Any) -> NDArray[np.int64]:
+        return self._leaves_of(self._samples(X))
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
@@ -245,7 +248,9 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         return data.nearest(self.som_map_.prototypes, k)[0]
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Write each sample as a sparse non-negative mixture of the prototypes.
+        """Write each sample as a sparse non-negative mixture of the leaves' prototypes.
+
+        The leaves are the neurons without a child map: all of them, unless growth is hierarchical.
 
         The coefficients c minimise ‖x - Σ_j c_j w_j‖ subject to c >= 0 (Lawson & Hanson 1974,
         ch. 23), in the space of the metric; most of them are 0.
@@ -256,20 +261,22 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
 
         Returns
         -------
-        float array (n, K), in the dtype of X
+        float array (n, L), in the dtype of X
         """
         from dbgsom_core.engine.mixture import mixture_coefficients
 
         data = self._samples(X)
         with one_blas_thread():
-            return mixture_coefficients(data.X, self.som_map_.prototypes).astype(
+            return mixture_coefficients(data.X, self._tree.weights).astype(
                 data.X.dtype, copy=False
             )
 
     def calculate_quantization_error(self, X: Any) -> float:
-        """Return the mean distance of samples X (n, D) to their best-matching units."""
-        data = self._samples(X)
-        return float(data.assign(self.som_map_.prototypes).distance.mean())
+        """Return the mean distance of samples X (n, D) to their best-matching units.
+
+        Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
+        """
+        return float(self._descend(X).distance.mean())
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
