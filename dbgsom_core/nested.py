@@ -66,8 +66,12 @@ class Nested:
             registry.build(self.kind, spec)  # says so when it is of another kind
             given = {field: getattr(spec, field) for field in spec.model_fields_set}
             return type(spec).model_validate(given)
-        if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        if isinstance(spec, str):
             return registry.build(self.kind, spec)
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+            raise ValueError(
+                f"must be a name, a mapping with a 'name', or a component instance; got {spec!r}"
+            )
         cls = registry.find(self.kind, spec["name"])
         params = {key: value for key, value in spec.items() if key != "name"}
         try:

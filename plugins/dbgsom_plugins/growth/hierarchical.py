@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, Nested, VerticalState
 from dbgsom_core.som_map import SomMap
@@ -43,13 +43,14 @@ class Hierarchical(Component):
         default=20, ge=4, description="samples that a neuron must hold to get a child map"
     )
 
-    @model_validator(mode="after")
-    def _base_is_flat(self) -> Self:
-        if hasattr(self.base, "wants_children"):
+    @field_validator("base")
+    @classmethod
+    def _grows_one_map(cls, base: Any) -> Any:
+        if hasattr(base, "wants_children"):
             raise ValueError(
-                "base must be a strategy that grows one map; for deeper trees raise max_depth"
+                "must be a strategy that grows a single map; for deeper trees raise max_depth"
             )
-        return self
+        return base
 
     @property
     def needs_classes(self) -> bool:
