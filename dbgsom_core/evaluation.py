@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.local import DataPass
     from dbgsom_core.events import EpochRecord
-    from dbgsom_core.hierarchy import Tree
+    from dbgsom_core.hierarchy import Descent, Tree
     from dbgsom_core.som_map import SomMap
 
 
@@ -78,14 +78,23 @@ class Evaluation:
         return Tree.of(self.som_map)
 
     @cached_property
+    def _descent(self) -> Descent:
+        from dbgsom_core.hierarchy import descend
+
+        return descend(self.tree, self.data)
+
+    @property
+    def leaf(self) -> NDArray[np.int64]:
+        """The leaf of ``tree`` where each sample's way down the maps ends, shape (n,)."""
+        return self._descent.leaf if self.som_map.children else self.bmu
+
+    @property
     def leaf_distance(self) -> NDArray[np.float64]:
-        """The distance of each sample to the leaf where its way down the maps ends, shape (n,).
+        """The distance of each sample to that leaf's prototype, shape (n,), metric's units.
 
         It is ``distance`` for a map without child maps.
         """
-        from dbgsom_core.hierarchy import descend
-
-        return descend(self.tree, self.data).distance if self.som_map.children else self.distance
+        return self._descent.distance if self.som_map.children else self.distance
 
     @cached_property
     def hits(self) -> NDArray[np.int64]:

@@ -267,9 +267,7 @@ class GrowingMap(
 
         data = self._samples(X)
         with one_blas_thread():
-            return mixture_coefficients(data.X, self._tree.weights).astype(
-                data.X.dtype, copy=False
-            )
+            return mixture_coefficients(data.X, self._tree.weights).astype(data.X.dtype, copy=False)
 
     def calculate_quantization_error(self, X: Any) -> float:
         """Return the mean distance of samples X (n, D) to their best-matching units.

@@ -80,7 +80,7 @@ class Tree:
     @property
     def depth(self) -> int:
         """The largest number of maps on a way down; 1 without child maps."""
-        return self.paths.shape[1]
+        return int(self.paths.shape[1])
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:

@@ -71,9 +71,7 @@ class LeafAnswers:
         answers = label_neurons(labeller, evidence, data)
         answering = stand_ins(tree, data, hits)
         shares = answers.probabilities
-        return cls(
-            answers.labels[answering], None if shares is None else shares[answering], hits
-        )
+        return cls(answers.labels[answering], None if shares is None else shares[answering], hits)
 
 
 class WithLeaves:

@@ -108,6 +108,7 @@ def dbgsom_figures() -> dict[str, str]:
             "label_map": "grid_maps:LabelMap",
             "hit_map": "grid_maps:HitMap",
             "u_matrix": "grid_maps:UMatrix",
+            "child_maps": "child_maps:ChildMaps",
             "growth_curve": "curves:GrowthCurve",
         },
     )
