@@ -96,7 +96,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
         that won a training sample.
         """
-        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""
@@ -169,7 +170,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""
-        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
