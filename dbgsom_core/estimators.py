@@ -54,6 +54,12 @@ class SomVQ(ClusterMixin, GrowingMap):
     growth_events_ : list of (epoch, parent, position)
     history_ : tuple of EpochRecord
     som_map_ : SomMap
+        ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
+        here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
+        are about the leaves, the neurons without a child map.
+    leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
+        Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
+        labels, and the training samples that ended there.
     hit_counts_, errors_ : arrays (K,)
         Training samples won, and the sum of their distances.
     growing_threshold_, quantization_error_, topographic_error_ : float
@@ -94,7 +100,7 @@ class SomVQ(ClusterMixin, GrowingMap):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
-        that won a training sample.
+        that won a training sample, of its child map's nearest one where it has a child map.
         """
         leaves = self._live_leaves(X)
         return np.asarray(self.leaf_labels_[leaves])

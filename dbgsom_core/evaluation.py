@@ -123,14 +123,14 @@ class MapView:
     neuron_labels : array (K,)
         The labeller's answer for each neuron; dead neurons carry their nearest live one's.
     neuron_probabilities : float array (K, C) or None
-    leaf_labels : array (L,) or None
-        The answers of the neurons without a child map, see `dbgsom_core.hierarchy.Tree`.
     history : sequence of EpochRecord
     estimator : {"vq", "classifier", "regressor"}
     label_names : mapping from label to text
     image_shape : (rows, columns) or None
     title : str
         Names the run.
+    leaf_labels : array (L,) or None
+        The answers of the neurons without a child map, see `dbgsom_core.hierarchy.Tree`.
     """
 
     evaluation: Evaluation
@@ -138,8 +138,8 @@ class MapView:
     history: Sequence[EpochRecord]
     estimator: Literal["vq", "classifier", "regressor"] = "vq"
     neuron_probabilities: NDArray[np.float64] | None = None
-    leaf_labels: NDArray[Any] | None = None
     label_names: Mapping[Any, str] = field(default_factory=dict)
     feature_names: Sequence[str] = ()
     image_shape: tuple[int, int] | None = None
     title: str = ""
+    leaf_labels: NDArray[Any] | None = None

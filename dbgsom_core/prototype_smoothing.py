@@ -17,8 +17,9 @@ def smoothed_over_links(
 
     m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
     with n_j the hits of j and h_ij the kernel at no or one hop. It is the sum of the batch map
-    (Kohonen 2001) with prototypes in place of the means of the samples, cut after one hop. A
-    neuron that neither has hits nor a neighbour with hits keeps its prototype.
+    with prototypes in place of the means of the samples, cut after one hop. The option was asked
+    for as Kohonen (2001), eq. 3.80; that page was not at hand, so what counts is the formula here.
+    A neuron that neither has hits nor a neighbour with hits keeps its prototype.
 
     Parameters
     ----------
