@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.found import Found
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
 
@@ -140,7 +141,10 @@ def descend(
     start : int
         The map in which to begin.
     """
-    n = len(data.X)
+    n = data.X.shape[0]
+    if len(tree.maps) == 1:
+        found, units = _units(tree, data, live, 0)
+        return Descent(units, found.distance, units[:, None])
     below = Descent(
         np.empty(n, dtype=np.int64), np.empty(n), np.full((n, tree.depth), -1, dtype=np.int64)
     )
@@ -148,13 +152,7 @@ def descend(
     while waiting:
         number, rows = waiting.pop()
         here = data if len(rows) == n else subset(data, rows)
-        prototypes = tree.maps[number].prototypes
-        if live is None:
-            found = here.assign(prototypes)
-            units = found.bmu
-        else:
-            found = here.assign(prototypes[live[number]])
-            units = live[number][found.bmu]
+        found, units = _units(tree, here, live, number)
         below.path[rows, tree.depths[number] - 1] = units
         below.leaf[rows] = tree.leaf_of[number][units]
         below.distance[rows] = found.distance
@@ -164,6 +162,18 @@ def descend(
             members = deeper[group]
             waiting.append((int(children[members[0]]), rows[members]))
     return below
+
+
+def _units(
+    tree: Tree, data: DataPass, live: Sequence[Rows] | None, number: int
+) -> tuple[Found, Rows]:
+    # The nearest neurons of one map.
+    prototypes = tree.maps[number].prototypes
+    if live is None:
+        found = data.assign(prototypes)
+        return found, found.bmu
+    found = data.assign(prototypes[live[number]])
+    return found, live[number][found.bmu]
 
 
 def subset(data: DataPass, rows: Rows) -> DataPass:

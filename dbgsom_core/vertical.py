@@ -40,8 +40,8 @@ def root_error(data: DataPass) -> float:
     Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
     where it has one.
     """
-    everything = np.zeros(len(data.X), dtype=np.int64)
-    mean = data.sums(everything, 1) / len(data.X)
+    n = data.X.shape[0]
+    mean = data.sums(np.zeros(n, dtype=np.int64), 1) / n
     centre = getattr(data.metric, "centre", None)
     return float(data.assign(mean if centre is None else centre(mean)).distance.sum())
 

@@ -37,7 +37,7 @@ class Hierarchical(Component):
         "quantization error qe₀ gets a child map; the smaller, the deeper",
     )
     max_depth: int = Field(
-        default=3, ge=1, description="maps on the longest way down; 1: no child maps"
+        default=3, ge=1, le=50, description="maps on the longest way down; 1: no child maps"
     )
     min_samples: int = Field(
         default=20, ge=4, description="samples that a neuron must hold to get a child map"
