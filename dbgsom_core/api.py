@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dbgsom_core.deprecation import Deprecation, deprecated_name
 from dbgsom_core.errors import DataError
+from dbgsom_core.nested import Nested
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,10 @@ __all__ = [
     "Labeller",
     "Measure",
     "Metric",
+    "Nested",
     "Tracker",
+    "VerticalGrowth",
+    "VerticalState",
     "hookimpl",
 ]
 
@@ -293,7 +297,10 @@ class GrowthStrategy(Protocol):
         of its best-matching unit that lies nearest to it; 0 without it.
         ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
         which its class is in the majority; False without it.
+        ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
+        prototypes are smoothed over linked neighbours first, and `grow` is asked again.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
+        ``wants_children(som_map, state)``: neurons get child maps, see `VerticalGrowth`.
     """
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
@@ -301,6 +308,46 @@ class GrowthStrategy(Protocol):
 
         Called in the growing phase after every epoch but the first and the last. Each position
         must be free and linked to the map. ``som_map`` must not be changed.
+        """
+
+
+@dataclass(frozen=True)
+class VerticalState:
+    """What a vertical growth strategy sees of a trained map of the tree; arrays are read-only.
+
+    Attributes
+    ----------
+    depth : int
+        1 for the first map, 2 for a child map, and so on.
+    errors : float64 array (K,)
+        Sum of the distances of the training samples that each neuron won, in the metric's units.
+    hits : int array (K,)
+        Number of those samples.
+    root_error : float
+        qe₀: the same sum over all training samples for a single neuron at their mean.
+    """
+
+    depth: int
+    errors: FloatArray
+    hits: IntArray | FloatArray
+    root_error: float
+
+
+@runtime_checkable
+class VerticalGrowth(Protocol):
+    """Optional: a growth strategy whose neurons may get a child map that splits their samples.
+
+    Optional capabilities
+        ``base`` (field): the growth strategy that grows each map, declared as
+        ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
+        into a growth strategy goes to it.
+    """
+
+    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
+        """Return for each neuron (K,) whether its samples shall have a map of their own.
+
+        Asked once for every map of the tree when its training has ended. Neurons whose samples do
+        not vary, or that hold all samples of their map, get none.
         """
 
 

@@ -65,6 +65,12 @@ class SomVQ(ClusterMixin, GrowingMap):
     growth_events_ : list of (epoch, parent, position)
     history_ : tuple of EpochRecord
     som_map_ : SomMap
+        ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
+        here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
+        are about the leaves, the neurons without a child map.
+    leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
+        Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
+        labels, and the training samples that ended there.
     hit_counts_, errors_ : arrays (K,)
         Training samples won, and the sum of their distances.
     growing_threshold_, quantization_error_, topographic_error_ : float
@@ -130,10 +136,10 @@ class SomVQ(ClusterMixin, GrowingMap):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
-        that won a training sample.
+        that won a training sample, of its child map's nearest one where it has a child map.
         """
-        units = self._live_units(self._samples(X))
-        return np.asarray(self.neuron_labels_[units])
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers."""
@@ -253,8 +259,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""
-        units = self._live_units(self._samples(X))
-        return np.asarray(self.neuron_labels_[units])
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
@@ -264,11 +270,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         AttributeError
             The labeller gives no probabilities.
         """
-        units = self._live_units(self._samples(X))
-        if self._probabilities is None:
+        leaves = self._live_leaves(X)
+        if self._leaf_probabilities is None:
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
-        return np.asarray(self._probabilities[units])
+        return np.asarray(self._leaf_probabilities[leaves])
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:
@@ -277,6 +283,7 @@ def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> Ma
         evaluation=evaluation,
         neuron_labels=estimator.neuron_labels_,
         neuron_probabilities=estimator._probabilities,
+        leaf_labels=estimator.leaf_labels_,
         history=estimator.history_,
         estimator=estimator._kind,  # type: ignore[arg-type]
         **details,

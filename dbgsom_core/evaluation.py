@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.local import DataPass
     from dbgsom_core.events import EpochRecord
+    from dbgsom_core.hierarchy import Descent, Tree
     from dbgsom_core.som_map import SomMap
 
 
@@ -70,6 +71,32 @@ class Evaluation:
         return self._nearest[1][:, 0]
 
     @cached_property
+    def tree(self) -> Tree:
+        """The map and the child maps below it, with their leaves."""
+        from dbgsom_core.hierarchy import Tree
+
+        return Tree.of(self.som_map)
+
+    @cached_property
+    def _descent(self) -> Descent:
+        from dbgsom_core.hierarchy import descend
+
+        return descend(self.tree, self.data)
+
+    @property
+    def leaf(self) -> NDArray[np.int64]:
+        """The leaf of ``tree`` where each sample's way down the maps ends, shape (n,)."""
+        return self._descent.leaf if self.som_map.children else self.bmu
+
+    @property
+    def leaf_distance(self) -> NDArray[np.float64]:
+        """The distance of each sample to that leaf's prototype, shape (n,), metric's units.
+
+        It is ``distance`` for a map without child maps.
+        """
+        return self._descent.distance if self.som_map.children else self.distance
+
+    @cached_property
     def hits(self) -> NDArray[np.int64]:
         """How many samples each neuron won, shape (K,)."""
         return np.bincount(self.bmu, minlength=len(self.som_map))
@@ -102,6 +129,8 @@ class MapView:
     image_shape : (rows, columns) or None
     title : str
         Names the run.
+    leaf_labels : array (L,) or None
+        The answers of the neurons without a child map, see `dbgsom_core.hierarchy.Tree`.
     """
 
     evaluation: Evaluation
@@ -113,3 +142,4 @@ class MapView:
     feature_names: Sequence[str] = ()
     image_shape: tuple[int, int] | None = None
     title: str = ""
+    leaf_labels: NDArray[Any] | None = None

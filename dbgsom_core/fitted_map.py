@@ -14,6 +14,7 @@ from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
+from dbgsom_core.hierarchy import Tree, descend
 from dbgsom_core.parts import Parts
 from dbgsom_core.samples import check_samples
 from dbgsom_core.som_map import SomMap
@@ -29,17 +30,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     neuron_labels_: NDArray[Any]
     transform_algorithm: str
     _parts: Parts
-    _live: NDArray[np.int64]
+    _tree: Tree
 
     def _samples(self, X: Any) -> DataPass:
         check_is_fitted(self)
         X = check_samples(self, X, self._parts.metric, reset=False)
         return self._parts.engine.over(X, self._parts.metric)
-
-    def _live_units(self, data: DataPass) -> NDArray[np.int64]:
-        # Only neurons that won a training sample have something to say.
-        bmu = data.assign(self.som_map_.prototypes[self._live]).bmu
-        return np.asarray(self._live[bmu])
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
@@ -68,7 +64,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return data.nearest(self.som_map_.prototypes, k)[0]
 
     def transform(self, X: Any, algorithm: str | None = None) -> NDArray[np.floating[Any]]:
-        """Describe each sample by the map's K prototypes.
+        """Describe each sample by the prototypes of the leaves, the neurons without a child map.
+
+        Unless growth is hierarchical these are all neurons of the map.
 
         Parameters
         ----------
@@ -82,14 +80,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Returns
         -------
-        float array (n, K), in the dtype of X
+        float array (n, L), in the dtype of X
         """
         data = self._samples(X)
         wanted = self.transform_algorithm if algorithm is None else algorithm
         self._check_algorithm(wanted, "algorithm")
         describe = distances if wanted == "distances" else mixtures
         with one_blas_thread():
-            return describe(data, self.som_map_.prototypes)
+            return describe(data, self._tree.weights)
 
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
@@ -105,15 +103,15 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"impute needs prototypes in the units of X, and metric {name} has its own"
             )
-        return completed(data, self.som_map_.prototypes)
+        return completed(data, self._tree.weights)
 
     def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
         """Return the mean distance of samples X (n, D) to their best-matching units.
 
+        Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
         ``sample_weight`` (n,) weighs the samples in the mean.
         """
-        data = self._samples(X)
-        distance = data.assign(self.som_map_.prototypes).distance
+        distance = descend(self._tree, self._samples(X)).distance
         return float(np.average(distance, weights=sample_weight))
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from dbgsom_core.api import LabelEvidence
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.events import EpochRecord, GrowthEvent
-from dbgsom_core.fine_tuning import count_classes
 from dbgsom_core.fitted_map import FittedMap
-from dbgsom_core.labels import label_neurons
+from dbgsom_core.hierarchy import leaf_map
+from dbgsom_core.labels import evidence_of, label_neurons
+from dbgsom_core.leaf_answers import WithLeaves
 from dbgsom_core.memory import Memory
 from dbgsom_core.moments import Moments, check_varies
 from dbgsom_core.novelty import Novelty, NoveltyScores
@@ -31,11 +31,12 @@ from dbgsom_core.suits import check_suits
 from dbgsom_core.targets import Target
 from dbgsom_core.topology import MapTopology
 from dbgsom_core.train import Task, Training, train
+from dbgsom_core.vertical import horizontal
 
 _SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
 
 
-class GrowingMap(NoveltyScores, MapTopology, FittedMap, PartParams, BaseEstimator):
+class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
@@ -136,7 +137,7 @@ class GrowingMap(NoveltyScores, MapTopology, FittedMap, PartParams, BaseEstimato
             _check_columns(start, X)
         data, target, kept = self._weighted(parts, X, target, sample_weight, LEAST_SAMPLES)
         with one_blas_thread():
-            training = self._train(parts, data, target, start)
+            training = self._train(horizontal(parts), data, target, start)
             self._keep(parts, data, training)
             self._finish(parts, data, data.n, target)
             self.labels_ = self._labels_of_all(X, kept)
@@ -154,7 +155,7 @@ class GrowingMap(NoveltyScores, MapTopology, FittedMap, PartParams, BaseEstimato
             target = target.of(rows)
         everything = memory.beside(data)
         with one_blas_thread():
-            training = self._train(parts, everything, target, self.som_map_, new=data.n)
+            training = self._train(horizontal(parts), everything, target, self.som_map_, new=data.n)
             self._keep(parts, everything, training)
             self._finish(parts, everything, data.n, target)
             self.labels_ = self._labels_of_all(X, kept)
@@ -266,56 +267,40 @@ class GrowingMap(NoveltyScores, MapTopology, FittedMap, PartParams, BaseEstimato
         self._n_features_out = len(som_map)
 
     def _finish(self, parts: Parts, data: DataPass, new: int, target: Target | None) -> None:
-        """Measure the map on the first ``new`` samples and label it by all of them."""
-        n_neurons, weights = len(self.som_map_), data.weights
-        bmu, distance = self._assignment.bmu, self._assignment.distance
-        self.hit_counts_ = np.bincount(bmu, weights, n_neurons)
+        """Grow child maps, label the leaves by all samples, measure the first ``new`` of them."""
+        n_neurons, weights, found = len(self.som_map_), data.weights, self._assignment
+        self._grow_children(parts, data, found, target)
+        evidence = evidence_of(self.som_map_, found.bmu, weights, target)
+        labels = label_neurons(parts.labeller, evidence, data)
+        self.hit_counts_ = np.asarray(evidence.hits)
+        self.neuron_labels_ = labels.labels
+        self._probabilities = labels.probabilities
+        ended = self._label_leaves(parts, data, found, target)
         counted = None if weights is None else weights[:new]
-        weighted = distance[:new] if counted is None else distance[:new] * counted
-        self.errors_ = np.bincount(bmu[:new], weighted, n_neurons).astype(np.float64)
-        self.quantization_error_ = float(np.average(distance[:new], weights=counted))
+        weighted = found.distance[:new] if counted is None else found.distance[:new] * counted
+        self.errors_ = np.bincount(found.bmu[:new], weighted, n_neurons).astype(np.float64)
+        self.quantization_error_ = float(np.average(ended.distance[:new], weights=counted))
         self.topographic_error_ = 0.0
         if self._best_two is not None:
             first, second = self._best_two[:new].T
             unlinked = self.som_map_.hops[first, second] != 1
             self.topographic_error_ = float(np.average(unlinked, weights=counted))
-        usual = distance if data.scatter is None else np.hypot(distance, data.scatter)
-        share = float(self.contamination)
-        self._novelty = Novelty.of(self.som_map_, parts.metric, bmu, usual, share, weights)
-        self._label(parts, data, bmu, target)
-        self._memory = Memory.of(data, self._assignment, n_neurons, target)
-        self._new_bmu = bmu[:new]
+        usual = ended.distance if data.scatter is None else np.hypot(ended.distance, data.scatter)
+        share, leaves = float(self.contamination), leaf_map(self._tree)
+        self._novelty = Novelty.of(leaves, parts.metric, ended.bmu, usual, share, weights)
+        self._memory = Memory.of(data, ended, len(self._tree), target)
+        self._new_leaves = ended.bmu[:new]
         del self._assignment, self._best_two
 
-    def _label(
-        self, parts: Parts, data: DataPass, bmu: NDArray[np.int64], target: Target | None
-    ) -> None:
-        n_neurons, counts, classes = len(self.som_map_), None, None
-        if target is not None and target.codes is not None and target.classes is not None:
-            classes = target.classes
-            counts = count_classes(bmu, target.codes, n_neurons, len(classes), data.weights)
-        evidence = LabelEvidence(
-            self.som_map_,
-            bmu,
-            self.hit_counts_,
-            None if target is None else target.y,
-            classes,
-            counts,
-            data.weights,
-        )
-        labels = label_neurons(parts.labeller, evidence, data)
-        self.neuron_labels_ = labels.labels
-        self._probabilities = labels.probabilities
-        self._live = labels.live
-
     def _labels_of_all(self, X: Any, kept: NDArray[np.bool_] | None) -> NDArray[Any]:
-        units = self._new_bmu
-        del self._new_bmu
+        leaves = self._new_leaves
+        del self._new_leaves
         if kept is not None:
-            units, trained = np.empty(len(kept), dtype=np.int64), units
-            units[kept] = trained
-            units[~kept] = self._live_units(self._parts.engine.over(X[~kept], self._parts.metric))
-        return np.asarray(self.neuron_labels_[units])
+            leaves, trained = np.empty(len(kept), dtype=np.int64), leaves
+            leaves[kept] = trained
+            left_out = self._parts.engine.over(X[~kept], self._parts.metric)
+            leaves[~kept] = self._to_live_leaves(left_out).leaf
+        return np.asarray(self.leaf_labels_[leaves])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")

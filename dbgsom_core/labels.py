@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import LabelEvidence, Labeller
 from dbgsom_core.engine.local import DataPass
+from dbgsom_core.fine_tuning import count_classes
+from dbgsom_core.som_map import SomMap
+from dbgsom_core.targets import Target
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,22 @@ class NeuronLabels:
     labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
     live: NDArray[np.int64]
+
+
+def evidence_of(
+    som_map: SomMap,
+    bmu: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
+    target: Target | None,
+) -> LabelEvidence:
+    """Return what a labeller sees of a trained map: units ``bmu`` (n,) of the training samples."""
+    counts, classes, n_neurons = None, None, len(som_map)
+    if target is not None and target.codes is not None and target.classes is not None:
+        classes = target.classes
+        counts = count_classes(bmu, target.codes, n_neurons, len(classes), weights)
+    hits = np.bincount(bmu, weights, n_neurons)
+    y = None if target is None else target.y
+    return LabelEvidence(som_map, bmu, hits, y, classes, counts, weights)
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -> NeuronLabels:

@@ -43,6 +43,10 @@ class FittedModel:
         """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""
         return np.asarray(self.estimator.bmu(self.prepare(X), k))
 
+    def bmu_path(self, X: Any) -> NDArray[np.int64]:
+        """Return the way of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
+        return np.asarray(self.estimator.bmu_path(self.prepare(X)))
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write steps and map to one file, without pickle; `persistence.load` reads it."""
         from dbgsom_core.persistence import save

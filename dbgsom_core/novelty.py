@@ -97,7 +97,6 @@ class NoveltyScores:
     """The novelty methods of the estimators."""
 
     som_map_: SomMap
-    _live: NDArray[np.int64]
     _novelty: Novelty
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -119,8 +118,8 @@ class NoveltyScores:
             Below ``offset_`` are outliers.
         """
         data = self._samples(X)  # type: ignore[attr-defined]
-        found = data.assign(self.som_map_.prototypes[self._live])
-        return self._learnt_novelty().scores(self._live[found.bmu], found.distance)
+        ended = self._to_live_leaves(data)  # type: ignore[attr-defined]
+        return self._learnt_novelty().scores(ended.leaf, ended.distance)
 
     @property
     def offset_(self) -> float:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dbgsom_core.api import Component, GrowthStrategy, Kernel, Labeller, Metric
 from dbgsom_core.engine.local import LocalEngine
 from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.nested import nested_fields
 from dbgsom_core.plain_words import sentences
 from dbgsom_core.plugins import get_registry
 
@@ -53,7 +54,7 @@ class PartParams:
         """
         inner = {key: params.pop(key) for key in list(params) if _is_inner(key)}
         super().set_params(**params)  # type: ignore[misc]
-        for key, value in inner.items():
+        for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
             part, _, field = key.partition("__")
             setattr(self, part, _with_field(part, getattr(self, part), field, value))
         return self
@@ -105,9 +106,12 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     if value is None:
         return growth
     name = type(growth).__name__
-    if field not in type(growth).model_fields:
-        raise ValueError(f"growth strategy {name} has no {field}; leave {field}={value!r} out")
     given = {key: getattr(growth, key) for key in growth.model_fields_set}
+    if field not in type(growth).model_fields:
+        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
+            filled = {**given, "base": _fill(growth.base, field, value)}
+            return _validated("growth", type(growth), filled)
+        raise ValueError(f"growth strategy {name} has no {field}; leave {field}={value!r} out")
     if field in given and given[field] != value:
         raise ValueError(
             f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
@@ -137,16 +141,24 @@ def _fields_of(part: str, spec: Any) -> dict[str, Any]:
     if component is None:
         return {}
     given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
-    return {
+    found = {
         field: getattr(spec, field)
         if isinstance(spec, Component)
         else given.get(field, info.get_default(call_default_factory=True))
         for field, info in component.model_fields.items()
     }
+    for field, kind in nested_fields(component).items():
+        inner = _fields_of(kind, found[field])
+        found |= {f"{field}__{name}": value for name, value in inner.items()}
+    return found
 
 
 def _with_field(part: str, spec: Any, field: str, value: Any) -> Any:
     component = _class_of(part, spec)
+    head, inner, rest = field.partition("__")
+    if component is not None and inner and head in nested_fields(component):
+        kind, nested = nested_fields(component)[head], _fields_of(part, spec)[head]
+        field, value = head, _with_field(kind, nested, rest, value)
     if component is not None and field not in component.model_fields:
         hint = did_you_mean(field, component.model_fields)
         raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")

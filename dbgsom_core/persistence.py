@@ -11,6 +11,7 @@ import json
 import secrets
 import warnings
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -24,7 +25,9 @@ from dbgsom_core.api import Component
 from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators import SomClassifier, SomVQ
 from dbgsom_core.events import EpochRecord, GrowthEvent
+from dbgsom_core.hierarchy import Tree
 from dbgsom_core.model import FittedModel
+from dbgsom_core.nested import nested_fields
 from dbgsom_core.parts import PARTS, build_parts
 from dbgsom_core.plain_fields import parse
 from dbgsom_core.plain_state import NotPlainError, from_plain, to_plain
@@ -35,11 +38,13 @@ from dbgsom_core.som_map import SomMap
 FORMAT = 1
 _NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
 _ESTIMATORS: dict[str, Any] = {cls.__name__: cls for cls in (SomVQ, SomClassifier, SomRegressor)}
+_MAP_ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")
 # Fitted attributes that are written as they are; the map and the parts are written apart.
 _SIMPLE = (
     "weights_", "labels_", "neuron_labels_", "hit_counts_", "errors_", "n_iter_", "converged_",
     "growing_threshold_", "quantization_error_", "topographic_error_", "n_features_in_",
-    "feature_names_in_", "classes_", "_live", "_probabilities", "_memory", "_novelty",
+    "feature_names_in_", "classes_", "_probabilities", "_memory", "_novelty",
+    "leaf_labels_", "leaf_hit_counts_", "_leaf_probabilities",
 )  # fmt: skip
 
 
@@ -125,21 +130,40 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         for name in _SIMPLE
         if hasattr(estimator, name)
     }
-    som_map = estimator.som_map_
-    for name in ("positions", "prototypes", "parents", "birth_epochs"):
-        fitted[f"map.{name}"] = to_plain(getattr(som_map, name), arrays)
     return {
         "class": type(estimator).__name__,
         "params": params,
         "parts": parts,
         "engine": estimator._parts.engine.model_dump(mode="json"),
         "fitted": fitted,
+        "map": _map_written(estimator.som_map_, arrays),
         "history": [asdict(record) for record in estimator.history_],
     }
 
 
+def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        name: to_plain(getattr(som_map, name), arrays) for name in _MAP_ARRAYS
+    }
+    written["children"] = [
+        [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
+    ]
+    return written
+
+
+def _map_read(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SomMap:
+    som_map = SomMap.restored(*(from_plain(stored[name], arrays) for name in _MAP_ARRAYS))
+    som_map.children = {
+        int(neuron): _map_read(child, arrays) for neuron, child in stored["children"]
+    }
+    return som_map
+
+
 def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
     identity = get_registry().identify(kind, part)
+    nested = nested_fields(type(part))
+    for field, inner_kind in nested.items():  # says so when nobody could build it again
+        get_registry().identify(inner_kind, getattr(part, field))
     params = part.model_dump(mode="json", exclude_unset=True)
     return {
         "name": identity.name,
@@ -147,9 +171,18 @@ def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
         "version": identity.version,
         "params": params,
         # What the estimator's own parameters filled in, a reader lets them fill again.
-        "filled": sorted(part.model_fields_set - given.model_fields_set),
+        "filled": _filled(part, given),
         "fields": dict(identity.params),
     }
+
+
+def _filled(part: Component, given: Component) -> list[str]:
+    filled = sorted(part.model_fields_set - given.model_fields_set)
+    for field in nested_fields(type(part)):
+        if field not in filled:
+            inner = _filled(getattr(part, field), getattr(given, field))
+            filled += [f"{field}.{name}" for name in inner]
+    return filled
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -184,12 +217,11 @@ def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     for name in _SIMPLE:
         if name in fitted:
             setattr(estimator, name, fitted[name])
-    som_map = SomMap.restored(
-        *(fitted[f"map.{name}"] for name in ("positions", "prototypes", "parents", "birth_epochs"))
-    )
+    som_map = _map_read(stored["map"], arrays)
     estimator.som_map_ = som_map
+    estimator._tree = Tree.of(som_map)
     estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
-    estimator._n_features_out = len(som_map)
+    estimator._n_features_out = len(estimator._tree)
     estimator.history_ = tuple(_record(record) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
     estimator._parts = estimator.parts()
@@ -201,6 +233,9 @@ def _component(kind: str, part: dict[str, Any]) -> Component:
     distribution, name = part["distribution"], part["name"]
     try:
         cls = registry.find(kind, f"{distribution}:{name}")
+        for field, inner_kind in nested_fields(cls).items():
+            if field in part["params"]:
+                registry.find(inner_kind, part["params"][field]["name"])
     except DbgsomError as error:
         raise PluginError(
             f"the model needs {kind} '{name}' of {distribution} {part['version']}, which is not "
@@ -208,13 +243,32 @@ def _component(kind: str, part: dict[str, Any]) -> Component:
         ) from error
     component = parse(cls, part["params"])
     _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
-    filled = part.get("filled", ())
-    return parse(cls, {key: one for key, one in part["params"].items() if key not in filled})
+    return parse(cls, _without(part["params"], part.get("filled", ())))
+
+
+def _without(params: dict[str, Any], filled: Sequence[str]) -> dict[str, Any]:
+    kept = {}
+    for key, value in params.items():
+        inner = [name.removeprefix(f"{key}.") for name in filled if name.startswith(f"{key}.")]
+        if key not in filled:
+            kept[key] = _without(value, inner) if inner else value
+    return kept
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    # The fields of nested components as ``base.rows``.
+    flat: dict[str, Any] = {}
+    for field, value in fields.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{field}.")
+        else:
+            flat[prefix + field] = value
+    return flat
 
 
 def _warn_of_other_defaults(kind: str, part: dict[str, Any], now: dict[str, Any]) -> None:
     # A field that nobody gave holds a default, which another version may have changed.
-    was = part.get("fields", now)
+    was, now = _flat(part.get("fields", now)), _flat(now)
     changed = [
         f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
         for field in dict.fromkeys((*was, *now))

@@ -110,8 +110,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """Return the answer for each sample of X (n, D), shape (n,): that of the nearest neuron
         that won a training sample.
         """
-        units = self._live_units(self._samples(X))
-        return np.asarray(self.neuron_labels_[units])
+        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
 
 
 def check_no_text(y: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from dbgsom_core.api import Component
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import PluginError
+from dbgsom_core.nested import nested_fields
 from dbgsom_core.parts import PARTS, Parts
 from dbgsom_core.plugins import Registry
 
@@ -58,7 +59,11 @@ def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Com
     resolved = experiment.resolved
     yield "dataset", experiment.dataset, resolved["dataset"]
     for kind in PARTS:
-        yield kind, getattr(parts, kind), resolved["model"].get(kind)
+        part, section = getattr(parts, kind), resolved["model"].get(kind)
+        yield kind, part, section
+        for field, inner_kind in nested_fields(type(part)).items():
+            inner = section.get(field) if isinstance(section, dict) else None
+            yield inner_kind, getattr(part, field), inner
     lists = (
         ("measure", experiment.measures or (), resolved["measures"]),
         ("figure", experiment.figures, resolved["figures"]),

@@ -8,6 +8,7 @@ from typing import Any
 from dbgsom_core.api import Component
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.nested import name_of, nested_fields
 from dbgsom_core.plugins import get_registry
 
 Value = str | int | float | bool
@@ -20,6 +21,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """
     parts = estimator.parts()
     kernel, growth = parts.kernel, parts.growth
+    base = getattr(growth, "base", growth)  # of a strategy around another one
     params: dict[str, Any] = {
         "dataset": experiment.dataset_name,
         "prepare": ", ".join(step.name for step in experiment.prepare),
@@ -31,9 +33,9 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
         "kernel.end": getattr(kernel, "end", None),
         "kernel.decay": getattr(kernel, "decay", None),
         "growth": _name("growth", growth),
-        "growth.threshold": getattr(growth, "threshold", None),
-        "growth.spreading_factor": getattr(growth, "spreading_factor", None),
-        "growth.max_neurons": getattr(growth, "max_neurons", None),
+        "growth.threshold": getattr(base, "threshold", None),
+        "growth.spreading_factor": getattr(base, "spreading_factor", None),
+        "growth.max_neurons": getattr(base, "max_neurons", None),
         "labeller": _name("labeller", parts.labeller),
         "epochs": estimator.epochs,
         "tol": estimator.tol,
@@ -50,11 +52,25 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     }
     for kind, component in built.items():
         section = sections[kind] if isinstance(sections[kind], dict) else {}
-        for field in sorted(component.model_fields_set & section.keys()):
-            params.setdefault(f"{kind}.{field}", section[field])
+        for key, value in _given_fields(kind, component, section).items():
+            params.setdefault(key, value)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
     return {key: _flat(value) for key, value in params.items()}
+
+
+def _given_fields(prefix: str, component: Component, section: Mapping[str, Any]) -> dict[str, Any]:
+    # The fields that were given, those of nested components as ``growth.base.rows``.
+    params: dict[str, Any] = {}
+    nested = nested_fields(type(component))
+    for field in sorted(component.model_fields_set & section.keys()):
+        value, key = section[field], f"{prefix}.{field}"
+        if field in nested and isinstance(value, Mapping):
+            params[key] = value["name"]
+            params |= _given_fields(key, getattr(component, field), value)
+        else:
+            params[key] = value
+    return params
 
 
 def _name(kind: str, component: Component) -> str:
@@ -85,8 +101,11 @@ def default_name(experiment: Experiment, estimator: Any) -> str:
     """Return a run's name from its parts, so that a list of runs can be read without columns."""
     parts = estimator.parts()
     growth = _name("growth", parts.growth)
-    spread = getattr(parts.growth, "spreading_factor", None)
-    shape = getattr(parts.growth, "start_shape", None)
+    base = getattr(parts.growth, "base", parts.growth)
+    if base is not parts.growth:
+        growth += f" {name_of('growth', base)}"
+    spread = getattr(base, "spreading_factor", None)
+    shape = getattr(base, "start_shape", None)
     if spread is not None:
         growth += f" SF {spread:g}"
     elif shape is not None:

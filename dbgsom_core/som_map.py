@@ -31,6 +31,11 @@ class SomMap:
     prototypes : float array (K, D)
         Their prototypes.
 
+    Attributes
+    ----------
+    children : dict of int to SomMap
+        Child maps by the row of the neuron whose samples they split.
+
     Raises
     ------
     ValueError
@@ -45,6 +50,7 @@ class SomMap:
         if len(positions) != len(prototypes):
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
         self.prototypes: NDArray[np.float64] = prototypes[:0]
+        self.children: dict[int, SomMap] = {}
         self._cells: dict[Position, int] = {}  # which neuron sits in a cell
         self._order: list[Position] = []  # and the other way round
         self._hops = np.zeros((max(8, len(positions)),) * 2, dtype=np.uint16)

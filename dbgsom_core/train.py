@@ -22,6 +22,7 @@ from dbgsom_core.fine_tuning import (
     linked_runners_up,
     winners_of_own_class,
 )
+from dbgsom_core.prototype_smoothing import smoothed_over_links
 from dbgsom_core.robust import smoothed_weights
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
@@ -108,6 +109,13 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growth.grow(som_map, state))
+            if wanted and getattr(task.growth, "smooth_before_growth", False):
+                som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
+                found = search.assign(som_map.prototypes, som_map.positions)
+                state = _growth_state(
+                    task, som_map, found, epoch, schedule.growing_epochs, movement
+                )
+                wanted = list(task.growth.grow(som_map, state))
             births = _give_birth(som_map, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
@@ -230,6 +238,14 @@ def _growth_state(
         movement=movement,
         room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
     )
+
+
+def _smoothed_before_growth(
+    som_map: SomMap, task: Task, state: GrowthState, width: float
+) -> NDArray[np.float64]:
+    weights = np.asarray(task.kernel.weight(np.arange(2.0), width), np.float64)
+    centre = getattr(task.data.metric, "centre", None)
+    return smoothed_over_links(som_map, state.hits, weights, centre)
 
 
 def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, ...]:

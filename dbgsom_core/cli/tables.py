@@ -60,6 +60,9 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
     if view is not None:
         neurons = len(view.evaluation.som_map)
         rows.append(["neurons", neurons] + [None] * (len(parts) - 1))
+        if view.evaluation.som_map.children:
+            leaves = len(view.evaluation.tree)
+            rows.append(["leaves", leaves] + [None] * (len(parts) - 1))
     rows += [[name, *(measures.get(f"{part}/{name}") for part in parts)] for name in names]
     print_table(["measure", *parts], rows)
 

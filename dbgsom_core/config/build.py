@@ -14,6 +14,7 @@ from dbgsom_core.config.components import (
     build_engine,
     each_item,
     named_section,
+    with_default_name,
 )
 from dbgsom_core.config.environment import fill
 from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
@@ -185,7 +186,7 @@ class _Builder:
         for key in section.entries:
             if key in MODEL_COMPONENTS:
                 elsewhere = filled if key == "growth" else ()
-                place = _with_default_name(spot / key, _DEFAULT_NAMES.get(key))
+                place = with_default_name(spot / key, _DEFAULT_NAMES.get(key))
                 built = build_component(key, place, self._registry, self._problems, elsewhere)
                 if built is not None:
                     params[key], resolved[key] = built.component, built.resolved
@@ -223,15 +224,6 @@ class _Builder:
             return True
         self._problems.add(spot.node.place, spot.path, "must be a section of 'key: value' lines")
         return False
-
-
-def _with_default_name(spot: Spot, name: str | None) -> Spot:
-    """Let a section that only changes fields mean the estimator's own component."""
-    node = spot.node
-    if name is None or not isinstance(node, Section) or node.get("name") is not None:
-        return spot
-    default = Entry(node.place, Scalar(name, node.place))
-    return Spot(spot.path, spot.key_place, Section({"name": default, **node.entries}, node.place))
 
 
 def _named(built: Iterable[Built]) -> tuple[Named, ...]:

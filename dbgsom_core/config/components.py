@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.nested import looking_up_in, name_of, nested_fields
 from dbgsom_core.plain_fields import parse
 from dbgsom_core.plugins import Registry
 
@@ -55,7 +57,10 @@ def build_component(
     except UnknownNameError as error:
         problems.add(place, _name_path(spot), str(error))
         return None
-    return _built(f"{kind} '{name}'", name, cls, section, problems, filled_elsewhere)
+    inner = _build_nested(cls, section, registry, problems, filled_elsewhere)
+    with looking_up_in(registry):
+        what = f"{kind} '{name}'"
+        return _built(what, name, cls, inner.spot, problems, filled_elsewhere, inner.built)
 
 
 def build_engine(spot: Spot, problems: Problems) -> Built | None:
@@ -75,6 +80,15 @@ def build_engine(spot: Spot, problems: Problems) -> Built | None:
     module, _, attribute = ENGINES[name].partition(":")
     cls: type[Component] = getattr(import_module(module), attribute)
     return _built(f"engine '{name}'", name, cls, section, problems)
+
+
+def with_default_name(spot: Spot, name: str | None) -> Spot:
+    """Let a section that only changes fields mean the component that is the default."""
+    node = spot.node
+    if name is None or not isinstance(node, Section) or node.get("name") is not None:
+        return spot
+    default = Entry(node.place, Scalar(name, node.place))
+    return Spot(spot.path, spot.key_place, Section({"name": default, **node.entries}, node.place))
 
 
 def each_item(spot: Spot) -> Iterator[Spot]:
@@ -128,6 +142,34 @@ def _text_of(node: Any) -> Any:
     return node
 
 
+@dataclass(frozen=True)
+class _Inner:
+    """A section of which the nested components are checked, and those that were found."""
+
+    spot: Spot
+    built: dict[str, Built | None]
+
+
+def _build_nested(
+    cls: type[BaseModel],
+    spot: Spot,
+    registry: Registry,
+    problems: Problems,
+    filled_elsewhere: Collection[str],
+) -> _Inner:
+    section = spot.node
+    assert isinstance(section, Section)
+    built: dict[str, Built | None] = {}
+    entries = dict(section.entries)
+    for field, kind in nested_fields(cls).items():
+        if field in entries:
+            inner = with_default_name(spot / field, cls.model_fields[field].default)
+            built[field] = build_component(kind, inner, registry, problems, filled_elsewhere)
+            entries[field] = Entry(inner.key_place, inner.node)
+    node = Section(entries, section.place, section.patch)
+    return _Inner(Spot(spot.path, spot.key_place, node), built)
+
+
 def _built(
     what: str,
     name: str,
@@ -135,16 +177,20 @@ def _built(
     spot: Spot,
     problems: Problems,
     filled_elsewhere: Collection[str] = (),
+    nested: Mapping[str, Built | None] = MappingProxyType({}),
 ) -> Built | None:
     section = spot.node
     assert isinstance(section, Section)
-    own_name = "name" in cls.model_fields
-    fields = spot if own_name else Spot(spot.path, spot.key_place, section.without("name"))
+    checked_apart = [field for field, built in nested.items() if built is None]
+    if "name" not in cls.model_fields:
+        checked_apart.append("name")
+    fields = Spot(spot.path, spot.key_place, section.without(*checked_apart))
     try:
-        component = check(cls, fields, problems, known=("name",))
-        if component is None:
+        component = check(cls, fields, problems, known=("name", *nested))
+        if component is None or None in nested.values():
             return None
-        values = {"name": name, **_written_down(component, filled_elsewhere)}
+        names = {field: built.name for field, built in nested.items() if built is not None}
+        values = {"name": name, **_written_down(component, filled_elsewhere, names)}
     except DbgsomError:
         raise
     except Exception as error:
@@ -155,13 +201,21 @@ def _built(
     return Built(name, component, mask(values, section))
 
 
-def _written_down(component: BaseModel, filled_elsewhere: Collection[str]) -> dict[str, Any]:
+def _written_down(
+    component: BaseModel,
+    filled_elsewhere: Collection[str],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return the fields that build an equal component again: all of them where that works.
 
     A class may forbid a knob that its other fields leave idle, even at its default; such defaults
-    are left out.
+    are left out. ``names`` are those that nested components were given.
     """
     values = component.model_dump(mode="json")
+    for field, kind in nested_fields(type(component)).items():
+        inner = getattr(component, field)
+        name = names.get(field) or name_of(kind, inner)
+        values[field] = {"name": name, **_written_down(inner, filled_elsewhere)}
     given = component.model_fields_set
     free = [key for key in values if key not in given and key not in filled_elsewhere]
     everything = {key: value for key, value in values.items() if key in given or key in free}

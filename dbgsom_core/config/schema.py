@@ -12,6 +12,7 @@ from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
 from dbgsom_core.config.components import ENGINES
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
+from dbgsom_core.nested import nested_fields
 from dbgsom_core.plugins import Registry
 
 JsonSchema = dict[str, Any]
@@ -94,6 +95,10 @@ def _named(kind: str, name: str, cls: type[BaseModel], defs: JsonSchema) -> Json
         **{field: rest for field, rest in _untitled(schema).items() if field != "name"},
     }
     schema["required"] = ["name", *(one for one in schema.get("required", ()) if one != "name")]
+    for field, inner_kind in nested_fields(cls).items():
+        about = schema["properties"][field]
+        kept = {word: about[word] for word in ("default", "description") if word in about}
+        schema["properties"][field] = {"$ref": f"#/$defs/{inner_kind}", **kept}
     schema.pop("title", None)
     defs[key] = schema
     return {"$ref": f"#/$defs/{key}"}

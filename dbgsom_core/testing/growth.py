@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.api import Birth
+from dbgsom_core.api import Birth, VerticalState
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -77,6 +77,21 @@ def check_growth_determinism(component: Any, subject: Subject) -> None:
     ], "two calls differ"
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one.prototype, other.prototype), "two calls differ in a prototype"
+
+
+@check("growth", applies=lambda component, subject: hasattr(component, "wants_children"))
+def check_children(component: Any, subject: Subject) -> None:
+    """Vertical growth answers for every neuron, twice the same, and changes nothing."""
+    som_map = material.ring()
+    before = som_map.prototypes.copy()
+    errors, hits = np.linspace(0.0, 1.0, len(som_map)), np.arange(len(som_map)) * 100
+    state = VerticalState(1, material.frozen(errors), material.frozen(hits), 1.0)
+    first, second = (
+        np.asarray(component.wants_children(som_map, state), dtype=bool) for _ in range(2)
+    )
+    assert first.shape == (len(som_map),), f"wants_children gives shape {first.shape}"
+    assert np.array_equal(first, second), "two calls differ"
+    assert np.array_equal(som_map.prototypes, before) and not som_map.children, "it changes the map"
 
 
 @check("growth")

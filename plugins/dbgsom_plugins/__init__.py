@@ -44,7 +44,15 @@ def dbgsom_kernels() -> dict[str, str]:
 @hookimpl
 def dbgsom_growth_strategies() -> dict[str, str]:
     """Offer the built-in growth strategies."""
-    return _offers("growth", {"directed": "directed:Directed", "fixed": "fixed:Fixed"})
+    return _offers(
+        "growth",
+        {
+            "directed": "directed:Directed",
+            "gsom": "gsom:Gsom",
+            "fixed": "fixed:Fixed",
+            "hierarchical": "hierarchical:Hierarchical",
+        },
+    )
 
 
 @hookimpl
@@ -113,6 +121,7 @@ def dbgsom_figures() -> dict[str, str]:
             "label_map": "grid_maps:LabelMap",
             "hit_map": "grid_maps:HitMap",
             "u_matrix": "grid_maps:UMatrix",
+            "child_maps": "child_maps:ChildMaps",
             "growth_curve": "curves:GrowthCurve",
         },
     )

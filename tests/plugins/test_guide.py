@@ -20,7 +20,7 @@ PROTOCOLS = {
         api.Metric, api.AssigningMetric, api.ScalarMetric, api.PreparingMetric, api.CentringMetric,
     ),
     "kernel": (api.Kernel,),
-    "growth": (api.GrowthStrategy,),
+    "growth": (api.GrowthStrategy, api.VerticalGrowth),
     "labeller": (api.Labeller,),
     "dataset": (api.Dataset,),
     "measure": (api.Measure,),

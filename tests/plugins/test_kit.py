@@ -130,6 +130,16 @@ class Scaled(KernelComponent):
         return np.exp(-np.asarray(hops)) / np.exp(-np.asarray(hops)).sum()
 
 
+class Unheard(Component):
+    """Answers for one neuron only."""
+
+    def grow(self, som_map, state):
+        return []
+
+    def wants_children(self, som_map, state):
+        return [True]
+
+
 def failed(component):
     return {one.check for one in run_checks(component) if one.status == "failed"}
 
@@ -161,6 +171,7 @@ def test_a_fine_component_passes_everything():
         (Flat(), "shapes_and_dtypes"),
         (Negative(), "weights"),
         (Scaled(), "weights_stand_alone"),
+        (Unheard(), "children"),
     ],
 )
 def test_each_broken_promise_is_found(component, promise):

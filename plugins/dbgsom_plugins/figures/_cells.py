@@ -33,10 +33,19 @@ def draw_cells(
     sheet: Sheet, som_map: SomMap, colours: NDArray[np.float64], dead: NDArray[np.bool_]
 ) -> None:
     """Fill the cells with colours (K, 3); hatch those of dead neurons; outline the map."""
+    fill_cells(sheet, som_map.positions, colours, dead)
+
+
+def fill_cells(
+    sheet: Sheet,
+    positions: NDArray[np.integer],
+    colours: NDArray[np.float64],
+    dead: NDArray[np.bool_],
+) -> None:
+    """Do as `draw_cells` with cells at positions (K, 2)."""
     from matplotlib.collections import PolyCollection
 
     line = float(np.clip(0.022 * sheet.cell, 0.15, 1.2))
-    positions = som_map.positions
     sheet.axes.add_collection(
         PolyCollection(
             squares(positions), facecolors=colours, edgecolors="white", linewidths=line, zorder=1
@@ -121,6 +130,36 @@ def write_in_cells(
                 zorder=3,
             )
     return True
+
+
+def mark_parents(sheet: Sheet, positions: NDArray[np.integer], side: float = 1.0) -> None:
+    """Draw a small grid into the upper right corner of cells of this side, centred at (P, 2)."""
+    from matplotlib.collections import PolyCollection
+
+    if not len(positions):
+        return
+    corners = side * np.array([(0.27, 0.27), (0.39, 0.27), (0.39, 0.39), (0.27, 0.39)])
+    middles = (positions[:, None, :] + corners).reshape(-1, 2)
+    sheet.axes.add_collection(
+        PolyCollection(
+            squares(middles, 0.12 * side),
+            facecolors="white",
+            edgecolors=INK,
+            linewidths=float(np.clip(0.02 * sheet.cell, 0.3, 0.9)),
+            zorder=3.5,
+        ),
+        autolim=False,
+    )
+
+
+def parents_of(som_map: SomMap) -> NDArray[np.int64]:
+    """Return the positions (P, 2) of the neurons that have a child map."""
+    return som_map.positions[sorted(som_map.children)]
+
+
+def notes_on_parents(som_map: SomMap) -> list[str]:
+    """Return the sentence that explains `mark_parents`, where there is something to explain."""
+    return ["A small grid in its corner marks a neuron with a child map."] * bool(som_map.children)
 
 
 def dead_patch() -> tuple[Patch, str]:

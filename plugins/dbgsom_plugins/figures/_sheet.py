@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from numpy.typing import NDArray
 
     from dbgsom_core.evaluation import MapView
 
@@ -97,7 +98,13 @@ class Sheet:
         return panel.x1 + 0.22 / self.figure.get_size_inches()[0], panel.y1
 
 
-def map_sheet(view: MapView, title: str, notes: Sequence[str] = (), key_rows: int = 0) -> Sheet:
+def map_sheet(
+    view: MapView,
+    title: str,
+    notes: Sequence[str] = (),
+    key_rows: int = 0,
+    positions: NDArray[np.integer] | None = None,
+) -> Sheet:
     """Return a page for a map with its title, and a caption that counts neurons and errors.
 
     Parameters
@@ -109,10 +116,13 @@ def map_sheet(view: MapView, title: str, notes: Sequence[str] = (), key_rows: in
         Sentences that explain the figure, added to the caption.
     key_rows : int
         Rows of the legend, for which the page makes room.
+    positions : int array (S, 2), optional
+        The cells that are drawn; those of the map without them.
     """
     from matplotlib.figure import Figure
 
-    positions = view.evaluation.som_map.positions
+    if positions is None:
+        positions = view.evaluation.som_map.positions
     low, high = positions.min(axis=0) - 0.5, positions.max(axis=0) + 0.5
     columns, rows = high - low
     cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
@@ -168,13 +178,17 @@ def write_caption(figure: Figure, lines: Sequence[str]) -> None:
 
 
 def counts(view: MapView) -> str:
-    """Return the caption's first line: neurons, dead ones, quantization error."""
+    """Return the caption's first line: neurons, dead ones, child maps, quantization error."""
     hits = view.evaluation.hits
     dead = int(np.count_nonzero(hits == 0))
     parts = [f"{len(hits)} neuron{'s' if len(hits) != 1 else ''}"]
     if dead:
         parts.append(f"{dead} without hits")
-    parts.append(f"quantization error {float(view.evaluation.distance.mean()):.4g}")
+    if view.evaluation.som_map.children:
+        tree = view.evaluation.tree
+        several = "s" if len(tree.maps) > 2 else ""
+        parts.append(f"{len(tree.maps) - 1} child map{several}, {len(tree)} leaves")
+    parts.append(f"quantization error {float(view.evaluation.leaf_distance.mean()):.4g}")
     return "  ·  ".join(parts)
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import draw_cells, write_in_cells
+from dbgsom_plugins.figures._cells import (
+    draw_cells,
+    mark_parents,
+    notes_on_parents,
+    parents_of,
+    write_in_cells,
+)
 from dbgsom_plugins.figures._colours import PAPER
 from dbgsom_plugins.figures._sheet import map_sheet
 
@@ -31,9 +37,11 @@ class HitMap(Component):
         colours = np.asarray(scale.to_rgba(hits.astype(np.float64)))[:, :3]
         colours[dead] = to_rgb(PAPER)
         notes = ["Hatched neurons have no hits."] if dead.any() else []
-        sheet = map_sheet(view, "Hit map", notes)
-        draw_cells(sheet, view.evaluation.som_map, colours, dead)
+        som_map = view.evaluation.som_map
+        sheet = map_sheet(view, "Hit map", notes + notes_on_parents(som_map))
+        draw_cells(sheet, som_map, colours, dead)
+        mark_parents(sheet, parents_of(som_map))
         texts = [str(count) if count else "" for count in hits.tolist()]
-        write_in_cells(sheet, view.evaluation.som_map.positions, texts, colours)
+        write_in_cells(sheet, som_map.positions, texts, colours)
         sheet.colour_bar(scale, "Samples", whole=True)
         return sheet.figure

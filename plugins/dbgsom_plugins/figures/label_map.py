@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import dead_patch, draw_cells, write_in_cells
+from dbgsom_plugins.figures._cells import (
+    dead_patch,
+    draw_cells,
+    mark_parents,
+    notes_on_parents,
+    parents_of,
+    write_in_cells,
+)
 from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
@@ -38,13 +45,18 @@ class LabelMap(Component):
         if view.estimator == "regressor":
             return _values(view)
         distinct = len(np.unique(view.neuron_labels))
-        names_neurons = view.estimator == "vq" and distinct == len(view.neuron_labels)
-        live_labels = len(np.unique(view.neuron_labels[view.evaluation.hits > 0]))
-        if view.estimator == "vq" and live_labels == np.count_nonzero(view.evaluation.hits):
-            names_neurons = True
-        if names_neurons or distinct > MAX_CATEGORIES:
+        if names_neurons(view) or distinct > MAX_CATEGORIES:
             return _prototypes(view)
         return _classes(view)
+
+
+def names_neurons(view: MapView) -> bool:
+    """Say whether the labels are numbers of neurons, so that no two share one."""
+    live = view.neuron_labels[view.evaluation.hits > 0]
+    return view.estimator == "vq" and (
+        len(np.unique(view.neuron_labels)) == len(view.neuron_labels)
+        or len(np.unique(live)) == len(live)
+    )
 
 
 def _classes(view: MapView) -> Figure:
@@ -62,16 +74,19 @@ def _classes(view: MapView) -> Figure:
         strength = _PALEST + (1 - _PALEST) * np.clip(majority, 0, 1)
         notes.append("The paler a cell, the smaller the share of its majority class.")
     colours = towards_white(palette[row], np.where(dead, _DEAD, strength))
-    names = [_name(view, label) for label in classes]
+    names = [name_of(view, label) for label in classes]
     entries = [
         (Patch(facecolor=colour, lw=0), name) for colour, name in zip(palette, names, strict=True)
     ]
     if dead.any():
         entries.append(dead_patch())
+    som_map = view.evaluation.som_map
+    notes += notes_on_parents(som_map)
     sheet = map_sheet(view, "Label map", notes, key_rows=len(entries))
-    draw_cells(sheet, view.evaluation.som_map, colours, dead)
+    draw_cells(sheet, som_map, colours, dead)
+    mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
-    write_in_cells(sheet, view.evaluation.som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.positions, texts, colours)
     sheet.legend(entries)
     return sheet.figure
 
@@ -85,9 +100,11 @@ def _prototypes(view: MapView) -> Figure:
         "Similar colours are similar prototypes: their first three principal components are "
         "lightness, blue to yellow, and green to red."
     )
-    sheet = map_sheet(view, "Label map", [note], key_rows=int(dead.any()))
+    notes = [note, *notes_on_parents(som_map)]
+    sheet = map_sheet(view, "Label map", notes, key_rows=int(dead.any()))
     draw_cells(sheet, som_map, colours, dead)
-    texts = ["" if dead[k] else _name(view, label) for k, label in enumerate(view.neuron_labels)]
+    mark_parents(sheet, parents_of(som_map))
+    texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
     write_in_cells(sheet, som_map.positions, texts, colours)
     if dead.any():
         sheet.legend([dead_patch()])
@@ -103,14 +120,17 @@ def _values(view: MapView) -> Figure:
     scale = ScalarMappable(Normalize(values.min(), values.max()), cmap="viridis")
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
+    som_map = view.evaluation.som_map
     notes = ["Hatched neurons have no hits."] if dead.any() else []
-    sheet = map_sheet(view, "Label map", notes)
-    draw_cells(sheet, view.evaluation.som_map, colours, dead)
+    sheet = map_sheet(view, "Label map", notes + notes_on_parents(som_map))
+    draw_cells(sheet, som_map, colours, dead)
+    mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else f"{value:.3g}" for k, value in enumerate(values)]
-    write_in_cells(sheet, view.evaluation.som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.positions, texts, colours)
     sheet.colour_bar(scale, "Value")
     return sheet.figure
 
 
-def _name(view: MapView, label: Any) -> str:
+def name_of(view: MapView, label: Any) -> str:
+    """Return what stands for a label in a figure."""
     return str(view.label_names.get(label, label))

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import draw_outline, squares
+from dbgsom_plugins.figures._cells import (
+    draw_outline,
+    mark_parents,
+    notes_on_parents,
+    parents_of,
+    squares,
+)
 from dbgsom_plugins.figures._colours import INK
 from dbgsom_plugins.figures._sheet import map_sheet
 
@@ -43,7 +49,8 @@ class UMatrix(Component):
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         scale = ScalarMappable(Normalize(low, high if high > low else low + 1), cmap="magma_r")
         dotted = len(som_map) <= _DOTS
-        sheet = map_sheet(view, "U-matrix", [_DOTTED if dotted else _UNDOTTED])
+        notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_parents(som_map)]
+        sheet = map_sheet(view, "U-matrix", notes)
         sheet.axes.add_collection(
             PolyCollection(
                 squares(matrix.centres, 0.5),
@@ -65,6 +72,7 @@ class UMatrix(Component):
                 markeredgewidth=size / 5,
                 zorder=3,
             )
+        mark_parents(sheet, parents_of(som_map), 0.5)
         draw_outline(sheet, np.rint(2 * matrix.centres).astype(np.int64), 0.5, weight=0.8)
         sheet.colour_bar(scale, "Distance")
         return sheet.figure

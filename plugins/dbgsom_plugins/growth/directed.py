@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
 from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.growth import notches, placement, reference, thresholds
+from dbgsom_plugins.growth.settling import has_settled
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 
@@ -71,6 +72,11 @@ class Directed(Component):
         gt=0,
         description="a free cell between two or more neurons is filled, too, where their errors "
         "add up to this share of the growing threshold, which keeps the map compact; null: never",
+    )
+    smooth_before_growth: bool = Field(
+        default=False,
+        description="before neurons are born each prototype becomes the mean of its own and its "
+        "linked neighbours', weighted by hits and kernel",
     )
     max_neurons: int | Literal["auto"] | None = Field(
         default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
@@ -136,14 +142,9 @@ class Directed(Component):
             return thresholds.statistics_enhanced(summary, self.lambda_)
         return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
 
-    def _has_settled(self, som_map: SomMap, state: GrowthState) -> bool:
-        # A short training cannot wait for rest: there are at least so many waves of growth.
-        waited = state.epoch - int(som_map.birth_epochs.max())
-        return state.movement <= self.settled_at or waited >= state.epochs // _LEAST_WAVES
-
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches."""
-        if self.when == "settled" and not self._has_settled(som_map, state):
+        if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
             return ()
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
@@ -162,7 +163,6 @@ class Directed(Component):
         return births
 
 
-_LEAST_WAVES = 16
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
 _REFERENCE: dict[str, Any] = {
     "threshold": "classical",

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 class QuantizationError(Component):
-    """Mean distance of the samples to their best-matching unit, in the metric's units."""
+    """Mean distance of the samples to their best-matching unit, in the metric's units.
+
+    Where neurons have child maps it is the distance to the leaf at the end of a sample's way down.
+    """
 
     greater_is_better: ClassVar[bool] = False
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean distance of the evaluation's samples to their nearest prototype."""
-        return float(evaluation.distance.mean())
+        return float(evaluation.leaf_distance.mean())
 
 
 class DeadNeurons(Component):

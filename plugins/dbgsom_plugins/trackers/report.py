@@ -66,6 +66,9 @@ def _sentence(run: Run, result: RunResult) -> str:
     if result.history:
         last = result.history[-1]
         facts.append(f"{last.neurons} neurons after {last.epoch} epochs, {last.seconds:.1f} s")
+    tree = None if result.view is None else result.view.evaluation.tree
+    if tree is not None and len(tree.maps) > 1:
+        facts.append(f"{len(tree.maps) - 1} child maps, {len(tree)} neurons without one")
     return "; ".join(facts) + "."
 
 

@@ -1,0 +1,46 @@
+"""Smoothing of the prototypes before growth, an option of growth strategies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.som_map import SomMap
+
+
+def smoothed_over_links(
+    som_map: SomMap, hits: NDArray[Any], weights: NDArray[np.float64], centre: Any = None
+) -> NDArray[np.float64]:
+    """Return each prototype averaged with those of its linked neighbours.
+
+    m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
+    with n_j the hits of j and h_ij the kernel at no or one hop. It is the sum of the batch map
+    with prototypes in place of the means of the samples, cut after one hop. The option was asked
+    for as Kohonen (2001), eq. 3.80; that page was not at hand, so what counts is the formula here.
+    A neuron that neither has hits nor a neighbour with hits keeps its prototype.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons; it is not changed.
+    hits : array (K,)
+    weights : float64 array (2,)
+        The kernel at no and at one hop.
+    centre : callable, optional
+        The metric's, which turns means into prototypes.
+
+    Returns
+    -------
+    float64 array (K, D)
+    """
+    hops = som_map.hops
+    influence = (weights[0] * (hops == 0) + weights[1] * (hops == 1)) * np.asarray(hits, np.float64)
+    reached = influence.sum(axis=1)
+    means = influence @ som_map.prototypes
+    prototypes = som_map.prototypes.copy()
+    alive = reached > 0
+    means = means[alive] / reached[alive, None]
+    prototypes[alive] = means if centre is None else centre(means)
+    return prototypes

@@ -1,0 +1,162 @@
+"""The child maps of hierarchical growth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._cells import (
+    dead_patch,
+    fill_cells,
+    mark_parents,
+    parents_of,
+    write_in_cells,
+)
+from dbgsom_plugins.figures._colours import (
+    EMPTY,
+    INK,
+    MAX_CATEGORIES,
+    by_prototype,
+    categorical,
+    towards_white,
+)
+from dbgsom_plugins.figures._sheet import map_sheet
+from dbgsom_plugins.figures.label_map import name_of, names_neurons
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+    from numpy.typing import NDArray
+
+    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.hierarchy import Tree
+    from dbgsom_plugins.figures._sheet import Sheet
+
+_DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
+_NONE = "No neuron has a child map: the page shows the map itself."
+_HEADED = "Above each child map stands the cell (x, y) of its neuron, from the first map down."
+_MARKED = "Grey neurons have a child map themselves."
+
+
+class ChildMaps(Component):
+    """The child maps side by side, each under the grid cell of its neuron.
+
+    Colours are those of the labels, up to 20 classes, else of the prototypes. Neurons without hits
+    are hatched.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; without child maps it shows the map itself."""
+        tree = view.evaluation.tree
+        shown = range(1, len(tree.maps)) if len(tree.maps) > 1 else range(1)
+        gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down
+        corners = arranged([tree.maps[number].shape for number in shown], gap)
+        leaf = np.concatenate([tree.leaf_of[number] for number in shown])
+        cells = [tree.maps[number].positions for number in shown]
+        cells = [c - c.min(axis=0) + corner for c, corner in zip(cells, corners, strict=True)]
+        positions = np.concatenate(cells)
+        colours, key = _colours(view, leaf)
+        hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
+        dead = (leaf >= 0) & (hits[leaf] == 0)
+        colours = towards_white(colours, np.where(dead, _DEAD, 1.0))
+        if dead.any():
+            key = [*key, dead_patch()]
+        sheet = map_sheet(view, "Child maps", _notes(tree), len(key), _with_headings(positions))
+        fill_cells(sheet, positions, colours, dead)
+        for number, corner in zip(shown, corners, strict=True):
+            som_map = tree.maps[number]
+            low = som_map.positions.min(axis=0)
+            mark_parents(sheet, parents_of(som_map) - low + corner)
+            _write_heading(sheet, _cells_above(tree, number), corner, som_map.shape)
+        labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+        texts = [
+            "" if k < 0 or d else name_of(view, labels[k]) for k, d in zip(leaf, dead, strict=True)
+        ]
+        write_in_cells(sheet, positions, texts, colours)
+        if key:
+            sheet.legend(key)
+        return sheet.figure
+
+
+def arranged(shapes: list[tuple[int, int]], gap: int) -> list[NDArray[np.int64]]:
+    """Return lower left corners (x, y) for rectangles of (rows, columns) cells.
+
+    They stand in lines from the top, in order, about as wide as high together, with ``gap`` free
+    columns between them and a row for headings.
+    """
+    area = sum((rows + 1) * (columns + gap) for rows, columns in shapes)
+    widest = max(max(columns for _, columns in shapes), round(1.2 * area**0.5))
+    corners, x, top, tallest = [], 0, 0, 0
+    for rows, columns in shapes:
+        if x and x + columns > widest:
+            x, top, tallest = 0, top - tallest - 1, 0
+        corners.append(np.array([x, top - rows + 1]))
+        x, tallest = x + columns + gap, max(tallest, rows)
+    return corners
+
+
+def _colours(view: MapView, leaf: NDArray[np.int64]) -> tuple[NDArray[np.float64], list[Key]]:
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    tree = view.evaluation.tree
+    colours = np.tile(to_rgb(EMPTY), (len(leaf), 1))
+    is_leaf = leaf >= 0
+    labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+    classes = np.unique(labels)
+    if view.estimator == "regressor" or names_neurons(view) or len(classes) > MAX_CATEGORIES:
+        colours[is_leaf] = by_prototype(tree.weights)[leaf[is_leaf]]
+        return colours, []
+    palette = categorical(len(classes))
+    colours[is_leaf] = palette[np.searchsorted(classes, labels[leaf[is_leaf]])]
+    key = [
+        (Patch(facecolor=colour, lw=0), name_of(view, label))
+        for colour, label in zip(palette, classes, strict=True)
+    ]
+    return colours, key
+
+
+def _notes(tree: Tree) -> list[str]:
+    if len(tree.maps) == 1:
+        return [_NONE]
+    return [_HEADED, _MARKED] if tree.depth > 2 else [_HEADED]
+
+
+def _with_headings(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    # Room for the headings of the highest maps.
+    return np.vstack([positions, (0, positions[:, 1].max() + 1)])
+
+
+def _cells_above(tree: Tree, number: int) -> list[tuple[int, int]]:
+    # The cells of the neurons on the way down to a map.
+    cells: list[tuple[int, int]] = []
+    while number > 0:
+        above, neuron = next(
+            (upper, int(np.flatnonzero(children == number)[0]))
+            for upper, children in enumerate(tree.child_of)
+            if (children == number).any()
+        )
+        x, y = tree.maps[above].positions[neuron].tolist()
+        cells.insert(0, (x, y))
+        number = above
+    return cells
+
+
+def _write_heading(
+    sheet: Sheet, cells: list[tuple[int, int]], corner: NDArray[np.int64], shape: tuple[int, int]
+) -> None:
+    sheet.axes.text(
+        corner[0] - 0.5,
+        corner[1] + shape[0] - 0.35,
+        " › ".join(f"({x}, {y})" for x, y in cells),
+        fontsize=float(np.clip(0.42 * sheet.cell, 3.5, 8.0)),
+        color=INK,
+        va="bottom",
+        ha="left",
+        clip_on=False,
+    )
+
+
+Key = tuple["Patch", str]

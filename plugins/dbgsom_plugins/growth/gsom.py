@@ -1,0 +1,147 @@
+"""The growing self-organizing map of Alahakoon, Halgamuge & Srinivasan (2000)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
+from dbgsom_core.som_map import Position, SomMap
+from dbgsom_plugins.growth import thresholds
+from dbgsom_plugins.growth.settling import has_settled
+from dbgsom_plugins.growth.snapshot import Snapshot
+
+
+class Gsom(Component):
+    """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
+
+    The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold
+    GT = -D*ln(SF); a boundary neuron whose error reaches it fills every free cell beside it; a
+    newborn's prototype by the four cases of the paper; an interior neuron whose error reaches it
+    spreads error by the factor of distribution instead. Not kept, since all samples are seen at
+    once: the learning rate and its resets, and errors that pile up from one presentation to the
+    next. An error here is the sum of the distances of a neuron's samples in one epoch, under the
+    updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay.
+    """
+
+    spreading_factor: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="between 0 and 1: the closer to 1, the larger the map",
+    )
+    distribution_factor: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of its own error by which the error of each neighbour of an interior "
+        "neuron over the growing threshold rises, while that of the interior neuron falls to half "
+        "the threshold",
+    )
+    when: Literal["every_epoch", "settled"] = Field(
+        default="settled", description="grow after every epoch, or when the map has settled"
+    )
+    settled_at: float = Field(
+        default=0.02,
+        gt=0,
+        description="settled: the prototypes moved less than this share of the data's deviation, "
+        "or a sixteenth of the growing phase has passed since the last birth",
+    )
+    smooth_before_growth: bool = Field(
+        default=False,
+        description="before neurons are born each prototype becomes the mean of its own and its "
+        "linked neighbours', weighted by hits and kernel",
+    )
+    max_neurons: int | Literal["auto"] | None = Field(
+        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
+    )
+    fine_tuning: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+
+    @model_validator(mode="after")
+    def _room_for_the_start(self) -> Self:
+        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
+            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
+        return self
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        """Return GT = -D*ln(SF), in units of the errors."""
+        return thresholds.classical(summary, self.spreading_factor)
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of this epoch, those of the largest error first.
+
+        Newborns of the same epoch do not count as neighbours, but their cells are taken.
+        """
+        if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
+            return ()
+        errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
+        growing = np.flatnonzero((som_map.degrees() < 4) & (errors >= state.threshold))
+        snapshot = Snapshot(som_map, errors)
+        births = []
+        for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
+            for cell in snapshot.free_cells(neuron):
+                births.append(Birth(cell, newborn_prototype(som_map, neuron, cell), neuron))
+                snapshot.take(cell)
+        return births
+
+
+def distributed(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float
+) -> NDArray[np.float64]:
+    """Let interior neurons over the threshold spread error (Alahakoon et al. 2000).
+
+    Largest error first, each once: its error becomes GT/2, that of its four neighbours n rises
+    from E_n to E_n + factor*E_n, so that growth nears the boundary in a few epochs.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons; it is not changed.
+    errors : float array (K,)
+    threshold : float
+        GT.
+    factor : float
+        The factor of distribution.
+
+    Returns
+    -------
+    float64 array (K,)
+    """
+    spread = np.array(errors, dtype=np.float64)
+    interior = np.flatnonzero((som_map.degrees() == 4) & (spread >= threshold))
+    for neuron in interior[np.argsort(-spread[interior], kind="stable")].tolist():
+        spread[som_map.neighbours(neuron)] *= 1.0 + factor
+        spread[neuron] = threshold / 2
+    return spread
+
+
+def newborn_prototype(som_map: SomMap, parent: int, cell: Position) -> NDArray[np.float64]:
+    """Return the prototype of a neuron born beside its parent (Alahakoon et al. 2000).
+
+    With w1 of the parent, the first of the paper's four cases that applies:
+
+    * between: a neuron w2 lies right across the cell: (w1 + w2)/2;
+    * in line: w2 lies behind the parent: w1 + (w1 - w2);
+    * at a corner: w2 is another neighbour of the parent, the oldest one: w1 + (w1 - w2);
+    * alone: the middle of the range of all prototypes, column by column.
+    """
+    prototypes = som_map.prototypes
+    (px, py), (x, y) = som_map.positions[parent].tolist(), cell
+    across = som_map.neuron_at((2 * x - px, 2 * y - py))
+    if across is not None:
+        return np.asarray((prototypes[parent] + prototypes[across]) / 2)
+    other = som_map.neuron_at((2 * px - x, 2 * py - y))
+    if other is None:
+        other = min(som_map.neighbours(parent), default=None)
+    if other is None:
+        return np.asarray((prototypes.min(axis=0) + prototypes.max(axis=0)) / 2)
+    return np.asarray(2 * prototypes[parent] - prototypes[other])

@@ -1,0 +1,75 @@
+"""Child maps for neurons whose samples one map does not tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, Nested, VerticalState
+from dbgsom_core.som_map import SomMap
+
+
+class Hierarchical(Component):
+    """Vertical growth around any strategy: neurons with a large error get a map of their own.
+
+    When a map has been trained, each neuron whose quantization error is above tau_2*qe₀ gets a
+    child map, which the base strategy grows on the samples that the neuron won (Rauber, Merkl &
+    Dittenbach 2002; Qu et al. 2021). A neuron's quantization error is the sum of the distances of
+    its samples; qe₀ is that sum for all training samples around their mean. Answers come from the
+    neurons without a child map, the leaves.
+    """
+
+    base: Annotated[Any, Nested("growth")] = Field(
+        default="directed",
+        validate_default=True,
+        description="the growth strategy of every map, with its fields; the estimator's "
+        "spreading_factor and max_neurons fill it",
+    )
+    tau_2: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="vertical threshold τ₂: a neuron with more than this share of the data's own "
+        "quantization error qe₀ gets a child map; the smaller, the deeper",
+    )
+    max_depth: int = Field(
+        default=3, ge=1, le=50, description="maps on the longest way down; 1: no child maps"
+    )
+    min_samples: int = Field(
+        default=20, ge=4, description="samples that a neuron must hold to get a child map"
+    )
+
+    @field_validator("base")
+    @classmethod
+    def _grows_one_map(cls, base: Any) -> Any:
+        if hasattr(base, "wants_children"):
+            raise ValueError(
+                "must be a strategy that grows a single map; for deeper trees raise max_depth"
+            )
+        return base
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether growth depends on class labels."""
+        return bool(getattr(self.base, "needs_classes", False))
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        """Return the base's growing threshold, nan where it has none."""
+        rule = getattr(self.base, "growing_threshold", None)
+        return float("nan") if rule is None else float(rule(summary))
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births that the base wants."""
+        births: Sequence[Birth] = self.base.grow(som_map, state)
+        return births
+
+    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
+        """Return which neurons (K,) have samples enough and an error above tau_2*qe₀."""
+        if state.depth >= self.max_depth:
+            return np.zeros(len(som_map), dtype=bool)
+        large = state.errors > self.tau_2 * state.root_error
+        return np.asarray(large & (state.hits >= self.min_samples))

@@ -1,0 +1,266 @@
+"""Components inside components: places, defaults, overrides, sweeps, and writing down."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import yaml
+from pydantic import Field
+
+from dbgsom_core.api import Component, Nested
+from dbgsom_core.config import dump_yaml, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config.schema import experiment_schema
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.nested import name_of, nested_fields
+from dbgsom_core.pipeline import make_estimator
+from dbgsom_core.plugins import Registry
+from dbgsom_core.run_components import describe_components
+from dbgsom_core.run_params import default_name, flat_params
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.gsom import Gsom
+from dbgsom_plugins.growth.hierarchical import Hierarchical
+
+jsonschema = pytest.importorskip("jsonschema")
+
+TREE = """\
+experiment: tree
+dataset: iris
+model:
+  growth: {name: hierarchical, base: {name: directed, spreading_factor: 0.3}, tau_2: 0.05}
+"""
+
+
+class Around(Component):
+    """A strategy of a third party around another one."""
+
+    inner: Annotated[Any, Nested("growth")] = Field(
+        default="fixed", validate_default=True, description="what it is around"
+    )
+
+    def grow(self, som_map, state):
+        return self.inner.grow(som_map, state)
+
+
+class Twig(Component):
+    """A strategy of a third party with a field that JSON has no word for."""
+
+    cells: tuple[int, int] = Field(default=(1, 2), description="two numbers")
+
+    def grow(self, som_map, state):
+        return ()
+
+
+@pytest.fixture(scope="module")
+def built_ins():
+    return Registry.discover(own_only=True)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch, built_ins):
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(text, *overrides, registry=built_ins):
+        Path("run.yaml").write_text(text, encoding="utf-8")
+        return load_experiment("run.yaml", list(overrides), registry)
+
+    return loaded
+
+
+@pytest.fixture
+def third_party():
+    from dbgsom_core.api import hookimpl
+
+    class Plugin:
+        DBGSOM_API_VERSION = 1
+
+        @hookimpl
+        def dbgsom_growth_strategies(self):
+            return {"around": Around, "twig": Twig}
+
+    registry = Registry.discover(own_only=True)
+    registry.register(Plugin(), "woods", "dbgsom-woods", "1.0")
+    return registry
+
+
+def growth_of(experiment):
+    return experiment.model.params["growth"]
+
+
+def test_a_nested_component_is_built(load):
+    expected = Hierarchical(base=Directed(spreading_factor=0.3), tau_2=0.05)
+    assert growth_of(load(TREE)) == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("gsom", Gsom()),
+        ("{name: gsom}", Gsom()),
+        ("{name: 'dbgsom-core:gsom', distribution_factor: 0}", Gsom(distribution_factor=0.0)),
+        ("{notches: null}", Directed(notches=None)),  # without a name it is the default's
+    ],
+)
+def test_it_is_written_as_any_component(load, base, expected):
+    text = (
+        f"experiment: e\ndataset: iris\nmodel: {{growth: {{name: hierarchical, base: {base}}}}}\n"
+    )
+    assert growth_of(load(text)).base == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.growth.base.spreading_factor=0.2", Directed(spreading_factor=0.2)),
+        ("model.growth.base.notches=null", Directed(spreading_factor=0.3, notches=None)),
+        ("model.growth.base=gsom", Gsom()),
+        ("model.growth.base.name=gsom", Gsom()),
+        ("model.growth.base={name: gsom, spreading_factor: 0.1}", Gsom(spreading_factor=0.1)),
+    ],
+)
+def test_overrides_reach_into_it(load, override, expected):
+    assert growth_of(load(TREE, override)).base == expected
+
+
+@pytest.mark.parametrize(
+    ("growth", "problems"),
+    [
+        (
+            "{name: hierarchical, base: {name: directd}, tau_2: 2}",
+            [
+                "4:45: model.growth.base.name: unknown growth 'directd'; did you mean 'directed'?",
+                "4:62: model.growth.tau_2: must be a number between 0 and 1, not 2",
+            ],
+        ),
+        (
+            "{name: hierarchical, base: {name: gsom, spreading_factor: 3, wen: settled}}",
+            [
+                "4:69: model.growth.base.spreading_factor: must be a number between 0 and 1, not 3",
+                "4:72: model.growth.base.wen: unknown key; did you mean 'when'?",
+            ],
+        ),
+        (
+            "{name: hierarchical, basis: gsom}",
+            ["4:32: model.growth.basis: unknown key; did you mean 'base'?"],
+        ),
+        (
+            "{name: hierarchical, base: [gsom]}",
+            ["4:38: model.growth.base: must be the name of a growth strategy or a mapping with a "
+             "'name'"],
+        ),
+        (
+            "{name: hierarchical, base: {name: hierarchical}}",
+            ["4:38: model.growth.base: must be a strategy that grows a single map; for deeper "
+             "trees raise max_depth"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_inside_is_told_at_its_place(load, growth, problems):
+    with pytest.raises(ConfigError) as caught:
+        load(f"experiment: e\ndataset: iris\nmodel:\n  growth: {growth}\n")
+    assert str(caught.value).splitlines() == [f"run.yaml:{line}" for line in problems]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TREE,
+        TREE.replace("base: {name: directed, spreading_factor: 0.3}, ", ""),
+        TREE.replace("spreading_factor: 0.3", "threshold: entropy"),  # leaves a knob idle
+        TREE.replace("spreading_factor: 0.3", "reference: true"),
+        TREE.replace("{name: directed, spreading_factor: 0.3}", "fixed"),
+    ],
+)
+def test_resolved_holds_everything_and_loads_again(load, built_ins, text):
+    made = load(text)
+    written = dump_yaml(made.resolved)
+    again = load(written)
+    assert growth_of(again) == growth_of(made)
+    assert again.resolved == made.resolved
+    base = made.resolved["model"]["growth"]["base"]
+    assert next(iter(base)) == "name"
+    assert len(base) > 2
+    errors = jsonschema.Draft202012Validator(experiment_schema(built_ins)).iter_errors(
+        yaml.safe_load(written)
+    )
+    assert [error.message for error in errors] == []
+
+
+def test_what_the_estimator_fills_is_left_to_it(load):
+    made = load(TREE.replace(", spreading_factor: 0.3", ""), "model.spreading_factor=0.2")
+    assert "spreading_factor" not in made.resolved["model"]["growth"]["base"]
+    assert make_estimator(made).parts().growth.base.spreading_factor == 0.2
+    again = load(dump_yaml(made.resolved))
+    assert make_estimator(again).parts().growth.base.spreading_factor == 0.2
+
+
+def test_what_the_environment_holds_is_not_written_down(load, monkeypatch):
+    monkeypatch.setenv("SPREAD", "0.25")
+    made = load(TREE.replace("0.3", "'${env:SPREAD}'"))
+    assert growth_of(made).base.spreading_factor == 0.25
+    assert made.resolved["model"]["growth"]["base"]["spreading_factor"] == "${env:SPREAD}"
+
+
+def test_a_sweep_varies_it(load, built_ins):
+    load(TREE)
+    Path("sweep.yaml").write_text(
+        "extends: run.yaml\n"
+        "sweep:\n"
+        "  grid: {model.growth.base.spreading_factor: [0.1, 0.2], model.growth.tau_2: [0.1]}\n",
+        encoding="utf-8",
+    )
+    children = load_sweep("sweep.yaml", registry=built_ins).children
+    spreads = [growth_of(child.experiment).base.spreading_factor for child in children]
+    assert spreads == [0.1, 0.2]
+
+
+def test_a_run_tells_of_it(load, built_ins):
+    made = load(TREE)
+    estimator = make_estimator(made)
+    params = flat_params(made, estimator)
+    assert params["growth"] == "hierarchical"
+    assert params["growth.base"] == "directed"
+    assert params["growth.spreading_factor"] == 0.3
+    assert params["growth.tau_2"] == 0.05
+    assert set(map(type, params.values())) <= {str, int, float, bool}
+    assert default_name(made, estimator).startswith("iris: hierarchical directed SF 0.3, ")
+    described = describe_components(made, estimator.parts(), built_ins)
+    growths = {one["name"]: one["params"] for one in described if one["kind"] == "growth"}
+    assert set(growths) == {"hierarchical", "directed"}
+    assert growths["directed"]["spreading_factor"] == 0.3
+
+
+def test_the_schema_knows_what_may_stand_inside(built_ins):
+    validator = jsonschema.Draft202012Validator(experiment_schema(built_ins))
+
+    def valid(base):
+        growth = {"name": "hierarchical", "base": base}
+        return validator.is_valid(
+            {"experiment": "e", "dataset": "iris", "model": {"growth": growth}}
+        )
+
+    assert valid("gsom")
+    assert valid({"name": "fixed", "rows": 3})
+    assert not valid("gsm")
+    assert not valid({"name": "fixed", "row": 3})
+    assert not valid({"name": "gsom", "spreading_factor": 2})
+
+
+def test_third_parties_nest_and_are_nested(load, third_party):
+    assert nested_fields(Around) == {"inner": "growth"}
+    text = "experiment: e\ndataset: iris\nmodel: {growth: {name: around, inner: GROWTH}}\n"
+    made = load(text.replace("GROWTH", "{name: twig, cells: [3, 4]}"), registry=third_party)
+    assert growth_of(made) == Around(inner=Twig(cells=(3, 4)))
+    again = load(dump_yaml(made.resolved), registry=third_party)
+    assert growth_of(again) == growth_of(made)
+    assert made.resolved["model"]["growth"]["inner"] == {"name": "twig", "cells": [3, 4]}
+    with pytest.raises(ConfigError, match=r"model\.growth\.inner\.cells"):
+        load(text.replace("GROWTH", "{name: twig, cells: [3]}"), registry=third_party)
+    experiment_schema(third_party)
+
+
+def test_a_class_that_no_plugin_offers_is_told_by_its_place():
+    assert name_of("growth", Gsom()) == "gsom"
+    assert name_of("growth", Twig()).endswith("test_nested:Twig")
+    values = {"name": "hierarchical", "base": {"name": "gsom"}}
+    made = parse_experiment({"experiment": "e", "dataset": "iris", "model": {"growth": values}})
+    assert growth_of(made).base == Gsom()
