@@ -20,7 +20,7 @@ from dbgsom_core.labels import evidence_of, label_neurons
 from dbgsom_core.leaf_answers import WithLeaves
 from dbgsom_core.memory import Memory
 from dbgsom_core.moments import Moments, check_varies
-from dbgsom_core.novelty import Novelty, NoveltyScores
+from dbgsom_core.novelty import Novelty, NoveltyScores, check_contamination
 from dbgsom_core.observers import callback_notifier
 from dbgsom_core.parts import PartParams, Parts, build_parts
 from dbgsom_core.robust import RobustView
@@ -103,6 +103,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
                 f"robust must be None, 'auto' or a positive number, not {self.robust!r}"
             )
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
+        check_contamination(self.contamination)
         parts = self.parts()
         check_suits(parts, self._kind)
         for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
@@ -177,7 +178,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         parts: Parts,
         data: DataPass,
         target: Target | None,
-        start: SomMap | None,
+        start: SomMap | None = None,
         new: int | None = None,
     ) -> Training:
         check_varies(data.X)

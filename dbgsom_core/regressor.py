@@ -83,6 +83,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         ValueError
             The data, the targets or a parameter cannot be used; texts are no targets.
         """
+        _require(y)
         parts = self.check_parts(y)
         X, target = self._checked_pair(X, y, parts, reset=True)
         return self._fit(parts, X, target, sample_weight)
@@ -91,15 +92,12 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """Go on training with further samples, see `SomVQ.partial_fit`."""
         if not hasattr(self, "som_map_"):
             return self.fit(X, y, sample_weight)
+        _require(y)
         parts = self.check_parts(y)
         X, target = self._checked_pair(X, y, parts, reset=False)
         return self._partial_fit(parts, X, target.followed_by(self._memory), sample_weight)
 
     def _checked_pair(self, X: Any, y: Any, parts: Parts, *, reset: bool) -> tuple[Any, Target]:
-        if y is None:
-            raise ValueError(
-                "SomRegressor needs targets: requires y to be passed, but the target y is None"
-            )
         check_no_text(y)
         X = self._checked(X, parts, reset=reset)
         y = column_or_1d(check_array(y, ensure_2d=False, input_name="y"), warn=True)
@@ -111,6 +109,13 @@ class SomRegressor(RegressorMixin, GrowingMap):
         that won a training sample.
         """
         return np.asarray(self.leaf_labels_[self._live_leaves(X)])
+
+
+def _require(y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            "SomRegressor needs targets: requires y to be passed, but the target y is None"
+        )
 
 
 def check_no_text(y: Any) -> None:
