@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.fitted_metric import fitted
 from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
@@ -72,7 +73,8 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
 
     def _fit(self, X: NDArray[Any], y: NDArray[Any] | None, classes: Any, codes: Any) -> Self:
         parts = self.check_parts(y)
-        data = parts.engine.over(X, parts.metric)
+        self._metric = fitted(parts.metric, X)
+        data = parts.engine.over(X, self._metric)
         with one_blas_thread():
             training = self._train(parts, data, codes)
             self._keep(parts, data, training)
@@ -211,7 +213,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
     def _samples(self, X: Any) -> DataPass:
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        return self._parts.engine.over(X, self._parts.metric)
+        return self._parts.engine.over(X, self._metric)
 
     def _live_units(self, X: Any) -> NDArray[np.int64]:
         # Only neurons that won a training sample have something to say.
@@ -313,7 +315,7 @@ class GrowingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartParams, 
         check_is_fitted(self)
         prototypes = self.som_map_.prototypes
         # The map's prototypes are prepared already, so they are compared as they are.
-        distances = DataPass(prototypes, self._parts.metric).pairwise(prototypes, prototypes)
+        distances = DataPass(prototypes, self._metric).pairwise(prototypes, prototypes)
         linked = self.som_map_.hops == 1
         return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
 

@@ -17,6 +17,7 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.fine_tuning import ClassLeads, linked_runners_up, winners_of_own_class
+from dbgsom_core.forming import formed
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -94,7 +95,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growth.grow(som_map, state))
-            births = _give_birth(som_map, wanted[: state.room], epoch)
+            births = _give_birth(som_map, task.data, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
         record = EpochRecord(
@@ -135,15 +136,20 @@ def batch_update(
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it (`linked_runners_up`).
+    nearest to it (`linked_runners_up`). A metric with ``form`` makes its prototypes itself.
     """
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    won = task.data.totals(found, len(som_map))
-    sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
+    runners_up = None
     if pull > 0 and len(som_map) > 1:
         runners_up = linked_runners_up(task.data, found.bmu, som_map, classes)
+    if getattr(task.data.metric, "form", None) is not None:
+        influence = weights[som_map.hops]
+        return formed(task.data, som_map.prototypes, influence, found.bmu, pull, runners_up)
+    won = task.data.totals(found, len(som_map))
+    sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
+    if runners_up is not None:
         reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
         sums = sums + pull * task.data.sums(runners_up, len(som_map))
     alive = reached > 0
@@ -191,8 +197,15 @@ def _growth_state(
     )
 
 
-def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, ...]:
+def _give_birth(
+    som_map: SomMap, data: DataPass, births: Any, epoch: int
+) -> tuple[GrowthEvent, ...]:
     births = [Birth(*birth) for birth in births]
+    centre = getattr(data.metric, "centre", None)
+    if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
+        births = [
+            b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
+        ]
     som_map.add(births, epoch)
     return tuple(
         GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births

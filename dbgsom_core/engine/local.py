@@ -40,7 +40,8 @@ class LocalEngine(Component):
     def over(self, X: NDArray[Any], metric: Metric) -> DataPass:
         """Return ``X`` (n, D), prepared by the metric, ready for passes."""
         prepare = getattr(metric, "prepare", None)
-        prepared = np.ascontiguousarray(X if prepare is None else prepare(X))
+        # A view, so that what a metric remembers of these samples ends with the pass.
+        prepared = np.ascontiguousarray(X if prepare is None else prepare(X)).view()
         threads = self.threads or available_threads()
         return DataPass(prepared, metric, threads, self.chunk_rows)
 

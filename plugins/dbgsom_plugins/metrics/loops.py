@@ -28,15 +28,6 @@ def squared_euclidean(x: Float64, prototypes: Float64, out: Float64) -> None:
 
 
 @compiled
-def absolute_sum(x: Float64, prototypes: Float64, out: Float64) -> None:
-    """out[j] = sum over k of abs(x[k] - w[k, j])."""
-    out[:] = 0.0
-    for k in range(prototypes.shape[0]):
-        for j in range(prototypes.shape[1]):
-            out[j] += abs(x[k] - prototypes[k, j])
-
-
-@compiled
 def one_minus_product(x: Float64, prototypes: Float64, out: Float64) -> None:
     """out[j] = max(0, 1 - sum over k of x[k]*w[k, j])."""
     out[:] = 0.0
@@ -83,16 +74,6 @@ def assign_euclidean(X: Float64, prototypes: Float64, bmu: NDArray[Any], distanc
 
 
 @compiled
-def assign_manhattan(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,) for samples X (m, D) and prototypes (D, K)."""
-    values = np.empty(prototypes.shape[1])
-    for i in range(X.shape[0]):
-        absolute_sum(X[i], prototypes, values)
-        bmu[i] = first_smallest(values)
-        distance[i] = values[bmu[i]]
-
-
-@compiled
 def assign_cosine(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
     """Fill bmu (m,) and distance (m,) for unit samples X (m, D) and unit prototypes (D, K)."""
     values = np.empty(prototypes.shape[1])
@@ -109,13 +90,6 @@ def pairwise_euclidean(X: Float64, prototypes: Float64, out: Float64) -> None:
         squared_euclidean(X[i], prototypes, out[i])
         for j in range(out.shape[1]):
             out[i, j] = np.sqrt(out[i, j])
-
-
-@compiled
-def pairwise_manhattan(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Fill out (m, K) with Manhattan distances."""
-    for i in range(X.shape[0]):
-        absolute_sum(X[i], prototypes, out[i])
 
 
 @compiled
