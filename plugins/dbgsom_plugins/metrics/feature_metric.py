@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import Component
 
-_BLOCK = 1 << 14  # distances that are held at once while units are sought (128 KiB)
-
 
 class FeatureMetric(Component):
-    """Base of metrics whose loop is ``pairwise_NAME`` in `feature_loops`."""
+    """Base of metrics whose loops are ``assign_NAME`` and ``pairwise_NAME`` in `feature_loops`."""
 
     loop: ClassVar[str]
 
@@ -22,33 +20,23 @@ class FeatureMetric(Component):
         self, X: NDArray[Any], prototypes: NDArray[Any]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return (bmu (m,), distance (m,)) for samples X (m, D) and prototypes (K, D)."""
-        loops: Any = import_module("dbgsom_plugins.metrics.feature_loops")
-        samples, transposed = _as_loops_want(X, prototypes)
         bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
-        size = int(np.clip(_BLOCK // max(len(prototypes), 1), 1, 256))
-        block = np.empty((size, len(prototypes)))
-        for start in range(0, len(X), size):
-            rows = slice(start, min(start + size, len(X)))
-            found = block[: rows.stop - start]
-            self._fill(loops, samples[rows], transposed, found)
-            loops.first_smallest_rows(found, bmu[rows], distance[rows])
+        self._run("assign", X, prototypes, bmu, distance)
         return bmu, distance
 
     def pairwise(self, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[np.float64]:
         """Return the distances (m, K) of samples X (m, D) to prototypes (K, D)."""
-        loops = import_module("dbgsom_plugins.metrics.feature_loops")  # numba: only when used
         distances = np.empty((len(X), len(prototypes)))
-        self._fill(loops, *_as_loops_want(X, prototypes), distances)
+        self._run("pairwise", X, prototypes, distances)
         return distances
 
-    def _fill(
-        self, loops: Any, X: NDArray[Any], prototypes: NDArray[Any], out: NDArray[Any]
-    ) -> None:
-        getattr(loops, f"pairwise_{self.loop}")(X, prototypes, out)
+    def _loop(self) -> tuple[str, tuple[float, ...]]:
+        # The name of the loops, and what they get besides samples and prototypes.
+        return self.loop, ()
 
-
-def _as_loops_want(
-    X: NDArray[Any], prototypes: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    samples = np.ascontiguousarray(X, dtype=np.float64)
-    return samples, np.ascontiguousarray(np.asarray(prototypes).T, dtype=np.float64)
+    def _run(self, task: str, X: NDArray[Any], prototypes: NDArray[Any], *out: Any) -> None:
+        loops = import_module("dbgsom_plugins.metrics.feature_loops")  # numba: only when used
+        name, more = self._loop()
+        samples = np.ascontiguousarray(X, dtype=np.float64)
+        transposed = np.ascontiguousarray(np.asarray(prototypes).T, dtype=np.float64)
+        getattr(loops, f"{task}_{name}")(samples, transposed, *more, *out)

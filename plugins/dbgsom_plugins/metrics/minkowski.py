@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_plugins.metrics.feature_metric import FeatureMetric
@@ -33,12 +32,6 @@ class Minkowski(FeatureMetric):
         """``"euclidean"`` at p = 2, where the distance is just that."""
         return "euclidean" if self.p == 2 else None
 
-    def _fill(
-        self, loops: Any, X: NDArray[Any], prototypes: NDArray[Any], out: NDArray[Any]
-    ) -> None:
-        if self.p == 1:
-            loops.pairwise_manhattan(X, prototypes, out)
-        elif self.p == 2:
-            loops.pairwise_euclidean(X, prototypes, out)
-        else:
-            loops.pairwise_minkowski(X, prototypes, self.p, out)
+    def _loop(self) -> tuple[str, tuple[float, ...]]:
+        exact = {1.0: "manhattan", 2.0: "euclidean"}.get(self.p)
+        return ("minkowski", (self.p,)) if exact is None else (exact, ())
