@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.api import DataError
 from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
 
 
@@ -22,7 +23,18 @@ class Correlation(CompiledMetric):
     loop: ClassVar[str] = "cosine"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the samples X (n, D), each centred and of unit length; constant rows are zero."""
+        """Return the samples X (n, D), each centred and of unit length; constant rows are zero.
+
+        Raises
+        ------
+        DataError
+            There is one feature only, which has no shape.
+        """
+        if X.shape[1] < 2:
+            raise DataError(
+                "correlation compares the shapes of rows, which takes at least 2 features, but "
+                f"n_features = {X.shape[1]}; use another metric"
+            )
         return _shapes(X).astype(X.dtype, copy=False)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:

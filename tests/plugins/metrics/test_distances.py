@@ -149,6 +149,11 @@ def test_constant_rows_are_one_away_from_everything():
     np.testing.assert_allclose(np.linalg.norm(points[1:], axis=1), 1.0)
 
 
+def test_one_feature_has_no_correlation():
+    with pytest.raises(DataError, match="at least 2 features, but n_features = 1"):
+        build("correlation").prepare(np.arange(5.0)[:, None])
+
+
 def test_jensen_shannon_is_exact_between_neighbours():
     """Where scipy's sum cancels: t = 1e-7 gives sqrt(s*t**2/4 summed) to leading order."""
     metric, share = build("jensen_shannon"), np.array([[0.5, 0.25, 0.25]])
