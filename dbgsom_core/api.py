@@ -129,6 +129,14 @@ class Metric(Protocol):
         ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
         of the float64 sum of squared differences, added feature by feature. The engine then finds
         the same units by its own fast search and uses the methods for the rest.
+        ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
+        state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
+        as its second argument: ``prepare(X, state)``.
+        ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
+        of each epoch from the samples themselves (manhattan: weighted medians). Where it is
+        missing or None they are ``centre`` of the means.
+        ``handles`` (class attribute): what else the methods take; with ``"missing"`` in it an
+        entry of X may be nan. Such a feature is left out and sums are scaled by D/observed.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
@@ -166,6 +174,46 @@ class CentringMetric(Protocol):
 
     def centre(self, means: FloatArray) -> FloatArray:
         """Return the prototypes (K, D) for kernel-weighted means (K, D); never changes them."""
+
+
+@runtime_checkable
+class FittingMetric(Protocol):
+    """Optional: a metric that learns from the training data, such as a covariance."""
+
+    def fit(self, X: FloatArray) -> Mapping[str, NDArray[Any]]:
+        """Return what it learns from raw samples (n, D) as named arrays; never changes X."""
+
+    def prepare(self, X: FloatArray, state: Mapping[str, NDArray[Any]]) -> FloatArray:
+        """Return the prepared samples, shape (n, D), with what ``fit`` returned; read-only."""
+
+
+@runtime_checkable
+class FormingMetric(Protocol):
+    """Optional: a metric whose prototypes are made of samples, not of their mean."""
+
+    def form(
+        self,
+        X: FloatArray,
+        units: IntArray,
+        influence: FloatArray,
+        weights: FloatArray | None,
+        so_far: FloatArray,
+    ) -> FloatArray:
+        """Return the prototypes of one epoch, float64 (K, D); never changes an argument.
+
+        Parameters
+        ----------
+        X : float array (n, D)
+            The prepared training samples, the same array in every epoch.
+        units : int64 array (n,)
+            The group of each sample: its neuron, or a pair of neurons that it trains.
+        influence : float64 array (G, K)
+            What a sample of each group weighs in each neuron, none negative.
+        weights : float64 array (n,) or None
+            What each sample weighs besides; None: all 1.
+        so_far : float64 array (K, D)
+            The prototypes until now, to be kept for a neuron that nothing reaches.
+        """
 
 
 # --------------------------------------------------------------------------------------------------

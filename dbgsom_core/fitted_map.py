@@ -30,12 +30,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     neuron_labels_: NDArray[Any]
     transform_algorithm: str
     _parts: Parts
+    _metric: Any
     _tree: Tree
 
     def _samples(self, X: Any) -> DataPass:
         check_is_fitted(self)
         X = check_samples(self, X, self._parts.metric, reset=False)
-        return self._parts.engine.over(X, self._parts.metric)
+        return self._parts.engine.over(X, self._metric)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
@@ -156,7 +157,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         prototypes = self.som_map_.prototypes
         # The map's prototypes are prepared already, so they are compared as they are.
-        distances = DataPass(prototypes, self._parts.metric).pairwise(prototypes, prototypes)
+        distances = DataPass(prototypes, self._metric).pairwise(prototypes, prototypes)
         linked = self.som_map_.hops == 1
         return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
 

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.fitted_metric import fitted
 from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.events import EpochRecord, GrowthEvent
@@ -136,6 +137,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
+        if start is None:  # a map that goes on lives in the space in which it is
+            self._metric = fitted(parts.metric, X)
         data, target, kept = self._weighted(parts, X, target, sample_weight, LEAST_SAMPLES)
         with one_blas_thread():
             training = self._train(horizontal(parts), data, target, start)
@@ -171,7 +174,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
-        return parts.engine.over(X, parts.metric, weights), target, kept
+        return parts.engine.over(X, self._metric, weights), target, kept
 
     def _train(
         self,
@@ -288,7 +291,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             self.topographic_error_ = float(np.average(unlinked, weights=counted))
         usual = ended.distance if data.scatter is None else np.hypot(ended.distance, data.scatter)
         share, leaves = float(self.contamination), leaf_map(self._tree)
-        self._novelty = Novelty.of(leaves, parts.metric, ended.bmu, usual, share, weights)
+        self._novelty = Novelty.of(leaves, self._metric, ended.bmu, usual, share, weights)
         self._memory = Memory.of(data, ended, len(self._tree), target)
         self._new_leaves = ended.bmu[:new]
         del self._assignment, self._best_two
@@ -299,7 +302,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if kept is not None:
             leaves, trained = np.empty(len(kept), dtype=np.int64), leaves
             leaves[kept] = trained
-            left_out = self._parts.engine.over(X[~kept], self._parts.metric)
+            left_out = self._parts.engine.over(X[~kept], self._metric)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core import __version__
 from dbgsom_core.api import Component
+from dbgsom_core.engine.fitted_metric import restored, state_of
 from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators import SomClassifier, SomVQ
 from dbgsom_core.events import EpochRecord, GrowthEvent
@@ -130,9 +131,11 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         for name in _SIMPLE
         if hasattr(estimator, name)
     }
+    state = state_of(estimator._metric)
     return {
         "class": type(estimator).__name__,
         "params": params,
+        "metric_state": None if state is None else to_plain(state, arrays, "metric"),
         "parts": parts,
         "engine": estimator._parts.engine.model_dump(mode="json"),
         "fitted": fitted,
@@ -225,6 +228,8 @@ def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     estimator.history_ = tuple(_record(record) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
     estimator._parts = estimator.parts()
+    state = from_plain(stored.get("metric_state"), arrays)
+    estimator._metric = restored(estimator._parts.metric, state)
     return estimator
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dbgsom_core.api import Component, Data
 from dbgsom_core.config import Experiment
+from dbgsom_core.engine.fitted_metric import fitted
 from dbgsom_core.environment import describe_environment, masked
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators import SomClassifier, SomVQ, view_of
@@ -101,7 +102,8 @@ def run_experiment(
     estimator = make_estimator(experiment)
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
-        check_varies(parts.engine.over(fold.train.X, parts.metric).X)
+        metric = fitted(parts.metric, fold.train.X)
+        check_varies(parts.engine.over(fold.train.X, metric).X)
     _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):

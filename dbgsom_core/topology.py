@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from dbgsom_core.engine.local import DataPass
 
 if TYPE_CHECKING:
-    from dbgsom_core.parts import Parts
     from dbgsom_core.som_map import SomMap
 
 _BLOCK = 1 << 20  # distances that one block of rows may hold (8 MiB)
@@ -136,14 +135,14 @@ class MapTopology:
     """The topographic measures of the estimators."""
 
     som_map_: SomMap
-    _parts: Parts
+    _metric: Any
 
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
         check_is_fitted(self)
         prototypes = self.som_map_.prototypes
-        return topographic_product(self.som_map_, DataPass(prototypes, self._parts.metric).pairwise)
+        return topographic_product(self.som_map_, DataPass(prototypes, self._metric).pairwise)
 
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
         """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).

@@ -22,6 +22,7 @@ from dbgsom_core.fine_tuning import (
     linked_runners_up,
     winners_of_own_class,
 )
+from dbgsom_core.forming import formed
 from dbgsom_core.prototype_smoothing import smoothed_over_links
 from dbgsom_core.robust import smoothed_weights
 from dbgsom_core.schedule import Schedule
@@ -116,7 +117,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
                 wanted = list(task.growth.grow(som_map, state))
-            births = _give_birth(som_map, wanted[: state.room], epoch)
+            births = _give_birth(som_map, task.data, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
         record = EpochRecord(
@@ -157,20 +158,25 @@ def batch_update(
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it (`linked_runners_up`).
+    nearest to it (`linked_runners_up`). A metric with ``form`` makes its prototypes itself.
     """
     data, n_neurons = _weighed(task, found), len(som_map)
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
+    runners_up = None
+    if pull > 0 and n_neurons > 1:
+        runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+    if getattr(data.metric, "form", None) is not None:
+        influence = weights[som_map.hops]
+        return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
     won = data.totals(found, n_neurons)
     sums, reached = smoothed(som_map.hops, weights, won, data.threads)
     seen = None
     if won.seen is not None:
         observed = replace(won, sums=won.seen)
         seen = smoothed(som_map.hops, weights, observed, data.threads)[0]
-    if pull > 0 and n_neurons > 1:
-        runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+    if runners_up is not None:
         reached = reached + pull * np.bincount(runners_up, data.weights, n_neurons)
         pulled, pulled_seen = data.sums_seen(runners_up, n_neurons)
         sums = sums + pull * pulled
@@ -248,8 +254,15 @@ def _smoothed_before_growth(
     return smoothed_over_links(som_map, state.hits, weights, centre)
 
 
-def _give_birth(som_map: SomMap, births: Any, epoch: int) -> tuple[GrowthEvent, ...]:
+def _give_birth(
+    som_map: SomMap, data: DataPass, births: Any, epoch: int
+) -> tuple[GrowthEvent, ...]:
     births = [Birth(*birth) for birth in births]
+    centre = getattr(data.metric, "centre", None)
+    if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
+        births = [
+            b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
+        ]
     som_map.add(births, epoch)
     return tuple(
         GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births

@@ -45,7 +45,8 @@ class LocalEngine(Component):
         prepare = getattr(metric, "prepare", None)
         prepared = X if prepare is None else prepare(X)
         if not issparse(prepared):
-            prepared = np.ascontiguousarray(prepared)
+            # A view, so that what a metric remembers of these samples ends with the pass.
+            prepared = np.ascontiguousarray(prepared).view()
         threads = self.threads or available_threads()
         return DataPass(prepared, metric, threads, self.chunk_rows, weights)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.fitted_metric import component_of
 from dbgsom_core.errors import PluginError
 
 Loops = tuple[Callable[..., None], Callable[..., None]]
@@ -25,7 +26,7 @@ def scalar_assign(
         ``metric.scalar`` is not compiled with numba.
     """
     bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
-    assign, _ = _loops(type(metric).scalar)
+    assign, _ = _loops(metric.scalar)
     assign(*_arguments(metric, X, prototypes), bmu, distance)
     return bmu, distance
 
@@ -33,7 +34,7 @@ def scalar_assign(
 def scalar_pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[np.float64]:
     """Return the distances (m, K); arguments and errors are those of `scalar_assign`."""
     distances = np.empty((len(X), len(prototypes)))
-    _, pairwise = _loops(type(metric).scalar)
+    _, pairwise = _loops(metric.scalar)
     pairwise(*_arguments(metric, X, prototypes), distances)
     return distances
 
@@ -43,6 +44,7 @@ def scalar_params(metric: Any) -> NDArray[np.float64]:
     given = getattr(metric, "scalar_params", None)
     if given is not None:
         return np.ascontiguousarray(given(), dtype=np.float64)
+    metric = component_of(metric)
     values = (getattr(metric, field) for field in type(metric).model_fields)
     return np.array([value for value in values if isinstance(value, (bool, int, float))], float)
 

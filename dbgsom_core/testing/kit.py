@@ -17,7 +17,7 @@ from dbgsom_core.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
-_MODULES = ("common", "metrics", "kernels", "growth", "labellers", "run_parts")
+_MODULES = ("common", "metrics", "metric_abilities", "kernels", "growth", "labellers", "run_parts")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataSummary, GrowthState, LabelEvidence
+from dbgsom_core.engine import fitted_metric
 from dbgsom_core.som_map import SomMap
 
 SAMPLES, FEATURES = 40, 4
@@ -27,6 +28,11 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
     given = np.asarray(examples(generator(), n), dtype=np.float64)
     assert given.ndim == 2 and len(given) == n, f"examples({n}) must have shape ({n}, D)"
     return given
+
+
+def fitted(metric: Any) -> Any:
+    """Return a metric that has learned from `samples_for`; itself where it learns nothing."""
+    return fitted_metric.fitted(metric, samples_for(metric))
 
 
 def prepared(metric: Any, X: NDArray[Any]) -> NDArray[Any]:

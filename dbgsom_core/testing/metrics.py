@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,33 @@ from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.offers import METRIC_LEVELS
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
-from dbgsom_core.testing.kit import Subject, check
+from dbgsom_core.testing.kit import Function, Subject, check
 
 CLAIMS = ("identity", "symmetry", "triangle")
 
 
-def _levels(metric: Any) -> list[str]:
+def fitted_check(
+    applies: Callable[[Any, Subject], bool] | None = None,
+) -> Callable[[Function], Function]:
+    """Add a function to the checks of metrics; it is called with what the metric learned."""
+
+    def add(function: Function) -> Function:
+        @wraps(function)
+        def after_fit(component: Any, subject: Subject) -> None:
+            function(material.fitted(component), subject)
+
+        return check("metric", applies)(after_fit)
+
+    return add
+
+
+def levels_of(metric: Any) -> list[str]:
+    """Return the levels that a metric is written at, fastest first."""
     return [level for level in METRIC_LEVELS if hasattr(metric, level)]
 
 
-def _distances(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> NDArray[np.float64]:
+def distances_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> NDArray[np.float64]:
+    """Return all distances (m, K) as one level gives them."""
     if level == "pairwise":
         return np.asarray(metric.pairwise(X, W))
     if level == "scalar":
@@ -30,17 +49,19 @@ def _distances(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> NDA
     return np.column_stack(columns)
 
 
-def _assigned(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
+def units_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
+    """Return (bmu (m,), distance (m,)) as one level finds them."""
     if level == "assign":
         return metric.assign(X, W)
     if level == "scalar":
         return scalar_assign(metric, X, W)
-    distances = _distances(metric, level, X, W)
+    distances = distances_of(metric, level, X, W)
     bmu = distances.argmin(axis=1)
     return bmu, distances[np.arange(len(X)), bmu]
 
 
-def _tolerance(distances: NDArray[Any], relative: float) -> float:
+def tolerance(distances: NDArray[Any], relative: float) -> float:
+    """Return what counts as rounding beside the largest of these numbers."""
     return relative * max(1.0, float(np.abs(distances).max()))
 
 
@@ -59,25 +80,25 @@ def check_claims_are_known(component: Any, subject: Subject) -> None:
     assert not unknown, f"unknown claims {sorted(unknown)}; known: {', '.join(CLAIMS)}"
 
 
-@check("metric")
+@fitted_check()
 def check_shapes_and_dtypes(component: Any, subject: Subject) -> None:
     """Each level returns arrays of the promised shape and dtype, finite and not negative."""
     X, W = material.metric_inputs(component)
     for dtype in (np.float64, np.float32):
-        for level in _levels(component):
+        for level in levels_of(component):
             samples = X.astype(dtype)
-            distances = _distances(component, level, samples, W)
+            distances = distances_of(component, level, samples, W)
             assert distances.shape == (len(X), len(W)), f"{level}: shape {distances.shape}"
             assert distances.dtype.kind == "f", f"{level}: distances are {distances.dtype}"
             assert np.isfinite(distances).all(), f"{level}: distances must be finite"
             least = distances.min()
-            assert least >= -_tolerance(distances, 1e-9), f"{level}: negative distance {least}"
-            bmu, nearest = _assigned(component, level, samples, W)
+            assert least >= -tolerance(distances, 1e-9), f"{level}: negative distance {least}"
+            bmu, nearest = units_of(component, level, samples, W)
             assert np.shape(bmu) == np.shape(nearest) == (len(X),), f"{level}: one bmu a sample"
             assert np.asarray(bmu).dtype.kind in "iu", f"{level}: bmu must be integers"
 
 
-@check("metric", applies=_has("prepare"))
+@fitted_check(_has("prepare"))
 def check_prepare(component: Any, subject: Subject) -> None:
     """Preparing keeps the number of rows and float32, treats each row alone, and is finite."""
     X = material.samples_for(component)
@@ -91,7 +112,7 @@ def check_prepare(component: Any, subject: Subject) -> None:
         assert np.array_equal(part, done[:5]), "prepare must not depend on other rows"
 
 
-@check("metric", applies=_has("centre"))
+@fitted_check(_has("centre"))
 def check_centre(component: Any, subject: Subject) -> None:
     """Centring keeps the shape, is finite, and leaves its argument as it was."""
     X = material.prepared(component, material.samples_for(component))
@@ -101,89 +122,89 @@ def check_centre(component: Any, subject: Subject) -> None:
     assert np.isfinite(centred).all(), "prototypes must be finite"
 
 
-@check("metric")
+@fitted_check()
 def check_float32_and_float64_agree(component: Any, subject: Subject) -> None:
     """The same samples in float32 are equally far away, to a thousandth of the largest distance."""
     X, W = material.metric_inputs(component)
     X = X.astype(np.float32).astype(np.float64)
-    for level in _levels(component):
-        wide = _distances(component, level, X, W)
-        narrow = _distances(component, level, X.astype(np.float32), W)
+    for level in levels_of(component):
+        wide = distances_of(component, level, X, W)
+        narrow = distances_of(component, level, X.astype(np.float32), W)
         off = float(np.abs(wide - narrow).max())
-        assert off <= _tolerance(wide, 1e-3), f"{level}: off by {off}"
+        assert off <= tolerance(wide, 1e-3), f"{level}: off by {off}"
 
 
-@check("metric", applies=lambda component, subject: len(_levels(component)) > 1)
+@fitted_check(lambda component, subject: len(levels_of(component)) > 1)
 def check_levels_agree(component: Any, subject: Subject) -> None:
     """All levels that it is written at give the same distances and units."""
     X, W = material.metric_inputs(component)
-    first, *others = _levels(component)
-    expected, units = _distances(component, first, X, W), _assigned(component, first, X, W)[0]
+    first, *others = levels_of(component)
+    expected, units = distances_of(component, first, X, W), units_of(component, first, X, W)[0]
     for level in others:
-        off = float(np.abs(_distances(component, level, X, W) - expected).max())
-        assert off <= _tolerance(expected, 1e-7), f"{level} differs from {first} by {off}"
-        same = np.array_equal(_assigned(component, level, X, W)[0], units)
+        off = float(np.abs(distances_of(component, level, X, W) - expected).max())
+        assert off <= tolerance(expected, 1e-7), f"{level} differs from {first} by {off}"
+        same = np.array_equal(units_of(component, level, X, W)[0], units)
         assert same, f"{level} and {first} choose different units"
 
 
-@check("metric")
+@fitted_check()
 def check_ties_go_to_the_lowest_row(component: Any, subject: Subject) -> None:
     """Of two equal prototypes the first one wins, and its distance is the smallest there is."""
     X, W = material.metric_inputs(component)
-    for level in _levels(component):
-        bmu, nearest = _assigned(component, level, X, np.vstack([W, W]))
+    for level in levels_of(component):
+        bmu, nearest = units_of(component, level, X, np.vstack([W, W]))
         assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
-        least = _distances(component, level, X, W).min(axis=1)
-        assert np.allclose(nearest, least, rtol=0, atol=_tolerance(least, 1e-7)), (
+        least = distances_of(component, level, X, W).min(axis=1)
+        assert np.allclose(nearest, least, rtol=0, atol=tolerance(least, 1e-7)), (
             f"{level}: the unit's distance is not the smallest"
         )
 
 
-@check("metric", applies=_claims("identity"))
+@fitted_check(_claims("identity"))
 def check_identity(component: Any, subject: Subject) -> None:
     """A sample is at no distance from itself, as it claims."""
     X, _ = material.metric_inputs(component)
-    for level in _levels(component):
-        distances = _distances(component, level, X, X.astype(np.float64))
+    for level in levels_of(component):
+        distances = distances_of(component, level, X, X.astype(np.float64))
         off = float(np.abs(np.diagonal(distances)).max())
         # the root of a rounded square is as good as the root of the rounding
-        assert off <= _tolerance(distances, 1e-6), f"{level}: d(x, x) = {off}"
+        assert off <= tolerance(distances, 1e-6), f"{level}: d(x, x) = {off}"
 
 
-@check("metric", applies=_claims("symmetry"))
+@fitted_check(_claims("symmetry"))
 def check_symmetry(component: Any, subject: Subject) -> None:
     """Two samples are equally far from each other, as it claims."""
     X, _ = material.metric_inputs(component)
-    for level in _levels(component):
-        distances = _distances(component, level, X, X.astype(np.float64))
+    for level in levels_of(component):
+        distances = distances_of(component, level, X, X.astype(np.float64))
         off = float(np.abs(distances - distances.T).max())
-        assert off <= _tolerance(distances, 1e-6), f"{level}: d(x, y) and d(y, x) differ by {off}"
+        assert off <= tolerance(distances, 1e-6), f"{level}: d(x, y) and d(y, x) differ by {off}"
 
 
-@check("metric", applies=_claims("triangle"))
+@fitted_check(_claims("triangle"))
 def check_triangle(component: Any, subject: Subject) -> None:
     """No detour is shorter than the direct way, as it claims."""
     X, _ = material.metric_inputs(component)
-    for level in _levels(component):
-        d = _distances(component, level, X, X.astype(np.float64))
+    for level in levels_of(component):
+        d = distances_of(component, level, X, X.astype(np.float64))
         excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
-        assert excess <= _tolerance(d, 1e-6), f"{level}: a detour is {excess} shorter"
+        assert excess <= tolerance(d, 1e-6), f"{level}: a detour is {excess} shorter"
 
 
-@check("metric")
+@fitted_check()
 def check_readonly_and_fortran_input(component: Any, subject: Subject) -> None:
     """Read-only and column-ordered arrays give the same answers."""
     X, W = material.metric_inputs(component)
-    for level in _levels(component):
-        expected = _distances(component, level, X, W)
+    for level in levels_of(component):
+        expected = distances_of(component, level, X, W)
         columns = (np.asfortranarray(X), np.asfortranarray(W))
         for samples, prototypes in (columns, (material.frozen(X), material.frozen(W))):
-            found = _distances(component, level, samples, prototypes)
-            close = np.allclose(found, expected, rtol=0, atol=_tolerance(expected, 1e-7))
+            found = distances_of(component, level, samples, prototypes)
+            close = np.allclose(found, expected, rtol=0, atol=tolerance(expected, 1e-7))
             assert close, f"{level}: distances depend on the memory order"
 
 
-@check("metric")
+@fitted_check()
 def check_no_mutation(component: Any, subject: Subject) -> None:
     """It never changes the arrays that it is given."""
     raw = material.samples_for(component)
@@ -192,52 +213,52 @@ def check_no_mutation(component: Any, subject: Subject) -> None:
     assert np.array_equal(raw, before), "prepare changes its samples"
     _, W = material.metric_inputs(component)
     kept = X.copy(), W.copy()
-    for level in _levels(component):
-        _distances(component, level, X, W)
-        _assigned(component, level, X, W)
+    for level in levels_of(component):
+        distances_of(component, level, X, W)
+        units_of(component, level, X, W)
         same = np.array_equal(X, kept[0]) and np.array_equal(W, kept[1])
         assert same, f"{level} changes its arguments"
 
 
-@check("metric")
+@fitted_check()
 def check_chunk_invariance(component: Any, subject: Subject) -> None:
     """A sample's unit and distance do not depend on the rows that stand beside it."""
     X, W = material.metric_inputs(component)
-    for level in _levels(component):
-        bmu, nearest = _assigned(component, level, X, W)
+    for level in levels_of(component):
+        bmu, nearest = units_of(component, level, X, W)
         for size in (1, 7):
             parts = [
-                _assigned(component, level, X[start : start + size], W)
+                units_of(component, level, X[start : start + size], W)
                 for start in range(0, len(X), size)
             ]
             units, distances = (np.concatenate(one) for one in zip(*parts, strict=True))
             assert np.array_equal(units, bmu), f"{level}: chunks of {size} choose other units"
-            close = np.allclose(distances, nearest, rtol=0, atol=_tolerance(nearest, 1e-9))
+            close = np.allclose(distances, nearest, rtol=0, atol=tolerance(nearest, 1e-9))
             assert close, f"{level}: chunks of {size} give other distances"
 
 
-@check("metric")
+@fitted_check()
 def check_determinism(component: Any, subject: Subject) -> None:
     """Asked twice it answers the same, to the bit."""
     X, W = material.metric_inputs(component)
-    for level in _levels(component):
-        first, second = (_distances(component, level, X, W) for _ in range(2))
+    for level in levels_of(component):
+        first, second = (distances_of(component, level, X, W) for _ in range(2))
         assert np.array_equal(first, second), f"{level}: two calls differ"
 
 
-@check("metric")
+@fitted_check()
 def check_thread_safety(component: Any, subject: Subject) -> None:
     """Several threads get the answers that one gets."""
     X, W = material.metric_inputs(component)
-    for level in _levels(component):
-        expected = _distances(component, level, X, W)
+    for level in levels_of(component):
+        expected = distances_of(component, level, X, W)
 
         def ask(_: int, level: str = level) -> NDArray[np.float64]:
-            return _distances(component, level, X, W)
+            return distances_of(component, level, X, W)
 
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(ask, range(16)):
-                close = np.allclose(found, expected, rtol=0, atol=_tolerance(expected, 1e-9))
+                close = np.allclose(found, expected, rtol=0, atol=tolerance(expected, 1e-9))
                 assert close, f"{level}: a thread got other distances"
 
 

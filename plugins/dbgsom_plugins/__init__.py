@@ -23,6 +23,13 @@ def dbgsom_metrics() -> dict[str, str]:
             "euclidean": "euclidean:Euclidean",
             "cosine": "cosine:Cosine",
             "manhattan": "manhattan:Manhattan",
+            "chebyshev": "chebyshev:Chebyshev",
+            "minkowski": "minkowski:Minkowski",
+            "correlation": "correlation:Correlation",
+            "canberra": "canberra:Canberra",
+            "hamming": "hamming:Hamming",
+            "jensen_shannon": "jensen_shannon:JensenShannon",
+            "mahalanobis": "mahalanobis:Mahalanobis",
         },
     )
 
@@ -37,6 +44,7 @@ def dbgsom_kernels() -> dict[str, str]:
             "cut_gaussian": "gaussian:CutGaussian",
             "triangular": "compact:Triangular",
             "bubble": "compact:Bubble",
+            "epanechnikov": "compact:Epanechnikov",
         },
     )
 

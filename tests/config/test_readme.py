@@ -63,6 +63,13 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
     assert str(caught.value) == shown.strip()
 
 
+@pytest.mark.parametrize("kind", ["metric", "kernel"])
+def test_every_built_in_metric_and_kernel_has_its_row(built_ins, kind):
+    table = re.search(rf"^\| {kind} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
+    rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
+    assert sorted(rows) == sorted(built_ins.names(kind))
+
+
 def test_every_key_has_its_row():
     keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
     for settings in (General, ModelSettings, PluginSettings, Split):

@@ -14,6 +14,13 @@ CLAIMS = {
     "euclidean": ("identity", "symmetry", "triangle"),
     "manhattan": ("identity", "symmetry", "triangle"),
     "cosine": ("identity", "symmetry"),
+    "chebyshev": ("identity", "symmetry", "triangle"),
+    "minkowski": ("identity", "symmetry", "triangle"),
+    "correlation": ("identity", "symmetry"),
+    "canberra": ("identity", "symmetry", "triangle"),
+    "hamming": ("identity", "symmetry", "triangle"),
+    "jensen_shannon": ("identity", "symmetry", "triangle"),
+    "mahalanobis": ("identity", "symmetry", "triangle"),
 }
 
 

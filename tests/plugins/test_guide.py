@@ -18,6 +18,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 PROTOCOLS = {
     "metric": (
         api.Metric, api.AssigningMetric, api.ScalarMetric, api.PreparingMetric, api.CentringMetric,
+        api.FittingMetric, api.FormingMetric,
     ),
     "kernel": (api.Kernel,),
     "growth": (api.GrowthStrategy, api.VerticalGrowth),

@@ -8,7 +8,7 @@ from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
-from dbgsom_plugins.kernels.compact import Bubble, Triangular
+from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
 from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
 
 HOPS = np.arange(7.0)
@@ -34,6 +34,21 @@ def test_triangular_by_hand():
 
 def test_bubble_is_one_within_the_width():
     assert Bubble().weight(HOPS, 2.0).tolist() == [1, 1, 1, 0, 0, 0, 0]
+
+
+def test_epanechnikov_by_hand():
+    np.testing.assert_allclose(
+        Epanechnikov().weight(HOPS, 2.5), [1, 0.84, 0.36, 0, 0, 0, 0], atol=1e-15
+    )
+    for width in (0.2, 1.0):  # the neuron alone
+        assert Epanechnikov().weight(HOPS, width).tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert Epanechnikov().weight(HOPS, 1.01)[1] > 0
+
+
+def test_epanechnikov_reaches_linked_neighbours_to_the_end():
+    widths = [Schedule.of(Epanechnikov(), Fixed(), 30).width(e, MAP) for e in range(1, 31)]
+    assert widths[-1] == 1.1
+    assert all(np.diff(widths) < 0)
 
 
 @pytest.mark.parametrize("name", get_registry().names("kernel"))

@@ -34,3 +34,18 @@ class Bubble(KernelComponent):
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         """Return the weights (H,) at ``hops`` (H,)."""
         return np.where(np.asarray(hops) <= width, 1.0, 0.0)
+
+
+class Epanechnikov(KernelComponent):
+    """Epanechnikov kernel max(0, 1 - (hops/width)**2) (Epanechnikov 1969).
+
+    The width is where it reaches 0: linked neighbours learn while it is above 1, and at 1 or below
+    a neuron learns from its own samples alone. So it ends at 1.1 hops unless told otherwise, where
+    linked neighbours weigh 0.17.
+    """
+
+    end: float | None = Field(default=1.1, gt=0, description="width in hops at the last epoch")
+
+    def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
+        """Return the weights (H,) at ``hops`` (H,)."""
+        return np.maximum(0.0, 1.0 - np.square(np.asarray(hops, dtype=np.float64) / width))

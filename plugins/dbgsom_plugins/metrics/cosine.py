@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
+from dbgsom_plugins.metrics.feature_metric import FeatureMetric
 
 
-class Cosine(CompiledMetric):
+class Cosine(FeatureMetric):
     """Cosine distance 1 - cos(x, w) between directions, in [0, 2].
 
     Samples are scaled to unit length and prototypes are unit vectors along the kernel-weighted

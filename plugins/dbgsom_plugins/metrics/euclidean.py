@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
+from dbgsom_plugins.metrics.feature_metric import FeatureMetric
 
 
-class Euclidean(CompiledMetric):
+class Euclidean(FeatureMetric):
     """Euclidean distance, the square root of the sum of squared differences.
 
     Missing values (nan) are left out, and the sum over the rest is scaled by D/observed. Sparse

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dbgsom_plugins.metrics.compiled_metric import CompiledMetric
+from dbgsom_plugins.metrics.median_metric import MedianMetric
 
 
-class Manhattan(CompiledMetric):
+class Manhattan(MedianMetric):
     """Manhattan (city-block) distance, the sum of absolute differences.
 
-    Prototypes are kernel-weighted means, not the weighted medians that would minimise it.
+    Prototypes are the exact kernel-weighted medians of each feature, which minimise the weighted
+    sum of distances; ``prototype: mean`` takes means, which is faster and smoother on data with few
+    distinct values. Features that are missing are left out and the sum is scaled by
+    features/observed.
     """
 
     loop: ClassVar[str] = "manhattan"
+    handles: ClassVar[tuple[str, ...]] = ("missing",)

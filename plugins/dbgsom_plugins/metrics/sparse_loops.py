@@ -12,13 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_plugins.metrics.loops import first_smallest
 
 Float64 = NDArray[np.float64]
 Ints = NDArray[Any]
 
 _UNIT = 2.0**-53
 _EXPANDABLE = 1e-3  # of ‖x‖² + ‖w‖²: below, the expanded square has lost too many digits
+
+
+@compiled
+def first_smallest(values: Float64) -> int:
+    """Return the index of the smallest value, the lowest one when several are equal."""
+    best = 0
+    for j in range(1, values.size):
+        if values[j] < values[best]:
+            best = j
+    return best
 
 
 @compiled

@@ -10,18 +10,14 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import Component
 
-_LOOPS = "dbgsom_plugins.metrics.{}loops"  # they import numba: only when used
 
+class FeatureMetric(Component):
+    """Base of metrics whose loops are ``assign_NAME`` and ``pairwise_NAME`` in `feature_loops`.
 
-class CompiledMetric(Component):
-    """Base of metrics whose loops are ``assign_NAME`` and ``pairwise_NAME`` in `loops`.
-
-    A metric that ``handles`` missing values or sparse samples has ``assign_missing_NAME`` in
-    `missing_loops`, ``assign_sparse_NAME`` in `sparse_loops`, and so on.
+    Those that ``handle`` sparse samples have such loops in `sparse_loops`, too.
     """
 
     loop: ClassVar[str]
-    handles: ClassVar[tuple[str, ...]] = ()
 
     def assign(
         self, X: Any, prototypes: NDArray[Any]
@@ -38,18 +34,23 @@ class CompiledMetric(Component):
         self._run("pairwise", X, prototypes, distances)
         return distances
 
+    def _loop(self) -> tuple[str, tuple[float, ...]]:
+        # The name of the loops, and what they get besides samples and prototypes.
+        return self.loop, ()
+
     def _run(self, task: str, X: Any, prototypes: NDArray[Any], *out: Any) -> None:
+        name, more = self._loop()
         rows = np.ascontiguousarray(prototypes, dtype=np.float64)
         transposed = np.ascontiguousarray(rows.T)
-        if not isinstance(X, np.ndarray):  # a CSR matrix
+        if isinstance(X, np.ndarray):
+            samples = np.ascontiguousarray(X, dtype=np.float64)
+            _loops("feature", task, name)(samples, transposed, *more, *out)
+        else:  # a CSR matrix
             norms = np.einsum("ij,ij->i", rows, rows)
-            loop = self._loop("sparse", task)
+            loop = _loops("sparse", task, name)
             loop(X.data, X.indices, X.indptr, transposed, rows, norms, *out)
-            return
-        samples = np.ascontiguousarray(X, dtype=np.float64)
-        may_miss = "missing" in self.handles and np.isnan(samples).any()
-        self._loop("missing" if may_miss else "", task)(samples, transposed, *out)
 
-    def _loop(self, kind: str, task: str) -> Any:
-        prefix = f"{kind}_" if kind else ""
-        return getattr(import_module(_LOOPS.format(prefix)), f"{task}_{prefix}{self.loop}")
+
+def _loops(kind: str, task: str, name: str) -> Any:
+    module = import_module(f"dbgsom_plugins.metrics.{kind}_loops")  # numba: only when used
+    return getattr(module, f"{task}_{name}")

@@ -1,0 +1,345 @@
+"""Compiled loops of the metrics that compare feature by feature and can leave features out.
+
+Samples are (m, D), prototypes come transposed, (D, K), results are (m, K), all float64. The inner
+loop runs over neurons, so the compiler vectorises it and the order of every sum is that of the
+features. A feature that is nan in a sample is skipped once, outside the inner loop, and sums are
+scaled by D/observed; whole samples are not scaled, so they get the same bits as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled
+
+Float64 = NDArray[np.float64]
+_ROWS = 8  # samples whose distances are held at once while units are sought: they stay in cache
+_MORE_ROWS = 64  # where a call has more to set up
+_SMALL = 0.01  # squared relative difference below which a series is more exact than logarithms
+_HALF_LN_2 = 0.5 * float(np.log(2.0))
+_MULTIPLIED = 8  # whole powers up to this one are multiplied out
+
+
+@compiled
+def first_smallest_rows(values: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,) with the lowest index of each row's smallest value."""
+    for i in range(values.shape[0]):
+        best = 0
+        for j in range(1, values.shape[1]):
+            if values[i, j] < values[i, best]:
+                best = j
+        bmu[i] = best
+        distance[i] = values[i, best]
+
+
+@compiled
+def scale_up(out: Float64, observed: int, features: int) -> None:
+    """Multiply out (K,) by features/observed; nan where nothing is observed."""
+    if observed < features:
+        for j in range(out.size):
+            out[j] *= features / observed if observed > 0 else np.nan
+
+
+@compiled
+def pairwise_manhattan(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Sum of |x - w|."""
+    features = prototypes.shape[0]
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        row[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(row.size):
+                row[j] += abs(x - prototypes[k, j])
+        scale_up(row, observed, features)
+
+
+@compiled
+def assign_manhattan(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_manhattan(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_euclidean(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Square root of the sum of (x - w)**2."""
+    features = prototypes.shape[0]
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        row[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(row.size):
+                difference = x - prototypes[k, j]
+                row[j] += difference * difference
+        scale_up(row, observed, features)
+        for j in range(row.size):
+            row[j] = np.sqrt(row[j])
+
+
+@compiled
+def assign_euclidean(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_euclidean(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_cosine(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """1 - the product of unit vectors, at least 0."""
+    for i in range(X.shape[0]):
+        row = out[i]
+        row[:] = 0.0
+        for k in range(prototypes.shape[0]):
+            x = X[i, k]
+            for j in range(row.size):
+                row[j] += x * prototypes[k, j]
+        for j in range(row.size):
+            row[j] = max(0.0, 1.0 - row[j])
+
+
+@compiled
+def assign_cosine(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_cosine(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_chebyshev(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Largest |x - w|."""
+    features = prototypes.shape[0]
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        row[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(row.size):
+                row[j] = max(row[j], abs(x - prototypes[k, j]))
+        if observed == 0:
+            row[:] = np.nan
+
+
+@compiled
+def assign_chebyshev(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_chebyshev(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def add_powers(terms: Float64, power: float, scratch: Float64, sums: Float64) -> None:
+    """Add terms**power to sums, all (K,); a small whole power is multiplied out, which is fast."""
+    if power != np.floor(power) or power > _MULTIPLIED:
+        for j in range(terms.size):
+            sums[j] += terms[j] ** power
+        return
+    scratch[:] = terms
+    for _ in range(int(power) - 1):
+        for j in range(terms.size):
+            scratch[j] *= terms[j]
+    for j in range(terms.size):
+        sums[j] += scratch[j]
+
+
+@compiled
+def pairwise_minkowski(X: Float64, prototypes: Float64, power: float, out: Float64) -> None:
+    """(sum of |x - w|**power)**(1/power), in units of the largest term: no power overflows."""
+    features, n_neurons = prototypes.shape
+    sums, terms, scratch = np.empty(n_neurons), np.empty(n_neurons), np.empty(n_neurons)
+    pairwise_chebyshev(X, prototypes, out)
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        sums[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(n_neurons):
+                terms[j] = abs(x - prototypes[k, j]) / row[j] if row[j] > 0.0 else 0.0
+            add_powers(terms, power, scratch, sums)
+        scale_up(sums, observed, features)
+        for j in range(n_neurons):
+            row[j] *= sums[j] ** (1.0 / power)
+
+
+@compiled
+def assign_minkowski(
+    X: Float64, prototypes: Float64, power: float, bmu: NDArray[Any], distance: Float64
+) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_MORE_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _MORE_ROWS):
+        stop = min(start + _MORE_ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_minkowski(X[start:stop], prototypes, power, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_canberra(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Sum of |x - w|/(|x| + |w|), where 0/0 counts as 0."""
+    features = prototypes.shape[0]
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        row[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(row.size):
+                w = prototypes[k, j]
+                size = abs(x) + abs(w)
+                row[j] += abs(x - w) / size if size > 0.0 else 0.0
+        scale_up(row, observed, features)
+
+
+@compiled
+def assign_canberra(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_canberra(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_hamming(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Share of the features with x != w."""
+    features = prototypes.shape[0]
+    for i in range(X.shape[0]):
+        row, observed = out[i], 0
+        row[:] = 0.0
+        for k in range(features):
+            x = X[i, k]
+            if np.isnan(x):
+                continue
+            observed += 1
+            for j in range(row.size):
+                row[j] += 1.0 if x != prototypes[k, j] else 0.0
+        for j in range(row.size):
+            row[j] /= observed
+
+
+@compiled
+def assign_hamming(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _ROWS):
+        stop = min(start + _ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_hamming(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def pairwise_jensen_shannon(X: Float64, prototypes: Float64, out: Float64) -> None:
+    """Root of the Jensen-Shannon divergence (nats) of distributions; negative shares count as 0.
+
+    With s = p + q one feature adds (p*ln(p) + q*ln(q) - s*ln(s/2))/2. Where p and q are nearly
+    equal that is the difference of nearly equal numbers, so a series in t = (p - q)/s replaces it.
+    """
+    features, n_neurons = prototypes.shape
+    shares, entropies = np.empty(prototypes.shape), np.empty(prototypes.shape)
+    for k in range(features):
+        for j in range(n_neurons):
+            shares[k, j] = max(prototypes[k, j], 0.0)
+            entropies[k, j] = x_log_x(shares[k, j])
+    means, logs = np.empty(n_neurons), np.empty(n_neurons)
+    for i in range(X.shape[0]):
+        row = out[i]
+        row[:] = 0.0
+        for k in range(features):
+            p = max(X[i, k], 0.0)
+            if p == 0.0:
+                for j in range(n_neurons):
+                    row[j] += shares[k, j] * _HALF_LN_2
+                continue
+            entropy = x_log_x(p)
+            for j in range(n_neurons):
+                means[j] = 0.5 * (p + shares[k, j])
+            for j in range(n_neurons):  # apart, so that all else is vectorised
+                logs[j] = np.log(means[j])
+            for j in range(n_neurons):
+                q, m = shares[k, j], means[j]
+                t = 0.5 * (p - q) / m
+                square = t * t
+                near = 0.5 * m * square * even_series(square)
+                far = 0.5 * (entropy + entropies[k, j]) - m * logs[j]
+                apart = p * _HALF_LN_2 if q == 0.0 else far
+                row[j] += near if square < _SMALL else apart
+        for j in range(n_neurons):
+            row[j] = np.sqrt(row[j])
+
+
+@compiled
+def assign_jensen_shannon(
+    X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64
+) -> None:
+    """Fill bmu (m,) and distance (m,)."""
+    values = np.empty((min(_MORE_ROWS, X.shape[0]), prototypes.shape[1]))
+    for start in range(0, X.shape[0], _MORE_ROWS):
+        stop = min(start + _MORE_ROWS, X.shape[0])
+        found = values[: stop - start]
+        pairwise_jensen_shannon(X[start:stop], prototypes, found)
+        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
+
+
+@compiled
+def x_log_x(x: float) -> float:
+    """Return x*ln(x), 0 at 0."""
+    return x * np.log(x) if x > 0.0 else 0.0
+
+
+@compiled
+def even_series(square: float) -> float:
+    """((1 + t)*ln(1 + t) + (1 - t)*ln(1 - t))/t**2: the sum over n of t**(2n-2) / (n*(2n - 1))."""
+    a = ((square * (1 / 120) + 1 / 91) * square + 1 / 66) * square + 1 / 45
+    return (((a * square + 1 / 28) * square + 1 / 15) * square + 1 / 6) * square + 1.0
+
+
+@compiled
+def map_rows(X: Any, mean: Float64, matrix: Float64, start: int, stop: int, out: Any) -> None:
+    """out[i] = (X[i] - mean) @ matrix for rows start..stop, added in the order of the features."""
+    row = np.empty(matrix.shape[1])
+    for i in range(start, stop):
+        row[:] = 0.0
+        for k in range(matrix.shape[0]):
+            difference = X[i, k] - mean[k]
+            for j in range(row.size):
+                row[j] += difference * matrix[k, j]
+        for j in range(row.size):
+            out[i, j] = row[j]

@@ -1,0 +1,214 @@
+"""Distances of the built-in metrics are those of scipy, exact at the edges, ties to the lowest."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
+from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import nan_euclidean_distances
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import DataError
+from dbgsom_core.engine.fitted_metric import fitted
+from dbgsom_core.plugins import get_registry
+
+PLAIN = {
+    "manhattan": ({}, "cityblock", {}),
+    "chebyshev": ({}, "chebyshev", {}),
+    "minkowski": ({"p": 3.5}, "minkowski", {"p": 3.5}),
+    "canberra": ({}, "canberra", {}),
+    "correlation": ({}, "correlation", {}),
+    "jensen_shannon": ({}, "jensenshannon", {}),
+    "hamming": ({}, "hamming", {}),
+}
+TRIANGLE = [name for name in (*PLAIN, "mahalanobis") if name != "correlation"]
+ROWS = arrays(np.float64, (4, 3), elements=st.floats(-50, 50, allow_subnormal=False))
+
+
+def build(name, **fields):
+    return get_registry().build("metric", {"name": name, **fields})
+
+
+def samples(name, rng, n, offset=0.0):
+    if name == "hamming":
+        return rng.integers(0, 3, (n, 6)) + offset
+    X = rng.normal(size=(n, 6)) + offset
+    X[rng.random(X.shape) < 0.1] = 0.0
+    return np.abs(X) + np.eye(6)[np.arange(n) % 6] if name == "jensen_shannon" else X
+
+
+def prepared(metric, X):
+    return metric.prepare(X) if hasattr(metric, "prepare") else X
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", PLAIN)
+def test_distances_are_those_of_scipy(name, dtype, offset, rng):
+    fields, theirs, options = PLAIN[name]
+    metric = build(name, **fields)
+    X, W = samples(name, rng, 70, offset).astype(dtype), samples(name, rng, 9, offset).astype(dtype)
+    points, prototypes = prepared(metric, X), prepared(metric, W).astype(np.float64)
+    expected = cdist(X.astype(np.float64), W.astype(np.float64), theirs, **options)
+    # Prepared float32 rows are rounded; every sum is in float64.
+    rounding = 1e-6 if dtype == np.float32 and hasattr(metric, "prepare") else 1e-11
+    found = metric.pairwise(points, prototypes)
+    np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding)
+    bmu, distance = metric.assign(points, prototypes)
+    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
+    np.testing.assert_array_equal(distance, found.min(axis=1))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_units_are_the_nearest_of_all_however_many_samples_there_are(name, rng):
+    metric = build(name)
+    points = prepared(metric, samples(name, rng, 200))
+    prototypes = points[:7].astype(np.float64)
+    for n in (0, 1, 7, 8, 9, 64, 65, 200):
+        bmu, distance = metric.assign(points[:n], prototypes)
+        distances = metric.pairwise(points[:n], prototypes)
+        assert bmu.shape == distance.shape == (n,)
+        if n:
+            np.testing.assert_array_equal(bmu, distances.argmin(axis=1))
+            np.testing.assert_array_equal(distance, distances.min(axis=1))
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
+def test_ties_go_to_the_lowest_row(name, rng):
+    X = samples(name, rng, 20)
+    metric = fitted(build(name), X)
+    points = prepared(metric, X)
+    twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
+    assert metric.assign(points, twice)[0].max() < 3
+
+
+@pytest.mark.parametrize("name", TRIANGLE)
+@given(X=ROWS)
+def test_identity_symmetry_and_triangle(name, X):
+    if name == "hamming":
+        X = np.rint(X / 20)
+    if name == "jensen_shannon":
+        X = np.abs(X) + np.eye(4, 3) + 1e-3
+    metric = fitted(build(name), X)
+    points = np.asarray(prepared(metric, X))
+    d = metric.pairwise(points, points)
+    size = max(1.0, d.max())
+    assert np.abs(np.diagonal(d)).max() == 0
+    assert np.abs(d - d.T).max() <= 1e-12 * size
+    assert (d[:, None] <= d[:, :, None] + d[None] + 1e-9 * size).all()
+
+
+@given(X=ROWS)
+def test_correlation_does_not_see_shift_and_scale(X):
+    metric = build("correlation")
+    points, moved = metric.prepare(np.round(X)), metric.prepare(4 * np.round(X) + 3)
+    assert np.abs(points - moved).max() < 1e-12
+    d = metric.pairwise(points, points)
+    assert ((d >= 0) & (d <= 2 + 1e-12)).all()
+    assert np.abs(d - d.T).max() < 1e-12
+
+
+def test_minkowski_reaches_from_manhattan_to_chebyshev(rng):
+    X, W = rng.normal(size=(40, 5)) * 1e3, rng.normal(size=(6, 5)) * 1e3
+    for p, theirs in ((1, "cityblock"), (2, "euclidean"), (1e9, "chebyshev")):
+        np.testing.assert_allclose(build("minkowski", p=p).pairwise(X, W), cdist(X, W, theirs))
+    for p in (8, 9):  # whole powers are multiplied out up to 8
+        expected = cdist(X, W, "minkowski", p=p)
+        np.testing.assert_allclose(build("minkowski", p=p).pairwise(X, W), expected, rtol=1e-13)
+    for wrong in (0.5, float("inf"), float("nan")):
+        with pytest.raises((ValidationError, ValueError)):
+            build("minkowski", p=wrong)
+
+
+def test_minkowski_of_power_two_trains_the_euclidean_map(rng):
+    X = rng.normal(size=(3000, 12))  # enough for the fast search
+    maps = [
+        SomVQ(metric=m, epochs=8).fit(X) for m in ({"name": "minkowski", "p": 2.0}, "euclidean")
+    ]
+    np.testing.assert_array_equal(maps[0].weights_, maps[1].weights_)
+
+
+def test_no_power_overflows():
+    X, W = np.array([[1e200, 0.0]]), np.array([[0.0, 0.0], [1e200, 0.0]])
+    for p in (3.0, 7.5, 400.0):
+        np.testing.assert_allclose(build("minkowski", p=p).pairwise(X, W), [[1e200, 0.0]])
+
+
+def test_canberra_counts_nothing_over_nothing_as_nothing():
+    zero, one = np.zeros((1, 3)), np.array([[0.0, 1.0, -1.0]])
+    assert build("canberra").pairwise(zero, np.vstack([zero, one])).tolist() == [[0.0, 2.0]]
+
+
+def test_constant_rows_are_one_away_from_everything():
+    metric = build("correlation")
+    points = metric.prepare(np.array([[0.1, 0.1, 0.1], [1.0, 2.0, 3.0], [1e300, 1e300, -1e300]]))
+    assert points[0].tolist() == [0, 0, 0]
+    assert metric.pairwise(points, points[:2])[0].tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(np.linalg.norm(points[1:], axis=1), 1.0)
+
+
+def test_one_feature_has_no_correlation():
+    with pytest.raises(DataError, match="at least 2 features, but n_features = 1"):
+        build("correlation").prepare(np.arange(5.0)[:, None])
+
+
+def test_jensen_shannon_is_exact_between_neighbours():
+    """Where scipy's sum cancels: t = 1e-7 gives sqrt(s*t**2/4 summed) to leading order."""
+    metric, share = build("jensen_shannon"), np.array([[0.5, 0.25, 0.25]])
+    step = np.array([[1.0, -0.5, -0.5]]) * 1e-7
+    t = step / (2 * share + step)
+    expected = np.sqrt(np.sum(0.25 * (2 * share + step) * t**2))
+    np.testing.assert_allclose(metric.pairwise(share, share + step), [[expected]], rtol=1e-8)
+    assert metric.pairwise(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))[0, 0] == pytest.approx(
+        np.sqrt(np.log(2)), rel=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [([1.0, -2.0], r"row 2 has -2\.0 in column 1"), ([0.0, 0.0], "row 2 is all zero")],
+)
+def test_rows_that_are_no_distribution_are_named(row, message):
+    X = np.array([[1.0, 0.0], [0.5, 0.5], row, row])  # the first of them is named
+    with pytest.raises(DataError, match=message):
+        build("jensen_shannon").prepare(X)
+    with pytest.raises(ValueError, match=message):
+        SomVQ(metric="jensen_shannon").fit(X)
+
+
+def test_codes_that_are_no_whole_numbers_are_named():
+    with pytest.raises(DataError, match=r"row 1 has 0\.5 in column 0"):
+        build("hamming").prepare(np.array([[1.0, np.nan], [0.5, 2.0]]))
+
+
+@pytest.mark.parametrize("name", ["manhattan", "chebyshev", "minkowski", "canberra", "hamming"])
+def test_missing_features_are_left_out_and_sums_scaled(name, rng):
+    metric = build(name)
+    X, W = samples(name, rng, 60).astype(float), samples(name, rng, 8).astype(float)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[0], X[1, 1:] = 1.0, np.nan
+    X[:, 0] = np.where(np.isnan(X[:, 0]), 2.0, X[:, 0])
+    power = {"minkowski": 1 / 3, "chebyshev": 0.0, "hamming": 0.0}.get(name, 1.0)
+    found = metric.pairwise(X, W)
+    for i, x in enumerate(X):
+        seen = np.flatnonzero(~np.isnan(x))
+        part = metric.pairwise(x[None, seen], W[:, seen])[0] * (6 / len(seen)) ** power
+        np.testing.assert_allclose(found[i], part, rtol=1e-13)
+    bmu, distance = metric.assign(X, W)
+    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
+    np.testing.assert_array_equal(distance, found.min(axis=1))
+
+
+def test_missing_values_at_power_two_are_scikit_learns(rng):
+    X, W = rng.normal(size=(50, 7)), rng.normal(size=(6, 7))
+    X[rng.random(X.shape) < 0.4] = np.nan
+    X[:, 3] = 0.0
+    found = build("minkowski", p=2.0).pairwise(X, W)
+    np.testing.assert_allclose(found, nan_euclidean_distances(X, W), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["manhattan", "chebyshev", "minkowski", "canberra", "hamming"])
+def test_a_row_without_a_value_has_no_distance(name):
+    assert np.isnan(build(name).pairwise(np.full((1, 2), np.nan), np.zeros((3, 2)))).all()

@@ -1,0 +1,85 @@
+"""Whitening gives scipy's Mahalanobis distance; the shrinkage is that of scikit-learn."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.preprocessing import scale
+
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.fitted_metric import fitted
+from dbgsom_plugins.metrics import mahalanobis
+from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
+
+
+@pytest.fixture
+def correlated(rng):
+    return rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5)) * [1, 10, 1e3, 1e-3, 1] + 50
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
+def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
+    metric = fitted(Mahalanobis(shrinkage=shrinkage), correlated)
+    share = ledoit_wolf_shrinkage(scale(correlated)) if shrinkage == "ledoit_wolf" else shrinkage
+    covariance = np.cov(correlated.T)
+    covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
+    expected = cdist(correlated, correlated[:9], "mahalanobis", VI=np.linalg.inv(covariance))
+    points = metric.prepare(correlated)
+    np.testing.assert_allclose(metric.pairwise(points, points[:9]), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_whitened_samples_have_the_identity_as_covariance(correlated):
+    points = fitted(Mahalanobis(shrinkage=0.0), correlated).prepare(correlated)
+    np.testing.assert_allclose(np.cov(points.T), np.eye(5), atol=1e-9)
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, "ledoit_wolf"])
+def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
+    X = rng.normal(size=(60, 3))
+    X = np.column_stack([X, X[:, 0] + X[:, 1], np.full(60, 7.0)])
+    metric = fitted(Mahalanobis(shrinkage=shrinkage), X)
+    vq = SomVQ(metric=metric.metric, epochs=10).fit(X)
+    assert np.isfinite(vq.weights_).all()
+    points = metric.prepare(X)
+    if shrinkage == 0.0:  # as if the features that say nothing new were not there
+        inverse = np.linalg.inv(np.cov(X[:, :3].T))
+        expected = cdist(X[:, :3], X[:5, :3], "mahalanobis", VI=inverse)
+        np.testing.assert_allclose(metric.pairwise(points, points[:5]), expected, atol=1e-7)
+
+
+def test_fewer_samples_than_features_give_a_finite_map(rng):
+    X = rng.normal(size=(12, 30))
+    assert np.isfinite(SomVQ(metric="mahalanobis", epochs=5).fit(X).weights_).all()
+
+
+def test_units_of_measurement_do_not_matter(correlated):
+    points, scaled = (
+        fitted(Mahalanobis(), X).prepare(X) for X in (correlated, correlated * [2, 0.5, 8, 1, 1024])
+    )
+    np.testing.assert_allclose(points, scaled, rtol=1e-9, atol=1e-9)
+
+
+def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypatch):
+    metric = fitted(Mahalanobis(), correlated)
+    whole = metric.prepare(correlated)
+    np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
+    monkeypatch.setattr(mahalanobis, "_ROWS", 7)
+    monkeypatch.setattr(mahalanobis, "_SMALL_WORK", 1)
+    np.testing.assert_array_equal(metric.prepare(correlated), whole)
+    refitted = fitted(Mahalanobis(), correlated)
+    np.testing.assert_allclose(refitted.state["whitening"], metric.state["whitening"], rtol=1e-9)
+
+
+def test_float32_comes_back_as_float32(correlated):
+    metric = fitted(Mahalanobis(), correlated.astype(np.float32))
+    points = metric.prepare(correlated.astype(np.float32))
+    assert points.dtype == np.float32
+    exact = fitted(Mahalanobis(), correlated).prepare(correlated)
+    np.testing.assert_allclose(points, exact, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, "oas"])
+def test_other_shrinkages_are_refused(wrong):
+    with pytest.raises(ValueError, match="shrinkage"):
+        SomVQ(metric={"name": "mahalanobis", "shrinkage": wrong}).fit(np.eye(4))

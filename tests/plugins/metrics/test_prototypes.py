@@ -1,0 +1,141 @@
+"""Medians and modes are those of a slow twin, and maps are trained with them."""
+
+import gc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import minmax_scale
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.plugins import get_registry
+from dbgsom_plugins.metrics import median_metric
+from dbgsom_plugins.metrics.hamming import Hamming
+from dbgsom_plugins.metrics.median_metric import weighted_median
+
+
+def slow_median(values, weights):
+    """Middle of the values at which the weighted sum of distances is smallest."""
+    costs = np.array([np.sum(weights * np.abs(values - v)) for v in values])
+    best = values[costs <= costs.min() * (1 + 1e-11)]
+    return (best.min() + best.max()) / 2
+
+
+def slow_mode(values, weights):
+    """Smallest of the values with the most weight."""
+    return max(sorted(set(values)), key=lambda v: round(weights[values == v].sum(), 9))
+
+
+def slow(of_one, X, units, influence, weights, so_far):
+    made = so_far.copy()
+    for j in range(influence.shape[1]):
+        share = influence[units, j] * (1.0 if weights is None else weights)
+        for k in range(X.shape[1]):
+            counted = (share > 0) & ~np.isnan(X[:, k])
+            if counted.any():
+                made[j, k] = of_one(X[counted, k].astype(float), share[counted])
+    return made
+
+
+def case(seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    n, groups, n_neurons = rng.integers(1, 90), rng.integers(1, 6), rng.integers(1, 6)
+    X = np.round(rng.normal(size=(n, 3)), 1).astype(dtype)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    influence = rng.random((groups, n_neurons))
+    if seed % 2:  # halves that are reached exactly, and neurons that nothing reaches
+        influence = np.rint(influence)
+    weights = None if seed % 3 else rng.integers(0, 3, n).astype(float)
+    so_far = rng.normal(size=(n_neurons, 3))
+    return X, rng.integers(0, groups, n), influence, weights, so_far
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(seed=st.integers(0, 10_000))
+def test_the_median_is_the_slow_one(seed, dtype):
+    task = case(seed, dtype)
+    np.testing.assert_allclose(weighted_median(*task), slow(slow_median, *task), atol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_the_mode_is_the_slow_one(seed):
+    X, *rest = case(seed)
+    task = (np.rint(2 * X), *rest)
+    np.testing.assert_array_equal(Hamming().form(*task), slow(slow_mode, *task))
+
+
+def test_the_mode_of_many_values_is_counted_in_parts(rng):
+    values = np.append(np.arange(1000.0), [777.0, 3.0, 777.0])[:, None]
+    made = Hamming().form(values, np.zeros(1003, int), np.ones((1, 1)), None, np.zeros((1, 1)))
+    assert made.tolist() == [[777.0]]
+
+
+def test_the_median_has_the_same_bits_for_any_threads(rng, monkeypatch):
+    X, units = rng.normal(size=(9000, 5)), rng.integers(0, 30, 9000)
+    influence, so_far = rng.random((30, 12)), np.zeros((12, 5))
+    made = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(median_metric, "available_threads", lambda threads=threads: threads)
+        made.append(weighted_median(X.copy(), units, influence, None, so_far))
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0], made[2])
+
+
+def test_samples_that_were_written_to_are_sorted_again(rng):
+    X, so_far = rng.normal(size=(101, 2)), np.zeros((1, 2))
+    first = weighted_median(X, np.zeros(101, int), np.ones((1, 1)), None, so_far)
+    np.testing.assert_allclose(first[0], np.median(X, axis=0), rtol=1e-15)
+    X[:] = rng.normal(size=X.shape)
+    again = weighted_median(X, np.zeros(101, int), np.ones((1, 1)), None, so_far)
+    np.testing.assert_allclose(again[0], np.median(X, axis=0), rtol=1e-15)
+
+
+def test_the_order_of_samples_is_forgotten_with_them(rng):
+    X = rng.normal(size=(50, 2))
+    SomVQ(metric="manhattan", epochs=5).fit(X)
+    gc.collect()
+    assert median_metric._latest == []
+    weighted_median(X, np.zeros(50, int), np.ones((1, 1)), None, np.zeros((1, 2)))
+    assert len(median_metric._latest) == 1
+    del X
+    gc.collect()
+    assert median_metric._latest == []
+
+
+@pytest.mark.parametrize("name", ["manhattan", "canberra"])
+def test_medians_lie_nearer_than_means(name, digits):
+    """On one grid, without a kernel to speak of at the end, as k-medians beats k-means."""
+    X = digits[0][:600]
+    fixed = {"name": "fixed", "rows": 4, "columns": 5}
+    errors = {
+        prototype: SomVQ(
+            metric={"name": name, "prototype": prototype}, growth=fixed, kernel={"name": "bubble"}
+        )
+        .fit(X)
+        .quantization_error_
+        for prototype in ("median", "mean")
+    }
+    assert errors["median"] < errors["mean"]
+
+
+def test_modes_are_codes_and_find_the_classes(rng):
+    codes = rng.integers(0, 4, (5, 12))
+    y = rng.integers(0, 5, 400)
+    X = np.where(rng.random((400, 12)) < 0.8, codes[y], rng.integers(0, 4, (400, 12))).astype(float)
+    vq = SomClassifier(metric="hamming").fit(X, y)
+    assert set(np.unique(vq.weights_)) <= {0.0, 1.0, 2.0, 3.0}
+    assert vq.score(X, y) > 0.9
+
+
+def test_a_grid_search_over_all_metrics_runs():
+    X, y = load_iris(return_X_y=True)
+    X = np.rint(10 * minmax_scale(X)) + 1  # positive whole numbers suit every metric
+    names = get_registry().names("metric")
+    search = GridSearchCV(
+        SomClassifier(epochs=20, max_neurons=12), {"metric": names}, cv=3, error_score="raise"
+    ).fit(X, y)
+    scores = dict(zip(names, search.cv_results_["mean_test_score"], strict=True))
+    assert min(scores.values()) > 0.6, scores  # one in three by chance
