@@ -108,7 +108,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """Return the answer for each sample of X (n, D), shape (n,): that of the nearest neuron
         that won a training sample.
         """
-        return np.asarray(self.leaf_labels_[self._live_leaves(X)])
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
 
 def _require(y: Any) -> None:

@@ -127,7 +127,7 @@ class ChildMaps:
 
     def _can_train(self, samples: DataPass, target: Target | None) -> bool:
         grows_by_class = getattr(horizontal(self.parts).growth, "needs_classes", False)
-        if samples.n < LEAST_SAMPLES or (grows_by_class and not _knows_classes(target)):
+        if samples.total_weight < LEAST_SAMPLES or (grows_by_class and not _knows_classes(target)):
             return False
         try:
             check_varies(samples.X)

@@ -78,7 +78,7 @@ def squares(
 
 
 @compiled
-def assign_sparse_euclidean(
+def assign_euclidean(
     values: NDArray[Any],
     columns: Ints,
     starts: Ints,
@@ -118,7 +118,7 @@ def assign_sparse_euclidean(
 
 
 @compiled
-def pairwise_sparse_euclidean(
+def pairwise_euclidean(
     values: NDArray[Any],
     columns: Ints,
     starts: Ints,
@@ -138,7 +138,7 @@ def pairwise_sparse_euclidean(
 
 
 @compiled
-def assign_sparse_cosine(
+def assign_cosine(
     values: NDArray[Any],
     columns: Ints,
     starts: Ints,
@@ -159,7 +159,7 @@ def assign_sparse_cosine(
 
 
 @compiled
-def pairwise_sparse_cosine(
+def pairwise_cosine(
     values: NDArray[Any],
     columns: Ints,
     starts: Ints,
