@@ -14,6 +14,7 @@ from dbgsom_core.moments import Moments, extremes
 
 _CHUNK_ROWS = 8192
 _DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
+_FLAT = 1e-13  # share of the largest variance below which one is rounding
 _WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
 
 
@@ -78,9 +79,14 @@ def _principal_axes(data: DataPass, moments: Moments) -> list[NDArray[np.float64
         data = data.subset(slice(None, None, -(-n // _CHUNK_ROWS)))
     variances, axes = (_of_operator if d > _DENSE_COVARIANCE else _of_covariance)(data, moments)
     found = []
+    rounding = _FLAT * float(np.max(variances))
     for variance, axis in zip(variances, axes, strict=True):
         sign = np.sign(axis[np.argmax(np.abs(axis))]) or 1.0
-        found.append(np.asarray(sign * np.sqrt(max(variance, 0.0)) * axis, dtype=np.float64))
+        found.append(
+            np.asarray(
+                sign * np.sqrt(variance if variance > rounding else 0.0) * axis, dtype=np.float64
+            )
+        )
     if len(found) == 1:
         found.append(np.zeros(d))
     return found

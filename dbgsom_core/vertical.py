@@ -16,7 +16,6 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.hierarchy import groups
 from dbgsom_core.moments import Moments, check_varies
 from dbgsom_core.parts import Parts
-from dbgsom_core.samples import LEAST_SAMPLES
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.targets import Target
 from dbgsom_core.train import Training
@@ -127,7 +126,7 @@ class ChildMaps:
 
     def _can_train(self, samples: DataPass, target: Target | None) -> bool:
         grows_by_class = getattr(horizontal(self.parts).growth, "needs_classes", False)
-        if samples.total_weight < LEAST_SAMPLES or (grows_by_class and not _knows_classes(target)):
+        if grows_by_class and not _knows_classes(target):
             return False
         try:
             check_varies(samples.X)
