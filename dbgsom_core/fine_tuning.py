@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.found import Assignment, Found
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
 
@@ -32,9 +33,14 @@ class ClassLeads:
     @classmethod
     def of(cls, bmu: NDArray[np.int64], codes: NDArray[np.int64], n_neurons: int) -> Self:
         """Count the classes of the samples that each neuron won."""
-        labelled = codes >= 0
-        counts = np.zeros((n_neurons, int(codes.max()) + 1))
-        np.add.at(counts, (bmu[labelled], codes[labelled]), 1.0)
+        n_classes = int(codes.max()) + 1
+        if codes.min() < 0:
+            labelled = codes >= 0
+            bmu, counted = bmu[labelled], codes[labelled]
+        else:
+            counted = codes
+        flat = np.bincount(bmu * n_classes + counted, minlength=n_neurons * n_classes)
+        counts = flat.reshape(n_neurons, n_classes)
         return cls(codes, (counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
 
     def strangers(self, neurons: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -42,13 +48,41 @@ class ClassLeads:
         return np.asarray((self.codes >= 0) & ~self.leads[neurons, self.codes])
 
 
+def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
+    """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
+    if hasattr(found, "packed_sums"):
+        from dbgsom_core.engine import tuning
+
+        return tuning.own_class(found, _for_loops(classes))
+    winners = winners_of_own_class(data, found.bmu, som_map, classes)
+    return Assignment(winners, found.distance)
+
+
+def linked_totals(
+    data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return what `linked_runners_up` won: hits (K,) and sums of samples (K, D)."""
+    if hasattr(found, "packed_sums"):
+        from dbgsom_core.engine import tuning
+
+        return tuning.linked_totals(found, som_map.sides, _for_loops(classes))
+    runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+    n_neurons = len(som_map)
+    return np.bincount(runners_up, minlength=n_neurons), data.sums(runners_up, n_neurons)
+
+
 def winners_of_own_class(
     data: DataPass, bmu: NDArray[np.int64], som_map: SomMap, classes: ClassLeads
 ) -> NDArray[np.int64]:
     """Return, for each sample (n,), the nearest neuron in which its class leads.
 
-    A sample without a class, or whose class leads nowhere, keeps its BMU.
+    A sample without a class, or whose class leads nowhere, keeps its BMU; equal distances go to
+    the lower row.
     """
+    if _is_euclidean(data):
+        from dbgsom_core.engine import tuning
+
+        return tuning.own_rows(data, bmu, som_map.prototypes, _for_loops(classes))
     winners = bmu.copy()
     strangers = np.flatnonzero(classes.strangers(bmu))
     for code in np.unique(classes.codes[strangers]):
@@ -70,6 +104,10 @@ def linked_runners_up(
     Among the neighbours those in which its class leads come first, where ``classes`` are given.
     The map is connected and has at least two neurons; equal distances go to the lower row.
     """
+    if _is_euclidean(data):
+        from dbgsom_core.engine import tuning
+
+        return tuning.linked_rows(data, bmu, som_map.prototypes, som_map.sides, _for_loops(classes))
     linked = [np.asarray(som_map.neighbours(neuron)) for neuron in range(len(som_map))]
     runners_up = np.empty(len(bmu), dtype=np.int64)
     for rows in _groups(bmu):
@@ -84,6 +122,19 @@ def linked_runners_up(
         if len(own):
             runners_up[rows] = _nearest(data, rows, som_map, own)
     return runners_up
+
+
+def _is_euclidean(data: DataPass) -> bool:
+    # Compiled loops of the engine serve plain arrays in this geometry.
+    return getattr(data.metric, "geometry", None) == "euclidean" and isinstance(data.X, np.ndarray)
+
+
+def _for_loops(classes: ClassLeads | None) -> Any:
+    from dbgsom_core.engine import tuning
+
+    return (
+        tuning.classes_of() if classes is None else tuning.classes_of(classes.codes, classes.leads)
+    )
 
 
 def _nearest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
-from dbgsom_core.engine.found import Assignment, Found, Search
+from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
-from dbgsom_core.fine_tuning import ClassLeads, linked_runners_up, winners_of_own_class
+from dbgsom_core.fine_tuning import ClassLeads, linked_totals, trained_by_class
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
 
@@ -135,7 +136,7 @@ def batch_update(
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it (`linked_runners_up`).
+    nearest to it (`linked_totals`).
     """
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
@@ -143,12 +144,12 @@ def batch_update(
     won = task.data.totals(found, len(som_map))
     sums, reached = smoothed(som_map.hops, weights, won, task.data.threads)
     if pull > 0 and len(som_map) > 1:
-        runners_up = linked_runners_up(task.data, found.bmu, som_map, classes)
-        reached = reached + pull * np.bincount(runners_up, minlength=len(som_map))
-        sums = sums + pull * task.data.sums(runners_up, len(som_map))
+        pulled_hits, pulled_sums = linked_totals(task.data, found, som_map, classes)
+        reached = reached + pull * pulled_hits
+        sums = sums + pull * pulled_sums
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
-    means = sums[alive] / reached[alive, None]
+    means = sums / reached[:, None] if alive.all() else sums[alive] / reached[alive, None]
     centre = getattr(task.data.metric, "centre", None)
     prototypes[alive] = means if centre is None else centre(means)
     return prototypes
@@ -162,8 +163,7 @@ def _updated(
     if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
         return batch_update(som_map, task, found, width, pull)
     classes = ClassLeads.of(found.bmu, task.class_codes, len(som_map))
-    winners = winners_of_own_class(task.data, found.bmu, som_map, classes)
-    own = Assignment(winners, found.distance)
+    own = trained_by_class(task.data, found, som_map, classes)
     return batch_update(som_map, task, own, width, pull, classes)
 
 
@@ -205,5 +205,5 @@ def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
-    step = float(np.sqrt(np.mean(np.sum((after - before) ** 2, axis=1))))
-    return step / deviation
+    squares = np.sum((after - before) ** 2, axis=1)
+    return math.sqrt(squares.sum() / len(squares)) / deviation

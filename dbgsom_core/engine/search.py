@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import fast_loops
-from dbgsom_core.engine.fast_loops import ALL, IN_REACH, OWN, Accuracy, Panels, Tally
+from dbgsom_core.engine import block_search, layout
+from dbgsom_core.engine.block_search import ALL, IN_REACH, OWN
+from dbgsom_core.engine.fast_found import (
+    FastAssignment,
+    Seconds,
+    exact_distances,
+    joined,
+    tallies_into,
+    unpacked,
+    workload,
+)
+from dbgsom_core.engine.fast_loops import Accuracy, Panels
 from dbgsom_core.engine.found import Found, Totals
 from dbgsom_core.engine.packing import PackedSamples, aligned
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.patches import in_rows, patches
 from dbgsom_core.engine.workers import share
 
@@ -55,12 +64,15 @@ class FastSearch:
         self._passes = 0
         self._since_birth = 0  # passes
         self._sorted_for = 0  # how many neurons there were
+        self._room = layout.PanelRoom(samples)
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
         self._bounds: NDArray[np.float32] | None = None
         self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
-        self._packed = np.empty((0, samples.X.shape[1]))
+        self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
+        self.seconds: Seconds | None = None  # what fine-tuning found
+        self.linked_room: layout.PanelRoom | None = None
         self._drift = np.empty(0)
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
@@ -73,11 +85,11 @@ class FastSearch:
         self, prototypes: NDArray[np.float64], positions: NDArray[np.int64] | None = None
     ) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed):
-            self._packed = self._packed[:0]  # what was remembered is no longer the last pass
+        packed = self._pack(prototypes)
+        if packed is None:
+            self.packed = self.packed[:0]  # what was remembered is no longer the last pass
             return self.data.assign_plainly(prototypes)
-        known = len(self._packed) == len(packed)
+        known = len(self.packed) == len(packed)
         if not known or self._spare < 0:
             self._regroup(positions, len(packed))
         if known and self._sort_is_due() and self._may_prune():
@@ -107,8 +119,8 @@ class FastSearch:
         """See `Search`; compares samples with newcomers and the panel of their unit so far."""
         if known == len(prototypes):
             return found
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed) or len(self._packed) != known:
+        packed = self._pack(prototypes)
+        if packed is None or len(self.packed) != known:
             return self.assign(prototypes, positions)
         self._grows = True
         self._since_birth = 0
@@ -119,17 +131,17 @@ class FastSearch:
         if self._spare < 0:
             self._bounds = None
         self._drift = np.concatenate([self._drift, np.zeros(len(newborn))])
-        self._packed = packed
+        self.packed = packed
         self._widen(len(packed))
         self._run(prototypes, packed, self._panels(packed), OWN, True, first)
         return self._assignment(prototypes)
 
     def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
         """See `Search`."""
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed) or len(packed) < 2:
+        packed = self._pack(prototypes)
+        if packed is None or len(packed) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
-        if len(self._packed) != len(packed):
+        if len(self.packed) != len(packed):
             self._regroup(None, len(packed))
         self._move(packed)
         panels, accuracy = self._panels(packed), self.samples.accuracy(packed)
@@ -138,7 +150,7 @@ class FastSearch:
         out = np.empty((len(samples.X), 2), np.int64)
 
         def work(worker: int, task: int) -> None:
-            fast_loops.nearest_two_blocks(
+            block_search.nearest_two_blocks(
                 samples.one,
                 samples.X,
                 prototypes,
@@ -160,6 +172,13 @@ class FastSearch:
         """Return the float64 distance (n,) of each sample to the prototype in its entry of rows."""
         return exact_distances(self.samples, prototypes, np.ascontiguousarray(rows))
 
+    def _pack(self, prototypes: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        # In packed coordinates, or None where they are too far away.
+        packed = np.empty(prototypes.shape)
+        samples = self.samples
+        largest = layout.pack_rows(prototypes, samples.centre, samples.scale, packed)
+        return packed if largest < _FAR else None  # False for nan as well
+
     def _run(
         self,
         prototypes: NDArray[np.float64],
@@ -169,16 +188,20 @@ class FastSearch:
         only_changes: bool,
         newcomers: int = 0,
     ) -> int:
-        samples, tasks = self.samples, self.samples.tasks()
+        samples = self.samples
         accuracy = samples.accuracy(packed)
         steps = self._steps(accuracy)
         keeps = self._bounds is not None
         bounds = _NO_BOUNDS if self._bounds is None else self._bounds
-        threads = 1 if samples.X.size * len(packed) < _SMALL_WORK else samples.threads
-        tallies = [self._tally(len(packed)) for _ in range(threads)]
+        small = samples.X.size * len(packed) < _SMALL_WORK
+        if not only_changes:
+            self._sums = np.zeros((len(packed), samples.blocks.numbers.shape[1]))
+            self._hits = np.zeros(len(packed), np.int64)
+        threads, tasks = workload(samples, small)
+        tallies = tallies_into(self._sums, self._hits, threads)
 
         def work(worker: int, task: int) -> None:
-            fast_loops.search_blocks(
+            block_search.search_blocks(
                 samples.one,
                 samples.X,
                 prototypes,
@@ -197,25 +220,11 @@ class FastSearch:
             )
 
         share(threads, len(tasks), work)
-        if not only_changes:
-            self._sums = np.zeros((len(packed), samples.blocks.numbers.shape[1]))
-            self._hits = np.zeros(len(packed), np.int64)
-        for tally in tallies:
-            self._sums += tally.sums
-            self._hits += tally.hits
-        errors = np.sum([tally.errors for tally in tallies], axis=0)
-        self._errors = errors / (steps * samples.scale)
-        compared = sum(int(tally.counts[0]) for tally in tallies)
+        total = joined(tallies)
+        self._errors = total.errors / (steps * samples.scale)
+        compared = int(total.counts[0])
         self.panels_compared += compared
         return compared
-
-    def _tally(self, n_neurons: int) -> Tally:
-        return Tally(
-            np.zeros((n_neurons, self.samples.blocks.numbers.shape[1])),
-            np.zeros(n_neurons, np.int64),
-            np.zeros(n_neurons, np.int64),
-            np.zeros(LINE // 8, np.int64),
-        )
 
     def _steps(self, accuracy: Accuracy) -> float:
         # Steps of a distance such that the sum over all samples fits 62 bits.
@@ -224,10 +233,9 @@ class FastSearch:
         return 2.0 ** (60 - math.ceil(math.log2(n + 1)) - math.ceil(math.log2(longest)))
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
-        samples, d = self.samples, self.samples.X.shape[1]
-        sums = self._sums[:, :d] / samples.scale + self._hits[:, None] * samples.centre
+        sums = unpacked(self.samples, self._sums, self._hits)
         totals = Totals(self._hits.copy(), sums, self._errors)
-        return FastAssignment(samples, prototypes, totals)
+        return FastAssignment(self, prototypes, totals, self._sums, self.samples.blocks.bmu)
 
     # ------------------------------------------------------------------ panels and bounds
 
@@ -240,21 +248,17 @@ class FastSearch:
         self._spare = len(self._ids) // 4 + 2 if self._grows else 0
 
     def _panels(self, packed: NDArray[np.float64]) -> Panels:
-        panels = self.samples.panels(packed, self._ids)
         # Rounded up, here and in the sum: a bound must not be too tight.
         drift = np.nextafter((self._drift * (1 + 1e-6)).astype(np.float32), np.float32(np.inf))
-        return panels._replace(drift=drift)
+        return self._room.panels(packed, self._ids, drift)
 
     def _move(self, packed: NDArray[np.float64]) -> None:
         """Note how far the prototypes of each panel moved since the last pass."""
-        if self._bounds is None or len(self._packed) != len(packed):
+        if self._bounds is None or len(self.packed) != len(packed):
             self._drift = np.zeros(len(self._ids))
         else:
-            step = packed - self._packed
-            lengths = np.sqrt(np.einsum("ij,ij->i", step, step)) * (1 + 1e-6)
-            lengths = np.where(self._ids >= 0, lengths[self._ids], 0.0)
-            self._drift = self._drift + lengths.max(axis=1)
-        self._packed = packed
+            layout.add_drift(self.packed, packed, self._ids, self._drift)
+        self.packed = packed
 
     def _may_prune(self) -> bool:
         if self.prunes is not None:
@@ -273,7 +277,7 @@ class FastSearch:
         self._drift = np.zeros(len(self._ids))
 
     def _sort_is_due(self) -> bool:
-        n_neurons = len(self._packed)
+        n_neurons = len(self.packed)
         if self._passes in _SORT_AFTER:
             return True
         if self._since_birth == _SETTLED:  # the map may have its final size
@@ -281,11 +285,11 @@ class FastSearch:
         return self._bounds is None and n_neurons > 1.25 * self._sorted_for
 
     def _sort(self) -> None:
-        rank = np.empty(len(self._packed), np.int32)
+        rank = np.empty(len(self.packed), np.int32)
         rank[self._ids[self._ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         self.samples.sort(rank)
-        self._sorted_for = len(self._packed)
-        self._bounds = None
+        self._sorted_for = len(self.packed)
+        self._bounds = self.seconds = None
 
     def _widen(self, n_neurons: int) -> None:
         more = n_neurons - len(self._hits)
@@ -319,31 +323,6 @@ class _Patience:
         return False
 
 
-@dataclass(frozen=True)
-class FastAssignment:
-    """What a pass of the fast search found.
-
-    ``totals`` are there; ``bmu`` (n,) and the float64 ``distance`` (n,) are made when asked for,
-    which must be before the next pass of the same search.
-    """
-
-    samples: PackedSamples
-    prototypes: NDArray[np.float64]
-    totals: Totals
-
-    @cached_property
-    def bmu(self) -> NDArray[np.int64]:
-        """The best-matching unit of each sample, int64 (n,)."""
-        bmu = np.empty(len(self.samples.X), np.int64)
-        bmu[self.samples.blocks.order] = self.samples.blocks.bmu[: len(bmu)]
-        return bmu
-
-    @cached_property
-    def distance(self) -> NDArray[np.float64]:
-        """The distance of each sample to its unit by definition, float64 (n,)."""
-        return exact_distances(self.samples, self.prototypes, self.bmu)
-
-
 def fits(samples: PackedSamples, prototypes: NDArray[np.float64]) -> bool:
     """Say whether prototypes (K, D) lie near enough to the data for packed numbers."""
     return _near(samples.pack_prototypes(prototypes))
@@ -351,20 +330,3 @@ def fits(samples: PackedSamples, prototypes: NDArray[np.float64]) -> bool:
 
 def _near(packed: NDArray[np.float64]) -> bool:
     return bool(np.abs(packed).max() < _FAR)  # False for nan as well
-
-
-def exact_distances(
-    samples: PackedSamples, prototypes: NDArray[np.float64], bmu: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the float64 distances (n,) of samples to their units."""
-    n = len(samples.X)
-    out = np.empty(n)
-    tasks = min(16, n)
-
-    def work(worker: int, task: int) -> None:
-        fast_loops.exact_distances(
-            samples.X, bmu, prototypes, n * task // tasks, n * (task + 1) // tasks, out
-        )
-
-    share(samples.threads, tasks, work)
-    return out
