@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,9 @@ class SomMap:
         self._hops = np.zeros((room, room), dtype=np.uint16)
         self._parents = np.empty(room, dtype=np.int64)
         self._birth_epochs = np.empty(room, dtype=np.int64)
-        self._diameter: int | None = None  # not known
+        # Not known until someone asks, and no longer after a birth.
+        self._shape: tuple[int, int] | None = None
+        self._diameter: int | None = None
         self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         full = _manhattan_if_full(positions)
         for x, y in positions.tolist():
@@ -111,9 +114,11 @@ class SomMap:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the smallest rectangle around the map."""
-        cells = self._positions[: len(self)]
-        x, y = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
-        return int(y), int(x)
+        if self._shape is None:
+            cells = self._positions[: len(self)]
+            columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
+            self._shape = rows, columns
+        return self._shape
 
     @property
     def diameter(self) -> int:
@@ -206,7 +211,7 @@ class SomMap:
             if other >= 0:
                 self._sides[other, side ^ 1] = new  # opposite directions come in pairs
         self._cells[position] = new
-        self._diameter = self._open_cells = None
+        self._shape = self._diameter = self._open_cells = None
         if hops:
             self._link(new, [other for other in sides if other >= 0])
 
@@ -215,12 +220,14 @@ class SomMap:
         hops = self._hops[: new + 1, : new + 1]
         known = hops[:new, :new]
         # The newcomer is one hop further than its nearest neighbour from everyone else.
-        nearest = known[linked].min(axis=0) if linked else np.full(new, _FAR, dtype=np.uint16)
-        row = np.where(nearest == _FAR, _FAR, nearest + 1).astype(np.uint16)
+        row = np.full(new, _FAR, dtype=np.uint16)
+        for other in linked:
+            np.minimum(row, known[other], out=row)
+        row += row < _FAR
         hops[new, :new] = hops[:new, new] = row
         hops[new, new] = 0
         # Others come closer only if it joins two neurons that were more than two hops apart.
-        if len(linked) > 1 and known[np.ix_(linked, linked)].max() > 2:
+        if any(known[one, other] > 2 for one, other in combinations(linked, 2)):
             wide = row if row.max() < _FAR // 2 else row.astype(np.uint32)
             for start in range(0, new, _SHORTENED_ROWS):
                 part = slice(start, start + _SHORTENED_ROWS)

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ class Task:
     cap_is_automatic: bool = False
     class_codes: NDArray[np.int64] | None = None
 
+    @cached_property
+    def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        """How the metric forms a prototype from a mean, where it has a way of its own."""
+        return getattr(self.data.metric, "centre", None)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -91,7 +97,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
-        if schedule.may_grow(epoch):
+        full = capped and len(som_map) == task.max_neurons  # and that has been noted
+        if schedule.may_grow(epoch) and not full:
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growth.grow(som_map, state))
@@ -150,7 +157,7 @@ def batch_update(
     alive = reached > 0
     prototypes = som_map.prototypes.copy()
     means = sums / reached[:, None] if alive.all() else sums[alive] / reached[alive, None]
-    centre = getattr(task.data.metric, "centre", None)
+    centre = task.centre
     prototypes[alive] = means if centre is None else centre(means)
     return prototypes
 
@@ -159,8 +166,9 @@ def _updated(
     som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
 ) -> NDArray[np.float64]:
     # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
-    pull, tunes = schedule.pull(epoch), getattr(task.growth, "class_tuning", False)
-    if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
+    pull, fine = schedule.pull(epoch), schedule.phase(epoch) == "fine"
+    tunes = fine and task.class_codes is not None and getattr(task.growth, "class_tuning", False)
+    if not tunes or task.class_codes is None:
         return batch_update(som_map, task, found, width, pull)
     classes = ClassLeads.of(found.bmu, task.class_codes, len(som_map))
     own = trained_by_class(task.data, found, som_map, classes)

@@ -20,8 +20,9 @@ from dbgsom_core.engine.fast_found import (
     unpacked,
     workload,
 )
-from dbgsom_core.engine.fast_loops import Accuracy, Panels
+from dbgsom_core.engine.fast_loops import Accuracy
 from dbgsom_core.engine.found import Found, Totals
+from dbgsom_core.engine.layout import Laid, PanelRoom
 from dbgsom_core.engine.packing import PackedSamples, aligned
 from dbgsom_core.engine.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.patches import in_rows, patches
@@ -30,7 +31,6 @@ from dbgsom_core.engine.workers import share
 if TYPE_CHECKING:
     from dbgsom_core.engine.local import DataPass
 
-_FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 _SORT_AFTER = (1, 4, 12, 28)  # passes after which samples are laid out anew, beside their like
 _SETTLED = 6  # passes after a birth after which samples are, once more
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
@@ -64,7 +64,7 @@ class FastSearch:
         self._passes = 0
         self._since_birth = 0  # passes
         self._sorted_for = 0  # how many neurons there were
-        self._room = layout.PanelRoom(samples)
+        self._room = PanelRoom(samples)
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
@@ -72,7 +72,7 @@ class FastSearch:
         self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
         self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
         self.seconds: Seconds | None = None  # what fine-tuning found
-        self.linked_room: layout.PanelRoom | None = None
+        self.linked_room: PanelRoom | None = None
         self._drift = np.empty(0)
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
@@ -85,26 +85,25 @@ class FastSearch:
         self, prototypes: NDArray[np.float64], positions: NDArray[np.int64] | None = None
     ) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
-        packed = self._pack(prototypes)
-        if packed is None:
-            self.packed = self.packed[:0]  # what was remembered is no longer the last pass
-            return self.data.assign_plainly(prototypes)
-        known = len(self.packed) == len(packed)
+        known = len(prototypes) == len(self.packed) == len(self._hits)
         if not known or self._spare < 0:
-            self._regroup(positions, len(packed))
+            self._regroup(positions, len(prototypes))
         if known and self._sort_is_due() and self._may_prune():
             self._sort()
-        self._move(packed)
-        panels = self._panels(packed)
+        laid = self._lay(prototypes, known)
+        if laid is None:
+            self.packed = self.packed[:0]  # what was remembered is no longer the last pass
+            return self.data.assign_plainly(prototypes)
         if self._bounds is not None:
-            compared = self._run(prototypes, packed, panels, IN_REACH, known)
+            compared = self._run(prototypes, laid, IN_REACH, known)
             share_compared = compared / (len(self.samples.blocks.numbers) * len(self._ids))
-            if self.prunes is None and not self._patience.pays(share_compared, packed.shape[1]):
+            d = prototypes.shape[1]
+            if self.prunes is None and not self._patience.pays(share_compared, d):
                 self._bounds = None
         else:
             if self._may_prune() and self._passes and self._patience.tries():
                 self._begin_bounds()
-            self._run(prototypes, packed, panels, ALL, known)
+            self._run(prototypes, laid, ALL, known)
         self._passes += 1
         self._since_birth += 1
         return self._assignment(prototypes)
@@ -119,32 +118,36 @@ class FastSearch:
         """See `Search`; compares samples with newcomers and the panel of their unit so far."""
         if known == len(prototypes):
             return found
-        packed = self._pack(prototypes)
-        if packed is None or len(self.packed) != known:
+        if len(self.packed) != known:
             return self.assign(prototypes, positions)
+        newborn = in_rows(np.arange(known, len(prototypes)), PANEL_ROWS)
+        ids = np.vstack([self._ids, newborn])
+        drift = np.concatenate([self._drift, np.zeros(len(newborn))])
+        laid = self._room.lay(prototypes, ids, drift)
+        if laid is None:
+            return self.assign(prototypes, positions)
+        first = len(self._ids)
+        self._ids, self._drift, self.packed = ids, drift, laid.packed
         self._grows = True
         self._since_birth = 0
-        newborn = in_rows(np.arange(known, len(packed)), PANEL_ROWS)
-        first = len(self._ids)
-        self._ids = np.vstack([self._ids, newborn])
         self._spare -= len(newborn)
         if self._spare < 0:
             self._bounds = None
-        self._drift = np.concatenate([self._drift, np.zeros(len(newborn))])
-        self.packed = packed
-        self._widen(len(packed))
-        self._run(prototypes, packed, self._panels(packed), OWN, True, first)
+        self._widen(len(prototypes))
+        self._run(prototypes, laid, OWN, True, first)
         return self._assignment(prototypes)
 
     def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
         """See `Search`."""
-        packed = self._pack(prototypes)
-        if packed is None or len(packed) < 2:
+        if len(prototypes) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
-        if len(self.packed) != len(packed):
-            self._regroup(None, len(packed))
-        self._move(packed)
-        panels, accuracy = self._panels(packed), self.samples.accuracy(packed)
+        known = len(prototypes) == len(self.packed)
+        if not known:
+            self._regroup(None, len(prototypes))
+        laid = self._lay(prototypes, known)
+        if laid is None:
+            self.packed = self.packed[:0]
+            return self.data.nearest_plainly(prototypes, 2)[0]
         samples, tasks = self.samples, self.samples.tasks()
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int64)
@@ -155,8 +158,8 @@ class FastSearch:
                 samples.X,
                 prototypes,
                 samples.blocks,
-                panels,
-                accuracy,
+                laid.panels,
+                laid.accuracy,
                 bounds,
                 mode,
                 out,
@@ -172,31 +175,22 @@ class FastSearch:
         """Return the float64 distance (n,) of each sample to the prototype in its entry of rows."""
         return exact_distances(self.samples, prototypes, np.ascontiguousarray(rows))
 
-    def _pack(self, prototypes: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        # In packed coordinates, or None where they are too far away.
-        packed = np.empty(prototypes.shape)
-        samples = self.samples
-        largest = layout.pack_rows(prototypes, samples.centre, samples.scale, packed)
-        return packed if largest < _FAR else None  # False for nan as well
-
     def _run(
         self,
         prototypes: NDArray[np.float64],
-        packed: NDArray[np.float64],
-        panels: Panels,
+        laid: Laid,
         mode: int,
         only_changes: bool,
         newcomers: int = 0,
     ) -> int:
-        samples = self.samples
-        accuracy = samples.accuracy(packed)
-        steps = self._steps(accuracy)
+        samples, n_neurons = self.samples, len(prototypes)
+        steps = self._steps(laid.accuracy)
         keeps = self._bounds is not None
         bounds = _NO_BOUNDS if self._bounds is None else self._bounds
-        small = samples.X.size * len(packed) < _SMALL_WORK
+        small = samples.X.size * n_neurons < _SMALL_WORK
         if not only_changes:
-            self._sums = np.zeros((len(packed), samples.blocks.numbers.shape[1]))
-            self._hits = np.zeros(len(packed), np.int64)
+            self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
+            self._hits = np.zeros(n_neurons, np.int64)
         threads, tasks = workload(samples, small)
         tallies = tallies_into(self._sums, self._hits, threads)
 
@@ -208,8 +202,8 @@ class FastSearch:
                 samples.scale,
                 steps,
                 samples.blocks,
-                panels,
-                accuracy,
+                laid.panels,
+                laid.accuracy,
                 bounds,
                 mode,
                 newcomers,
@@ -247,18 +241,15 @@ class FastSearch:
         self._bounds = None
         self._spare = len(self._ids) // 4 + 2 if self._grows else 0
 
-    def _panels(self, packed: NDArray[np.float64]) -> Panels:
-        # Rounded up, here and in the sum: a bound must not be too tight.
-        drift = np.nextafter((self._drift * (1 + 1e-6)).astype(np.float32), np.float32(np.inf))
-        return self._room.panels(packed, self._ids, drift)
-
-    def _move(self, packed: NDArray[np.float64]) -> None:
-        """Note how far the prototypes of each panel moved since the last pass."""
-        if self._bounds is None or len(self.packed) != len(packed):
-            self._drift = np.zeros(len(self._ids))
-        else:
-            layout.add_drift(self.packed, packed, self._ids, self._drift)
-        self.packed = packed
+    def _lay(self, prototypes: NDArray[np.float64], known: bool) -> Laid | None:
+        # In panels; notes how far the prototypes of each panel moved since the last pass.
+        before = self.packed
+        if self._bounds is None or not known:
+            self._drift, before = np.zeros(len(self._ids)), before[:0]
+        laid = self._room.lay(prototypes, self._ids, self._drift, before)
+        if laid is not None:
+            self.packed = laid.packed
+        return laid
 
     def _may_prune(self) -> bool:
         if self.prunes is not None:
@@ -293,8 +284,8 @@ class FastSearch:
 
     def _widen(self, n_neurons: int) -> None:
         more = n_neurons - len(self._hits)
-        self._hits = np.pad(self._hits, (0, more))
-        self._sums = np.pad(self._sums, ((0, more), (0, 0)))
+        self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
+        self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
 
 
 @dataclass
@@ -325,8 +316,5 @@ class _Patience:
 
 def fits(samples: PackedSamples, prototypes: NDArray[np.float64]) -> bool:
     """Say whether prototypes (K, D) lie near enough to the data for packed numbers."""
-    return _near(samples.pack_prototypes(prototypes))
-
-
-def _near(packed: NDArray[np.float64]) -> bool:
-    return bool(np.abs(packed).max() < _FAR)  # False for nan as well
+    packed = samples.pack_prototypes(prototypes)
+    return bool(np.abs(packed).max() < layout.FAR)  # False for nan as well

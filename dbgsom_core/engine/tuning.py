@@ -83,15 +83,15 @@ def linked_totals(
     ids = np.full((n_neurons, PANEL_ROWS), -1, np.int32)
     ids[:, : sides.shape[1]] = sides
     search.linked_room = search.linked_room or PanelRoom(samples)
-    panels = search.linked_room.panels(search.packed, ids, np.zeros(n_neurons, np.float32))
-    accuracy = samples.accuracy(search.packed)
+    laid = search.linked_room.lay(found.prototypes, ids, np.zeros(n_neurons))
+    assert laid is not None  # the pass could lay them out
     threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
     tallies = tallies_into(seconds.sums, seconds.hits, threads)
 
     def work(worker: int, task: int) -> None:
         linked.linked_blocks(
-            samples.one, samples.X, found.prototypes, samples.blocks, found.units, panels,
-            accuracy, classes, known, seconds.places, tallies[worker], *tasks[task],
+            samples.one, samples.X, found.prototypes, samples.blocks, found.units, laid.panels,
+            laid.accuracy, classes, known, seconds.places, tallies[worker], *tasks[task],
         )  # fmt: skip
 
     share(threads, len(tasks), work)
