@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.found import Assignment, Found
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.fast_found import FastAssignment
+    from dbgsom_core.engine.linked import Classes
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class ClassLeads:
 
 def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
     """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
-    if hasattr(found, "packed_sums"):
+    if _is_fast(found):
         from dbgsom_core.engine import tuning
 
         return tuning.own_class(found, _for_loops(classes))
@@ -62,7 +66,7 @@ def linked_totals(
     data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return what `linked_runners_up` won: hits (K,) and sums of samples (K, D)."""
-    if hasattr(found, "packed_sums"):
+    if _is_fast(found):
         from dbgsom_core.engine import tuning
 
         return tuning.linked_totals(found, som_map.sides, _for_loops(classes))
@@ -124,17 +128,22 @@ def linked_runners_up(
     return runners_up
 
 
+def _is_fast(found: Found) -> TypeGuard[FastAssignment]:
+    # Without importing numba where no fast search runs.
+    return hasattr(found, "packed_sums")
+
+
 def _is_euclidean(data: DataPass) -> bool:
     # Compiled loops of the engine serve plain arrays in this geometry.
     return getattr(data.metric, "geometry", None) == "euclidean" and isinstance(data.X, np.ndarray)
 
 
-def _for_loops(classes: ClassLeads | None) -> Any:
+def _for_loops(classes: ClassLeads | None) -> Classes:
     from dbgsom_core.engine import tuning
 
-    return (
-        tuning.classes_of() if classes is None else tuning.classes_of(classes.codes, classes.leads)
-    )
+    if classes is None:
+        return tuning.classes_of()
+    return tuning.classes_of(classes.codes, classes.leads)
 
 
 def _nearest(

@@ -128,7 +128,8 @@ def _compare_block(
 def slack_of_block(
     one: Any, b: int, blocks: Blocks, accuracy: Accuracy, slack: NDArray[Any]
 ) -> None:
-    # 2E and 2E + 4 units of ‖x‖²; one per cent more for the rounding of the sum itself.
+    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the samples of block ``b``."""
+    # One per cent more for the rounding of the sum itself.
     dtype = blocks.numbers.dtype
     write_slack(
         one,

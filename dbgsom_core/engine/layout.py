@@ -12,7 +12,6 @@ from dbgsom_core.engine.fast_loops import Accuracy, Panels
 from dbgsom_core.engine.packing import PackedSamples, aligned
 from dbgsom_core.engine.panel import PANEL_ROWS
 
-
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 

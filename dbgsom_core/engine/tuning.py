@@ -43,7 +43,7 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
     """
     search, samples = found.search, found.search.samples
     own = _own_neurons(found.prototypes, classes)
-    units, sums, hits = (a.copy() for a in (found.units, found.packed_sums, found.totals.hits))
+    units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.totals.hits.copy()
     threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
     tallies = tallies_into(sums, hits, threads)
 
