@@ -52,7 +52,7 @@ class SomMap:
         room = max(8, len(positions))
         self._positions = np.empty((room, 2), dtype=np.int64)
         self._sides = np.empty((room, len(DIRECTIONS)), dtype=np.int32)
-        self._hops = np.zeros((room, room), dtype=np.uint16)
+        self._hops = _room_for_hops(room)
         self._parents = np.empty(room, dtype=np.int64)
         self._birth_epochs = np.empty(room, dtype=np.int64)
         # Not known until someone asks, and no longer after a birth.
@@ -249,12 +249,18 @@ class SomMap:
 
     def _make_room(self) -> None:
         old = len(self)
-        hops = np.zeros((2 * old, 2 * old), dtype=np.uint16)
-        hops[:old, :old] = self._hops
+        hops = _room_for_hops(2 * old)
+        hops[:old, :old] = self.hops
         self._hops = hops
         for name in ("_positions", "_sides", "_parents", "_birth_epochs"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.empty_like(array)]))
+
+
+def _room_for_hops(neurons: int) -> NDArray[np.uint16]:
+    # A column more than needed: what is handed out is then never contiguous, so that compiled
+    # loops know one kind of it instead of two.
+    return np.zeros((neurons, neurons + 1), dtype=np.uint16)
 
 
 def _manhattan_if_full(positions: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,6 +89,8 @@ class FastSearch:
         if not known or self._spare < 0:
             self._regroup(positions, len(prototypes))
         if known and self._sort_is_due() and self._may_prune():
+            if self._grows:  # newborns sit in panels of their own, far from each other on the map
+                self._regroup(positions, len(prototypes))
             self._sort()
         laid = self._lay(prototypes, known)
         if laid is None:
@@ -292,11 +294,13 @@ class FastSearch:
 class _Patience:
     """Decides from the share of panels compared whether bounds are worth keeping.
 
-    After a pass that did not pay, the next try waits, twice as long each time.
+    After a pass that did not pay, the next try waits, twice as long each time. One such pass after
+    some that did is forgiven: what it compared, it has bounded anew.
     """
 
     waiting: int = 0
-    wait: int = field(default=1)
+    wait: int = 1
+    forgives: bool = False
 
     def tries(self) -> bool:
         """Say whether to begin bounds now."""
@@ -308,7 +312,10 @@ class _Patience:
         comparison = PANEL_ROWS * (-(-d // UNROLL) * UNROLL)
         # Measured on AVX-512: writing a bound and looking at one, in steps of a comparison.
         if share_compared * (comparison + 60) + 8 < comparison:
-            self.wait = 1
+            self.wait, self.forgives = 1, True
+            return True
+        if self.forgives:
+            self.forgives = False
             return True
         self.waiting, self.wait = self.wait, min(2 * self.wait, 16)
         return False
