@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +54,10 @@ class ClassLeads:
 
 def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
     """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
-    if _is_fast(found):
+    if _is_fast(data, found):
         from dbgsom_core.engine import tuning
 
-        return tuning.own_class(found, _for_loops(classes))
+        return tuning.own_class(cast("FastAssignment", found), _for_loops(classes))
     winners = winners_of_own_class(data, found.bmu, som_map, classes)
     return Assignment(winners, found.distance)
 
@@ -66,10 +66,12 @@ def linked_totals(
     data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return what `linked_runners_up` won: hits (K,) and sums of samples (K, D)."""
-    if _is_fast(found):
+    if _is_fast(data, found):
         from dbgsom_core.engine import tuning
 
-        return tuning.linked_totals(found, som_map.sides, _for_loops(classes))
+        return tuning.linked_totals(
+            cast("FastAssignment", found), som_map.sides, _for_loops(classes)
+        )
     runners_up = linked_runners_up(data, found.bmu, som_map, classes)
     n_neurons = len(som_map)
     return np.bincount(runners_up, minlength=n_neurons), data.sums(runners_up, n_neurons)
@@ -128,14 +130,15 @@ def linked_runners_up(
     return runners_up
 
 
-def _is_fast(found: Found) -> TypeGuard[FastAssignment]:
-    # Without importing numba where no fast search runs.
-    return hasattr(found, "packed_sums")
+def _is_fast(data: DataPass, found: Found) -> bool:
+    # Packed sums are those of samples that count once each.
+    return hasattr(found, "packed_sums") and getattr(data, "weights", None) is None
 
 
 def _is_euclidean(data: DataPass) -> bool:
-    # Compiled loops of the engine serve plain arrays in this geometry.
-    return getattr(data.metric, "geometry", None) == "euclidean" and isinstance(data.X, np.ndarray)
+    # Compiled loops of the engine serve dense, complete samples in this geometry.
+    euclidean = getattr(data.metric, "geometry", None) == "euclidean"
+    return bool(getattr(data, "is_euclidean", euclidean))
 
 
 def _for_loops(classes: ClassLeads | None) -> Classes:

@@ -39,8 +39,8 @@ def smoothed(
     counts = np.nonzero(weights > _NEGLIGIBLE * weights.max())[0]
     reach = int(counts[-1]) if len(counts) else len(weights) - 1
     hits_won = won.hits.astype(np.float64)
-    rest = float(weights[reach + 1 :].max(initial=0.0)) * float(hits_won.sum())
-    least = rest * 2.0**60  # below so many hits what is left out could matter
+    rest = 0.0 if reach + 1 == len(weights) else weights[reach + 1 :].max() * hits_won.sum()
+    least = float(rest) * 2.0**60  # below so many hits what is left out could matter
     wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
     sums, hits = np.zeros((n_neurons, d)), np.zeros(n_neurons)
 
