@@ -43,9 +43,11 @@ def smoothed(
     least = float(rest) * 2.0**60  # below so many hits what is left out could matter
     wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
     sums, hits = np.zeros((n_neurons, d)), np.zeros(n_neurons)
+    small = n_neurons * n_neurons * d < _SMALL_WORK
+    rows = n_neurons if small else _ROWS
 
     def work(worker: int, task: int) -> None:
-        start, stop = task * _ROWS, min((task + 1) * _ROWS, n_neurons)
+        start, stop = task * rows, min((task + 1) * rows, n_neurons)
         if wide:
             influence = np.empty((stop - start, n_neurons))
             fill_influence(hops, weights, start, influence)
@@ -54,6 +56,5 @@ def smoothed(
         else:
             smooth_rows(hops, weights, reach, least, won.hits, won.sums, start, stop, sums, hits)
 
-    small = n_neurons * n_neurons * d < _SMALL_WORK
-    share(1 if small else threads, -(-n_neurons // _ROWS), work)
+    share(1 if small else threads, -(-n_neurons // rows), work)
     return sums, hits
