@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.found import Assignment, Found
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.fast_found import FastAssignment
+    from dbgsom_core.engine.linked import Classes
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,43 @@ def count_classes(
     return flat.reshape(n_neurons, n_classes)
 
 
+def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
+    """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
+    if _is_fast(data, found):
+        from dbgsom_core.engine import tuning
+
+        return tuning.own_class(cast("FastAssignment", found), _for_loops(classes))
+    winners = winners_of_own_class(data, found.bmu, som_map, classes)
+    return Assignment(winners, found.distance)
+
+
+def linked_totals(
+    data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return what `linked_runners_up` won: hits (K,), sums and seen (K, D) as in `Totals`."""
+    if _is_fast(data, found):
+        from dbgsom_core.engine import tuning
+
+        fast = cast("FastAssignment", found)
+        return *tuning.linked_totals(fast, som_map.sides, _for_loops(classes)), None
+    runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+    n_neurons = len(som_map)
+    hits = np.bincount(runners_up, data.weights, n_neurons)
+    return hits, *data.sums_seen(runners_up, n_neurons)
+
+
 def winners_of_own_class(
     data: DataPass, bmu: NDArray[np.int64], som_map: SomMap, classes: ClassLeads
 ) -> NDArray[np.int64]:
     """Return, for each sample (n,), the nearest neuron in which its class leads.
 
-    A sample without a class, or whose class leads nowhere, keeps its BMU.
+    A sample without a class, or whose class leads nowhere, keeps its BMU; equal distances go to
+    the lower row.
     """
+    if data.is_euclidean:
+        from dbgsom_core.engine import tuning
+
+        return tuning.own_rows(data, bmu, som_map.prototypes, _for_loops(classes))
     winners = bmu.copy()
     strangers = np.flatnonzero(classes.strangers(bmu))
     for code in np.unique(classes.codes[strangers]):
@@ -95,6 +130,10 @@ def linked_runners_up(
     Among the neighbours those in which its class leads come first, where ``classes`` are given.
     The map is connected and has at least two neurons; equal distances go to the lower row.
     """
+    if data.is_euclidean:
+        from dbgsom_core.engine import tuning
+
+        return tuning.linked_rows(data, bmu, som_map.prototypes, som_map.sides, _for_loops(classes))
     linked = [np.asarray(som_map.neighbours(neuron)) for neuron in range(len(som_map))]
     runners_up = np.empty(len(bmu), dtype=np.int64)
     for rows in _groups(bmu):
@@ -111,12 +150,25 @@ def linked_runners_up(
     return runners_up
 
 
+def _is_fast(data: DataPass, found: Found) -> bool:
+    # Packed sums are those of samples that count once each.
+    return hasattr(found, "packed_sums") and data.weights is None
+
+
+def _for_loops(classes: ClassLeads | None) -> Classes:
+    from dbgsom_core.engine import tuning
+
+    if classes is None:
+        return tuning.classes_of()
+    return tuning.classes_of(classes.codes, classes.leads)
+
+
 def _nearest(
     data: DataPass, rows: NDArray[np.int64], som_map: SomMap, neurons: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     if len(neurons) == 1:
         return np.full(len(rows), neurons[0])
-    found = replace(data, X=data.X[rows]).assign(som_map.prototypes[neurons])
+    found = data.subset(rows).assign(som_map.prototypes[neurons])
     return np.asarray(neurons[found.bmu])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ Position = tuple[int, int]
 # Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
 DIRECTIONS: tuple[Position, ...] = ((0, 1), (0, -1), (1, 0), (-1, 0))
 _FAR = np.iinfo(np.uint16).max  # hops between neurons that no path links
+_SHORTENED_ROWS = 128  # rows of hops that are looked at together: they stay in the cache
 
 
 class SomMap:
@@ -52,12 +54,22 @@ class SomMap:
         self.prototypes: NDArray[np.float64] = prototypes[:0]
         self.children: dict[int, SomMap] = {}
         self._cells: dict[Position, int] = {}  # which neuron sits in a cell
-        self._order: list[Position] = []  # and the other way round
-        self._hops = np.zeros((max(8, len(positions)),) * 2, dtype=np.uint16)
-        self._parents: list[int] = []
-        self._birth_epochs: list[int] = []
+        # Arrays have room for more neurons than there are; only their first rows count.
+        room = max(8, len(positions))
+        self._positions = np.empty((room, 2), dtype=np.int64)
+        self._sides = np.empty((room, len(DIRECTIONS)), dtype=np.int32)
+        self._hops = _room_for_hops(room)
+        self._parents = np.empty(room, dtype=np.int64)
+        self._birth_epochs = np.empty(room, dtype=np.int64)
+        # Not known until someone asks, and no longer after a birth.
+        self._shape: tuple[int, int] | None = None
+        self._diameter: int | None = None
+        self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        full = _manhattan_if_full(positions)
         for x, y in positions.tolist():
-            self._place((x, y), parent=-1, epoch=0)
+            self._place((x, y), parent=-1, epoch=0, hops=full is None)
+        if full is not None:
+            self._hops[: len(full), : len(full)] = full
         self.prototypes = prototypes
 
     @classmethod
@@ -69,10 +81,10 @@ class SomMap:
     def restored(cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any) -> SomMap:
         """Return a map whose births are known, one row per neuron in every array."""
         som_map = cls(positions, prototypes)
-        som_map._parents = [int(parent) for parent in parents]
-        som_map._birth_epochs = [int(epoch) for epoch in birth_epochs]
-        if not len(som_map._parents) == len(som_map._birth_epochs) == len(som_map):
+        if not len(parents) == len(birth_epochs) == len(som_map):
             raise ValueError("parents and birth epochs must have one row per neuron")
+        som_map._parents[: len(som_map)] = parents
+        som_map._birth_epochs[: len(som_map)] = birth_epochs
         return som_map
 
     def __len__(self) -> int:
@@ -81,7 +93,12 @@ class SomMap:
     @property
     def positions(self) -> NDArray[np.int64]:
         """Grid cells (x, y) = (column, row), shape (K, 2)."""
-        return np.array(self._order, dtype=np.int64).reshape(-1, 2)
+        return self._positions[: len(self)].copy()
+
+    @property
+    def sides(self) -> NDArray[np.int32]:
+        """Row of the neuron to the north, south, east and west, shape (K, 4); -1 where none is."""
+        return self._sides[: len(self)].copy()
 
     @property
     def hops(self) -> NDArray[np.uint16]:
@@ -93,23 +110,28 @@ class SomMap:
     @property
     def parents(self) -> NDArray[np.int64]:
         """Row of each neuron's parent, shape (K,); -1 for the first neurons."""
-        return np.array(self._parents, dtype=np.int64)
+        return self._parents[: len(self)].copy()
 
     @property
     def birth_epochs(self) -> NDArray[np.int64]:
         """Epoch in which each neuron was born, shape (K,); 0 for the first neurons."""
-        return np.array(self._birth_epochs, dtype=np.int64)
+        return self._birth_epochs[: len(self)].copy()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the smallest rectangle around the map."""
-        x, y = (np.ptp(axis) + 1 for axis in self.positions.T)
-        return int(y), int(x)
+        if self._shape is None:
+            cells = self._positions[: len(self)]
+            columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
+            self._shape = rows, columns
+        return self._shape
 
     @property
     def diameter(self) -> int:
         """The largest number of hops between two neurons."""
-        return int(self.hops.max())
+        if self._diameter is None:
+            self._diameter = int(self.hops.max())
+        return self._diameter
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""
@@ -117,19 +139,35 @@ class SomMap:
 
     def neighbours(self, neuron: int) -> list[int]:
         """Return the linked neighbours (rows), ascending."""
-        return sorted(self._linked(self._position(neuron)))
+        return sorted(side for side in self._sides[: len(self)][neuron].tolist() if side >= 0)
 
     def free_cells(self, neuron: int) -> list[Position]:
         """Return the free cells beside a neuron in the order north, south, east, west."""
         return [cell for cell in beside(self._position(neuron)) if cell not in self._cells]
 
+    def open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the free cells beside the map and which neurons they touch.
+
+        Returns
+        -------
+        (cells (F, 2), touching (F, 4))
+            Cells sorted by x, then y; rows of the neurons to the north, south, east and west of
+            each, -1 for none. Read-only.
+        """
+        if self._open_cells is None:
+            self._open_cells = self._find_open_cells()
+        return self._open_cells
+
     def links(self) -> NDArray[np.int64]:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
-        return np.argwhere(np.triu(self.hops == 1))
+        one = np.repeat(np.arange(len(self)), len(DIRECTIONS))
+        other = self._sides[: len(self)].ravel()
+        pairs = np.column_stack([one, other])[other > one]
+        return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
         """Return how many linked neighbours each neuron has, shape (K,)."""
-        return np.asarray(np.sum(self.hops == 1, axis=1, dtype=np.int64))
+        return np.asarray(np.sum(self._sides[: len(self)] >= 0, axis=1, dtype=np.int64))
 
     def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
         """Append neurons given as (position, prototype (D,), parent), in this order.
@@ -163,35 +201,83 @@ class SomMap:
         self.prototypes = np.vstack([self.prototypes, *(np.atleast_2d(b[1]) for b in births)])
 
     def _position(self, neuron: int) -> Position:
-        return self._order[neuron]
+        x, y = self._positions[: len(self)][neuron].tolist()
+        return x, y
 
-    def _linked(self, position: Position) -> Iterator[int]:
-        return (self._cells[cell] for cell in beside(position) if cell in self._cells)
-
-    def _place(self, position: Position, parent: int, epoch: int) -> None:
+    def _place(self, position: Position, parent: int, epoch: int, hops: bool = True) -> None:
         if position in self._cells:
             raise ValueError(f"two neurons share the cell {position}")
-        new = len(self._cells)
+        new = len(self)
         if new == len(self._hops):
-            larger = np.zeros((2 * new, 2 * new), dtype=np.uint16)
-            larger[:new, :new] = self._hops
-            self._hops = larger
-        linked = list(self._linked(position))
+            self._make_room()
+        sides = [self._cells.get(cell, -1) for cell in beside(position)]
+        self._positions[new], self._sides[new] = position, sides
+        self._parents[new], self._birth_epochs[new] = parent, epoch
+        for side, other in enumerate(sides):
+            if other >= 0:
+                self._sides[other, side ^ 1] = new  # opposite directions come in pairs
+        self._cells[position] = new
+        self._shape = self._diameter = self._open_cells = None
+        if hops:
+            self._link(new, [other for other in sides if other >= 0])
+
+    def _link(self, new: int, linked: list[int]) -> None:
+        # Hops to and from a newcomer, and those of others that it makes fewer.
         hops = self._hops[: new + 1, : new + 1]
         known = hops[:new, :new]
         # The newcomer is one hop further than its nearest neighbour from everyone else.
-        nearest = known[linked].min(axis=0) if linked else np.full(new, _FAR, dtype=np.uint16)
-        row = np.where(nearest == _FAR, _FAR, nearest + 1).astype(np.uint16)
+        row = np.full(new, _FAR, dtype=np.uint16)
+        for other in linked:
+            np.minimum(row, known[other], out=row)
+        row += row < _FAR
         hops[new, :new] = hops[:new, new] = row
         hops[new, new] = 0
         # Others come closer only if it joins two neurons that were more than two hops apart.
-        if len(linked) > 1 and known[np.ix_(linked, linked)].max() > 2:
-            wide = row.astype(np.uint32)
-            np.minimum(known, wide[:, None] + wide, out=known, casting="unsafe")
-        self._cells[position] = new
-        self._order.append(position)
-        self._parents.append(parent)
-        self._birth_epochs.append(epoch)
+        if any(known[one, other] > 2 for one, other in combinations(linked, 2)):
+            wide = row if row.max() < _FAR // 2 else row.astype(np.uint32)
+            for start in range(0, new, _SHORTENED_ROWS):
+                part = slice(start, start + _SHORTENED_ROWS)
+                np.minimum(known[part], wide[part, None] + wide, out=known[part], casting="unsafe")
+
+    def _find_open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        neuron, side = np.nonzero(self._sides[: len(self)] < 0)
+        cells = self._positions[neuron] + np.array(DIRECTIONS)[side]
+        x, y = (cells - cells.min(axis=0)).T
+        keys, first, place = np.unique(
+            x * (int(y.max()) + 1) + y, return_index=True, return_inverse=True
+        )
+        touching = np.full((len(keys), len(DIRECTIONS)), -1, dtype=np.int64)
+        touching[place, side ^ 1] = neuron  # a cell to the north touches its neuron to the south
+        found = cells[first], touching
+        for array in found:
+            array.flags.writeable = False
+        return found
+
+    def _make_room(self) -> None:
+        old = len(self)
+        hops = _room_for_hops(2 * old)
+        hops[:old, :old] = self.hops
+        self._hops = hops
+        for name in ("_positions", "_sides", "_parents", "_birth_epochs"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.empty_like(array)]))
+
+
+def _room_for_hops(neurons: int) -> NDArray[np.uint16]:
+    # A column more than needed: what is handed out is then never contiguous, so that compiled
+    # loops know one kind of it instead of two.
+    return np.zeros((neurons, neurons + 1), dtype=np.uint16)
+
+
+def _manhattan_if_full(positions: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    # Hops (K, K) on a full rectangle of distinct cells, else None.
+    if len(positions) == 0:
+        return None
+    x, y = (positions - positions.min(axis=0)).T
+    columns, rows = int(x.max()) + 1, int(y.max()) + 1
+    if rows * columns != len(positions) or len(np.unique(y * columns + x)) != len(positions):
+        return None
+    return np.asarray(np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
 
 
 def beside(position: Position) -> Iterator[Position]:

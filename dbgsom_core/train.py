@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel, Metric
-from dbgsom_core.engine.found import Assignment, Found, Search
+from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
+from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
@@ -20,7 +22,8 @@ from dbgsom_core.fine_tuning import (
     ClassLeads,
     count_classes,
     linked_runners_up,
-    winners_of_own_class,
+    linked_totals,
+    trained_by_class,
 )
 from dbgsom_core.forming import formed
 from dbgsom_core.prototype_smoothing import smoothed_over_links
@@ -74,6 +77,11 @@ class Task:
     robust: float | None = None
     continues: bool = False
 
+    @cached_property
+    def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        """How the metric forms a prototype from a mean, where it has a way of its own."""
+        return getattr(self.data.metric, "centre", None)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -106,7 +114,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
-        if schedule.may_grow(epoch):
+        full = capped and len(som_map) == task.max_neurons  # and that has been noted
+        if schedule.may_grow(epoch) and not full:
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growth.grow(som_map, state))
@@ -158,16 +167,15 @@ def batch_update(
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
     neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
     each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it (`linked_runners_up`). A metric with ``form`` makes its prototypes itself.
+    nearest to it (`linked_totals`). A metric with ``form`` makes its prototypes itself.
     """
     data, n_neurons = _weighed(task, found), len(som_map)
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    runners_up = None
-    if pull > 0 and n_neurons > 1:
-        runners_up = linked_runners_up(data, found.bmu, som_map, classes)
+    pulls = pull > 0 and n_neurons > 1
     if getattr(data.metric, "form", None) is not None:
+        runners_up = linked_runners_up(data, found.bmu, som_map, classes) if pulls else None
         influence = weights[som_map.hops]
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
     won = data.totals(found, n_neurons)
@@ -176,12 +184,12 @@ def batch_update(
     if won.seen is not None:
         observed = replace(won, sums=won.seen)
         seen = smoothed(som_map.hops, weights, observed, data.threads)[0]
-    if runners_up is not None:
-        reached = reached + pull * np.bincount(runners_up, data.weights, n_neurons)
-        pulled, pulled_seen = data.sums_seen(runners_up, n_neurons)
-        sums = sums + pull * pulled
+    if pulls:
+        pulled_hits, pulled_sums, pulled_seen = linked_totals(data, found, som_map, classes)
+        reached = reached + pull * pulled_hits
+        sums = sums + pull * pulled_sums
         seen = None if seen is None or pulled_seen is None else seen + pull * pulled_seen
-    return _means(som_map.prototypes, sums, reached, seen, data.metric)
+    return _means(som_map.prototypes, sums, reached, seen, task.centre)
 
 
 def _means(
@@ -189,16 +197,17 @@ def _means(
     sums: NDArray[np.float64],
     reached: NDArray[np.float64],
     seen: NDArray[np.float64] | None,
-    metric: Metric,
+    centre: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
 ) -> NDArray[np.float64]:
     # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
     alive = reached > 0
     after = before.copy()
-    if seen is None:
-        means = sums[alive] / reached[alive, None]
-    else:
+    if seen is not None:
         means = np.divide(sums[alive], seen[alive], out=before[alive], where=seen[alive] > 0)
-    centre = getattr(metric, "centre", None)
+    elif alive.all():
+        means = sums / reached[:, None]
+    else:
+        means = sums[alive] / reached[alive, None]
     after[alive] = means if centre is None else centre(means)
     return after
 
@@ -215,14 +224,14 @@ def _updated(
     som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
 ) -> NDArray[np.float64]:
     # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
-    pull, tunes = schedule.pull(epoch), getattr(task.growth, "class_tuning", False)
-    if schedule.phase(epoch) != "fine" or task.class_codes is None or not tunes:
+    pull, fine = schedule.pull(epoch), schedule.phase(epoch) == "fine"
+    tunes = fine and task.class_codes is not None and getattr(task.growth, "class_tuning", False)
+    if not tunes or task.class_codes is None:
         return batch_update(som_map, task, found, width, pull)
     classes = ClassLeads.of(
         found.bmu, task.class_codes, len(som_map), task.n_classes, task.data.weights
     )
-    winners = winners_of_own_class(task.data, found.bmu, som_map, classes)
-    own = Assignment(winners, found.distance)
+    own = trained_by_class(task.data, found, som_map, classes)
     return batch_update(som_map, task, own, width, pull, classes)
 
 
@@ -250,8 +259,7 @@ def _smoothed_before_growth(
     som_map: SomMap, task: Task, state: GrowthState, width: float
 ) -> NDArray[np.float64]:
     weights = np.asarray(task.kernel.weight(np.arange(2.0), width), np.float64)
-    centre = getattr(task.data.metric, "centre", None)
-    return smoothed_over_links(som_map, state.hits, weights, centre)
+    return smoothed_over_links(som_map, state.hits, weights, task.centre)
 
 
 def _give_birth(
@@ -275,5 +283,5 @@ def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
-    step = float(np.sqrt(np.mean(np.sum((after - before) ** 2, axis=1))))
-    return step / deviation
+    squares = np.sum((after - before) ** 2, axis=1)
+    return math.sqrt(squares.sum() / len(squares)) / deviation

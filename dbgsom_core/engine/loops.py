@@ -37,6 +37,16 @@ def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.
 
 
 @compiled
+def fill_influence(
+    hops: NDArray[np.uint16], weights: NDArray[np.float64], start: int, out: NDArray[np.float64]
+) -> None:
+    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = weights[hops[start + j, i]]
+
+
+@compiled
 def smooth_rows(
     hops: NDArray[np.uint16],
     weights: NDArray[np.float64],

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import fast_loops
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks
+from dbgsom_core.engine.panel import LINE, UNROLL
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
@@ -95,30 +95,17 @@ class PackedSamples:
         """Return prototypes (K, D) in packed coordinates, float64."""
         return np.asarray((prototypes - self.centre) * self.scale)
 
-    def panels(self, packed: NDArray[np.float64], ids: NDArray[np.int32]) -> Panels:
-        """Lay packed prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS)."""
-        d = packed.shape[1]
-        used = ids >= 0
-        numbers = aligned((len(ids), _depth(d), PANEL_ROWS), self.X.dtype.type)
-        rows = packed[ids]
-        rows[~used] = 0.0
-        np.negative(rows.transpose(0, 2, 1), out=numbers[:, :d], casting="same_kind")
-        halves = 0.5 * np.einsum("ij,ij->i", packed, packed)
-        starts = np.where(used, halves[ids], np.inf).astype(self.X.dtype)
-        panel_of = np.empty(len(packed), np.int32)
-        panel_of[ids[used]] = np.nonzero(used)[0]
-        return Panels(numbers, starts, ids, panel_of, np.zeros(len(ids), np.float32))
-
-    def accuracy(self, packed: NDArray[np.float64]) -> Accuracy:
+    def accuracy(self, largest: float) -> Accuracy:
         """Bound the error of a value ‖w‖²/2 - x·w and of the definition's squared distances.
+
+        ``largest`` is the largest norm of a packed prototype, not rounded down.
 
         With u the rounding unit: the start, the prototype, the sample, their centring and D fused
         steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖; a grid of q moves a sample by √D q/2;
         the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
         spare 2 % stand for products of such errors.
         """
-        d = packed.shape[1]
-        largest = math.sqrt(float(np.einsum("ij,ij->i", packed, packed).max())) * (1 + 1e-9)
+        d = self.X.shape[1]
         product = 1.02 * (d + 5) * self.unit
         grid = 0.51 * math.sqrt(d) * self.grid
         definition = 0.51 * (d + 6) * 2.0**-53

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import fast_loops
-from dbgsom_core.engine.fast_loops import ALL, IN_REACH, OWN, Accuracy, Panels, Tally
+from dbgsom_core.engine import block_search, layout
+from dbgsom_core.engine.block_search import ALL, IN_REACH, OWN
+from dbgsom_core.engine.fast_found import (
+    FastAssignment,
+    Seconds,
+    exact_distances,
+    joined,
+    tallies_into,
+    unpacked,
+    workload,
+)
+from dbgsom_core.engine.fast_loops import Accuracy
 from dbgsom_core.engine.found import Found, Totals
+from dbgsom_core.engine.layout import Laid, PanelRoom
 from dbgsom_core.engine.packing import PackedSamples, aligned
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.patches import in_rows, patches
 from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.local import DataPass
 
-_FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 _SORT_AFTER = (1, 4, 12, 28)  # passes after which samples are laid out anew, beside their like
 _SETTLED = 6  # passes after a birth after which samples are, once more
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
@@ -55,12 +64,15 @@ class FastSearch:
         self._passes = 0
         self._since_birth = 0  # passes
         self._sorted_for = 0  # how many neurons there were
+        self._room = PanelRoom(samples)
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
         self._bounds: NDArray[np.float32] | None = None
         self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
-        self._packed = np.empty((0, samples.X.shape[1]))
+        self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
+        self.seconds: Seconds | None = None  # what fine-tuning found
+        self.linked_room: PanelRoom | None = None
         self._drift = np.empty(0)
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
@@ -73,26 +85,27 @@ class FastSearch:
         self, prototypes: NDArray[np.float64], positions: NDArray[np.int64] | None = None
     ) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed):
-            self._packed = self._packed[:0]  # what was remembered is no longer the last pass
-            return self.data.assign_plainly(prototypes)
-        known = len(self._packed) == len(packed)
+        known = len(prototypes) == len(self.packed) == len(self._hits)
         if not known or self._spare < 0:
-            self._regroup(positions, len(packed))
+            self._regroup(positions, len(prototypes))
         if known and self._sort_is_due() and self._may_prune():
+            if self._grows:  # newborns sit in panels of their own, far from each other on the map
+                self._regroup(positions, len(prototypes))
             self._sort()
-        self._move(packed)
-        panels = self._panels(packed)
+        laid = self._lay(prototypes, known)
+        if laid is None:
+            self.packed = self.packed[:0]  # what was remembered is no longer the last pass
+            return self.data.assign_plainly(prototypes)
         if self._bounds is not None:
-            compared = self._run(prototypes, packed, panels, IN_REACH, known)
+            compared = self._run(prototypes, laid, IN_REACH, known)
             share_compared = compared / (len(self.samples.blocks.numbers) * len(self._ids))
-            if self.prunes is None and not self._patience.pays(share_compared, packed.shape[1]):
+            d = prototypes.shape[1]
+            if self.prunes is None and not self._patience.pays(share_compared, d):
                 self._bounds = None
         else:
             if self._may_prune() and self._passes and self._patience.tries():
                 self._begin_bounds()
-            self._run(prototypes, packed, panels, ALL, known)
+            self._run(prototypes, laid, ALL, known)
         self._passes += 1
         self._since_birth += 1
         return self._assignment(prototypes)
@@ -107,44 +120,48 @@ class FastSearch:
         """See `Search`; compares samples with newcomers and the panel of their unit so far."""
         if known == len(prototypes):
             return found
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed) or len(self._packed) != known:
+        if len(self.packed) != known:
             return self.assign(prototypes, positions)
+        newborn = in_rows(np.arange(known, len(prototypes)), PANEL_ROWS)
+        ids = np.vstack([self._ids, newborn])
+        drift = np.concatenate([self._drift, np.zeros(len(newborn))])
+        laid = self._room.lay(prototypes, ids, drift)
+        if laid is None:
+            return self.assign(prototypes, positions)
+        first = len(self._ids)
+        self._ids, self._drift, self.packed = ids, drift, laid.packed
         self._grows = True
         self._since_birth = 0
-        newborn = in_rows(np.arange(known, len(packed)), PANEL_ROWS)
-        first = len(self._ids)
-        self._ids = np.vstack([self._ids, newborn])
         self._spare -= len(newborn)
         if self._spare < 0:
             self._bounds = None
-        self._drift = np.concatenate([self._drift, np.zeros(len(newborn))])
-        self._packed = packed
-        self._widen(len(packed))
-        self._run(prototypes, packed, self._panels(packed), OWN, True, first)
+        self._widen(len(prototypes))
+        self._run(prototypes, laid, OWN, True, first)
         return self._assignment(prototypes)
 
     def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
         """See `Search`."""
-        packed = self.samples.pack_prototypes(prototypes)
-        if not _near(packed) or len(packed) < 2:
+        if len(prototypes) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
-        if len(self._packed) != len(packed):
-            self._regroup(None, len(packed))
-        self._move(packed)
-        panels, accuracy = self._panels(packed), self.samples.accuracy(packed)
+        known = len(prototypes) == len(self.packed)
+        if not known:
+            self._regroup(None, len(prototypes))
+        laid = self._lay(prototypes, known)
+        if laid is None:
+            self.packed = self.packed[:0]
+            return self.data.nearest_plainly(prototypes, 2)[0]
         samples, tasks = self.samples, self.samples.tasks()
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int64)
 
         def work(worker: int, task: int) -> None:
-            fast_loops.nearest_two_blocks(
+            block_search.nearest_two_blocks(
                 samples.one,
                 samples.X,
                 prototypes,
                 samples.blocks,
-                panels,
-                accuracy,
+                laid.panels,
+                laid.accuracy,
                 bounds,
                 mode,
                 out,
@@ -163,30 +180,32 @@ class FastSearch:
     def _run(
         self,
         prototypes: NDArray[np.float64],
-        packed: NDArray[np.float64],
-        panels: Panels,
+        laid: Laid,
         mode: int,
         only_changes: bool,
         newcomers: int = 0,
     ) -> int:
-        samples, tasks = self.samples, self.samples.tasks()
-        accuracy = samples.accuracy(packed)
-        steps = self._steps(accuracy)
+        samples, n_neurons = self.samples, len(prototypes)
+        steps = self._steps(laid.accuracy)
         keeps = self._bounds is not None
         bounds = _NO_BOUNDS if self._bounds is None else self._bounds
-        threads = 1 if samples.X.size * len(packed) < _SMALL_WORK else samples.threads
-        tallies = [self._tally(len(packed)) for _ in range(threads)]
+        small = samples.X.size * n_neurons < _SMALL_WORK
+        if not only_changes:
+            self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
+            self._hits = np.zeros(n_neurons, np.int64)
+        threads, tasks = workload(samples, small)
+        tallies = tallies_into(self._sums, self._hits, threads)
 
         def work(worker: int, task: int) -> None:
-            fast_loops.search_blocks(
+            block_search.search_blocks(
                 samples.one,
                 samples.X,
                 prototypes,
                 samples.scale,
                 steps,
                 samples.blocks,
-                panels,
-                accuracy,
+                laid.panels,
+                laid.accuracy,
                 bounds,
                 mode,
                 newcomers,
@@ -197,25 +216,11 @@ class FastSearch:
             )
 
         share(threads, len(tasks), work)
-        if not only_changes:
-            self._sums = np.zeros((len(packed), samples.blocks.numbers.shape[1]))
-            self._hits = np.zeros(len(packed), np.int64)
-        for tally in tallies:
-            self._sums += tally.sums
-            self._hits += tally.hits
-        errors = np.sum([tally.errors for tally in tallies], axis=0)
-        self._errors = errors / (steps * samples.scale)
-        compared = sum(int(tally.counts[0]) for tally in tallies)
+        total = joined(tallies)
+        self._errors = total.errors / (steps * samples.scale)
+        compared = int(total.counts[0])
         self.panels_compared += compared
         return compared
-
-    def _tally(self, n_neurons: int) -> Tally:
-        return Tally(
-            np.zeros((n_neurons, self.samples.blocks.numbers.shape[1])),
-            np.zeros(n_neurons, np.int64),
-            np.zeros(n_neurons, np.int64),
-            np.zeros(LINE // 8, np.int64),
-        )
 
     def _steps(self, accuracy: Accuracy) -> float:
         # Steps of a distance such that the sum over all samples fits 62 bits.
@@ -224,10 +229,9 @@ class FastSearch:
         return 2.0 ** (60 - math.ceil(math.log2(n + 1)) - math.ceil(math.log2(longest)))
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
-        samples, d = self.samples, self.samples.X.shape[1]
-        sums = self._sums[:, :d] / samples.scale + self._hits[:, None] * samples.centre
+        sums = unpacked(self.samples, self._sums, self._hits)
         totals = Totals(self._hits.copy(), sums, self._errors)
-        return FastAssignment(samples, prototypes, totals)
+        return FastAssignment(self, prototypes, totals, self._sums, self.samples.blocks.bmu)
 
     # ------------------------------------------------------------------ panels and bounds
 
@@ -239,22 +243,15 @@ class FastSearch:
         self._bounds = None
         self._spare = len(self._ids) // 4 + 2 if self._grows else 0
 
-    def _panels(self, packed: NDArray[np.float64]) -> Panels:
-        panels = self.samples.panels(packed, self._ids)
-        # Rounded up, here and in the sum: a bound must not be too tight.
-        drift = np.nextafter((self._drift * (1 + 1e-6)).astype(np.float32), np.float32(np.inf))
-        return panels._replace(drift=drift)
-
-    def _move(self, packed: NDArray[np.float64]) -> None:
-        """Note how far the prototypes of each panel moved since the last pass."""
-        if self._bounds is None or len(self._packed) != len(packed):
-            self._drift = np.zeros(len(self._ids))
-        else:
-            step = packed - self._packed
-            lengths = np.sqrt(np.einsum("ij,ij->i", step, step)) * (1 + 1e-6)
-            lengths = np.where(self._ids >= 0, lengths[self._ids], 0.0)
-            self._drift = self._drift + lengths.max(axis=1)
-        self._packed = packed
+    def _lay(self, prototypes: NDArray[np.float64], known: bool) -> Laid | None:
+        # In panels; notes how far the prototypes of each panel moved since the last pass.
+        before = self.packed
+        if self._bounds is None or not known:
+            self._drift, before = np.zeros(len(self._ids)), before[:0]
+        laid = self._room.lay(prototypes, self._ids, self._drift, before)
+        if laid is not None:
+            self.packed = laid.packed
+        return laid
 
     def _may_prune(self) -> bool:
         if self.prunes is not None:
@@ -273,7 +270,7 @@ class FastSearch:
         self._drift = np.zeros(len(self._ids))
 
     def _sort_is_due(self) -> bool:
-        n_neurons = len(self._packed)
+        n_neurons = len(self.packed)
         if self._passes in _SORT_AFTER:
             return True
         if self._since_birth == _SETTLED:  # the map may have its final size
@@ -281,27 +278,29 @@ class FastSearch:
         return self._bounds is None and n_neurons > 1.25 * self._sorted_for
 
     def _sort(self) -> None:
-        rank = np.empty(len(self._packed), np.int32)
+        rank = np.empty(len(self.packed), np.int32)
         rank[self._ids[self._ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         self.samples.sort(rank)
-        self._sorted_for = len(self._packed)
-        self._bounds = None
+        self._sorted_for = len(self.packed)
+        self._bounds = self.seconds = None
 
     def _widen(self, n_neurons: int) -> None:
         more = n_neurons - len(self._hits)
-        self._hits = np.pad(self._hits, (0, more))
-        self._sums = np.pad(self._sums, ((0, more), (0, 0)))
+        self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
+        self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
 
 
 @dataclass
 class _Patience:
     """Decides from the share of panels compared whether bounds are worth keeping.
 
-    After a pass that did not pay, the next try waits, twice as long each time.
+    After a pass that did not pay, the next try waits, twice as long each time. One such pass after
+    some that did is forgiven: what it compared, it has bounded anew.
     """
 
     waiting: int = 0
-    wait: int = field(default=1)
+    wait: int = 1
+    forgives: bool = False
 
     def tries(self) -> bool:
         """Say whether to begin bounds now."""
@@ -313,58 +312,16 @@ class _Patience:
         comparison = PANEL_ROWS * (-(-d // UNROLL) * UNROLL)
         # Measured on AVX-512: writing a bound and looking at one, in steps of a comparison.
         if share_compared * (comparison + 60) + 8 < comparison:
-            self.wait = 1
+            self.wait, self.forgives = 1, True
+            return True
+        if self.forgives:
+            self.forgives = False
             return True
         self.waiting, self.wait = self.wait, min(2 * self.wait, 16)
         return False
 
 
-@dataclass(frozen=True)
-class FastAssignment:
-    """What a pass of the fast search found.
-
-    ``totals`` are there; ``bmu`` (n,) and the float64 ``distance`` (n,) are made when asked for,
-    which must be before the next pass of the same search.
-    """
-
-    samples: PackedSamples
-    prototypes: NDArray[np.float64]
-    totals: Totals
-
-    @cached_property
-    def bmu(self) -> NDArray[np.int64]:
-        """The best-matching unit of each sample, int64 (n,)."""
-        bmu = np.empty(len(self.samples.X), np.int64)
-        bmu[self.samples.blocks.order] = self.samples.blocks.bmu[: len(bmu)]
-        return bmu
-
-    @cached_property
-    def distance(self) -> NDArray[np.float64]:
-        """The distance of each sample to its unit by definition, float64 (n,)."""
-        return exact_distances(self.samples, self.prototypes, self.bmu)
-
-
 def fits(samples: PackedSamples, prototypes: NDArray[np.float64]) -> bool:
     """Say whether prototypes (K, D) lie near enough to the data for packed numbers."""
-    return _near(samples.pack_prototypes(prototypes))
-
-
-def _near(packed: NDArray[np.float64]) -> bool:
-    return bool(np.abs(packed).max() < _FAR)  # False for nan as well
-
-
-def exact_distances(
-    samples: PackedSamples, prototypes: NDArray[np.float64], bmu: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the float64 distances (n,) of samples to their units."""
-    n = len(samples.X)
-    out = np.empty(n)
-    tasks = min(16, n)
-
-    def work(worker: int, task: int) -> None:
-        fast_loops.exact_distances(
-            samples.X, bmu, prototypes, n * task // tasks, n * (task + 1) // tasks, out
-        )
-
-    share(samples.threads, tasks, work)
-    return out
+    packed = samples.pack_prototypes(prototypes)
+    return bool(np.abs(packed).max() < layout.FAR)  # False for nan as well

@@ -33,25 +33,28 @@ def smoothed(
     -------
     (sums (K, D), hits (K,)), float64
     """
-    from dbgsom_core.engine.loops import smooth_rows
+    from dbgsom_core.engine.loops import fill_influence, smooth_rows
 
     n_neurons, d = won.sums.shape
-    counts = np.flatnonzero(weights > _NEGLIGIBLE * weights.max())
+    counts = np.nonzero(weights > _NEGLIGIBLE * weights.max())[0]
     reach = int(counts[-1]) if len(counts) else len(weights) - 1
-    rest = float(weights[reach + 1 :].max(initial=0.0)) * float(won.hits.sum())
-    least = rest * 2.0**60  # below so many hits what is left out could matter
+    hits_won = won.hits.astype(np.float64)
+    rest = 0.0 if reach + 1 == len(weights) else weights[reach + 1 :].max() * hits_won.sum()
+    least = float(rest) * 2.0**60  # below so many hits what is left out could matter
     wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
     sums, hits = np.zeros((n_neurons, d)), np.zeros(n_neurons)
+    small = n_neurons * n_neurons * d < _SMALL_WORK
+    rows = n_neurons if small else _ROWS
 
     def work(worker: int, task: int) -> None:
-        start, stop = task * _ROWS, min((task + 1) * _ROWS, n_neurons)
+        start, stop = task * rows, min((task + 1) * rows, n_neurons)
         if wide:
-            influence = weights[hops[start:stop]]
+            influence = np.empty((stop - start, n_neurons))
+            fill_influence(hops, weights, start, influence)
             np.matmul(influence, won.sums, out=sums[start:stop])
-            hits[start:stop] = influence @ won.hits.astype(np.float64)
+            np.matmul(influence, hits_won, out=hits[start:stop])
         else:
             smooth_rows(hops, weights, reach, least, won.hits, won.sums, start, stop, sums, hits)
 
-    small = n_neurons * n_neurons * d < _SMALL_WORK
-    share(1 if small else threads, -(-n_neurons // _ROWS), work)
+    share(1 if small else threads, -(-n_neurons // rows), work)
     return sums, hits

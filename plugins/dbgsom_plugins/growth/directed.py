@@ -143,23 +143,27 @@ class Directed(Component):
         return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
-        """Return the births of this epoch, largest error first, then those that fill notches."""
+        """Return the births of this epoch, largest error first, then those that fill notches.
+
+        Where there is room for fewer, one more than that is returned: the rest is not worked out.
+        """
         if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
             return ()
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
             errors = thresholds.class_entropy(state.class_counts)
         rules = reference if self.reference else placement
-        served = serve(som_map, errors, state.threshold, rules)
+        shared = rules.share_errors(som_map, errors, state.threshold)
+        most = len(som_map) * 4 if state.room is None else state.room + 1
+        served = serve_shared(som_map, shared, state.threshold, rules, most)
         births = [
             Birth(place.position, place.prototype, candidate)
             for candidate, place in served
             if place.position is not None and place.prototype is not None
         ]
-        if self.notches is not None:
-            shared = rules.share_errors(som_map, errors, state.threshold)
-            taken = [birth.position for birth in births]
-            births += notches.fill(som_map, shared, self.notches * state.threshold, taken)
+        if self.notches is not None and len(births) < most:
+            taken, least = [birth.position for birth in births], self.notches * state.threshold
+            births += notches.fill(som_map, shared, least, taken, most - len(births))
         return births
 
 
@@ -196,13 +200,30 @@ def serve(
         In the order served: largest shared error first, ties by row.
     """
     shared = rules.share_errors(som_map, errors, threshold)
+    return serve_shared(som_map, shared, threshold, rules)
+
+
+def serve_shared(
+    som_map: SomMap,
+    shared: NDArray[np.float64],
+    threshold: float,
+    rules: ModuleType,
+    most: int | None = None,
+) -> list[tuple[int, Placement]]:
+    """Do as `serve` with errors (K,) that interior neurons have shared, for ``most`` newborns."""
     candidates = np.flatnonzero((som_map.degrees() < 4) & (shared >= threshold))
+    if len(candidates) == 0:
+        return []
     candidates = candidates[np.argsort(-shared[candidates], kind="stable")]
     snapshot = Snapshot(som_map, shared)
-    served = []
+    served: list[tuple[int, Placement]] = []
+    born = 0
     for candidate in candidates.tolist():
+        if most is not None and born >= most:
+            break
         place: Placement = rules.place(candidate, snapshot)
         if place.position is not None:
             snapshot.take(place.position)
+            born += 1
         served.append((candidate, place))
     return served

@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth
-from dbgsom_core.som_map import Position, SomMap, beside
+from dbgsom_core.som_map import Position, SomMap
 
 
 def fill(
-    som_map: SomMap, errors: NDArray[Any], threshold: float, taken: Iterable[Position]
+    som_map: SomMap,
+    errors: NDArray[Any],
+    threshold: float,
+    taken: Iterable[Position],
+    most: int | None = None,
 ) -> list[Birth]:
     """Return a birth for each free cell whose neurons' errors add up to the threshold.
 
@@ -32,6 +36,8 @@ def fill(
     threshold : float
     taken : iterable of (x, y)
         Cells that newborns of this epoch take.
+    most : int, optional
+        Return no more than so many.
 
     Returns
     -------
@@ -39,37 +45,34 @@ def fill(
         For cells that touch two neurons of the map or more; largest sum first, ties by cell. The
         parent is the neuron with the largest error.
     """
-    occupied = {(x, y): neuron for neuron, (x, y) in enumerate(som_map.positions.tolist())}
-    free = {cell for position in occupied for cell in beside(position)}
-    free -= occupied.keys()
-    free -= set(taken)
-    claims = []
-    for cell in sorted(free):
-        touching = [occupied[near] for near in beside(cell) if near in occupied]
-        if len(touching) < 2 or errors[touching].sum() < threshold:
-            continue
-        parent = max(touching, key=lambda neuron: errors[neuron])
-        birth = Birth(cell, between(cell, touching, occupied, som_map.prototypes), parent)
-        claims.append((-float(errors[touching].sum()), birth))
-    return [birth for _, birth in sorted(claims, key=lambda claim: claim[0])]
+    cells, touching = som_map.open_cells()
+    known = np.append(np.asarray(errors, dtype=np.float64), 0.0)  # row -1: nobody, without error
+    north, south, east, west = known[touching].T
+    claims = north + south + east + west
+    enough = np.flatnonzero((np.sum(touching >= 0, axis=1) >= 2) & (claims >= threshold))
+    births: list[Birth] = []
+    taken = set(taken)
+    for claim in enough[np.argsort(-claims[enough], kind="stable")].tolist():
+        if most is not None and len(births) >= most:
+            break
+        x, y = cells[claim].tolist()
+        if (x, y) not in taken:
+            near = [neuron for neuron in touching[claim].tolist() if neuron >= 0]
+            parent = max(near, key=lambda neuron: known[neuron])
+            births.append(Birth((x, y), between((x, y), near, som_map), parent))
+    return births
 
 
-def between(
-    cell: Position,
-    touching: list[int],
-    occupied: dict[Position, int],
-    prototypes: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def between(cell: Position, touching: list[int], som_map: SomMap) -> NDArray[np.float64]:
     """Return the prototype of a cell that touches two neurons or more.
 
     In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
     cell's corners, or of the touching prototypes where there is none.
     """
-    positions = {neuron: position for position, neuron in occupied.items()}
+    prototypes, places = som_map.prototypes, som_map.positions[touching].tolist()
     corners = []
-    for a, b in combinations(touching, 2):
-        (ax, ay), (bx, by) = positions[a], positions[b]
-        diagonal = occupied.get((ax + bx - cell[0], ay + by - cell[1]))
+    for (a, (ax, ay)), (b, (bx, by)) in combinations(zip(touching, places, strict=True), 2):
+        diagonal = som_map.neuron_at((ax + bx - cell[0], ay + by - cell[1]))
         if diagonal is not None:
             corners.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
     return np.asarray(np.mean(corners if corners else prototypes[touching], axis=0))

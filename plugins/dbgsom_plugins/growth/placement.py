@@ -28,11 +28,14 @@ def share_errors(som_map: SomMap, errors: NDArray[Any], threshold: float) -> NDA
     degrees = som_map.degrees()
     boundary = np.flatnonzero(degrees < 4)
     shared = np.array(errors, dtype=np.float64)
-    for neuron in np.flatnonzero((degrees == 4) & (shared >= threshold)):
-        hops = som_map.hops[neuron, boundary]
-        heirs = boundary[hops == hops.min()]
-        shared[heirs] += errors[neuron] / 2 / len(heirs)
-        shared[neuron] -= errors[neuron] / 2
+    givers = np.flatnonzero((degrees == 4) & (shared >= threshold))
+    if len(givers):
+        hops = som_map.hops[np.ix_(givers, boundary)]
+        is_heir = hops == hops.min(axis=1, keepdims=True)
+        halves = shared[givers] / 2
+        giver, heir = np.nonzero(is_heir)
+        np.add.at(shared, boundary[heir], (halves / is_heir.sum(axis=1))[giver])
+        shared[givers] -= halves
     return shared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,26 +49,30 @@ class Snapshot:
 
     def __init__(self, som_map: SomMap, errors: NDArray[Any]) -> None:
         self.prototypes = som_map.prototypes
-        self.positions: list[Position] = [(x, y) for x, y in som_map.positions.tolist()]
-        self.errors = np.asarray(errors, dtype=np.float64)
-        self._hops = som_map.hops
-        self._taken = dict.fromkeys(self.positions)
+        self.positions: list[list[int]] = som_map.positions.tolist()
+        # Lists: numbers are taken out one at a time, which arrays are slow at.
+        self.errors: list[float] = np.asarray(errors, dtype=np.float64).tolist()
+        self._sides: list[list[int]] = som_map.sides.tolist()
+        self._taken: set[Position] = set()
 
     def neighbours(self, neuron: int) -> list[int]:
         """Return the neurons one hop away, largest error first, ties by row."""
-        return self._by_error(np.flatnonzero(self._hops[neuron] == 1))
+        return self._by_error(self._linked(neuron))
 
     def second_ring(self, neuron: int) -> list[int]:
         """Return the neurons two hops away, largest error first, ties by row."""
-        return self._by_error(np.flatnonzero(self._hops[neuron] == 2))
+        ring = {other for near in self._linked(neuron) for other in self._linked(near)}
+        return self._by_error(ring - {neuron})  # a neighbour of two neighbours is none itself
 
     def free_cells(self, neuron: int) -> list[Position]:
         """Return the cells beside a neuron that are free now: north, south, east, west."""
-        return [cell for cell in beside(self.positions[neuron]) if cell not in self._taken]
+        x, y = self.positions[neuron]
+        sides = zip(beside((x, y)), self._sides[neuron], strict=True)
+        return [cell for cell, other in sides if other < 0 and cell not in self._taken]
 
     def take(self, cell: Position) -> None:
         """Note that a newborn sits in this cell."""
-        self._taken[cell] = None
+        self._taken.add(cell)
 
     def touches(self, neuron: int, cell: Position) -> bool:
         """Say whether a neuron sits right beside a cell."""
@@ -87,10 +92,12 @@ class Snapshot:
         """Return the cell nearest to a neuron on the grid, the first one when several are."""
         return min(cells, key=lambda cell: _distance(cell, self.positions[neuron]))
 
-    def _by_error(self, neurons: NDArray[np.intp]) -> list[int]:
-        order = np.argsort(-self.errors[neurons], kind="stable")
-        return [int(neuron) for neuron in neurons[order]]
+    def _linked(self, neuron: int) -> list[int]:
+        return [other for other in self._sides[neuron] if other >= 0]
+
+    def _by_error(self, neurons: Iterable[int]) -> list[int]:
+        return sorted(neurons, key=lambda neuron: (-self.errors[neuron], neuron))
 
 
-def _distance(a: Position, b: Position) -> int:
+def _distance(a: Sequence[int], b: Sequence[int]) -> int:
     return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2

@@ -1,0 +1,302 @@
+"""Compiled loops of the fast search: comparing blocks with panels, settling near ties.
+
+See `fast_loops` for what blocks, panels and their coordinates are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
+from dbgsom_core.engine.lanes import (
+    any_in_reach,
+    write_distances,
+    write_lower_bounds,
+    write_slack,
+    write_upper_bounds,
+)
+from dbgsom_core.engine.panel import (
+    LINE,
+    PANEL_ROWS,
+    compare_panel,
+    compare_panel_two,
+    lanes_of,
+)
+
+ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
+
+
+@inlined
+def _compare(
+    one: Any,
+    places: int,
+    b: int,
+    g: int,
+    keeps: bool,
+    blocks: Blocks,
+    panels: Panels,
+    bounds: NDArray[np.float32],
+    slack: NDArray[Any],
+    values: NDArray[Any],
+    rows: NDArray[np.int32],
+    nearest: NDArray[Any],
+) -> None:
+    # One block with one panel.
+    depth = blocks.numbers.shape[1]
+    x = blocks.numbers.ctypes.data + b * depth * LINE
+    row = LINE // lanes_of(one) * PANEL_ROWS
+    w = panels.numbers.ctypes.data + g * depth * row
+    start = panels.starts.ctypes.data + g * row
+    ids = panels.ids.ctypes.data + g * PANEL_ROWS * 4
+    best, first, near = values.ctypes.data, rows.ctypes.data, nearest.ctypes.data + g * LINE
+    if places == 1:
+        compare_panel(one, x, w, start, depth, best, first, ids, near)
+    else:
+        compare_panel_two(one, x, w, start, depth, best, first, ids, near)
+    if keeps:
+        lower = bounds.ctypes.data + (b * bounds.shape[1] + g) * lanes_of(one) * 4
+        squares = blocks.squares.ctypes.data + b * LINE
+        write_lower_bounds(one, near, squares, slack.ctypes.data, panels.drift[g], lower)
+
+
+@inlined
+def _compare_block(
+    one: Any,
+    places: int,
+    b: int,
+    used: int,
+    mode: int,
+    newcomers: int,
+    keeps: bool,
+    blocks: Blocks,
+    panels: Panels,
+    bounds: NDArray[np.float32],
+    slack: NDArray[Any],
+    values: NDArray[Any],
+    rows: NDArray[np.int32],
+    nearest: NDArray[Any],
+    done: NDArray[np.bool_],
+    upper: NDArray[np.float32],
+) -> int:
+    """Compare block ``b`` with the panels that can matter; return how many those were.
+
+    ``slack`` (2, lanes) holds 2E, how close is too close to call, and the error of a squared
+    distance. In mode IN_REACH a panel is left out only if none of its values can lie within 2E of
+    the best, so that all that follows is the same as after comparing everything.
+    """
+    lanes, n_panels = lanes_of(one), panels.numbers.shape[0]
+    for lane in range(lanes):
+        for p in range(places + 1):
+            values[p, lane] = np.inf
+    if mode == ALL:
+        for g in range(n_panels):
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+        return n_panels
+    lower = bounds.ctypes.data + b * bounds.shape[1] * lanes * 4
+    compared = 0
+    done[:] = False
+    for lane in range(used):  # the panels of the block's own units give the upper bounds
+        g = panels.panel_of[blocks.bmu[b * lanes + lane]]
+        if not done[g]:
+            done[g] = True
+            compared += 1
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+    squares, last = blocks.squares.ctypes.data + b * LINE, values.ctypes.data + (places - 1) * LINE
+    write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+    for lane in range(used, lanes):
+        upper[lane] = -1.0
+    for g in range(newcomers, n_panels):
+        if mode == IN_REACH and not any_in_reach(
+            one, lower + g * lanes * 4, panels.drift[g], upper.ctypes.data
+        ):
+            continue
+        if not done[g]:
+            done[g] = True
+            compared += 1
+            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+            write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+            for lane in range(used, lanes):
+                upper[lane] = -1.0
+    return compared
+
+
+@inlined
+def slack_of_block(
+    one: Any, b: int, blocks: Blocks, accuracy: Accuracy, slack: NDArray[Any]
+) -> None:
+    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the samples of block ``b``."""
+    # One per cent more for the rounding of the sum itself.
+    dtype = blocks.numbers.dtype
+    write_slack(
+        one,
+        blocks.squares.ctypes.data + b * LINE,
+        dtype.type(2.02 * accuracy.constant),
+        dtype.type(2.02 * accuracy.by_norm),
+        dtype.type(2.02 * accuracy.by_square),
+        dtype.type(4 * accuracy.unit),
+        slack.ctypes.data,
+    )
+
+
+@compiled
+def _settle(
+    X: NDArray[Any],
+    i: int,
+    prototypes: NDArray[np.float64],
+    panels: Panels,
+    everything: bool,
+    done: NDArray[np.bool_],
+    nearest: NDArray[Any],
+    lane: int,
+    limit: float,
+) -> tuple[int, float, int]:
+    # (unit, distance, second unit) of row i by definition, among the panels within the limit.
+    first = second = np.iinfo(np.int32).max
+    nearer = farther = np.inf
+    for g in range(nearest.shape[0]):
+        if (not everything and not done[g]) or nearest[g, lane] > limit:
+            continue
+        for r in range(PANEL_ROWS):
+            j = panels.ids[g, r]
+            if j < 0:
+                continue
+            exact = euclidean_distance(X, i, prototypes, j)
+            if exact < nearer or (exact == nearer and j < first):
+                farther, second, nearer, first = nearer, first, exact, j
+            elif exact < farther or (exact == farther and j < second):
+                farther, second = exact, j
+    return first, nearer, second
+
+
+@compiled
+def search_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    scale: float,
+    steps: float,
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    bounds: NDArray[np.float32],
+    mode: int,
+    newcomers: int,
+    keeps: bool,
+    only_changes: bool,
+    tally: Tally,
+    start: int,
+    stop: int,
+) -> None:
+    """Find the units of blocks ``start`` to ``stop`` and add up what they won.
+
+    Parameters
+    ----------
+    mode : {ALL, IN_REACH, OWN}
+        Compare with all panels; with those that ``bounds`` do not exclude; with those of the last
+        units and those from ``newcomers`` on.
+    keeps : bool
+        Write ``bounds`` (B, G, lanes): distances to panels are at least bounds - later drift.
+    only_changes : bool
+        Move only samples whose unit changed from one sum to the other, else add all.
+    """
+    numbers, _, order, bmu = blocks
+    lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
+    values, rows = np.empty((2, lanes), dtype=numbers.dtype), np.zeros((1, lanes), dtype=np.int32)
+    nearest, done = np.empty((n_panels, lanes), dtype=numbers.dtype), np.empty(n_panels, np.bool_)
+    upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=numbers.dtype)
+    distances = np.empty(lanes, dtype=numbers.dtype)
+    compared, changed = 0, 0
+    last, error, hits = bmu[start * lanes], 0, 0  # of a run of samples with the same unit
+    for b in range(start, stop):
+        base = b * lanes
+        used = min(lanes, n - base)
+        slack_of_block(one, b, blocks, accuracy, slack)
+        compared += _compare_block(
+            one, 1, b, used, mode, newcomers, keeps, blocks, panels, bounds,
+            slack, values, rows, nearest, done, upper,
+        )  # fmt: skip
+        ties, poor = write_distances(
+            one,
+            values.ctypes.data,
+            blocks.squares.ctypes.data + b * LINE,
+            slack.ctypes.data,
+            distances.ctypes.data,
+        )
+        for lane in range(used):
+            j = np.int64(rows[0, lane])
+            distance = np.float64(distances[lane]) * steps
+            if (ties | poor) >> lane & 1:
+                i = order[base + lane]
+                if ties >> lane & 1:
+                    limit = values[0, lane] + slack[0, lane]
+                    j, exact, _ = _settle(
+                        X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
+                    )
+                else:
+                    exact = euclidean_distance(X, i, prototypes, j)
+                distance = exact * (steps * scale)
+            if j != last:
+                tally.errors[last] += error
+                tally.hits[last] += hits
+                last, error, hits = j, 0, 0
+            error += np.int64(distance)
+            before = bmu[base + lane]
+            if j != before:
+                changed += 1
+                bmu[base + lane] = j
+            elif only_changes:
+                continue
+            hits += 1
+            if only_changes:
+                tally.hits[before] -= 1
+                for k in range(depth):
+                    tally.sums[before, k] -= numbers[b, k, lane]
+            for k in range(depth):
+                tally.sums[j, k] += numbers[b, k, lane]
+    tally.errors[last] += error
+    tally.hits[last] += hits
+    tally.counts[0] += compared
+    tally.counts[1] += changed
+
+
+@compiled
+def nearest_two_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    bounds: NDArray[np.float32],
+    mode: int,
+    out: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``."""
+    order = blocks.order
+    lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
+    dtype = blocks.numbers.dtype
+    values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((2, lanes), dtype=np.int32)
+    nearest, done = np.empty((n_panels, lanes), dtype=dtype), np.empty(n_panels, np.bool_)
+    upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
+    for b in range(start, stop):
+        used = min(lanes, n - b * lanes)
+        slack_of_block(one, b, blocks, accuracy, slack)
+        _compare_block(
+            one, 2, b, used, mode, 0, False, blocks, panels, bounds,
+            slack, values, rows, nearest, done, upper,
+        )  # fmt: skip
+        for lane in range(used):
+            i = order[b * lanes + lane]
+            first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
+            limit = values[1, lane] + slack[0, lane]
+            if values[2, lane] <= limit or values[1, lane] <= values[0, lane] + slack[0, lane]:
+                first, _, second = _settle(
+                    X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
+                )
+            out[i, 0], out[i, 1] = first, second

@@ -1,0 +1,119 @@
+"""What a pass of the fast search found, and how its threads add up what neurons won."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine import fast_loops, layout
+from dbgsom_core.engine.fast_loops import Tally
+from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.packing import PackedSamples
+from dbgsom_core.engine.panel import LINE
+from dbgsom_core.engine.workers import share
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.search import FastSearch
+
+
+@dataclass
+class Seconds:
+    """The neighbour that each place pulled last time, and the packed sums of what they won.
+
+    Attributes
+    ----------
+    places : int32 array (B*lanes,)
+    sums : float64 array (K, depth)
+    hits : int64 array (K,)
+    """
+
+    places: NDArray[np.int32]
+    sums: NDArray[np.float64]
+    hits: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FastAssignment:
+    """What a pass of the fast search found.
+
+    ``totals`` are there; ``bmu`` (n,) and the float64 ``distance`` (n,) are made when asked for,
+    which must be before the next pass of the same search. So are ``packed_sums`` (K, depth) and
+    ``units`` (B*lanes,), which hold the same by place.
+    """
+
+    search: FastSearch
+    prototypes: NDArray[np.float64]
+    totals: Totals
+    packed_sums: NDArray[np.float64]
+    units: NDArray[np.int32]
+
+    @cached_property
+    def bmu(self) -> NDArray[np.int64]:
+        """The best-matching unit of each sample, int64 (n,)."""
+        samples = self.search.samples
+        bmu = np.empty(len(samples.X), np.int64)
+        bmu[samples.blocks.order] = self.units[: len(bmu)]
+        return bmu
+
+    @cached_property
+    def distance(self) -> NDArray[np.float64]:
+        """The distance of each sample to its unit by definition, float64 (n,)."""
+        return exact_distances(self.search.samples, self.prototypes, self.bmu)
+
+
+def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many threads share a pass and the blocks of each task, as (start, stop)."""
+    if small or samples.threads == 1:
+        return 1, [(0, len(samples.blocks.numbers))]
+    return samples.threads, samples.tasks()
+
+
+def tallies_into(sums: NDArray[np.float64], hits: NDArray[np.int64], threads: int) -> list[Tally]:
+    """Return a tally for each thread; the first one adds to ``sums`` and ``hits`` themselves."""
+
+    def tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
+        return Tally(sums, hits, np.zeros_like(hits), np.zeros(LINE // 8, np.int64))
+
+    others = [tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
+    return [tally(sums, hits), *others]
+
+
+def joined(tallies: list[Tally]) -> Tally:
+    """Add all tallies to the first one: exact, so the order does not matter."""
+    first, *others = tallies
+    for other in others:
+        first.sums[:] += other.sums
+        first.hits[:] += other.hits
+        first.errors[:] += other.errors
+        first.counts[:] += other.counts
+    return first
+
+
+def unpacked(
+    samples: PackedSamples, sums: NDArray[np.float64], hits: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return sums (K, D) of samples as given, from packed ones (K, depth) and their hits (K,)."""
+    out = np.empty((len(hits), samples.X.shape[1]))
+    layout.unpack_sums(sums, hits, samples.centre, samples.scale, out)
+    return out
+
+
+def exact_distances(
+    samples: PackedSamples, prototypes: NDArray[np.float64], bmu: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the float64 distances (n,) of samples to their units."""
+    n = len(samples.X)
+    out = np.empty(n)
+    tasks = min(16, n)
+
+    def work(worker: int, task: int) -> None:
+        fast_loops.exact_distances(
+            samples.X, bmu, prototypes, n * task // tasks, n * (task + 1) // tasks, out
+        )
+
+    share(samples.threads, tasks, work)
+    return out

@@ -1,0 +1,157 @@
+"""Compiled loops that lay prototypes out for the fast search and hand back what neurons won."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.fast_loops import Accuracy, Panels
+from dbgsom_core.engine.packing import PackedSamples, aligned
+from dbgsom_core.engine.panel import PANEL_ROWS
+
+FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
+
+
+@compiled
+def pack_rows(
+    prototypes: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    scale: float,
+    packed: NDArray[np.float64],
+    halves: NDArray[np.float64],
+) -> float:
+    """Fill packed (K, D) with the prototypes in packed coordinates, halves (K,) with ‖w‖²/2.
+
+    Returns the largest norm, or -1 where an entry is too far from the data or nan.
+    """
+    largest = 0.0
+    for j in range(prototypes.shape[0]):
+        square = 0.0
+        for k in range(prototypes.shape[1]):
+            value = (prototypes[j, k] - centre[k]) * scale
+            if not abs(value) < FAR:  # also where it is nan
+                return -1.0
+            packed[j, k] = value
+            square += value * value
+        halves[j] = 0.5 * square
+        largest = max(largest, square)
+    return float(np.sqrt(largest) * (1 + 1e-9))
+
+
+@compiled
+def lay_panels(
+    packed: NDArray[np.float64],
+    halves: NDArray[np.float64],
+    before: NDArray[np.float64],
+    ids: NDArray[np.int32],
+    drift: NDArray[np.float64],
+    numbers: NDArray[Any],
+    starts: NDArray[Any],
+    panel_of: NDArray[np.int32],
+    moved: NDArray[np.float32],
+) -> None:
+    """Fill panels that hold the packed prototypes (K, D) with the rows ``ids`` (G, PANEL_ROWS).
+
+    Entries of ``numbers`` beyond feature D stay 0. Where ``before`` has the packed prototypes of
+    the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype of each panel moved
+    at most; ``moved`` (G,) is the drift, rounded up as bounds must not be too tight.
+    """
+    d = packed.shape[1]
+    for g in range(ids.shape[0]):
+        farthest = 0.0
+        for r in range(ids.shape[1]):
+            j = ids[g, r]
+            if j < 0:
+                starts[g, r] = np.inf
+                for k in range(d):
+                    numbers[g, k, r] = 0.0
+                continue
+            starts[g, r] = halves[j]
+            panel_of[j] = g
+            for k in range(d):
+                numbers[g, k, r] = -packed[j, k]
+            if before.shape[0] > 0:
+                square = 0.0
+                for k in range(d):
+                    step = packed[j, k] - before[j, k]
+                    square += step * step
+                farthest = max(farthest, square)
+        drift[g] += np.sqrt(farthest) * (1 + 1e-6)
+        moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+
+
+@compiled
+def unpack_sums(
+    sums: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    scale: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Fill out (K, D) with the sums of the samples as given, from those of the packed ones."""
+    for j in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[j, k] = sums[j, k] / scale + hits[j] * centre[k]
+
+
+class Laid(NamedTuple):
+    """Prototypes in packed coordinates (K, D), in panels, and how exact their values are."""
+
+    packed: NDArray[np.float64]
+    panels: Panels
+    accuracy: Accuracy
+
+
+class PanelRoom:
+    """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
+
+    def __init__(self, samples: PackedSamples) -> None:
+        self._samples = samples
+        self._numbers = aligned((0, samples.blocks.numbers.shape[1], PANEL_ROWS), samples.X.dtype)
+        self._starts = np.empty((0, PANEL_ROWS), samples.X.dtype)
+        self._moved = np.empty(0, np.float32)
+        self._halves = np.empty(0)
+        self._panel_of = np.empty(0, np.int32)
+
+    def lay(
+        self,
+        prototypes: NDArray[np.float64],
+        ids: NDArray[np.int32],
+        drift: NDArray[np.float64],
+        before: NDArray[np.float64] | None = None,
+    ) -> Laid | None:
+        """Lay prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS).
+
+        Parameters
+        ----------
+        drift : float64 array (G,)
+            How far the prototypes of each panel moved before; what they moved since ``before``,
+            the packed prototypes of the last pass, is added.
+
+        Returns
+        -------
+        Laid or None
+            Valid until the next call; None, and nothing is changed, where a prototype is too far
+            from the data for packed numbers.
+        """
+        samples, n_neurons = self._samples, len(prototypes)
+        if len(self._halves) != n_neurons:
+            self._halves, self._panel_of = np.empty(n_neurons), np.empty(n_neurons, np.int32)
+        packed = np.empty(prototypes.shape)
+        largest = pack_rows(prototypes, samples.centre, samples.scale, packed, self._halves)
+        if largest < 0:
+            return None
+        if len(self._numbers) != len(ids):
+            shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
+            self._numbers = aligned(shape, samples.X.dtype)
+            self._starts = np.empty((len(ids), PANEL_ROWS), samples.X.dtype)
+            self._moved = np.empty(len(ids), np.float32)
+        lay_panels(
+            packed, self._halves, packed[:0] if before is None else before, ids, drift,
+            self._numbers, self._starts, self._panel_of, self._moved,
+        )  # fmt: skip
+        panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
+        return Laid(packed, panels, samples.accuracy(largest))

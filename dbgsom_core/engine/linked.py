@@ -1,0 +1,258 @@
+"""Compiled loops of fine-tuning: the nearest linked neighbour, the nearest neuron of a class.
+
+Distances that decide are float64 and by definition, ties go to the lower row. Sums are of packed
+numbers (see `fast_loops`), so that they are the same bits in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.block_search import slack_of_block
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
+from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+
+
+class Classes(NamedTuple):
+    """Classes of samples and neurons.
+
+    ``codes`` (n,) are classes 0..C-1, negative for none; ``leads`` (K, C) says whether a class is
+    in the majority in a neuron. With ``leads`` (K, 0) there are no classes.
+    """
+
+    codes: NDArray[np.int64]
+    leads: NDArray[np.bool_]
+
+
+class OwnNeurons(NamedTuple):
+    """Neurons by class: those of class c are ``rows[ends[c]:ends[c + 1]]``, ascending.
+
+    ``columns`` (D, M) holds their prototypes in that order.
+    """
+
+    rows: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    columns: NDArray[np.float64]
+
+
+@compiled
+def is_stranger(classes: Classes, i: int, j: int) -> bool:
+    """Say whether sample i has a class that does not lead in neuron j."""
+    if classes.leads.shape[1] == 0:
+        return False
+    code = classes.codes[i]
+    return bool(code >= 0 and not classes.leads[j, code])
+
+
+@compiled
+def nearest_linked(
+    X: NDArray[Any],
+    i: int,
+    prototypes: NDArray[np.float64],
+    neighbours: NDArray[np.int32],
+    classes: Classes,
+    own: bool,
+) -> int:
+    """Return which of the ``neighbours`` (some rows, -1 for none) lies nearest to sample i.
+
+    With ``own`` only those count in which the sample's class leads; -1 when there is none.
+    """
+    best, nearest = -1, np.inf
+    for side in range(neighbours.size):
+        j = neighbours[side]
+        if j < 0 or (own and is_stranger(classes, i, j)):
+            continue
+        distance = euclidean_distance(X, i, prototypes, j)
+        if best < 0 or distance < nearest or (distance == nearest and j < best):
+            best, nearest = j, distance
+    return best
+
+
+@compiled
+def linked_rows(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    units: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    classes: Classes,
+    start: int,
+    stop: int,
+    out: NDArray[np.int64],
+) -> None:
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
+
+    ``neighbours`` are (K, 4). Those in which the sample's class leads come first.
+    """
+    for i in range(start, stop):
+        j = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, False)
+        if is_stranger(classes, i, j):
+            own = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, True)
+            j = own if own >= 0 else j
+        out[i] = j
+
+
+@compiled
+def linked_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    blocks: Blocks,
+    units: NDArray[np.int32],
+    panels: Panels,
+    accuracy: Accuracy,
+    classes: Classes,
+    only_changes: bool,
+    seconds: NDArray[np.int32],
+    tally: Tally,
+    start: int,
+    stop: int,
+) -> None:
+    """Do as `linked_rows` for the samples of blocks ``start`` to ``stop`` and add them up.
+
+    Parameters
+    ----------
+    units, seconds : int32 array (B*lanes,)
+        The unit in each place, and its neighbour found last time and now.
+    panels : Panels
+        Panel j holds the linked neighbours of neuron j.
+    only_changes : bool
+        Move only samples whose neighbour is another one than last time, else add all.
+    """
+    numbers, _, order, _ = blocks
+    dtype = numbers.dtype
+    lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
+    row = LINE // lanes * PANEL_ROWS  # bytes
+    values, rows = np.empty((2, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
+    nearest, slack = np.empty(lanes, dtype=dtype), np.empty((2, lanes), dtype=dtype)
+    found, close = np.empty(lanes, np.int32), np.empty(lanes, np.bool_)
+    for b in range(start, stop):
+        base = b * lanes
+        used = min(lanes, n - base)
+        slack_of_block(one, b, blocks, accuracy, slack)
+        found[:] = -1
+        for lane in range(used):
+            unit = units[base + lane]
+            if found[lane] >= 0:
+                continue
+            for other in range(lanes):
+                values[0, other] = values[1, other] = np.inf
+            compare_panel(
+                one,
+                numbers.ctypes.data + b * depth * LINE,
+                panels.numbers.ctypes.data + unit * depth * row,
+                panels.starts.ctypes.data + unit * row,
+                depth,
+                values.ctypes.data,
+                rows.ctypes.data,
+                panels.ids.ctypes.data + unit * PANEL_ROWS * 4,
+                nearest.ctypes.data,
+            )
+            for other in range(lane, used):
+                if units[base + other] == unit:
+                    found[other] = rows[0, other]
+                    close[other] = values[1, other] <= values[0, other] + slack[0, other]
+        for lane in range(used):
+            i, j = order[base + lane], np.int64(found[lane])
+            if close[lane]:
+                among = panels.ids[units[base + lane]]
+                j = np.int64(nearest_linked(X, i, prototypes, among, classes, False))
+            if is_stranger(classes, i, j):
+                among = panels.ids[units[base + lane]]
+                own = np.int64(nearest_linked(X, i, prototypes, among, classes, True))
+                j = own if own >= 0 else j
+            before = seconds[base + lane]
+            if only_changes:
+                if j == before:
+                    continue
+                tally.hits[before] -= 1
+                for k in range(depth):
+                    tally.sums[before, k] -= numbers[b, k, lane]
+            seconds[base + lane] = j
+            tally.hits[j] += 1
+            for k in range(depth):
+                tally.sums[j, k] += numbers[b, k, lane]
+
+
+@compiled
+def nearest_own(
+    X: NDArray[Any], i: int, code: int, own: OwnNeurons, squares: NDArray[np.float64]
+) -> int:
+    """Return the neuron of class ``code``, which has one, that lies nearest to sample i.
+
+    ``squares`` is (M,) numbers of room. The inner loop runs over neurons, so that it can use
+    vectors without changing the order of a sum.
+    """
+    first, last = own.ends[code], own.ends[code + 1]
+    squares[first:last] = 0.0
+    for k in range(X.shape[1]):
+        x = np.float64(X[i, k])
+        for m in range(first, last):
+            difference = x - own.columns[k, m]
+            squares[m] += difference * difference
+    best, nearest = first, np.sqrt(squares[first])
+    for m in range(first + 1, last):
+        distance = np.sqrt(squares[m])
+        if distance < nearest:
+            best, nearest = m, distance
+    return int(own.rows[best])
+
+
+@compiled
+def own_rows(
+    X: NDArray[Any],
+    units: NDArray[np.int64],
+    classes: Classes,
+    own: OwnNeurons,
+    start: int,
+    stop: int,
+    out: NDArray[np.int64],
+) -> None:
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads.
+
+    A sample keeps its unit if it has no class, or its class leads there or nowhere.
+    """
+    squares = np.empty(own.rows.size)
+    for i in range(start, stop):
+        out[i] = units[i]
+        code = classes.codes[i]
+        if is_stranger(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
+            out[i] = nearest_own(X, i, code, own, squares)
+
+
+@compiled
+def own_blocks(
+    one: Any,
+    X: NDArray[Any],
+    blocks: Blocks,
+    classes: Classes,
+    own: OwnNeurons,
+    units: NDArray[np.int32],
+    tally: Tally,
+    start: int,
+    stop: int,
+) -> None:
+    """Do as `own_rows` for blocks ``start`` to ``stop`` and tally what that moves.
+
+    ``units`` (B*lanes,) is filled by place.
+    """
+    numbers, _, order, bmu = blocks
+    lanes, depth = lanes_of(one), numbers.shape[1]
+    squares = np.empty(own.rows.size)
+    for place in range(start * lanes, min(stop * lanes, order.size)):
+        i, unit = order[place], bmu[place]
+        units[place] = unit
+        code = classes.codes[i]
+        if not is_stranger(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
+            continue
+        j = nearest_own(X, i, code, own, squares)
+        units[place] = j
+        tally.hits[unit] -= 1
+        tally.hits[j] += 1
+        b, lane = place // lanes, place % lanes
+        for k in range(depth):
+            tally.sums[unit, k] -= numbers[b, k, lane]
+            tally.sums[j, k] += numbers[b, k, lane]

@@ -1,0 +1,145 @@
+"""Fine-tuning on what the fast search holds: which samples train which neurons besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine import linked
+from dbgsom_core.engine.fast_found import (
+    FastAssignment,
+    Seconds,
+    joined,
+    tallies_into,
+    unpacked,
+    workload,
+)
+from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.layout import PanelRoom
+from dbgsom_core.engine.linked import Classes, OwnNeurons
+from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.panel import PANEL_ROWS
+from dbgsom_core.engine.workers import share
+
+_SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
+_ROWS = 4096  # samples a task
+
+
+def classes_of(
+    codes: NDArray[np.int64] | None = None, leads: NDArray[np.bool_] | None = None
+) -> Classes:
+    """Return classes for the loops; without arguments there are none."""
+    if codes is None or leads is None:
+        return Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
+    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
+
+
+def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
+    """Move each sample whose class does not lead in its unit to the nearest neuron where it does.
+
+    Valid until the next pass, as what was found is.
+    """
+    search, samples = found.search, found.search.samples
+    own = _own_neurons(found.prototypes, classes)
+    units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.totals.hits.copy()
+    threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
+    tallies = tallies_into(sums, hits, threads)
+
+    def work(worker: int, task: int) -> None:
+        linked.own_blocks(
+            samples.one, samples.X, samples.blocks, classes, own, units, tallies[worker],
+            *tasks[task],
+        )  # fmt: skip
+
+    share(threads, len(tasks), work)
+    joined(tallies)
+    totals = Totals(hits, unpacked(samples, sums, hits), found.totals.errors)
+    return FastAssignment(search, found.prototypes, totals, sums, units)
+
+
+def linked_totals(
+    found: FastAssignment, sides: NDArray[np.int32], classes: Classes
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return what the linked neighbours nearest to the samples won: hits (K,) and sums (K, D).
+
+    Parameters
+    ----------
+    found : FastAssignment
+        Of the last pass; its units are those whose neighbours count.
+    sides : int32 array (K, 4)
+        The linked neighbours of each neuron, -1 for none.
+    classes : Classes
+    """
+    search, samples = found.search, found.search.samples
+    n_neurons = len(sides)
+    seconds = search.seconds
+    known = seconds is not None and len(seconds.hits) == n_neurons
+    if seconds is None or not known:
+        shape = (n_neurons, samples.blocks.numbers.shape[1])
+        seconds = Seconds(np.zeros_like(found.units), np.zeros(shape), np.zeros(n_neurons, int))
+        search.seconds = seconds
+    ids = np.full((n_neurons, PANEL_ROWS), -1, np.int32)
+    ids[:, : sides.shape[1]] = sides
+    search.linked_room = search.linked_room or PanelRoom(samples)
+    laid = search.linked_room.lay(found.prototypes, ids, np.zeros(n_neurons))
+    assert laid is not None  # the pass could lay them out
+    threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
+    tallies = tallies_into(seconds.sums, seconds.hits, threads)
+
+    def work(worker: int, task: int) -> None:
+        linked.linked_blocks(
+            samples.one, samples.X, found.prototypes, samples.blocks, found.units, laid.panels,
+            laid.accuracy, classes, known, seconds.places, tallies[worker], *tasks[task],
+        )  # fmt: skip
+
+    share(threads, len(tasks), work)
+    joined(tallies)
+    return seconds.hits, unpacked(samples, seconds.sums, seconds.hits)
+
+
+def linked_rows(
+    data: DataPass,
+    units: NDArray[np.int64],
+    prototypes: NDArray[np.float64],
+    sides: NDArray[np.int32],
+    classes: Classes,
+) -> NDArray[np.int64]:
+    """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
+    out = np.empty_like(units)
+    _by_rows(
+        data,
+        lambda start, stop: linked.linked_rows(
+            data.X, prototypes, units, sides, classes, start, stop, out
+        ),
+    )
+    return out
+
+
+def own_rows(
+    data: DataPass, units: NDArray[np.int64], prototypes: NDArray[np.float64], classes: Classes
+) -> NDArray[np.int64]:
+    """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
+    own = _own_neurons(prototypes, classes)
+    out = np.empty_like(units)
+    _by_rows(
+        data,
+        lambda start, stop: linked.own_rows(data.X, units, classes, own, start, stop, out),
+    )
+    return out
+
+
+def _by_rows(data: DataPass, work: Any) -> None:
+    n = len(data.X)
+    tasks = 1 if data.X.size < _SMALL_WORK else -(-n // _ROWS)
+    ends = [n * task // tasks for task in range(tasks + 1)]
+    share(data.threads, tasks, lambda worker, task: work(ends[task], ends[task + 1]))
+
+
+def _own_neurons(prototypes: NDArray[np.float64], classes: Classes) -> OwnNeurons:
+    code, rows = np.nonzero(classes.leads.T)  # by class, then by row
+    ends = np.searchsorted(code, np.arange(classes.leads.shape[1] + 1))
+    return OwnNeurons(
+        rows.astype(np.int64), ends.astype(np.int64), np.ascontiguousarray(prototypes[rows].T)
+    )
