@@ -117,7 +117,7 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed
         np.testing.assert_array_equal(found.bmu, units)
         np.testing.assert_array_equal(found.totals.hits, np.bincount(units, minlength=n_neurons))
         np.testing.assert_allclose(found.totals.sums, data.sums(units, n_neurons), atol=1e-7 * size)
-        hits, sums = linked_totals(data, found, som_map, classes)
+        hits, sums, _ = linked_totals(data, found, som_map, classes)
         seconds = runners_up(D, units, som_map, classes)
         np.testing.assert_array_equal(hits, np.bincount(seconds, minlength=n_neurons))
         np.testing.assert_allclose(sums, data.sums(seconds, n_neurons), atol=1e-7 * size)
@@ -142,7 +142,7 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(dtype, classed
             classes = ClassLeads.of(found.bmu, codes, 42) if classed else None
             if classes is not None:
                 found = trained_by_class(data, found, later, classes)
-            hits, sums = linked_totals(data, found, later, classes)
+            hits, sums, _ = linked_totals(data, found, later, classes)
         return found.totals.sums, found.totals.hits, hits, sums
 
     expected = tuned(1, 0)
