@@ -154,16 +154,20 @@ def _module(scalar: Any, many: bool, name: str, file: str) -> Loops:
 
 def _works_for_many(scalar: Any) -> bool:
     """Say whether the function compiles for many prototypes at once."""
-    from numba import float64, types
+    from numba import float64, njit, types
 
     from dbgsom_core.engine.pairs import NUMBERS, ROWS
+
+    @njit(nogil=True, error_model="numpy")  # numba hands the caller's options down: as the loops'
+    def probe(x: Any, w: Any, params: Any) -> Any:
+        return scalar(x, w, params)
 
     arguments = (float64[::1], ROWS, float64[::1])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            scalar.compile(arguments)
-        found = scalar.overloads[arguments].signature.return_type
+            probe.compile(arguments)
+        found = probe.overloads[arguments].signature.return_type
     except Exception:  # whatever numba says about it: it is compiled for one pair then
         return False
     return found == NUMBERS or isinstance(found, (types.Float, types.Integer))
