@@ -158,7 +158,8 @@ def _works_for_many(scalar: Any) -> bool:
 
     from dbgsom_core.engine.pairs import NUMBERS, ROWS
 
-    @njit(nogil=True, error_model="numpy")  # numba hands the caller's options down: as the loops'
+    # Numba hands the options of a caller down: they are those of the loops.
+    @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
     def probe(x: Any, w: Any, params: Any) -> Any:
         return scalar(x, w, params)
 
