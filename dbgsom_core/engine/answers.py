@@ -32,7 +32,7 @@ def mixtures(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.floa
     for start in range(0, data.n, size):
         part = data.subset(slice(start, start + size))
         dense = part.X.toarray() if issparse(part.X) else completed(part, prototypes)
-        out[start : start + size] = mixture_coefficients(dense, prototypes)
+        out[start : start + size] = mixture_coefficients(dense, prototypes, data.threads)
     return out
 
 

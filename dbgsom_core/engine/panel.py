@@ -38,6 +38,8 @@ def _panel_rows() -> int:
 
 PANEL_ROWS = _panel_rows()
 
+_AHEAD = 2048  # bytes of a panel that are asked for before their turn
+
 ADDRESS = ir.IntType(64)
 _INDEX = ir.IntType(32)
 _BYTE = ir.IntType(8)
@@ -81,6 +83,16 @@ class Vectors:
         align = 4 if value.type == self.indices else self.size
         builder.store(value, self.at(builder, base, offset, value.type), align=align)
 
+    def fetch(self, builder: Any, base: Any, offset: int) -> None:
+        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist."""
+        function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX]),
+            "llvm.prefetch.p0i8",
+        )
+        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, 3, 1))])
+
     def less(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the mask of a < b."""
         return builder.fcmp_ordered("<", a, b)
@@ -123,6 +135,8 @@ def _accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: 
     k, xk, wk = builder.phi(ADDRESS), builder.phi(x.type), builder.phi(w.type)
     carried = [builder.phi(vectors.reals) for _ in first]
     sums: list[Any] = list(carried)
+    for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
+        vectors.fetch(builder, wk, _AHEAD + line)
     for u in range(UNROLL):
         samples = vectors.load(builder, xk, u * LINE, vectors.reals)
         for r in range(PANEL_ROWS):
@@ -179,13 +193,15 @@ def _define(module: Any, bits: int, places: int) -> Any:
     rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(places)]
     for r, value in enumerate(sums):
         row = v.splat(builder, v.load(builder, ids_at, r * 4, _INDEX))
-        before = [v.less(builder, value, other) for other in values]
-        for p in range(places, -1, -1):  # insert into the ascending list
-            here = builder.select(before[p], value, values[p])
-            values[p] = builder.select(before[p - 1], values[p - 1], here) if p else here
-            if p < places:
-                here = builder.select(before[p], row, rows[p])
-                rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
+        # Insert into the ascending list. Only minima and maxima wait for the row before: selecting
+        # by masks would make each row wait for a comparison as well.
+        before = [v.less(builder, value, other) for other in values[:places]]
+        for p in range(places, -1, -1):
+            rest = v.larger(builder, values[p - 1], value) if p else value
+            values[p] = v.smaller(builder, values[p], rest)
+        for p in range(places - 1, -1, -1):
+            here = builder.select(before[p], row, rows[p])
+            rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
     for p in range(places + 1):
         v.store(builder, values[p], values_at, p * LINE)
     for p in range(places):

@@ -1,18 +1,14 @@
-"""The loop around a metric that is written for one pair: compiled once per function."""
+"""Calling the compiled loops around a metric that is written for one pair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fitted_metric import component_of
-from dbgsom_core.errors import PluginError
-
-Loops = tuple[Callable[..., None], Callable[..., None]]
+from dbgsom_core.engine.scalar_loops import loops_around
 
 
 def scalar_assign(
@@ -26,16 +22,16 @@ def scalar_assign(
         ``metric.scalar`` is not compiled with numba.
     """
     bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
-    assign, _ = _loops(metric.scalar)
-    assign(*_arguments(metric, X, prototypes), bmu, distance)
+    loops = loops_around(metric.scalar)
+    loops.assign(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), bmu, distance)
     return bmu, distance
 
 
 def scalar_pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[np.float64]:
     """Return the distances (m, K); arguments and errors are those of `scalar_assign`."""
     distances = np.empty((len(X), len(prototypes)))
-    _, pairwise = _loops(metric.scalar)
-    pairwise(*_arguments(metric, X, prototypes), distances)
+    loops = loops_around(metric.scalar)
+    loops.pairwise(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), distances)
     return distances
 
 
@@ -49,48 +45,12 @@ def scalar_params(metric: Any) -> NDArray[np.float64]:
     return np.array([value for value in values if isinstance(value, (bool, int, float))], float)
 
 
-def _arguments(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    samples = np.ascontiguousarray(X, dtype=np.float64)
-    return samples, np.ascontiguousarray(prototypes, dtype=np.float64), scalar_params(metric)
+def _samples(X: NDArray[Any]) -> NDArray[np.float64]:
+    # Writeable, so that the loops are compiled for one kind of array only.
+    return np.require(X, np.float64, ["C", "W"])
 
 
-@lru_cache(maxsize=64)
-def _loops(scalar: Any) -> Loops:
-    # Loops that close over the metric: a call inside costs nothing, where a function handed over
-    # as an argument would cost more than the distance.
-    from numba import njit
-    from numba.extending import is_jitted
-
-    if not is_jitted(scalar):
-        raise PluginError(
-            f"{getattr(scalar, '__qualname__', scalar)!s} is no compiled function: write "
-            "scalar = staticmethod(numba.njit(f)) in the metric's class"
-        )
-
-    def assign(
-        X: NDArray[np.float64],
-        prototypes: NDArray[np.float64],
-        params: NDArray[np.float64],
-        bmu: NDArray[np.int64],
-        distance: NDArray[np.float64],
-    ) -> None:
-        for i in range(X.shape[0]):
-            best, nearest = 0, scalar(X[i], prototypes[0], params)
-            for j in range(1, prototypes.shape[0]):
-                found = scalar(X[i], prototypes[j], params)
-                if found < nearest:
-                    best, nearest = j, found
-            bmu[i], distance[i] = best, nearest
-
-    def pairwise(
-        X: NDArray[np.float64],
-        prototypes: NDArray[np.float64],
-        params: NDArray[np.float64],
-        out: NDArray[np.float64],
-    ) -> None:
-        for i in range(X.shape[0]):
-            for j in range(prototypes.shape[0]):
-                out[i, j] = scalar(X[i], prototypes[j], params)
-
-    compile_ = njit(nogil=True, error_model="numpy")
-    return compile_(assign), compile_(pairwise)
+def _prototypes(
+    metric: Any, prototypes: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return _samples(prototypes), _samples(scalar_params(metric))

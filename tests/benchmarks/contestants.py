@@ -44,6 +44,14 @@ def sklearn_k_means(X, rows, columns, epochs):
     return estimator.fit(X)
 
 
+def fastersom(X, rows, columns, epochs):
+    """A batch SOM on PyTorch, here on the CPU."""
+    from fastersom import SOM
+
+    som = SOM(rows, columns, epochs, sigma_initial=5.0, sigma_final=0.5, device="cpu")
+    return som.fit(X)
+
+
 def xpysom(X, rows, columns, epochs):
     """A batch SOM on numpy (or CuPy)."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -68,6 +76,7 @@ CONTESTANTS: dict[str, tuple[str, Callable[..., object], bool]] = {
     "dbgsom-core": ("dbgsom_core", ours, False),
     "faiss k-means": ("faiss", faiss_k_means, False),
     "scikit-learn k-means": ("sklearn", sklearn_k_means, False),
+    "fastersom": ("fastersom", fastersom, False),
     "xpysom": ("xpysom", xpysom, True),
     "minisom": ("minisom", minisom, True),
 }
