@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.base import ClassifierMixin, ClusterMixin
 from dbgsom_core.evaluation import Evaluation, MapView
 from dbgsom_core.growing_map import GrowingMap
 from dbgsom_core.parts import Parts
-from dbgsom_core.targets import Target, class_labels
+from dbgsom_core.targets import Target, class_labels, labelled
 
 
 class SomVQ(ClusterMixin, GrowingMap):
@@ -275,6 +276,13 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
         return np.asarray(self._leaf_probabilities[leaves])
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """See `SomVQ.evaluate`; samples without a class are marked."""
+        evaluation = super().evaluate(X, y, predictions, seed)
+        if y is None:
+            return evaluation
+        return replace(evaluation, labelled=labelled(y, self.unlabelled, np.asarray(self.classes_)))
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:

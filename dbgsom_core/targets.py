@@ -117,6 +117,18 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
     return Target(y, classes, codes)
 
 
+def labelled(y: Any, unlabelled: Any, classes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels y (n,) are labels, for a classifier that was fitted on ``classes``.
+
+    ``unlabelled`` is that of `class_labels`; with ``"auto"`` -1 is no label unless it is one of the
+    classes.
+    """
+    y = _column(y)
+    if isinstance(unlabelled, str) and unlabelled == "auto":
+        unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None
+    return ~_without_class(y, unlabelled)
+
+
 def _is_text(labels: NDArray[Any]) -> bool:
     return labels.dtype.kind in "US" or isinstance(labels.ravel()[0], str)
 

@@ -99,3 +99,16 @@ def test_a_label_can_be_the_mark(iris):
 def test_without_any_label_there_is_nothing_to_learn(iris):
     with pytest.raises(ValueError, match="no sample has a class label"):
         SomClassifier(unlabelled=-1).fit(iris[0], np.full(150, -1))
+
+
+@pytest.mark.parametrize("unlabelled", ["auto", -1])
+def test_measures_look_at_labelled_samples_only(unlabelled, few):
+    from dbgsom_plugins.measures.labels import Accuracy
+
+    X, y, hidden = few
+    y = np.where(hidden, -1, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clf = SomClassifier(max_neurons=60, unlabelled=unlabelled).fit(X, y)
+    found = Accuracy().compute(clf.evaluate(X, y, clf.predict(X)))
+    assert found == clf.score(X[~hidden], y[~hidden])

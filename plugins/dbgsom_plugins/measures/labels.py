@@ -68,4 +68,8 @@ class AdjustedRand(Component):
 def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
     if evaluation.y is None or evaluation.predictions is None:
         raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
-    return evaluation.y, evaluation.predictions
+    if evaluation.labelled is None or evaluation.labelled.all():
+        return evaluation.y, evaluation.predictions
+    if not evaluation.labelled.any():
+        raise ValueError(f"{measure} needs labelled samples, and there are none")
+    return evaluation.y[evaluation.labelled], evaluation.predictions[evaluation.labelled]
