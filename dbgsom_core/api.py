@@ -129,14 +129,16 @@ class Metric(Protocol):
         ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
         of the float64 sum of squared differences, added feature by feature. The engine then finds
         the same units by its own fast search and uses the methods for the rest.
-        ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
-        state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
-        as its second argument: ``prepare(X, state)``.
+        ``fit(X, weights) -> state``: learn from the raw training samples (n, D), once in a
+        training; the weights (n,) are None or how often each sample counts, and are passed where
+        the method has such a parameter. The state, a mapping of names to numpy arrays, is saved
+        with the model, and ``prepare`` gets it as its second argument: ``prepare(X, state)``.
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
         of each epoch from the samples themselves (manhattan: weighted medians). Where it is
         missing or None they are ``centre`` of the means.
         ``handles`` (class attribute): what else the methods take; with ``"missing"`` in it an
-        entry of X may be nan. Such a feature is left out and sums are scaled by D/observed.
+        entry of X may be nan. Such a feature is left out and sums are scaled by D/observed. With
+        ``"sparse"`` X may be a scipy CSR matrix, in ``prepare`` as well.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
@@ -180,8 +182,10 @@ class CentringMetric(Protocol):
 class FittingMetric(Protocol):
     """Optional: a metric that learns from the training data, such as a covariance."""
 
-    def fit(self, X: FloatArray) -> Mapping[str, NDArray[Any]]:
-        """Return what it learns from raw samples (n, D) as named arrays; never changes X."""
+    def fit(self, X: FloatArray, weights: FloatArray | None = None) -> Mapping[str, NDArray[Any]]:
+        """Return what it learns from raw samples (n, D), weighted by weights (n,), as named arrays;
+        never changes them.
+        """
 
     def prepare(self, X: FloatArray, state: Mapping[str, NDArray[Any]]) -> FloatArray:
         """Return the prepared samples, shape (n, D), with what ``fit`` returned; read-only."""

@@ -137,9 +137,9 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
-        if start is None:  # a map that goes on lives in the space in which it is
-            self._metric = fitted(parts.metric, X)
-        data, target, kept = self._weighted(parts, X, target, sample_weight, LEAST_SAMPLES)
+        data, target, kept = self._weighted(
+            parts, X, target, sample_weight, LEAST_SAMPLES, learns=start is None
+        )
         with one_blas_thread():
             training = self._train(horizontal(parts), data, target, start)
             self._keep(parts, data, training)
@@ -166,7 +166,13 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         return self
 
     def _weighted(
-        self, parts: Parts, X: Any, target: Target | None, sample_weight: Any, least: int
+        self,
+        parts: Parts,
+        X: Any,
+        target: Target | None,
+        sample_weight: Any,
+        least: int,
+        learns: bool = False,
     ) -> tuple[DataPass, Target | None, NDArray[np.bool_] | None]:
         # Samples of weight 0 are left out of training; kept says which are not, None: all.
         weights, kept = check_weights(X, sample_weight, least), None
@@ -174,6 +180,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
+        if learns:  # a map that goes on lives in the space in which it is
+            self._metric = fitted(parts.metric, X, weights)
         return parts.engine.over(X, self._metric, weights), target, kept
 
     def _train(

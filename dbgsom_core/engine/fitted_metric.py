@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,10 @@ class FittedMetric:
         return getattr(self.metric, name)
 
 
-def fitted(metric: Any, X: NDArray[Any]) -> Any:
+def fitted(metric: Any, X: NDArray[Any], weights: NDArray[np.float64] | None = None) -> Any:
     """Return the metric fitted to raw training samples X (n, D); itself where it learns nothing.
+
+    Weights (n,) go to a ``fit`` that has a parameter of this name.
 
     Raises
     ------
@@ -52,8 +55,11 @@ def fitted(metric: Any, X: NDArray[Any]) -> Any:
     """
     if not hasattr(metric, "fit"):
         return metric
+    more: dict[str, Any] = {}
+    if weights is not None and "weights" in signature(metric.fit).parameters:
+        more["weights"] = weights
     with one_blas_thread():
-        state = metric.fit(X)
+        state = metric.fit(X, **more)
     plain = isinstance(state, Mapping) and all(
         isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()
     )

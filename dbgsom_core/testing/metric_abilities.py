@@ -1,4 +1,4 @@
-"""Checks of what a metric may do besides measuring: learn, form prototypes, leave features out."""
+"""Checks of what a metric may do besides measuring: learn, form prototypes, take other samples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
@@ -103,3 +104,22 @@ def check_missing(component: Any, subject: Subject) -> None:
         assert np.allclose(nearest, least, rtol=0, atol=tolerance(found, 1e-7)), (
             f"{level}: a unit's distance with missing values is another one"
         )
+
+
+@fitted_check(lambda component, subject: "sparse" in getattr(component, "handles", ()))
+def check_sparse(component: Any, subject: Subject) -> None:
+    """A CSR matrix gives the units and distances of its dense copy, and is left as it was."""
+    raw = material.samples_for(component)
+    raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
+    prepare = getattr(component, "prepare", lambda X: X)
+    dense, sparse = prepare(raw), prepare(csr_matrix(raw))
+    _, W = material.metric_inputs(component)
+    before = sparse.copy()
+    for level in ("assign", "pairwise"):
+        if not hasattr(component, level):
+            continue
+        whole = distances_of(component, level, dense, W)
+        found = distances_of(component, level, sparse, W)
+        off = float(np.abs(found - whole).max())
+        assert off <= tolerance(whole, 1e-7), f"{level}: sparse samples are {off} farther"
+    assert (before != sparse).nnz == 0, "a sparse matrix was changed"

@@ -20,7 +20,7 @@ def weights(digits):
     return np.random.default_rng(0).integers(0, 4, len(digits[0]))
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "mahalanobis"])
 @pytest.mark.parametrize("robust", [None, "auto"])
 def test_weights_are_repetitions(metric, robust, digits, weights):
     X, y = digits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,7 +25,7 @@ class Mahalanobis(FeatureMetric):
     diagonal, C = (1 - s)*S + s*diag(S), so that it is regular with few samples too; units of the
     features do not matter. s = ``"ledoit_wolf"`` is the share of Ledoit & Wolf (2004) for
     standardised features; 0 takes the sample covariance as it is. Directions in which the training
-    data does not vary count nothing. Sample weights do not change C.
+    data does not vary count nothing. A sample weight counts as so many repetitions.
     """
 
     loop: ClassVar[str] = "euclidean"
@@ -36,22 +36,26 @@ class Mahalanobis(FeatureMetric):
         description="share of the way from the covariance to its diagonal, 0 to 1, or ledoit_wolf",
     )
 
-    def fit(self, X: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    def fit(
+        self, X: NDArray[Any], weights: NDArray[np.float64] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
         """Return ``mean`` (D,) and ``whitening`` (D, D) of the training samples X (n, D).
 
         Whitened samples are (x - mean) @ whitening, which is symmetric up to the features' units.
         """
-        n, d = X.shape
-        mean = sum(rows.sum(axis=0) for rows in _blocks(X)) / n
-        squares = sum(np.square(rows - mean).sum(axis=0) for rows in _blocks(X))
+        d = X.shape[1]
+        counts = np.ones(len(X)) if weights is None else weights
+        n = float(counts.sum())
+        mean = sum(count @ rows for rows, count in _blocks(X, counts)) / n
+        squares = sum(count @ np.square(rows - mean) for rows, count in _blocks(X, counts))
         deviation = np.sqrt(squares / max(n - 1, 1))
         rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
         scale = np.divide(1.0, deviation, out=np.zeros(d), where=deviation > rounding)
         correlation, fourth = np.zeros((d, d)), 0.0
-        for rows in _blocks(X):
+        for rows, count in _blocks(X, counts):
             standard = (rows - mean) * scale
-            correlation += standard.T @ standard
-            fourth += float(np.square(np.einsum("ij,ij->i", standard, standard)).sum())
+            correlation += standard.T @ (count[:, None] * standard)
+            fourth += float(count @ np.square(np.einsum("ij,ij->i", standard, standard)))
         correlation /= max(n - 1, 1)
         share_of_diagonal = self.shrinkage
         if isinstance(share_of_diagonal, str):
@@ -78,11 +82,12 @@ class Mahalanobis(FeatureMetric):
         return whitened
 
 
-def _blocks(X: NDArray[Any]) -> list[NDArray[np.float64]] | Any:
-    return (np.asarray(X[i : i + _ROWS], dtype=np.float64) for i in range(0, len(X), _ROWS))
+def _blocks(X: NDArray[Any], counts: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
+    for i in range(0, len(X), _ROWS):
+        yield np.asarray(X[i : i + _ROWS], dtype=np.float64), counts[i : i + _ROWS]
 
 
-def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: int) -> float:
+def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> float:
     # Ledoit & Wolf (2004), section 3.3, for centred samples z with the mean of |z|**4 ``fourth``:
     # how far the sample covariance is from a multiple of the identity, and how much of that is
     # noise. Standardised features have that multiple, 1, as their diagonal.
