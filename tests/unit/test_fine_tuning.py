@@ -145,7 +145,7 @@ def test_the_papers_program_and_the_classical_map_know_no_pull():
 
 
 def test_digits_lie_clearly_below_the_front_of_a_fixed_grid(digits):
-    """The front of a fixed 8×10 grid is TE 0.118 at QE 19.9; issue 4."""
+    """The front of a fixed 8×10 grid is TE 0.118 at QE 19.9."""
     vq = SomVQ(max_neurons=80).fit(digits[0])
     assert len(vq.weights_) <= 80
     assert vq.quantization_error_ < 19.2

@@ -129,7 +129,7 @@ def test_settled_growth_does_not_wait_for_ever():
 
 
 def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
-    """PEER_DEFECTS 2: the peer stops at the first interior neuron over the threshold."""
+    """A peer stops at the first interior neuron over the threshold."""
     som_map = SomMap.rectangle(5, 5, np.random.default_rng(0).normal(size=(25, 2)))
     errors = np.full(25, 3.0)
     errors[12] = 100.0  # the interior neuron in the middle
@@ -142,8 +142,8 @@ def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
 
 
 @given(st.integers(3, 6), st.integers(3, 6), st.integers(0, 2**31))
-def test_no_error_is_lost_when_it_is_shared(rows, columns, seed):
-    """PEER_DEFECTS 14: an interior neuron's half goes to the boundary, near or far."""
+def test_14_no_error_is_lost_when_it_is_shared(rows, columns, seed):
+    """A peer loses it: an interior neuron's half goes to the boundary, near or far."""
     rng = np.random.default_rng(seed)
     som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
     errors = rng.exponential(size=rows * columns)

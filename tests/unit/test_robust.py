@@ -1,4 +1,4 @@
-"""Outliers that count less (D'Urso et al. 2019); PEER_DEFECTS 15."""
+"""Outliers that count less (D'Urso et al. 2019)."""
 
 import numpy as np
 import pytest
