@@ -13,9 +13,9 @@ from dbgsom_core.start import principal_start
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
     rng = np.random.default_rng(seed)
-    topics = sp.random_array((8, d), density=0.15, rng=rng).toarray() * 5
+    topics = 5 * rng.random((8, d)) * (rng.random((8, d)) < 0.15)
     X = topics[rng.integers(8, size=n)] * (rng.random((n, d)) < 0.5)
-    X += sp.random_array((n, d), density=density, rng=rng).toarray()
+    X += rng.random((n, d)) * (rng.random((n, d)) < density)
     return X.astype(dtype)
 
 
