@@ -105,12 +105,14 @@ def test_score_and_errors_are_weighted(iris):
 
 def test_weights_are_routed_through_pipeline_and_search(iris):
     X, y = iris
+    weights = np.linspace(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         clf = SomClassifier(epochs=10).set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        pipe = make_pipeline(scaler, clf).fit(X, y, sample_weight=weights)
         clf.set_score_request(sample_weight=True)
-        pipe = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), clf)
-        grid = {"somclassifier__growth__spreading_factor": [0.3, 0.6]}
-        search = GridSearchCV(pipe, grid, cv=3)
-        search.fit(X, y, sample_weight=np.linspace(0.5, 2, len(X)))
+        search = GridSearchCV(clf, {"growth__spreading_factor": [0.3, 0.6]}, cv=3)
+        search.fit(X, y, sample_weight=weights)
+    assert pipe[-1].hit_counts_.sum() == pytest.approx(weights.sum())
     assert search.best_score_ > 0.8
-    assert search.best_estimator_[-1].hit_counts_.dtype == np.float64
+    assert search.best_estimator_.hit_counts_.dtype == np.float64
