@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.base import ClassifierMixin, ClusterMixin
 from dbgsom_core.evaluation import Evaluation, MapView
 from dbgsom_core.growing_map import GrowingMap
 from dbgsom_core.parts import Parts
-from dbgsom_core.targets import Target, class_labels
+from dbgsom_core.targets import Target, class_labels, labelled
 
 
 class SomVQ(ClusterMixin, GrowingMap):
@@ -159,9 +160,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     Parameters
     ----------
     unlabelled : "auto", None or label
-        Which entries of y say that a sample has no class; None and nan always do. ``"auto"``: -1,
-        too, where it stands beside at least two other labels, all of them integers of at least 0
-        (a warning says so). None: no label.
+        Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0 (a warning says so). None: no label.
 
     Attributes
     ----------
@@ -256,6 +257,13 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             self._fit(parts, X, target, sample_weight)
         self.classes_ = target.classes
         return self
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        evaluation = super().evaluate(X, y, predictions, seed)
+        if y is None:
+            return evaluation
+        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""

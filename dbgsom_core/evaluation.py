@@ -34,6 +34,8 @@ class Evaluation:
         The estimator's answers: classes, values, or cluster numbers.
     seed : int
         For measures that sample.
+    labelled : bool array (n,) or None
+        Which samples have a class, where y marks some that have none; None: all.
     """
 
     som_map: SomMap
@@ -41,6 +43,7 @@ class Evaluation:
     y: NDArray[Any] | None = None
     predictions: NDArray[Any] | None = None
     seed: int = 0
+    labelled: NDArray[np.bool_] | None = None
 
     @property
     def X(self) -> Any:  # noqa: N802
