@@ -131,7 +131,9 @@ class Metric(Protocol):
         the same units by its own fast search and uses the methods for the rest.
         ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
         state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
-        as its second argument: ``prepare(X, state)``.
+        as its second argument: ``prepare(X, state)``. Samples of weight 0 are left out.
+        ``learns_weighted`` (class attribute): True when `fit` takes the positive sample weights
+        (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
         of each epoch from the samples themselves (manhattan: weighted medians). Where it is
         missing or None they are ``centre`` of the means.

@@ -25,9 +25,10 @@ class Mahalanobis(FeatureMetric):
     diagonal, C = (1 - s)*S + s*diag(S), so that it is regular with few samples too; units of the
     features do not matter. s = ``"ledoit_wolf"`` is the share of Ledoit & Wolf (2004) for
     standardised features; 0 takes the sample covariance as it is. Directions in which the training
-    data does not vary count nothing. Sample weights do not change C.
+    data does not vary count nothing. A sample weight of 2 is the sample twice.
     """
 
+    learns_weighted: ClassVar[bool] = True
     loop: ClassVar[str] = "euclidean"
     geometry: ClassVar[str] = "euclidean"
 
@@ -36,26 +37,32 @@ class Mahalanobis(FeatureMetric):
         description="share of the way from the covariance to its diagonal, 0 to 1, or ledoit_wolf",
     )
 
-    def fit(self, X: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    def fit(
+        self, X: NDArray[Any], weights: NDArray[np.float64] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
         """Return ``mean`` (D,) and ``whitening`` (D, D) of the training samples X (n, D).
 
         Whitened samples are (x - mean) @ whitening, which is symmetric up to the features' units.
+        ``weights`` (n,) count as repetitions.
         """
-        n, d = X.shape
-        mean = sum(rows.sum(axis=0) for rows in _blocks(X)) / n
-        squares = sum(np.square(rows - mean).sum(axis=0) for rows in _blocks(X))
-        deviation = np.sqrt(squares / max(n - 1, 1))
+        d = X.shape[1]
+        own = np.ones(len(X)) if weights is None else weights
+        n = float(own.sum())
+        mean = sum(w @ rows for rows, w in _blocks(X, own)) / n
+        squares = sum(w @ np.square(rows - mean) for rows, w in _blocks(X, own))
+        freedom = n - 1 if n > 1 else n
+        deviation = np.sqrt(squares / freedom)
         rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
         scale = np.divide(1.0, deviation, out=np.zeros(d), where=deviation > rounding)
         correlation, fourth = np.zeros((d, d)), 0.0
-        for rows in _blocks(X):
+        for rows, w in _blocks(X, own):
             standard = (rows - mean) * scale
-            correlation += standard.T @ standard
-            fourth += float(np.square(np.einsum("ij,ij->i", standard, standard)).sum())
-        correlation /= max(n - 1, 1)
+            correlation += standard.T @ (standard * w[:, None])
+            fourth += float(w @ np.square(np.einsum("ij,ij->i", standard, standard)))
+        correlation /= freedom
         share_of_diagonal = self.shrinkage
         if isinstance(share_of_diagonal, str):
-            share_of_diagonal = _ledoit_wolf(correlation * ((n - 1) / n), fourth / n, n)
+            share_of_diagonal = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
         correlation *= 1.0 - share_of_diagonal
         np.fill_diagonal(correlation, (scale > 0).astype(np.float64))
         return {"mean": mean, "whitening": scale[:, None] * _inverse_root(correlation)}
@@ -78,11 +85,12 @@ class Mahalanobis(FeatureMetric):
         return whitened
 
 
-def _blocks(X: NDArray[Any]) -> list[NDArray[np.float64]] | Any:
-    return (np.asarray(X[i : i + _ROWS], dtype=np.float64) for i in range(0, len(X), _ROWS))
+def _blocks(X: NDArray[Any], weights: NDArray[np.float64]) -> Any:
+    for i in range(0, len(X), _ROWS):
+        yield np.asarray(X[i : i + _ROWS], dtype=np.float64), weights[i : i + _ROWS]
 
 
-def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: int) -> float:
+def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> float:
     # Ledoit & Wolf (2004), section 3.3, for centred samples z with the mean of |z|**4 ``fourth``:
     # how far the sample covariance is from a multiple of the identity, and how much of that is
     # noise. Standardised features have that multiple, 1, as their diagonal.
