@@ -129,10 +129,11 @@ class Metric(Protocol):
         ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
         of the float64 sum of squared differences, added feature by feature. The engine then finds
         the same units by its own fast search and uses the methods for the rest.
-        ``fit(X, weights) -> state``: learn from the raw training samples (n, D), once in a
-        training; the weights (n,) are None or how often each sample counts, and are passed where
-        the method has such a parameter. The state, a mapping of names to numpy arrays, is saved
-        with the model, and ``prepare`` gets it as its second argument: ``prepare(X, state)``.
+        ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
+        state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
+        as its second argument: ``prepare(X, state)``. Samples of weight 0 are left out.
+        ``learns_weighted`` (class attribute): True when `fit` takes the positive sample weights
+        (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
         of each epoch from the samples themselves (manhattan: weighted medians). Where it is
         missing or None they are ``centre`` of the means.

@@ -160,9 +160,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     Parameters
     ----------
     unlabelled : "auto", None or label
-        Which entries of y say that a sample has no class; None and nan always do. ``"auto"``: -1,
-        too, where it stands beside at least two other labels, all of them integers of at least 0
-        (a warning says so). None: no label.
+        Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0 (a warning says so). None: no label.
 
     Attributes
     ----------
@@ -258,6 +258,13 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         self.classes_ = target.classes
         return self
 
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        evaluation = super().evaluate(X, y, predictions, seed)
+        if y is None:
+            return evaluation
+        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
+
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each sample of X (n, D), shape (n,)."""
         leaves = self._live_leaves(X)
@@ -276,13 +283,6 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
         return np.asarray(self._leaf_probabilities[leaves])
-
-    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
-        """See `SomVQ.evaluate`; samples without a class are marked."""
-        evaluation = super().evaluate(X, y, predictions, seed)
-        if y is None:
-            return evaluation
-        return replace(evaluation, labelled=labelled(y, self.unlabelled, np.asarray(self.classes_)))
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:

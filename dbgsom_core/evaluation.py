@@ -35,7 +35,7 @@ class Evaluation:
     seed : int
         For measures that sample.
     labelled : bool array (n,) or None
-        Which samples have a target that can be compared with; None: all.
+        Which samples have a class, where y marks some that have none; None: all.
     """
 
     som_map: SomMap

@@ -16,7 +16,7 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.hierarchy import Tree, descend
 from dbgsom_core.parts import Parts
-from dbgsom_core.samples import check_samples
+from dbgsom_core.samples import check_samples, weights_of
 from dbgsom_core.som_map import SomMap
 
 _ALGORITHMS = ("mixture", "distances")
@@ -111,9 +111,15 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
         ``sample_weight`` (n,) weighs the samples in the mean.
+
+        Raises
+        ------
+        ValueError
+            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
         """
-        distance = descend(self._tree, self._samples(X)).distance
-        return float(np.average(distance, weights=sample_weight))
+        data = self._samples(X)
+        weights = weights_of(data.X, sample_weight)
+        return float(np.average(descend(self._tree, data).distance, weights=weights))
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -103,6 +104,10 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             raise ValueError(
                 f"robust must be None, 'auto' or a positive number, not {self.robust!r}"
             )
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise ValueError(f"warm_start must be True or False, not {self.warm_start!r}")
+        if not isinstance(self.verbose, (bool, int, np.integer)):
+            raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         check_contamination(self.contamination)
         parts = self.parts()
@@ -137,14 +142,16 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
-        data, target, kept = self._weighted(
-            parts, X, target, sample_weight, LEAST_SAMPLES, learns=start is None
-        )
+        weights = check_weights(X, sample_weight, LEAST_SAMPLES)
+        if start is None:  # a map that goes on lives in the space in which it is
+            self._metric = fitted(parts.metric, X, weights)
+        data, target, kept = self._weighted(parts, X, target, weights)
         with one_blas_thread():
             training = self._train(horizontal(parts), data, target, start)
             self._keep(parts, data, training)
             self._finish(parts, data, data.n, target)
             self.labels_ = self._labels_of_all(X, kept)
+        self._warn_of_collapse(data)
         return self
 
     def _partial_fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
@@ -153,7 +160,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
         memory: Memory = self._memory
-        data, _, kept = self._weighted(parts, X, None, sample_weight, 1)
+        weights = check_weights(X, sample_weight, 1)
+        data, _, kept = self._weighted(parts, X, None, weights)
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
@@ -166,22 +174,14 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         return self
 
     def _weighted(
-        self,
-        parts: Parts,
-        X: Any,
-        target: Target | None,
-        sample_weight: Any,
-        least: int,
-        learns: bool = False,
+        self, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
     ) -> tuple[DataPass, Target | None, NDArray[np.bool_] | None]:
         # Samples of weight 0 are left out of training; kept says which are not, None: all.
-        weights, kept = check_weights(X, sample_weight, least), None
+        kept = None
         if weights is not None and not weights.all():
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
-        if learns:  # a map that goes on lives in the space in which it is
-            self._metric = fitted(parts.metric, X, weights)
         return parts.engine.over(X, self._metric, weights), target, kept
 
     def _train(
@@ -313,6 +313,16 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             left_out = self._parts.engine.over(X[~kept], self._metric)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
+
+    def _warn_of_collapse(self, data: DataPass) -> None:
+        if np.count_nonzero(self.hit_counts_) == 1 and len(self.som_map_) > 1:
+            warnings.warn(
+                f"one of {len(self.som_map_)} neurons won all {data.n} samples: medians and modes "
+                "of wide neighbourhoods are alike where one value is frequent; try metric "
+                "manhattan or canberra with prototype='mean', growth='fixed', or kernel="
+                "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}",
+                stacklevel=4,
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")

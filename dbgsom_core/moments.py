@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
+_LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 1e308
+_SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,25 @@ class Moments:
 
 
 def check_varies(X: Any) -> None:
-    """Raise ValueError when no column of X (n, D) varies by more than rounding."""
+    """Raise ValueError when no column of X (n, D) varies by more than rounding.
+
+    Nor is X of use when its squares leave the range of float64: all distances would be 0 or inf.
+    """
     low, high = extremes(X)
+    largest = float(np.maximum(abs(low), abs(high)).max(initial=0.0))
+    if largest > _LARGEST / math.sqrt(X.shape[0] * X.shape[1]):
+        raise ValueError(f"X holds {largest:.3g}, whose square is too large for float64: rescale X")
     rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
     if not (high - low > rounding).any():
         raise ValueError(
             f"all columns are constant (n_features = {X.shape[1]}): there is nothing that a map "
             "could unfold"
+        )
+    spread = float((high - low).max())
+    if spread < _SMALLEST:
+        raise ValueError(
+            f"no column of X varies by more than {spread:.3g}, whose square is too small for "
+            "float64: rescale X"
         )
 
 

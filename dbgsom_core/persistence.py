@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import secrets
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
@@ -47,6 +46,7 @@ _SIMPLE = (
     "feature_names_in_", "classes_", "_probabilities", "_memory", "_novelty",
     "leaf_labels_", "leaf_hit_counts_", "_leaf_probabilities",
 )  # fmt: skip
+_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty")
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
@@ -203,12 +203,12 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[
         raise ModelFileError(f"there is no model file {path}") from None
     except ModelFileError:
         raise
-    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{path} was not written by dbgsom-core: {error}") from error
+    except Exception as error:  # a damaged byte can make zip, zlib and numpy raise anything
         raise ModelFileError(
             f"{path} is damaged or cut short, or no model file: {error}"
         ) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} was not written by dbgsom-core: {error}") from error
 
 
 def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
@@ -218,7 +218,7 @@ def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     estimator = cls(**params, **built, engine=stored["engine"])
     fitted = {name: from_plain(value, arrays) for name, value in stored["fitted"].items()}
     for name in _SIMPLE:
-        if name in fitted:
+        if name in fitted or name not in _NOT_ALWAYS:
             setattr(estimator, name, fitted[name])
     som_map = _map_read(stored["map"], arrays)
     estimator.som_map_ = som_map

@@ -57,9 +57,9 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
     ValueError
         A weight is negative or no number, or fewer than ``least`` are positive.
     """
-    if sample_weight is None:
+    weights = weights_of(X, sample_weight)
+    if weights is None:
         return None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     positive = int(np.count_nonzero(weights))
     if positive < least:
         raise ValueError(
@@ -73,7 +73,22 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
             f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
             stacklevel=4,
         )
-    return np.asarray(weights)
+    return weights
+
+
+def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
+    """Return sample weights (n,) as float64, or None when none were given.
+
+    Raises
+    ------
+    ValueError
+        They are not n numbers of at least 0, or all are 0.
+    """
+    if sample_weight is None:
+        return None
+    return np.asarray(
+        _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    )
 
 
 def _canonical(X: Any) -> Any:

@@ -89,9 +89,9 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
     X : array or sparse matrix (n, D)
     y : array-like (n,)
     unlabelled : "auto", None or label
-        Which entries say that a sample has no class; None and nan always do. ``"auto"``: -1, too,
-        where it stands beside at least two other labels, all of them integers of at least 0; it
-        warns. None: no label.
+        Which entries say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0; it warns. None: no label.
 
     Raises
     ------
@@ -107,7 +107,10 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
     if known.dtype == object:
         texts = {isinstance(one, str) for one in known}
         if len(texts) > 1:
-            raise ValueError("the class labels in y mix texts and numbers; use one kind")
+            raise ValueError(
+                "the class labels in y mix texts and numbers; use one kind, and say with "
+                "unlabelled=… which label means 'no class'"
+            )
         if missing.any() and not texts.pop():
             known = np.array(known.tolist())  # numbers that stood beside None
     check_classification_targets(known)
@@ -117,16 +120,22 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
     return Target(y, classes, codes)
 
 
-def labelled(y: Any, unlabelled: Any, classes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which labels y (n,) are labels, for a classifier that was fitted on ``classes``.
+def labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
+    """Return which of further samples have a class, bool (n,), or None when all have one.
 
-    ``unlabelled`` is that of `class_labels`; with ``"auto"`` -1 is no label unless it is one of the
-    classes.
+    Parameters
+    ----------
+    y : array-like (n,)
+    unlabelled : "auto", None or label
+        As for `class_labels`; ``"auto"``: -1, too, where it is none of the ``classes``.
+    classes : array (C,)
+        Those that the map has learnt.
     """
-    y = _column(y)
+    y, classes = _column(y), np.asarray(classes)
     if isinstance(unlabelled, str) and unlabelled == "auto":
         unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None
-    return ~_without_class(y, unlabelled)
+    missing = _without_class(y, unlabelled)
+    return ~missing if missing.any() else None
 
 
 def _is_text(labels: NDArray[Any]) -> bool:
@@ -141,7 +150,7 @@ def _column(y: Any) -> NDArray[Any]:
 
 def _without_class(y: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
     if y.dtype == object:
-        missing = np.array([one is None or one != one for one in y], dtype=bool)
+        missing = np.array([_is_missing(one) for one in y], dtype=bool)
     elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
         missing = np.isnan(y)
     else:
@@ -159,6 +168,13 @@ def _without_class(y: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
             stacklevel=5,
         )
     return missing | marked
+
+
+def _is_missing(one: Any) -> bool:
+    if one is None:
+        return True
+    differs = one != one  # nan and NaT differ from themselves, pandas.NA does not say
+    return bool(differs) if isinstance(differs, (bool, np.bool_)) else True
 
 
 def _minus_ones(y: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,8 @@ class FittedMetric:
 def fitted(metric: Any, X: NDArray[Any], weights: NDArray[np.float64] | None = None) -> Any:
     """Return the metric fitted to raw training samples X (n, D); itself where it learns nothing.
 
-    Weights (n,) go to a ``fit`` that has a parameter of this name.
+    Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
+    ``learns_weighted``.
 
     Raises
     ------
@@ -55,11 +55,12 @@ def fitted(metric: Any, X: NDArray[Any], weights: NDArray[np.float64] | None = N
     """
     if not hasattr(metric, "fit"):
         return metric
-    more: dict[str, Any] = {}
-    if weights is not None and "weights" in signature(metric.fit).parameters:
-        more["weights"] = weights
+    given: tuple[Any, ...] = (X,)
+    if weights is not None:
+        kept = weights > 0
+        given = (X[kept], weights[kept])[: 2 if getattr(metric, "learns_weighted", False) else 1]
     with one_blas_thread():
-        state = metric.fit(X, **more)
+        state = metric.fit(*given)
     plain = isinstance(state, Mapping) and all(
         isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()
     )

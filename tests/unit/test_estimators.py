@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -325,3 +326,32 @@ def test_labels_of_mixed_kinds_are_refused_kindly(iris):
     y = np.array([1, "b", None] * 50, dtype=object)
     with pytest.raises((ValueError, TypeError), match=r"mix|unknown"):
         SomClassifier().fit(iris[0], y)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e155, 1e300])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_data_whose_squares_leave_float64_is_refused(factor, sparse, iris):
+    X = (csr_array if sparse else np.asarray)(iris[0] * factor)
+    with pytest.raises(ValueError, match="for float64: rescale X"):
+        SomVQ().fit(X)
+
+
+@pytest.mark.parametrize("factor", [1e-140, 1e140])
+def test_data_of_any_other_scale_gives_the_same_map(factor, iris):
+    X, _ = iris
+    one, other = (SomVQ(max_neurons=10, epochs=20).fit(data) for data in (X, X * factor))
+    np.testing.assert_allclose(one.weights_, other.weights_ / factor, rtol=1e-9)
+    assert np.isfinite(other.transform(X * factor)).all()
+    np.testing.assert_allclose(one.score_samples(X), other.score_samples(X * factor), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"warm_start": "yes"}, {"verbose": "loud"}])
+def test_switches_of_another_kind_are_refused(wrong, iris):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        SomVQ(**wrong).fit(iris[0])
+
+
+def test_a_map_that_collapsed_says_so():
+    X = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
+    with pytest.warns(UserWarning, match="one of 9 neurons won all 200 samples"):
+        SomVQ(metric="hamming", max_neurons=9).fit(X)

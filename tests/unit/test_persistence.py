@@ -189,3 +189,28 @@ def test_a_loaded_estimator_can_be_tuned(saved, iris):
     assert again.spreading_factor == clf.spreading_factor
     again.set_params(spreading_factor=0.3).fit(*iris)
     assert again._parts.growth.spreading_factor == 0.3
+
+
+def test_any_damaged_byte_says_so_or_does_no_harm(saved, iris):
+    clf, path = saved
+    content = path.read_bytes()
+    generator = np.random.default_rng(0)
+    told = 0
+    for where in generator.integers(0, len(content), 150):
+        damaged = bytearray(content)
+        damaged[where] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            loaded = SomClassifier.load(path)
+        except ModelFileError:
+            told += 1
+        else:
+            np.testing.assert_array_equal(loaded.predict_proba(iris[0]), clf.predict_proba(iris[0]))
+    assert told > 75
+
+
+@pytest.mark.parametrize("name", ["weights_", "_memory", "leaf_labels_"])
+def test_a_file_without_a_fitted_array_is_refused(saved, name):
+    rewritten(saved[1], lambda header: header["estimator"]["fitted"].pop(name))
+    with pytest.raises(ModelFileError, match=f"no model that this version can read: '{name}'"):
+        SomClassifier.load(saved[1])

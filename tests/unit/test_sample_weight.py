@@ -115,4 +115,22 @@ def test_weights_are_routed_through_pipeline_and_search(iris):
         search.fit(X, y, sample_weight=weights)
     assert pipe[-1].hit_counts_.sum() == pytest.approx(weights.sum())
     assert search.best_score_ > 0.8
-    assert search.best_estimator_.hit_counts_.dtype == np.float64
+    assert search.best_estimator_[-1].hit_counts_.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [([1.0, 2.0], "shape"), (-1.0, "Negative"), (0.0, "non-zero"), (np.nan, "NaN")],
+)
+def test_weights_of_the_quantization_error_are_checked(wrong, told, iris):
+    X, _ = iris
+    vq = SomVQ(max_neurons=10, epochs=5).fit(X)
+    weights = wrong if isinstance(wrong, list) else np.full(len(X), wrong)
+    for ask in (vq.calculate_quantization_error, vq.score):
+        with pytest.raises(ValueError, match=told):
+            ask(X, sample_weight=weights)
+
+
+def test_a_number_weighs_every_sample_alike(iris):
+    vq = SomVQ(max_neurons=10, epochs=5).fit(iris[0])
+    assert vq.score(iris[0], sample_weight=2.0) == pytest.approx(vq.score(iris[0]), rel=1e-12)

@@ -5,9 +5,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, adjusted_rand_score
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.targets import class_labels
+from dbgsom_plugins.measures.labels import Accuracy, AdjustedRand, MacroF1
 
 
 @pytest.fixture
@@ -101,14 +103,51 @@ def test_without_any_label_there_is_nothing_to_learn(iris):
         SomClassifier(unlabelled=-1).fit(iris[0], np.full(150, -1))
 
 
-@pytest.mark.parametrize("unlabelled", ["auto", -1])
-def test_measures_look_at_labelled_samples_only(unlabelled, few):
-    from dbgsom_plugins.measures.labels import Accuracy
-
+@pytest.mark.parametrize("texts", [False, True])
+def test_pandas_na_is_no_class(few, texts):
     X, y, hidden = few
-    y = np.where(hidden, -1, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        clf = SomClassifier(max_neurons=60, unlabelled=unlabelled).fit(X, y)
-    found = Accuracy().compute(clf.evaluate(X, y, clf.predict(X)))
-    assert found == clf.score(X[~hidden], y[~hidden])
+    named = np.array([f"digit {one}" for one in y], dtype=object) if texts else y.astype(object)
+    with_na, with_none = named.copy(), named.copy()
+    with_na[hidden], with_none[hidden] = pd.NA, None
+    expected = SomClassifier(max_neurons=20, epochs=10).fit(X, with_none)
+    kinds = [with_na, pd.Series(with_na), pd.Series(with_na, dtype="string" if texts else "Int64")]
+    for labels in kinds:
+        clf = SomClassifier(max_neurons=20, epochs=10).fit(X, labels)
+        np.testing.assert_array_equal(clf.weights_, expected.weights_)
+        assert clf.classes_.tolist() == expected.classes_.tolist()
+
+
+def test_texts_beside_minus_one_are_told_the_cure(few):
+    X, y, hidden = few
+    labels = np.array([-1 if h else f"{one}" for one, h in zip(y, hidden, strict=True)], object)
+    with pytest.raises(ValueError, match="say with unlabelled="):
+        SomClassifier().fit(X, labels)
+
+
+@pytest.mark.parametrize("kind", ["minus one", "texts and None", "floats and nan"])
+def test_measures_leave_samples_without_a_class_out(few, kind):
+    X, y, hidden = few
+    labels = marked(y, hidden, kind)
+    clf = SomClassifier(max_neurons=40, unlabelled=-1 if kind == "minus one" else "auto")
+    clf.fit(X, labels)
+    found = clf.predict(X)
+    evaluation = clf.evaluate(X, labels, found)
+    for measure, by in ((Accuracy, accuracy_score), (AdjustedRand, adjusted_rand_score)):
+        expected = by(
+            y[~hidden].astype(str),
+            [
+                str(one)[-1:] if kind == "texts and None" else str(int(one))
+                for one in found[~hidden]
+            ],
+        )
+        assert measure().compute(evaluation) == pytest.approx(expected, abs=1e-12)
+    assert MacroF1().compute(evaluation) > 0.8
+    nobody = clf.evaluate(X[hidden], labels[hidden], found[hidden])
+    with pytest.raises(ValueError, match="none has one"):
+        Accuracy().compute(nobody)
+
+
+def test_a_learnt_minus_one_counts(iris):
+    X, y = iris
+    clf = SomClassifier(unlabelled=None).fit(X, y - 1)
+    assert clf.evaluate(X, y - 1, clf.predict(X)).labelled is None

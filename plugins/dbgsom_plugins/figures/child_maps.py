@@ -26,6 +26,7 @@ from dbgsom_plugins.figures._sheet import map_sheet
 from dbgsom_plugins.figures.label_map import name_of, names_neurons
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
@@ -43,8 +44,8 @@ _MARKED = "Grey neurons have a child map themselves."
 class ChildMaps(Component):
     """The child maps side by side, each under the grid cell of its neuron.
 
-    Colours are those of the labels, up to 20 classes, else of the prototypes. Neurons without hits
-    are hatched.
+    Colours are those of the labels, up to 20 classes, else of the prototypes; regression values
+    have a colour scale. Neurons without hits are hatched.
     """
 
     def draw(self, view: MapView) -> Figure:
@@ -58,6 +59,10 @@ class ChildMaps(Component):
         cells = [c - c.min(axis=0) + corner for c, corner in zip(cells, corners, strict=True)]
         positions = np.concatenate(cells)
         colours, key = _colours(view, leaf)
+        scale = _scale(view) if view.estimator == "regressor" else None
+        labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+        if scale is not None:
+            colours[leaf >= 0] = np.asarray(scale.to_rgba(labels[leaf[leaf >= 0]]))[:, :3]
         hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
         dead = (leaf >= 0) & (hits[leaf] == 0)
         colours = towards_white(colours, np.where(dead, _DEAD, 1.0))
@@ -70,11 +75,11 @@ class ChildMaps(Component):
             low = som_map.positions.min(axis=0)
             mark_parents(sheet, parents_of(som_map) - low + corner)
             _write_heading(sheet, _cells_above(tree, number), corner, som_map.shape)
-        labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
-        texts = [
-            "" if k < 0 or d else name_of(view, labels[k]) for k, d in zip(leaf, dead, strict=True)
-        ]
+        names = [name_of(view, one) if scale is None else f"{one:.3g}" for one in labels]
+        texts = ["" if k < 0 or d else names[k] for k, d in zip(leaf, dead, strict=True)]
         write_in_cells(sheet, positions, texts, colours)
+        if scale is not None:
+            sheet.colour_bar(scale, "Value")
         if key:
             sheet.legend(key)
         return sheet.figure
@@ -106,7 +111,9 @@ def _colours(view: MapView, leaf: NDArray[np.int64]) -> tuple[NDArray[np.float64
     is_leaf = leaf >= 0
     labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
     classes = np.unique(labels)
-    if view.estimator == "regressor" or names_neurons(view) or len(classes) > MAX_CATEGORIES:
+    if view.estimator == "regressor":
+        return colours, []
+    if names_neurons(view) or len(classes) > MAX_CATEGORIES:
         colours[is_leaf] = by_prototype(tree.weights)[leaf[is_leaf]]
         return colours, []
     palette = categorical(len(classes))
@@ -116,6 +123,14 @@ def _colours(view: MapView, leaf: NDArray[np.int64]) -> tuple[NDArray[np.float64
         for colour, label in zip(palette, classes, strict=True)
     ]
     return colours, key
+
+
+def _scale(view: MapView) -> ScalarMappable:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    values = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+    return ScalarMappable(Normalize(float(values.min()), float(values.max())), cmap="viridis")
 
 
 def _notes(tree: Tree) -> list[str]:

@@ -64,7 +64,10 @@ def _classes(view: MapView) -> Figure:
 
     dead = view.evaluation.hits == 0
     classes, row = np.unique(view.neuron_labels, return_inverse=True)
-    palette = categorical(len(classes))
+    # A label that only child maps have takes its colour all the same, so that pages agree.
+    answers = classes if view.leaf_labels is None else np.union1d(classes, view.leaf_labels)
+    answers = answers if len(answers) <= MAX_CATEGORIES else classes
+    palette = categorical(len(answers))[np.searchsorted(answers, classes)]
     probabilities = view.neuron_probabilities
     notes = []
     strength = np.ones(len(row))

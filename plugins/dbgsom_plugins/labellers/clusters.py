@@ -21,7 +21,8 @@ class Clusters(Component):
     """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
 
     ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes, each
-    neuron counting once; neurons without hits pass their links on. ``k_means`` looks at the
+    neuron counting once; neurons without hits pass their links on, and child maps are joined where
+    their prototypes are nearest. ``k_means`` looks at the
     prototypes alone, each weighted by its hits. With ``auto`` the number is the one of 2 … ⌈√L⌉
     for L such neurons with the smallest Davies-Bouldin index of their prototypes weighted by hits
     (Davies & Bouldin 1979).
@@ -113,7 +114,11 @@ def _tree(som_map: SomMap, live: NDArray[np.int64]) -> Callable[[int], NDArray[n
 
     model = AgglomerativeClustering(
         n_clusters=1, connectivity=live_links(som_map, live), compute_full_tree=True
-    ).fit(som_map.prototypes[live])
+    )
+    with warnings.catch_warnings():
+        # Child maps are not linked; that they are joined where they are nearest is wanted.
+        warnings.filterwarnings("ignore", message="the number of connected components")
+        model.fit(som_map.prototypes[live])
 
     def divide(k: int) -> NDArray[np.int64]:
         cluster = np.arange(2 * n - 1)  # of each neuron, then of each join

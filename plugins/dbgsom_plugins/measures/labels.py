@@ -1,4 +1,4 @@
-"""How well the answers of a map agree with given labels."""
+"""How well the answers of a map agree with given labels; samples without a class do not count."""
 
 from __future__ import annotations
 
@@ -68,8 +68,11 @@ class AdjustedRand(Component):
 def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
     if evaluation.y is None or evaluation.predictions is None:
         raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
-    if evaluation.labelled is None or evaluation.labelled.all():
-        return evaluation.y, evaluation.predictions
-    if not evaluation.labelled.any():
-        raise ValueError(f"{measure} needs labelled samples, and there are none")
-    return evaluation.y[evaluation.labelled], evaluation.predictions[evaluation.labelled]
+    y, predictions, labelled = evaluation.y, evaluation.predictions, evaluation.labelled
+    if labelled is None:
+        return y, predictions
+    if not labelled.any():
+        raise ValueError(f"{measure} needs samples with a class, and none has one")
+    y = y[labelled]
+    # Beside None numbers and texts stand in arrays of objects, which no measure takes.
+    return (np.array(y.tolist()) if y.dtype == object else y), predictions[labelled]

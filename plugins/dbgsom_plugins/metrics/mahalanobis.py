@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,9 +25,10 @@ class Mahalanobis(FeatureMetric):
     diagonal, C = (1 - s)*S + s*diag(S), so that it is regular with few samples too; units of the
     features do not matter. s = ``"ledoit_wolf"`` is the share of Ledoit & Wolf (2004) for
     standardised features; 0 takes the sample covariance as it is. Directions in which the training
-    data does not vary count nothing. A sample weight counts as so many repetitions.
+    data does not vary count nothing. A sample weight of 2 is the sample twice.
     """
 
+    learns_weighted: ClassVar[bool] = True
     loop: ClassVar[str] = "euclidean"
     geometry: ClassVar[str] = "euclidean"
 
@@ -42,24 +43,26 @@ class Mahalanobis(FeatureMetric):
         """Return ``mean`` (D,) and ``whitening`` (D, D) of the training samples X (n, D).
 
         Whitened samples are (x - mean) @ whitening, which is symmetric up to the features' units.
+        ``weights`` (n,) count as repetitions.
         """
         d = X.shape[1]
-        counts = np.ones(len(X)) if weights is None else weights
-        n = float(counts.sum())
-        mean = sum(count @ rows for rows, count in _blocks(X, counts)) / n
-        squares = sum(count @ np.square(rows - mean) for rows, count in _blocks(X, counts))
-        deviation = np.sqrt(squares / max(n - 1, 1))
+        own = np.ones(len(X)) if weights is None else weights
+        n = float(own.sum())
+        mean = sum(w @ rows for rows, w in _blocks(X, own)) / n
+        squares = sum(w @ np.square(rows - mean) for rows, w in _blocks(X, own))
+        freedom = n - 1 if n > 1 else n
+        deviation = np.sqrt(squares / freedom)
         rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
         scale = np.divide(1.0, deviation, out=np.zeros(d), where=deviation > rounding)
         correlation, fourth = np.zeros((d, d)), 0.0
-        for rows, count in _blocks(X, counts):
+        for rows, w in _blocks(X, own):
             standard = (rows - mean) * scale
-            correlation += standard.T @ (count[:, None] * standard)
-            fourth += float(count @ np.square(np.einsum("ij,ij->i", standard, standard)))
-        correlation /= max(n - 1, 1)
+            correlation += standard.T @ (standard * w[:, None])
+            fourth += float(w @ np.square(np.einsum("ij,ij->i", standard, standard)))
+        correlation /= freedom
         share_of_diagonal = self.shrinkage
         if isinstance(share_of_diagonal, str):
-            share_of_diagonal = _ledoit_wolf(correlation * ((n - 1) / n), fourth / n, n)
+            share_of_diagonal = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
         correlation *= 1.0 - share_of_diagonal
         np.fill_diagonal(correlation, (scale > 0).astype(np.float64))
         return {"mean": mean, "whitening": scale[:, None] * _inverse_root(correlation)}
@@ -82,9 +85,9 @@ class Mahalanobis(FeatureMetric):
         return whitened
 
 
-def _blocks(X: NDArray[Any], counts: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
+def _blocks(X: NDArray[Any], weights: NDArray[np.float64]) -> Any:
     for i in range(0, len(X), _ROWS):
-        yield np.asarray(X[i : i + _ROWS], dtype=np.float64), counts[i : i + _ROWS]
+        yield np.asarray(X[i : i + _ROWS], dtype=np.float64), weights[i : i + _ROWS]
 
 
 def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> float:

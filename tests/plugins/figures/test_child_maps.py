@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators import view_of
 from dbgsom_plugins.figures._cells import mark_parents
 from dbgsom_plugins.figures._colours import EMPTY, categorical
@@ -131,3 +131,34 @@ def test_arranged_rectangles_keep_apart(shapes, gap):
         }  # with a row for its heading
         assert not cells & taken
         taken |= cells
+
+
+def key_colours(figure):
+    legend = figure.legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    patches = [patch.get_facecolor() for patch in legend.get_patches()]
+    return dict(zip(names, patches, strict=True))
+
+
+def test_a_label_has_one_colour_on_both_pages(views):
+    view = views["classifier"]
+    without = np.where(view.neuron_labels == 2, 5, view.neuron_labels)  # only child maps say 2
+    view = replace(view, neuron_labels=without)
+    map_key, child_key = key_colours(drawn(LabelMap, view)), key_colours(drawn(ChildMaps, view))
+    assert "2" not in map_key
+    assert "2" in child_key
+    assert all(map_key[name] == child_key[name] for name in map_key)
+
+
+def test_child_maps_of_a_regressor_show_their_values(digits):
+    X, y = digits
+    few = Directed(spreading_factor=0.05, max_neurons=4)
+    growth = Hierarchical(base=few, tau_2=0.01, max_depth=2)
+    model = SomRegressor(growth=growth).fit(X[:500], y[:500])
+    view = view_of(model, model.evaluate(X[:500]), title="a run")
+    figure = drawn(ChildMaps, view)
+    page, bar = figure.axes
+    values = np.asarray(model.leaf_labels_)
+    assert bar.get_ylim() == pytest.approx((values.min(), values.max()))
+    shown = {text.get_text() for text in page.texts}
+    assert shown & {f"{one:.3g}" for one in values}

@@ -1,5 +1,7 @@
 """Neurons grouped into clusters."""
 
+import warnings
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -167,3 +169,14 @@ def test_impossible_fields_are_refused(fields):
 def test_it_is_a_labeller_of_vector_quantizers():
     assert isinstance(Clusters(), Labeller)
     assert Clusters.estimators == ("vq",)
+
+
+def test_clusters_of_child_maps_come_without_a_word_of_scikit_learn(digits):
+    base = {"name": "directed", "spreading_factor": 0.1, "max_neurons": 9}
+    growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
+    vq = SomVQ(labeller={"name": "clusters", "n_clusters": 8}, growth=growth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels = vq.fit_predict(digits[0])
+    assert vq.som_map_.children
+    assert np.unique(labels).tolist() == list(range(8))

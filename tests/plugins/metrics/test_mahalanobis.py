@@ -83,3 +83,26 @@ def test_float32_comes_back_as_float32(correlated):
 def test_other_shrinkages_are_refused(wrong):
     with pytest.raises(ValueError, match="shrinkage"):
         SomVQ(metric={"name": "mahalanobis", "shrinkage": wrong}).fit(np.eye(4))
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
+def test_a_weight_is_the_sample_so_many_times(shrinkage, correlated):
+    weights = np.random.default_rng(1).integers(0, 4, len(correlated))
+    repeated = np.repeat(correlated, weights, axis=0)
+    metric = {"name": "mahalanobis", "shrinkage": shrinkage}
+    one = SomVQ(metric=metric, max_neurons=12, epochs=20).fit(correlated, sample_weight=weights)
+    other = SomVQ(metric=metric, max_neurons=12, epochs=20).fit(repeated)
+    for name in ("mean", "whitening"):
+        np.testing.assert_allclose(one._metric.state[name], other._metric.state[name], rtol=1e-9)
+    if shrinkage != 0:  # without it no axis of the whitened data is longer than another
+        np.testing.assert_allclose(one.weights_, other.weights_, rtol=1e-7, atol=1e-9)
+
+
+def test_samples_of_weight_zero_teach_nothing(correlated):
+    weights = np.ones(len(correlated))
+    weights[::3] = 0
+    spoilt = correlated.copy()
+    spoilt[::3] *= 1e3
+    one = SomVQ(metric="mahalanobis", epochs=5).fit(spoilt, sample_weight=weights)
+    other = SomVQ(metric="mahalanobis", epochs=5).fit(correlated[weights > 0])
+    np.testing.assert_allclose(one._metric.state["mean"], other._metric.state["mean"], rtol=1e-12)
