@@ -115,7 +115,7 @@ def test_weights_are_routed_through_pipeline_and_search(iris):
         search.fit(X, y, sample_weight=weights)
     assert pipe[-1].hit_counts_.sum() == pytest.approx(weights.sum())
     assert search.best_score_ > 0.8
-    assert search.best_estimator_[-1].hit_counts_.dtype == np.float64
+    assert search.best_estimator_.hit_counts_.dtype == np.float64
 
 
 @pytest.mark.parametrize(
