@@ -247,7 +247,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         parts = self.check_parts(y)
         known = hasattr(self, "som_map_")
         X = self._checked(X, parts, reset=not known)
-        target = class_labels(X, y, self.unlabelled)
+        learnt = self.classes_ if known else None if classes is None else np.unique(classes)
+        target = class_labels(X, y, self.unlabelled, learnt)
         if classes is not None:
             target = target.with_classes(classes)
         if known:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.fitted_metric import fitted
+from dbgsom_core.engine.fitted_metric import component_of, fitted
 from dbgsom_core.engine.found import Assignment, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.events import EpochRecord, GrowthEvent
@@ -142,6 +142,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
+            self._check_same_metric(parts)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, X, weights)
@@ -159,6 +160,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
 
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
+        self._check_same_metric(parts)
         memory: Memory = self._memory
         weights = check_weights(X, sample_weight, 1)
         data, _, kept = self._weighted(parts, X, None, weights)
@@ -313,6 +315,14 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             left_out = self._parts.engine.over(X[~kept], self._metric)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
+
+    def _check_same_metric(self, parts: Parts) -> None:
+        before = component_of(self._metric)
+        if before != parts.metric:
+            raise ValueError(
+                f"the map was trained with metric {before!r} and cannot go on with "
+                f"{parts.metric!r}; fit a new estimator, or set the metric back"
+            )
 
     def _warn_of_collapse(self, data: DataPass) -> None:
         if np.count_nonzero(self.hit_counts_) == 1 and len(self.som_map_) > 1:

@@ -55,7 +55,8 @@ class Target:
             return self
         if _is_text(more) != _is_text(self.classes):
             raise ValueError(
-                f"the class labels mix texts and numbers: {self.classes[0]!r} and {more[0]!r}"
+                "the class labels mix texts and numbers: "
+                f"{self.classes[:1].tolist()[0]!r} and {more[:1].tolist()[0]!r}"
             )
         classes = np.union1d(self.classes, more)
         known = np.searchsorted(classes, self.classes)
@@ -81,7 +82,9 @@ class Target:
         return Target(mine.classes[codes], mine.classes, codes)
 
 
-def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
+def class_labels(
+    X: Any, y: Any, unlabelled: Any = "auto", learnt: NDArray[Any] | None = None
+) -> Target:
     """Return class labels y (n,) for samples X, encoded.
 
     Parameters
@@ -92,6 +95,9 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
         Which entries say that a sample has no class; None, nan and pandas.NA always do.
         ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
         of at least 0; it warns. None: no label.
+    learnt : array (C,), optional
+        Classes that are known already; with them y may hold marks alone, and they count as labels
+        beside which -1 stands.
 
     Raises
     ------
@@ -100,8 +106,10 @@ def class_labels(X: Any, y: Any, unlabelled: Any = "auto") -> Target:
     """
     y = _column(y)
     check_consistent_length(X, y)
-    missing = _without_class(y, unlabelled)
+    missing = _without_class(y, unlabelled, learnt)
     known = y[~missing]
+    if len(known) == 0 and learnt is not None:
+        return Target(y, learnt, np.full(len(y), UNLABELLED, dtype=np.int64))
     if len(known) == 0:
         raise ValueError("no sample has a class label: y holds only marks of unlabelled samples")
     if known.dtype == object:
@@ -148,7 +156,9 @@ def _column(y: Any) -> NDArray[Any]:
     return np.asarray(column_or_1d(y, warn=True))
 
 
-def _without_class(y: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
+def _without_class(
+    y: NDArray[Any], unlabelled: Any, learnt: NDArray[Any] | None = None
+) -> NDArray[np.bool_]:
     if y.dtype == object:
         missing = np.array([_is_missing(one) for one in y], dtype=bool)
     elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
@@ -160,7 +170,7 @@ def _without_class(y: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
     if not (isinstance(unlabelled, str) and unlabelled == "auto"):
         marked: NDArray[np.bool_] = np.array([one == unlabelled for one in y], dtype=bool)
         return missing | marked
-    marked = _minus_ones(y, missing)
+    marked = _minus_ones(y, missing, learnt)
     if marked.any():
         warnings.warn(
             f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
@@ -177,7 +187,9 @@ def _is_missing(one: Any) -> bool:
     return bool(differs) if isinstance(differs, (bool, np.bool_)) else True
 
 
-def _minus_ones(y: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _minus_ones(
+    y: NDArray[Any], missing: NDArray[np.bool_], learnt: NDArray[Any] | None
+) -> NDArray[np.bool_]:
     known = y[~missing]
     nobody = np.zeros(len(y), dtype=bool)
     whole = y.dtype.kind == "i" or (
@@ -186,6 +198,10 @@ def _minus_ones(y: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_
     if not whole or len(known) == 0:
         return nobody
     values = np.unique(known.astype(np.int64))
+    if learnt is not None and len(learnt):
+        if learnt.dtype.kind not in "iu" or -1 in learnt:
+            return nobody
+        values = np.union1d(values, learnt)
     if values[0] != -1 or len(values) < 3:
         return nobody
     nobody[~missing] = known.astype(np.int64) == -1

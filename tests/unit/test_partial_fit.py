@@ -116,3 +116,20 @@ def test_without_warm_start_fit_begins_anew(iris):
     vq = SomVQ().fit(iris[0])
     first = vq.weights_
     np.testing.assert_array_equal(vq.fit(iris[0]).weights_, first)
+
+
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+@pytest.mark.parametrize("metric", ["manhattan", {"name": "mahalanobis"}])
+def test_a_map_does_not_go_on_in_another_metric(method, metric, iris):
+    X, _ = iris
+    vq = SomVQ(warm_start=True, epochs=10).fit(X).set_params(metric=metric)
+    with pytest.raises(ValueError, match=r"trained with metric Euclidean.* cannot go on"):
+        getattr(vq, method)(X)
+    vq.set_params(metric={"name": "euclidean"})
+    assert getattr(vq, method)(X) is vq
+
+
+def test_a_map_that_learnt_its_metric_goes_on(iris):
+    X, _ = iris
+    vq = SomVQ(metric="mahalanobis", epochs=10).fit(X)
+    assert vq.partial_fit(X).hit_counts_.sum() == 2 * len(X)

@@ -151,3 +151,32 @@ def test_a_learnt_minus_one_counts(iris):
     X, y = iris
     clf = SomClassifier(unlabelled=None).fit(X, y - 1)
     assert clf.evaluate(X, y - 1, clf.predict(X)).labelled is None
+
+
+def test_a_small_batch_of_known_classes_may_hold_minus_one(iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10).fit(X, y)
+    with pytest.warns(UserWarning, match="taken as 'no class'"):
+        clf.partial_fit(X[:4], [-1, 0, 0, -1])
+    assert clf.classes_.tolist() == [0, 1, 2]
+    first = SomClassifier(epochs=10)
+    with pytest.warns(UserWarning, match="taken as 'no class'"):
+        first.partial_fit(X[:60], np.where(np.arange(60) % 2, y[:60], -1), classes=[0, 1, 2])
+    assert first.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])
+def test_a_later_batch_may_be_wholly_without_a_class(marks, iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10, unlabelled=-1).fit(X, y)
+    before = clf.hit_counts_.sum()
+    clf.partial_fit(X[:20], marks)
+    assert clf.classes_.tolist() == [0, 1, 2]
+    assert clf.hit_counts_.sum() == before + 20
+    assert clf.score(X, y) > 0.9
+
+
+def test_a_learnt_class_minus_one_stays_a_class(iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10, unlabelled=None).fit(X, y - 1).set_params(unlabelled="auto")
+    assert clf.partial_fit(X[:60], y[:60] - 1).classes_.tolist() == [-1, 0, 1]
