@@ -330,7 +330,7 @@ def nearest_two_blocks(
     accuracy: Accuracy,
     bounds: NDArray[np.float32],
     mode: int,
-    out: NDArray[np.int64],
+    out: NDArray[np.int32],
     start: int,
     stop: int,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,8 +139,8 @@ class FastSearch:
         self._run(prototypes, laid, OWN, True, first)
         return self._assignment(prototypes)
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
-        """See `Search`."""
+    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
+        """See `Search`; int32 where packed numbers serve."""
         if len(prototypes) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
         known = len(prototypes) == len(self.packed)
@@ -152,7 +152,7 @@ class FastSearch:
             return self.data.nearest_plainly(prototypes, 2)[0]
         samples, tasks = self.samples, self.samples.tasks()
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
-        out = np.empty((len(samples.X), 2), np.int64)
+        out = np.empty((len(samples.X), 2), np.int32)
 
         def work(worker: int, task: int) -> None:
             block_search.nearest_two_blocks(
