@@ -35,6 +35,7 @@ from dbgsom_core.topology import MapTopology
 from dbgsom_core.train import Task, Training, train
 from dbgsom_core.vertical import horizontal
 
+_ROWS = 1 << 16
 _SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
 
 
@@ -148,8 +149,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             self._metric = fitted(parts.metric, X, weights)
         data, target, kept = self._weighted(parts, X, target, weights)
         with one_blas_thread():
-            training = self._train(horizontal(parts), data, target, start)
-            self._keep(parts, data, training)
+            # Nothing here holds on to the training: its search takes room.
+            self._keep(parts, data, self._train(horizontal(parts), data, target, start))
             self._finish(parts, data, data.n, target)
             self.labels_ = self._labels_of_all(X, kept)
         self._warn_of_collapse(data)
@@ -171,6 +172,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         with one_blas_thread():
             training = self._train(horizontal(parts), everything, target, self.som_map_, new=data.n)
             self._keep(parts, everything, training)
+            del training  # its search takes room
             self._finish(parts, everything, data.n, target)
             self.labels_ = self._labels_of_all(X, kept)
         return self
@@ -268,8 +270,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             som_map.prototypes = self.weights_.astype(np.float64)
             found = training.search.assign(som_map.prototypes, som_map.positions)
         self._parts = parts
+        self._unlinked = _unlinked(training.search, som_map, data.n)
         self._assignment = Assignment(found.bmu, found.distance, getattr(found, "totals", None))
-        self._best_two = _best_two(training.search, som_map)
         self.som_map_ = som_map
         self.history_ = training.history
         self.n_iter_ = len(training.history)
@@ -294,17 +296,13 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         weighted = found.distance[:new] if counted is None else found.distance[:new] * counted
         self.errors_ = np.bincount(found.bmu[:new], weighted, n_neurons).astype(np.float64)
         self.quantization_error_ = float(np.average(ended.distance[:new], weights=counted))
-        self.topographic_error_ = 0.0
-        if self._best_two is not None:
-            first, second = self._best_two[:new].T
-            unlinked = self.som_map_.hops[first, second] != 1
-            self.topographic_error_ = float(np.average(unlinked, weights=counted))
+        self.topographic_error_ = float(np.average(self._unlinked[:new], weights=counted))
         usual = ended.distance if data.scatter is None else np.hypot(ended.distance, data.scatter)
         share, leaves = float(self.contamination), leaf_map(self._tree)
         self._novelty = Novelty.of(leaves, self._metric, ended.bmu, usual, share, weights)
         self._memory = Memory.of(data, ended, len(self._tree), target)
         self._new_leaves = ended.bmu[:new]
-        del self._assignment, self._best_two
+        del self._assignment, self._unlinked
 
     def _labels_of_all(self, X: Any, kept: NDArray[np.bool_] | None) -> NDArray[Any]:
         leaves = self._new_leaves
@@ -338,8 +336,13 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         return hasattr(self, "neuron_labels_")
 
 
-def _best_two(search: Search, som_map: SomMap) -> NDArray[np.int64] | None:
-    return search.nearest_two(som_map.prototypes) if len(som_map) > 1 else None
+def _unlinked(search: Search, som_map: SomMap, n: int) -> NDArray[np.bool_]:
+    # Of which samples the two best-matching units are no neighbours.
+    if len(som_map) == 1:
+        return np.zeros(n, dtype=bool)
+    found = search.nearest_two(som_map.prototypes)
+    parts = np.array_split(found, -(-n // _ROWS))  # to look up takes room
+    return np.concatenate([som_map.hops[part[:, 0], part[:, 1]] != 1 for part in parts])
 
 
 def _check_columns(som_map: SomMap, X: Any) -> None:

@@ -55,12 +55,15 @@ def check_varies(X: Any) -> None:
 
     Nor is X of use when its squares leave the range of float64: all distances would be 0 or inf.
     """
+    # What varies by twice as much among some rows varies among all: if the largest entry of all is
+    # less than twice theirs, so is the rounding, and else the entries lie apart by half of it.
+    if X.dtype == np.float32 and _varies(*extremes(X[:_CHUNK_ROWS]), X.dtype, 16):
+        return  # and squares of float32 stay in the range
     low, high = extremes(X)
     largest = float(np.maximum(abs(low), abs(high)).max(initial=0.0))
     if largest > _LARGEST / math.sqrt(X.shape[0] * X.shape[1]):
         raise ValueError(f"X holds {largest:.3g}, whose square is too large for float64: rescale X")
-    rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
-    if not (high - low > rounding).any():
+    if not _varies(low, high, X.dtype, 8):
         raise ValueError(
             f"all columns are constant (n_features = {X.shape[1]}): there is nothing that a map "
             "could unfold"
@@ -71,6 +74,11 @@ def check_varies(X: Any) -> None:
             f"no column of X varies by more than {spread:.3g}, whose square is too small for "
             "float64: rescale X"
         )
+
+
+def _varies(low: NDArray[Any], high: NDArray[Any], dtype: Any, units: float) -> bool:
+    rounding = units * np.finfo(dtype).eps * np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
+    return bool((high - low > rounding).any())
 
 
 def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.api import DataSummary
 from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.workers import share
 from dbgsom_core.moments import Moments, extremes
 
 _CHUNK_ROWS = 8192
@@ -96,17 +97,15 @@ def _of_covariance(data: DataPass, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
-    covariance = np.zeros((d, d))
-    for start in range(0, data.n, _CHUNK_ROWS):
-        part = data.subset(slice(start, start + _CHUNK_ROWS))
-        if issparse(part.X):
-            weighted = part.X.multiply(part.sample_weights[:, None]).tocsr()
-            covariance += (weighted.T @ part.X).toarray()
-        else:
-            centred = _complete(part.X - moments.mean)
-            weighted = centred if part.weights is None else centred * part.weights[:, None]
-            covariance += weighted.T @ centred
-    covariance /= data.total_weight
+    chunks = range(0, data.n, _CHUNK_ROWS)
+    products = np.empty((len(chunks), d, d))
+
+    def work(worker: int, task: int) -> None:
+        part = data.subset(slice(chunks[task], chunks[task] + _CHUNK_ROWS))
+        products[task] = _product(part, moments.mean)
+
+    share(data.threads, len(chunks), work)
+    covariance = products.sum(axis=0) / data.total_weight
     if issparse(data.X):
         covariance -= np.outer(moments.mean, moments.mean)
     # Columns of very different scale must not overflow or vanish in the solver.
@@ -131,6 +130,17 @@ def _of_operator(data: DataPass, moments: Moments) -> tuple[Any, Any]:
     first = np.random.RandomState(0).standard_normal(min(X.shape))  # the same in every process
     _, lengths, axes = svds(operator, k=2, v0=first, solver="arpack")
     return np.square(lengths[::-1]), axes[::-1]
+
+
+def _product(data: DataPass, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
+    X: Any = data.X
+    if issparse(X):
+        weighted = X.multiply(data.sample_weights[:, None]).tocsr()
+        return np.asarray((weighted.T @ X).toarray())
+    centred = _complete(X - mean)
+    weighted = centred if data.weights is None else centred * data.weights[:, None]
+    return np.asarray(weighted.T @ centred)
 
 
 def _complete(centred: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ See `fast_loops` for what blocks, panels and their coordinates are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from dbgsom_core.engine.compile import compiled, inlined
 from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
 from dbgsom_core.engine.lanes import (
     any_in_reach,
+    is_one_unit,
+    lanes_other,
     write_distances,
     write_lower_bounds,
     write_slack,
     write_upper_bounds,
+    write_whole,
 )
 from dbgsom_core.engine.panel import (
     LINE,
@@ -30,6 +33,56 @@ from dbgsom_core.engine.panel import (
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 
 
+class Addresses(NamedTuple):
+    """Where arrays begin.
+
+    Asking an array of a tuple for its address counts a reference, an atomic step of memory that
+    costs as much as a comparison: it is done once a task. Arrays whose addresses are used must be
+    used themselves later on, or numba frees them.
+    """
+
+    numbers: int
+    squares: int
+    units: int
+    bounds: int
+    panels: int
+    starts: int
+    ids: int
+    values: int
+    rows: int
+    nearest: int
+    slack: int
+    upper: int
+
+
+@compiled
+def addresses_of(
+    blocks: Blocks,
+    panels: Panels,
+    bounds: NDArray[np.float32],
+    values: NDArray[Any],
+    rows: NDArray[np.int32],
+    nearest: NDArray[Any],
+    slack: NDArray[Any],
+    upper: NDArray[np.float32],
+) -> Addresses:
+    """Return the addresses of all of these."""
+    return Addresses(
+        blocks.numbers.ctypes.data,
+        blocks.squares.ctypes.data,
+        blocks.bmu.ctypes.data,
+        bounds.ctypes.data,
+        panels.numbers.ctypes.data,
+        panels.starts.ctypes.data,
+        panels.ids.ctypes.data,
+        values.ctypes.data,
+        rows.ctypes.data,
+        nearest.ctypes.data,
+        slack.ctypes.data,
+        upper.ctypes.data,
+    )
+
+
 @inlined
 def _compare(
     one: Any,
@@ -37,30 +90,23 @@ def _compare(
     b: int,
     g: int,
     keeps: bool,
-    blocks: Blocks,
-    panels: Panels,
-    bounds: NDArray[np.float32],
-    slack: NDArray[Any],
-    values: NDArray[Any],
-    rows: NDArray[np.int32],
-    nearest: NDArray[Any],
+    depth: int,
+    wide: int,
+    drift: NDArray[np.float32],
+    at: Addresses,
 ) -> None:
-    # One block with one panel.
-    depth = blocks.numbers.shape[1]
-    x = blocks.numbers.ctypes.data + b * depth * LINE
+    # One block with one panel; ``wide`` is how many panels the bounds have room for.
     row = LINE // lanes_of(one) * PANEL_ROWS
-    w = panels.numbers.ctypes.data + g * depth * row
-    start = panels.starts.ctypes.data + g * row
-    ids = panels.ids.ctypes.data + g * PANEL_ROWS * 4
-    best, first, near = values.ctypes.data, rows.ctypes.data, nearest.ctypes.data + g * LINE
+    x = at.numbers + b * depth * LINE
+    w, start = at.panels + g * depth * row, at.starts + g * row
+    ids, near = at.ids + g * PANEL_ROWS * 4, at.nearest + g * LINE
     if places == 1:
-        compare_panel(one, x, w, start, depth, best, first, ids, near)
+        compare_panel(one, x, w, start, depth, at.values, at.rows, ids, near)
     else:
-        compare_panel_two(one, x, w, start, depth, best, first, ids, near)
+        compare_panel_two(one, x, w, start, depth, at.values, at.rows, ids, near)
     if keeps:
-        lower = bounds.ctypes.data + (b * bounds.shape[1] + g) * lanes_of(one) * 4
-        squares = blocks.squares.ctypes.data + b * LINE
-        write_lower_bounds(one, near, squares, slack.ctypes.data, panels.drift[g], lower)
+        lower = at.bounds + (b * wide + g) * lanes_of(one) * 4
+        write_lower_bounds(one, near, at.squares + b * LINE, at.slack, drift[g], lower)
 
 
 @inlined
@@ -72,73 +118,72 @@ def _compare_block(
     mode: int,
     newcomers: int,
     keeps: bool,
-    blocks: Blocks,
+    depth: int,
+    wide: int,
+    bmu: NDArray[np.int32],
     panels: Panels,
-    bounds: NDArray[np.float32],
-    slack: NDArray[Any],
     values: NDArray[Any],
-    rows: NDArray[np.int32],
-    nearest: NDArray[Any],
     done: NDArray[np.bool_],
     upper: NDArray[np.float32],
+    at: Addresses,
 ) -> int:
     """Compare block ``b`` with the panels that can matter; return how many those were.
 
-    ``slack`` (2, lanes) holds 2E, how close is too close to call, and the error of a squared
+    The slack (2, lanes) holds 2E, how close is too close to call, and the error of a squared
     distance. In mode IN_REACH a panel is left out only if none of its values can lie within 2E of
     the best, so that all that follows is the same as after comparing everything.
     """
-    lanes, n_panels = lanes_of(one), panels.numbers.shape[0]
-    for lane in range(lanes):
-        for p in range(places + 1):
+    lanes, n_panels, drift = lanes_of(one), panels.ids.shape[0], panels.drift
+    for p in range(places + 1):
+        for lane in range(lanes):
             values[p, lane] = np.inf
     if mode == ALL:
         for g in range(n_panels):
-            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
+            _compare(one, places, b, g, keeps, depth, wide, drift, at)
         return n_panels
-    lower = bounds.ctypes.data + b * bounds.shape[1] * lanes * 4
+    lower = at.bounds + b * wide * lanes * 4
     compared = 0
     done[:] = False
-    for lane in range(used):  # the panels of the block's own units give the upper bounds
-        g = panels.panel_of[blocks.bmu[b * lanes + lane]]
+    different = 1 if is_one_unit(one, at.units + b * lanes * 4) else used
+    for lane in range(different):  # the panels of the block's own units give the upper bounds
+        g = panels.panel_of[bmu[b * lanes + lane]]
         if not done[g]:
             done[g] = True
             compared += 1
-            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
-    squares, last = blocks.squares.ctypes.data + b * LINE, values.ctypes.data + (places - 1) * LINE
-    write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+            _compare(one, places, b, g, keeps, depth, wide, drift, at)
+    squares, last = at.squares + b * LINE, at.values + (places - 1) * LINE
+    write_upper_bounds(one, last, squares, at.slack, at.upper)
     for lane in range(used, lanes):
         upper[lane] = -1.0
     for g in range(newcomers, n_panels):
-        if mode == IN_REACH and not any_in_reach(
-            one, lower + g * lanes * 4, panels.drift[g], upper.ctypes.data
-        ):
+        if mode == IN_REACH and not any_in_reach(one, lower + g * lanes * 4, drift[g], at.upper):
             continue
         if not done[g]:
             done[g] = True
             compared += 1
-            _compare(one, places, b, g, keeps, blocks, panels, bounds, slack, values, rows, nearest)
-            write_upper_bounds(one, last, squares, slack.ctypes.data, upper.ctypes.data)
+            _compare(one, places, b, g, keeps, depth, wide, drift, at)
+            write_upper_bounds(one, last, squares, at.slack, at.upper)
             for lane in range(used, lanes):
                 upper[lane] = -1.0
     return compared
 
 
 @inlined
-def slack_of_block(
-    one: Any, b: int, blocks: Blocks, accuracy: Accuracy, slack: NDArray[Any]
-) -> None:
-    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the samples of block ``b``."""
+def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
+    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the ``squares`` of a block.
+
+    Both are addresses.
+    """
     # One per cent more for the rounding of the sum itself.
-    dtype = blocks.numbers.dtype
+    kind = type(one)
     write_slack(
         one,
-        blocks.squares.ctypes.data + b * LINE,
-        dtype.type(2.02 * accuracy.constant),
-        dtype.type(2.02 * accuracy.by_norm),
-        dtype.type(2.02 * accuracy.by_square),
-        dtype.type(4 * accuracy.unit),
-        slack.ctypes.data,
+        squares,
+        kind(2.02 * accuracy.constant),
+        kind(2.02 * accuracy.by_norm),
+        kind(2.02 * accuracy.by_square),
+        kind(4 * accuracy.unit),
+        slack,
     )
 
 
@@ -205,30 +250,42 @@ def search_blocks(
     """
     numbers, _, order, bmu = blocks
     lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
-    values, rows = np.empty((2, lanes), dtype=numbers.dtype), np.zeros((1, lanes), dtype=np.int32)
-    nearest, done = np.empty((n_panels, lanes), dtype=numbers.dtype), np.empty(n_panels, np.bool_)
-    upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=numbers.dtype)
-    distances = np.empty(lanes, dtype=numbers.dtype)
+    dtype = numbers.dtype
+    # A last row of the values for the distances.
+    values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
+    nearest, done = np.empty((n_panels, lanes), dtype=dtype), np.empty(n_panels, np.bool_)
+    upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
+    whole, wide = np.empty(lanes, dtype=np.int64), bounds.shape[1]
+    at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
+    distances, whole_at = at.values + 2 * LINE, whole.ctypes.data
     compared, changed = 0, 0
     last, error, hits = bmu[start * lanes], 0, 0  # of a run of samples with the same unit
     for b in range(start, stop):
         base = b * lanes
         used = min(lanes, n - base)
-        slack_of_block(one, b, blocks, accuracy, slack)
+        squares, units = at.squares + b * LINE, at.units + base * 4
+        slack_of_block(one, squares, accuracy, at.slack)
         compared += _compare_block(
-            one, 1, b, used, mode, newcomers, keeps, blocks, panels, bounds,
-            slack, values, rows, nearest, done, upper,
+            one, 1, b, used, mode, newcomers, keeps, depth, wide, bmu, panels, values, done,
+            upper, at,
         )  # fmt: skip
-        ties, poor = write_distances(
-            one,
-            values.ctypes.data,
-            blocks.squares.ctypes.data + b * LINE,
-            slack.ctypes.data,
-            distances.ctypes.data,
-        )
+        ties, poor = write_distances(one, at.values, squares, at.slack, distances)
+        together = write_whole(one, distances, steps, whole_at)
+        if (
+            only_changes
+            and used == lanes
+            and (ties | poor | lanes_other(one, at.rows, units)) == 0
+            and is_one_unit(one, units)
+        ):  # most blocks, once samples are sorted and the map is calm
+            if bmu[base] != last:
+                tally.errors[last] += error
+                tally.hits[last] += hits
+                last, error, hits = bmu[base], 0, 0
+            error += together
+            continue
         for lane in range(used):
             j = np.int64(rows[0, lane])
-            distance = np.float64(distances[lane]) * steps
+            distance = whole[lane]
             if (ties | poor) >> lane & 1:
                 i = order[base + lane]
                 if ties >> lane & 1:
@@ -238,12 +295,12 @@ def search_blocks(
                     )
                 else:
                     exact = euclidean_distance(X, i, prototypes, j)
-                distance = exact * (steps * scale)
+                distance = np.int64(exact * (steps * scale))
             if j != last:
                 tally.errors[last] += error
                 tally.hits[last] += hits
                 last, error, hits = j, 0, 0
-            error += np.int64(distance)
+            error += distance
             before = bmu[base + lane]
             if j != before:
                 changed += 1
@@ -273,7 +330,7 @@ def nearest_two_blocks(
     accuracy: Accuracy,
     bounds: NDArray[np.float32],
     mode: int,
-    out: NDArray[np.int64],
+    out: NDArray[np.int32],
     start: int,
     stop: int,
 ) -> None:
@@ -281,16 +338,17 @@ def nearest_two_blocks(
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
     dtype = blocks.numbers.dtype
+    depth, wide, bmu = blocks.numbers.shape[1], bounds.shape[1], blocks.bmu
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((2, lanes), dtype=np.int32)
     nearest, done = np.empty((n_panels, lanes), dtype=dtype), np.empty(n_panels, np.bool_)
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
+    at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
-        slack_of_block(one, b, blocks, accuracy, slack)
+        slack_of_block(one, at.squares + b * LINE, accuracy, at.slack)
         _compare_block(
-            one, 2, b, used, mode, 0, False, blocks, panels, bounds,
-            slack, values, rows, nearest, done, upper,
-        )  # fmt: skip
+            one, 2, b, used, mode, 0, False, depth, wide, bmu, panels, values, done, upper, at
+        )
         for lane in range(used):
             i = order[b * lanes + lane]
             first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])

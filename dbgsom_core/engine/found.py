@@ -74,5 +74,5 @@ class Search(Protocol):
     ) -> Found:
         """Return the last result, for the first ``known`` prototypes, extended to all."""
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
+    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
         """Return the rows (n, 2) of the two nearest prototypes, nearest first."""

@@ -74,6 +74,9 @@ class _Lanes(Vectors):
     def bits(self, mask: Any) -> Any:
         return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
 
+    def get_units(self, address: Any) -> Any:
+        return self.load(self.builder, self.bytes_at(self.builder, address), 0, self.indices)
+
 
 @intrinsic
 def write_slack(
@@ -167,3 +170,53 @@ def write_distances(
         one, types.int64, types.int64, types.int64, types.int64
     )
     return signature, generate
+
+
+@intrinsic
+def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole: Any) -> Any:
+    """Fill whole (lanes,) int64 with distances*steps, rounded towards 0; return their sum."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, distances, steps, whole = arguments
+        doubles = ir.VectorType(ir.DoubleType(), v.lanes)
+        integers = ir.VectorType(ADDRESS, v.lanes)
+        values = v.get(distances)
+        if v.size == 4:
+            values = builder.fpext(values, doubles)
+        values = builder.fptosi(builder.fmul(values, v.spread(steps)), integers)
+        v.put(values, whole)
+        name = f"llvm.vector.reduce.add.v{v.lanes}i64"
+        module = builder.module
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(ADDRESS, [integers]), name
+        )
+        return builder.call(function, [values])
+
+    return types.int64(one, types.int64, types.float64, types.int64), generate
+
+
+@intrinsic
+def lanes_other(typing_context: Any, one: Any, units: Any, others: Any) -> Any:
+    """Return a bit mask of the lanes in which two (lanes,) int32 differ."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, others = arguments
+        return v.bits(builder.icmp_signed("!=", v.get_units(units), v.get_units(others)))
+
+    return types.int64(one, types.int64, types.int64), generate
+
+
+@intrinsic
+def is_one_unit(typing_context: Any, one: Any, units: Any) -> Any:
+    """Say whether all (lanes,) int32 are the same."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        values = v.get_units(arguments[1])
+        first = builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
+        differs = builder.icmp_signed("!=", values, v.spread(first))
+        return builder.not_(v.any(builder, differs))
+
+    return types.boolean(one, types.int64), generate

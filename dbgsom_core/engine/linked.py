@@ -126,13 +126,19 @@ def linked_blocks(
     dtype = numbers.dtype
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
     row = LINE // lanes * PANEL_ROWS  # bytes
-    values, rows = np.empty((2, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
-    nearest, slack = np.empty(lanes, dtype=dtype), np.empty((2, lanes), dtype=dtype)
+    # A last row of the values for the nearest of a panel, which nobody asks for.
+    values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
+    slack = np.empty((2, lanes), dtype=dtype)
     found, close = np.empty(lanes, np.int32), np.empty(lanes, np.bool_)
+    # Asked once: see `block_search.Addresses`.
+    numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
+    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
+    ids_at, values_at, rows_at = panels.ids.ctypes.data, values.ctypes.data, rows.ctypes.data
+    nearest_at, slack_at = values_at + 2 * LINE, slack.ctypes.data
     for b in range(start, stop):
         base = b * lanes
         used = min(lanes, n - base)
-        slack_of_block(one, b, blocks, accuracy, slack)
+        slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
         found[:] = -1
         for lane in range(used):
             unit = units[base + lane]
@@ -142,14 +148,14 @@ def linked_blocks(
                 values[0, other] = values[1, other] = np.inf
             compare_panel(
                 one,
-                numbers.ctypes.data + b * depth * LINE,
-                panels.numbers.ctypes.data + unit * depth * row,
-                panels.starts.ctypes.data + unit * row,
+                numbers_at + b * depth * LINE,
+                panels_at + unit * depth * row,
+                starts_at + unit * row,
                 depth,
-                values.ctypes.data,
-                rows.ctypes.data,
-                panels.ids.ctypes.data + unit * PANEL_ROWS * 4,
-                nearest.ctypes.data,
+                values_at,
+                rows_at,
+                ids_at + unit * PANEL_ROWS * 4,
+                nearest_at,
             )
             for other in range(lane, used):
                 if units[base + other] == unit:

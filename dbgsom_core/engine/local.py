@@ -257,7 +257,7 @@ class DataPass:
         """
         fast = self._fast_once(prototypes) if k == 2 else None
         if fast is not None:
-            neurons = fast.nearest_two(prototypes)
+            neurons = fast.nearest_two(prototypes).astype(np.int64)
             return neurons, np.column_stack(
                 [fast.distances(prototypes, column) for column in neurons.T]
             )
@@ -311,7 +311,7 @@ class PlainSearch:
             return found
         return self._with_totals(self.data.admit(found, prototypes, known), len(prototypes))
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
+    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
         """See `Search`."""
         return self.data.nearest(prototypes, 2)[0]
 

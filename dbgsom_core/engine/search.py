@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,8 @@ from dbgsom_core.engine.workers import share
 if TYPE_CHECKING:
     from dbgsom_core.engine.local import DataPass
 
-_SORT_AFTER = (1, 4, 12, 28)  # passes after which samples are laid out anew, beside their like
-_SETTLED = 6  # passes after a birth after which samples are, once more
+_UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
+_LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
 _BOUND_BYTES = 1 << 29  # memory that bounds may take at most, and not more than the data
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
@@ -62,8 +62,9 @@ class FastSearch:
         self.prunes = prunes
         self.panels_compared = 0  # over all passes
         self._passes = 0
-        self._since_birth = 0  # passes
-        self._sorted_for = 0  # how many neurons there were
+        self._changed = 1.0  # share of the samples whose unit the last pass changed
+        self._unsorted = 1.0  # and all passes since samples were sorted
+        self._sorting = _Sorting(samples.X.shape[1])
         self._room = PanelRoom(samples)
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
@@ -88,26 +89,30 @@ class FastSearch:
         known = len(prototypes) == len(self.packed) == len(self._hits)
         if not known or self._spare < 0:
             self._regroup(positions, len(prototypes))
-        if known and self._sort_is_due() and self._may_prune():
+        elif self._bounds is not None and self._sort_is_due():
             if self._grows:  # newborns sit in panels of their own, far from each other on the map
                 self._regroup(positions, len(prototypes))
+            self._sorting.before = self._sorting.compared
             self._sort()
+        begins = self._bounds is None and known and self._passes > 0 and self._may_prune()
+        if begins:
+            self._begin_bounds()
         laid = self._lay(prototypes, known)
         if laid is None:
             self.packed = self.packed[:0]  # what was remembered is no longer the last pass
+            self._bounds = None
             return self.data.assign_plainly(prototypes)
-        if self._bounds is not None:
-            compared = self._run(prototypes, laid, IN_REACH, known)
-            share_compared = compared / (len(self.samples.blocks.numbers) * len(self._ids))
-            d = prototypes.shape[1]
-            if self.prunes is None and not self._patience.pays(share_compared, d):
-                self._bounds = None
-        else:
-            if self._may_prune() and self._passes and self._patience.tries():
-                self._begin_bounds()
+        if self._bounds is None or begins:
             self._run(prototypes, laid, ALL, known)
+        else:
+            n_blocks, d = len(self.samples.blocks.numbers), prototypes.shape[1]
+            compared = self._run(prototypes, laid, IN_REACH, known) / n_blocks
+            self._sorting.saw(compared)
+            share_compared = compared / len(self._ids)
+            paid = self._patience.pays(share_compared, d, self._changed, len(prototypes))
+            if self.prunes is None and not paid:
+                self._bounds = None
         self._passes += 1
-        self._since_birth += 1
         return self._assignment(prototypes)
 
     def admit(
@@ -131,7 +136,7 @@ class FastSearch:
         first = len(self._ids)
         self._ids, self._drift, self.packed = ids, drift, laid.packed
         self._grows = True
-        self._since_birth = 0
+        self._sorting.before, self._sorting.reluctance = 0.0, 1.0
         self._spare -= len(newborn)
         if self._spare < 0:
             self._bounds = None
@@ -139,8 +144,8 @@ class FastSearch:
         self._run(prototypes, laid, OWN, True, first)
         return self._assignment(prototypes)
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
-        """See `Search`."""
+    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
+        """See `Search`; int32 where packed numbers serve."""
         if len(prototypes) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
         known = len(prototypes) == len(self.packed)
@@ -152,7 +157,7 @@ class FastSearch:
             return self.data.nearest_plainly(prototypes, 2)[0]
         samples, tasks = self.samples, self.samples.tasks()
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
-        out = np.empty((len(samples.X), 2), np.int64)
+        out = np.empty((len(samples.X), 2), np.int32)
 
         def work(worker: int, task: int) -> None:
             block_search.nearest_two_blocks(
@@ -220,6 +225,8 @@ class FastSearch:
         self._errors = total.errors / (steps * samples.scale)
         compared = int(total.counts[0])
         self.panels_compared += compared
+        self._changed = int(total.counts[1]) / len(samples.X)
+        self._unsorted += self._changed
         return compared
 
     def _steps(self, accuracy: Accuracy) -> float:
@@ -259,29 +266,28 @@ class FastSearch:
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
         room = n_blocks * lanes * 4 * (len(self._ids) + max(self._spare, 0))
         affordable = room <= min(_BOUND_BYTES, max(self.samples.blocks.numbers.nbytes, 1 << 22))
-        return len(self._ids) >= _LEAST_PANELS and affordable
+        worth = self._patience.tries(self._changed, len(self.packed))
+        return worth and len(self._ids) >= _LEAST_PANELS and affordable
 
     def _begin_bounds(self) -> None:
+        if self._unsorted > _UNSORTED:
+            self._sort()
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
         shape = (n_blocks, len(self._ids) + self._spare, lanes)
         if self._memory.shape != shape:
             self._memory = aligned(shape, np.float32)
         self._bounds = self._memory
         self._drift = np.zeros(len(self._ids))
+        self._sorting.excess = 0.0
 
     def _sort_is_due(self) -> bool:
-        n_neurons = len(self.packed)
-        if self._passes in _SORT_AFTER:
-            return True
-        if self._since_birth == _SETTLED:  # the map may have its final size
-            return n_neurons > self._sorted_for
-        return self._bounds is None and n_neurons > 1.25 * self._sorted_for
+        return self._unsorted > _UNSORTED and self._sorting.pays(len(self._ids))
 
     def _sort(self) -> None:
         rank = np.empty(len(self.packed), np.int32)
         rank[self._ids[self._ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         self.samples.sort(rank)
-        self._sorted_for = len(self.packed)
+        self._unsorted = 0.0
         self._bounds = self.seconds = None
 
     def _widen(self, n_neurons: int) -> None:
@@ -291,33 +297,73 @@ class FastSearch:
 
 
 @dataclass
+class _Sorting:
+    """Decides when samples are laid out anew, beside their like, and bounds begin anew.
+
+    Where a cost grows evenly it is least to pay for a fresh start when what was lost since the
+    last one amounts to it: here sorting and a whole pass. A fresh start that saved little makes
+    the next one wait twice as long.
+
+    Attributes
+    ----------
+    d : int
+        Features.
+    compared : float
+        Panels a block that the last pass compared.
+    excess : float
+        What passes since the bounds began compared beyond the least that they could.
+    before : float
+        What was compared before samples were sorted last.
+    """
+
+    d: int
+    compared: float = math.inf
+    excess: float = 0.0
+    before: float = 0.0
+    reluctance: float = 1.0
+
+    def saw(self, compared: float) -> None:
+        """Note how many panels a block were compared."""
+        self.compared = compared
+        self.excess += compared - _LEAST_COMPARED
+        if self.before > 0:
+            helped = compared < 0.75 * self.before
+            self.reluctance, self.before = 1.0 if helped else 2 * self.reluctance, 0.0
+
+    def pays(self, n_panels: int) -> bool:
+        """Say whether to sort now."""
+        cost = 9 + 180 / self.d + n_panels  # in panels, as measured
+        return self.excess > self.reluctance * cost
+
+
+@dataclass
 class _Patience:
     """Decides from the share of panels compared whether bounds are worth keeping.
 
-    After a pass that did not pay, the next try waits, twice as long each time. One such pass after
-    some that did is forgiven: what it compared, it has bounded anew.
+    After a pass that did not pay, the next try waits until a third as many samples change their
+    unit, or the map has grown by a quarter. One such pass after some that did is forgiven: what it
+    compared, it has bounded anew.
     """
 
-    waiting: int = 0
-    wait: int = 1
+    changed: float = math.inf  # what the share of samples must fall below
+    neurons: float = 0.0  # or how many there must be
     forgives: bool = False
 
-    def tries(self) -> bool:
-        """Say whether to begin bounds now."""
-        self.waiting -= 1
-        return self.waiting < 0
+    def tries(self, changed: float, n_neurons: int) -> bool:
+        """Say whether to begin bounds now, after a pass that changed a share of the units."""
+        return changed < self.changed or n_neurons > self.neurons
 
-    def pays(self, share_compared: float, d: int) -> bool:
+    def pays(self, share_compared: float, d: int, changed: float, n_neurons: int) -> bool:
         """Say whether a pass that compared this share of the panels was worth its bounds."""
         comparison = PANEL_ROWS * (-(-d // UNROLL) * UNROLL)
         # Measured on AVX-512: writing a bound and looking at one, in steps of a comparison.
-        if share_compared * (comparison + 60) + 8 < comparison:
-            self.wait, self.forgives = 1, True
+        if share_compared * (comparison + 90) + 8 < comparison:
+            self.changed, self.neurons, self.forgives = math.inf, 0.0, True
             return True
         if self.forgives:
             self.forgives = False
             return True
-        self.waiting, self.wait = self.wait, min(2 * self.wait, 16)
+        self.changed, self.neurons = changed / 3, 1.25 * n_neurons
         return False
 
 

@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -13,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.moments import check_varies
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.gaussian import Gaussian
 
@@ -306,6 +309,22 @@ def test_verbose_prints_a_line_an_epoch(iris, capsys):
 def test_constant_data_is_constant_whatever_the_rounding(X):
     with pytest.raises(ValueError, match="constant"):
         SomVQ().fit(X)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-60, 60), st.sampled_from([np.float32, np.float64]))
+def test_whether_data_vary_does_not_depend_on_the_order_of_rows(seed, power, dtype):
+    # 9000 rows are more than are looked at first.
+    rng = np.random.default_rng(seed)
+    X = np.ones((9000, 2), dtype)
+    X[: rng.integers(9000), 0] += dtype(2.0 ** (power / 2)) * dtype(np.finfo(dtype).eps)
+    X[rng.integers(9000), 0] *= dtype(rng.choice([1, 1.5, 3]))
+    low, high = float(X[:, 0].min()), float(X[:, 0].max())
+    if high - low > 8 * float(np.finfo(dtype).eps) * high:
+        check_varies(X)
+    else:
+        with pytest.raises(ValueError, match="constant"):
+            check_varies(X)
 
 
 def test_data_of_one_direction_is_constant_to_the_cosine(rng):

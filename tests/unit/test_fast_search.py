@@ -14,7 +14,7 @@ from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.patches import patches
-from dbgsom_core.engine.search import FastSearch
+from dbgsom_core.engine.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
@@ -127,6 +127,48 @@ def test_bounds_leave_out_most_of_a_settled_map(dtype, rng):
         assert_same(search.assign(centres, grid(40)), X, centres)
         brute.assign(centres, grid(40))
     assert search.panels_compared < 0.7 * brute.panels_compared
+
+
+@pytest.mark.parametrize("d", [4, 48])
+def test_samples_sorted_again_and_again_keep_their_units(d, rng, monkeypatch):
+    X = rng.normal(size=(6000, d)).astype(np.float32)
+    sorts, sort = [], PackedSamples.sort
+
+    def counted(samples, rank):
+        sorts.append(len(rank))
+        sort(samples, rank)
+
+    monkeypatch.setattr(PackedSamples, "sort", counted)
+    search, prototypes, steps = fast(X, True), X[:60].astype(float), rng.normal(size=(60, d))
+    for epoch in range(60):
+        prototypes = prototypes + 0.04 * np.roll(steps, epoch // 8, axis=0)
+        assert_same(search.assign(prototypes, grid(60)), X, prototypes)
+    assert len(sorts) > 2
+
+
+def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
+    patience = _Patience()
+    assert patience.tries(0.9, 100)
+    assert not patience.pays(0.95, 16, 0.6, 100)
+    assert not patience.tries(0.5, 100)
+    assert patience.tries(0.1, 100)
+    assert patience.tries(0.5, 126)
+    assert patience.pays(0.2, 16, 0.5, 126)
+    assert patience.pays(0.95, 16, 0.5, 126)  # forgiven once
+    assert not patience.pays(0.95, 16, 0.5, 126)
+
+
+def test_sorting_waits_until_what_was_lost_amounts_to_it_and_longer_where_it_did_not_help():
+    sorting = _Sorting(d=20)
+    assert not sorting.pays(10)
+    for _ in range(4):
+        sorting.saw(10.0)
+    assert sorting.pays(10)
+    sorting.before, sorting.excess = 10.0, 0.0
+    sorting.saw(9.0)
+    for _ in range(4):
+        sorting.saw(10.0)
+    assert not sorting.pays(10)
 
 
 @pytest.mark.parametrize("growth", ["directed", {"name": "fixed", "rows": 6, "columns": 7}])
