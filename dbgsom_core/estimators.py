@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, ClusterMixin
 
 from dbgsom_core.evaluation import Evaluation, MapView
-from dbgsom_core.growing_map import GrowingMap
+from dbgsom_core.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.parts import Parts
 from dbgsom_core.targets import Target, class_labels, labelled
 
@@ -107,6 +107,7 @@ class SomVQ(ClusterMixin, GrowingMap):
     preservation of self-organizing map. Applied Soft Computing 55, 424-435.
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the map.
 
@@ -128,6 +129,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         X = self._checked(X, parts, reset=True)
         return self._fit(parts, X, self._target(parts, X, y), sample_weight)
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Go on training with further samples; the first call does what `fit` does.
 
@@ -235,6 +237,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         )
         self.unlabelled = unlabelled
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the map on X (n, D) and label its neurons with y (n,).
 
@@ -255,6 +258,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         self.classes_ = target.classes
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Go on training with further samples, see `SomVQ.partial_fit`.
 

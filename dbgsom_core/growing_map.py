@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,24 @@ from dbgsom_core.topology import MapTopology
 from dbgsom_core.train import Task, Training, train
 from dbgsom_core.vertical import horizontal
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
+
+
+def all_or_nothing(method: _Method) -> _Method:
+    """Let a method that raises leave the estimator as it was."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **keywords)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(_Method, guarded)
 
 
 class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
