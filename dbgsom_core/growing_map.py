@@ -348,8 +348,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if np.count_nonzero(self.hit_counts_) == 1 and len(self.som_map_) > 1:
             warnings.warn(
                 f"one of {len(self.som_map_)} neurons won all {data.n} samples: medians and modes "
-                "of wide neighbourhoods are alike where one value is frequent; try metric "
-                "manhattan or canberra with prototype='mean', growth='fixed', or kernel="
+                "of wide neighbourhoods are alike where one value is frequent; try manhattan "
+                "with prototype='mean', growth='fixed', or kernel="
                 "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}",
                 stacklevel=4,
             )
