@@ -137,6 +137,8 @@ class Metric(Protocol):
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
         of each epoch from the samples themselves (manhattan: weighted medians). Where it is
         missing or None they are ``centre`` of the means.
+        ``forms_below`` (class attribute): they are means, too, while the kernel gives linked
+        neighbours more than this share of the weight of a neuron's own samples (median: 0.25).
         ``handles`` (class attribute): what else the methods take; with ``"missing"`` in it an
         entry of X may be nan. Such a feature is left out and sums are scaled by D/observed. With
         ``"sparse"`` X may be a scipy CSR matrix, in ``prepare`` as well.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, ClusterMixin
 
 from dbgsom_core.evaluation import Evaluation, MapView
-from dbgsom_core.growing_map import GrowingMap
+from dbgsom_core.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.parts import Parts
 from dbgsom_core.targets import Target, class_labels, labelled
 
@@ -42,10 +42,13 @@ class SomVQ(ClusterMixin, GrowingMap):
     transform_algorithm : {"mixture", "distances"}
         What `transform` gives.
     warm_start : bool
-        Let `fit` go on from the map of the last `fit`, at the kernel's final width.
+        Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
+        metric.
     random_state : int, RandomState or None
         Used by ``init="random"`` only.
     engine : str, mapping or LocalEngine
+        How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
+        change no bit of the result.
     callbacks : list of callables or observers, optional
         Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
     verbose : int
@@ -64,7 +67,9 @@ class SomVQ(ClusterMixin, GrowingMap):
     neuron_labels_ : array (K,)
         The same for neurons; one without samples carries its nearest live neuron's.
     growth_events_ : list of (epoch, parent, position)
+        Every birth, in order: ``parent`` is a row of ``weights_``, ``position`` a grid cell.
     history_ : tuple of EpochRecord
+        What each epoch did.
     som_map_ : SomMap
         ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
         here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
@@ -72,16 +77,29 @@ class SomVQ(ClusterMixin, GrowingMap):
     leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
         Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
         labels, and the training samples that ended there.
-    hit_counts_, errors_ : arrays (K,)
-        Training samples won, and the sum of their distances.
-    growing_threshold_, quantization_error_, topographic_error_ : float
-        The topographic error counts a sample whose two nearest neurons are not linked.
+    hit_counts_, errors_ : int and float64 arrays (K,)
+        Training samples won, and the sum of their distances in the metric's units; with sample
+        weights both are weighted sums, in float64.
+    average_distances_, densities_ : float64 arrays (K,)
+        Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
+        hits over that distance; computed when asked for.
+    growing_threshold_ : float
+        The sum of distances at which the growth strategy wants new neurons; nan where it has none.
+    quantization_error_ : float
+        Mean distance of the training samples to their best-matching units, in the metric's units.
+    topographic_error_ : float
+        The share of the training samples whose two nearest neurons are not linked.
     topographic_product_ : float
         Computed when asked for (Bauer & Pawelzik 1992).
     offset_ : float
         The novelty score below which a sample is an outlier, see `score_samples`.
     n_iter_ : int
+        How many epochs ran.
     converged_ : bool
+        Whether they ended because the map stood still, see ``tol``.
+    n_features_in_ : int
+    feature_names_in_ : array of str (D,)
+        Only when X was a table with text as column names.
 
     References
     ----------
@@ -89,6 +107,7 @@ class SomVQ(ClusterMixin, GrowingMap):
     preservation of self-organizing map. Applied Soft Computing 55, 424-435.
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the map.
 
@@ -110,6 +129,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         X = self._checked(X, parts, reset=True)
         return self._fit(parts, X, self._target(parts, X, y), sample_weight)
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Go on training with further samples; the first call does what `fit` does.
 
@@ -217,6 +237,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         )
         self.unlabelled = unlabelled
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the map on X (n, D) and label its neurons with y (n,).
 
@@ -237,6 +258,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         self.classes_ = target.classes
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Go on training with further samples, see `SomVQ.partial_fit`.
 

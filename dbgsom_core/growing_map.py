@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,24 @@ from dbgsom_core.train import Task, Training, train
 from dbgsom_core.vertical import horizontal
 
 _ROWS = 1 << 16
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _SHARE_OF_A_CALL = 5  # a later call of partial_fit runs a fifth of the epochs
+
+
+def all_or_nothing(method: _Method) -> _Method:
+    """Let a method that raises leave the estimator as it was."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **keywords)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(_Method, guarded)
 
 
 class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
@@ -326,8 +345,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if np.count_nonzero(self.hit_counts_) == 1 and len(self.som_map_) > 1:
             warnings.warn(
                 f"one of {len(self.som_map_)} neurons won all {data.n} samples: medians and modes "
-                "of wide neighbourhoods are alike where one value is frequent; try metric "
-                "manhattan or canberra with prototype='mean', growth='fixed', or kernel="
+                "of wide neighbourhoods are alike where one value is frequent; try manhattan "
+                "with prototype='mean', growth='fixed', or kernel="
                 "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}",
                 stacklevel=4,
             )

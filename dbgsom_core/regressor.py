@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from dbgsom_core.growing_map import GrowingMap
+from dbgsom_core.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.parts import Parts
 from dbgsom_core.targets import Target
 
@@ -73,6 +73,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
             contamination=contamination,
         )
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the map on X (n, D) and give its neurons the mean of their targets y (n,).
 
@@ -88,6 +89,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         X, target = self._checked_pair(X, y, parts, reset=True)
         return self._fit(parts, X, target, sample_weight)
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go on training with further samples, see `SomVQ.partial_fit`."""
         if not hasattr(self, "som_map_"):

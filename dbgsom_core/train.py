@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
+from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel, Metric
 from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import smoothed
@@ -174,7 +174,7 @@ def batch_update(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
     pulls = pull > 0 and n_neurons > 1
-    if getattr(data.metric, "form", None) is not None:
+    if _forms(data.metric, weights):
         runners_up = linked_runners_up(data, found.bmu, som_map, classes) if pulls else None
         influence = weights[som_map.hops]
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
@@ -190,6 +190,14 @@ def batch_update(
         sums = sums + pull * pulled_sums
         seen = None if seen is None or pulled_seen is None else seen + pull * pulled_seen
     return _means(som_map.prototypes, sums, reached, seen, task.centre)
+
+
+def _forms(metric: Metric, weights: NDArray[np.float64]) -> bool:
+    # Whether the metric makes the prototypes at a kernel with these weights by hops.
+    if getattr(metric, "form", None) is None:
+        return False
+    neighbours = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
+    return neighbours <= getattr(metric, "forms_below", math.inf)
 
 
 def _means(

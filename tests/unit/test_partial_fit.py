@@ -133,3 +133,26 @@ def test_a_map_that_learnt_its_metric_goes_on(iris):
     X, _ = iris
     vq = SomVQ(metric="mahalanobis", epochs=10).fit(X)
     assert vq.partial_fit(X).hit_counts_.sum() == 2 * len(X)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "mahalanobis"])
+@pytest.mark.parametrize("columns", [3, 4])
+def test_a_fit_that_fails_leaves_the_map_as_it_was(metric, columns, iris):
+    X, y = iris
+    clf = SomClassifier(metric=metric, epochs=10).fit(X, y)
+    before, answers = dict(vars(clf)), clf.predict_proba(X)
+    with pytest.raises(ValueError, match="constant"):
+        clf.fit(np.ones((40, columns)), y[:40])
+    with pytest.raises(ValueError, match="Negative"):
+        clf.partial_fit(X, y, sample_weight=-np.ones(len(X)))
+    assert vars(clf).keys() == before.keys()
+    assert all(vars(clf)[name] is value for name, value in before.items())
+    np.testing.assert_array_equal(clf.predict_proba(X), answers)
+
+
+def test_a_first_fit_that_fails_leaves_nothing(iris):
+    vq = SomVQ()
+    before = set(vars(vq))
+    with pytest.raises(ValueError, match="constant"):
+        vq.fit(np.ones((40, 3)))
+    assert set(vars(vq)) == before

@@ -11,9 +11,9 @@ class Manhattan(MedianMetric):
     """Manhattan (city-block) distance, the sum of absolute differences.
 
     Prototypes are the exact kernel-weighted medians of each feature, which minimise the weighted
-    sum of distances; ``prototype: mean`` takes means, which is faster and smoother on data with few
-    distinct values. Features that are missing are left out and the sum is scaled by
-    features/observed.
+    sum of distances, once linked neighbours weigh at most a quarter of a neuron's own samples;
+    until then they are means. ``prototype: mean`` takes means throughout, which is faster. Features
+    that are missing are left out and the sum is scaled by features/observed.
     """
 
     loop: ClassVar[str] = "manhattan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,13 @@ Form = Callable[..., NDArray[np.float64]]
 
 
 class MedianMetric(FeatureMetric):
-    """Base of metrics whose prototypes are medians, or means where that is wished for."""
+    """Base of metrics whose prototypes are medians, or means where that is wished for.
 
+    While the kernel is wide they are means: wide medians of data with few distinct values are all
+    alike, and what is alike never parts again.
+    """
+
+    forms_below: ClassVar[float] = 0.25
     prototype: Literal["median", "mean"] = Field(
         default="median", description="what a prototype is of the samples, weighted by the kernel"
     )

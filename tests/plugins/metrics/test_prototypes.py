@@ -139,3 +139,12 @@ def test_a_grid_search_over_all_metrics_runs():
     ).fit(X, y)
     scores = dict(zip(names, search.cv_results_["mean_test_score"], strict=True))
     assert min(scores.values()) > 0.6, scores  # one in three by chance
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "canberra"])
+def test_data_of_few_distinct_values_does_not_collapse(metric):
+    """Medians under a wide kernel are all alike: until it is narrow prototypes are means."""
+    X = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
+    vq = SomVQ(metric=metric).fit(X)
+    assert len(np.unique(vq.labels_)) > 20
+    assert set(np.unique(vq.weights_)) <= {0.0, 0.5, 1.0}
