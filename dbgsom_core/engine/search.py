@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
 _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
-_BOUND_BYTES = 1 << 29  # memory that bounds may take at most, and not more than the data
+_BOUND_BYTES = 1 << 30  # memory that bounds may take at most, and not more than twice the data
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
 
@@ -265,7 +265,7 @@ class FastSearch:
             return self.prunes
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
         room = n_blocks * lanes * 4 * (len(self._ids) + max(self._spare, 0))
-        affordable = room <= min(_BOUND_BYTES, max(self.samples.blocks.numbers.nbytes, 1 << 22))
+        affordable = room <= min(_BOUND_BYTES, max(2 * self.samples.blocks.numbers.nbytes, 1 << 22))
         worth = self._patience.tries(self._changed, len(self.packed))
         return worth and len(self._ids) >= _LEAST_PANELS and affordable
 
