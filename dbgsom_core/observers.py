@@ -57,7 +57,14 @@ class Observers:
 
 def callback_notifier(callbacks: Any, verbose: int) -> Callback:
     """Return a function that tells an estimator's own callbacks of each epoch."""
-    listeners = [] if callbacks is None else list(callbacks)
+    if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
+        callbacks = [callbacks]
+    try:
+        listeners = [] if callbacks is None else list(callbacks)
+    except TypeError:
+        raise ValueError(
+            f"callbacks must be a list of callables or observers, not {callbacks!r}"
+        ) from None
 
     def notify(record: EpochRecord) -> None:
         if verbose:

@@ -57,7 +57,8 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     PluginError
         A part's class is offered by no plugin, so that nobody could load it.
     ModelFileError
-        A prepare step or a label holds something that has no plain form.
+        The folder does not exist, or a prepare step or a label holds something that has no plain
+        form.
     """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
@@ -73,6 +74,8 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     target = Path(path)
+    if not target.parent.is_dir():
+        raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("wb") as file:

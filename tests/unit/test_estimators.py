@@ -374,3 +374,13 @@ def test_a_map_that_collapsed_says_so():
     X = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
     with pytest.warns(UserWarning, match="one of 9 neurons won all 200 samples"):
         SomVQ(metric="hamming", max_neurons=9).fit(X)
+
+
+def test_callbacks_are_a_list_or_a_single_one(iris):
+    heard = []
+    SomVQ(epochs=3, callbacks=heard.append).fit(iris[0])
+    assert [record.epoch for record in heard] == [1, 2, 3]
+    with pytest.raises(
+        ValueError, match="callbacks must be a list of callables or observers, not 3"
+    ):
+        SomVQ(callbacks=3).fit(iris[0])

@@ -214,3 +214,9 @@ def test_a_file_without_a_fitted_array_is_refused(saved, name):
     rewritten(saved[1], lambda header: header["estimator"]["fitted"].pop(name))
     with pytest.raises(ModelFileError, match=f"no model that this version can read: '{name}'"):
         SomClassifier.load(saved[1])
+
+
+def test_a_missing_folder_is_named(iris, tmp_path):
+    vq = SomVQ(epochs=3).fit(iris[0])
+    with pytest.raises(ModelFileError, match=r"there is no folder .*nowhere to save map\.npz in"):
+        vq.save(tmp_path / "nowhere" / "map.npz")
