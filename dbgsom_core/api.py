@@ -11,13 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dbgsom_core.deprecation import Deprecation, deprecated_name
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.growth import (
+    Birth,
+    DataSummary,
+    GrowthState,
+    GrowthStrategy,
+    VerticalGrowth,
+    VerticalState,
+)
+from dbgsom_core.interfaces.metrics import (
+    AssigningMetric,
+    CentringMetric,
+    FittingMetric,
+    FormingMetric,
+    Metric,
+    PreparingMetric,
+    ScalarMetric,
+)
 from dbgsom_core.nested import Nested
 
 if TYPE_CHECKING:
@@ -34,13 +51,17 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "SUPPORTED_API_VERSIONS",
+    "AssigningMetric",
     "Birth",
+    "CentringMetric",
     "Component",
     "Data",
     "DataError",
     "DataSummary",
     "Dataset",
     "Figure",
+    "FittingMetric",
+    "FormingMetric",
     "GrowthState",
     "GrowthStrategy",
     "Kernel",
@@ -50,6 +71,8 @@ __all__ = [
     "Measure",
     "Metric",
     "Nested",
+    "PreparingMetric",
+    "ScalarMetric",
     "Tracker",
     "VerticalGrowth",
     "VerticalState",
@@ -92,138 +115,6 @@ class Component(BaseModel):
 
 
 # --------------------------------------------------------------------------------------------------
-# Distance metrics
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """A distance metric. One of three levels is required; the engine picks the fastest offered.
-
-    Level ``assign(X, prototypes) -> (bmu, distance)``
-        X : float array (m, D), one chunk of prepared samples, float32 or float64, read-only.
-        prototypes : float64 array (K, D).
-        bmu : int array (m,), the nearest prototype, ties to the lowest index.
-        distance : float64 array (m,), the distance to it.
-
-    Level ``scalar(x, w, params) -> distance``
-        A class attribute ``scalar = staticmethod(numba.njit(f))`` for one pair, which the engine
-        compiles into its own loop. x, w : float64 arrays (D,), one prepared sample and one
-        prototype. params : float64 array (P,), see ``scalar_params``. distance : float. Pure
-        arithmetic: no allocation, no Python object.
-
-    Level ``pairwise(X, prototypes) -> distances``
-        The same arguments as ``assign``; distances : float64 array (m, K). Called per chunk of
-        rows, so it never sees all data at once, and from several threads.
-
-    Optional capabilities
-        ``prepare(X) -> X``: map samples, (n, D), into the space in which the map lives (cosine:
-        unit rows). Called once on training data and on all data that is predicted.
-        ``centre(means) -> prototypes``: turn kernel-weighted means of prepared samples, (K, D),
-        into prototypes, (K, D) (cosine: unit vectors). Without it the mean is the prototype.
-        ``scalar_params() -> params``: what ``scalar`` gets; without it the fields that are numbers
-        or truth values, in the order in which they are declared.
-        ``examples(generator, n) -> X``: n raw samples (n, D) that the metric accepts, for the
-        conformance kit; n normal ones without it.
-        ``claims`` (attribute): which of ``"identity"`` (d(x, x) = 0), ``"symmetry"`` and
-        ``"triangle"`` hold between prepared samples; the conformance kit tests what is claimed.
-        ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
-        of the float64 sum of squared differences, added feature by feature. The engine then finds
-        the same units by its own fast search and uses the methods for the rest.
-        ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
-        state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
-        as its second argument: ``prepare(X, state)``. Samples of weight 0 are left out.
-        ``learns_weighted`` (class attribute): True when `fit` takes the positive sample weights
-        (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
-        ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
-        of each epoch from the samples themselves (manhattan: weighted medians). Where it is
-        missing or None they are ``centre`` of the means.
-        ``forms_below`` (class attribute): they are means, too, while the kernel gives linked
-        neighbours more than this share of the weight of a neuron's own samples (median: 0.25).
-        ``handles`` (class attribute): what else the methods take; with ``"missing"`` in it an
-        entry of X may be nan. Such a feature is left out and sums are scaled by D/observed. With
-        ``"sparse"`` X may be a scipy CSR matrix, in ``prepare`` as well.
-    """
-
-    def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
-        """Return the distances (m, K) of m samples to K prototypes."""
-
-
-@runtime_checkable
-class AssigningMetric(Protocol):
-    """Optional: find the best-matching units without the whole distance matrix."""
-
-    def assign(self, X: FloatArray, prototypes: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return (bmu, distance), each of shape (m,); equal distances go to the lowest index."""
-
-
-@runtime_checkable
-class ScalarMetric(Protocol):
-    """Optional: the distance of one pair as a numba-compiled function, a static class attribute."""
-
-    @staticmethod
-    def scalar(x: FloatArray, w: FloatArray, params: FloatArray) -> float:
-        """Return the distance of sample x (D,) to prototype w (D,)."""
-
-
-@runtime_checkable
-class PreparingMetric(Protocol):
-    """Optional: a metric whose map lives in a transformed space."""
-
-    def prepare(self, X: FloatArray) -> FloatArray:
-        """Return the prepared samples, shape (n, D); never changes X."""
-
-
-@runtime_checkable
-class CentringMetric(Protocol):
-    """Optional: a metric whose prototype is not the plain mean."""
-
-    def centre(self, means: FloatArray) -> FloatArray:
-        """Return the prototypes (K, D) for kernel-weighted means (K, D); never changes them."""
-
-
-@runtime_checkable
-class FittingMetric(Protocol):
-    """Optional: a metric that learns from the training data, such as a covariance."""
-
-    def fit(self, X: FloatArray, weights: FloatArray | None = None) -> Mapping[str, NDArray[Any]]:
-        """Return what it learns from raw samples (n, D), weighted by weights (n,), as named arrays;
-        never changes them.
-        """
-
-    def prepare(self, X: FloatArray, state: Mapping[str, NDArray[Any]]) -> FloatArray:
-        """Return the prepared samples, shape (n, D), with what ``fit`` returned; read-only."""
-
-
-@runtime_checkable
-class FormingMetric(Protocol):
-    """Optional: a metric whose prototypes are made of samples, not of their mean."""
-
-    def form(
-        self,
-        X: FloatArray,
-        units: IntArray,
-        influence: FloatArray,
-        weights: FloatArray | None,
-        so_far: FloatArray,
-    ) -> FloatArray:
-        """Return the prototypes of one epoch, float64 (K, D); never changes an argument.
-
-        Parameters
-        ----------
-        X : float array (n, D)
-            The prepared training samples, the same array in every epoch.
-        units : int64 array (n,)
-            The group of each sample: its neuron, or a pair of neurons that it trains.
-        influence : float64 array (G, K)
-            What a sample of each group weighs in each neuron, none negative.
-        weights : float64 array (n,) or None
-            What each sample weighs besides; None: all 1.
-        so_far : float64 array (K, D)
-            The prototypes until now, to be kept for a neuron that nothing reaches.
-        """
-
-
-# --------------------------------------------------------------------------------------------------
 # Neighbourhood kernels
 
 
@@ -263,147 +154,6 @@ class KernelComponent(Component):
     decay: Literal["linear", "exponential"] = Field(
         default="exponential", description="how the width goes from start to end"
     )
-
-
-# --------------------------------------------------------------------------------------------------
-# Growth strategies
-
-
-@dataclass(frozen=True)
-class DataSummary:
-    """What a growth strategy may know of the training data before training.
-
-    Attributes
-    ----------
-    n_samples : float
-        Number of training samples, or the sum of their weights.
-    n_features : int
-    deviation : float
-        ‖std(X)‖, the Euclidean norm of the columns' standard deviations (population), in the
-        units of the prepared data.
-    spread : float
-        Root mean square distance of the samples to their centre under the metric in use; equal
-        to ``deviation`` for the Euclidean metric.
-    n_classes : int or None
-        Number of classes when labels were given.
-    """
-
-    n_samples: float
-    n_features: int
-    deviation: float
-    spread: float
-    n_classes: int | None = None
-
-
-@dataclass(frozen=True)
-class GrowthState:
-    """What a growth strategy sees after the update of one epoch; arrays are read-only.
-
-    Attributes
-    ----------
-    epoch, epochs : int
-        The epoch that just ran (from 1) and how many the growing phase has.
-    threshold : float
-        What `growing_threshold` returned, or nan.
-    errors : float64 array (K,)
-        Sum of distances of the samples that each neuron won under the updated prototypes.
-    hits : int array (K,)
-        Number of those samples; with sample weights float64, the sum of the weights, as ``errors``
-        are then weighted sums.
-    class_counts : int array (K, C) or None
-        The same samples by class, when labels were given.
-    movement : float
-        Root mean square step of the prototypes in this epoch over the data's ``deviation``.
-    room : int or None
-        How many neurons may still be born before ``max_neurons``; None: no limit.
-    """
-
-    epoch: int
-    epochs: int
-    threshold: float
-    errors: FloatArray
-    hits: IntArray | FloatArray
-    class_counts: IntArray | FloatArray | None
-    movement: float
-    room: int | None
-
-
-class Birth(NamedTuple):
-    """A neuron to be born: free cell ``position`` (x, y), ``prototype`` (D,), ``parent`` row."""
-
-    position: tuple[int, int]
-    prototype: FloatArray
-    parent: int
-
-
-@runtime_checkable
-class GrowthStrategy(Protocol):
-    """A growth strategy: decides after each epoch which neurons are born, and where.
-
-    Optional capabilities
-        ``growing_threshold(summary) -> float``: computed once before training from a
-        `DataSummary`; ends up in ``growing_threshold_`` and in every `GrowthState`.
-        ``start_shape() -> (rows, columns)``: the map at the start; (2, 2) without it.
-        ``max_neurons`` (field): ``"auto"`` (5*sqrt(n)), an int or None. The core never lets a map
-        exceed it, whatever `grow` returns.
-        ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
-        phase without growth, at the kernel's final width.
-        ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
-        of its best-matching unit that lies nearest to it; 0 without it.
-        ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
-        which its class is in the majority; False without it.
-        ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
-        prototypes are smoothed over linked neighbours first, and `grow` is asked again.
-        ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
-        ``wants_children(som_map, state)``: neurons get child maps, see `VerticalGrowth`.
-    """
-
-    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
-        """Return the births of this epoch, most urgent first; empty to let the map settle.
-
-        Called in the growing phase after every epoch but the first and the last. Each position
-        must be free and linked to the map. ``som_map`` must not be changed.
-        """
-
-
-@dataclass(frozen=True)
-class VerticalState:
-    """What a vertical growth strategy sees of a trained map of the tree; arrays are read-only.
-
-    Attributes
-    ----------
-    depth : int
-        1 for the first map, 2 for a child map, and so on.
-    errors : float64 array (K,)
-        Sum of the distances of the training samples that each neuron won, in the metric's units.
-    hits : int array (K,)
-        Number of those samples.
-    root_error : float
-        qe₀: the same sum over all training samples for a single neuron at their mean.
-    """
-
-    depth: int
-    errors: FloatArray
-    hits: IntArray | FloatArray
-    root_error: float
-
-
-@runtime_checkable
-class VerticalGrowth(Protocol):
-    """Optional: a growth strategy whose neurons may get a child map that splits their samples.
-
-    Optional capabilities
-        ``base`` (field): the growth strategy that grows each map, declared as
-        ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
-        into a growth strategy goes to it.
-    """
-
-    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
-        """Return for each neuron (K,) whether its samples shall have a map of their own.
-
-        Asked once for every map of the tree when its training has ended. Neurons whose samples do
-        not vary, or that hold all samples of their map, get none.
-        """
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The longer interfaces; `dbgsom_core.api` offers them to plugin authors."""

@@ -1,0 +1,153 @@
+"""What a growth strategy is, and what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dbgsom_core.som_map import SomMap
+
+    FloatArray = NDArray[np.floating[Any]]
+    IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What a growth strategy may know of the training data before training.
+
+    Attributes
+    ----------
+    n_samples : float
+        Number of training samples, or the sum of their weights.
+    n_features : int
+    deviation : float
+        ‖std(X)‖, the Euclidean norm of the columns' standard deviations (population), in the
+        units of the prepared data.
+    spread : float
+        Root mean square distance of the samples to their centre under the metric in use; equal
+        to ``deviation`` for the Euclidean metric.
+    n_classes : int or None
+        Number of classes when labels were given.
+    """
+
+    n_samples: float
+    n_features: int
+    deviation: float
+    spread: float
+    n_classes: int | None = None
+
+
+@dataclass(frozen=True)
+class GrowthState:
+    """What a growth strategy sees after the update of one epoch; arrays are read-only.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The epoch that just ran (from 1) and how many the growing phase has.
+    threshold : float
+        What `growing_threshold` returned, or nan.
+    errors : float64 array (K,)
+        Sum of distances of the samples that each neuron won under the updated prototypes.
+    hits : int array (K,)
+        Number of those samples; with sample weights float64, the sum of the weights, as ``errors``
+        are then weighted sums.
+    class_counts : int array (K, C) or None
+        The same samples by class, when labels were given.
+    movement : float
+        Root mean square step of the prototypes in this epoch over the data's ``deviation``.
+    room : int or None
+        How many neurons may still be born before ``max_neurons``; None: no limit.
+    """
+
+    epoch: int
+    epochs: int
+    threshold: float
+    errors: FloatArray
+    hits: IntArray | FloatArray
+    class_counts: IntArray | FloatArray | None
+    movement: float
+    room: int | None
+
+
+class Birth(NamedTuple):
+    """A neuron to be born: free cell ``position`` (x, y), ``prototype`` (D,), ``parent`` row."""
+
+    position: tuple[int, int]
+    prototype: FloatArray
+    parent: int
+
+
+@runtime_checkable
+class GrowthStrategy(Protocol):
+    """A growth strategy: decides after each epoch which neurons are born, and where.
+
+    Optional capabilities
+        ``growing_threshold(summary) -> float``: computed once before training from a
+        `DataSummary`; ends up in ``growing_threshold_`` and in every `GrowthState`.
+        ``start_shape() -> (rows, columns)``: the map at the start; (2, 2) without it.
+        ``max_neurons`` (field): ``"auto"`` (5*sqrt(n)), an int or None. The core never lets a map
+        exceed it, whatever `grow` returns.
+        ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
+        phase without growth, at the kernel's final width.
+        ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
+        of its best-matching unit that lies nearest to it; 0 without it.
+        ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
+        which its class is in the majority; False without it.
+        ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
+        prototypes are smoothed over linked neighbours first, and `grow` is asked again.
+        ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
+        ``wants_children(som_map, state)``: neurons get child maps, see `VerticalGrowth`.
+    """
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of this epoch, most urgent first; empty to let the map settle.
+
+        Called in the growing phase after every epoch but the first and the last. Each position
+        must be free and linked to the map. ``som_map`` must not be changed.
+        """
+
+
+@dataclass(frozen=True)
+class VerticalState:
+    """What a vertical growth strategy sees of a trained map of the tree; arrays are read-only.
+
+    Attributes
+    ----------
+    depth : int
+        1 for the first map, 2 for a child map, and so on.
+    errors : float64 array (K,)
+        Sum of the distances of the training samples that each neuron won, in the metric's units.
+    hits : int array (K,)
+        Number of those samples.
+    root_error : float
+        qe₀: the same sum over all training samples for a single neuron at their mean.
+    """
+
+    depth: int
+    errors: FloatArray
+    hits: IntArray | FloatArray
+    root_error: float
+
+
+@runtime_checkable
+class VerticalGrowth(Protocol):
+    """Optional: a growth strategy whose neurons may get a child map that splits their samples.
+
+    Optional capabilities
+        ``base`` (field): the growth strategy that grows each map, declared as
+        ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
+        into a growth strategy goes to it.
+    """
+
+    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
+        """Return for each neuron (K,) whether its samples shall have a map of their own.
+
+        Asked once for every map of the tree when its training has ended. Neurons whose samples do
+        not vary, or that hold all samples of their map, get none.
+        """
