@@ -86,9 +86,10 @@ def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
     """
     if sample_weight is None:
         return None
-    return np.asarray(
-        _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    )
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():  # newer versions of scikit-learn have said so
+        raise ValueError("sample_weight needs at least one non-zero number")
+    return np.asarray(weights)
 
 
 def _canonical(X: Any) -> Any:

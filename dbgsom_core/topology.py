@@ -198,7 +198,8 @@ def _hops_over(pairs: NDArray[np.int64], links: NDArray[np.int64], n: int) -> ND
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
 
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n)).tocsr()
+    ends = pairs.T.astype(np.int32)  # all that older versions of dijkstra take
+    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(n, n)).tocsr()
     found = np.full(len(links), np.inf)
     for rows in _blocks(n):
         here = np.flatnonzero((links[:, 0] >= rows.start) & (links[:, 0] < rows.stop))

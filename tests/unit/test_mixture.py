@@ -17,7 +17,7 @@ def residuals(X, W, c):
 
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1e3, 1e6, 1e8])
 @pytest.mark.parametrize(("n_neurons", "d"), SHAPES)
-def test_residuals_are_those_of_scipy(n_neurons, d, offset, rng):
+def test_residuals_are_at_most_those_of_scipy(n_neurons, d, offset, rng):
     W = rng.normal(size=(n_neurons, d)) + offset
     X = 1.5 * rng.normal(size=(20, d)) + offset
     W[n_neurons // 2] = W[0]
@@ -25,7 +25,8 @@ def test_residuals_are_those_of_scipy(n_neurons, d, offset, rng):
     assert (c >= 0).all()
     expected = residuals(X, W, [nnls(W.T, x)[0] for x in X])
     rounding = 1e-13 + 1e-15 * offset * d
-    np.testing.assert_allclose(residuals(X, W, c), expected, rtol=1e-9, atol=rounding)
+    # Nothing is below the least; scipy 1.15 stops above it where prototypes coincide.
+    assert (residuals(X, W, c) <= expected * (1 + 1e-9) + rounding).all()
 
 
 @pytest.mark.parametrize("offset", [1e6, 1e8])
