@@ -342,14 +342,18 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             )
 
     def _warn_of_collapse(self, data: DataPass) -> None:
-        if np.count_nonzero(self.hit_counts_) == 1 and len(self.som_map_) > 1:
-            warnings.warn(
-                f"one of {len(self.som_map_)} neurons won all {data.n} samples: medians and modes "
-                "of wide neighbourhoods are alike where one value is frequent; try manhattan "
-                "with prototype='mean', growth='fixed', or kernel="
-                "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}",
-                stacklevel=4,
+        if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
+            return
+        cure = "; look at the scales of the columns and at the metric"
+        if getattr(data.metric, "form", None) is not None:
+            cure = (
+                ": medians and modes of wide neighbourhoods are alike where one value is frequent; "
+                "try manhattan with prototype='mean', growth='fixed', or kernel="
+                "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}"
             )
+        warnings.warn(
+            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}", stacklevel=4
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")

@@ -384,3 +384,13 @@ def test_callbacks_are_a_list_or_a_single_one(iris):
         ValueError, match="callbacks must be a list of callables or observers, not 3"
     ):
         SomVQ(callbacks=3).fit(iris[0])
+
+
+def test_a_collapsed_map_of_means_is_not_blamed_on_medians():
+    """One neuron far from the others' corner of the data wins everything at a narrow kernel."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    start = np.array([[0.0, 0.0], [500.0, 0.0], [0.0, 500.0], [500.0, 500.0]])
+    growth = {"name": "fixed", "rows": 2, "columns": 2}
+    kernel = {"name": "bubble", "start": 0.5, "end": 0.5}
+    with pytest.warns(UserWarning, match="one of 4 neurons won all 40 samples; look at the scales"):
+        SomVQ(growth=growth, kernel=kernel, init=start, epochs=3).fit(X)
