@@ -14,8 +14,11 @@ from dbgsom_core.engine.compile import compiled, inlined
 from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
 from dbgsom_core.engine.lanes import (
     any_in_reach,
-    is_one_unit,
+    count_of,
     lanes_other,
+    lanes_with,
+    lowest_bit,
+    sum_of_lanes,
     write_distances,
     write_lower_bounds,
     write_slack,
@@ -29,8 +32,10 @@ from dbgsom_core.engine.panel import (
     compare_panel_two,
     lanes_of,
 )
+from dbgsom_core.engine.tiles import turn_tile
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
+_UNITS = 3  # of a block whose lanes are added up together: once sorted it has few
 
 
 class Addresses(NamedTuple):
@@ -123,7 +128,7 @@ def _compare_block(
     bmu: NDArray[np.int32],
     panels: Panels,
     values: NDArray[Any],
-    done: NDArray[np.bool_],
+    done: NDArray[np.int64],
     upper: NDArray[np.float32],
     at: Addresses,
 ) -> int:
@@ -141,30 +146,37 @@ def _compare_block(
         for g in range(n_panels):
             _compare(one, places, b, g, keeps, depth, wide, drift, at)
         return n_panels
-    lower = at.bounds + b * wide * lanes * 4
     compared = 0
-    done[:] = False
-    different = 1 if is_one_unit(one, at.units + b * lanes * 4) else used
-    for lane in range(different):  # the panels of the block's own units give the upper bounds
-        g = panels.panel_of[bmu[b * lanes + lane]]
-        if not done[g]:
-            done[g] = True
+    for word in range(done.size):
+        own = np.int64(0)
+        for lane in range(used):  # the panels of the block's own units give the upper bounds
+            g = panels.panel_of[bmu[b * lanes + lane]]
+            own |= np.int64(g >> 6 == word) << (g & 63)
+        done[word] = own
+        while own != 0:
+            g = (word << 6) + lowest_bit(own)
+            own &= own - 1
             compared += 1
             _compare(one, places, b, g, keeps, depth, wide, drift, at)
     squares, last = at.squares + b * LINE, at.values + (places - 1) * LINE
     write_upper_bounds(one, last, squares, at.slack, at.upper)
     for lane in range(used, lanes):
         upper[lane] = -1.0
-    for g in range(newcomers, n_panels):
-        if mode == IN_REACH and not any_in_reach(one, lower + g * lanes * 4, drift[g], at.upper):
-            continue
-        if not done[g]:
-            done[g] = True
+    lower = at.bounds + b * wide * lanes * 4
+    for word in range(newcomers >> 6, done.size):
+        near = np.int64(0)
+        first = max(newcomers - (word << 6), 0)
+        for bit in range(first, min(n_panels - (word << 6), 64)):
+            g = (word << 6) + bit
+            reaches = mode == OWN or any_in_reach(one, lower + g * lanes * 4, drift[g], at.upper)
+            near |= np.int64(reaches) << bit
+        near &= ~done[word]
+        done[word] |= near
+        while near != 0:
+            g = (word << 6) + lowest_bit(near)
+            near &= near - 1
             compared += 1
             _compare(one, places, b, g, keeps, depth, wide, drift, at)
-            write_upper_bounds(one, last, squares, at.slack, at.upper)
-            for lane in range(used, lanes):
-                upper[lane] = -1.0
     return compared
 
 
@@ -194,7 +206,7 @@ def _settle(
     prototypes: NDArray[np.float64],
     panels: Panels,
     everything: bool,
-    done: NDArray[np.bool_],
+    done: NDArray[np.int64],
     nearest: NDArray[Any],
     lane: int,
     limit: float,
@@ -203,7 +215,7 @@ def _settle(
     first = second = np.iinfo(np.int32).max
     nearer = farther = np.inf
     for g in range(nearest.shape[0]):
-        if (not everything and not done[g]) or nearest[g, lane] > limit:
+        if (not everything and not done[g >> 6] >> (g & 63) & 1) or nearest[g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j = panels.ids[g, r]
@@ -215,6 +227,26 @@ def _settle(
             elif exact < farther or (exact == farther and j < second):
                 farther, second = exact, j
     return first, nearer, second
+
+
+@inlined
+def _turn(
+    one: Any,
+    b: int,
+    numbers: NDArray[Any],
+    numbers_at: int,
+    turned: NDArray[Any],
+    turned_at: int,
+) -> None:
+    # Fill turned (lanes, depth) with the samples of block b.
+    lanes, depth = turned.shape
+    tiled = depth - depth % lanes
+    for k in range(0, tiled, lanes):
+        tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
+        turn_tile(one, tile, out, depth * turned.itemsize)
+    for k in range(tiled, depth):
+        for lane in range(lanes):
+            turned[lane, k] = numbers[b, k, lane]
 
 
 @compiled
@@ -253,13 +285,18 @@ def search_blocks(
     dtype = numbers.dtype
     # A last row of the values for the distances.
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
-    nearest, done = np.empty((n_panels, lanes), dtype=dtype), np.empty(n_panels, np.bool_)
+    nearest, done = (
+        np.empty((n_panels, lanes), dtype=dtype),
+        np.empty((n_panels + 63) >> 6, np.int64),
+    )
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     whole, wide = np.empty(lanes, dtype=np.int64), bounds.shape[1]
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
     distances, whole_at = at.values + 2 * LINE, whole.ctypes.data
+    turned = np.empty((lanes, depth), dtype)
+    turned_at = turned.ctypes.data
+    sums, hits, errors, _ = tally
     compared, changed = 0, 0
-    last, error, hits = bmu[start * lanes], 0, 0  # of a run of samples with the same unit
     for b in range(start, stop):
         base = b * lanes
         used = min(lanes, n - base)
@@ -270,52 +307,52 @@ def search_blocks(
             upper, at,
         )  # fmt: skip
         ties, poor = write_distances(one, at.values, squares, at.slack, distances)
-        together = write_whole(one, distances, steps, whole_at)
-        if (
-            only_changes
-            and used == lanes
-            and (ties | poor | lanes_other(one, at.rows, units)) == 0
-            and is_one_unit(one, units)
-        ):  # most blocks, once samples are sorted and the map is calm
-            if bmu[base] != last:
-                tally.errors[last] += error
-                tally.hits[last] += hits
-                last, error, hits = bmu[base], 0, 0
-            error += together
-            continue
-        for lane in range(used):
-            j = np.int64(rows[0, lane])
-            distance = whole[lane]
-            if (ties | poor) >> lane & 1:
-                i = order[base + lane]
-                if ties >> lane & 1:
-                    limit = values[0, lane] + slack[0, lane]
-                    j, exact, _ = _settle(
-                        X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
-                    )
-                else:
-                    exact = euclidean_distance(X, i, prototypes, j)
-                distance = np.int64(exact * (steps * scale))
-            if j != last:
-                tally.errors[last] += error
-                tally.hits[last] += hits
-                last, error, hits = j, 0, 0
-            error += distance
-            before = bmu[base + lane]
-            if j != before:
-                changed += 1
-                bmu[base + lane] = j
-            elif only_changes:
-                continue
-            hits += 1
+        write_whole(one, distances, steps, whole_at)
+        inside = (1 << used) - 1
+        doubtful = (ties | poor) & inside
+        while doubtful != 0:
+            lane = lowest_bit(doubtful)
+            doubtful &= doubtful - 1
+            i = order[base + lane]
+            if ties >> lane & 1:
+                limit = values[0, lane] + slack[0, lane]
+                j, exact, _ = _settle(
+                    X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
+                )
+                rows[0, lane] = j
+            else:
+                exact = euclidean_distance(X, i, prototypes, rows[0, lane])
+            whole[lane] = np.int64(exact * (steps * scale))
+        left = inside
+        for _ in range(_UNITS):
+            if left == 0:
+                break
+            j = rows[0, lowest_bit(left)]
+            same = lanes_with(one, at.rows, j) & left
+            left &= ~same
+            errors[j] += sum_of_lanes(one, whole_at, same)
+        while left != 0:
+            lane = lowest_bit(left)
+            left &= left - 1
+            errors[rows[0, lane]] += whole[lane]
+        moved = lanes_other(one, at.rows, units) & inside
+        changed += count_of(moved)
+        if not only_changes:
+            moved = inside
+        if moved != 0:
+            _turn(one, b, numbers, at.numbers, turned, turned_at)
+        while moved != 0:
+            lane = lowest_bit(moved)
+            moved &= moved - 1
+            j, before = rows[0, lane], bmu[base + lane]
+            bmu[base + lane] = j
             if only_changes:
-                tally.hits[before] -= 1
+                hits[before] -= 1
                 for k in range(depth):
-                    tally.sums[before, k] -= numbers[b, k, lane]
+                    sums[before, k] -= turned[lane, k]
+            hits[j] += 1
             for k in range(depth):
-                tally.sums[j, k] += numbers[b, k, lane]
-    tally.errors[last] += error
-    tally.hits[last] += hits
+                sums[j, k] += turned[lane, k]
     tally.counts[0] += compared
     tally.counts[1] += changed
 
@@ -340,7 +377,10 @@ def nearest_two_blocks(
     dtype = blocks.numbers.dtype
     depth, wide, bmu = blocks.numbers.shape[1], bounds.shape[1], blocks.bmu
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((2, lanes), dtype=np.int32)
-    nearest, done = np.empty((n_panels, lanes), dtype=dtype), np.empty(n_panels, np.bool_)
+    nearest, done = (
+        np.empty((n_panels, lanes), dtype=dtype),
+        np.empty((n_panels + 63) >> 6, np.int64),
+    )
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
     for b in range(start, stop):

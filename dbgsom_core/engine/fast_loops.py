@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.panel import lanes_of
+from dbgsom_core.engine.panel import LINE, lanes_of
+from dbgsom_core.engine.tiles import pack_tile
 
 
 class Blocks(NamedTuple):
@@ -86,18 +87,27 @@ def pack_blocks(
     """Fill blocks ``start`` to ``stop`` from the rows of X (n, D) in their order."""
     numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
     lanes, n, d = lanes_of(one), order.size, X.shape[1]
-    steps = 1.0 / grid
-    total = np.empty(lanes)
+    steps, middle = scale / grid, centre.copy()
+    total, rows = np.empty(lanes), np.empty(lanes, np.int64)
+    x_at, long = X.ctypes.data, d * X.itemsize
+    numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
+    rows_at, total_at = rows.ctypes.data, total.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
         total[:] = 0.0
-        for k in range(d):
-            middle = centre[k]
+        tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
+        for lane in range(used):
+            rows[lane] = x_at + order[b * lanes + lane] * long
+        for k in range(0, tiled, lanes):
+            out = numbers_at + (b * numbers.shape[1] + k) * LINE
+            pack_tile(one, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            rows += LINE
+        for k in range(tiled, d):
             for lane in range(used):
-                value = (np.float64(X[order[b * lanes + lane], k]) - middle) * scale
-                packed = np.rint(value * steps) * grid
+                value = (np.float64(X[order[b * lanes + lane], k]) - middle[k]) * steps
+                packed = type(one)(np.rint(value) * grid)
                 numbers[b, k, lane] = packed
-                total[lane] += packed * packed
+                total[lane] += np.float64(packed) * packed
         for lane in range(lanes):
             squares[b, lane] = total[lane]
 

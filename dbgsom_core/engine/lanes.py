@@ -27,6 +27,7 @@ class _Lanes(Vectors):
         super().__init__(one.bitwidth)
         self.builder = builder
         self.floats = ir.VectorType(ir.FloatType(), self.lanes)
+        self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def get(self, address: Any, line: int = 0) -> Any:
         base = self.bytes_at(self.builder, address)
@@ -174,26 +175,40 @@ def write_distances(
 
 @intrinsic
 def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole: Any) -> Any:
-    """Fill whole (lanes,) int64 with distances*steps, rounded towards 0; return their sum."""
+    """Fill whole (lanes,) int64 with distances*steps, rounded towards 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
         _, distances, steps, whole = arguments
         doubles = ir.VectorType(ir.DoubleType(), v.lanes)
-        integers = ir.VectorType(ADDRESS, v.lanes)
         values = v.get(distances)
         if v.size == 4:
             values = builder.fpext(values, doubles)
-        values = builder.fptosi(builder.fmul(values, v.spread(steps)), integers)
-        v.put(values, whole)
+        v.put(builder.fptosi(builder.fmul(values, v.spread(steps)), v.wholes), whole)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.float64, types.int64), generate
+
+
+@intrinsic
+def sum_of_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any) -> Any:
+    """Return the sum of those of whole (lanes,) int64 whose bit is set in ``lanes``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, whole, lanes = arguments
+        values = v.load(builder, v.bytes_at(builder, whole), 0, v.wholes)
+        bits = builder.trunc(lanes, ir.IntType(v.lanes))
+        mask = builder.bitcast(bits, ir.VectorType(ir.IntType(1), v.lanes))
+        counted = builder.select(mask, values, ir.Constant(v.wholes, [0] * v.lanes))
         name = f"llvm.vector.reduce.add.v{v.lanes}i64"
         module = builder.module
         function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(ADDRESS, [integers]), name
+            module, ir.FunctionType(ADDRESS, [v.wholes]), name
         )
-        return builder.call(function, [values])
+        return builder.call(function, [counted])
 
-    return types.int64(one, types.int64, types.float64, types.int64), generate
+    return types.int64(one, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -209,14 +224,32 @@ def lanes_other(typing_context: Any, one: Any, units: Any, others: Any) -> Any:
 
 
 @intrinsic
-def is_one_unit(typing_context: Any, one: Any, units: Any) -> Any:
-    """Say whether all (lanes,) int32 are the same."""
+def lanes_with(typing_context: Any, one: Any, units: Any, unit: Any) -> Any:
+    """Return a bit mask of the lanes in which units (lanes,) int32 are ``unit``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        values = v.get_units(arguments[1])
-        first = builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
-        differs = builder.icmp_signed("!=", values, v.spread(first))
-        return builder.not_(v.any(builder, differs))
+        _, units, unit = arguments
+        return v.bits(builder.icmp_signed("==", v.get_units(units), v.spread(unit)))
 
-    return types.boolean(one, types.int64), generate
+    return types.int64(one, types.int64, types.int32), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, bits: Any) -> Any:
+    """Return the place of the lowest bit that is set in an int64 other than 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def count_of(typing_context: Any, bits: Any) -> Any:
+    """Return how many bits of an int64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate

@@ -1,0 +1,117 @@
+"""Vector code for square tiles of samples: as many features as a block has lanes.
+
+Rows of the data become columns of a block, and back, in registers: number by number that would be
+the slowest step of sorting samples and of adding up what neurons won.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from dbgsom_core.engine.panel import ADDRESS, LINE, Vectors
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    # In each turn rows i and i + h exchange the squares of side h beside the diagonal.
+    lanes, h = len(rows), 1
+    index = ir.IntType(32)
+    while h < lanes:
+        upper = [j if not j & h else lanes + j - h for j in range(lanes)]
+        lower = [j + h if not j & h else lanes + j for j in range(lanes)]
+        for i in range(lanes):
+            if not i & h:
+                a, b = rows[i], rows[i + h]
+                for place, taken in ((i, upper), (i + h, lower)):
+                    mask = ir.Constant(ir.VectorType(index, lanes), taken)
+                    rows[place] = builder.shuffle_vector(a, b, mask)
+        h *= 2
+    return rows
+
+
+@intrinsic
+def pack_tile(
+    typing_context: Any, one: Any, rows: Any, centre: Any, steps: Any, grid: Any, out: Any,
+    totals: Any,
+) -> Any:  # fmt: skip
+    """Pack lanes samples of lanes features: rint((x - centre)*steps)*grid, transposed.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    rows : address
+        Of (lanes,) int64, the addresses of the samples' first number.
+    centre : address
+        Of (lanes,) float64.
+    steps, grid : float64
+    out : address
+        Of (lanes, lanes) numbers, filled: one row for each feature.
+    totals : address
+        Of (lanes,) float64, to which the squares of each sample's packed numbers are added.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(signature.args[0].bitwidth)
+        _, rows_at, centre, steps, grid, out, totals = arguments
+        doubles = ir.VectorType(ir.DoubleType(), v.lanes)
+        rows_at, centre, out, totals = (
+            v.bytes_at(builder, address) for address in (rows_at, centre, out, totals)
+        )
+        module, name = builder.module, f"llvm.rint.v{v.lanes}f64"
+        rint = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(doubles, [doubles]), name
+        )
+        middle = v.load(builder, centre, 0, doubles)
+        steps, grid = v.splat(builder, steps), v.splat(builder, grid)
+        packed = []
+        for lane in range(v.lanes):
+            start = v.bytes_at(builder, v.load(builder, rows_at, lane * 8, ADDRESS))
+            values = v.load(builder, start, 0, v.reals)
+            if v.size == 4:
+                values = builder.fpext(values, doubles)
+            values = builder.fmul(builder.fsub(values, middle), steps)
+            values = builder.fmul(builder.call(rint, [values]), grid)
+            packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
+        total = v.load(builder, totals, 0, doubles)
+        for k, values in enumerate(_transposed(builder, packed)):
+            v.store(builder, values, out, k * LINE)
+            wide = builder.fpext(values, doubles) if v.size == 4 else values
+            total = builder.fadd(total, builder.fmul(wide, wide))
+        v.store(builder, total, totals, 0)
+        return context.get_dummy_value()
+
+    signature = types.void(
+        one, types.int64, types.int64, types.float64, types.float64, types.int64, types.int64
+    )
+    return signature, generate
+
+
+@intrinsic
+def turn_tile(typing_context: Any, one: Any, tile: Any, out: Any, stride: Any) -> Any:
+    """Copy a tile (lanes, lanes) of a block, transposed: a row for each sample.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    tile : address
+        Of (lanes, lanes) numbers, one row for each feature.
+    out : address
+        Of the first row's numbers.
+    stride : int
+        Bytes from one row of ``out`` to the next.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(signature.args[0].bitwidth)
+        _, tile, out, stride = arguments
+        tile = v.bytes_at(builder, tile)
+        columns = [v.load(builder, tile, k * LINE, v.reals) for k in range(v.lanes)]
+        for values in _transposed(builder, columns):
+            v.store(builder, values, v.bytes_at(builder, out), 0)
+            out = builder.add(out, stride)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.int64, types.int64), generate
