@@ -104,7 +104,7 @@ class SomMap:
     def hops(self) -> NDArray[np.uint16]:
         """Graph distances between all neurons in links, shape (K, K); a read-only view."""
         view = self._hops[: len(self), : len(self)]
-        view.flags.writeable = False
+        view.setflags(write=False)
         return view
 
     @property

@@ -76,7 +76,7 @@ def tallies_into(sums: NDArray[np.float64], hits: NDArray[np.int64], threads: in
     """Return a tally for each thread; the first one adds to ``sums`` and ``hits`` themselves."""
 
     def tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
-        return Tally(sums, hits, np.zeros_like(hits), np.zeros(LINE // 8, np.int64))
+        return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
 
     others = [tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
     return [tally(sums, hits), *others]

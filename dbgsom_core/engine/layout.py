@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import compiled, inlined
 from dbgsom_core.engine.fast_loops import Accuracy, Panels
 from dbgsom_core.engine.packing import PackedSamples, aligned
 from dbgsom_core.engine.panel import PANEL_ROWS
@@ -43,22 +43,30 @@ def pack_rows(
 
 @compiled
 def lay_panels(
-    packed: NDArray[np.float64],
-    halves: NDArray[np.float64],
+    prototypes: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    scale: float,
     before: NDArray[np.float64],
     ids: NDArray[np.int32],
+    packed: NDArray[np.float64],
+    halves: NDArray[np.float64],
     drift: NDArray[np.float64],
     numbers: NDArray[Any],
     starts: NDArray[Any],
     panel_of: NDArray[np.int32],
     moved: NDArray[np.float32],
-) -> None:
-    """Fill panels that hold the packed prototypes (K, D) with the rows ``ids`` (G, PANEL_ROWS).
+) -> float:
+    """Pack prototypes (K, D) as `pack_rows`, and lay the rows ``ids`` (G, PANEL_ROWS) in panels.
 
     Entries of ``numbers`` beyond feature D stay 0. Where ``before`` has the packed prototypes of
     the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype of each panel moved
     at most; ``moved`` (G,) is the drift, rounded up as bounds must not be too tight.
+
+    Returns what `pack_rows` does; where that is -1 no panel changes.
     """
+    largest = float(pack_rows(prototypes, centre, scale, packed, halves))
+    if largest < 0:
+        return largest
     d = packed.shape[1]
     for g in range(ids.shape[0]):
         farthest = 0.0
@@ -81,6 +89,7 @@ def lay_panels(
                 farthest = max(farthest, square)
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
         moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+    return largest
 
 
 @compiled
@@ -92,9 +101,11 @@ def unpack_sums(
     out: NDArray[np.float64],
 ) -> None:
     """Fill out (K, D) with the sums of the samples as given, from those of the packed ones."""
+    larger = 1.0 / scale  # exact: the scale is a power of two
     for j in range(out.shape[0]):
+        count = np.float64(hits[j])
         for k in range(out.shape[1]):
-            out[j, k] = sums[j, k] / scale + hits[j] * centre[k]
+            out[j, k] = sums[j, k] * larger + count * centre[k]
 
 
 class Laid(NamedTuple):
@@ -141,17 +152,17 @@ class PanelRoom:
         if len(self._halves) != n_neurons:
             self._halves, self._panel_of = np.empty(n_neurons), np.empty(n_neurons, np.int32)
         packed = np.empty(prototypes.shape)
-        largest = pack_rows(prototypes, samples.centre, samples.scale, packed, self._halves)
-        if largest < 0:
-            return None
         if len(self._numbers) != len(ids):
             shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
             self._numbers = aligned(shape, samples.X.dtype)
             self._starts = np.empty((len(ids), PANEL_ROWS), samples.X.dtype)
             self._moved = np.empty(len(ids), np.float32)
-        lay_panels(
-            packed, self._halves, packed[:0] if before is None else before, ids, drift,
-            self._numbers, self._starts, self._panel_of, self._moved,
+        largest = lay_panels(
+            prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
+            ids, packed, self._halves, drift, self._numbers, self._starts, self._panel_of,
+            self._moved,
         )  # fmt: skip
+        if largest < 0:
+            return None
         panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
         return Laid(packed, panels, samples.accuracy(largest))
