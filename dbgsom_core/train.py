@@ -284,6 +284,8 @@ def _give_birth(
     som_map: SomMap, data: DataPass, births: Any, epoch: int
 ) -> tuple[GrowthEvent, ...]:
     births = [Birth(*birth) for birth in births]
+    if not births:
+        return ()
     centre = getattr(data.metric, "centre", None)
     if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
         births = [

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.fast_loops import Accuracy, Panels
 from dbgsom_core.engine.packing import PackedSamples, aligned
 from dbgsom_core.engine.panel import PANEL_ROWS
