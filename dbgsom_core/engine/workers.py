@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable
-from threading import Lock, Thread
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 
 
 def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
@@ -25,22 +25,13 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
         while (task := next(left)) < tasks:  # next() is atomic
             work(worker, task)
 
-    jobs: list[_Job] = []
+    futures = [_pool(threads).submit(run, worker + 1) for worker in range(helpers)]
     try:
-        for helper in range(helpers):
-            job = _Job(run, helper + 1)
-            if not job.begin():
-                break
-            jobs.append(job)
         run(0)
     finally:
-        errors = [job.wait() for job in jobs]
-    for error in errors:
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del errors, error  # it knows this frame: together they would keep the data
+        wait(futures)
+    for future in futures:
+        future.result()
 
 
 def available_threads() -> int:
@@ -48,72 +39,10 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class _Job:
-    """What one helper does, and a lock that it releases when it is done."""
-
-    def __init__(self, run: Callable[[int], None], worker: int) -> None:
-        self.run = run
-        self.worker = worker
-        self.error: BaseException | None = None
-        self.done = Lock()
-        self.done.acquire()
-
-    def begin(self) -> bool:
-        """Give the job to a helper; False where no thread can be started."""
-        try:
-            helper = _idle.pop()
-        except IndexError:
-            try:
-                helper = _Helper()
-            except RuntimeError:
-                return False
-        helper.start(self)
-        return True
-
-    def wait(self) -> BaseException | None:
-        """Return what the job raised once it is done."""
-        self.done.acquire()
-        error, self.error = self.error, None
-        return error
-
-    def do(self) -> None:
-        try:
-            self.run(self.worker)
-        except BaseException as error:
-            self.error = error
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="dbgsom")
 
 
-class _Helper:
-    """A thread that sleeps until it gets a job.
-
-    Handing a job over takes two locks, half the time that the queue and the future of an executor
-    take, which passes over small data feel.
-    """
-
-    def __init__(self) -> None:
-        self._job: _Job | None = None
-        self._wake = Lock()
-        self._wake.acquire()
-        Thread(target=self._work, name="dbgsom", daemon=True).start()
-
-    def start(self, job: _Job) -> None:
-        self._job = job
-        self._wake.release()
-
-    def _work(self) -> None:
-        while True:
-            self._wake.acquire()
-            job, self._job = self._job, None
-            assert job is not None
-            job.do()
-            done = job.done
-            del job  # asleep it must not hold on to the data
-            _idle.append(self)  # first, so that whoever waits finds it idle
-            done.release()
-            del done
-
-
-_idle: deque[_Helper] = deque()  # as many as ever worked at once; append and pop are atomic
-
-if hasattr(os, "register_at_fork"):  # a forked child has the helpers' objects but not their threads
-    os.register_at_fork(after_in_child=_idle.clear)
+if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
