@@ -165,8 +165,8 @@ class PanelRoom:
             self._moved = np.empty(len(ids), np.float32)
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
-            ids, packed, self._halves, self._steps, drift, self._numbers, self._starts, self._panel_of,
-            self._moved,
+            ids, packed, self._halves, self._steps, drift, self._numbers, self._starts,
+            self._panel_of, self._moved,
         )  # fmt: skip
         if largest < 0:
             return None
