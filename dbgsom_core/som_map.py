@@ -46,7 +46,7 @@ class SomMap:
 
     def __init__(self, positions: Any, prototypes: Any) -> None:
         positions = np.asarray(positions, dtype=np.int64)
-        prototypes = np.array(prototypes, dtype=np.float64)
+        prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
         if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
             raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
         if len(positions) != len(prototypes):

@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController
 _NAMES = ("blas", "blis", "mkl")
 
 
-class _BlasController(ThreadpoolController):
+class _BlasController(ThreadpoolController):  # type: ignore[misc] # it has no types
     """Looks at libraries whose names hint at BLAS alone: a process may have hundreds."""
 
     def _make_controller_from_path(self, filepath: str, *rest: Any) -> None:

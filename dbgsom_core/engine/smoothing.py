@@ -73,6 +73,6 @@ def means(
     """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
     from dbgsom_core.engine.loops import divide_reached
 
-    after = np.empty_like(before)
+    after = np.empty(before.shape)
     divide_reached(before, sums, reached, after)
     return after
