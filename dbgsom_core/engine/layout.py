@@ -67,9 +67,9 @@ def lay_panels(
     """Pack prototypes (K, D) as `pack_rows`, and lay the rows ``ids`` (G, PANEL_ROWS) in panels.
 
     Entries of ``numbers`` beyond feature D stay 0, as do those of a place that holds no prototype,
-    whose start is inf. Where ``before`` has the packed prototypes of
-    the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype of each panel moved
-    at most; ``moved`` (G,) is the drift, rounded up as bounds must not be too tight.
+    whose start is inf. Where ``before`` has the packed prototypes of the last pass, and not no
+    rows, ``drift`` (G,) grows by how far a prototype of each panel moved at most; ``moved`` (G,)
+    is the drift, rounded up as bounds must not be too tight.
 
     Returns what `pack_rows` does; where that is -1 no panel changes.
     """
