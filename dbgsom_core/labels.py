@@ -61,8 +61,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
     prototypes = evidence.som_map.prototypes
     counts = evidence.class_counts
     telling = live if counts is None else np.flatnonzero(counts.sum(axis=1) > 0)
-    nearest = telling[DataPass(prototypes, data.metric).assign(prototypes[telling]).bmu]
-    nearest[telling] = telling
+    nearest = _nearest_of(telling, prototypes, data)
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
     probabilities = getattr(labeller, "probabilities", None)
     shares = None
@@ -70,6 +69,18 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: DataPass) -
         shape = (len(prototypes), len(evidence.classes))
         shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
     return NeuronLabels(labels[nearest], shares, live)
+
+
+def _nearest_of(
+    telling: NDArray[np.int64], prototypes: NDArray[np.float64], data: DataPass
+) -> NDArray[np.int64]:
+    # Which of the telling neurons is nearest to each neuron; a telling one is so itself.
+    nearest = np.arange(len(prototypes))
+    others = np.delete(nearest, telling)
+    if len(others):
+        found = DataPass(prototypes[others], data.metric).assign(prototypes[telling])
+        nearest[others] = telling[found.bmu]
+    return nearest
 
 
 def _checked(method: str, given: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:

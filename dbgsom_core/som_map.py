@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class SomMap:
 
     def __init__(self, positions: Any, prototypes: Any) -> None:
         positions = np.asarray(positions, dtype=np.int64)
-        prototypes = np.array(prototypes, dtype=np.float64)
+        prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
         if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
             raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
         if len(positions) != len(prototypes):
@@ -104,7 +104,7 @@ class SomMap:
     def hops(self) -> NDArray[np.uint16]:
         """Graph distances between all neurons in links, shape (K, K); a read-only view."""
         view = self._hops[: len(self), : len(self)]
-        view.flags.writeable = False
+        view.setflags(write=False)
         return view
 
     @property
@@ -178,10 +178,11 @@ class SomMap:
             A cell is taken or not linked to the map, or a prototype does not fit; the map is
             then as before.
         """
-        births = list(births)
+        births = [((int(x), int(y)), prototype, parent) for (x, y), prototype, parent in births]
+        if not births:
+            return
         taken = set(self._cells)
         for position, prototype, parent in births:
-            position = (int(position[0]), int(position[1]))
             if position in taken:
                 raise ValueError(f"a neuron cannot be born at {position}: the cell is taken")
             if not any(cell in taken for cell in beside(position)):
@@ -194,10 +195,8 @@ class SomMap:
             if not 0 <= parent < len(self):
                 raise ValueError(f"the neuron born at {position} names no living parent: {parent}")
             taken.add(position)
-        if not births:
-            return
         for position, _, parent in births:
-            self._place((int(position[0]), int(position[1])), int(parent), epoch)
+            self._place(position, int(parent), epoch)
         self.prototypes = np.vstack([self.prototypes, *(np.atleast_2d(b[1]) for b in births)])
 
     def _position(self, neuron: int) -> Position:
@@ -226,11 +225,12 @@ class SomMap:
         hops = self._hops[: new + 1, : new + 1]
         known = hops[:new, :new]
         # The newcomer is one hop further than its nearest neighbour from everyone else.
-        row = np.full(new, _FAR, dtype=np.uint16)
-        for other in linked:
+        row = hops[new, :new]
+        row[:] = known[linked[0]] if linked else _FAR
+        for other in linked[1:]:
             np.minimum(row, known[other], out=row)
         row += row < _FAR
-        hops[new, :new] = hops[:new, new] = row
+        hops[:new, new] = row
         hops[new, new] = 0
         # Others come closer only if it joins two neurons that were more than two hops apart.
         if any(known[one, other] > 2 for one, other in combinations(linked, 2)):
@@ -280,7 +280,7 @@ def _manhattan_if_full(positions: NDArray[np.int64]) -> NDArray[np.int64] | None
     return np.asarray(np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
 
 
-def beside(position: Position) -> Iterator[Position]:
-    """Yield the four cells beside a cell: north, south, east, west."""
+def beside(position: Position) -> tuple[Position, Position, Position, Position]:
+    """Return the four cells beside a cell: north, south, east, west."""
     x, y = position
-    return ((x + dx, y + dy) for dx, dy in DIRECTIONS)
+    return (x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y)  # as in DIRECTIONS

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel, Metric
+from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
 from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.smoothing import smoothed
+from dbgsom_core.engine.smoothing import means, smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.fine_tuning import (
     ClassLeads,
@@ -81,6 +81,18 @@ class Task:
     def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
         """How the metric forms a prototype from a mean, where it has a way of its own."""
         return getattr(self.data.metric, "centre", None)
+
+    @cached_property
+    def forms_below(self) -> float | None:
+        """The weight of linked neighbours up to which the metric forms prototypes; None: never."""
+        if getattr(self.data.metric, "form", None) is None:
+            return None
+        return float(getattr(self.data.metric, "forms_below", math.inf))
+
+    @cached_property
+    def tunes_classes(self) -> bool:
+        """Whether samples train neurons of their class in fine-tuning."""
+        return self.class_codes is not None and getattr(self.growth, "class_tuning", False)
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,7 @@ def batch_update(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
     pulls = pull > 0 and n_neurons > 1
-    if _forms(data.metric, weights):
+    if _forms(task, weights):
         runners_up = linked_runners_up(data, found.bmu, som_map, classes) if pulls else None
         influence = weights[som_map.hops]
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
@@ -192,12 +204,12 @@ def batch_update(
     return _means(som_map.prototypes, sums, reached, seen, task.centre)
 
 
-def _forms(metric: Metric, weights: NDArray[np.float64]) -> bool:
+def _forms(task: Task, weights: NDArray[np.float64]) -> bool:
     # Whether the metric makes the prototypes at a kernel with these weights by hops.
-    if getattr(metric, "form", None) is None:
+    if task.forms_below is None:
         return False
     neighbours = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
-    return neighbours <= getattr(metric, "forms_below", math.inf)
+    return neighbours <= task.forms_below
 
 
 def _means(
@@ -208,15 +220,14 @@ def _means(
     centre: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
 ) -> NDArray[np.float64]:
     # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
-    alive = reached > 0
-    after = before.copy()
-    if seen is not None:
-        means = np.divide(sums[alive], seen[alive], out=before[alive], where=seen[alive] > 0)
-    elif alive.all():
-        means = sums / reached[:, None]
+    if seen is None:
+        after = means(before, sums, reached)
     else:
-        means = sums[alive] / reached[alive, None]
-    after[alive] = means if centre is None else centre(means)
+        observed = (seen > 0) & (reached[:, None] > 0)
+        after = np.divide(sums, seen, out=before.copy(), where=observed)
+    if centre is not None:
+        alive = reached > 0
+        after[alive] = centre(after[alive])
     return after
 
 
@@ -232,8 +243,7 @@ def _updated(
     som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
 ) -> NDArray[np.float64]:
     # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
-    pull, fine = schedule.pull(epoch), schedule.phase(epoch) == "fine"
-    tunes = fine and task.class_codes is not None and getattr(task.growth, "class_tuning", False)
+    pull, tunes = schedule.pull(epoch), schedule.phase(epoch) == "fine" and task.tunes_classes
     if not tunes or task.class_codes is None:
         return batch_update(som_map, task, found, width, pull)
     classes = ClassLeads.of(
@@ -274,6 +284,8 @@ def _give_birth(
     som_map: SomMap, data: DataPass, births: Any, epoch: int
 ) -> tuple[GrowthEvent, ...]:
     births = [Birth(*birth) for birth in births]
+    if not births:
+        return ()
     centre = getattr(data.metric, "centre", None)
     if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
         births = [
@@ -291,5 +303,5 @@ def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
-    squares = np.sum((after - before) ** 2, axis=1)
-    return math.sqrt(squares.sum() / len(squares)) / deviation
+    steps = after - before
+    return math.sqrt(np.vdot(steps, steps) / len(steps)) / deviation

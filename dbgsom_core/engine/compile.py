@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core.runtime import rtsys
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -43,8 +44,23 @@ def _compiled(function: Loop, **more: Any) -> Loop:
     cache_file = getattr(compiled_function._cache, "_cache_file", None)
     if cache_file is not None:
         cache_file._source_stamp = (cache_file._source_stamp, _engine_sources())
+        _load_lightly(compiled_function._cache)
     loop: Loop = compiled_function
     return loop
+
+
+def _load_lightly(cache: Any) -> None:
+    # Before numba looks into its cache it loads all that it needs to compile, which takes longer
+    # than a small fit. What is cached needs memory management alone.
+    completely = cache.load_overload
+
+    def load_overload(signature: Any, context: Any) -> Any:
+        rtsys.initialize(context)
+        found = cache._load_overload(signature, context)
+        return completely(signature, context) if found is None else found
+
+    if hasattr(cache, "_load_overload") and hasattr(rtsys, "initialize"):
+        cache.load_overload = load_overload
 
 
 @lru_cache(maxsize=1)

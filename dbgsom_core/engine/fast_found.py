@@ -74,12 +74,14 @@ def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, 
 
 def tallies_into(sums: NDArray[np.float64], hits: NDArray[np.int64], threads: int) -> list[Tally]:
     """Return a tally for each thread; the first one adds to ``sums`` and ``hits`` themselves."""
+    tallies = [_tally(sums, hits)]
+    for _ in range(threads - 1):
+        tallies.append(_tally(np.zeros_like(sums), np.zeros_like(hits)))
+    return tallies
 
-    def tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
-        return Tally(sums, hits, np.zeros_like(hits), np.zeros(LINE // 8, np.int64))
 
-    others = [tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
-    return [tally(sums, hits), *others]
+def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
+    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
 
 
 def joined(tallies: list[Tally]) -> Tally:

@@ -20,67 +20,81 @@ def pack_rows(
     prototypes: NDArray[np.float64],
     centre: NDArray[np.float64],
     scale: float,
+    before: NDArray[np.float64],
     packed: NDArray[np.float64],
     halves: NDArray[np.float64],
+    steps: NDArray[np.float64],
 ) -> float:
     """Fill packed (K, D) with the prototypes in packed coordinates, halves (K,) with ‖w‖²/2.
 
-    Returns the largest norm, or -1 where an entry is too far from the data or nan.
+    ``steps`` (K,) are the squared distances to the packed prototypes ``before``; 0 where those
+    have no rows. Returns the largest norm, or -1 where an entry is too far from the data or nan.
     """
-    largest = 0.0
+    largest, moves = 0.0, before.shape[0] > 0
     for j in range(prototypes.shape[0]):
-        square = 0.0
+        # The two sums take as long as one: each waits for its own last addition.
+        square = square_of_step = 0.0
         for k in range(prototypes.shape[1]):
             value = (prototypes[j, k] - centre[k]) * scale
             if not abs(value) < FAR:  # also where it is nan
                 return -1.0
             packed[j, k] = value
             square += value * value
-        halves[j] = 0.5 * square
+            if moves:
+                step = value - before[j, k]
+                square_of_step += step * step
+        halves[j], steps[j] = 0.5 * square, square_of_step
         largest = max(largest, square)
     return float(np.sqrt(largest) * (1 + 1e-9))
 
 
 @compiled
 def lay_panels(
-    packed: NDArray[np.float64],
-    halves: NDArray[np.float64],
+    prototypes: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    scale: float,
     before: NDArray[np.float64],
     ids: NDArray[np.int32],
+    packed: NDArray[np.float64],
+    halves: NDArray[np.float64],
+    steps: NDArray[np.float64],
     drift: NDArray[np.float64],
     numbers: NDArray[Any],
     starts: NDArray[Any],
     panel_of: NDArray[np.int32],
     moved: NDArray[np.float32],
-) -> None:
-    """Fill panels that hold the packed prototypes (K, D) with the rows ``ids`` (G, PANEL_ROWS).
+) -> float:
+    """Pack prototypes (K, D) as `pack_rows`, and lay the rows ``ids`` (G, PANEL_ROWS) in panels.
 
-    Entries of ``numbers`` beyond feature D stay 0. Where ``before`` has the packed prototypes of
-    the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype of each panel moved
-    at most; ``moved`` (G,) is the drift, rounded up as bounds must not be too tight.
+    Entries of ``numbers`` beyond feature D stay 0, as do those of a place that holds no prototype,
+    whose start is inf. Where ``before`` has the packed prototypes of the last pass, and not no
+    rows, ``drift`` (G,) grows by how far a prototype of each panel moved at most; ``moved`` (G,)
+    is the drift, rounded up as bounds must not be too tight.
+
+    Returns what `pack_rows` does; where that is -1 no panel changes.
     """
+    largest = float(pack_rows(prototypes, centre, scale, before, packed, halves, steps))
+    if largest < 0:
+        return largest
     d = packed.shape[1]
     for g in range(ids.shape[0]):
         farthest = 0.0
         for r in range(ids.shape[1]):
             j = ids[g, r]
             if j < 0:
-                starts[g, r] = np.inf
-                for k in range(d):
-                    numbers[g, k, r] = 0.0
+                if starts[g, r] < np.inf:  # else it was empty before
+                    starts[g, r] = np.inf
+                    for k in range(d):
+                        numbers[g, k, r] = 0.0
                 continue
             starts[g, r] = halves[j]
             panel_of[j] = g
             for k in range(d):
                 numbers[g, k, r] = -packed[j, k]
-            if before.shape[0] > 0:
-                square = 0.0
-                for k in range(d):
-                    step = packed[j, k] - before[j, k]
-                    square += step * step
-                farthest = max(farthest, square)
+            farthest = max(farthest, steps[j])
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
         moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+    return largest
 
 
 @compiled
@@ -92,9 +106,11 @@ def unpack_sums(
     out: NDArray[np.float64],
 ) -> None:
     """Fill out (K, D) with the sums of the samples as given, from those of the packed ones."""
+    larger = 1.0 / scale  # exact: the scale is a power of two
     for j in range(out.shape[0]):
+        count = np.float64(hits[j])
         for k in range(out.shape[1]):
-            out[j, k] = sums[j, k] / scale + hits[j] * centre[k]
+            out[j, k] = sums[j, k] * larger + count * centre[k]
 
 
 class Laid(NamedTuple):
@@ -111,9 +127,9 @@ class PanelRoom:
     def __init__(self, samples: PackedSamples) -> None:
         self._samples = samples
         self._numbers = aligned((0, samples.blocks.numbers.shape[1], PANEL_ROWS), samples.X.dtype)
-        self._starts = np.empty((0, PANEL_ROWS), samples.X.dtype)
+        self._starts = np.full((0, PANEL_ROWS), np.inf, samples.X.dtype)
         self._moved = np.empty(0, np.float32)
-        self._halves = np.empty(0)
+        self._halves, self._steps = np.empty(0), np.empty(0)
         self._panel_of = np.empty(0, np.int32)
 
     def lay(
@@ -139,19 +155,20 @@ class PanelRoom:
         """
         samples, n_neurons = self._samples, len(prototypes)
         if len(self._halves) != n_neurons:
-            self._halves, self._panel_of = np.empty(n_neurons), np.empty(n_neurons, np.int32)
+            self._halves, self._steps = np.empty(n_neurons), np.empty(n_neurons)
+            self._panel_of = np.empty(n_neurons, np.int32)
         packed = np.empty(prototypes.shape)
-        largest = pack_rows(prototypes, samples.centre, samples.scale, packed, self._halves)
-        if largest < 0:
-            return None
         if len(self._numbers) != len(ids):
             shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
             self._numbers = aligned(shape, samples.X.dtype)
-            self._starts = np.empty((len(ids), PANEL_ROWS), samples.X.dtype)
+            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.X.dtype)
             self._moved = np.empty(len(ids), np.float32)
-        lay_panels(
-            packed, self._halves, packed[:0] if before is None else before, ids, drift,
-            self._numbers, self._starts, self._panel_of, self._moved,
+        largest = lay_panels(
+            prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
+            ids, packed, self._halves, self._steps, drift, self._numbers, self._starts,
+            self._panel_of, self._moved,
         )  # fmt: skip
+        if largest < 0:
+            return None
         panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
         return Laid(packed, panels, samples.accuracy(largest))

@@ -37,6 +37,27 @@ def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.
 
 
 @compiled
+def divide_reached(
+    before: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    reached: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Fill out (K, D) with ``sums`` over ``reached`` (K,), or ``before`` where that is not above 0.
+
+    All but ``reached`` are (K, D).
+    """
+    for j in range(out.shape[0]):
+        weight = reached[j]
+        if weight > 0:
+            for k in range(out.shape[1]):
+                out[j, k] = sums[j, k] / weight
+        else:
+            for k in range(out.shape[1]):
+                out[j, k] = before[j, k]
+
+
+@compiled
 def fill_influence(
     hops: NDArray[np.uint16], weights: NDArray[np.float64], start: int, out: NDArray[np.float64]
 ) -> None:

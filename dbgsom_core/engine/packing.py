@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -64,12 +65,12 @@ class PackedSamples:
         packed._fill()
         return packed
 
-    @property
+    @cached_property
     def one(self) -> Any:
         """The number 1 in the dtype of the samples: tells the loops which they are for."""
         return self.X.dtype.type(1)
 
-    @property
+    @cached_property
     def unit(self) -> float:
         """The rounding unit of the dtype."""
         return float(np.finfo(self.X.dtype).eps) / 2
@@ -105,16 +106,23 @@ class PackedSamples:
         the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
         spare 2 % stand for products of such errors.
         """
-        d = self.X.shape[1]
-        product = 1.02 * (d + 5) * self.unit
-        grid = 0.51 * math.sqrt(d) * self.grid
-        definition = 0.51 * (d + 6) * 2.0**-53
+        product, grid, definition = self._errors
         return Accuracy(
             constant=(product / 2 + definition) * largest**2 + grid * largest + 1e-30,
             by_norm=(product + 2 * definition) * largest,
             by_square=definition,
             unit=self.unit,
             largest=largest,
+        )
+
+    @cached_property
+    def _errors(self) -> tuple[float, float, float]:
+        # Of the product of vectors of norm 1, of the grid, of the definition.
+        d = self.X.shape[1]
+        return (
+            1.02 * (d + 5) * self.unit,
+            0.51 * math.sqrt(d) * self.grid,
+            0.51 * (d + 6) * 2.0**-53,
         )
 
     def _fill(self) -> None:

@@ -36,13 +36,13 @@ def smoothed(
     from dbgsom_core.engine.loops import fill_influence, smooth_rows
 
     n_neurons, d = won.sums.shape
-    counts = np.nonzero(weights > _NEGLIGIBLE * weights.max())[0]
-    reach = int(counts[-1]) if len(counts) else len(weights) - 1
+    by_hops = weights.tolist()
+    reach = _reach(by_hops)
     hits_won = won.hits.astype(np.float64)
-    rest = 0.0 if reach + 1 == len(weights) else weights[reach + 1 :].max() * hits_won.sum()
-    least = float(rest) * 2.0**60  # below so many hits what is left out could matter
+    rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * float(hits_won.sum())
+    least = rest * 2.0**60  # below so many hits what is left out could matter
     wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
-    sums, hits = np.zeros((n_neurons, d)), np.zeros(n_neurons)
+    sums, hits = np.empty((n_neurons, d)), np.empty(n_neurons)
     small = n_neurons * n_neurons * d < _SMALL_WORK
     rows = n_neurons if small else _ROWS
 
@@ -58,3 +58,21 @@ def smoothed(
 
     share(1 if small else threads, -(-n_neurons // rows), work)
     return sums, hits
+
+
+def _reach(by_hops: list[float]) -> int:
+    # The largest number of hops at which the kernel counts; all if it is 0 everywhere.
+    least = _NEGLIGIBLE * max(by_hops)
+    counts = (hops for hops in range(len(by_hops) - 1, -1, -1) if by_hops[hops] > least)
+    return next(counts, len(by_hops) - 1)
+
+
+def means(
+    before: NDArray[np.float64], sums: NDArray[np.float64], reached: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
+    from dbgsom_core.engine.loops import divide_reached
+
+    after = np.empty(before.shape)
+    divide_reached(before, sums, reached, after)
+    return after

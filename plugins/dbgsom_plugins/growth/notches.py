@@ -8,6 +8,7 @@ best-matching and the second-best neuron of a sample have more chances to be lin
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -70,9 +71,10 @@ def between(cell: Position, touching: list[int], som_map: SomMap) -> NDArray[np.
     cell's corners, or of the touching prototypes where there is none.
     """
     prototypes, places = som_map.prototypes, som_map.positions[touching].tolist()
-    corners = []
+    corners: list[NDArray[np.float64]] = []
     for (a, (ax, ay)), (b, (bx, by)) in combinations(zip(touching, places, strict=True), 2):
         diagonal = som_map.neuron_at((ax + bx - cell[0], ay + by - cell[1]))
         if diagonal is not None:
             corners.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
-    return np.asarray(np.mean(corners if corners else prototypes[touching], axis=0))
+    summands = corners or list(prototypes[touching])
+    return np.asarray(reduce(np.add, summands) / len(summands))

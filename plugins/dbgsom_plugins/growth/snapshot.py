@@ -49,9 +49,13 @@ class Snapshot:
 
     def __init__(self, som_map: SomMap, errors: NDArray[Any]) -> None:
         self.prototypes = som_map.prototypes
-        self.positions: list[list[int]] = som_map.positions.tolist()
         # Lists: numbers are taken out one at a time, which arrays are slow at.
-        self.errors: list[float] = np.asarray(errors, dtype=np.float64).tolist()
+        self.positions: list[Position] = [(x, y) for x, y in som_map.positions.tolist()]
+        errors = np.asarray(errors, dtype=np.float64)
+        self.errors: list[float] = errors.tolist()
+        ranks = np.empty(len(errors), dtype=np.int64)
+        ranks[np.argsort(-errors, kind="stable")] = np.arange(len(errors))
+        self._ranks: list[int] = ranks.tolist()  # largest error first, ties by row
         self._sides: list[list[int]] = som_map.sides.tolist()
         self._taken: set[Position] = set()
 
@@ -66,8 +70,7 @@ class Snapshot:
 
     def free_cells(self, neuron: int) -> list[Position]:
         """Return the cells beside a neuron that are free now: north, south, east, west."""
-        x, y = self.positions[neuron]
-        sides = zip(beside((x, y)), self._sides[neuron], strict=True)
+        sides = zip(beside(self.positions[neuron]), self._sides[neuron], strict=True)
         return [cell for cell, other in sides if other < 0 and cell not in self._taken]
 
     def take(self, cell: Position) -> None:
@@ -76,7 +79,7 @@ class Snapshot:
 
     def touches(self, neuron: int, cell: Position) -> bool:
         """Say whether a neuron sits right beside a cell."""
-        return _distance(self.positions[neuron], cell) == 1
+        return cell in beside(self.positions[neuron])
 
     def opposite(self, neuron: int, other: int) -> Position:
         """Return the cell beside ``neuron`` on the side opposite to its neighbour ``other``."""
@@ -85,8 +88,8 @@ class Snapshot:
 
     def first_touching(self, neurons: list[int], cells: list[Position]) -> int | None:
         """Return the first of ``neurons`` that touches one of ``cells``."""
-        touching = (k for k in neurons if any(self.touches(k, cell) for cell in cells))
-        return next(touching, None)
+        around = {place for cell in cells for place in beside(cell)}
+        return next((neuron for neuron in neurons if self.positions[neuron] in around), None)
 
     def nearest_cell(self, cells: list[Position], neuron: int) -> Position:
         """Return the cell nearest to a neuron on the grid, the first one when several are."""
@@ -96,7 +99,7 @@ class Snapshot:
         return [other for other in self._sides[neuron] if other >= 0]
 
     def _by_error(self, neurons: Iterable[int]) -> list[int]:
-        return sorted(neurons, key=lambda neuron: (-self.errors[neuron], neuron))
+        return sorted(neurons, key=self._ranks.__getitem__)
 
 
 def _distance(a: Sequence[int], b: Sequence[int]) -> int:

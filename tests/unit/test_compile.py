@@ -1,0 +1,61 @@
+"""Compiled loops are loaded from the cache without what only compiling needs."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from dbgsom_core.engine.blas import one_blas_thread
+
+_CALL = """
+import sys
+import numpy as np
+from dbgsom_core.engine.loops import add_columns
+total = np.zeros(3)
+add_columns(np.ones((2, 3)), total)
+assert total.tolist() == [2.0, 2.0, 2.0]
+print("numba.typed.typeddict" in sys.modules)
+"""
+
+
+def test_cached_loops_load_without_the_compiler(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def loads_the_compiler():
+        done = subprocess.run(
+            [sys.executable, "-c", _CALL],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert loads_the_compiler() == ["True"]  # compiles
+    assert loads_the_compiler() == ["False"]
+
+
+def test_what_is_not_cached_is_compiled_after_something_that_was(tmp_path):
+    code = _CALL + (
+        "from dbgsom_core.engine.loops import add_squares\n"
+        "squares = np.zeros(3)\n"
+        "add_squares(np.ones((2, 3)), np.zeros(3), squares)\n"
+        "assert squares.tolist() == [2.0, 2.0, 2.0]\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for program in (_CALL, code):
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+def test_one_thread_of_blas_within_and_as_many_as_before_after():
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        np.ones((2, 2)) @ np.ones((2, 2))
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = threads()
+    with one_blas_thread():
+        assert set(threads()) <= {1}
+    assert threads() == before

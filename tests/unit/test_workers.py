@@ -1,0 +1,65 @@
+"""Sharing tasks among threads: each once, errors are the caller's, forks and callers do not mix."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from dbgsom_core.engine.workers import share
+
+
+@pytest.mark.parametrize(("threads", "tasks"), [(1, 5), (2, 1), (2, 7), (4, 50), (8, 3)])
+def test_each_task_is_done_once(threads, tasks):
+    done = []
+    share(threads, tasks, lambda worker, task: done.append((worker, task)))
+    assert sorted(task for _, task in done) == list(range(tasks))
+    assert {worker for worker, _ in done} <= set(range(threads))
+
+
+def test_helpers_work_beside_the_caller():
+    meet = threading.Barrier(2, timeout=30)
+    share(2, 2, lambda worker, task: meet.wait())  # one thread alone would wait for ever
+
+
+@pytest.mark.parametrize("worker_that_fails", [0, 1])
+def test_an_error_of_any_worker_reaches_the_caller_after_all_have_stopped(worker_that_fails):
+    meet, finished = threading.Barrier(2, timeout=30), []
+
+    def work(worker, task):
+        meet.wait()
+        if worker == worker_that_fails:
+            raise KeyError(task)
+        finished.append(task)
+
+    with pytest.raises(KeyError):
+        share(2, 2, work)
+    assert len(finished) == 1
+    share(2, 2, lambda worker, task: finished.append(task))  # nobody is lost
+    assert len(finished) == 3
+
+
+def test_callers_in_several_threads_at_once():
+    totals = np.zeros((4, 200), dtype=int)
+
+    def call(caller):
+        for time in range(200):
+            share(2, 3, lambda worker, task, time=time: np.add.at(totals[caller], time, task))
+
+    callers = [threading.Thread(target=call, args=(caller,)) for caller in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert (totals == 0 + 1 + 2).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_helpers_of_its_own():
+    meet = threading.Barrier(2, timeout=30)
+    share(2, 2, lambda worker, task: meet.wait())
+    child = os.fork()
+    if child == 0:
+        share(2, 2, lambda worker, task: meet.wait())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
