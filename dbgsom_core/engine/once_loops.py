@@ -1,0 +1,102 @@
+"""Compiled loops of a search that is done once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.block_search import ALL, nearest_two_blocks
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, euclidean_distance
+from dbgsom_core.engine.panel import lanes_of
+
+_FAR = 1e9  # packed units, in which the prototypes have size 1
+
+
+@compiled
+def nearest_two(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    scale: float,
+    room: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    out: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill out (2, n) from row ``start`` to ``stop`` of X (n, D); ``room`` holds a chunk."""
+    lanes, size = lanes_of(one), room.order.size
+    found, no_bounds = np.empty((size, 2), np.int32), np.empty((1, 1, 1), np.float32)
+    for first in range(start, stop, size):
+        rows = X[first : min(first + size, stop)]
+        used = rows.shape[0]
+        n_blocks = (used + lanes - 1) // lanes
+        _pack(one, rows, centre, scale, room)
+        chunk = Blocks(room.numbers, room.squares, room.order[:used], room.bmu)
+        nearest_two_blocks(
+            one, rows, prototypes, chunk, panels, accuracy, no_bounds, ALL, found, 0, n_blocks
+        )
+        for i in range(used):
+            out[0, first + i], out[1, first + i] = found[i, 0], found[i, 1]
+
+
+@compiled
+def _pack(
+    one: Any, X: NDArray[Any], centre: NDArray[np.float64], scale: float, room: Blocks
+) -> None:
+    # Rows into blocks, in their order. What is too far for packed numbers gets an infinite square,
+    # and with it a doubt that is settled by the definition.
+    numbers, squares = room.numbers, room.squares
+    lanes, d = lanes_of(one), X.shape[1]
+    total = np.empty(lanes)
+    for first in range(0, X.shape[0], lanes):
+        block = numbers[first // lanes]
+        used = min(lanes, X.shape[0] - first)
+        for lane in range(used):
+            for k in range(d):
+                block[k, lane] = (np.float64(X[first + lane, k]) - centre[k]) * scale
+        for lane in range(used, lanes):
+            block[:, lane] = 0.0
+        total[:] = 0.0
+        for k in range(d):
+            for lane in range(lanes):
+                value = np.float64(block[k, lane])
+                total[lane] += value * value
+        for lane in range(lanes):
+            if not total[lane] < _FAR * _FAR:
+                total[lane] = np.inf
+                block[:, lane] = 0.0
+            squares[first // lanes, lane] = total[lane]
+
+
+@compiled
+def distances_to(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    units: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
+    n = units.size
+    whole = n - n % 4
+    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
+        a, b, c, d = units[i], units[i + 1], units[i + 2], units[i + 3]
+        sum_a = sum_b = sum_c = sum_d = 0.0
+        for k in range(X.shape[1]):
+            step_a = np.float64(X[i, k]) - prototypes[a, k]
+            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
+            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
+            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
+            sum_a += step_a * step_a
+            sum_b += step_b * step_b
+            sum_c += step_c * step_c
+            sum_d += step_d * step_d
+        out[i], out[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
+        out[i + 2], out[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
+    for i in range(whole, n):
+        out[i] = euclidean_distance(X, i, prototypes, units[i])
