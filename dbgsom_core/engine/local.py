@@ -252,8 +252,14 @@ class DataPass:
     ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
         # How many rows make a block, which must not depend on the engine where it matters.
         if self.is_euclidean:
-            expanded = Expanded.of(prototypes)
-            return expanded.block_rows, lambda rows: expanded.distances(self.X[rows])
+            expanded = Expanded.of(prototypes, np.float64)
+
+            def distances(rows: slice) -> NDArray[np.float64]:
+                found = np.empty((rows.stop - rows.start, len(prototypes)))
+                expanded.fill(self.X[rows], found)
+                return found
+
+            return self._rows_for(prototypes), distances
         return self._rows_for(prototypes), lambda rows: self.pairwise(self.X[rows], prototypes)
 
     def nearest(
