@@ -107,11 +107,13 @@ class DataPass:
         return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
 
     @property
-    def _suits_fast_search(self) -> bool:
+    def _may_search_fast(self) -> bool:
+        # As far as one can tell without a look at the values: none may be missing.
         return (
-            self.is_euclidean
-            and self.n < 2**31
+            getattr(self.metric, "geometry", None) == "euclidean"
+            and not issparse(self.X)
             and self.X.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+            and self.n < 2**31
         )
 
     @cached_property
@@ -120,7 +122,7 @@ class DataPass:
 
         It serves metrics of Euclidean ``geometry``; made when first used.
         """
-        if not self._suits_fast_search or self.X.size < _PACKING_PAYS:
+        if self.X.size < _PACKING_PAYS or not self._may_search_fast or self.incomplete:
             return None
         from dbgsom_core.engine.packing import PackedSamples
 
@@ -135,13 +137,16 @@ class DataPass:
         return FastSearch(self, self.packed)
 
     def _two_at_once(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64] | None:
-        # The two nearest of each sample (2, n) by a fast search, or None where it does not pay.
+        # The two nearest of each sample (2, n) by a fast search, or None where it does not serve.
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
-        if not pays or not self._suits_fast_search:
+        if not pays or not self._may_search_fast:
             return None
         from dbgsom_core.engine.once import nearest_two
 
-        return nearest_two(self.X, prototypes, self.threads)
+        found = nearest_two(self.X, prototypes, self.threads)
+        if found is not None:
+            vars(self)["incomplete"] = False  # it has looked at every value
+        return found
 
     def assign(self, prototypes: NDArray[np.float64]) -> Found:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""

@@ -49,7 +49,7 @@ def nearest_two(
     Returns
     -------
     int64 array (2, n) or None
-        None where the prototypes are no finite numbers.
+        None where a value is missing or the prototypes are no finite numbers.
     """
     n, d = X.shape
     centre = prototypes.mean(axis=0)
@@ -78,8 +78,10 @@ def nearest_two(
     tasks = min(_TASKS, -(-n // (row_blocks * lanes)))
     out = np.empty((2, n), np.int64)
 
+    complete = np.ones(tasks, np.bool_)
+
     def work(worker: int, task: int) -> None:
-        once_loops.nearest_two(
+        complete[task] = complete.all() and once_loops.nearest_two(
             samples.one,
             X,
             prototypes,
@@ -94,7 +96,7 @@ def nearest_two(
         )
 
     share(threads, tasks, work)
-    return out
+    return out if complete.all() else None
 
 
 def distances_to(

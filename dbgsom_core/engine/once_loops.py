@@ -28,38 +28,46 @@ def nearest_two(
     out: NDArray[np.int64],
     start: int,
     stop: int,
-) -> None:
-    """Fill out (2, n) from row ``start`` to ``stop`` of X (n, D); ``room`` holds a chunk."""
+) -> bool:
+    """Fill out (2, n) from row ``start`` to ``stop`` of X (n, D); ``room`` holds a chunk.
+
+    Returns False, and leaves the rest, where a value is missing.
+    """
     lanes, size = lanes_of(one), room.order.size
     found, no_bounds = np.empty((size, 2), np.int32), np.empty((1, 1, 1), np.float32)
     for first in range(start, stop, size):
         rows = X[first : min(first + size, stop)]
         used = rows.shape[0]
         n_blocks = (used + lanes - 1) // lanes
-        _pack(one, rows, centre, scale, room)
+        if not _pack(one, rows, centre, scale, room):
+            return False
         chunk = Blocks(room.numbers, room.squares, room.order[:used], room.bmu)
         nearest_two_blocks(
             one, rows, prototypes, chunk, panels, accuracy, no_bounds, ALL, found, 0, n_blocks
         )
         for i in range(used):
             out[0, first + i], out[1, first + i] = found[i, 0], found[i, 1]
+    return True
 
 
 @compiled
 def _pack(
     one: Any, X: NDArray[Any], centre: NDArray[np.float64], scale: float, room: Blocks
-) -> None:
-    # Rows into blocks, in their order. What is too far for packed numbers gets an infinite square,
-    # and with it a doubt that is settled by the definition.
+) -> bool:
+    # Rows into blocks, in their order; False where a value is missing. What is too far for packed
+    # numbers gets an infinite square, and with it a doubt that is settled by the definition.
     numbers, squares = room.numbers, room.squares
     lanes, d = lanes_of(one), X.shape[1]
-    total = np.empty(lanes)
+    total, packed = np.empty(lanes), np.empty(d, numbers.dtype)
     for first in range(0, X.shape[0], lanes):
         block = numbers[first // lanes]
         used = min(lanes, X.shape[0] - first)
         for lane in range(used):
+            # In two steps: the first is vector code, the second one nothing but moves.
             for k in range(d):
-                block[k, lane] = (np.float64(X[first + lane, k]) - centre[k]) * scale
+                packed[k] = (np.float64(X[first + lane, k]) - centre[k]) * scale
+            for k in range(d):
+                block[k, lane] = packed[k]
         for lane in range(used, lanes):
             block[:, lane] = 0.0
         total[:] = 0.0
@@ -69,9 +77,12 @@ def _pack(
                 total[lane] += value * value
         for lane in range(lanes):
             if not total[lane] < _FAR * _FAR:
+                if np.isnan(total[lane]):
+                    return False
                 total[lane] = np.inf
                 block[:, lane] = 0.0
             squares[first // lanes, lane] = total[lane]
+    return True
 
 
 @compiled
