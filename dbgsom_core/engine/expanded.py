@@ -49,7 +49,8 @@ class Expanded:
     @classmethod
     def of(cls, prototypes: NDArray[np.float64], dtype: Any) -> Self:
         """Prepare prototypes (K, D) for distances of a dtype, float32 or float64."""
-        from dbgsom_core.engine.expanded_loops import LANES, Care, pack_blocks
+        from dbgsom_core.engine.expanded_loops import Care, pack_blocks
+        from dbgsom_core.engine.expanded_tile import LANES
         from dbgsom_core.engine.packing import aligned
         from dbgsom_core.engine.panel import UNROLL
 
@@ -71,7 +72,8 @@ class Expanded:
 
     def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
         """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
-        from dbgsom_core.engine.expanded_loops import LANES, PANELS, Room, fill_distances
+        from dbgsom_core.engine.expanded_loops import PANELS, Room, fill_distances
+        from dbgsom_core.engine.expanded_tile import LANES
         from dbgsom_core.engine.packing import aligned
         from dbgsom_core.engine.panel import PANEL_ROWS
 
@@ -111,4 +113,4 @@ def _unit(reach: float, largest: int) -> float:
     # A power of two at which no coordinate of a prototype exceeds 1, as far as exponents go.
     if not 0 < reach < math.inf:
         return 1.0
-    return 2.0 ** float(np.clip(math.ceil(math.log2(reach)), -largest, largest))
+    return float(2.0 ** min(max(math.ceil(math.log2(reach)), -largest), largest))

@@ -108,4 +108,4 @@ def write_tile(
     return types.int64(one, *[types.int64] * 7, *[types.float64] * 4), generate
 
 
-assert PANEL_ROWS * LANES <= 64  # noqa: S101 - the bits of the answer
+assert PANEL_ROWS * LANES <= 64  # the bits of the answer

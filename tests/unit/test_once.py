@@ -12,7 +12,7 @@ from dbgsom_plugins.metrics.euclidean import Euclidean
 
 @st.composite
 def data_and_prototypes(draw):
-    """Ties, duplicates, offsets, and samples or prototypes so far out that nothing can be packed."""
+    """Ties, duplicates, offsets; samples and prototypes that are too far out to be packed."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     n, d = draw(st.integers(1, 150)), draw(st.sampled_from([1, 2, 5, 16]))
     kind = draw(st.sampled_from(["normal", "coarse", "tight", "wide"]))
@@ -25,10 +25,11 @@ def data_and_prototypes(draw):
         X *= 10.0 ** rng.integers(-15, 16, size=(n, 1))
     X += draw(st.sampled_from([0.0, 1000.0, -1e6]))
     X = X.astype(draw(st.sampled_from([np.float32, np.float64])))
+    X *= X.dtype.type(draw(st.sampled_from([1.0, 1e-9])))
     W = X[rng.integers(n, size=draw(st.integers(2, 60)))].astype(float)
     W = W + draw(st.sampled_from([0.0, 1e-6, 1.0])) * rng.normal(size=W.shape)
     if draw(st.booleans()):
-        X[rng.integers(n)] = 1e35
+        X[rng.integers(n)] = rng.choice([-1e35, 1e35], size=d)
     if draw(st.booleans()):
         W[0] = 1e30
     return X, W

@@ -99,4 +99,6 @@ def _shares(hops: NDArray[np.integer], hit_counts: NDArray[np.integer]) -> NDArr
     # What a squared distance counts, (K, K) by winner and neuron: 0 for neurons without hits.
     closeness = np.exp(-(hops.astype(np.float64) ** 2) / 2)
     live = hit_counts > 0
-    return np.divide(closeness, hit_counts, out=np.zeros_like(closeness), where=live)
+    shares = np.zeros(hops.shape)
+    np.divide(closeness, hit_counts, out=shares, where=live)
+    return shares
