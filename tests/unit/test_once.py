@@ -80,3 +80,13 @@ def test_missing_values_are_left_to_the_metric(rng):
 def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
     W = np.full((3, 4), np.nan)
     assert once.nearest_two(rng.normal(size=(9, 4)), W, 1) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
+    far = 1e35 if dtype == np.float32 else 1e150
+    X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
+    W = (1e-9 if dtype == np.float32 else 1e-170) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
+    expected = DataPass(X, Euclidean()).nearest_plainly(W, 2)[0]
+    assert expected[0].tolist() == [0, 1]
+    np.testing.assert_array_equal(once.nearest_two(X, W, 1).T, expected)
