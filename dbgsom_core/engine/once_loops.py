@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.block_search import ALL, nearest_two_blocks
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, euclidean_distance
-from dbgsom_core.engine.panel import lanes_of
+from dbgsom_core.engine.panel import LINE, lanes_of
+from dbgsom_core.engine.transpose import transpose_square
 
 _FAR = 1e9  # packed units, in which the prototypes have size 1
 
@@ -58,18 +59,22 @@ def _pack(
     # numbers gets an infinite square, and with it a doubt that is settled by the definition.
     numbers, squares = room.numbers, room.squares
     lanes, d = lanes_of(one), X.shape[1]
-    total, packed = np.empty(lanes), np.empty(d, numbers.dtype)
+    total, packed = np.empty(lanes), np.zeros((lanes, d), numbers.dtype)
+    whole, size = d - d % lanes, numbers.itemsize
+    packed_at, numbers_at = packed.ctypes.data, numbers.ctypes.data
     for first in range(0, X.shape[0], lanes):
         block = numbers[first // lanes]
         used = min(lanes, X.shape[0] - first)
+        packed[used:] = 0.0
         for lane in range(used):
-            # In two steps: the first is vector code, the second one nothing but moves.
             for k in range(d):
-                packed[k] = (np.float64(X[first + lane, k]) - centre[k]) * scale
-            for k in range(d):
-                block[k, lane] = packed[k]
-        for lane in range(used, lanes):
-            block[:, lane] = 0.0
+                packed[lane, k] = (np.float64(X[first + lane, k]) - centre[k]) * scale
+        at = numbers_at + (first // lanes) * numbers.shape[1] * LINE
+        for k in range(0, whole, lanes):
+            transpose_square(one, packed_at + k * size, d * size, at + k * LINE)
+        for k in range(whole, d):
+            for lane in range(lanes):
+                block[k, lane] = packed[lane, k]
         total[:] = 0.0
         for k in range(d):
             for lane in range(lanes):
