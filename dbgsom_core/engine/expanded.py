@@ -62,13 +62,14 @@ class Expanded:
         unit = _unit(float(np.abs(centred).max()), 100 if single else 900)
         n_blocks, depth = -(-n_neurons // LANES), -(-d // UNROLL) * UNROLL
         blocks = aligned((n_blocks, depth, LANES), np.float64)
-        norms = aligned((n_blocks, LANES), np.float64)
-        pack_blocks(centred / unit, blocks, norms)
+        norms = aligned((n_blocks, 2, LANES), np.float64)
         # D + 6 roundings of a square's parts, 2**-52 of ‖x‖² + ‖w‖² each: what is left of them
         # must be a quarter of float32's rounding unit.
         cancelled = min(_CANCELLED, (d + 6) * 2.0**-26) if single else _CANCELLED
         span = 2.0 ** (100 if single else 900)
-        return cls(prototypes, dtype, centre, blocks, norms, Care(cancelled, 1 / span, span, unit))
+        care = Care(cancelled, 1 / span, span, unit)
+        pack_blocks(centred / unit, care, blocks, norms)
+        return cls(prototypes, dtype, centre, blocks, norms, care)
 
     def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
         """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""

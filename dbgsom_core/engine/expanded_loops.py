@@ -28,7 +28,11 @@ class Room(NamedTuple):
 
 
 class Care(NamedTuple):
-    """Which squares are good enough, see `write_tile`, and the ``unit`` of the distances."""
+    """What a square must be, in packed units, to be as exact as its distance has to be.
+
+    At least ``cancelled`` of ‖x‖² + ‖w‖² and at least ``lowest``; neither ‖x‖² nor ‖w‖² may exceed
+    ``highest``. ``unit`` is what a packed unit of distance stands for.
+    """
 
     cancelled: float
     lowest: float
@@ -37,15 +41,29 @@ class Care(NamedTuple):
 
 
 @compiled
-def pack_blocks(packed: NDArray[np.float64], blocks: NDArray[Any], norms: NDArray[Any]) -> None:
-    """Fill blocks (B, depth, LANES) with -2w and norms (B, LANES) with ‖w‖² of rows w (K, D)."""
+def pack_blocks(
+    packed: NDArray[np.float64],
+    care: Care,
+    blocks: NDArray[np.float64],
+    norms: NDArray[np.float64],
+) -> None:
+    """Fill blocks (B, depth, LANES) and norms (B, 2, LANES) from packed rows w (K, D).
+
+    They are -2w, ‖w‖² and the limit for `write_tile`.
+    """
     for j in range(packed.shape[0]):
         total = 0.0
         for k in range(packed.shape[1]):
             value = packed[j, k]
             blocks[j // LANES, k, j % LANES] = -2.0 * value
             total += value * value
-        norms[j // LANES, j % LANES] = total
+        norms[j // LANES, 0, j % LANES] = _usable(total, care)
+        norms[j // LANES, 1, j % LANES] = max(care.cancelled * total, care.lowest)
+
+
+@compiled
+def _usable(square: float, care: Care) -> float:
+    return square if square <= care.highest else np.nan  # every square with it counts as lost
 
 
 @compiled
@@ -68,7 +86,7 @@ def fill_distances(
     ----------
     one : scalar of the dtype of ``out``
     blocks, norms
-        See `pack_blocks`: of the prototypes less the centre, in units of ``care.unit``.
+        See `pack_blocks`: of the prototypes less the centre, in packed units.
     """
     depth, n_neurons, size = blocks.shape[1], prototypes.shape[0], out.itemsize
     # Asked for once: it costs as much as a tile.
@@ -80,7 +98,7 @@ def fill_distances(
     )
     for first in range(start, stop, PANELS * PANEL_ROWS):
         last = min(first + PANELS * PANEL_ROWS, stop)
-        _pack_samples(X, first, last, centre, 1.0 / care.unit, room)
+        _pack_samples(X, first, last, centre, care, room)
         for g in range(blocks.shape[0]):
             columns = min(LANES, n_neurons - g * LANES)
             for i in range(first, last, PANEL_ROWS):
@@ -92,12 +110,10 @@ def fill_distances(
                     panel_at + p * depth * PANEL_ROWS * 8,
                     square_at + p * PANEL_ROWS * 8,
                     depth,
-                    norms_at + g * LANES * 8,
+                    norms_at + g * 2 * LANES * 8,
                     out_at + (i * n_neurons + g * LANES) * size if whole else tile_at,
                     (n_neurons if whole else LANES) * size,
                     care.cancelled,
-                    care.lowest,
-                    care.highest,
                     care.unit,
                 )
                 if not whole:
@@ -110,8 +126,9 @@ def fill_distances(
 
 @compiled
 def _pack_samples(
-    X: NDArray[Any], first: int, last: int, centre: NDArray[np.float64], scale: float, room: Room
+    X: NDArray[Any], first: int, last: int, centre: NDArray[np.float64], care: Care, room: Room
 ) -> None:
+    scale = 1.0 / care.unit
     for i in range(first, last):
         panel = room.panels[(i - first) // PANEL_ROWS]
         r, total = (i - first) % PANEL_ROWS, 0.0
@@ -119,7 +136,7 @@ def _pack_samples(
             value = (np.float64(X[i, k]) - centre[k]) * scale
             panel[k, r] = value
             total += value * value
-        room.squares[(i - first) // PANEL_ROWS, r] = total
+        room.squares[(i - first) // PANEL_ROWS, r] = _usable(total, care)
 
 
 @compiled

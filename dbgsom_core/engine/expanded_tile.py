@@ -18,22 +18,21 @@ LANES = LINE // 8  # prototypes of a tile; samples are PANEL_ROWS
 
 
 def _define(module: Any, bits: int) -> Any:
-    # The function for results of so many bits, defined in ``module`` once. Its last arguments are
-    # float64: what is cancelled, the lowest and the highest square, and the unit of the results.
+    # The function for results of so many bits, defined in ``module`` once.
     name = f"dbgsom_tile_{bits}"
     if name in module.globals:
         return module.globals[name]
     v, result = Vectors(64), Vectors(bits)
     real = ir.DoubleType()
-    arguments = [*[ADDRESS] * 7, *[real] * 4]
+    arguments = [*[ADDRESS] * 7, real, real]
     function = ir.Function(module, ir.FunctionType(ADDRESS, arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panel, start, _, norms_at, out, stride, *numbers = function.args
+    block, panel, start, _, norms_at, out, stride, *shared = function.args
     builder, sums = accumulate(v, function, block, panel, start)
-    cancelled, lowest, highest, unit = (v.splat(builder, number) for number in numbers)
+    cancelled, unit = (v.splat(builder, number) for number in shared)
     starts, norms_at = v.bytes_at(builder, start), v.bytes_at(builder, norms_at)
-    norms = v.load(builder, norms_at, 0, v.reals)
+    norms, limits = (v.load(builder, norms_at, line * LINE, v.reals) for line in (0, 1))
     reals = ir.VectorType(result.real, v.lanes)
     unit = builder.fptrunc(unit, reals) if bits == 32 else unit
     root = _root(module, reals, f"v{v.lanes}f{bits}")
@@ -41,9 +40,8 @@ def _define(module: Any, bits: int) -> Any:
     for r, total in enumerate(sums):
         square = builder.fadd(total, norms)
         own = v.splat(builder, v.load(builder, starts, r * v.size, v.real))
-        least = v.larger(builder, builder.fmul(cancelled, builder.fadd(own, norms)), lowest)
-        low = builder.fcmp_unordered("<", square, least)  # nan counts as lost
-        mask = builder.or_(low, builder.fcmp_unordered(">", square, highest))
+        least = builder.fadd(builder.fmul(cancelled, own), limits)
+        mask = builder.fcmp_unordered("<", square, least)  # nan counts as lost
         which = builder.zext(builder.bitcast(mask, ir.IntType(v.lanes)), ADDRESS)
         lost = builder.or_(lost, builder.shl(which, ir.Constant(ADDRESS, r * v.lanes)))
         square = builder.fptrunc(square, reals) if bits == 32 else square
@@ -71,8 +69,6 @@ def write_tile(
     out: Any,
     stride: Any,
     cancelled: Any,
-    lowest: Any,
-    highest: Any,
     unit: Any,
 ) -> Any:
     """Write the distances of PANEL_ROWS samples to LANES prototypes; return which need care.
@@ -89,23 +85,22 @@ def write_tile(
     depth : int
         A multiple of UNROLL.
     norms : address
-        Of (LANES,) float64: ‖w‖².
+        Of (2, LANES) float64: ‖w‖² and the limit of each prototype.
     out, stride : address and bytes
         Of the first distance, and from the row of one sample to that of the next.
-    cancelled, lowest, highest, unit : float64
+    cancelled, unit : float64
 
     Returns
     -------
     int64
-        Bit r*LANES + lane is set where the square is below ``cancelled`` of ‖x‖² + ‖w‖², or not
-        between ``lowest`` and ``highest``.
+        Bit r*LANES + lane is set where the square is nan or below ``cancelled``*‖x‖² + the limit.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function = _define(builder.module, signature.args[0].bitwidth)
         return builder.call(function, arguments[1:])
 
-    return types.int64(one, *[types.int64] * 7, *[types.float64] * 4), generate
+    return types.int64(one, *[types.int64] * 7, types.float64, types.float64), generate
 
 
 assert PANEL_ROWS * LANES <= 64  # the bits of the answer
