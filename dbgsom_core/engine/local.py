@@ -255,17 +255,18 @@ class DataPass:
     def _blocks(
         self, prototypes: NDArray[np.float64]
     ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
-        # How many rows make a block, which must not depend on the engine where it matters.
-        if self.is_euclidean:
-            expanded = Expanded.of(prototypes, np.float64)
+        # How many rows make a block, and their distances.
+        size = self._rows_for(prototypes)
+        if not self.is_euclidean:
+            return size, lambda rows: self.pairwise(self.X[rows], prototypes)
+        expanded = Expanded.of(prototypes, np.float64)
 
-            def distances(rows: slice) -> NDArray[np.float64]:
-                found = np.empty((rows.stop - rows.start, len(prototypes)))
-                expanded.fill(self.X[rows], found)
-                return found
+        def distances(rows: slice) -> NDArray[np.float64]:
+            found = np.empty((rows.stop - rows.start, len(prototypes)))
+            expanded.fill(self.X[rows], found)
+            return found
 
-            return self._rows_for(prototypes), distances
-        return self._rows_for(prototypes), lambda rows: self.pairwise(self.X[rows], prototypes)
+        return size, distances
 
     def nearest(
         self, prototypes: NDArray[np.float64], k: int
