@@ -136,26 +136,26 @@ class DataPass:
 
         return FastSearch(self, self.packed)
 
-    def _two_at_once(self, prototypes: NDArray[np.float64]) -> NDArray[np.int64] | None:
-        # The two nearest of each sample (2, n) by a fast search, or None where it does not serve.
+    def _found_fast(self, prototypes: NDArray[np.float64], places: int) -> NDArray[np.int64] | None:
+        # The nearest units (places, n) by a fast search, or None where it does not serve.
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_search_fast:
             return None
-        from dbgsom_core.engine.once import nearest_two
+        from dbgsom_core.engine.once import nearest_units
 
-        found = nearest_two(self.X, prototypes, self.threads)
+        found = nearest_units(self.X, prototypes, places, self.threads)
         if found is not None:
             vars(self)["incomplete"] = False  # it has looked at every value
         return found
 
     def assign(self, prototypes: NDArray[np.float64]) -> Found:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
-        two = self._two_at_once(prototypes)
-        if two is None:
+        found = self._found_fast(prototypes, 1)
+        if found is None:
             return self.assign_plainly(prototypes)
         from dbgsom_core.engine.once import FoundOnce
 
-        return FoundOnce(self.X, prototypes, two[0], self.threads)
+        return FoundOnce(self.X, prototypes, found[0], self.threads)
 
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Do as `assign` by the metric's own methods."""
@@ -287,9 +287,9 @@ class DataPass:
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """Do as `nearest`; the distances are None where they were not needed to find the units."""
-        two = self._two_at_once(prototypes) if k <= 2 else None
-        if two is not None:
-            return two[:k].T, None
+        found = self._found_fast(prototypes, k) if k <= 2 else None
+        if found is not None:
+            return found.T, None
         return self.nearest_plainly(prototypes, k)
 
     def distances_to(

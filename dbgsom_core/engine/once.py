@@ -37,10 +37,10 @@ class FoundOnce:
         return distances_to(self.X, self.prototypes, self.bmu, self.threads)
 
 
-def nearest_two(
-    X: NDArray[Any], prototypes: NDArray[np.float64], threads: int
+def nearest_units(
+    X: NDArray[Any], prototypes: NDArray[np.float64], places: int, threads: int
 ) -> NDArray[np.int64] | None:
-    """Return the two nearest of at least two prototypes (K, D) for samples X (n, D).
+    """Return the nearest or two nearest of at least two prototypes (K, D) for samples X (n, D).
 
     The units are those of the definition in float64, ties to the lower row. Samples are packed
     about the prototypes, a chunk at a time, so that neither a pass over the data to learn its
@@ -48,7 +48,7 @@ def nearest_two(
 
     Returns
     -------
-    int64 array (2, n) or None
+    int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers.
     """
     n, d = X.shape
@@ -76,12 +76,12 @@ def nearest_two(
     if laid is None:
         return None
     tasks = min(_TASKS, -(-n // (row_blocks * lanes)))
-    out = np.empty((2, n), np.int64)
+    out = np.empty((places, n), np.int64)
 
     complete = np.ones(tasks, np.bool_)
 
     def work(worker: int, task: int) -> None:
-        complete[task] = complete.all() and once_loops.nearest_two(
+        complete[task] = complete.all() and once_loops.nearest_units(
             samples.one,
             X,
             prototypes,

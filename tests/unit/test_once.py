@@ -37,12 +37,13 @@ def data_and_prototypes(draw):
 
 @settings(deadline=None)
 @given(data_and_prototypes(), st.sampled_from([1, 3]))
-def test_the_two_nearest_are_those_of_the_plain_loop(drawn, threads):
+def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
     data = DataPass(X, Euclidean())
     expected, distances = data.nearest_plainly(W, 2)
-    found = once.nearest_two(X, W, threads)
+    found = once.nearest_units(X, W, 2, threads)
     np.testing.assert_array_equal(found.T, expected)
+    np.testing.assert_array_equal(once.nearest_units(X, W, 1, threads)[0], expected[:, 0])
     for units, exact in zip(found, distances.T, strict=True):
         np.testing.assert_array_equal(once.distances_to(X, W, units, threads), exact)
 
@@ -70,7 +71,7 @@ def test_missing_values_are_left_to_the_metric(rng):
     X[12_345, 3] = np.nan
     W = X[:40].copy()
     data = LocalEngine().over(X, Euclidean())
-    assert once.nearest_two(X, W, 2) is None
+    assert once.nearest_units(X, W, 1, 2) is None
     found, plainly = data.assign(W), data.assign_plainly(W)
     np.testing.assert_array_equal(found.bmu, plainly.bmu)
     np.testing.assert_array_equal(found.distance, plainly.distance)
@@ -79,7 +80,7 @@ def test_missing_values_are_left_to_the_metric(rng):
 
 def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
     W = np.full((3, 4), np.nan)
-    assert once.nearest_two(rng.normal(size=(9, 4)), W, 1) is None
+    assert once.nearest_units(rng.normal(size=(9, 4)), W, 2, 1) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,4 +90,6 @@ def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
     W = (1e-9 if dtype == np.float32 else 1e-170) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
     expected = DataPass(X, Euclidean()).nearest_plainly(W, 2)[0]
     assert expected[0].tolist() == [0, 1]
-    np.testing.assert_array_equal(once.nearest_two(X, W, 1).T, expected)
+    for places in (1, 2):
+        found = once.nearest_units(X, W, places, 1)
+        np.testing.assert_array_equal(found.T, expected[:, :places])
