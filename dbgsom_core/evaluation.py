@@ -55,8 +55,9 @@ class Evaluation:
         return self.data.chunks(self.som_map.prototypes)
 
     @cached_property
-    def _nearest(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        return self.data.nearest(self.som_map.prototypes, 2)
+    def _nearest(self) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        # Distances are None where the search needs none to find the neurons.
+        return self.data.nearest_units(self.som_map.prototypes, 2)
 
     @property
     def bmu(self) -> NDArray[np.int64]:
@@ -68,10 +69,13 @@ class Evaluation:
         """The second-best matching unit of each sample, shape (n,)."""
         return self._nearest[0][:, 1]
 
-    @property
+    @cached_property
     def distance(self) -> NDArray[np.float64]:
         """The distance of each sample to its best-matching unit, shape (n,), metric's units."""
-        return self._nearest[1][:, 0]
+        found = self._nearest[1]
+        if found is not None:
+            return found[:, 0]
+        return self.data.distances_to(self.som_map.prototypes, self.bmu)
 
     @cached_property
     def tree(self) -> Tree:
@@ -108,6 +112,18 @@ class Evaluation:
     def errors(self) -> NDArray[np.float64]:
         """Sum of the distances of the samples that each neuron won, shape (K,)."""
         return np.bincount(self.bmu, self.distance, len(self.som_map)).astype(np.float64)
+
+    @cached_property
+    def won_squares(self) -> NDArray[np.float64] | None:
+        """Sum of the squared distances of what neuron b won to prototype j, shape (K, K).
+
+        It takes one look at the samples instead of K; None where the geometry is not Euclidean.
+        """
+        from dbgsom_core.engine.won_squares import won_squares
+
+        if not self.data.is_euclidean:
+            return None
+        return won_squares(self.data, self.som_map.prototypes, self.bmu, self.distance)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
         if k == 1:
             return data.assign(self.som_map_.prototypes).bmu
-        return data.nearest(self.som_map_.prototypes, k)[0]
+        return data.nearest_units(self.som_map_.prototypes, k)[0]
 
     def transform(self, X: Any, algorithm: str | None = None) -> NDArray[np.floating[Any]]:
         """Describe each sample by the prototypes of the leaves, the neurons without a child map.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -112,15 +112,18 @@ class Descent:
     Attributes
     ----------
     leaf : int64 array (n,)
-    distance : float64 array (n,)
-        To the leaf's prototype, in the metric's units.
     path : int64 array (n, depth)
         Rows of the neurons on the way, then -1.
     """
 
     leaf: Rows
-    distance: NDArray[np.float64]
     path: Rows
+    _distances: Callable[[], NDArray[np.float64]]
+
+    @cached_property
+    def distance(self) -> NDArray[np.float64]:
+        """To the leaf's prototype, float64 (n,) in the metric's units; made when asked for."""
+        return self._distances()
 
 
 def descend(
@@ -144,24 +147,23 @@ def descend(
     n = data.X.shape[0]
     if len(tree.maps) == 1:
         found, units = _units(tree, data, live, 0)
-        return Descent(units, found.distance, units[:, None])
-    below = Descent(
-        np.empty(n, dtype=np.int64), np.empty(n), np.full((n, tree.depth), -1, dtype=np.int64)
-    )
+        return Descent(units, units[:, None], lambda: found.distance)
+    leaf, distance = np.empty(n, dtype=np.int64), np.empty(n)
+    path = np.full((n, tree.depth), -1, dtype=np.int64)
     waiting: list[tuple[int, Rows]] = [(start, np.arange(n))]
     while waiting:
         number, rows = waiting.pop()
         here = data if len(rows) == n else data.subset(rows)
         found, units = _units(tree, here, live, number)
-        below.path[rows, tree.depths[number] - 1] = units
-        below.leaf[rows] = tree.leaf_of[number][units]
-        below.distance[rows] = found.distance
+        path[rows, tree.depths[number] - 1] = units
+        leaf[rows] = tree.leaf_of[number][units]
+        distance[rows] = found.distance
         children = tree.child_of[number][units]
         deeper = np.flatnonzero(children >= 0)
         for group in groups(children[deeper]):
             members = deeper[group]
             waiting.append((int(children[members[0]]), rows[members]))
-    return below
+    return Descent(leaf, path, lambda: distance)
 
 
 def _units(

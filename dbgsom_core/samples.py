@@ -30,6 +30,8 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
         X is sparse, and the metric does not take that.
     """
     may_miss = handles(metric, "missing")
+    finite = _is_finite(X)
+    asked: bool | str = "allow-nan" if may_miss else True
     X = validate_data(
         estimator,
         X,
@@ -37,14 +39,14 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
         dtype=_DTYPES,
         order="C",
         accept_sparse="csr" if handles(metric, "sparse") else False,
-        ensure_all_finite="allow-nan" if may_miss else True,
+        ensure_all_finite=False if finite else asked,
         ensure_min_samples=least,
     )
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
         return _canonical(X)
-    if may_miss:
+    if may_miss and not finite:
         _check_observed(X)
     return np.asarray(X)
 
@@ -97,6 +99,14 @@ def _canonical(X: Any) -> Any:
         X = X.copy()  # the caller's matrix stays as it is
         X.sum_duplicates()
     return X
+
+
+def _is_finite(X: Any) -> bool:
+    # Whether a plain array needs no closer look. A sum is finite only if every entry is.
+    if type(X) is not np.ndarray or X.dtype not in _DTYPES:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.sum(X)))
 
 
 def _check_observed(X: NDArray[Any]) -> None:

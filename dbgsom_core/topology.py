@@ -69,9 +69,9 @@ def topographic_product(
         apart = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
         steps = _steps(som_map, rows, grid_distance)
         own = np.arange(len(apart)), np.arange(n)[rows]
-        apart[own] = steps[own] = -1.0  # every neuron is its own nearest, and left out
-        on_grid = np.lexsort((apart, steps), axis=1)[:, 1:]
-        in_space = np.lexsort((steps, apart), axis=1)[:, 1:]
+        apart[own] = -1.0  # every neuron is its own nearest, and left out
+        on_grid, in_space = _orders(apart, steps)
+        on_grid, in_space = on_grid[:, 1:], in_space[:, 1:]
         logarithms = _log_ratio(apart, on_grid, in_space) + _log_ratio(steps, on_grid, in_space)
         totals[rows] = (logarithms * shares).sum(axis=1)
     return float(totals.sum() / (n * (n - 1)))
@@ -112,8 +112,7 @@ def topographic_function(
         what is left are links between neurons that no path over the data joins.
     """
     n = len(som_map)
-    pairs = np.sort(np.column_stack([bmu, second_bmu]).astype(np.int64), axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+    pairs = _links_of_data(n, bmu, second_bmu)
     if neighbours == 8:
         positions = som_map.positions
         forward = np.abs(positions[pairs[:, 0]] - positions[pairs[:, 1]]).max(axis=1, initial=0)
@@ -166,8 +165,17 @@ class MapTopology:
         data = self._samples(X)  # type: ignore[attr-defined]
         if neighbours not in (4, 8):
             raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
-        nearest = data.nearest(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
+        nearest = data.nearest_units(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
         return topographic_function(self.som_map_, nearest[:, 0], nearest[:, -1], neighbours)
+
+
+def _links_of_data(
+    n: int, bmu: NDArray[np.integer[Any]], second_bmu: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    # The distinct pairs of rows (a < b), (L, 2), that are nearest to a sample, sorted.
+    linked = np.zeros((n, n), dtype=np.bool_)
+    linked[bmu, second_bmu] = True
+    return np.argwhere(np.triu(linked | linked.T, 1))
 
 
 def _blocks(n: int) -> Iterator[slice]:
@@ -184,6 +192,22 @@ def _steps(som_map: SomMap, rows: slice, grid_distance: str) -> NDArray[np.float
     return np.asarray(np.sqrt(squares, dtype=np.float64))
 
 
+def _orders(
+    apart: NDArray[np.float64], steps: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    # Each row sorted by (steps, apart) and by (apart, steps). Squares of steps are whole numbers:
+    # short ones sort in time linear in K, and keep the order by distance where they are equal.
+    in_space = np.argsort(apart, axis=1)
+    sorted_apart = np.take_along_axis(apart, in_space, axis=1)
+    tied = np.flatnonzero((sorted_apart[:, 1:] == sorted_apart[:, :-1]).any(axis=1))
+    if len(tied):
+        in_space[tied] = np.lexsort((steps[tied], apart[tied]), axis=1)
+    squares = np.rint(np.square(steps))
+    short = squares.astype(np.min_scalar_type(int(squares.max())))
+    by_steps = np.argsort(np.take_along_axis(short, in_space, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(in_space, by_steps, axis=1), in_space
+
+
 def _log_ratio(
     distances: NDArray[np.float64], over: NDArray[np.intp], under: NDArray[np.intp]
 ) -> NDArray[np.float64]:
@@ -198,11 +222,14 @@ def _hops_over(pairs: NDArray[np.int64], links: NDArray[np.int64], n: int) -> ND
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
 
+    direct = np.zeros((n, n), dtype=np.bool_)
+    direct[pairs[:, 0], pairs[:, 1]] = True
+    found = np.where(direct[links[:, 0], links[:, 1]], 1.0, np.inf)
     ends = pairs.T.astype(np.int32)  # all that older versions of dijkstra take
     graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(n, n)).tocsr()
-    found = np.full(len(links), np.inf)
     for rows in _blocks(n):
-        here = np.flatnonzero((links[:, 0] >= rows.start) & (links[:, 0] < rows.stop))
+        within = (links[:, 0] >= rows.start) & (links[:, 0] < rows.stop)
+        here = np.flatnonzero(within & (found > 1))  # most links are links of the data, too
         sources, which = np.unique(links[here, 0], return_inverse=True)
         if len(sources):
             hops = dijkstra(graph, directed=False, unweighted=True, indices=sources)

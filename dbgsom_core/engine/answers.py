@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.expanded import Expanded
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.mixture import mixture_coefficients
 
@@ -17,6 +18,9 @@ _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 def distances(data: DataPass, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
+    if data.is_euclidean:
+        Expanded.of(prototypes, out.dtype).fill(data.X, out, data.threads)
+        return out
 
     def keep(rows: slice, block: NDArray[np.float64]) -> None:
         out[rows] = block

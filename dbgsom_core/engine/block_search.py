@@ -243,7 +243,7 @@ def _turn(
     tiled = depth - depth % lanes
     for k in range(0, tiled, lanes):
         tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
-        turn_tile(one, tile, out, depth * turned.itemsize)
+        turn_tile(one, tile, LINE, out, depth * turned.itemsize)
     for k in range(tiled, depth):
         for lane in range(lanes):
             turned[lane, k] = numbers[b, k, lane]

@@ -1,51 +1,117 @@
-"""Euclidean distances of many samples to all prototypes through one matrix product."""
+"""Euclidean distances of many samples to all prototypes by expanded squares."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Of ‖x‖² + ‖w‖², centred: below, the expanded square has lost more than three of its 16 digits.
+from dbgsom_core.engine.workers import share
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.expanded_loops import Care
+
+# Of ‖x‖² + ‖w‖²: below, the expanded square has lost more than three of its 16 digits.
 _CANCELLED = 1e-3
-_BLOCK_NUMBERS = 1 << 17  # distances in a block: it stays in the cache
-_MOST_ROWS = 1024
+_TASKS = 32  # shares of the rows, at most
+_SMALL_WORK = 1 << 21  # multiplications below which a second thread costs more than it saves
 
 
 @dataclass(frozen=True)
 class Expanded:
     """Prototypes ready for ‖x - w‖² = ‖x‖² - 2 x·w + ‖w‖² in float64, about their mean.
 
-    Pairs whose square would lose digits are compared directly, so every distance has a relative
-    error of about 1e-12 at most.
+    Pairs whose square would lose digits are compared directly, so every float64 distance has a
+    relative error of about 1e-12 at most, and every float32 distance one of at most 2**-23.
+    A distance does not depend on the other samples, nor on how many threads there are.
+
+    Attributes
+    ----------
+    prototypes : float64 array (K, D)
+    dtype : numpy dtype
+        Of the distances.
+    centre : float64 array (D,)
+    blocks, norms : float64 arrays
+        See `expanded_loops.pack_blocks`.
+    care : Care
     """
 
     prototypes: NDArray[np.float64]
+    dtype: Any
     centre: NDArray[np.float64]
-    factors: NDArray[np.float64]
+    blocks: NDArray[np.float64]
     norms: NDArray[np.float64]
+    care: Care
 
     @classmethod
-    def of(cls, prototypes: NDArray[np.float64]) -> Self:
-        """Prepare prototypes (K, D)."""
+    def of(cls, prototypes: NDArray[np.float64], dtype: Any) -> Self:
+        """Prepare prototypes (K, D) for distances of a dtype, float32 or float64."""
+        from dbgsom_core.engine.expanded_loops import Care, pack_blocks
+        from dbgsom_core.engine.expanded_tile import LANES
+        from dbgsom_core.engine.packing import aligned
+        from dbgsom_core.engine.panel import UNROLL
+
+        prototypes = np.ascontiguousarray(prototypes, dtype=np.float64)
+        n_neurons, d = prototypes.shape
         centre = prototypes.mean(axis=0)
         centred = prototypes - centre
-        factors = np.ascontiguousarray(-2.0 * centred.T)
-        return cls(prototypes, centre, factors, np.einsum("ij,ij->i", centred, centred))
+        single = np.dtype(dtype) == np.float32
+        unit = _unit(float(np.abs(centred).max()), 100 if single else 900)
+        n_blocks, depth = -(-n_neurons // LANES), -(-d // UNROLL) * UNROLL
+        blocks = aligned((n_blocks, depth, LANES), np.float64)
+        norms = aligned((n_blocks, 2, LANES), np.float64)
+        # D + 6 roundings of a square's parts, 2**-52 of ‖x‖² + ‖w‖² each: what is left of them
+        # must be a quarter of float32's rounding unit.
+        cancelled = min(_CANCELLED, (d + 6) * 2.0**-26) if single else _CANCELLED
+        span = 2.0 ** (100 if single else 900)
+        care = Care(cancelled, 1 / span, span, unit)
+        pack_blocks(centred / unit, care, blocks, norms)
+        return cls(prototypes, dtype, centre, blocks, norms, care)
 
-    @property
-    def block_rows(self) -> int:
-        """How many samples one call should take; what a sample gets may depend on it."""
-        return int(np.clip(_BLOCK_NUMBERS // len(self.prototypes), 16, _MOST_ROWS))
+    def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
+        """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
+        from dbgsom_core.engine.expanded_loops import PANELS, Room, fill_distances
+        from dbgsom_core.engine.expanded_tile import LANES
+        from dbgsom_core.engine.packing import aligned
+        from dbgsom_core.engine.panel import PANEL_ROWS
 
-    def distances(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the distances (m, K) of samples X (m, D)."""
-        from dbgsom_core.engine.expanded_loops import finish_distances
+        n, depth = len(X), self.blocks.shape[1]
+        if n * self.prototypes.size < _SMALL_WORK:
+            threads = 1
+        tasks = min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
+        rooms = [
+            Room(
+                aligned((PANELS, depth, PANEL_ROWS), np.float64),
+                aligned((PANELS, PANEL_ROWS), np.float64),
+                aligned((PANEL_ROWS, LANES), self.dtype),
+            )
+            for _ in range(threads)
+        ]
+        one = out.dtype.type(1)
 
-        samples = X - self.centre
-        found: NDArray[np.float64] = samples @ self.factors
-        lengths = np.einsum("ij,ij->i", samples, samples)
-        finish_distances(X, self.prototypes, lengths, self.norms, _CANCELLED, found)
-        return found
+        def work(worker: int, task: int) -> None:
+            fill_distances(
+                one,
+                X,
+                self.prototypes,
+                self.blocks,
+                self.norms,
+                self.centre,
+                self.care,
+                rooms[worker],
+                out,
+                n * task // tasks,
+                n * (task + 1) // tasks,
+            )
+
+        share(threads, tasks, work)
+
+
+def _unit(reach: float, largest: int) -> float:
+    # A power of two at which no coordinate of a prototype exceeds 1, as far as exponents go.
+    if not 0 < reach < math.inf:
+        return 1.0
+    return float(2.0 ** min(max(math.ceil(math.log2(reach)), -largest), largest))

@@ -1,43 +1,156 @@
-"""The last step from products to distances, compiled."""
+"""Compiled loops that fill a matrix of distances tile by tile."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.expanded_tile import LANES, write_tile
+from dbgsom_core.engine.fast_loops import euclidean_distance
+from dbgsom_core.engine.panel import PANEL_ROWS
+
+PANELS = 4  # panels of samples that see a block of prototypes while it is in the nearest cache
+
+
+class Room(NamedTuple):
+    """Memory of one worker, all of it float64 but ``tile``.
+
+    ``panels`` (PANELS, depth, PANEL_ROWS) are packed samples, ``squares`` (PANELS, PANEL_ROWS)
+    their ‖x‖², ``tile`` (PANEL_ROWS, LANES) distances that do not fit the result as they are.
+    """
+
+    panels: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    tile: NDArray[Any]
+
+
+class Care(NamedTuple):
+    """What a square must be, in packed units, to be as exact as its distance has to be.
+
+    At least ``cancelled`` of ‖x‖² + ‖w‖² and at least ``lowest``; neither ‖x‖² nor ‖w‖² may exceed
+    ``highest``. ``unit`` is what a packed unit of distance stands for.
+    """
+
+    cancelled: float
+    lowest: float
+    highest: float
+    unit: float
 
 
 @compiled
-def finish_distances(
+def pack_blocks(
+    packed: NDArray[np.float64],
+    care: Care,
+    blocks: NDArray[np.float64],
+    norms: NDArray[np.float64],
+) -> None:
+    """Fill blocks (B, depth, LANES) and norms (B, 2, LANES) from packed rows w (K, D).
+
+    They are -2w, ‖w‖² and the limit for `write_tile`.
+    """
+    for j in range(packed.shape[0]):
+        total = 0.0
+        for k in range(packed.shape[1]):
+            value = packed[j, k]
+            blocks[j // LANES, k, j % LANES] = -2.0 * value
+            total += value * value
+        norms[j // LANES, 0, j % LANES] = _usable(total, care)
+        norms[j // LANES, 1, j % LANES] = max(care.cancelled * total, care.lowest)
+
+
+@compiled
+def _usable(square: float, care: Care) -> float:
+    return square if square <= care.highest else np.nan  # every square with it counts as lost
+
+
+@compiled
+def fill_distances(
+    one: Any,
     X: NDArray[Any],
     prototypes: NDArray[np.float64],
-    sample_norms: NDArray[np.float64],
+    blocks: NDArray[np.float64],
     norms: NDArray[np.float64],
-    cancelled: float,
-    products: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    care: Care,
+    room: Room,
+    out: NDArray[Any],
+    start: int,
+    stop: int,
 ) -> None:
-    """Turn ``products`` (m, K), -2 x·w of centred vectors, into distances.
+    """Fill rows ``start`` to ``stop`` of out (n, K) with the distances of X (n, D) to prototypes.
 
-    Where the square is below ``cancelled`` of ‖x‖² + ‖w‖² it is the sum over the features of X
-    (m, D) and the prototypes (K, D).
+    Parameters
+    ----------
+    one : scalar of the dtype of ``out``
+    blocks, norms
+        See `pack_blocks`: of the prototypes less the centre, in packed units.
     """
-    for i in range(products.shape[0]):
-        row = products[i]
-        lost = False
-        for j in range(row.size):
-            both = sample_norms[i] + norms[j]
-            square = row[j] + both
-            lost |= not square >= cancelled * both  # nan counts as lost
-            row[j] = np.sqrt(max(square, 0.0))
-        if not lost:
-            continue
-        for j in range(row.size):
-            if not row[j] * row[j] >= 1.01 * cancelled * (sample_norms[i] + norms[j]):
-                total = 0.0
-                for k in range(X.shape[1]):
-                    difference = X[i, k] - prototypes[j, k]
-                    total += difference * difference
-                row[j] = np.sqrt(total)
+    depth, n_neurons, size = blocks.shape[1], prototypes.shape[0], out.itemsize
+    # Asked for once: it costs as much as a tile.
+    block_at, norms_at, out_at = blocks.ctypes.data, norms.ctypes.data, out.ctypes.data
+    panel_at, square_at, tile_at = (
+        room.panels.ctypes.data,
+        room.squares.ctypes.data,
+        room.tile.ctypes.data,
+    )
+    for first in range(start, stop, PANELS * PANEL_ROWS):
+        last = min(first + PANELS * PANEL_ROWS, stop)
+        _pack_samples(X, first, last, centre, care, room)
+        for g in range(blocks.shape[0]):
+            columns = min(LANES, n_neurons - g * LANES)
+            for i in range(first, last, PANEL_ROWS):
+                p, rows = (i - first) // PANEL_ROWS, min(PANEL_ROWS, last - i)
+                whole = rows == PANEL_ROWS and columns == LANES
+                lost = write_tile(
+                    one,
+                    block_at + g * depth * LANES * 8,
+                    panel_at + p * depth * PANEL_ROWS * 8,
+                    square_at + p * PANEL_ROWS * 8,
+                    depth,
+                    norms_at + g * 2 * LANES * 8,
+                    out_at + (i * n_neurons + g * LANES) * size if whole else tile_at,
+                    (n_neurons if whole else LANES) * size,
+                    care.cancelled,
+                    care.unit,
+                )
+                if not whole:
+                    for r in range(rows):
+                        for lane in range(columns):
+                            out[i + r, g * LANES + lane] = room.tile[r, lane]
+                if lost:
+                    _by_definition(X, prototypes, i, rows, g * LANES, columns, lost, out)
+
+
+@compiled
+def _pack_samples(
+    X: NDArray[Any], first: int, last: int, centre: NDArray[np.float64], care: Care, room: Room
+) -> None:
+    scale = 1.0 / care.unit
+    for i in range(first, last):
+        panel = room.panels[(i - first) // PANEL_ROWS]
+        r, total = (i - first) % PANEL_ROWS, 0.0
+        for k in range(X.shape[1]):
+            value = (np.float64(X[i, k]) - centre[k]) * scale
+            panel[k, r] = value
+            total += value * value
+        room.squares[(i - first) // PANEL_ROWS, r] = _usable(total, care)
+
+
+@compiled
+def _by_definition(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    i: int,
+    rows: int,
+    j: int,
+    columns: int,
+    lost: int,
+    out: NDArray[Any],
+) -> None:
+    for r in range(rows):
+        for lane in range(columns):
+            if lost >> (r * LANES + lane) & 1:
+                out[i + r, j + lane] = euclidean_distance(X, i + r, prototypes, j + lane)

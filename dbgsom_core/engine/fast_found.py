@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import fast_loops, layout
+from dbgsom_core.engine import layout
 from dbgsom_core.engine.fast_loops import Tally
 from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.once import distances_to
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.panel import LINE
-from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.search import FastSearch
@@ -62,7 +62,8 @@ class FastAssignment:
     @cached_property
     def distance(self) -> NDArray[np.float64]:
         """The distance of each sample to its unit by definition, float64 (n,)."""
-        return exact_distances(self.search.samples, self.prototypes, self.bmu)
+        samples = self.search.samples
+        return distances_to(samples.X, self.prototypes, self.bmu, samples.threads)
 
 
 def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
@@ -101,21 +102,4 @@ def unpacked(
     """Return sums (K, D) of samples as given, from packed ones (K, depth) and their hits (K,)."""
     out = np.empty((len(hits), samples.X.shape[1]))
     layout.unpack_sums(sums, hits, samples.centre, samples.scale, out)
-    return out
-
-
-def exact_distances(
-    samples: PackedSamples, prototypes: NDArray[np.float64], bmu: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the float64 distances (n,) of samples to their units."""
-    n = len(samples.X)
-    out = np.empty(n)
-    tasks = min(16, n)
-
-    def work(worker: int, task: int) -> None:
-        fast_loops.exact_distances(
-            samples.X, bmu, prototypes, n * task // tasks, n * (task + 1) // tasks, out
-        )
-
-    share(samples.threads, tasks, work)
     return out

@@ -151,17 +151,3 @@ def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64],
         difference = np.float64(X[i, k]) - prototypes[j, k]
         total += difference * difference
     return float(np.sqrt(total))
-
-
-@compiled
-def exact_distances(
-    X: NDArray[Any],
-    bmu: NDArray[Any],
-    prototypes: NDArray[np.float64],
-    start: int,
-    stop: int,
-    out: NDArray[np.float64],
-) -> None:
-    """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
-    for i in range(start, stop):
-        out[i] = euclidean_distance(X, i, prototypes, bmu[i])

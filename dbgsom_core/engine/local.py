@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
-_PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training,
-_PACKING_PAYS_ONCE = 1 << 24  # and multiplications from which it does for one search
+_PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
+_FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
 class LocalEngine(Component):
@@ -106,15 +106,23 @@ class DataPass:
             return "assign"
         return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
 
+    @property
+    def _may_search_fast(self) -> bool:
+        # As far as one can tell without a look at the values: none may be missing.
+        return (
+            getattr(self.metric, "geometry", None) == "euclidean"
+            and not issparse(self.X)
+            and self.X.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+            and self.n < 2**31
+        )
+
     @cached_property
     def packed(self) -> PackedSamples | None:
         """The samples as the fast search wants them, or None where it cannot serve.
 
         It serves metrics of Euclidean ``geometry``; made when first used.
         """
-        if not self.is_euclidean or self.n >= 2**31:
-            return None
-        if self.X.dtype not in (np.float32, np.float64) or self.X.size < _PACKING_PAYS:
+        if self.X.size < _PACKING_PAYS or not self._may_search_fast or self.incomplete:
             return None
         from dbgsom_core.engine.packing import PackedSamples
 
@@ -128,19 +136,26 @@ class DataPass:
 
         return FastSearch(self, self.packed)
 
-    def _fast_once(self, prototypes: NDArray[np.float64]) -> Any:
-        # A fast search for one use, or None where it does not pay.
-        if self.n * prototypes.size < _PACKING_PAYS_ONCE or self.packed is None:
+    def _found_fast(self, prototypes: NDArray[np.float64], places: int) -> NDArray[np.int64] | None:
+        # The nearest units (places, n) by a fast search, or None where it does not serve.
+        pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
+        if not pays or not self._may_search_fast:
             return None
-        from dbgsom_core.engine.search import FastSearch, fits
+        from dbgsom_core.engine.once import nearest_units
 
-        fresh = self.packed.without_units()
-        return FastSearch(self, fresh, prunes=False) if fits(fresh, prototypes) else None
+        found = nearest_units(self.X, prototypes, places, self.threads)
+        if found is not None:
+            vars(self)["incomplete"] = False  # it has looked at every value
+        return found
 
     def assign(self, prototypes: NDArray[np.float64]) -> Found:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
-        fast = self._fast_once(prototypes)
-        return self.assign_plainly(prototypes) if fast is None else fast.assign(prototypes)
+        found = self._found_fast(prototypes, 1)
+        if found is None:
+            return self.assign_plainly(prototypes)
+        from dbgsom_core.engine.once import FoundOnce
+
+        return FoundOnce(self.X, prototypes, found[0], self.threads)
 
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Do as `assign` by the metric's own methods."""
@@ -240,11 +255,18 @@ class DataPass:
     def _blocks(
         self, prototypes: NDArray[np.float64]
     ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
-        # How many rows make a block, which must not depend on the engine where it matters.
-        if self.is_euclidean:
-            expanded = Expanded.of(prototypes)
-            return expanded.block_rows, lambda rows: expanded.distances(self.X[rows])
-        return self._rows_for(prototypes), lambda rows: self.pairwise(self.X[rows], prototypes)
+        # How many rows make a block, and their distances.
+        size = self._rows_for(prototypes)
+        if not self.is_euclidean:
+            return size, lambda rows: self.pairwise(self.X[rows], prototypes)
+        expanded = Expanded.of(prototypes, np.float64)
+
+        def distances(rows: slice) -> NDArray[np.float64]:
+            found = np.empty((rows.stop - rows.start, len(prototypes)))
+            expanded.fill(self.X[rows], found)
+            return found
+
+        return size, distances
 
     def nearest(
         self, prototypes: NDArray[np.float64], k: int
@@ -255,13 +277,31 @@ class DataPass:
         -------
         (neurons (n, k) int64, distances (n, k) float64)
         """
-        fast = self._fast_once(prototypes) if k == 2 else None
-        if fast is not None:
-            neurons = fast.nearest_two(prototypes).astype(np.int64)
-            return neurons, np.column_stack(
-                [fast.distances(prototypes, column) for column in neurons.T]
-            )
+        units, distances = self.nearest_units(prototypes, k)
+        if distances is None:
+            columns = [self.distances_to(prototypes, column) for column in units.T]
+            distances = np.column_stack(columns)
+        return units, distances
+
+    def nearest_units(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """Do as `nearest`; the distances are None where they were not needed to find the units."""
+        found = self._found_fast(prototypes, k) if k <= 2 else None
+        if found is not None:
+            return found.T, None
         return self.nearest_plainly(prototypes, k)
+
+    def distances_to(
+        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the distance (n,) of each sample to the prototype in its entry of ``units``.
+
+        Only for dense, complete samples of Euclidean geometry.
+        """
+        from dbgsom_core.engine.once import distances_to
+
+        return distances_to(self.X, prototypes, units, self.threads)
 
     def nearest_plainly(
         self, prototypes: NDArray[np.float64], k: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -81,20 +81,12 @@ class PackedSamples:
         tasks = min(_TASKS, self.blocks.numbers.size // _TASK_NUMBERS + 1)
         return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
 
-    def without_units(self) -> PackedSamples:
-        """Return the same samples for another search: it has units of its own."""
-        return replace(self, blocks=self.blocks._replace(bmu=np.zeros_like(self.blocks.bmu)))
-
     def sort(self, rank: NDArray[np.int32]) -> None:
         """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
         n = len(self.X)
         order, bmu = fast_loops.sorted_places(self.blocks.bmu, rank, n, self.blocks.order)
         self.blocks.order[:], self.blocks.bmu[:n] = order, bmu
         self._fill()
-
-    def pack_prototypes(self, prototypes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return prototypes (K, D) in packed coordinates, float64."""
-        return np.asarray((prototypes - self.centre) * self.scale)
 
     def accuracy(self, largest: float) -> Accuracy:
         """Bound the error of a value ‖w‖²/2 - x·w and of the definition's squared distances.

@@ -111,8 +111,8 @@ class Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
-def _accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
-    # The loop over features; returns (builder behind it, one sum for each prototype).
+def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+    """Write the loop over features; return (builder behind it, one sum for each prototype)."""
     x, w, h, depth = (*(block, panel, start), function.args[3])
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
@@ -174,7 +174,7 @@ def _define(module: Any, bits: int, places: int) -> Any:
     function.linkage = "internal"
     function.attributes.add("noinline")
     block, panel, start, _, values_at, rows_at, ids_at, nearest_at = function.args
-    builder, sums = _accumulate(v, function, block, panel, start)
+    builder, sums = accumulate(v, function, block, panel, start)
     values_at, rows_at, ids_at, nearest_at = (
         v.bytes_at(builder, address) for address in (values_at, rows_at, ids_at, nearest_at)
     )

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import block_search, layout
+from dbgsom_core.engine import block_search
 from dbgsom_core.engine.block_search import ALL, IN_REACH, OWN
 from dbgsom_core.engine.fast_found import (
     FastAssignment,
     Seconds,
-    exact_distances,
     joined,
     tallies_into,
     unpacked,
@@ -175,12 +174,6 @@ class FastSearch:
 
         share(samples.threads, len(tasks), work)
         return out
-
-    def distances(
-        self, prototypes: NDArray[np.float64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the float64 distance (n,) of each sample to the prototype in its entry of rows."""
-        return exact_distances(self.samples, prototypes, np.ascontiguousarray(rows))
 
     def _run(
         self,
@@ -365,9 +358,3 @@ class _Patience:
             return True
         self.changed, self.neurons = changed / 3, 1.25 * n_neurons
         return False
-
-
-def fits(samples: PackedSamples, prototypes: NDArray[np.float64]) -> bool:
-    """Say whether prototypes (K, D) lie near enough to the data for packed numbers."""
-    packed = samples.pack_prototypes(prototypes)
-    return bool(np.abs(packed).max() < layout.FAR)  # False for nan as well

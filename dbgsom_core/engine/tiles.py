@@ -90,28 +90,30 @@ def pack_tile(
 
 
 @intrinsic
-def turn_tile(typing_context: Any, one: Any, tile: Any, out: Any, stride: Any) -> Any:
-    """Copy a tile (lanes, lanes) of a block, transposed: a row for each sample.
+def turn_tile(
+    typing_context: Any, one: Any, rows: Any, stride: Any, out: Any, out_stride: Any
+) -> Any:
+    """Copy a square of (lanes, lanes) numbers, transposed: samples to lanes, or lanes to samples.
 
     Parameters
     ----------
     one : scalar of the dtype
-    tile : address
-        Of (lanes, lanes) numbers, one row for each feature.
-    out : address
-        Of the first row's numbers.
-    stride : int
-        Bytes from one row of ``out`` to the next.
+    rows, out : address
+        Of the first row.
+    stride, out_stride : int
+        Bytes from one row to the next.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = Vectors(signature.args[0].bitwidth)
-        _, tile, out, stride = arguments
-        tile = v.bytes_at(builder, tile)
-        columns = [v.load(builder, tile, k * LINE, v.reals) for k in range(v.lanes)]
-        for values in _transposed(builder, columns):
+        _, row, stride, out, out_stride = arguments
+        square = []
+        for _ in range(v.lanes):
+            square.append(v.load(builder, v.bytes_at(builder, row), 0, v.reals))
+            row = builder.add(row, stride)
+        for values in _transposed(builder, square):
             v.store(builder, values, v.bytes_at(builder, out), 0)
-            out = builder.add(out, stride)
+            out = builder.add(out, out_stride)
         return context.get_dummy_value()
 
-    return types.void(one, types.int64, types.int64, types.int64), generate
+    return types.void(one, *[types.int64] * 4), generate

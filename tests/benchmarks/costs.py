@@ -140,8 +140,9 @@ def measures(options):
     """Predicting, distances and the measures of a run, in passes over the same data."""
     X = clusters(100_000, 64)
     som = ours(X, 20, 20, 5)
-    data, labels = som._samples(X), som.predict(X)
-    chosen = _default_measures()
+    search, labels = som._samples(X).search(), som.predict(X)
+    search.prunes = False  # one pass of a training, its samples packed
+    prototypes, chosen = som.weights_.astype(float), _default_measures()
 
     def measure(names):
         evaluation = som.evaluate(X, predictions=labels)
@@ -149,9 +150,10 @@ def measures(options):
             chosen[name].compute(evaluation)
 
     functions = {
-        "one pass": lambda: data.assign(som.weights_.astype(float)),
+        "one pass": lambda: search.assign(prototypes),
         "predict": lambda: som.predict(X),
         'transform(X, "distances")': lambda: som.transform(X, "distances"),
+        "memory for its result, filled": lambda: np.empty((len(X), 400), X.dtype).fill(1),
         **{name: lambda name=name: measure([name]) for name in chosen},
         "all measures together": lambda: measure(chosen),
     }

@@ -161,9 +161,9 @@ def test_panels_hold_what_their_definition_says(dtype, d):
     ids = in_rows(rng.permutation(2 * PANEL_ROWS - 3), PANEL_ROWS)
     before, W = rng.normal(size=(2, 2 * PANEL_ROWS - 3, d))
     drift = np.array([0.5, 0.0])
-    packed_before = samples.pack_prototypes(before)
+    packed_before = (before - samples.centre) * samples.scale
     laid = search._room.lay(W, ids, drift, packed_before)
-    packed = samples.pack_prototypes(W)
+    packed = (W - samples.centre) * samples.scale
     np.testing.assert_array_equal(laid.packed, packed)
     steps = np.linalg.norm(packed - packed_before, axis=1)
     for g in range(2):

@@ -49,6 +49,10 @@ class Distortion(Component):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the distortion of the evaluation's samples, in the metric's units squared."""
+        squares = evaluation.won_squares
+        if squares is not None:
+            hops, n = evaluation.som_map.hops, len(evaluation.bmu)
+            return float((squares * _shares(hops, evaluation.hits)).sum() / n)
         return distortion(
             evaluation.chunks(), evaluation.bmu, evaluation.som_map.hops, evaluation.hits
         )
@@ -82,10 +86,19 @@ def distortion(
         In the distance's units squared.
     """
     live = hit_counts > 0
-    shares = np.exp(-(hops[:, live].astype(np.float64) ** 2) / 2) / hit_counts[live]
+    shares = _shares(hops, hit_counts)[:, live]
     per_sample = np.empty(len(winners))  # summed once at the end: no chunk size changes a bit
     for rows, distances in chunks:
         weighted = distances[:, live] ** 2
         weighted *= shares[winners[rows]]
         per_sample[rows] = weighted.sum(axis=1)
     return float(per_sample.mean())
+
+
+def _shares(hops: NDArray[np.integer], hit_counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    # What a squared distance counts, (K, K) by winner and neuron: 0 for neurons without hits.
+    closeness = np.exp(-(hops.astype(np.float64) ** 2) / 2)
+    live = hit_counts > 0
+    shares = np.zeros(hops.shape)
+    np.divide(closeness, hit_counts, out=shares, where=live)
+    return shares

@@ -24,7 +24,7 @@ class TopographicError(Component):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons are not one hop apart."""
-        return _share(_steps_between_winners(evaluation).sum(axis=1) > 1)
+        return _share(np.add(*_steps_between_winners(evaluation)) > 1)
 
 
 class TopographicError8(Component):
@@ -38,14 +38,13 @@ class TopographicError8(Component):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons' cells do not touch."""
-        return _share(_steps_between_winners(evaluation).max(axis=1) > 1)
+        return _share(np.maximum(*_steps_between_winners(evaluation)) > 1)
 
 
-def _steps_between_winners(evaluation: Evaluation) -> NDArray[np.int64]:
-    """Return |dx|, |dy| between the cells of each sample's two nearest neurons, shape (n, 2)."""
-    positions = evaluation.som_map.positions
-    steps: NDArray[np.int64] = np.abs(positions[evaluation.bmu] - positions[evaluation.second_bmu])
-    return steps
+def _steps_between_winners(evaluation: Evaluation) -> list[NDArray[np.int64]]:
+    """Return |dx| and |dy| between the cells of each sample's two nearest neurons, (n,) each."""
+    first, second = evaluation.bmu, evaluation.second_bmu
+    return [np.abs(place[first] - place[second]) for place in evaluation.som_map.positions.T]
 
 
 def _share(errors: NDArray[np.bool_]) -> float:

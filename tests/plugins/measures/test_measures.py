@@ -10,7 +10,7 @@ from dbgsom_core.engine.local import LocalEngine
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin
-from dbgsom_plugins.measures.fit import DeadNeurons, Distortion, QuantizationError
+from dbgsom_plugins.measures.fit import DeadNeurons, Distortion, QuantizationError, distortion
 from dbgsom_plugins.measures.labels import Accuracy, AdjustedRand, MacroF1
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -202,3 +202,44 @@ def test_every_measure_fulfils_the_interface_and_says_what_it_is(measure):
     assert isinstance(measure.greater_is_better, bool)
     assert measure.greater_is_better == (measure in LABELLED)
     assert len(measure.__doc__) > 20
+
+
+@settings(deadline=None)
+@given(maps_beside_data(), st.sampled_from([0.0, -1e6]), st.sampled_from([1e-7, 1.0]))
+def test_the_distortion_from_sums_loses_no_digit(pair, offset, spread):
+    """Beside the definition over all distances, with groups far apart and far from the origin."""
+    X, som_map = pair
+    rng = np.random.default_rng(len(X))
+    groups = rng.integers(0, 2, size=(len(X), 1))
+    X = spread * X + groups + offset
+    W = spread * som_map.prototypes + rng.integers(0, 2, size=(len(som_map), 1)) + offset
+    som_map = SomMap(som_map.positions, W)
+    evaluation = evaluate(X, som_map)
+    exact = (X.astype(np.longdouble)[:, None] - W) ** 2
+    squares = np.zeros((len(som_map), len(som_map)), np.longdouble)
+    np.add.at(squares, evaluation.bmu, exact.sum(axis=2))
+    np.testing.assert_allclose(evaluation.won_squares, squares.astype(float), rtol=1e-12)
+    blocks = evaluation.chunks()
+    whole = distortion(blocks, evaluation.bmu, som_map.hops, evaluation.hits)
+    assert Distortion().compute(evaluation) == pytest.approx(whole, rel=1e-11)
+
+
+def test_the_distortion_of_a_metric_without_sums_is_that_over_all_distances(rng):
+    X, som_map = rng.normal(size=(50, 3)), SomMap.rectangle(3, 3, rng.normal(size=(9, 3)))
+    evaluation = evaluate(X, som_map, metric=Manhattan())
+    distances = np.abs(X[:, None] - som_map.prototypes).sum(axis=2)
+    shares = np.exp(-(som_map.hops[evaluation.bmu].astype(float) ** 2) / 2)
+    live = evaluation.hits > 0
+    terms = (shares * distances**2)[:, live] / evaluation.hits[live]
+    assert evaluation.won_squares is None
+    assert Distortion().compute(evaluation) == pytest.approx(terms.sum(axis=1).mean())
+
+
+def test_parts_and_threads_change_no_bit_of_the_sums(rng):
+    X, som_map = rng.normal(size=(5000, 9)), SomMap.rectangle(6, 6, rng.normal(size=(36, 9)))
+    found = [
+        Evaluation(som_map, LocalEngine(threads=threads).over(X, Euclidean())).won_squares
+        for threads in (1, 2, 3)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])

@@ -1,0 +1,115 @@
+"""One search over samples that no other will follow: nothing is kept from one chunk to the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine import once_loops
+from dbgsom_core.engine.fast_loops import Blocks
+from dbgsom_core.engine.layout import PanelRoom
+from dbgsom_core.engine.packing import PackedSamples, aligned
+from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.patches import in_rows
+from dbgsom_core.engine.workers import share
+
+_TASKS = 32  # shares of the rows, at most
+_CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by
+
+
+@dataclass(frozen=True)
+class FoundOnce:
+    """Best-matching units ``bmu`` (n,); their distances are made when asked for."""
+
+    X: NDArray[Any]
+    prototypes: NDArray[np.float64]
+    bmu: NDArray[np.int64]
+    threads: int
+
+    @cached_property
+    def distance(self) -> NDArray[np.float64]:
+        """The distance of each sample to its unit by definition, float64 (n,)."""
+        return distances_to(self.X, self.prototypes, self.bmu, self.threads)
+
+
+def nearest_units(
+    X: NDArray[Any], prototypes: NDArray[np.float64], places: int, threads: int
+) -> NDArray[np.int64] | None:
+    """Return the nearest or two nearest of at least two prototypes (K, D) for samples X (n, D).
+
+    The units are those of the definition in float64, ties to the lower row. Samples are packed
+    about the prototypes, a chunk at a time, so that neither a pass over the data to learn its
+    extent is needed nor memory for a packed copy.
+
+    Returns
+    -------
+    int64 array (places, n) or None
+        None where a value is missing or the prototypes are no finite numbers.
+    """
+    n, d = X.shape
+    centre = prototypes.mean(axis=0)
+    reach = float(np.abs(prototypes - centre).max())
+    if not math.isfinite(reach):
+        return None
+    scale = 2.0 ** -min(math.ceil(math.log2(reach)), 1000) if reach > 0 else 1.0
+    depth, lanes = -(-d // UNROLL) * UNROLL, LINE // X.itemsize
+    row_blocks = max(1, _CHUNK_BYTES // (depth * LINE))
+
+    def room() -> Blocks:
+        return Blocks(
+            aligned((row_blocks, depth, lanes), X.dtype),
+            aligned((row_blocks, lanes), X.dtype),
+            np.arange(row_blocks * lanes, dtype=np.int32),
+            np.zeros(row_blocks * lanes, np.int32),
+        )
+
+    rooms = [room() for _ in range(threads)]
+    # Sums of packed samples are of no interest, so these need no grid.
+    samples = PackedSamples(X, rooms[0], centre, scale, 0.0, threads)
+    ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
+    laid = PanelRoom(samples).lay(prototypes, ids, np.zeros(len(ids)))
+    if laid is None:
+        return None
+    tasks = min(_TASKS, -(-n // (row_blocks * lanes)))
+    out = np.empty((places, n), np.int64)
+
+    complete = np.ones(tasks, np.bool_)
+
+    def work(worker: int, task: int) -> None:
+        complete[task] = complete.all() and once_loops.nearest_units(
+            samples.one,
+            X,
+            prototypes,
+            centre,
+            scale,
+            rooms[worker],
+            laid.panels,
+            laid.accuracy,
+            out,
+            n * task // tasks,
+            n * (task + 1) // tasks,
+        )
+
+    share(threads, tasks, work)
+    return out if complete.all() else None
+
+
+def distances_to(
+    X: NDArray[Any], prototypes: NDArray[np.float64], units: NDArray[np.int64], threads: int
+) -> NDArray[np.float64]:
+    """Return the distance of each sample to the prototype in its entry of units, float64 (n,)."""
+    n = len(X)
+    out = np.empty(n)
+    tasks = min(_TASKS, n)
+
+    def work(worker: int, task: int) -> None:
+        rows = slice(n * task // tasks, n * (task + 1) // tasks)
+        once_loops.distances_to(X[rows], prototypes, units[rows], out[rows])
+
+    share(threads, tasks, work)
+    return out

@@ -1,0 +1,171 @@
+"""Compiled loops of a search that is done once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.block_search import ALL, nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, euclidean_distance
+from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+from dbgsom_core.engine.tiles import turn_tile
+
+_FAR = 1e9  # packed units, in which the prototypes have size 1
+
+
+@compiled
+def nearest_units(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    scale: float,
+    room: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    out: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> bool:
+    """Fill out (1 or 2, n) from row ``start`` to ``stop`` of X (n, D); ``room`` holds a chunk.
+
+    Returns False, and leaves the rest, where a value is missing.
+    """
+    lanes, size, places = lanes_of(one), room.order.size, out.shape[0]
+    found, no_bounds = np.empty((size, 2), np.int32), np.empty((1, 1, 1), np.float32)
+    for first in range(start, stop, size):
+        rows = X[first : min(first + size, stop)]
+        used = rows.shape[0]
+        n_blocks = (used + lanes - 1) // lanes
+        if not _pack(one, rows, centre, scale, room):
+            return False
+        chunk = Blocks(room.numbers, room.squares, room.order[:used], room.bmu)
+        if places == 1:
+            _nearest_blocks(one, rows, prototypes, chunk, panels, accuracy, found, n_blocks)
+        else:
+            nearest_two_blocks(
+                one, rows, prototypes, chunk, panels, accuracy, no_bounds, ALL, found, 0, n_blocks
+            )
+        for place in range(places):
+            for i in range(used):
+                out[place, first + i] = found[i, place]
+    return True
+
+
+@compiled
+def _nearest_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    out: NDArray[np.int32],
+    n_blocks: int,
+) -> None:
+    # The nearest prototypes in out[:, 0]. A block with a near tie, one in a hundred, is searched
+    # once more by the loop that settles them.
+    numbers, squares, order, _ = blocks
+    lanes, n, depth, dtype = lanes_of(one), order.size, numbers.shape[1], numbers.dtype
+    values, rows = np.empty((2, lanes), dtype), np.zeros((1, lanes), np.int32)
+    nearest, slack = np.empty(lanes, dtype), np.empty((2, lanes), dtype)
+    no_bounds = np.empty((1, 1, 1), np.float32)
+    numbers_at, squares_at = numbers.ctypes.data, squares.ctypes.data
+    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
+    ids_at, values_at, rows_at = panels.ids.ctypes.data, values.ctypes.data, rows.ctypes.data
+    nearest_at, slack_at = nearest.ctypes.data, slack.ctypes.data
+    row = LINE // lanes * PANEL_ROWS
+    for b in range(n_blocks):
+        values[:] = np.inf
+        slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
+        for g in range(panels.ids.shape[0]):
+            compare_panel(
+                one,
+                numbers_at + b * depth * LINE,
+                panels_at + g * depth * row,
+                starts_at + g * row,
+                depth,
+                values_at,
+                rows_at,
+                ids_at + g * PANEL_ROWS * 4,
+                nearest_at,
+            )
+        sure = True
+        for lane in range(min(lanes, n - b * lanes)):
+            out[b * lanes + lane, 0] = rows[0, lane]
+            sure &= values[1, lane] > values[0, lane] + slack[0, lane]
+        if not sure:
+            nearest_two_blocks(
+                one, X, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, b, b + 1
+            )
+    nearest[0] = 0  # addresses are valid as long as arrays are used
+
+
+@compiled
+def _pack(
+    one: Any, X: NDArray[Any], centre: NDArray[np.float64], scale: float, room: Blocks
+) -> bool:
+    # Rows into blocks, in their order; False where a value is missing. What is too far for packed
+    # numbers gets an infinite square, and with it a doubt that is settled by the definition.
+    numbers, squares = room.numbers, room.squares
+    lanes, d = lanes_of(one), X.shape[1]
+    total, packed = np.empty(lanes), np.zeros((lanes, d), numbers.dtype)
+    whole, size = d - d % lanes, numbers.itemsize
+    packed_at, numbers_at = packed.ctypes.data, numbers.ctypes.data
+    for first in range(0, X.shape[0], lanes):
+        block = numbers[first // lanes]
+        used = min(lanes, X.shape[0] - first)
+        packed[used:] = 0.0
+        for lane in range(used):
+            for k in range(d):
+                packed[lane, k] = (np.float64(X[first + lane, k]) - centre[k]) * scale
+        at = numbers_at + (first // lanes) * numbers.shape[1] * LINE
+        for k in range(0, whole, lanes):
+            turn_tile(one, packed_at + k * size, d * size, at + k * LINE, LINE)
+        for k in range(whole, d):
+            for lane in range(lanes):
+                block[k, lane] = packed[lane, k]
+        total[:] = 0.0
+        for k in range(d):
+            for lane in range(lanes):
+                value = np.float64(block[k, lane])
+                total[lane] += value * value
+        for lane in range(lanes):
+            if not total[lane] < _FAR * _FAR:
+                if np.isnan(total[lane]):
+                    return False
+                total[lane] = np.inf
+                block[:, lane] = 0.0
+            squares[first // lanes, lane] = total[lane]
+    return True
+
+
+@compiled
+def distances_to(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    units: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
+    n = units.size
+    whole = n - n % 4
+    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
+        a, b, c, d = units[i], units[i + 1], units[i + 2], units[i + 3]
+        sum_a = sum_b = sum_c = sum_d = 0.0
+        for k in range(X.shape[1]):
+            step_a = np.float64(X[i, k]) - prototypes[a, k]
+            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
+            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
+            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
+            sum_a += step_a * step_a
+            sum_b += step_b * step_b
+            sum_c += step_c * step_c
+            sum_d += step_d * step_d
+        out[i], out[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
+        out[i + 2], out[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
+    for i in range(whole, n):
+        out[i] = euclidean_distance(X, i, prototypes, units[i])
