@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled, inlined
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
+from dbgsom_core.engine.fast_loops import (
+    Accuracy,
+    Blocks,
+    Frame,
+    Panels,
+    Tally,
+    euclidean_distance,
+    pack_row,
+)
 from dbgsom_core.engine.lanes import (
     any_in_reach,
     count_of,
@@ -238,7 +246,7 @@ def _turn(
     turned: NDArray[Any],
     turned_at: int,
 ) -> None:
-    # Fill turned (lanes, depth) with the samples of block b.
+    # Fill turned (lanes, depth) with the numbers of block b, if they are of the same dtype.
     lanes, depth = turned.shape
     tiled = depth - depth % lanes
     for k in range(0, tiled, lanes):
@@ -254,7 +262,7 @@ def search_blocks(
     one: Any,
     X: NDArray[Any],
     prototypes: NDArray[np.float64],
-    scale: float,
+    frame: Frame,
     steps: float,
     blocks: Blocks,
     panels: Panels,
@@ -293,10 +301,10 @@ def search_blocks(
     whole, wide = np.empty(lanes, dtype=np.int64), bounds.shape[1]
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
     distances, whole_at = at.values + 2 * LINE, whole.ctypes.data
-    turned = np.empty((lanes, depth), dtype)
+    turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
     turned_at = turned.ctypes.data
     sums, hits, errors, _ = tally
-    compared, changed = 0, 0
+    compared, changed, doubts = 0, 0, 0
     for b in range(start, stop):
         base = b * lanes
         used = min(lanes, n - base)
@@ -310,6 +318,7 @@ def search_blocks(
         write_whole(one, distances, steps, whole_at)
         inside = (1 << used) - 1
         doubtful = (ties | poor) & inside
+        doubts += count_of(doubtful)
         while doubtful != 0:
             lane = lowest_bit(doubtful)
             doubtful &= doubtful - 1
@@ -322,7 +331,7 @@ def search_blocks(
                 rows[0, lane] = j
             else:
                 exact = euclidean_distance(X, i, prototypes, rows[0, lane])
-            whole[lane] = np.int64(exact * (steps * scale))
+            whole[lane] = np.int64(exact * (steps * frame.scale))
         left = inside
         for _ in range(_UNITS):
             if left == 0:
@@ -339,13 +348,15 @@ def search_blocks(
         changed += count_of(moved)
         if not only_changes:
             moved = inside
-        if moved != 0:
+        if moved != 0 and alike:
             _turn(one, b, numbers, at.numbers, turned, turned_at)
         while moved != 0:
             lane = lowest_bit(moved)
             moved &= moved - 1
             j, before = rows[0, lane], bmu[base + lane]
             bmu[base + lane] = j
+            if not alike:
+                pack_row(X, order[base + lane], frame, turned[lane])
             if only_changes:
                 hits[before] -= 1
                 for k in range(depth):
@@ -355,6 +366,7 @@ def search_blocks(
                 sums[j, k] += turned[lane, k]
     tally.counts[0] += compared
     tally.counts[1] += changed
+    tally.counts[2] += doubts
 
 
 @compiled
@@ -370,8 +382,11 @@ def nearest_two_blocks(
     out: NDArray[np.int32],
     start: int,
     stop: int,
-) -> None:
-    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``."""
+) -> int:
+    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``.
+
+    Returns how many samples were in doubt.
+    """
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
     dtype = blocks.numbers.dtype
@@ -383,6 +398,7 @@ def nearest_two_blocks(
     )
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
+    doubts = 0
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
         slack_of_block(one, at.squares + b * LINE, accuracy, at.slack)
@@ -394,7 +410,9 @@ def nearest_two_blocks(
             first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
             limit = values[1, lane] + slack[0, lane]
             if values[2, lane] <= limit or values[1, lane] <= values[0, lane] + slack[0, lane]:
+                doubts += 1
                 first, _, second = _settle(
                     X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
                 )
             out[i, 0], out[i, 1] = first, second
+    return doubts

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import compiled, inlined
 from dbgsom_core.engine.panel import LINE, lanes_of
 from dbgsom_core.engine.tiles import pack_tile
 
@@ -30,6 +30,18 @@ class Blocks(NamedTuple):
     squares: NDArray[Any]
     order: NDArray[np.int32]
     bmu: NDArray[np.int32]
+
+
+class Frame(NamedTuple):
+    """What packed coordinates are: (x - centre)*scale, rounded to multiples of ``grid``.
+
+    ``scale`` and ``grid`` are powers of two. Sums are of such numbers in the dtype of the samples;
+    blocks hold them in float32 where that is exact enough to tell most neurons apart.
+    """
+
+    centre: NDArray[np.float64]
+    scale: float
+    grid: float
 
 
 class Panels(NamedTuple):
@@ -64,7 +76,7 @@ class Tally(NamedTuple):
     """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
     Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` holds how many
-    panels were compared and how many samples changed their unit.
+    panels were compared, how many samples changed their unit, and how many were in doubt.
     """
 
     sums: NDArray[np.float64]
@@ -77,9 +89,7 @@ class Tally(NamedTuple):
 def pack_blocks(
     one: Any,
     X: NDArray[Any],
-    centre: NDArray[np.float64],
-    scale: float,
-    grid: float,
+    frame: Frame,
     blocks: Blocks,
     start: int,
     stop: int,
@@ -87,7 +97,7 @@ def pack_blocks(
     """Fill blocks ``start`` to ``stop`` from the rows of X (n, D) in their order."""
     numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
     lanes, n, d = lanes_of(one), order.size, X.shape[1]
-    steps, middle = scale / grid, centre.copy()
+    steps, middle, grid = frame.scale / frame.grid, frame.centre.copy(), frame.grid
     total, rows = np.empty(lanes), np.empty(lanes, np.int64)
     x_at, long = X.ctypes.data, d * X.itemsize
     numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
@@ -100,8 +110,8 @@ def pack_blocks(
             rows[lane] = x_at + order[b * lanes + lane] * long
         for k in range(0, tiled, lanes):
             out = numbers_at + (b * numbers.shape[1] + k) * LINE
-            pack_tile(one, rows_at, middle_at + k * 8, steps, grid, out, total_at)
-            rows += LINE
+            pack_tile(one, X[0, 0], rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            rows += lanes * X.itemsize
         for k in range(tiled, d):
             for lane in range(used):
                 value = (np.float64(X[order[b * lanes + lane], k]) - middle[k]) * steps
@@ -110,6 +120,14 @@ def pack_blocks(
                 total[lane] += np.float64(packed) * packed
         for lane in range(lanes):
             squares[b, lane] = total[lane]
+
+
+@inlined
+def pack_row(X: NDArray[Any], i: int, frame: Frame, out: NDArray[Any]) -> None:
+    """Fill out (D,), of the dtype of X, with the packed numbers of row i of X (n, D)."""
+    steps = frame.scale / frame.grid
+    for k in range(X.shape[1]):
+        out[k] = np.rint((np.float64(X[i, k]) - frame.centre[k]) * steps) * frame.grid
 
 
 @compiled

@@ -126,8 +126,10 @@ class PanelRoom:
 
     def __init__(self, samples: PackedSamples) -> None:
         self._samples = samples
-        self._numbers = aligned((0, samples.blocks.numbers.shape[1], PANEL_ROWS), samples.X.dtype)
-        self._starts = np.full((0, PANEL_ROWS), np.inf, samples.X.dtype)
+        self._numbers = aligned(
+            (0, samples.blocks.numbers.shape[1], PANEL_ROWS), samples.blocks.numbers.dtype
+        )
+        self._starts = np.full((0, PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
         self._moved = np.empty(0, np.float32)
         self._halves, self._steps = np.empty(0), np.empty(0)
         self._panel_of = np.empty(0, np.int32)
@@ -160,8 +162,8 @@ class PanelRoom:
         packed = np.empty(prototypes.shape)
         if len(self._numbers) != len(ids):
             shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
-            self._numbers = aligned(shape, samples.X.dtype)
-            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.X.dtype)
+            self._numbers = aligned(shape, samples.blocks.numbers.dtype)
+            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
             self._moved = np.empty(len(ids), np.float32)
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.block_search import slack_of_block
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, Tally, euclidean_distance
+from dbgsom_core.engine.fast_loops import (
+    Accuracy,
+    Blocks,
+    Frame,
+    Panels,
+    Tally,
+    euclidean_distance,
+    pack_row,
+)
 from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
 
 
@@ -100,6 +108,7 @@ def linked_blocks(
     one: Any,
     X: NDArray[Any],
     prototypes: NDArray[np.float64],
+    frame: Frame,
     blocks: Blocks,
     units: NDArray[np.int32],
     panels: Panels,
@@ -128,7 +137,7 @@ def linked_blocks(
     row = LINE // lanes * PANEL_ROWS  # bytes
     # A last row of the values for the nearest of a panel, which nobody asks for.
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
-    slack = np.empty((2, lanes), dtype=dtype)
+    slack, packed = np.empty((2, lanes), dtype=dtype), np.empty(X.shape[1], X.dtype)
     found, close = np.empty(lanes, np.int32), np.empty(lanes, np.bool_)
     # Asked once: see `block_search.Addresses`.
     numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
@@ -171,16 +180,17 @@ def linked_blocks(
                 own = np.int64(nearest_linked(X, i, prototypes, among, classes, True))
                 j = own if own >= 0 else j
             before = seconds[base + lane]
+            if only_changes and j == before:
+                continue
+            pack_row(X, i, frame, packed)
             if only_changes:
-                if j == before:
-                    continue
                 tally.hits[before] -= 1
-                for k in range(depth):
-                    tally.sums[before, k] -= numbers[b, k, lane]
+                for k in range(packed.size):
+                    tally.sums[before, k] -= packed[k]
             seconds[base + lane] = j
             tally.hits[j] += 1
-            for k in range(depth):
-                tally.sums[j, k] += numbers[b, k, lane]
+            for k in range(packed.size):
+                tally.sums[j, k] += packed[k]
 
 
 @compiled
@@ -233,6 +243,7 @@ def own_rows(
 def own_blocks(
     one: Any,
     X: NDArray[Any],
+    frame: Frame,
     blocks: Blocks,
     classes: Classes,
     own: OwnNeurons,
@@ -245,8 +256,8 @@ def own_blocks(
 
     ``units`` (B*lanes,) is filled by place.
     """
-    numbers, _, order, bmu = blocks
-    lanes, depth = lanes_of(one), numbers.shape[1]
+    _, _, order, bmu = blocks
+    lanes, packed = lanes_of(one), np.empty(X.shape[1], X.dtype)
     squares = np.empty(own.rows.size)
     for place in range(start * lanes, min(stop * lanes, order.size)):
         i, unit = order[place], bmu[place]
@@ -258,7 +269,7 @@ def own_blocks(
         units[place] = j
         tally.hits[unit] -= 1
         tally.hits[j] += 1
-        b, lane = place // lanes, place % lanes
-        for k in range(depth):
-            tally.sums[unit, k] -= numbers[b, k, lane]
-            tally.sums[j, k] += numbers[b, k, lane]
+        pack_row(X, i, frame, packed)
+        for k in range(packed.size):
+            tally.sums[unit, k] -= packed[k]
+            tally.sums[j, k] += packed[k]

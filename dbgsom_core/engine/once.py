@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import once_loops
-from dbgsom_core.engine.fast_loops import Blocks
+from dbgsom_core.engine.fast_loops import Blocks, Frame
 from dbgsom_core.engine.layout import PanelRoom
 from dbgsom_core.engine.packing import PackedSamples, aligned
 from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
@@ -19,6 +19,7 @@ from dbgsom_core.engine.patches import in_rows
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
+_DOUBTS = 16  # one sample in so many may be in doubt
 _CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by
 
 
@@ -51,52 +52,72 @@ def nearest_units(
     int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers.
     """
-    n, d = X.shape
     centre = prototypes.mean(axis=0)
     reach = float(np.abs(prototypes - centre).max())
     if not math.isfinite(reach):
         return None
     scale = 2.0 ** -min(math.ceil(math.log2(reach)), 1000) if reach > 0 else 1.0
-    depth, lanes = -(-d // UNROLL) * UNROLL, LINE // X.itemsize
+    frame = Frame(centre, scale, 0.0)  # sums are of no interest, so these need no grid
+    most = len(X) // _DOUBTS + LINE
+    out, doubts = _nearest(X, prototypes, places, threads, frame, np.float32, most)
+    if doubts > most:
+        out, doubts = _nearest(X, prototypes, places, threads, frame, np.float64, len(X))
+    return None if doubts < 0 else out
+
+
+def _nearest(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    places: int,
+    threads: int,
+    frame: Frame,
+    dtype: Any,
+    most: int,
+) -> tuple[NDArray[np.int64], int]:
+    # Units (places, n), and how many samples were in doubt in blocks of this dtype: not all is
+    # done where those are more than ``most``, or a value is missing: -1 then.
+    n, d = X.shape
+    depth, lanes = -(-d // UNROLL) * UNROLL, LINE // np.dtype(dtype).itemsize
     row_blocks = max(1, _CHUNK_BYTES // (depth * LINE))
 
     def room() -> Blocks:
         return Blocks(
-            aligned((row_blocks, depth, lanes), X.dtype),
-            aligned((row_blocks, lanes), X.dtype),
+            aligned((row_blocks, depth, lanes), dtype),
+            aligned((row_blocks, lanes), dtype),
             np.arange(row_blocks * lanes, dtype=np.int32),
             np.zeros(row_blocks * lanes, np.int32),
         )
 
     rooms = [room() for _ in range(threads)]
-    # Sums of packed samples are of no interest, so these need no grid.
-    samples = PackedSamples(X, rooms[0], centre, scale, 0.0, threads)
+    out = np.empty((places, n), np.int64)
+    samples = PackedSamples(X, rooms[0], *frame, threads)
     ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
     laid = PanelRoom(samples).lay(prototypes, ids, np.zeros(len(ids)))
     if laid is None:
-        return None
+        return out, -1
     tasks = min(_TASKS, -(-n // (row_blocks * lanes)))
-    out = np.empty((places, n), np.int64)
-
-    complete = np.ones(tasks, np.bool_)
+    doubts = np.zeros(tasks, np.int64)
 
     def work(worker: int, task: int) -> None:
-        complete[task] = complete.all() and once_loops.nearest_units(
+        if doubts.min() < 0 or doubts.sum() > most:
+            return
+        doubts[task] = once_loops.nearest_units(
             samples.one,
             X,
             prototypes,
-            centre,
-            scale,
+            frame.centre,
+            frame.scale,
             rooms[worker],
             laid.panels,
             laid.accuracy,
             out,
+            most,
             n * task // tasks,
             n * (task + 1) // tasks,
         )
 
     share(threads, tasks, work)
-    return out if complete.all() else None
+    return out, -1 if doubts.min() < 0 else int(doubts.sum())
 
 
 def distances_to(

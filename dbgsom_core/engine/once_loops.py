@@ -27,32 +27,39 @@ def nearest_units(
     panels: Panels,
     accuracy: Accuracy,
     out: NDArray[np.int64],
+    most: int,
     start: int,
     stop: int,
-) -> bool:
+) -> int:
     """Fill out (1 or 2, n) from row ``start`` to ``stop`` of X (n, D); ``room`` holds a chunk.
 
-    Returns False, and leaves the rest, where a value is missing.
+    Returns how many samples were in doubt; the rest is left where that is more than ``most``, or
+    a value is missing: -1 then.
     """
     lanes, size, places = lanes_of(one), room.order.size, out.shape[0]
     found, no_bounds = np.empty((size, 2), np.int32), np.empty((1, 1, 1), np.float32)
+    doubts = 0
     for first in range(start, stop, size):
         rows = X[first : min(first + size, stop)]
         used = rows.shape[0]
         n_blocks = (used + lanes - 1) // lanes
         if not _pack(one, rows, centre, scale, room):
-            return False
+            return -1
         chunk = Blocks(room.numbers, room.squares, room.order[:used], room.bmu)
         if places == 1:
-            _nearest_blocks(one, rows, prototypes, chunk, panels, accuracy, found, n_blocks)
+            doubts += _nearest_blocks(
+                one, rows, prototypes, chunk, panels, accuracy, found, n_blocks
+            )
         else:
-            nearest_two_blocks(
+            doubts += nearest_two_blocks(
                 one, rows, prototypes, chunk, panels, accuracy, no_bounds, ALL, found, 0, n_blocks
             )
         for place in range(places):
             for i in range(used):
                 out[place, first + i] = found[i, place]
-    return True
+        if doubts > most:
+            break
+    return doubts
 
 
 @compiled
@@ -65,9 +72,9 @@ def _nearest_blocks(
     accuracy: Accuracy,
     out: NDArray[np.int32],
     n_blocks: int,
-) -> None:
-    # The nearest prototypes in out[:, 0]. A block with a near tie, one in a hundred, is searched
-    # once more by the loop that settles them.
+) -> int:
+    # The nearest prototypes in out[:, 0]; returns how many samples were in doubt. A block with a
+    # near tie, one in a hundred, is searched once more by the loop that settles them.
     numbers, squares, order, _ = blocks
     lanes, n, depth, dtype = lanes_of(one), order.size, numbers.shape[1], numbers.dtype
     values, rows = np.empty((2, lanes), dtype), np.zeros((1, lanes), np.int32)
@@ -78,6 +85,7 @@ def _nearest_blocks(
     ids_at, values_at, rows_at = panels.ids.ctypes.data, values.ctypes.data, rows.ctypes.data
     nearest_at, slack_at = nearest.ctypes.data, slack.ctypes.data
     row = LINE // lanes * PANEL_ROWS
+    doubts = 0
     for b in range(n_blocks):
         values[:] = np.inf
         slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
@@ -98,10 +106,11 @@ def _nearest_blocks(
             out[b * lanes + lane, 0] = rows[0, lane]
             sure &= values[1, lane] > values[0, lane] + slack[0, lane]
         if not sure:
-            nearest_two_blocks(
+            doubts += nearest_two_blocks(
                 one, X, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, b, b + 1
             )
     nearest[0] = 0  # addresses are valid as long as arrays are used
+    return doubts
 
 
 @compiled

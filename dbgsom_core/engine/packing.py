@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import fast_loops
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks
+from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Frame
 from dbgsom_core.engine.panel import LINE, UNROLL
 from dbgsom_core.engine.workers import share
 
@@ -23,6 +23,9 @@ _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more 
 @dataclass(frozen=True)
 class PackedSamples:
     """A packed copy of X (n, D): (x - centre)*scale, rounded to multiples of ``grid``.
+
+    Blocks are of float32, whatever X is, since most neurons can be told apart in it at twice the
+    speed; what cannot is settled by the definition, and sums are of X itself.
 
     Attributes
     ----------
@@ -50,15 +53,7 @@ class PackedSamples:
         """Pack the samples in the order in which they come."""
         n, d = X.shape
         centre, reach = _middle(X, threads)
-        dtype = X.dtype.type
-        lanes = LINE // X.itemsize
-        n_blocks = -(-n // lanes)
-        blocks = Blocks(
-            aligned((n_blocks, _depth(d), lanes), dtype),
-            np.zeros((n_blocks, lanes), dtype),
-            np.arange(n, dtype=np.int32),
-            np.zeros(n_blocks * lanes, np.int32),
-        )
+        blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)
         digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
         scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
         packed = cls(X, blocks, centre, scale, 2.0**-digits, threads)
@@ -67,13 +62,27 @@ class PackedSamples:
 
     @cached_property
     def one(self) -> Any:
-        """The number 1 in the dtype of the samples: tells the loops which they are for."""
-        return self.X.dtype.type(1)
+        """The number 1 in the dtype of the blocks: tells the loops which they are for."""
+        return self.blocks.numbers.dtype.type(1)
 
     @cached_property
     def unit(self) -> float:
-        """The rounding unit of the dtype."""
-        return float(np.finfo(self.X.dtype).eps) / 2
+        """The rounding unit of the blocks."""
+        return float(np.finfo(self.blocks.numbers.dtype).eps) / 2
+
+    @property
+    def frame(self) -> Frame:
+        """What packed coordinates are, for the loops."""
+        return Frame(self.centre, self.scale, self.grid)
+
+    def doubled(self) -> PackedSamples:
+        """Return the same samples in blocks of float64, where float32 leaves too many in doubt."""
+        before, n = self.blocks, len(self.X)
+        blocks = _room(self.X.shape[1], before.order.copy(), np.float64)
+        blocks.bmu[:n] = before.bmu[:n]
+        doubled = replace(self, blocks=blocks)
+        doubled._fill()
+        return doubled
 
     def tasks(self) -> list[tuple[int, int]]:
         """Return the blocks that each task handles, as (start, stop)."""
@@ -121,9 +130,7 @@ class PackedSamples:
         tasks = self.tasks()
 
         def work(worker: int, task: int) -> None:
-            fast_loops.pack_blocks(
-                self.one, self.X, self.centre, self.scale, self.grid, self.blocks, *tasks[task]
-            )
+            fast_loops.pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
 
         share(self.threads, len(tasks), work)
 
@@ -144,8 +151,16 @@ def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
     return centre, float(reach.max())
 
 
-def _depth(d: int) -> int:
-    return -(-d // UNROLL) * UNROLL
+def _room(d: int, order: NDArray[np.int32], dtype: Any) -> Blocks:
+    # Blocks for samples in this order, yet to be filled.
+    lanes = LINE // np.dtype(dtype).itemsize
+    n_blocks, depth = -(-len(order) // lanes), -(-d // UNROLL) * UNROLL
+    return Blocks(
+        aligned((n_blocks, depth, lanes), dtype),
+        np.zeros((n_blocks, lanes), dtype),
+        order,
+        np.zeros(n_blocks * lanes, np.int32),
+    )
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -35,6 +35,7 @@ _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
 _BOUND_BYTES = 1 << 30  # memory that bounds may take at most, and not more than twice the data
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
+_DOUBTS = 1 / 16  # share of the samples that may be in doubt
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
 
 
@@ -199,7 +200,7 @@ class FastSearch:
                 samples.one,
                 samples.X,
                 prototypes,
-                samples.scale,
+                samples.frame,
                 steps,
                 samples.blocks,
                 laid.panels,
@@ -220,7 +221,16 @@ class FastSearch:
         self.panels_compared += compared
         self._changed = int(total.counts[1]) / len(samples.X)
         self._unsorted += self._changed
+        if samples.one.itemsize == 4 and total.counts[2] > _DOUBTS * len(samples.X):
+            self._double()
         return compared
+
+    def _double(self) -> None:
+        # From now on in float64: to settle so many doubts takes longer.
+        self.samples = self.samples.doubled()
+        self._room, self.linked_room = PanelRoom(self.samples), None
+        self._bounds = self.seconds = None
+        self._memory = _NO_BOUNDS
 
     def _steps(self, accuracy: Accuracy) -> float:
         # Steps of a distance such that the sum over all samples fits 62 bits.

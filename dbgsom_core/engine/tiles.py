@@ -34,14 +34,14 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
 
 @intrinsic
 def pack_tile(
-    typing_context: Any, one: Any, rows: Any, centre: Any, steps: Any, grid: Any, out: Any,
-    totals: Any,
+    typing_context: Any, one: Any, given: Any, rows: Any, centre: Any, steps: Any, grid: Any,
+    out: Any, totals: Any,
 ) -> Any:  # fmt: skip
     """Pack lanes samples of lanes features: rint((x - centre)*steps)*grid, transposed.
 
     Parameters
     ----------
-    one : scalar of the dtype
+    one, given : scalars of the dtypes of the packed numbers and of the samples
     rows : address
         Of (lanes,) int64, the addresses of the samples' first number.
     centre : address
@@ -55,7 +55,9 @@ def pack_tile(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = Vectors(signature.args[0].bitwidth)
-        _, rows_at, centre, steps, grid, out, totals = arguments
+        single = signature.args[1].bitwidth == 32
+        _, _, rows_at, centre, steps, grid, out, totals = arguments
+        samples = ir.VectorType(ir.FloatType() if single else ir.DoubleType(), v.lanes)
         doubles = ir.VectorType(ir.DoubleType(), v.lanes)
         rows_at, centre, out, totals = (
             v.bytes_at(builder, address) for address in (rows_at, centre, out, totals)
@@ -69,8 +71,8 @@ def pack_tile(
         packed = []
         for lane in range(v.lanes):
             start = v.bytes_at(builder, v.load(builder, rows_at, lane * 8, ADDRESS))
-            values = v.load(builder, start, 0, v.reals)
-            if v.size == 4:
+            values = v.load(builder, start, 0, samples)
+            if single:
                 values = builder.fpext(values, doubles)
             values = builder.fmul(builder.fsub(values, middle), steps)
             values = builder.fmul(builder.call(rint, [values]), grid)
@@ -83,9 +85,8 @@ def pack_tile(
         v.store(builder, total, totals, 0)
         return context.get_dummy_value()
 
-    signature = types.void(
-        one, types.int64, types.int64, types.float64, types.float64, types.int64, types.int64
-    )
+    numbers = (types.float64, types.float64)
+    signature = types.void(one, given, types.int64, types.int64, *numbers, types.int64, types.int64)
     return signature, generate
 
 

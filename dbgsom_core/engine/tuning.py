@@ -49,8 +49,8 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
 
     def work(worker: int, task: int) -> None:
         linked.own_blocks(
-            samples.one, samples.X, samples.blocks, classes, own, units, tallies[worker],
-            *tasks[task],
+            samples.one, samples.X, samples.frame, samples.blocks, classes, own, units,
+            tallies[worker], *tasks[task],
         )  # fmt: skip
 
     share(threads, len(tasks), work)
@@ -90,8 +90,9 @@ def linked_totals(
 
     def work(worker: int, task: int) -> None:
         linked.linked_blocks(
-            samples.one, samples.X, found.prototypes, samples.blocks, found.units, laid.panels,
-            laid.accuracy, classes, known, seconds.places, tallies[worker], *tasks[task],
+            samples.one, samples.X, found.prototypes, samples.frame, samples.blocks, found.units,
+            laid.panels, laid.accuracy, classes, known, seconds.places, tallies[worker],
+            *tasks[task],
         )  # fmt: skip
 
     share(threads, len(tasks), work)

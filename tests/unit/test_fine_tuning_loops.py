@@ -169,7 +169,9 @@ def test_panels_hold_what_their_definition_says(dtype, d):
     for g in range(2):
         used = ids[g] >= 0
         rows = packed[ids[g][used]]
-        np.testing.assert_array_equal(laid.panels.numbers[g, :d][:, used], -rows.T.astype(dtype))
+        np.testing.assert_array_equal(
+            laid.panels.numbers[g, :d][:, used], -rows.T.astype(np.float32)
+        )
         assert not laid.panels.numbers[g, d:].any()
         np.testing.assert_allclose(
             laid.panels.starts[g][used], (rows**2).sum(axis=1) / 2, rtol=2 * d * samples.unit

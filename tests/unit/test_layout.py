@@ -42,7 +42,7 @@ def test_panels_hold_packed_prototypes_and_half_their_squares(samples):
     places = laid.panels.ids >= 0
     held = laid.panels.ids[places]
     numbers = np.moveaxis(laid.panels.numbers, 1, 2)[places][:, :6]
-    np.testing.assert_array_equal(numbers, (-packed[held]).astype(samples.X.dtype))
+    np.testing.assert_array_equal(numbers, (-packed[held]).astype(samples.blocks.numbers.dtype))
     halves = (packed**2).sum(axis=1) / 2
     np.testing.assert_allclose(laid.panels.starts[places], halves[held], rtol=1e-6)
     assert laid.accuracy.largest >= np.sqrt((packed**2).sum(axis=1).max())
