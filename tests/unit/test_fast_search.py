@@ -187,6 +187,45 @@ def test_a_fit_is_the_same_for_any_number_of_threads(growth, dtype, rng):
         assert other.topographic_error_ == first.topographic_error_
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_float64_follow_where_float32_leaves_too_many_in_doubt(dtype, rng):
+    X = rng.normal(size=(3000, 6))
+    X[::500] *= 1e5  # beside these all others look alike
+    X = X.astype(dtype)
+    prototypes = np.vstack([X[::500], X[1:40]]).astype(float)
+    search = fast(X, prunes=True)
+    for _ in range(4):
+        assert_same(search.assign(prototypes, grid(len(prototypes))), X, prototypes)
+        prototypes = prototypes + 1e-3 * rng.normal(size=prototypes.shape)
+    assert search.samples.one.dtype == np.float64
+    assert search.panels_compared > 0
+    calm = fast(rng.normal(size=(3000, 6)).astype(dtype), prunes=True)
+    calm.assign(rng.normal(size=(45, 6)), grid(45))
+    assert calm.samples.one.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [5, 16, 37])
+def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatch):
+    X = rng.normal(size=(2000, d)).astype(dtype)
+    prototypes = rng.normal(size=(30, d))
+    seconds = prototypes + 0.3 * rng.normal(size=(30, d))
+    totals = []
+    for doubts in (-1.0, 1.0):  # at once, never
+        monkeypatch.setattr("dbgsom_core.engine.search._DOUBTS", doubts)
+        search = fast(X, prunes=True)
+        search.assign(prototypes, grid(30))
+        assert search.samples.one.dtype == (np.float64 if doubts < 0 else np.float32)
+        totals.append(search.assign(seconds, grid(30)).totals)
+    np.testing.assert_array_equal(totals[0].sums, totals[1].sums)
+    np.testing.assert_array_equal(totals[0].hits, totals[1].hits)
+    packed = PackedSamples.of(X, 1)
+    numbers = np.rint((X.astype(float) - packed.centre) * (packed.scale / packed.grid))
+    exact = np.zeros((30, d))
+    np.add.at(exact, plain(X, seconds).bmu, (numbers * packed.grid).astype(dtype))
+    np.testing.assert_array_equal(search._sums[:, :d], exact)
+
+
 def test_prototypes_far_away_from_the_data_are_found_too(rng):
     X = rng.normal(size=(300, 4))
     search = fast(X, None)
