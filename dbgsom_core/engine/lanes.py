@@ -75,6 +75,11 @@ class _Lanes(Vectors):
     def bits(self, mask: Any) -> Any:
         return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
 
+    def mask(self, bits: Any) -> Any:
+        """Return the mask of an int64 with a bit for each lane."""
+        low = self.builder.trunc(bits, ir.IntType(self.lanes))
+        return self.builder.bitcast(low, ir.VectorType(ir.IntType(1), self.lanes))
+
     def get_units(self, address: Any) -> Any:
         return self.load(self.builder, self.bytes_at(self.builder, address), 0, self.indices)
 
@@ -198,9 +203,7 @@ def sum_of_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
         _, whole, lanes = arguments
         values = v.load(builder, v.bytes_at(builder, whole), 0, v.wholes)
-        bits = builder.trunc(lanes, ir.IntType(v.lanes))
-        mask = builder.bitcast(bits, ir.VectorType(ir.IntType(1), v.lanes))
-        counted = builder.select(mask, values, ir.Constant(v.wholes, [0] * v.lanes))
+        counted = builder.select(v.mask(lanes), values, ir.Constant(v.wholes, [0] * v.lanes))
         name = f"llvm.vector.reduce.add.v{v.lanes}i64"
         module = builder.module
         function = module.globals.get(name) or ir.Function(
@@ -233,6 +236,33 @@ def lanes_with(typing_context: Any, one: Any, units: Any, unit: Any) -> Any:
         return v.bits(builder.icmp_signed("==", v.get_units(units), v.spread(unit)))
 
     return types.int64(one, types.int64, types.int32), generate
+
+
+@intrinsic
+def lanes_tied(typing_context: Any, one: Any, values: Any, slack: Any) -> Any:
+    """Return a bit mask of the lanes of values (2, lanes) where the second is too close to call."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, values, slack = arguments
+        limit = v.plus(v.get(values), v.get(slack))
+        return v.bits(builder.fcmp_ordered("<=", v.get(values, 1), limit))
+
+    return types.int64(one, types.int64, types.int64), generate
+
+
+@intrinsic
+def copy_lanes(typing_context: Any, one: Any, units: Any, lanes: Any, out: Any) -> Any:
+    """Copy those of units (lanes,) int32 whose bit is set in ``lanes`` to ``out``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, lanes, out = arguments
+        chosen = builder.select(v.mask(lanes), v.get_units(units), v.get_units(out))
+        v.store(builder, chosen, v.bytes_at(builder, out), 0)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic

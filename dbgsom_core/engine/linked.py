@@ -22,6 +22,7 @@ from dbgsom_core.engine.fast_loops import (
     euclidean_distance,
     pack_row,
 )
+from dbgsom_core.engine.lanes import copy_lanes, lanes_other, lanes_tied, lanes_with, lowest_bit
 from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
 
 
@@ -132,29 +133,36 @@ def linked_blocks(
         Move only samples whose neighbour is another one than last time, else add all.
     """
     numbers, _, order, _ = blocks
-    dtype = numbers.dtype
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
-    row = LINE // lanes * PANEL_ROWS  # bytes
+    row, classed = LINE // lanes * PANEL_ROWS, classes.leads.shape[1] > 0  # row in bytes
     # A last row of the values for the nearest of a panel, which nobody asks for.
-    values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
-    slack, packed = np.empty((2, lanes), dtype=dtype), np.empty(X.shape[1], X.dtype)
-    found, close = np.empty(lanes, np.int32), np.empty(lanes, np.bool_)
+    values, slack = np.empty((3, lanes), numbers.dtype), np.empty((2, lanes), numbers.dtype)
+    rows, found = np.zeros((1, lanes), np.int32), np.zeros(lanes, np.int32)
+    packed, ids, (sums, hits, _, _) = np.empty(X.shape[1], X.dtype), panels.ids, tally
     # Asked once: see `block_search.Addresses`.
-    numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
-    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
-    ids_at, values_at, rows_at = panels.ids.ctypes.data, values.ctypes.data, rows.ctypes.data
-    nearest_at, slack_at = values_at + 2 * LINE, slack.ctypes.data
+    numbers_at, squares_at, slack_at = (
+        numbers.ctypes.data,
+        blocks.squares.ctypes.data,
+        slack.ctypes.data,
+    )
+    panels_at, starts_at, ids_at = (
+        panels.numbers.ctypes.data,
+        panels.starts.ctypes.data,
+        ids.ctypes.data,
+    )
+    values_at, rows_at, found_at = values.ctypes.data, rows.ctypes.data, found.ctypes.data
+    units_at, seconds_at = units.ctypes.data, seconds.ctypes.data
     for b in range(start, stop):
         base = b * lanes
-        used = min(lanes, n - base)
+        inside = (1 << min(lanes, n - base)) - 1
         slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
-        found[:] = -1
-        for lane in range(used):
-            unit = units[base + lane]
-            if found[lane] >= 0:
-                continue
-            for other in range(lanes):
-                values[0, other] = values[1, other] = np.inf
+        left, doubtful = inside, 0
+        while left != 0:  # one turn for each unit of the block
+            unit = units[base + lowest_bit(left)]
+            same = lanes_with(one, units_at + base * 4, unit) & left
+            left &= ~same
+            for lane in range(lanes):
+                values[0, lane] = values[1, lane] = np.inf
             compare_panel(
                 one,
                 numbers_at + b * depth * LINE,
@@ -164,33 +172,36 @@ def linked_blocks(
                 values_at,
                 rows_at,
                 ids_at + unit * PANEL_ROWS * 4,
-                nearest_at,
+                values_at + 2 * LINE,
             )
-            for other in range(lane, used):
-                if units[base + other] == unit:
-                    found[other] = rows[0, other]
-                    close[other] = values[1, other] <= values[0, other] + slack[0, other]
-        for lane in range(used):
-            i, j = order[base + lane], np.int64(found[lane])
-            if close[lane]:
-                among = panels.ids[units[base + lane]]
-                j = np.int64(nearest_linked(X, i, prototypes, among, classes, False))
-            if is_stranger(classes, i, j):
-                among = panels.ids[units[base + lane]]
-                own = np.int64(nearest_linked(X, i, prototypes, among, classes, True))
-                j = own if own >= 0 else j
-            before = seconds[base + lane]
-            if only_changes and j == before:
-                continue
-            pack_row(X, i, frame, packed)
-            if only_changes:
-                tally.hits[before] -= 1
-                for k in range(packed.size):
-                    tally.sums[before, k] -= packed[k]
+            copy_lanes(one, rows_at, same, found_at)
+            doubtful |= lanes_tied(one, values_at, slack_at) & same
+        asked = inside if classed else doubtful
+        while asked != 0:
+            lane = lowest_bit(asked)
+            asked &= asked - 1
+            i, among = order[base + lane], ids[units[base + lane]]
+            if doubtful >> lane & 1:
+                found[lane] = nearest_linked(X, i, prototypes, among, classes, False)
+            if is_stranger(classes, i, found[lane]):
+                own = nearest_linked(X, i, prototypes, among, classes, True)
+                found[lane] = own if own >= 0 else found[lane]
+        moved = inside
+        if only_changes:
+            moved &= lanes_other(one, found_at, seconds_at + base * 4)
+        while moved != 0:
+            lane = lowest_bit(moved)
+            moved &= moved - 1
+            j, before = found[lane], seconds[base + lane]
             seconds[base + lane] = j
-            tally.hits[j] += 1
+            pack_row(X, order[base + lane], frame, packed)
+            if only_changes:
+                hits[before] -= 1
+                for k in range(packed.size):
+                    sums[before, k] -= packed[k]
+            hits[j] += 1
             for k in range(packed.size):
-                tally.sums[j, k] += packed[k]
+                sums[j, k] += packed[k]
 
 
 @compiled
