@@ -144,21 +144,32 @@ def column_totals(
 
 
 @compiled
-def sorted_places(
-    bmu: NDArray[np.int32], rank: NDArray[np.int32], n: int, order: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return (order (n,), bmu (n,)) sorted by the rank of the units, stable."""
-    ends = np.zeros(rank.size + 1, dtype=np.int64)
-    for place in range(n):
-        ends[rank[bmu[place]] + 1] += 1
-    for j in range(rank.size):
-        ends[j + 1] += ends[j]
-    new_order, new_bmu = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
-    for place in range(n):
-        j = rank[bmu[place]]
-        new_order[ends[j]], new_bmu[ends[j]] = order[place], bmu[place]
+def count_ranks(
+    bmu: NDArray[np.int32], rank: NDArray[np.int32], start: int, stop: int, out: NDArray[np.int64]
+) -> None:
+    """Add to out (K,) how many of the places ``start`` to ``stop`` have a unit of each rank."""
+    for place in range(start, stop):
+        out[rank[bmu[place]]] += 1
+
+
+@compiled
+def move_places(
+    blocks: Blocks,
+    rank: NDArray[np.int32],
+    start: int,
+    stop: int,
+    ends: NDArray[np.int64],
+    order: NDArray[np.int32],
+    bmu: NDArray[np.int32],
+) -> None:
+    """Copy places ``start`` to ``stop`` of blocks to where ``ends`` (K,) tells for their rank.
+
+    ``order`` and ``bmu`` (n,) are filled; ``ends`` is advanced.
+    """
+    for place in range(start, stop):
+        j = rank[blocks.bmu[place]]
+        order[ends[j]], bmu[ends[j]] = blocks.order[place], blocks.bmu[place]
         ends[j] += 1
-    return new_order, new_bmu
 
 
 @compiled

@@ -17,6 +17,7 @@ from dbgsom_core.engine.panel import LINE, UNROLL
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
+_TASK_PLACES = 1 << 16  # samples in a chunk that is sorted, at least
 _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
 
 
@@ -92,9 +93,25 @@ class PackedSamples:
 
     def sort(self, rank: NDArray[np.int32]) -> None:
         """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
-        n = len(self.X)
-        order, bmu = fast_loops.sorted_places(self.blocks.bmu, rank, n, self.blocks.order)
-        self.blocks.order[:], self.blocks.bmu[:n] = order, bmu
+        n, blocks = len(self.X), self.blocks
+        tasks = min(_TASKS, n // _TASK_PLACES + 1)
+        starts = [n * task // tasks for task in range(tasks + 1)]
+        counts = np.zeros((tasks, len(rank)), np.int64)
+        order, bmu = np.empty(n, np.int32), np.empty(n, np.int32)
+
+        def count(worker: int, task: int) -> None:
+            fast_loops.count_ranks(blocks.bmu, rank, starts[task], starts[task + 1], counts[task])
+
+        share(self.threads, tasks, count)
+        # Before the samples of a rank come all of lower ranks, and those of it in earlier tasks.
+        ends = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T) - counts
+
+        def move(worker: int, task: int) -> None:
+            at = starts[task], starts[task + 1]
+            fast_loops.move_places(blocks, rank, *at, ends[task], order, bmu)
+
+        share(self.threads, tasks, move)
+        blocks.order[:], blocks.bmu[:n] = order, bmu
         self._fill()
 
     def accuracy(self, largest: float) -> Accuracy:

@@ -146,6 +146,23 @@ def test_samples_sorted_again_and_again_keep_their_units(d, rng, monkeypatch):
     assert len(sorts) > 2
 
 
+def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
+    X, rank = rng.normal(size=(1000, 3)), rng.permutation(7).astype(np.int32)
+    monkeypatch.setattr("dbgsom_core.engine.packing._TASK_PLACES", 90)
+    packed = PackedSamples.of(X, threads=3)
+    for _ in range(2):
+        units = rng.integers(7, size=len(X)).astype(np.int32)
+        packed.blocks.bmu[: len(X)] = units
+        by_rank = np.argsort(rank[units], kind="stable")
+        expected = packed.blocks.order[by_rank]
+        packed.sort(rank)
+        np.testing.assert_array_equal(packed.blocks.order, expected)
+        np.testing.assert_array_equal(packed.blocks.bmu[: len(X)], units[by_rank])
+    numbers = np.moveaxis(packed.blocks.numbers, 1, 2).reshape(-1, 4)[: len(X), :3]
+    given = (X - packed.centre) * packed.scale
+    np.testing.assert_allclose(numbers, given[packed.blocks.order], rtol=1e-6, atol=1e-7)
+
+
 def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
     patience = _Patience()
     assert patience.tries(0.9, 100)
