@@ -48,7 +48,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         Used by ``init="random"`` only.
     engine : str, mapping or LocalEngine
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
-        change no bit of the result.
+        change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
     callbacks : list of callables or observers, optional
         Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
     verbose : int

@@ -31,7 +31,8 @@ _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 class LocalEngine(Component):
     """Run in this process with threads over chunks of rows; the data is held in memory.
 
-    The result does not depend on the number of threads or the chunk size.
+    The result does not depend on the number of threads or the chunk size; where working memory
+    does not suffice for a packed copy, prototypes may differ in their last digits.
     """
 
     name: Literal["local"] = "local"
@@ -39,6 +40,13 @@ class LocalEngine(Component):
         default=None, ge=1, description="threads; null: as many as this process may use"
     )
     chunk_rows: int = Field(default=4096, ge=1, description="rows that one task compares at a time")
+    working_memory: float | None = Field(
+        default=None,
+        ge=0,
+        description="MiB that a training may take beside the data for a packed copy of them and "
+        "for bounds on distances, without which it is slower; null: the copy, and for bounds "
+        "256 MiB or four times the copy, at most 1 GiB",
+    )
 
     def over(self, X: Any, metric: Metric, weights: NDArray[np.float64] | None = None) -> DataPass:
         """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes."""
@@ -48,7 +56,8 @@ class LocalEngine(Component):
             # A view, so that what a metric remembers of these samples ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
         threads = self.threads or available_threads()
-        return DataPass(prepared, metric, threads, self.chunk_rows, weights)
+        room = None if self.working_memory is None else int(self.working_memory * 2**20)
+        return DataPass(prepared, metric, threads, self.chunk_rows, weights, working_memory=room)
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class DataPass:
 
     ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
     or None. A sample may stand for several: ``scatter`` (n,) is then their mean distance to it.
+    ``working_memory`` are the bytes that a search may take, or None for what is usual.
     """
 
     X: Any
@@ -65,6 +75,7 @@ class DataPass:
     chunk_rows: int = 4096
     weights: NDArray[np.float64] | None = None
     scatter: NDArray[np.float64] | None = None
+    working_memory: int | None = None
 
     @property
     def n(self) -> int:
@@ -120,12 +131,16 @@ class DataPass:
     def packed(self) -> PackedSamples | None:
         """The samples as the fast search wants them, or None where it cannot serve.
 
-        It serves metrics of Euclidean ``geometry``; made when first used.
+        It serves metrics of Euclidean ``geometry``, if there is memory for the copy; made when
+        first used.
         """
         if self.X.size < _PACKING_PAYS or not self._may_search_fast or self.incomplete:
             return None
         from dbgsom_core.engine.packing import PackedSamples
 
+        room = self.working_memory
+        if room is not None and PackedSamples.bytes_for(self.X) > room:
+            return None
         return PackedSamples.of(self.X, self.threads)
 
     def search(self) -> Search:

@@ -61,6 +61,12 @@ class PackedSamples:
         packed._fill()
         return packed
 
+    @staticmethod
+    def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
+        """Return how much memory the packed copy of X (n, D) takes in blocks of a dtype."""
+        n, d = X.shape
+        return int(n * ((_depth(d) + 1) * np.dtype(dtype).itemsize + 8))
+
     @cached_property
     def one(self) -> Any:
         """The number 1 in the dtype of the blocks: tells the loops which they are for."""
@@ -168,12 +174,16 @@ def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
     return centre, float(reach.max())
 
 
+def _depth(d: int) -> int:
+    return -(-d // UNROLL) * UNROLL
+
+
 def _room(d: int, order: NDArray[np.int32], dtype: Any) -> Blocks:
     # Blocks for samples in this order, yet to be filled.
     lanes = LINE // np.dtype(dtype).itemsize
-    n_blocks, depth = -(-len(order) // lanes), -(-d // UNROLL) * UNROLL
+    n_blocks = -(-len(order) // lanes)
     return Blocks(
-        aligned((n_blocks, depth, lanes), dtype),
+        aligned((n_blocks, _depth(d), lanes), dtype),
         np.zeros((n_blocks, lanes), dtype),
         order,
         np.zeros(n_blocks * lanes, np.int32),

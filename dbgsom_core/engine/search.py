@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
 _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
-_BOUND_BYTES = 1 << 30  # memory that bounds may take at most, and not more than twice the data
+_BOUND_BYTES = 1 << 28, 1 << 30  # memory that bounds may take at least and at most
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 _DOUBTS = 1 / 16  # share of the samples that may be in doubt
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
@@ -227,6 +227,9 @@ class FastSearch:
 
     def _double(self) -> None:
         # From now on in float64: to settle so many doubts takes longer.
+        size, room = self.samples.bytes_for(self.data.X, np.float64), self.data.working_memory
+        if room is not None and size > room:
+            return
         self.samples = self.samples.doubled()
         self._room, self.linked_room = PanelRoom(self.samples), None
         self._bounds = self.seconds = None
@@ -267,10 +270,18 @@ class FastSearch:
         if self.prunes is not None:
             return self.prunes
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
-        room = n_blocks * lanes * 4 * (len(self._ids) + max(self._spare, 0))
-        affordable = room <= min(_BOUND_BYTES, max(2 * self.samples.blocks.numbers.nbytes, 1 << 22))
+        size = n_blocks * lanes * 4 * (len(self._ids) + max(self._spare, 0))
+        affordable = size <= self._room_for_bounds()
         worth = self._patience.tries(self._changed, len(self.packed))
         return worth and len(self._ids) >= _LEAST_PANELS and affordable
+
+    def _room_for_bounds(self) -> int:
+        least, most = _BOUND_BYTES
+        blocks = self.samples.blocks.numbers
+        if self.data.working_memory is not None:
+            copy = self.samples.bytes_for(self.data.X, blocks.dtype)
+            return self.data.working_memory - copy
+        return min(max(4 * blocks.nbytes, least), most)
 
     def _begin_bounds(self) -> None:
         if self._unsorted > _UNSORTED:

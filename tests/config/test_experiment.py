@@ -297,7 +297,12 @@ def test_resolved_holds_everything_with_names_first(bench, small):
         "tracking",
         "engine",
     ]
-    assert resolved["engine"] == {"name": "local", "threads": None, "chunk_rows": 4096}
+    assert resolved["engine"] == {
+        "name": "local",
+        "threads": None,
+        "chunk_rows": 4096,
+        "working_memory": None,
+    }
     assert resolved["measures"] == "default"
     assert resolved["model"] == {
         "estimator": "vq",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.found import Totals
-from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.local import DataPass, LocalEngine
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.patches import patches
 from dbgsom_core.engine.search import FastSearch, _Patience, _Sorting
@@ -257,6 +257,37 @@ def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng)
     assert DataPass(large, EUCLIDEAN).packed is not None
     assert DataPass(small, EUCLIDEAN).packed is None
     assert DataPass(large, get_registry().build("metric", "manhattan")).packed is None
+
+
+def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng):
+    centres = rng.normal(size=(64, 8))
+    X = centres[rng.integers(64, size=40_000)] + 0.05 * rng.normal(size=(40_000, 8))
+    growth = {"name": "fixed", "rows": 8, "columns": 8}
+
+    def fitted(memory):
+        engine = {"name": "local", "working_memory": memory}
+        return SomVQ(growth=growth, epochs=8, tol=0.0, engine=engine).fit(X)
+
+    def trained(memory):
+        data = LocalEngine(working_memory=memory).over(X, EUCLIDEAN)
+        search = data.search()
+        for epoch in range(4):
+            search.assign(centres + 1e-3 * epoch, grid(64))
+        return data, search
+
+    copy = PackedSamples.bytes_for(X) / 2**20
+    assert copy * 2**20 >= PackedSamples.of(X, 1).blocks.numbers.nbytes
+    usual, (_, search) = fitted(None), trained(None)
+    assert search._bounds is not None
+    _, search = trained(copy + 1)
+    assert isinstance(search, FastSearch)
+    assert search._bounds is None
+    np.testing.assert_array_equal(fitted(copy + 1).weights_, usual.weights_)
+    data, search = trained(copy - 0.1)
+    assert data.packed is None
+    frugal = fitted(copy - 0.1)  # sums of samples as given, which are rounded in another way
+    np.testing.assert_allclose(frugal.weights_, usual.weights_, atol=1e-9)
+    np.testing.assert_array_equal(frugal.labels_, usual.labels_)
 
 
 def test_patches_hold_every_neuron_once_and_are_compact(rng):
