@@ -114,9 +114,9 @@ def _compare(
     w, start = at.panels + g * depth * row, at.starts + g * row
     ids, near = at.ids + g * PANEL_ROWS * 4, at.nearest + g * LINE
     if places == 1:
-        compare_panel(one, x, w, start, depth, at.values, at.rows, ids, near)
+        compare_panel(one, x, w, start, depth, at.values, at.rows, ids, at.slack, near)
     else:
-        compare_panel_two(one, x, w, start, depth, at.values, at.rows, ids, near)
+        compare_panel_two(one, x, w, start, depth, at.values, at.rows, ids, at.slack, near)
     if keeps:
         lower = at.bounds + (b * wide + g) * lanes_of(one) * 4
         write_lower_bounds(one, near, at.squares + b * LINE, at.slack, drift[g], lower)

@@ -172,6 +172,7 @@ def linked_blocks(
                 values_at,
                 rows_at,
                 ids_at + unit * PANEL_ROWS * 4,
+                slack_at,
                 values_at + 2 * LINE,
             )
             copy_lanes(one, rows_at, same, found_at)

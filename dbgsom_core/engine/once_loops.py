@@ -99,6 +99,7 @@ def _nearest_blocks(
                 values_at,
                 rows_at,
                 ids_at + g * PANEL_ROWS * 4,
+                slack_at,
                 nearest_at,
             )
         sure = True

@@ -163,20 +163,21 @@ def _define(module: Any, bits: int, places: int) -> Any:
     """Return the function that compares a block with a panel, defined in ``module`` once.
 
     It lowers the running smallest values of each lane. With one place it keeps the row of the
-    smallest and the value of the second; with two places the rows of two and the value of the
-    third.
+    smallest and the value of the second, if that is close; with two places the rows of two and
+    the value of the third.
     """
     name = f"dbgsom_panel_{bits}_{places}"
     if name in module.globals:
         return module.globals[name]
     v = Vectors(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 8), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 9), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panel, start, _, values_at, rows_at, ids_at, nearest_at = function.args
+    block, panel, start, _, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
     builder, sums = accumulate(v, function, block, panel, start)
-    values_at, rows_at, ids_at, nearest_at = (
-        v.bytes_at(builder, address) for address in (values_at, rows_at, ids_at, nearest_at)
+    values_at, rows_at, ids_at, slack_at, nearest_at = (
+        v.bytes_at(builder, address)
+        for address in (values_at, rows_at, ids_at, slack_at, nearest_at)
     )
     nearest = sums
     while len(nearest) > 1:
@@ -187,7 +188,8 @@ def _define(module: Any, bits: int, places: int) -> Any:
     values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(places + 1)]
     enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
     # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
-    is_rival = v.less(builder, nearest[0], values[places])
+    slack = v.load(builder, slack_at, 0, v.reals)
+    is_rival = v.less(builder, nearest[0], builder.fadd(values[places - 1], slack))
     builder.cbranch(v.any(builder, is_rival), enters, leaves)
     builder = ir.IRBuilder(enters)
     rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(places)]
@@ -213,7 +215,7 @@ def _define(module: Any, bits: int, places: int) -> Any:
 
 def _comparison(places: int) -> Callable[..., Any]:
     def typed(typing_context: Any, one: Any, *addresses: Any) -> Any:
-        signature = types.void(one, *[types.int64] * 8)
+        signature = types.void(one, *[types.int64] * 9)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             function = _define(builder.module, signature.args[0].bitwidth, places)
@@ -236,6 +238,7 @@ def compare_panel(
     values: Any,
     rows: Any,
     ids: Any,
+    slack: Any,
     nearest: Any,
 ) -> Any:
     """Compare a block with a panel and keep the best of each lane.
@@ -249,11 +252,14 @@ def compare_panel(
         Of (depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
     depth : int
     values : address
-        Of (2, lanes) numbers: smallest and second smallest value so far, lowered.
+        Of (2, lanes) numbers: smallest and second smallest value so far, lowered. The second may
+        be too large where it lies farther from the smallest than the slack.
     rows : address
         Of (1, lanes) int32: the prototype with the smallest value, updated.
     ids : address
         Of (PANEL_ROWS,) int32: which prototypes the panel holds.
+    slack : address
+        Of (lanes,) numbers: how close is too close to call.
     nearest : address
         Of (lanes,) numbers: filled with the smallest value in this panel.
     """
@@ -271,6 +277,7 @@ def compare_panel_two(
     values: Any,
     rows: Any,
     ids: Any,
+    slack: Any,
     nearest: Any,
 ) -> Any:
     """Do as `compare_panel` for the two best: values (3, lanes), rows (2, lanes)."""
