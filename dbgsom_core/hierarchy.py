@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.found import Found
+from dbgsom_core.engine.found import Assignment, Found
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
 
@@ -114,16 +114,18 @@ class Descent:
     leaf : int64 array (n,)
     path : int64 array (n, depth)
         Rows of the neurons on the way, then -1.
+    found : Found
+        Knows the distances.
     """
 
     leaf: Rows
     path: Rows
-    _distances: Callable[[], NDArray[np.float64]]
+    found: Found
 
-    @cached_property
+    @property
     def distance(self) -> NDArray[np.float64]:
         """To the leaf's prototype, float64 (n,) in the metric's units; made when asked for."""
-        return self._distances()
+        return self.found.distance
 
 
 def descend(
@@ -147,7 +149,7 @@ def descend(
     n = data.X.shape[0]
     if len(tree.maps) == 1:
         found, units = _units(tree, data, live, 0)
-        return Descent(units, units[:, None], lambda: found.distance)
+        return Descent(units, units[:, None], found)
     leaf, distance = np.empty(n, dtype=np.int64), np.empty(n)
     path = np.full((n, tree.depth), -1, dtype=np.int64)
     waiting: list[tuple[int, Rows]] = [(start, np.arange(n))]
@@ -163,7 +165,7 @@ def descend(
         for group in groups(children[deeper]):
             members = deeper[group]
             waiting.append((int(children[members[0]]), rows[members]))
-    return Descent(leaf, path, lambda: distance)
+    return Descent(leaf, path, Assignment(leaf, distance))
 
 
 def _units(

@@ -1,5 +1,7 @@
 """Child maps: which neurons get one, and everything that follows them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
 from dbgsom_core.engine.local import DataPass, LocalEngine
+from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.hierarchy import Tree, descend, groups, leaf_map, stand_ins
 from dbgsom_core.som_map import SomMap
 from dbgsom_core.vertical import root_error
@@ -219,6 +222,16 @@ def test_samples_go_down_to_the_nearest_neuron_of_each_map():
     assert below.leaf.tolist() == [0, 1, 2, 3, 5, 4]
     np.testing.assert_allclose(below.distance, [1.0, 0.2, 0.1, 0.6, 4.9, 2.9])
     assert below.path[2].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("root", [tree_by_hand(), SomMap.rectangle(1, 2, [[0.0], [8.0]])])
+def test_an_evaluation_that_knows_its_leaves_can_be_sent_to_another_process(root):
+    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
+    evaluation = Evaluation(root, LocalEngine().over(X, Euclidean()))
+    leaf = evaluation.leaf
+    there = pickle.loads(pickle.dumps(evaluation))
+    np.testing.assert_array_equal(there.leaf, leaf)
+    np.testing.assert_array_equal(there.leaf_distance, evaluation.leaf_distance)
 
 
 def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
