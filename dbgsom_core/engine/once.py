@@ -20,6 +20,7 @@ from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
 _DOUBTS = 16  # one sample in so many may be in doubt
+_LONGEST = 2.0**450  # beyond, and below its inverse, squares of the definition leave float64
 _CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by
 
 
@@ -50,13 +51,13 @@ def nearest_units(
     Returns
     -------
     int64 array (places, n) or None
-        None where a value is missing or the prototypes are no finite numbers.
+        None where a value is missing or the prototypes are no finite numbers of a usual size.
     """
     centre = prototypes.mean(axis=0)
     reach = float(np.abs(prototypes - centre).max())
-    if not math.isfinite(reach):
+    if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None
-    scale = 2.0 ** -min(math.ceil(math.log2(reach)), 1000) if reach > 0 else 1.0
+    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
     frame = Frame(centre, scale, 0.0)  # sums are of no interest, so these need no grid
     most = len(X) // _DOUBTS + LINE
     out, doubts = _nearest(X, prototypes, places, threads, frame, np.float32, most)

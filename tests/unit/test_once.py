@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.engine import once
+from dbgsom_core.engine import local, once
 from dbgsom_core.engine.local import DataPass, LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
@@ -87,9 +87,22 @@ def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
 def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
     far = 1e35 if dtype == np.float32 else 1e150
     X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
-    W = (1e-9 if dtype == np.float32 else 1e-170) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
+    W = (1e-9 if dtype == np.float32 else 1e-130) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
     expected = DataPass(X, Euclidean()).nearest_plainly(W, 2)[0]
     assert expected[0].tolist() == [0, 1]
     for places in (1, 2):
         found = once.nearest_units(X, W, places, 1)
         np.testing.assert_array_equal(found.T, expected[:, :places])
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-150, 1e-100, 1e100, 1e150, 1e307])
+def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
+    size, rng, monkeypatch
+):
+    monkeypatch.setattr(local, "_FAST_PAYS_ONCE", 0)
+    X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
+    data = DataPass(X, Euclidean())
+    with np.errstate(over="ignore"):
+        expected = data.nearest_plainly(W, 2)[0]
+        np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)
+        np.testing.assert_array_equal(data.assign(W).bmu, data.assign_plainly(W).bmu)
