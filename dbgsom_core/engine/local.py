@@ -124,6 +124,7 @@ class DataPass:
             getattr(self.metric, "geometry", None) == "euclidean"
             and not issparse(self.X)
             and self.X.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+            and self.X.flags.c_contiguous  # rows are packed by their addresses
             and self.n < 2**31
         )
 

@@ -290,6 +290,15 @@ def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng)
     np.testing.assert_array_equal(frugal.labels_, usual.labels_)
 
 
+@pytest.mark.parametrize("laid_out", [np.asfortranarray, lambda X: np.repeat(X, 2, axis=0)[::2]])
+def test_samples_that_do_not_lie_row_by_row_are_found_as_well(laid_out, rng):
+    X = rng.normal(size=(9000, 12))
+    data = DataPass(laid_out(X), EUCLIDEAN)
+    expected = plain(X, X[:20])
+    np.testing.assert_array_equal(data.search().assign(X[:20], grid(20)).bmu, expected.bmu)
+    np.testing.assert_array_equal(data.assign(X[:20]).bmu, expected.bmu)
+
+
 def test_patches_hold_every_neuron_once_and_are_compact(rng):
     cells = np.argwhere(rng.random((30, 30)) < 0.7)
     ids = patches(cells, 8)
