@@ -1,4 +1,4 @@
-"""Distances through a matrix product are those of the definition."""
+"""Distances by expanded squares are those of the definition."""
 
 import numpy as np
 import pytest
