@@ -119,7 +119,7 @@ class Evaluation:
 
         It takes one look at the samples instead of K; None where the geometry is not Euclidean.
         """
-        from dbgsom_core.engine.won_squares import won_squares
+        from dbgsom_core.engine.pairwise.won_squares import won_squares
 
         if not self.data.is_euclidean:
             return None

@@ -13,8 +13,8 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.som_map import SomMap
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.fast_found import FastAssignment
-    from dbgsom_core.engine.linked import Classes
+    from dbgsom_core.engine.fast.assignment import FastAssignment
+    from dbgsom_core.engine.fast.linked import Classes
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def count_classes(
 def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
     """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
     if _is_fast(data, found):
-        from dbgsom_core.engine import tuning
+        from dbgsom_core.engine.fast import tuning
 
         return tuning.own_class(cast("FastAssignment", found), _for_loops(classes))
     winners = winners_of_own_class(data, found.bmu, som_map, classes)
@@ -87,7 +87,7 @@ def linked_totals(
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what `linked_runners_up` won: hits (K,), sums and seen (K, D) as in `Totals`."""
     if _is_fast(data, found):
-        from dbgsom_core.engine import tuning
+        from dbgsom_core.engine.fast import tuning
 
         fast = cast("FastAssignment", found)
         return *tuning.linked_totals(fast, som_map.sides, _for_loops(classes)), None
@@ -106,7 +106,7 @@ def winners_of_own_class(
     the lower row.
     """
     if data.is_euclidean:
-        from dbgsom_core.engine import tuning
+        from dbgsom_core.engine.fast import tuning
 
         return tuning.own_rows(data, bmu, som_map.prototypes, _for_loops(classes))
     winners = bmu.copy()
@@ -131,7 +131,7 @@ def linked_runners_up(
     The map is connected and has at least two neurons; equal distances go to the lower row.
     """
     if data.is_euclidean:
-        from dbgsom_core.engine import tuning
+        from dbgsom_core.engine.fast import tuning
 
         return tuning.linked_rows(data, bmu, som_map.prototypes, som_map.sides, _for_loops(classes))
     linked = [np.asarray(som_map.neighbours(neuron)) for neuron in range(len(som_map))]
@@ -156,7 +156,7 @@ def _is_fast(data: DataPass, found: Found) -> bool:
 
 
 def _for_loops(classes: ClassLeads | None) -> Classes:
-    from dbgsom_core.engine import tuning
+    from dbgsom_core.engine.fast import tuning
 
     if classes is None:
         return tuning.classes_of()

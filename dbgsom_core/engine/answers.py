@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.expanded import Expanded
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.mixture import mixture_coefficients
+from dbgsom_core.engine.pairwise.expanded import Expanded
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 

@@ -66,6 +66,6 @@ def _load_lightly(cache: Any) -> None:
 @lru_cache(maxsize=1)
 def _engine_sources() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,14 +13,14 @@ from pydantic import Field
 from scipy.sparse import issparse
 
 from dbgsom_core.api import Component, Metric
-from dbgsom_core.engine.expanded import Expanded
 from dbgsom_core.engine.found import Assignment, Found, Search, Totals
-from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.packing import PackedSamples
+    from dbgsom_core.engine.fast.packing import PackedSamples
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
@@ -137,7 +137,7 @@ class DataPass:
         """
         if self.X.size < _PACKING_PAYS or not self._may_search_fast or self.incomplete:
             return None
-        from dbgsom_core.engine.packing import PackedSamples
+        from dbgsom_core.engine.fast.packing import PackedSamples
 
         room = self.working_memory
         if room is not None and PackedSamples.bytes_for(self.X) > room:
@@ -148,7 +148,7 @@ class DataPass:
         """Return a search that is fast over the epochs of a training."""
         if self.packed is None:
             return PlainSearch(self)
-        from dbgsom_core.engine.search import FastSearch
+        from dbgsom_core.engine.fast.search import FastSearch
 
         return FastSearch(self, self.packed)
 
@@ -157,7 +157,7 @@ class DataPass:
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_search_fast:
             return None
-        from dbgsom_core.engine.once import nearest_units
+        from dbgsom_core.engine.fast.once import nearest_units
 
         found = nearest_units(self.X, prototypes, places, self.threads)
         if found is not None:
@@ -169,7 +169,7 @@ class DataPass:
         found = self._found_fast(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
-        from dbgsom_core.engine.once import FoundOnce
+        from dbgsom_core.engine.fast.once import FoundOnce
 
         return FoundOnce(self.X, prototypes, found[0], self.threads)
 
@@ -315,7 +315,7 @@ class DataPass:
 
         Only for dense, complete samples of Euclidean geometry.
         """
-        from dbgsom_core.engine.once import distances_to
+        from dbgsom_core.engine.fast.once import distances_to
 
         return distances_to(self.X, prototypes, units, self.threads)
 

@@ -82,7 +82,7 @@ def _epochs(X, k, prunes, restless):
 
 def outside(options):
     """The share of a fit's epochs that is no search, at 2000 neurons."""
-    from dbgsom_core.engine.search import FastSearch
+    from dbgsom_core.engine.fast.search import FastSearch
 
     X = clusters(100_000, 64)
     inside, search = [0.0], FastSearch.assign

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.expanded import Expanded
 from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
+from dbgsom_core.engine.fast.packing import PackedSamples
+from dbgsom_core.engine.fast.patches import patches
+from dbgsom_core.engine.fast.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.local import DataPass, LocalEngine
-from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.patches import patches
-from dbgsom_core.engine.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.smoothing import smoothed
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
@@ -148,7 +148,7 @@ def test_samples_sorted_again_and_again_keep_their_units(d, rng, monkeypatch):
 
 def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
     X, rank = rng.normal(size=(1000, 3)), rng.permutation(7).astype(np.int32)
-    monkeypatch.setattr("dbgsom_core.engine.packing._TASK_PLACES", 90)
+    monkeypatch.setattr("dbgsom_core.engine.fast.packing._TASK_PLACES", 90)
     packed = PackedSamples.of(X, threads=3)
     for _ in range(2):
         units = rng.integers(7, size=len(X)).astype(np.int32)
@@ -229,7 +229,7 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatc
     seconds = prototypes + 0.3 * rng.normal(size=(30, d))
     totals = []
     for doubts in (-1.0, 1.0):  # at once, never
-        monkeypatch.setattr("dbgsom_core.engine.search._DOUBTS", doubts)
+        monkeypatch.setattr("dbgsom_core.engine.fast.search._DOUBTS", doubts)
         search = fast(X, prunes=True)
         search.assign(prototypes, grid(30))
         assert search.samples.one.dtype == (np.float64 if doubts < 0 else np.float32)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.engine.fast.packing import PackedSamples
+from dbgsom_core.engine.fast.panel import PANEL_ROWS
+from dbgsom_core.engine.fast.patches import in_rows
+from dbgsom_core.engine.fast.search import FastSearch
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.panel import PANEL_ROWS
-from dbgsom_core.engine.patches import in_rows
-from dbgsom_core.engine.search import FastSearch
 from dbgsom_core.fine_tuning import (
     ClassLeads,
     linked_runners_up,

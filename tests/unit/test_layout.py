@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.layout import PanelRoom
-from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.panel import PANEL_ROWS
-from dbgsom_core.engine.patches import in_rows
+from dbgsom_core.engine.fast.layout import PanelRoom
+from dbgsom_core.engine.fast.packing import PackedSamples
+from dbgsom_core.engine.fast.panel import PANEL_ROWS
+from dbgsom_core.engine.fast.patches import in_rows
 
 
 @pytest.fixture(params=[np.float32, np.float64])

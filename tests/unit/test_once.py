@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.engine import local, once
+from dbgsom_core.engine import local
+from dbgsom_core.engine.fast import once
 from dbgsom_core.engine.local import DataPass, LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dbgsom_core.api import Component
-from dbgsom_core.engine.fingerprint import fingerprint
-from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.engine.scalar_loops import loops_around
+from dbgsom_core.engine.pairwise.fingerprint import fingerprint
+from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.pairwise.scalar_loops import loops_around
 
 BEND = 0.75
 
@@ -205,8 +205,8 @@ sys.path.insert(0, sys.argv[1])
 import numba, numpy as np
 from plugin import _gaps
 from dbgsom_core.api import Component
-from dbgsom_core.engine.scalar import scalar_pairwise
-from dbgsom_core.engine.scalar_loops import loops_around
+from dbgsom_core.engine.pairwise.scalar import scalar_pairwise
+from dbgsom_core.engine.pairwise.scalar_loops import loops_around
 class Gaps(Component):
     '''Gaps.'''
     scalar = staticmethod(numba.njit(_gaps))

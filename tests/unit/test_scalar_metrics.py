@@ -8,7 +8,7 @@ from pydantic import Field
 from dbgsom_core import SomVQ
 from dbgsom_core.api import Component
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise, scalar_params
+from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise, scalar_params
 from dbgsom_core.errors import PluginError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.fast_loops import Accuracy, Panels
-from dbgsom_core.engine.packing import PackedSamples, aligned
-from dbgsom_core.engine.panel import PANEL_ROWS
+from dbgsom_core.engine.fast.block_loops import Accuracy, Panels
+from dbgsom_core.engine.fast.packing import PackedSamples, aligned
+from dbgsom_core.engine.fast.panel import PANEL_ROWS
 
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 

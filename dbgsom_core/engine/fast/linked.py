@@ -1,7 +1,7 @@
 """Compiled loops of fine-tuning: the nearest linked neighbour, the nearest neuron of a class.
 
 Distances that decide are float64 and by definition, ties go to the lower row. Sums are of packed
-numbers (see `fast_loops`), so that they are the same bits in any order.
+numbers (see `block_loops`), so that they are the same bits in any order.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.block_search import slack_of_block
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.fast_loops import (
+from dbgsom_core.engine.fast.block_loops import (
     Accuracy,
     Blocks,
     Frame,
@@ -22,8 +21,15 @@ from dbgsom_core.engine.fast_loops import (
     euclidean_distance,
     pack_row,
 )
-from dbgsom_core.engine.lanes import copy_lanes, lanes_other, lanes_tied, lanes_with, lowest_bit
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+from dbgsom_core.engine.fast.block_search import slack_of_block
+from dbgsom_core.engine.fast.lanes import (
+    copy_lanes,
+    lanes_other,
+    lanes_tied,
+    lanes_with,
+    lowest_bit,
+)
+from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
 
 
 class Classes(NamedTuple):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import layout
-from dbgsom_core.engine.fast_loops import Tally
+from dbgsom_core.engine.fast import layout
+from dbgsom_core.engine.fast.block_loops import Tally
+from dbgsom_core.engine.fast.once import distances_to
+from dbgsom_core.engine.fast.packing import PackedSamples
+from dbgsom_core.engine.fast.panel import LINE
 from dbgsom_core.engine.found import Totals
-from dbgsom_core.engine.once import distances_to
-from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.panel import LINE
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.search import FastSearch
+    from dbgsom_core.engine.fast.search import FastSearch
 
 
 @dataclass

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import once_loops
-from dbgsom_core.engine.fast_loops import Blocks, Frame
-from dbgsom_core.engine.layout import PanelRoom
-from dbgsom_core.engine.packing import PackedSamples, aligned
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, UNROLL
-from dbgsom_core.engine.patches import in_rows
+from dbgsom_core.engine.fast import once_loops
+from dbgsom_core.engine.fast.block_loops import Blocks, Frame
+from dbgsom_core.engine.fast.layout import PanelRoom
+from dbgsom_core.engine.fast.packing import PackedSamples, aligned
+from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.fast.patches import in_rows
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most

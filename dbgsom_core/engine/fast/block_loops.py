@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled, inlined
-from dbgsom_core.engine.panel import LINE, lanes_of
-from dbgsom_core.engine.tiles import pack_tile
+from dbgsom_core.engine.fast.panel import LINE, lanes_of
+from dbgsom_core.engine.fast.tiles import pack_tile
 
 
 class Blocks(NamedTuple):

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.panel import ADDRESS, LINE, Vectors
+from dbgsom_core.engine.fast.panel import ADDRESS, LINE, Vectors
 
 # A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
 # roundings take less than this share, and so does that of an upper bound.

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.block_search import ALL, nearest_two_blocks, slack_of_block
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Panels, euclidean_distance
-from dbgsom_core.engine.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
-from dbgsom_core.engine.tiles import turn_tile
+from dbgsom_core.engine.fast.block_loops import Accuracy, Blocks, Panels, euclidean_distance
+from dbgsom_core.engine.fast.block_search import ALL, nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+from dbgsom_core.engine.fast.tiles import turn_tile
 
 _FAR = 1e9  # packed units, in which the prototypes have size 1
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import linked
-from dbgsom_core.engine.fast_found import (
+from dbgsom_core.engine.fast import linked
+from dbgsom_core.engine.fast.assignment import (
     FastAssignment,
     Seconds,
     joined,
@@ -16,11 +16,11 @@ from dbgsom_core.engine.fast_found import (
     unpacked,
     workload,
 )
+from dbgsom_core.engine.fast.layout import PanelRoom
+from dbgsom_core.engine.fast.linked import Classes, OwnNeurons
+from dbgsom_core.engine.fast.panel import PANEL_ROWS
 from dbgsom_core.engine.found import Totals
-from dbgsom_core.engine.layout import PanelRoom
-from dbgsom_core.engine.linked import Classes, OwnNeurons
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.panel import PANEL_ROWS
 from dbgsom_core.engine.workers import share
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves

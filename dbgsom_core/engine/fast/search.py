@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import block_search
-from dbgsom_core.engine.block_search import ALL, IN_REACH, OWN
-from dbgsom_core.engine.fast_found import (
+from dbgsom_core.engine.fast import block_search
+from dbgsom_core.engine.fast.assignment import (
     FastAssignment,
     Seconds,
     joined,
@@ -19,12 +18,13 @@ from dbgsom_core.engine.fast_found import (
     unpacked,
     workload,
 )
-from dbgsom_core.engine.fast_loops import Accuracy
+from dbgsom_core.engine.fast.block_loops import Accuracy
+from dbgsom_core.engine.fast.block_search import ALL, IN_REACH, OWN
+from dbgsom_core.engine.fast.layout import Laid, PanelRoom
+from dbgsom_core.engine.fast.packing import PackedSamples, aligned
+from dbgsom_core.engine.fast.panel import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.fast.patches import in_rows, patches
 from dbgsom_core.engine.found import Found, Totals
-from dbgsom_core.engine.layout import Laid, PanelRoom
-from dbgsom_core.engine.packing import PackedSamples, aligned
-from dbgsom_core.engine.panel import PANEL_ROWS, UNROLL
-from dbgsom_core.engine.patches import in_rows, patches
 from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:

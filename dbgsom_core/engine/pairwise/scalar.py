@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fitted_metric import component_of
-from dbgsom_core.engine.scalar_loops import loops_around
+from dbgsom_core.engine.pairwise.scalar_loops import loops_around
 
 
 def scalar_assign(

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.panel import ADDRESS, LINE, Vectors
+from dbgsom_core.engine.fast.panel import ADDRESS, LINE, Vectors
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine import fast_loops
-from dbgsom_core.engine.fast_loops import Accuracy, Blocks, Frame
-from dbgsom_core.engine.panel import LINE, UNROLL
+from dbgsom_core.engine.fast import block_loops
+from dbgsom_core.engine.fast.block_loops import Accuracy, Blocks, Frame
+from dbgsom_core.engine.fast.panel import LINE, UNROLL
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
@@ -106,7 +106,7 @@ class PackedSamples:
         order, bmu = np.empty(n, np.int32), np.empty(n, np.int32)
 
         def count(worker: int, task: int) -> None:
-            fast_loops.count_ranks(blocks.bmu, rank, starts[task], starts[task + 1], counts[task])
+            block_loops.count_ranks(blocks.bmu, rank, starts[task], starts[task + 1], counts[task])
 
         share(self.threads, tasks, count)
         # Before the samples of a rank come all of lower ranks, and those of it in earlier tasks.
@@ -114,7 +114,7 @@ class PackedSamples:
 
         def move(worker: int, task: int) -> None:
             at = starts[task], starts[task + 1]
-            fast_loops.move_places(blocks, rank, *at, ends[task], order, bmu)
+            block_loops.move_places(blocks, rank, *at, ends[task], order, bmu)
 
         share(self.threads, tasks, move)
         blocks.order[:], blocks.bmu[:n] = order, bmu
@@ -153,7 +153,7 @@ class PackedSamples:
         tasks = self.tasks()
 
         def work(worker: int, task: int) -> None:
-            fast_loops.pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
+            block_loops.pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
 
         share(self.threads, len(tasks), work)
 
@@ -166,7 +166,7 @@ def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
 
     def work(worker: int, task: int) -> None:
         start, stop = n * task // _TASKS, n * (task + 1) // _TASKS
-        fast_loops.column_totals(X, start, stop, totals[task], ends[task])
+        block_loops.column_totals(X, start, stop, totals[task], ends[task])
 
     share(threads, _TASKS, work)
     centre = totals.sum(axis=0) / n

@@ -1,6 +1,6 @@
 """Compiled loops of the fast search: comparing blocks with panels, settling near ties.
 
-See `fast_loops` for what blocks, panels and their coordinates are.
+See `block_loops` for what blocks, panels and their coordinates are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled, inlined
-from dbgsom_core.engine.fast_loops import (
+from dbgsom_core.engine.fast.block_loops import (
     Accuracy,
     Blocks,
     Frame,
@@ -20,7 +20,7 @@ from dbgsom_core.engine.fast_loops import (
     euclidean_distance,
     pack_row,
 )
-from dbgsom_core.engine.lanes import (
+from dbgsom_core.engine.fast.lanes import (
     any_in_reach,
     count_of,
     lanes_other,
@@ -33,14 +33,14 @@ from dbgsom_core.engine.lanes import (
     write_upper_bounds,
     write_whole,
 )
-from dbgsom_core.engine.panel import (
+from dbgsom_core.engine.fast.panel import (
     LINE,
     PANEL_ROWS,
     compare_panel,
     compare_panel_two,
     lanes_of,
 )
-from dbgsom_core.engine.tiles import turn_tile
+from dbgsom_core.engine.fast.tiles import turn_tile
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _UNITS = 3  # of a block whose lanes are added up together: once sorted it has few

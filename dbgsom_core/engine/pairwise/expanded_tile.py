@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.panel import ADDRESS, LINE, PANEL_ROWS, Vectors, accumulate
+from dbgsom_core.engine.fast.panel import ADDRESS, LINE, PANEL_ROWS, Vectors, accumulate
 
 LANES = LINE // 8  # prototypes of a tile; samples are PANEL_ROWS
 

@@ -1,0 +1,14 @@
+"""The fast exact search for Euclidean maps: what it is made of, from the inside out.
+
+* `panel`, `lanes`, `tiles`: vector instructions for one block of samples, written out for LLVM.
+* `block_loops`: what blocks, panels and their packed coordinates are; packing and sorting samples.
+  `layout` does the same for prototypes, `patches` says which of them share a panel.
+* `block_search`: the compiled pass. A block is compared with the panels of its units so far, then
+  with those that bounds do not exclude; what is too close to call is settled by the definition, and
+  samples that changed their unit are moved from one sum to another. `linked` is fine-tuning's pass.
+* `packing`: the packed copy of the data. `search`: one training's memory of bounds, sums and
+  order, and when each pays. `assignment`: what a pass found. `tuning`: fine-tuning on top of it.
+* `once`, `once_loops`: the same comparison for samples that are asked about once, without a copy.
+
+A training goes through `search` alone: pack, then for each epoch lay out, pass, hand totals back.
+"""
