@@ -107,3 +107,10 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
         expected = data.nearest_plainly(W, 2)[0]
         np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)
         np.testing.assert_array_equal(data.assign(W).bmu, data.assign_plainly(W).bmu)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_two_nearest_of_prototypes_that_coincide_are_the_first_two_however_far(dtype):
+    X, W = np.full((33, 2), 1e12, dtype), np.full((3, 2), 0.5)  # whole blocks are far
+    np.testing.assert_array_equal(once.nearest_units(X, W, 2, 1).T, [[0, 1]] * 33)
+    np.testing.assert_array_equal(once.nearest_units(X, W, 1, 1)[0], [0] * 33)

@@ -14,6 +14,7 @@ from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes
 from dbgsom_core.engine.fast.tiles import turn_tile
 
 _FAR = 1e9  # packed units, in which the prototypes have size 1
+_DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan
 
 
 @compiled
@@ -119,7 +120,7 @@ def _pack(
     one: Any, X: NDArray[Any], centre: NDArray[np.float64], scale: float, room: Blocks
 ) -> bool:
     # Rows into blocks, in their order; False where a value is missing. What is too far for packed
-    # numbers gets an infinite square, and with it a doubt that is settled by the definition.
+    # numbers gets a square so large that its doubt is settled by the definition.
     numbers, squares = room.numbers, room.squares
     lanes, d = lanes_of(one), X.shape[1]
     total, packed = np.empty(lanes), np.zeros((lanes, d), numbers.dtype)
@@ -147,7 +148,7 @@ def _pack(
             if not total[lane] < _FAR * _FAR:
                 if np.isnan(total[lane]):
                     return False
-                total[lane] = np.inf
+                total[lane] = _DOUBT
                 block[:, lane] = 0.0
             squares[first // lanes, lane] = total[lane]
     return True
