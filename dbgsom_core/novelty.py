@@ -168,10 +168,12 @@ def _sums(
 def _quantile(
     values: NDArray[np.float64], weights: NDArray[np.float64] | None, share: float
 ) -> float:
-    # The smallest value up to which at least this share of the weight lies.
+    # The smallest value up to which at least this share of the weight lies; values may change
+    # their order.
     if weights is None:
         rank = math.ceil(share * len(values)) - 1
-        return float(np.partition(values, rank)[rank])
+        values.partition(rank)
+        return float(values[rank])
     order = np.argsort(values, kind="stable")
     filled = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(filled, share * filled[-1])])

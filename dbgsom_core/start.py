@@ -99,10 +99,11 @@ def _of_covariance(data: DataPass, moments: Moments) -> tuple[Any, Any]:
     d = data.X.shape[1]
     chunks = range(0, data.n, _CHUNK_ROWS)
     products = np.empty((len(chunks), d, d))
+    incomplete = data.incomplete  # asked once, not of each part
 
     def work(worker: int, task: int) -> None:
         part = data.subset(slice(chunks[task], chunks[task] + _CHUNK_ROWS))
-        products[task] = _product(part, moments.mean)
+        products[task] = _product(part, moments.mean, incomplete)
 
     share(data.threads, len(chunks), work)
     covariance = products.sum(axis=0) / data.total_weight
@@ -132,13 +133,13 @@ def _of_operator(data: DataPass, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _product(data: DataPass, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _product(data: DataPass, mean: NDArray[np.float64], incomplete: bool) -> NDArray[np.float64]:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     X: Any = data.X
     if issparse(X):
         weighted = X.multiply(data.sample_weights[:, None]).tocsr()
         return np.asarray((weighted.T @ X).toarray())
-    centred = _complete(X - mean)
+    centred = np.nan_to_num(X - mean) if incomplete else X - mean
     weighted = centred if data.weights is None else centred * data.weights[:, None]
     return np.asarray(weighted.T @ centred)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import config
 from numba.core.runtime import rtsys
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -34,6 +35,10 @@ def inlined(function: Loop) -> Loop:
 
 def _compiled(function: Loop, **more: Any) -> Loop:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
+    if config.DISABLE_JIT:
+        raise ImportError(
+            "dbgsom_core finds units with loops that numba compiles: unset NUMBA_DISABLE_JIT"
+        )
     try:
         compiled_function: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write
@@ -52,12 +57,12 @@ def _compiled(function: Loop, **more: Any) -> Loop:
 def _load_lightly(cache: Any) -> None:
     # Before numba looks into its cache it loads all that it needs to compile, which takes longer
     # than a small fit. What is cached needs memory management alone.
-    completely = cache.load_overload
+    load_fully = cache.load_overload
 
     def load_overload(signature: Any, context: Any) -> Any:
         rtsys.initialize(context)
         found = cache._load_overload(signature, context)
-        return completely(signature, context) if found is None else found
+        return load_fully(signature, context) if found is None else found
 
     if hasattr(cache, "_load_overload") and hasattr(rtsys, "initialize"):
         cache.load_overload = load_overload

@@ -302,7 +302,10 @@ class DataPass:
     def nearest_units(
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-        """Do as `nearest`; the distances are None where they were not needed to find the units."""
+        """Return the ``k`` nearest prototypes (n, k) int64 of each sample, as `nearest` does.
+
+        And their distances (n, k) float64, or None where they were not needed to find the units.
+        """
         found = self._found_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found.T, None

@@ -59,3 +59,13 @@ def test_one_thread_of_blas_within_and_as_many_as_before_after():
     with one_blas_thread():
         assert set(threads()) <= {1}
     assert threads() == before
+
+
+def test_without_a_compiler_the_reason_is_said():
+    code = "from dbgsom_core import SomVQ"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode != 0
+    assert "unset NUMBA_DISABLE_JIT" in done.stderr

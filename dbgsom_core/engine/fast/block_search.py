@@ -43,7 +43,7 @@ from dbgsom_core.engine.fast.panel import (
 from dbgsom_core.engine.fast.tiles import turn_tile
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
-_UNITS = 3  # of a block whose lanes are added up together: once sorted it has few
+_UNITS = 3  # errors are added up unit by unit for so many of a block, lane by lane beyond
 
 
 class Addresses(NamedTuple):
@@ -79,7 +79,7 @@ def addresses_of(
     slack: NDArray[Any],
     upper: NDArray[np.float32],
 ) -> Addresses:
-    """Return the addresses of all of these."""
+    """Return where the arrays of a search begin."""
     return Addresses(
         blocks.numbers.ctypes.data,
         blocks.squares.ctypes.data,
@@ -142,9 +142,10 @@ def _compare_block(
 ) -> int:
     """Compare block ``b`` with the panels that can matter; return how many those were.
 
-    The slack (2, lanes) holds 2E, how close is too close to call, and the error of a squared
-    distance. In mode IN_REACH a panel is left out only if none of its values can lie within 2E of
-    the best, so that all that follows is the same as after comparing everything.
+    In mode IN_REACH a panel is left out only if none of its values can lie within 2E of the best,
+    so that all that follows is the same as after comparing everything. Panels are told apart by
+    bits first, without a branch for each. ``done`` gets a bit for each panel compared, but not in
+    mode ALL.
     """
     lanes, n_panels, drift = lanes_of(one), panels.ids.shape[0], panels.drift
     for p in range(places + 1):
@@ -293,10 +294,8 @@ def search_blocks(
     dtype = numbers.dtype
     # A last row of the values for the distances.
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((1, lanes), dtype=np.int32)
-    nearest, done = (
-        np.empty((n_panels, lanes), dtype=dtype),
-        np.empty((n_panels + 63) >> 6, np.int64),
-    )
+    nearest = np.empty((n_panels, lanes), dtype=dtype)
+    done = np.empty((n_panels + 63) >> 6, np.int64)
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     whole, wide = np.empty(lanes, dtype=np.int64), bounds.shape[1]
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
@@ -392,10 +391,8 @@ def nearest_two_blocks(
     dtype = blocks.numbers.dtype
     depth, wide, bmu = blocks.numbers.shape[1], bounds.shape[1], blocks.bmu
     values, rows = np.empty((3, lanes), dtype=dtype), np.zeros((2, lanes), dtype=np.int32)
-    nearest, done = (
-        np.empty((n_panels, lanes), dtype=dtype),
-        np.empty((n_panels + 63) >> 6, np.int64),
-    )
+    nearest = np.empty((n_panels, lanes), dtype=dtype)
+    done = np.empty((n_panels + 63) >> 6, np.int64)
     upper, slack = np.empty(lanes, dtype=np.float32), np.empty((2, lanes), dtype=dtype)
     at = addresses_of(blocks, panels, bounds, values, rows, nearest, slack, upper)
     doubts = 0

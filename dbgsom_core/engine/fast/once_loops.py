@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.fast.block_loops import Accuracy, Blocks, Panels, euclidean_distance
 from dbgsom_core.engine.fast.block_search import ALL, nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.fast.layout import FAR
 from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
 from dbgsom_core.engine.fast.tiles import turn_tile
 
-_FAR = 1e9  # packed units, in which the prototypes have size 1
 _DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan
 
 
@@ -145,7 +145,7 @@ def _pack(
                 value = np.float64(block[k, lane])
                 total[lane] += value * value
         for lane in range(lanes):
-            if not total[lane] < _FAR * _FAR:
+            if not total[lane] < FAR * FAR:
                 if np.isnan(total[lane]):
                     return False
                 total[lane] = _DOUBT

@@ -38,7 +38,7 @@ class PackedSamples:
     scale : float
         A power of two: no packed entry exceeds 1.
     grid : float
-        A power of two: sums of n packed entries are exact in float64.
+        A power of two: sums of n packed entries are exact in float64. 0 where nobody adds them up.
     threads : int
     """
 
@@ -51,7 +51,7 @@ class PackedSamples:
 
     @classmethod
     def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
-        """Pack the samples in the order in which they come."""
+        """Pack the rows of X, C-contiguous, in the order in which they come."""
         n, d = X.shape
         centre, reach = _middle(X, threads)
         blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)

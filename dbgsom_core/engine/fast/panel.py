@@ -189,7 +189,9 @@ def _define(module: Any, bits: int, places: int) -> Any:
     enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
     # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
     slack = v.load(builder, slack_at, 0, v.reals)
-    is_rival = v.less(builder, nearest[0], builder.fadd(values[places - 1], slack))
+    # Whether or not the best has been seen before, what lies within the slack of it comes in.
+    limit = builder.fadd(values[places - 1], slack)
+    is_rival = builder.fcmp_ordered("<=", nearest[0], limit)
     builder.cbranch(v.any(builder, is_rival), enters, leaves)
     builder = ir.IRBuilder(enters)
     rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(places)]

@@ -60,14 +60,15 @@ class Expanded:
         centre = prototypes.mean(axis=0)
         centred = prototypes - centre
         single = np.dtype(dtype) == np.float32
-        unit = _unit(float(np.abs(centred).max()), 100 if single else 900)
+        exponent = 100 if single else 900  # of numbers whose squares are far from overflow
+        unit = _unit(float(np.abs(centred).max()), exponent)
         n_blocks, depth = -(-n_neurons // LANES), -(-d // UNROLL) * UNROLL
         blocks = aligned((n_blocks, depth, LANES), np.float64)
         norms = aligned((n_blocks, 2, LANES), np.float64)
         # D + 6 roundings of a square's parts, 2**-52 of ‖x‖² + ‖w‖² each: what is left of them
         # must be a quarter of float32's rounding unit.
         cancelled = min(_CANCELLED, (d + 6) * 2.0**-26) if single else _CANCELLED
-        span = 2.0 ** (100 if single else 900)
+        span = 2.0**exponent
         care = Care(cancelled, 1 / span, span, unit)
         pack_blocks(centred / unit, care, blocks, norms)
         return cls(prototypes, dtype, centre, blocks, norms, care)

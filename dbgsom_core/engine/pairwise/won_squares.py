@@ -1,4 +1,4 @@
-"""What the samples of each neuron have as squared distances to every prototype, added up."""
+"""Sums of squared distances, of the samples of each neuron to every prototype."""
 
 from __future__ import annotations
 
