@@ -74,7 +74,7 @@ def count_classes(
 
 def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads) -> Found:
     """Return ``found`` with `winners_of_own_class` as the units, until the next pass."""
-    if _is_fast(data, found):
+    if is_fast(data, found):
         from dbgsom_core.engine.fast import tuning
 
         return tuning.own_class(cast("FastAssignment", found), _for_loops(classes))
@@ -86,7 +86,7 @@ def linked_totals(
     data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what `linked_runners_up` won: hits (K,), sums and seen (K, D) as in `Totals`."""
-    if _is_fast(data, found):
+    if is_fast(data, found):
         from dbgsom_core.engine.fast import tuning
 
         fast = cast("FastAssignment", found)
@@ -150,8 +150,8 @@ def linked_runners_up(
     return runners_up
 
 
-def _is_fast(data: DataPass, found: Found) -> bool:
-    # Packed sums are those of samples that count once each.
+def is_fast(data: DataPass, found: Found) -> bool:
+    """Say whether a fast search found this, whose packed sums are of samples that count once."""
     return hasattr(found, "packed_sums") and data.weights is None
 
 

@@ -64,6 +64,7 @@ class SomMap:
         # Not known until someone asks, and no longer after a birth.
         self._shape: tuple[int, int] | None = None
         self._diameter: int | None = None
+        self._is_full: bool | None = None
         self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         full = _manhattan_if_full(positions)
         for x, y in positions.tolist():
@@ -125,6 +126,16 @@ class SomMap:
             columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
             self._shape = rows, columns
         return self._shape
+
+    @property
+    def full_grid(self) -> tuple[int, int] | None:
+        """Rows and columns where neurons fill a rectangle in row-major order, else None."""
+        if self._is_full is None:
+            rows, columns = self.shape
+            cells = self._positions[: len(self)] - self._positions[: len(self)].min(axis=0)
+            places = cells[:, 1] * columns + cells[:, 0]
+            self._is_full = np.array_equal(places, np.arange(rows * columns))
+        return self.shape if self._is_full else None
 
     @property
     def diameter(self) -> int:
@@ -216,7 +227,7 @@ class SomMap:
             if other >= 0:
                 self._sides[other, side ^ 1] = new  # opposite directions come in pairs
         self._cells[position] = new
-        self._shape = self._diameter = self._open_cells = None
+        self._shape = self._diameter = self._open_cells = self._is_full = None
         if hops:
             self._link(new, [other for other in sides if other >= 0])
 

@@ -8,19 +8,20 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
-from dbgsom_core.engine.found import Found, Search
+from dbgsom_core.engine.found import Found, Search, Totals
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.smoothing import means, smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.fine_tuning import (
     ClassLeads,
     count_classes,
+    is_fast,
     linked_runners_up,
     linked_totals,
     trained_by_class,
@@ -30,6 +31,9 @@ from dbgsom_core.prototype_smoothing import smoothed_over_links
 from dbgsom_core.robust import smoothed_weights
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.fast.assignment import FastAssignment
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ def batch_update(
         influence = weights[som_map.hops]
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
     won = data.totals(found, n_neurons)
-    sums, reached = smoothed(som_map.hops, weights, won, data.threads)
+    sums, reached = _smoothed(som_map, data, weights, found, won)
     seen = None
     if won.seen is not None:
         observed = replace(won, sums=won.seen)
@@ -202,6 +206,18 @@ def batch_update(
         sums = sums + pull * pulled_sums
         seen = None if seen is None or pulled_seen is None else seen + pull * pulled_seen
     return _means(som_map.prototypes, sums, reached, seen, task.centre)
+
+
+def _smoothed(
+    som_map: SomMap, data: DataPass, weights: NDArray[np.float64], found: Found, won: Totals
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    # What the neurons won, kernel-weighted: by rings of hops on a large rectangle.
+    grid = som_map.full_grid
+    if grid is not None and is_fast(data, found):
+        rings = cast("FastAssignment", found).smoothed(grid, weights)
+        if rings is not None:
+            return rings
+    return smoothed(som_map.hops, weights, won, data.threads)
 
 
 def _forms(task: Task, weights: NDArray[np.float64]) -> bool:

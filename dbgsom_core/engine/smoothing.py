@@ -36,11 +36,8 @@ def smoothed(
     from dbgsom_core.engine.loops import fill_influence, smooth_rows
 
     n_neurons, d = won.sums.shape
-    by_hops = weights.tolist()
-    reach = _reach(by_hops)
     hits_won = won.hits.astype(np.float64)
-    rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * float(hits_won.sum())
-    least = rest * 2.0**60  # below so many hits what is left out could matter
+    reach, least = reach_of(weights, float(hits_won.sum()))
     wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
     sums, hits = np.empty((n_neurons, d)), np.empty(n_neurons)
     small = n_neurons * n_neurons * d < _SMALL_WORK
@@ -60,11 +57,18 @@ def smoothed(
     return sums, hits
 
 
-def _reach(by_hops: list[float]) -> int:
-    # The largest number of hops at which the kernel counts; all if it is 0 everywhere.
+def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
+    """Return up to how many hops a kernel counts, and how many hits a neuron needs there.
+
+    With fewer of all ``hits``, weighted, what is left out could matter. A kernel that is 0
+    everywhere counts at all hops.
+    """
+    by_hops = weights.tolist()
     least = _NEGLIGIBLE * max(by_hops)
     counts = (hops for hops in range(len(by_hops) - 1, -1, -1) if by_hops[hops] > least)
-    return next(counts, len(by_hops) - 1)
+    reach = next(counts, len(by_hops) - 1)
+    rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * hits
+    return reach, rest * 2.0**60
 
 
 def means(

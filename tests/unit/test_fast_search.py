@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.patches import patches
+from dbgsom_core.engine.fast.rings import smoothed_rings
 from dbgsom_core.engine.fast.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.local import DataPass, LocalEngine
-from dbgsom_core.engine.smoothing import smoothed
+from dbgsom_core.engine.smoothing import reach_of, smoothed
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
 
+KERNEL = {"name": "gaussian", "start": 2.0, "end": 0.5}
 EUCLIDEAN = get_registry().build("metric", "euclidean")
 
 
@@ -324,6 +326,44 @@ def test_the_search_works_where_the_compiler_has_only_avx2(tmp_path):
         )
         outputs.add(run.stdout.split()[0])
     assert outputs == {"9000"}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (5, 9), (30, 20)])
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_rings_add_up_to_a_matrix_product(shape, width, rng):
+    n_neurons = shape[0] * shape[1]
+    som_map = SomMap.rectangle(*shape, np.zeros((n_neurons, 2)))
+    won = rng.integers(-1000, 1000, size=(n_neurons, 4)).astype(float)
+    won[:, 3] = rng.integers(5, size=n_neurons)
+    weights = np.exp(-(np.arange(som_map.diameter + 1) ** 2) / (2 * width**2))
+    expected = weights[som_map.hops] @ won
+    reach, least = reach_of(weights, won[:, 3].sum())
+    found = [smoothed_rings(shape, weights, reach, least, won, threads) for threads in (1, 3)]
+    size = weights[som_map.hops] @ np.abs(won)
+    assert (np.abs(found[0] - expected) <= 1e-14 * size + 1e-300).all()
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_large_rectangle_is_trained_by_rings_as_by_products(rng, monkeypatch):
+    X = rng.normal(size=(6000, 8)) + 1e3
+
+    def fitted():
+        growth = {"name": "fixed", "rows": 26, "columns": 22}
+        return SomVQ(growth=growth, epochs=12, tol=0.0, kernel=KERNEL).fit(X)
+
+    used = []
+
+    def spy(*arguments):
+        used.append(arguments[0])
+        return smoothed_rings(*arguments)
+
+    monkeypatch.setattr("dbgsom_core.engine.fast.rings.smoothed_rings", spy)
+    by_rings = fitted()
+    assert set(used) == {(26, 22)}
+    monkeypatch.setattr("dbgsom_core.engine.fast.rings.pays", lambda *sizes: False)
+    used.clear()
+    np.testing.assert_allclose(fitted().weights_, by_rings.weights_, rtol=1e-11)
+    assert not used
 
 
 @pytest.mark.parametrize("width", [0.1, 0.5, 3.0])

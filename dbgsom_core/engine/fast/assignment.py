@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.fast import layout
+from dbgsom_core.engine.fast import layout, rings
 from dbgsom_core.engine.fast.block_loops import Tally
 from dbgsom_core.engine.fast.once import distances_to
 from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.panel import LINE
 from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.smoothing import reach_of
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.fast.search import FastSearch
@@ -50,6 +51,24 @@ class FastAssignment:
     totals: Totals
     packed_sums: NDArray[np.float64]
     units: NDArray[np.int32]
+
+    def smoothed(
+        self, grid: tuple[int, int], weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Do as `smoothing.smoothed` on a full rectangle; None where that would take longer.
+
+        Rows and columns are those of ``grid``; sums are of packed numbers, which are exact.
+        """
+        n_neurons, d = len(self.prototypes), self.prototypes.shape[1]
+        reach, least = reach_of(weights, float(self.totals.hits.sum()))
+        if not rings.pays(n_neurons, reach):
+            return None
+        samples = self.search.samples
+        won = np.column_stack([self.packed_sums[:, :d], self.totals.hits.astype(np.float64)])
+        smooth = rings.smoothed_rings(grid, weights, reach, least, won, samples.threads)
+        reached = smooth[:, d].copy()
+        sums = smooth[:, :d] / samples.scale + reached[:, None] * samples.centre
+        return sums, reached
 
     @cached_property
     def bmu(self) -> NDArray[np.int64]:
