@@ -49,23 +49,32 @@ def _compiled(function: Loop, **more: Any) -> Loop:
     cache_file = getattr(compiled_function._cache, "_cache_file", None)
     if cache_file is not None:
         cache_file._source_stamp = (cache_file._source_stamp, _engine_sources())
-        _load_lightly(compiled_function._cache)
+        _load_carefully(compiled_function._cache)
     loop: Loop = compiled_function
     return loop
 
 
-def _load_lightly(cache: Any) -> None:
+def _load_carefully(cache: Any) -> None:
     # Before numba looks into its cache it loads all that it needs to compile, which takes longer
-    # than a small fit. What is cached needs memory management alone.
+    # than a small fit: what is cached needs memory management alone. And two processes that fill
+    # the cache at once may both write the same file, for different types: what was not asked for
+    # is compiled anew.
     load_fully = cache.load_overload
 
-    def load_overload(signature: Any, context: Any) -> Any:
+    def load_lightly(signature: Any, context: Any) -> Any:
+        if not hasattr(cache, "_load_overload") or not hasattr(rtsys, "initialize"):
+            return None
         rtsys.initialize(context)
-        found = cache._load_overload(signature, context)
-        return load_fully(signature, context) if found is None else found
+        return cache._load_overload(signature, context)
 
-    if hasattr(cache, "_load_overload") and hasattr(rtsys, "initialize"):
-        cache.load_overload = load_overload
+    def load_overload(signature: Any, context: Any) -> Any:
+        found = load_lightly(signature, context)
+        if found is None:
+            found = load_fully(signature, context)
+        asked = tuple(getattr(signature, "args", signature))
+        return found if found is not None and tuple(found.signature.args) == asked else None
+
+    cache.load_overload = load_overload
 
 
 @lru_cache(maxsize=1)

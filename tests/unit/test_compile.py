@@ -61,6 +61,31 @@ def test_one_thread_of_blas_within_and_as_many_as_before_after():
     assert threads() == before
 
 
+def test_a_file_that_another_process_wrote_for_other_types_is_not_used(tmp_path):
+    code = (
+        "import numpy as np\n"
+        "from dbgsom_core.engine.loops import add_columns\n"
+        "for dtype in (np.float32, np.float64):\n"
+        "    total = np.zeros(3)\n"
+        "    add_columns(np.ones((2, 3), dtype), total)\n"
+        "    assert total.tolist() == [2.0, 2.0, 2.0], total\n"
+        "print(sum(add_columns.stats.cache_hits.values()))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def hits():
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    assert hits() == 0
+    assert hits() == 2
+    one, other = sorted(tmp_path.rglob("*add_columns*.nbc"))
+    one.write_bytes(other.read_bytes())
+    assert hits() == 1  # and what was wrong is written anew
+    assert hits() == 2
+
+
 def test_without_a_compiler_the_reason_is_said():
     code = "from dbgsom_core import SomVQ"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
