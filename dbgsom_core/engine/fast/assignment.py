@@ -66,8 +66,8 @@ class FastAssignment:
         samples = self.search.samples
         won = np.column_stack([self.packed_sums[:, :d], self.totals.hits.astype(np.float64)])
         smooth = rings.smoothed_rings(grid, weights, reach, least, won, samples.threads)
-        reached = smooth[:, d].copy()
-        sums = smooth[:, :d] / samples.scale + reached[:, None] * samples.centre
+        reached, sums = smooth[:, d].copy(), np.empty((n_neurons, d))
+        layout.unpack_sums(smooth, reached, samples.centre, samples.scale, sums)
         return sums, reached
 
     @cached_property

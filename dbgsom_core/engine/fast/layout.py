@@ -100,7 +100,7 @@ def lay_panels(
 @compiled
 def unpack_sums(
     sums: NDArray[np.float64],
-    hits: NDArray[np.int64],
+    hits: NDArray[Any],
     centre: NDArray[np.float64],
     scale: float,
     out: NDArray[np.float64],
