@@ -154,21 +154,22 @@ def count_ranks(
 
 @compiled
 def move_places(
-    blocks: Blocks,
+    order: NDArray[np.int32],
+    bmu: NDArray[np.int32],
     rank: NDArray[np.int32],
     start: int,
     stop: int,
     ends: NDArray[np.int64],
-    order: NDArray[np.int32],
-    bmu: NDArray[np.int32],
+    new_order: NDArray[np.int32],
+    new_bmu: NDArray[np.int32],
 ) -> None:
-    """Copy places ``start`` to ``stop`` of blocks to where ``ends`` (K,) tells for their rank.
+    """Copy places ``start`` to ``stop`` to where ``ends`` (K,) tells for the rank of their unit.
 
-    ``order`` and ``bmu`` (n,) are filled; ``ends`` is advanced.
+    ``new_order`` and ``new_bmu`` (n,) are filled; ``ends`` is advanced.
     """
     for place in range(start, stop):
-        j = rank[blocks.bmu[place]]
-        order[ends[j]], bmu[ends[j]] = blocks.order[place], blocks.bmu[place]
+        j = rank[bmu[place]]
+        new_order[ends[j]], new_bmu[ends[j]] = order[place], bmu[place]
         ends[j] += 1
 
 

@@ -114,7 +114,8 @@ class PackedSamples:
 
         def move(worker: int, task: int) -> None:
             at = starts[task], starts[task + 1]
-            block_loops.move_places(blocks, rank, *at, ends[task], order, bmu)
+            # Arrays alone: numba 0.60 takes blocks of float32 for those of float64.
+            block_loops.move_places(blocks.order, blocks.bmu, rank, *at, ends[task], order, bmu)
 
         share(self.threads, tasks, move)
         blocks.order[:], blocks.bmu[:n] = order, bmu
