@@ -86,15 +86,29 @@ def linked_totals(
     data: DataPass, found: Found, som_map: SomMap, classes: ClassLeads | None = None
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None]:
     """Return what `linked_runners_up` won: hits (K,), sums and seen (K, D) as in `Totals`."""
-    if is_fast(data, found):
-        from dbgsom_core.engine.fast import tuning
-
-        fast = cast("FastAssignment", found)
-        return *tuning.linked_totals(fast, som_map.sides, _for_loops(classes)), None
     runners_up = linked_runners_up(data, found.bmu, som_map, classes)
     n_neurons = len(som_map)
     hits = np.bincount(runners_up, data.weights, n_neurons)
     return hits, *data.sums_seen(runners_up, n_neurons)
+
+
+def updated_fast(
+    found: Found,
+    som_map: SomMap,
+    weights: NDArray[np.float64],
+    pull: float,
+    classes: ClassLeads | None,
+) -> NDArray[np.float64]:
+    """Return the prototypes (K, D) of `train.batch_update` for what `is_fast`.
+
+    ``weights`` (H,) is the kernel at each number of hops.
+    """
+    from dbgsom_core.engine.fast import tuning, update
+
+    fast, pulled = cast("FastAssignment", found), None
+    if pull > 0:
+        pulled = tuning.linked_seconds(fast, som_map.sides, _for_loops(classes))
+    return update.updated(fast, som_map, weights, pull, pulled)
 
 
 def winners_of_own_class(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 from dbgsom_core.som_map import SomMap
 
@@ -20,7 +20,8 @@ class Schedule:
     In the growing phase the width runs from the kernel's ``start`` to its ``end``; in the
     fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
     phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
-    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``.
+    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``;
+    such a phase need not wait for the rest of the growing phase when growth has ended.
     """
 
     epochs: int
@@ -56,6 +57,18 @@ class Schedule:
     def growing_epochs(self) -> int:
         """How many epochs the growing phase has."""
         return self.epochs - self.fine_epochs
+
+    def growth_ended(self, epoch: int) -> Self:
+        """Return the schedule for a map whose growth ends with an epoch of the growing phase.
+
+        Fine-tuning follows at once where it anneals once more, as the width comes down there. Of
+        the epochs that growth leaves, it takes the share that it has of all.
+        """
+        if not self.anneals_again or self.fine_epochs == 0:
+            return self
+        left = self.growing_epochs - epoch
+        fine = self.fine_epochs + left * self.fine_epochs // self.epochs
+        return replace(self, epochs=epoch + fine, fine_epochs=fine)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
         """Return the phase of an epoch, counted from 1."""

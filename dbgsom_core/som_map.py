@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,6 @@ Position = tuple[int, int]
 
 # Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
 DIRECTIONS: tuple[Position, ...] = ((0, 1), (0, -1), (1, 0), (-1, 0))
-_FAR = np.iinfo(np.uint16).max  # hops between neurons that no path links
-_SHORTENED_ROWS = 128  # rows of hops that are looked at together: they stay in the cache
 
 
 class SomMap:
@@ -66,10 +63,12 @@ class SomMap:
         self._diameter: int | None = None
         self._is_full: bool | None = None
         self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
-        full = _manhattan_if_full(positions)
         for x, y in positions.tolist():
-            self._place((x, y), parent=-1, epoch=0, hops=full is None)
-        if full is not None:
+            self._place((x, y), parent=-1, epoch=0)
+        full = _manhattan_if_full(positions)
+        if full is None:
+            self._link(first=0)
+        else:
             self._hops[: len(full), : len(full)] = full
         self.prototypes = prototypes
 
@@ -189,32 +188,35 @@ class SomMap:
             A cell is taken or not linked to the map, or a prototype does not fit; the map is
             then as before.
         """
-        births = [((int(x), int(y)), prototype, parent) for (x, y), prototype, parent in births]
+        births = [
+            ((int(x), int(y)), prototype, int(parent)) for (x, y), prototype, parent in births
+        ]
         if not births:
             return
-        taken = set(self._cells)
+        first, taken, shape = len(self), set(self._cells), self.prototypes.shape[1:]
         for position, prototype, parent in births:
             if position in taken:
                 raise ValueError(f"a neuron cannot be born at {position}: the cell is taken")
-            if not any(cell in taken for cell in beside(position)):
+            if taken.isdisjoint(beside(position)):
                 raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
-            if np.shape(prototype) != self.prototypes.shape[1:]:
+            if np.shape(prototype) != shape:
                 raise ValueError(
-                    f"the prototype born at {position} has shape {np.shape(prototype)}, "
-                    f"not {self.prototypes.shape[1:]}"
+                    f"the prototype born at {position} has shape {np.shape(prototype)}, not {shape}"
                 )
-            if not 0 <= parent < len(self):
+            if not 0 <= parent < first:
                 raise ValueError(f"the neuron born at {position} names no living parent: {parent}")
             taken.add(position)
         for position, _, parent in births:
-            self._place(position, int(parent), epoch)
-        self.prototypes = np.vstack([self.prototypes, *(np.atleast_2d(b[1]) for b in births)])
+            self._place(position, parent, epoch)
+        self._link(first)
+        newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
+        self.prototypes = np.concatenate([self.prototypes, newborn])
 
     def _position(self, neuron: int) -> Position:
         x, y = self._positions[: len(self)][neuron].tolist()
         return x, y
 
-    def _place(self, position: Position, parent: int, epoch: int, hops: bool = True) -> None:
+    def _place(self, position: Position, parent: int, epoch: int) -> None:
         if position in self._cells:
             raise ValueError(f"two neurons share the cell {position}")
         new = len(self)
@@ -228,38 +230,26 @@ class SomMap:
                 self._sides[other, side ^ 1] = new  # opposite directions come in pairs
         self._cells[position] = new
         self._shape = self._diameter = self._open_cells = self._is_full = None
-        if hops:
-            self._link(new, [other for other in sides if other >= 0])
 
-    def _link(self, new: int, linked: list[int]) -> None:
-        # Hops to and from a newcomer, and those of others that it makes fewer.
-        hops = self._hops[: new + 1, : new + 1]
-        known = hops[:new, :new]
-        # The newcomer is one hop further than its nearest neighbour from everyone else.
-        row = hops[new, :new]
-        row[:] = known[linked[0]] if linked else _FAR
-        for other in linked[1:]:
-            np.minimum(row, known[other], out=row)
-        row += row < _FAR
-        hops[:new, new] = row
-        hops[new, new] = 0
-        # Others come closer only if it joins two neurons that were more than two hops apart.
-        if any(known[one, other] > 2 for one, other in combinations(linked, 2)):
-            wide = row if row.max() < _FAR // 2 else row.astype(np.uint32)
-            for start in range(0, new, _SHORTENED_ROWS):
-                part = slice(start, start + _SHORTENED_ROWS)
-                np.minimum(known[part], wide[part, None] + wide, out=known[part], casting="unsafe")
+    def _link(self, first: int) -> None:
+        # Hops to and from the neurons from ``first`` on.
+        from dbgsom_core.engine.hops import add_hops
+
+        add_hops(self._hops, self._sides, first, len(self))
 
     def _find_open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        neuron, side = np.nonzero(self._sides[: len(self)] < 0)
-        cells = self._positions[neuron] + np.array(DIRECTIONS)[side]
-        x, y = (cells - cells.min(axis=0)).T
-        keys, first, place = np.unique(
-            x * (int(y.max()) + 1) + y, return_index=True, return_inverse=True
+        touching: dict[Position, list[int]] = {}
+        neurons, sides = np.nonzero(self._sides[: len(self)] < 0)
+        places = self._positions[neurons].tolist()
+        for (x, y), neuron, side in zip(places, neurons.tolist(), sides.tolist(), strict=True):
+            cell = x + DIRECTIONS[side][0], y + DIRECTIONS[side][1]
+            around = touching.setdefault(cell, [-1] * len(DIRECTIONS))
+            around[side ^ 1] = neuron  # a cell to the north touches its neuron to the south
+        cells = sorted(touching)
+        found = (
+            np.array(cells, dtype=np.int64),
+            np.array([touching[cell] for cell in cells], dtype=np.int64),
         )
-        touching = np.full((len(keys), len(DIRECTIONS)), -1, dtype=np.int64)
-        touching[place, side ^ 1] = neuron  # a cell to the north touches its neuron to the south
-        found = cells[first], touching
         for array in found:
             array.flags.writeable = False
         return found

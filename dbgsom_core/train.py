@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
-from dbgsom_core.engine.found import Found, Search, Totals
+from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.smoothing import means, smoothed
+from dbgsom_core.engine.smoothing import means, reach_of, smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.fine_tuning import (
     ClassLeads,
@@ -25,15 +25,13 @@ from dbgsom_core.fine_tuning import (
     linked_runners_up,
     linked_totals,
     trained_by_class,
+    updated_fast,
 )
 from dbgsom_core.forming import formed
 from dbgsom_core.prototype_smoothing import smoothed_over_links
 from dbgsom_core.robust import smoothed_weights
 from dbgsom_core.schedule import Schedule
 from dbgsom_core.som_map import SomMap
-
-if TYPE_CHECKING:
-    from dbgsom_core.engine.fast.assignment import FastAssignment
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     started = time.perf_counter()
     schedule = Schedule.of(task.kernel, task.growth, task.epochs, task.continues)
     history: list[EpochRecord] = []
-    converged = capped = False
+    converged = capped = full = False
     search = task.data.search()
     found = search.assign(som_map.prototypes, som_map.positions)
     for epoch in range(1, task.epochs + 1):
@@ -130,7 +128,6 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         movement = _movement(before, som_map.prototypes, task.deviation)
         found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
-        full = capped and len(som_map) == task.max_neurons  # and that has been noted
         if schedule.may_grow(epoch) and not full:
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
@@ -145,9 +142,12 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             births = _give_birth(som_map, task.data, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
+            full = capped and len(som_map) == task.max_neurons
+            if full or _has_ended(task.growth, som_map, state):
+                schedule = schedule.growth_ended(epoch)
         record = EpochRecord(
             epoch=epoch,
-            epochs=task.epochs,
+            epochs=schedule.epochs,
             phase=schedule.phase(epoch),
             width=width,
             neurons=len(som_map),
@@ -159,7 +159,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         history.append(record)
         notify(record)
         converged = schedule.is_final(epoch) and movement < task.tol
-        if converged:
+        if converged or epoch == schedule.epochs:
             break
     if capped and task.cap_is_automatic:
         warnings.warn(
@@ -189,35 +189,27 @@ def batch_update(
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    pulls = pull > 0 and n_neurons > 1
+    pull = pull if n_neurons > 1 else 0.0
     if _forms(task, weights):
-        runners_up = linked_runners_up(data, found.bmu, som_map, classes) if pulls else None
+        runners_up = linked_runners_up(data, found.bmu, som_map, classes) if pull > 0 else None
         influence = weights[som_map.hops]
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
+    if is_fast(data, found) and task.centre is None:
+        return updated_fast(found, som_map, weights, pull, classes)
     won = data.totals(found, n_neurons)
-    sums, reached = _smoothed(som_map, data, weights, found, won)
-    seen = None
-    if won.seen is not None:
-        observed = replace(won, sums=won.seen)
-        seen = smoothed(som_map.hops, weights, observed, data.threads)[0]
-    if pulls:
+    reach = reach_of(weights, float(won.hits.sum()))
+
+    def over_map(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return smoothed(som_map.hops, weights, reach, won.hits, sums, data.threads)
+
+    sums, reached = over_map(won.sums)
+    seen = None if won.seen is None else over_map(won.seen)[0]
+    if pull > 0:
         pulled_hits, pulled_sums, pulled_seen = linked_totals(data, found, som_map, classes)
         reached = reached + pull * pulled_hits
         sums = sums + pull * pulled_sums
         seen = None if seen is None or pulled_seen is None else seen + pull * pulled_seen
     return _means(som_map.prototypes, sums, reached, seen, task.centre)
-
-
-def _smoothed(
-    som_map: SomMap, data: DataPass, weights: NDArray[np.float64], found: Found, won: Totals
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # What the neurons won, kernel-weighted: by rings of hops on a large rectangle.
-    grid = som_map.full_grid
-    if grid is not None and is_fast(data, found):
-        rings = cast("FastAssignment", found).smoothed(grid, weights)
-        if rings is not None:
-            return rings
-    return smoothed(som_map.hops, weights, won, data.threads)
 
 
 def _forms(task: Task, weights: NDArray[np.float64]) -> bool:
@@ -273,7 +265,7 @@ def _growth_state(
     task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
 ) -> GrowthState:
     data, n_neurons = _weighed(task, found), len(som_map)
-    won = data.totals(found, n_neurons)
+    hits, errors = data.hits_and_errors(found, n_neurons)
     counts = None
     if task.class_codes is not None:
         counts = count_classes(found.bmu, task.class_codes, n_neurons, task.n_classes, data.weights)
@@ -281,12 +273,17 @@ def _growth_state(
         epoch=epoch,
         epochs=epochs,
         threshold=task.threshold,
-        errors=won.errors,
-        hits=won.hits,
+        errors=errors,
+        hits=hits,
         class_counts=counts,
         movement=movement,
         room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
     )
+
+
+def _has_ended(growth: GrowthStrategy, som_map: SomMap, state: GrowthState) -> bool:
+    ended = getattr(growth, "has_ended", None)
+    return ended is not None and bool(ended(som_map, state))
 
 
 def _smoothed_before_growth(
@@ -314,7 +311,7 @@ def _give_birth(
 
 
 def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
-    errors = task.data.totals(found, len(som_map)).errors
+    _, errors = task.data.hits_and_errors(found, len(som_map))
     return float(errors.sum() / task.data.total_weight)
 
 

@@ -214,15 +214,29 @@ class DataPass:
         totals = getattr(found, "totals", None)
         if totals is not None and self.weights is None:
             return totals  # type: ignore[no-any-return]
-        bmu, weights = found.bmu, self.weights
-        distance = found.distance
+        sums, seen = self.sums_seen(found.bmu, n_neurons)
+        hits, errors = self._hits_and_errors(found, n_neurons)
+        return Totals(hits, sums, errors, seen)
+
+    def hits_and_errors(
+        self, found: Found, n_neurons: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the ``hits`` and ``errors`` of `totals` alone."""
+        won: Any = found if hasattr(found, "errors") else getattr(found, "totals", None)
+        if won is not None and self.weights is None:
+            return won.hits, won.errors
+        return self._hits_and_errors(found, n_neurons)
+
+    def _hits_and_errors(
+        self, found: Found, n_neurons: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        bmu, weights, distance = found.bmu, self.weights, found.distance
         if self.scatter is not None:  # samples lie about evenly around what stands for them
             distance = np.hypot(distance, self.scatter)
         if weights is not None:
             distance = weights * distance
-        sums, seen = self.sums_seen(bmu, n_neurons)
         errors = np.bincount(bmu, distance, n_neurons).astype(np.float64)
-        return Totals(np.bincount(bmu, weights, n_neurons), sums, errors, seen)
+        return np.bincount(bmu, weights, n_neurons), errors
 
     def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
         """Return the ``sums`` of `Totals`, added in row order."""

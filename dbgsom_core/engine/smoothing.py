@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates
@@ -14,7 +15,12 @@ _NEGLIGIBLE = 2.0**-70
 
 
 def smoothed(
-    hops: NDArray[np.uint16], weights: NDArray[np.float64], won: Totals, threads: int
+    hops: NDArray[np.uint16],
+    weights: NDArray[np.float64],
+    reach: tuple[int, float],
+    hits: NDArray[Any],
+    sums: NDArray[np.float64],
+    threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
 
@@ -26,7 +32,10 @@ def smoothed(
     hops : uint16 array (K, K)
     weights : float64 array (H,)
         The kernel at each number of hops.
-    won : Totals
+    reach : (int, float)
+        What `reach_of` says.
+    hits, sums : array (K,), float64 array (K, D)
+        Of what the neurons won.
     threads : int
 
     Returns
@@ -35,26 +44,29 @@ def smoothed(
     """
     from dbgsom_core.engine.loops import fill_influence, smooth_rows
 
-    n_neurons, d = won.sums.shape
-    hits_won = won.hits.astype(np.float64)
-    reach, least = reach_of(weights, float(hits_won.sum()))
-    wide = 2 * reach * (reach + 1) > n_neurons / 4  # most neurons reach most others
-    sums, hits = np.empty((n_neurons, d)), np.empty(n_neurons)
-    small = n_neurons * n_neurons * d < _SMALL_WORK
-    rows = n_neurons if small else _ROWS
+    n_neurons, d = sums.shape
+    farthest, least = reach
+    wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
+    hits_won = hits.astype(np.float64)
+    out_sums, out_hits = np.empty((n_neurons, d)), np.empty(n_neurons)
 
-    def work(worker: int, task: int) -> None:
-        start, stop = task * rows, min((task + 1) * rows, n_neurons)
+    def smooth(start: int, stop: int) -> None:
         if wide:
             influence = np.empty((stop - start, n_neurons))
             fill_influence(hops, weights, start, influence)
-            np.matmul(influence, won.sums, out=sums[start:stop])
-            np.matmul(influence, hits_won, out=hits[start:stop])
+            np.matmul(influence, sums, out=out_sums[start:stop])
+            np.matmul(influence, hits_won, out=out_hits[start:stop])
         else:
-            smooth_rows(hops, weights, reach, least, won.hits, won.sums, start, stop, sums, hits)
+            smooth_rows(hops, weights, farthest, least, hits, sums, start, stop, out_sums, out_hits)
 
-    share(1 if small else threads, -(-n_neurons // rows), work)
-    return sums, hits
+    if n_neurons * n_neurons * d < _SMALL_WORK:
+        smooth(0, n_neurons)
+    else:
+        tasks = -(-n_neurons // _ROWS)
+        share(
+            threads, tasks, lambda _, task: smooth(task * _ROWS, min((task + 1) * _ROWS, n_neurons))
+        )
+    return out_sums, out_hits
 
 
 def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:

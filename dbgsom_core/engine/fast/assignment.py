@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.fast import layout, rings
+from dbgsom_core.engine.fast import layout
 from dbgsom_core.engine.fast.block_loops import Tally
 from dbgsom_core.engine.fast.once import distances_to
 from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.panel import LINE
 from dbgsom_core.engine.found import Totals
-from dbgsom_core.engine.smoothing import reach_of
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.fast.search import FastSearch
@@ -41,34 +40,23 @@ class Seconds:
 class FastAssignment:
     """What a pass of the fast search found.
 
-    ``totals`` are there; ``bmu`` (n,) and the float64 ``distance`` (n,) are made when asked for,
-    which must be before the next pass of the same search. So are ``packed_sums`` (K, depth) and
-    ``units`` (B*lanes,), which hold the same by place.
+    ``hits`` and ``errors`` (K,) are there; ``totals``, ``bmu`` (n,) and the float64 ``distance``
+    (n,) are made when asked for, which must be before the next pass of the same search. So are
+    ``packed_sums`` (K, depth) and ``units`` (B*lanes,), which hold the same by place.
     """
 
     search: FastSearch
     prototypes: NDArray[np.float64]
-    totals: Totals
+    hits: NDArray[np.int64]
+    errors: NDArray[np.float64]
     packed_sums: NDArray[np.float64]
     units: NDArray[np.int32]
 
-    def smoothed(
-        self, grid: tuple[int, int], weights: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Do as `smoothing.smoothed` on a full rectangle; None where that would take longer.
-
-        Rows and columns are those of ``grid``; sums are of packed numbers, which are exact.
-        """
-        n_neurons, d = len(self.prototypes), self.prototypes.shape[1]
-        reach, least = reach_of(weights, float(self.totals.hits.sum()))
-        if not rings.pays(n_neurons, reach):
-            return None
-        samples = self.search.samples
-        won = np.column_stack([self.packed_sums[:, :d], self.totals.hits.astype(np.float64)])
-        smooth = rings.smoothed_rings(grid, weights, reach, least, won, samples.threads)
-        reached, sums = smooth[:, d].copy(), np.empty((n_neurons, d))
-        layout.unpack_sums(smooth, reached, samples.centre, samples.scale, sums)
-        return sums, reached
+    @cached_property
+    def totals(self) -> Totals:
+        """What each neuron won, of samples as given."""
+        sums = unpacked(self.search.samples, self.packed_sums, self.hits)
+        return Totals(self.hits, sums, self.errors)
 
     @cached_property
     def bmu(self) -> NDArray[np.int64]:

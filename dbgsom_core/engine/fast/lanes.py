@@ -239,33 +239,6 @@ def lanes_with(typing_context: Any, one: Any, units: Any, unit: Any) -> Any:
 
 
 @intrinsic
-def lanes_tied(typing_context: Any, one: Any, values: Any, slack: Any) -> Any:
-    """Return a bit mask of the lanes of values (2, lanes) where the second is too close to call."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Lanes(signature.args[0], builder)
-        _, values, slack = arguments
-        limit = v.plus(v.get(values), v.get(slack))
-        return v.bits(builder.fcmp_ordered("<=", v.get(values, 1), limit))
-
-    return types.int64(one, types.int64, types.int64), generate
-
-
-@intrinsic
-def copy_lanes(typing_context: Any, one: Any, units: Any, lanes: Any, out: Any) -> Any:
-    """Copy those of units (lanes,) int32 whose bit is set in ``lanes`` to ``out``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Lanes(signature.args[0], builder)
-        _, units, lanes, out = arguments
-        chosen = builder.select(v.mask(lanes), v.get_units(units), v.get_units(out))
-        v.store(builder, chosen, v.bytes_at(builder, out), 0)
-        return context.get_dummy_value()
-
-    return types.void(one, types.int64, types.int64, types.int64), generate
-
-
-@intrinsic
 def lowest_bit(typing_context: Any, bits: Any) -> Any:
     """Return the place of the lowest bit that is set in an int64 other than 0."""
 

@@ -113,6 +113,35 @@ def unpack_sums(
             out[j, k] = sums[j, k] * larger + count * centre[k]
 
 
+@compiled
+def unpack_means(
+    before: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    reached: NDArray[np.float64],
+    pull: float,
+    more: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    scale: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Fill out (K, D) with the means that packed ``sums`` over ``reached`` (K,) are.
+
+    Sums may have more columns than D. Where ``more`` has rows, it and the ``hits`` (K,) that go
+    with it are added, ``pull`` times. A row that nothing reaches is that of ``before``.
+    """
+    adds = more.shape[0] > 0
+    for j in range(out.shape[0]):
+        weight = reached[j] + pull * np.float64(hits[j]) if adds else reached[j]
+        if not weight > 0:
+            out[j] = before[j]
+            continue
+        larger = 1.0 / (weight * scale)
+        for k in range(out.shape[1]):
+            total = sums[j, k] + pull * more[j, k] if adds else sums[j, k]
+            out[j, k] = total * larger + centre[k]
+
+
 class Laid(NamedTuple):
     """Prototypes in packed coordinates (K, D), in panels, and how exact their values are."""
 
@@ -124,13 +153,9 @@ class Laid(NamedTuple):
 class PanelRoom:
     """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
 
-    def __init__(self, samples: PackedSamples) -> None:
-        self._samples = samples
-        self._numbers = aligned(
-            (0, samples.blocks.numbers.shape[1], PANEL_ROWS), samples.blocks.numbers.dtype
-        )
-        self._starts = np.full((0, PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
-        self._moved = np.empty(0, np.float32)
+    def __init__(self, samples: PackedSamples, rows: int = PANEL_ROWS) -> None:
+        self._samples, self._rows = samples, rows
+        self._make_room(0)
         self._halves, self._steps = np.empty(0), np.empty(0)
         self._panel_of = np.empty(0, np.int32)
 
@@ -141,7 +166,7 @@ class PanelRoom:
         drift: NDArray[np.float64],
         before: NDArray[np.float64] | None = None,
     ) -> Laid | None:
-        """Lay prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS).
+        """Lay prototypes (K, D) out in panels that hold the prototypes ``ids`` (G, rows).
 
         Parameters
         ----------
@@ -161,10 +186,7 @@ class PanelRoom:
             self._panel_of = np.empty(n_neurons, np.int32)
         packed = np.empty(prototypes.shape)
         if len(self._numbers) != len(ids):
-            shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
-            self._numbers = aligned(shape, samples.blocks.numbers.dtype)
-            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
-            self._moved = np.empty(len(ids), np.float32)
+            self._make_room(len(ids))
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
             ids, packed, self._halves, self._steps, drift, self._numbers, self._starts,
@@ -174,3 +196,9 @@ class PanelRoom:
             return None
         panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
         return Laid(packed, panels, samples.accuracy(largest))
+
+    def _make_room(self, panels: int) -> None:
+        numbers = self._samples.blocks.numbers
+        self._numbers = aligned((panels, numbers.shape[1], self._rows), numbers.dtype)
+        self._starts = np.full((panels, self._rows), np.inf, numbers.dtype)
+        self._moved = np.empty(panels, np.float32)

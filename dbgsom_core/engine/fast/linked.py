@@ -22,14 +22,9 @@ from dbgsom_core.engine.fast.block_loops import (
     pack_row,
 )
 from dbgsom_core.engine.fast.block_search import slack_of_block
-from dbgsom_core.engine.fast.lanes import (
-    copy_lanes,
-    lanes_other,
-    lanes_tied,
-    lanes_with,
-    lowest_bit,
-)
-from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+from dbgsom_core.engine.fast.lanes import lanes_other, lanes_with, lowest_bit
+from dbgsom_core.engine.fast.panel import LINE, lanes_of
+from dbgsom_core.engine.fast.sides import SIDES, nearest_side
 
 
 class Classes(NamedTuple):
@@ -134,16 +129,14 @@ def linked_blocks(
     units, seconds : int32 array (B*lanes,)
         The unit in each place, and its neighbour found last time and now.
     panels : Panels
-        Panel j holds the linked neighbours of neuron j.
+        Panel j holds the linked neighbours of neuron j, as `sides` wants them.
     only_changes : bool
         Move only samples whose neighbour is another one than last time, else add all.
     """
     numbers, _, order, _ = blocks
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
-    row, classed = LINE // lanes * PANEL_ROWS, classes.leads.shape[1] > 0  # row in bytes
-    # A last row of the values for the nearest of a panel, which nobody asks for.
-    values, slack = np.empty((3, lanes), numbers.dtype), np.empty((2, lanes), numbers.dtype)
-    rows, found = np.zeros((1, lanes), np.int32), np.zeros(lanes, np.int32)
+    row, classed = LINE // lanes * SIDES, classes.leads.shape[1] > 0  # row in bytes
+    slack, found = np.empty((2, lanes), numbers.dtype), np.zeros(lanes, np.int32)
     packed, ids, (sums, hits, _, _) = np.empty(X.shape[1], X.dtype), panels.ids, tally
     # Asked once: see `block_search.Addresses`.
     numbers_at, squares_at, slack_at = (
@@ -156,8 +149,7 @@ def linked_blocks(
         panels.starts.ctypes.data,
         ids.ctypes.data,
     )
-    values_at, rows_at, found_at = values.ctypes.data, rows.ctypes.data, found.ctypes.data
-    units_at, seconds_at = units.ctypes.data, seconds.ctypes.data
+    found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
     for b in range(start, stop):
         base = b * lanes
         inside = (1 << min(lanes, n - base)) - 1
@@ -167,22 +159,17 @@ def linked_blocks(
             unit = units[base + lowest_bit(left)]
             same = lanes_with(one, units_at + base * 4, unit) & left
             left &= ~same
-            for lane in range(lanes):
-                values[0, lane] = values[1, lane] = np.inf
-            compare_panel(
+            doubtful |= nearest_side(
                 one,
                 numbers_at + b * depth * LINE,
                 panels_at + unit * depth * row,
                 starts_at + unit * row,
                 depth,
-                values_at,
-                rows_at,
-                ids_at + unit * PANEL_ROWS * 4,
+                ids_at + unit * SIDES * 4,
                 slack_at,
-                values_at + 2 * LINE,
+                same,
+                found_at,
             )
-            copy_lanes(one, rows_at, same, found_at)
-            doubtful |= lanes_tied(one, values_at, slack_at) & same
         asked = inside if classed else doubtful
         while asked != 0:
             lane = lowest_bit(asked)

@@ -19,6 +19,7 @@ from dbgsom_core.engine.fast.patches import in_rows
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
+_TASK_NUMBERS = 1 << 16  # numbers in the samples of one, about
 _DOUBTS = 16  # one sample in so many may be in doubt
 _LONGEST = 2.0**450  # beyond, and below its inverse, squares of the definition leave float64
 _CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by
@@ -127,7 +128,7 @@ def distances_to(
     """Return the distance of each sample to the prototype in its entry of units, float64 (n,)."""
     n = len(X)
     out = np.empty(n)
-    tasks = min(_TASKS, n)
+    tasks = min(_TASKS, n, X.size // _TASK_NUMBERS + 1)
 
     def work(worker: int, task: int) -> None:
         rows = slice(n * task // tasks, n * (task + 1) // tasks)

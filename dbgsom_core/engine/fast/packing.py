@@ -19,6 +19,7 @@ from dbgsom_core.engine.workers import share
 _TASKS = 16  # chunks of blocks that the workers share, at most
 _TASK_PLACES = 1 << 16  # samples in a chunk that is sorted, at least
 _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
+_TASK_PACKED = 1 << 18  # and where each is only packed
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class PackedSamples:
         doubled._fill()
         return doubled
 
-    def tasks(self) -> list[tuple[int, int]]:
-        """Return the blocks that each task handles, as (start, stop)."""
+    def tasks(self, least: int = _TASK_NUMBERS) -> list[tuple[int, int]]:
+        """Return the blocks of each task, ``least`` numbers about, as (start, stop)."""
         n_blocks = len(self.blocks.numbers)
-        tasks = min(_TASKS, self.blocks.numbers.size // _TASK_NUMBERS + 1)
+        tasks = min(_TASKS, self.blocks.numbers.size // least + 1)
         return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
 
     def sort(self, rank: NDArray[np.int32]) -> None:
@@ -151,7 +152,7 @@ class PackedSamples:
         )
 
     def _fill(self) -> None:
-        tasks = self.tasks()
+        tasks = self.tasks(_TASK_PACKED)
 
         def work(worker: int, task: int) -> None:
             block_loops.pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
@@ -169,7 +170,7 @@ def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
         start, stop = n * task // _TASKS, n * (task + 1) // _TASKS
         block_loops.column_totals(X, start, stop, totals[task], ends[task])
 
-    share(threads, _TASKS, work)
+    share(threads if X.size >= _TASK_PACKED else 1, _TASKS, work)
     centre = totals.sum(axis=0) / n
     reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
     return centre, float(reach.max())

@@ -15,7 +15,6 @@ from dbgsom_core.engine.fast.assignment import (
     Seconds,
     joined,
     tallies_into,
-    unpacked,
     workload,
 )
 from dbgsom_core.engine.fast.block_loops import Accuracy
@@ -24,7 +23,7 @@ from dbgsom_core.engine.fast.layout import Laid, PanelRoom
 from dbgsom_core.engine.fast.packing import PackedSamples, aligned
 from dbgsom_core.engine.fast.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.fast.patches import in_rows, patches
-from dbgsom_core.engine.found import Found, Totals
+from dbgsom_core.engine.found import Found
 from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
@@ -155,7 +154,8 @@ class FastSearch:
         if laid is None:
             self.packed = self.packed[:0]
             return self.data.nearest_plainly(prototypes, 2)[0]
-        samples, tasks = self.samples, self.samples.tasks()
+        samples = self.samples
+        threads, tasks = workload(samples, self._is_small(len(prototypes)))
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int32)
 
@@ -173,7 +173,7 @@ class FastSearch:
                 *tasks[task],
             )
 
-        share(samples.threads, len(tasks), work)
+        share(threads, len(tasks), work)
         return out
 
     def _run(
@@ -188,11 +188,10 @@ class FastSearch:
         steps = self._steps(laid.accuracy)
         keeps = self._bounds is not None
         bounds = _NO_BOUNDS if self._bounds is None else self._bounds
-        small = samples.X.size * n_neurons < _SMALL_WORK
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(n_neurons, np.int64)
-        threads, tasks = workload(samples, small)
+        threads, tasks = workload(samples, self._is_small(n_neurons))
         tallies = tallies_into(self._sums, self._hits, threads)
 
         def work(worker: int, task: int) -> None:
@@ -225,6 +224,9 @@ class FastSearch:
             self._double()
         return compared
 
+    def _is_small(self, n_neurons: int) -> bool:
+        return self.samples.X.size * n_neurons < _SMALL_WORK
+
     def _double(self) -> None:
         # From now on in float64: to settle so many doubts takes longer.
         size, room = self.samples.bytes_for(self.data.X, np.float64), self.data.working_memory
@@ -242,9 +244,9 @@ class FastSearch:
         return 2.0 ** (60 - math.ceil(math.log2(n + 1)) - math.ceil(math.log2(longest)))
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
-        sums = unpacked(self.samples, self._sums, self._hits)
-        totals = Totals(self._hits.copy(), sums, self._errors)
-        return FastAssignment(self, prototypes, totals, self._sums, self.samples.blocks.bmu)
+        return FastAssignment(
+            self, prototypes, self._hits.copy(), self._errors, self._sums, self.samples.blocks.bmu
+        )
 
     # ------------------------------------------------------------------ panels and bounds
 

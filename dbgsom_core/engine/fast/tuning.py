@@ -13,13 +13,11 @@ from dbgsom_core.engine.fast.assignment import (
     Seconds,
     joined,
     tallies_into,
-    unpacked,
     workload,
 )
 from dbgsom_core.engine.fast.layout import PanelRoom
 from dbgsom_core.engine.fast.linked import Classes, OwnNeurons
-from dbgsom_core.engine.fast.panel import PANEL_ROWS
-from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.fast.sides import SIDES
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.workers import share
 
@@ -43,7 +41,7 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
     """
     search, samples = found.search, found.search.samples
     own = _own_neurons(found.prototypes, classes)
-    units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.totals.hits.copy()
+    units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.hits.copy()
     threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
     tallies = tallies_into(sums, hits, threads)
 
@@ -55,20 +53,17 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
 
     share(threads, len(tasks), work)
     joined(tallies)
-    totals = Totals(hits, unpacked(samples, sums, hits), found.totals.errors)
-    return FastAssignment(search, found.prototypes, totals, sums, units)
+    return FastAssignment(search, found.prototypes, hits, found.errors, sums, units)
 
 
-def linked_totals(
-    found: FastAssignment, sides: NDArray[np.int32], classes: Classes
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return what the linked neighbours nearest to the samples won: hits (K,) and sums (K, D).
+def linked_seconds(found: FastAssignment, sides: NDArray[np.int32], classes: Classes) -> Seconds:
+    """Return what the linked neighbours nearest to the samples won, until the next call.
 
     Parameters
     ----------
     found : FastAssignment
         Of the last pass; its units are those whose neighbours count.
-    sides : int32 array (K, 4)
+    sides : int32 array (K, SIDES)
         The linked neighbours of each neuron, -1 for none.
     classes : Classes
     """
@@ -80,10 +75,8 @@ def linked_totals(
         shape = (n_neurons, samples.blocks.numbers.shape[1])
         seconds = Seconds(np.zeros_like(found.units), np.zeros(shape), np.zeros(n_neurons, int))
         search.seconds = seconds
-    ids = np.full((n_neurons, PANEL_ROWS), -1, np.int32)
-    ids[:, : sides.shape[1]] = sides
-    search.linked_room = search.linked_room or PanelRoom(samples)
-    laid = search.linked_room.lay(found.prototypes, ids, np.zeros(n_neurons))
+    search.linked_room = search.linked_room or PanelRoom(samples, SIDES)
+    laid = search.linked_room.lay(found.prototypes, sides, np.zeros(n_neurons))
     assert laid is not None  # the pass could lay them out
     threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
     tallies = tallies_into(seconds.sums, seconds.hits, threads)
@@ -97,7 +90,7 @@ def linked_totals(
 
     share(threads, len(tasks), work)
     joined(tallies)
-    return seconds.hits, unpacked(samples, seconds.sums, seconds.hits)
+    return seconds
 
 
 def linked_rows(

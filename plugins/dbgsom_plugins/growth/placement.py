@@ -48,7 +48,7 @@ def place(candidate: int, snapshot: Snapshot) -> Placement:
     free = snapshot.free_cells(candidate)
     if not free:
         return Placement(0)
-    second = snapshot.first_touching(snapshot.second_ring(candidate), free)
+    second = snapshot.second_touching(candidate, free)
     if len(neighbours) == 1:
         return at_end(candidate, neighbours[0], free, second, snapshot)
     if len(neighbours) == 2:

@@ -48,7 +48,7 @@ def place(candidate: int, snapshot: Snapshot) -> Placement:
     if len(free) + len(neighbours) < 4:
         return Placement(9)
     ring = snapshot.second_ring(candidate)
-    second = snapshot.first_touching(ring, free)
+    second = snapshot.second_touching(candidate, free)
     if len(free) == 3:
         return placement.at_end(candidate, neighbours[0], free, second, snapshot)
     if len(free) == 2:

@@ -56,6 +56,7 @@ class Snapshot:
         ranks = np.empty(len(errors), dtype=np.int64)
         ranks[np.argsort(-errors, kind="stable")] = np.arange(len(errors))
         self._ranks: list[int] = ranks.tolist()  # largest error first, ties by row
+        self._neurons = {cell: neuron for neuron, cell in enumerate(self.positions)}
         self._sides: list[list[int]] = som_map.sides.tolist()
         self._taken: set[Position] = set()
 
@@ -86,10 +87,15 @@ class Snapshot:
         (x, y), (other_x, other_y) = self.positions[neuron], self.positions[other]
         return 2 * x - other_x, 2 * y - other_y
 
-    def first_touching(self, neurons: list[int], cells: list[Position]) -> int | None:
-        """Return the first of ``neurons`` that touches one of ``cells``."""
-        around = {place for cell in cells for place in beside(cell)}
-        return next((neuron for neuron in neurons if self.positions[neuron] in around), None)
+    def second_touching(self, neuron: int, cells: list[Position]) -> int | None:
+        """Return which neuron two hops away touches one of the free ``cells`` beside ``neuron``.
+
+        The one with the largest error, ties to the lowest row; None where there is none.
+        """
+        around = {self._neurons.get(place) for cell in cells for place in beside(cell)}
+        near = {other for linked in self._linked(neuron) for other in self._sides[linked]}
+        ring = (around & near) - {neuron, None}
+        return min(ring, key=self._ranks.__getitem__) if ring else None  # type: ignore[arg-type]
 
     def nearest_cell(self, cells: list[Position], neuron: int) -> Position:
         """Return the cell nearest to a neuron on the grid, the first one when several are."""

@@ -1,0 +1,45 @@
+"""Compiled loop that keeps the hops between neurons up to date while a map grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled
+
+FAR = np.iinfo(np.uint16).max  # hops between neurons that no path links
+
+
+@compiled
+def add_hops(hops: NDArray[np.uint16], sides: NDArray[np.int32], first: int, stop: int) -> None:
+    """Fill in the hops to and from neurons ``first`` to ``stop``, which join one after another.
+
+    Parameters
+    ----------
+    hops : uint16 array (K, K) or larger
+        Right for the neurons before ``first``; those of others become fewer where a newcomer joins
+        neurons that were farther apart.
+    sides : int32 array (K, 4) or larger
+        The linked neighbours of each neuron, -1 for none.
+    """
+    for new in range(first, stop):
+        joins = False
+        for other in range(new):
+            nearest = np.int64(FAR)
+            for linked in sides[new]:
+                if 0 <= linked < new:
+                    nearest = min(nearest, np.int64(hops[linked, other]))
+            # One hop further than the nearest of its neighbours.
+            hops[new, other] = hops[other, new] = min(nearest + 1, FAR)
+        hops[new, new] = 0
+        for one in sides[new]:
+            for other in sides[new]:
+                if 0 <= one < new and 0 <= other < new:
+                    joins |= hops[one, other] > 2
+        if not joins:  # nobody else came closer
+            continue
+        for one in range(new):
+            for other in range(new):
+                through = np.int64(hops[one, new]) + np.int64(hops[new, other])
+                if through < hops[one, other]:
+                    hops[one, other] = through
