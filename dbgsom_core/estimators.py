@@ -24,10 +24,12 @@ class SomVQ(ClusterMixin, GrowingMap):
         The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
         as ``growth__spreading_factor``.
     epochs : int
-        Upper bound of the epochs; ``n_iter_`` tells how many ran.
+        Upper bound of the epochs; ``n_iter_`` tells how many ran. When a map that may not grow
+        beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
+        anneals once more: with a ``link_pull`` and a kernel without ``end``.
     tol : float
         At the final width training stops when the prototypes' root mean square step falls below
-        this share of the data's deviation ‖std(X)‖; 0 never stops early.
+        this share of the data's deviation ‖std(X)‖; 0 runs all epochs.
     spreading_factor : float in (0, 1), optional
         Fills the growth strategy's field: the closer to 1, the larger the map.
     max_neurons : int, "auto" or None

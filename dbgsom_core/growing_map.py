@@ -26,7 +26,7 @@ from dbgsom_core.memory import Memory
 from dbgsom_core.moments import Moments, check_varies
 from dbgsom_core.novelty import Novelty, NoveltyScores, check_contamination
 from dbgsom_core.observers import callback_notifier
-from dbgsom_core.parts import PartParams, Parts, build_parts
+from dbgsom_core.parts import PartParams, Parts, build_metric, build_parts
 from dbgsom_core.robust import RobustView
 from dbgsom_core.samples import LEAST_SAMPLES, check_samples, check_weights, handles
 from dbgsom_core.som_map import SomMap
@@ -142,7 +142,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         try:
-            metric = self.parts().metric
+            metric = build_metric(self.get_params(deep=False))
         except ValueError:  # fit tells
             return tags
         tags.input_tags.allow_nan = handles(metric, "missing")

@@ -21,7 +21,7 @@ class Schedule:
     fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
     phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
     more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``;
-    such a phase need not wait for the rest of the growing phase when growth has ended.
+    such a phase need not wait for the rest of the growing phase once the map is full.
     """
 
     epochs: int
@@ -58,8 +58,8 @@ class Schedule:
         """How many epochs the growing phase has."""
         return self.epochs - self.fine_epochs
 
-    def growth_ended(self, epoch: int) -> Self:
-        """Return the schedule for a map whose growth ends with an epoch of the growing phase.
+    def full_after(self, epoch: int) -> Self:
+        """Return the schedule for a map that is full after an epoch of the growing phase.
 
         Fine-tuning follows at once where it anneals once more, as the width comes down there. Of
         the epochs that growth leaves, it takes the share that it has of all.

@@ -48,7 +48,7 @@ class Task:
         Upper bound.
     tol : float
         The map has converged when, at the final width, the prototypes move less than this share
-        of the data's deviation; 0 never stops early.
+        of the data's deviation. 0 runs all epochs: nor is what growth leaves of them cut short.
     deviation : float
         ‖std(X)‖ of the prepared samples.
     threshold : float
@@ -143,8 +143,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
             full = capped and len(som_map) == task.max_neurons
-            if full or _has_ended(task.growth, som_map, state):
-                schedule = schedule.growth_ended(epoch)
+            if full and task.tol > 0:
+                schedule = schedule.full_after(epoch)
         record = EpochRecord(
             epoch=epoch,
             epochs=schedule.epochs,
@@ -279,11 +279,6 @@ def _growth_state(
         movement=movement,
         room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
     )
-
-
-def _has_ended(growth: GrowthStrategy, som_map: SomMap, state: GrowthState) -> bool:
-    ended = getattr(growth, "has_ended", None)
-    return ended is not None and bool(ended(som_map, state))
 
 
 def _smoothed_before_growth(

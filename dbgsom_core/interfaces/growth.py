@@ -102,9 +102,6 @@ class GrowthStrategy(Protocol):
         ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
         prototypes are smoothed over linked neighbours first, and `grow` is asked again.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
-        ``has_ended(som_map, state) -> bool``: asked after `grow`; when it says True or the map is
-        full, a fine-tuning phase that anneals once more (``link_pull``, and a kernel without
-        ``end``) begins at once. Without it growth may go on to the end of its phase.
         ``wants_children(som_map, state)``: neurons get child maps, see `VerticalGrowth`.
     """
 

@@ -14,7 +14,6 @@ from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.patches import patches
 from dbgsom_core.engine.fast.rings import smoothed_rings
 from dbgsom_core.engine.fast.search import FastSearch, _Patience, _Sorting
-from dbgsom_core.engine.found import Totals
 from dbgsom_core.engine.local import DataPass, LocalEngine
 from dbgsom_core.engine.smoothing import reach_of, smoothed
 from dbgsom_core.plugins import get_registry
@@ -373,7 +372,8 @@ def test_the_smoothed_sums_are_a_matrix_product(width, rng):
     hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
     sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
     weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
-    got = smoothed(som_map.hops, weights, Totals(hits, sums, np.zeros(108)), threads=2)
+    reach = reach_of(weights, float(hits.sum()))
+    got = smoothed(som_map.hops, weights, reach, hits, sums, threads=2)
     influence = weights[som_map.hops]
     np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
     np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)

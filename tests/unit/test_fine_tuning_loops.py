@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.engine.fast import tuning
+from dbgsom_core.engine.fast.assignment import unpacked
 from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.panel import PANEL_ROWS
 from dbgsom_core.engine.fast.patches import in_rows
@@ -13,7 +15,6 @@ from dbgsom_core.engine.local import DataPass
 from dbgsom_core.fine_tuning import (
     ClassLeads,
     linked_runners_up,
-    linked_totals,
     trained_by_class,
     winners_of_own_class,
 )
@@ -53,6 +54,13 @@ def own_winners(D, units, classes):
         stays = code < 0 or classes.leads[unit, code] or len(own) == 0
         found.append(unit if stays else nearest(D[i], own))
     return np.array(found)
+
+
+def linked_totals(found, som_map, classes):
+    """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
+    known = tuning.classes_of() if classes is None else tuning.classes_of(*vars(classes).values())
+    seconds = tuning.linked_seconds(found, som_map.sides, known)
+    return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
 
 
 @st.composite
@@ -117,7 +125,7 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed
         np.testing.assert_array_equal(found.bmu, units)
         np.testing.assert_array_equal(found.totals.hits, np.bincount(units, minlength=n_neurons))
         np.testing.assert_allclose(found.totals.sums, data.sums(units, n_neurons), atol=1e-7 * size)
-        hits, sums, _ = linked_totals(data, found, som_map, classes)
+        hits, sums = linked_totals(found, som_map, classes)
         seconds = runners_up(D, units, som_map, classes)
         np.testing.assert_array_equal(hits, np.bincount(seconds, minlength=n_neurons))
         np.testing.assert_allclose(sums, data.sums(seconds, n_neurons), atol=1e-7 * size)
@@ -142,7 +150,7 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(dtype, classed
             classes = ClassLeads.of(found.bmu, codes, 42) if classed else None
             if classes is not None:
                 found = trained_by_class(data, found, later, classes)
-            hits, sums, _ = linked_totals(data, found, later, classes)
+            hits, sums = linked_totals(found, later, classes)
         return found.totals.sums, found.totals.hits, hits, sums
 
     expected = tuned(1, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.plugins import get_registry
-from dbgsom_core.schedule import Schedule
+from dbgsom_core.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
@@ -86,6 +86,29 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
     assert {schedule.width(e, MAP) for e in range(31, 41)} == {0.5}
     assert [e for e in range(1, 41) if schedule.may_grow(e)] == list(range(2, 30))
     assert [schedule.phase(e) for e in (1, 30, 31, 40)] == ["growing", "growing", "fine", "fine"]
+
+
+def test_fine_tuning_follows_at_once_when_the_map_is_full():
+    """It takes its share of the epochs that growth leaves as well, and anneals from the side."""
+    schedule = Schedule.of(Gaussian(), Directed(), 100).full_after(30)
+    assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (60, 30, 30)
+    assert [schedule.phase(e) for e in (30, 31)] == ["growing", "fine"]
+    assert not any(schedule.may_grow(e) for e in range(30, 61))
+    widths = [schedule.width(e, MAP) for e in range(31, 61)]
+    assert widths == sorted(widths, reverse=True)
+    assert schedule.pull(60) == 0.7
+    np.testing.assert_allclose(widths[-1], DEFAULT_FINE_END)
+
+
+def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
+    for kernel, growth in (
+        (Gaussian(end=0.5), Directed()),  # fine-tuning begins at the end of the given annealing
+        (Gaussian(), Directed(link_pull=0)),
+        (Gaussian(), Directed(fine_tuning=0)),
+        (Gaussian(), Fixed()),
+    ):
+        schedule = Schedule.of(kernel, growth, 100)
+        assert schedule.full_after(30) == schedule
 
 
 def test_without_a_start_the_width_follows_the_maps_size():

@@ -89,6 +89,21 @@ def test_04_at_the_cap_the_phases_go_on_and_training_stops_at_rest(digits):
     assert vq.history_[-1].width == DEFAULT_FINE_END
 
 
+def test_04_a_full_map_is_fine_tuned_at_once(digits):
+    """What growth does not need of its epochs is saved, unless tol=0 asks for all of them."""
+    vq = SomVQ(max_neurons=20).fit(digits[0])
+    neurons = np.array([record.neurons for record in vq.history_])
+    phases = [record.phase for record in vq.history_]
+    full = int(np.argmax(neurons == 20))  # or the epoch after it, when one more would be born
+    assert full <= phases.index("fine") - 1 <= full + 5
+    assert vq.n_iter_ < 60
+    assert phases.count("fine") > 20
+    whole = SomVQ(max_neurons=20, tol=0).fit(digits[0])
+    assert whole.n_iter_ == 100
+    assert vq.quantization_error_ < 1.01 * whole.quantization_error_
+    assert vq.topographic_error_ < whole.topographic_error_ + 0.02
+
+
 def test_07_entropy_growth_grows_with_its_default_threshold(iris):
     X, y = iris
     clf = SomClassifier(growth={"name": "directed", "threshold": "entropy"}).fit(X, y)

@@ -35,6 +35,13 @@ class Seconds:
     sums: NDArray[np.float64]
     hits: NDArray[np.int64]
 
+    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> Seconds:
+        """Return the same for samples whose order (n,) was another one ``before``."""
+        of_row, places = np.empty_like(before), np.zeros_like(self.places)
+        of_row[before] = self.places[: len(before)]
+        places[: len(after)] = of_row[after]
+        return Seconds(places, self.sums, self.hits)
+
 
 @dataclass(frozen=True)
 class FastAssignment:

@@ -239,7 +239,7 @@ def _settle(
 
 
 @inlined
-def _turn(
+def turn_block(
     one: Any,
     b: int,
     numbers: NDArray[Any],
@@ -247,7 +247,7 @@ def _turn(
     turned: NDArray[Any],
     turned_at: int,
 ) -> None:
-    # Fill turned (lanes, depth) with the numbers of block b, if they are of the same dtype.
+    """Fill turned (lanes, depth) with the numbers of block b, which are of the same dtype."""
     lanes, depth = turned.shape
     tiled = depth - depth % lanes
     for k in range(0, tiled, lanes):
@@ -348,7 +348,7 @@ def search_blocks(
         if not only_changes:
             moved = inside
         if moved != 0 and alike:
-            _turn(one, b, numbers, at.numbers, turned, turned_at)
+            turn_block(one, b, numbers, at.numbers, turned, turned_at)
         while moved != 0:
             lane = lowest_bit(moved)
             moved &= moved - 1

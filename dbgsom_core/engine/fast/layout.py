@@ -63,8 +63,12 @@ def lay_panels(
     starts: NDArray[Any],
     panel_of: NDArray[np.int32],
     moved: NDArray[np.float32],
+    rows: NDArray[Any],
+    halves_of: NDArray[Any],
 ) -> float:
     """Pack prototypes (K, D) as `pack_rows`, and lay the rows ``ids`` (G, PANEL_ROWS) in panels.
+
+    What panels hold is also laid by neuron: ``rows`` (K, depth) and ``halves_of`` (K,).
 
     Entries of ``numbers`` beyond feature D stay 0, as do those of a place that holds no prototype,
     whose start is inf. Where ``before`` has the packed prototypes of the last pass, and not no
@@ -87,10 +91,10 @@ def lay_panels(
                     for k in range(d):
                         numbers[g, k, r] = 0.0
                 continue
-            starts[g, r] = halves[j]
+            starts[g, r] = halves_of[j] = halves[j]
             panel_of[j] = g
             for k in range(d):
-                numbers[g, k, r] = -packed[j, k]
+                numbers[g, k, r] = rows[j, k] = -packed[j, k]
             farthest = max(farthest, steps[j])
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
         moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
@@ -143,19 +147,28 @@ def unpack_means(
 
 
 class Laid(NamedTuple):
-    """Prototypes in packed coordinates (K, D), in panels, and how exact their values are."""
+    """Prototypes in packed coordinates (K, D), in panels, and how exact their values are.
+
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
+    """
 
     packed: NDArray[np.float64]
     panels: Panels
     accuracy: Accuracy
+    rows: NDArray[Any]
+    halves: NDArray[Any]
 
 
 class PanelRoom:
     """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
 
-    def __init__(self, samples: PackedSamples, rows: int = PANEL_ROWS) -> None:
-        self._samples, self._rows = samples, rows
-        self._make_room(0)
+    def __init__(self, samples: PackedSamples) -> None:
+        self._samples = samples
+        numbers = samples.blocks.numbers
+        self._numbers = aligned((0, numbers.shape[1], PANEL_ROWS), numbers.dtype)
+        self._starts = np.full((0, PANEL_ROWS), np.inf, numbers.dtype)
+        self._moved = np.empty(0, np.float32)
+        self._rows, self._halves_of = np.empty((0, 0), numbers.dtype), np.empty(0, numbers.dtype)
         self._halves, self._steps = np.empty(0), np.empty(0)
         self._panel_of = np.empty(0, np.int32)
 
@@ -166,7 +179,7 @@ class PanelRoom:
         drift: NDArray[np.float64],
         before: NDArray[np.float64] | None = None,
     ) -> Laid | None:
-        """Lay prototypes (K, D) out in panels that hold the prototypes ``ids`` (G, rows).
+        """Lay prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS).
 
         Parameters
         ----------
@@ -184,21 +197,23 @@ class PanelRoom:
         if len(self._halves) != n_neurons:
             self._halves, self._steps = np.empty(n_neurons), np.empty(n_neurons)
             self._panel_of = np.empty(n_neurons, np.int32)
+            depth, dtype = samples.blocks.numbers.shape[1], samples.blocks.numbers.dtype
+            self._rows, self._halves_of = (
+                aligned((n_neurons, depth), dtype),
+                np.empty(n_neurons, dtype),
+            )
         packed = np.empty(prototypes.shape)
         if len(self._numbers) != len(ids):
-            self._make_room(len(ids))
+            shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
+            self._numbers = aligned(shape, samples.blocks.numbers.dtype)
+            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
+            self._moved = np.empty(len(ids), np.float32)
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
             ids, packed, self._halves, self._steps, drift, self._numbers, self._starts,
-            self._panel_of, self._moved,
+            self._panel_of, self._moved, self._rows, self._halves_of,
         )  # fmt: skip
         if largest < 0:
             return None
         panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
-        return Laid(packed, panels, samples.accuracy(largest))
-
-    def _make_room(self, panels: int) -> None:
-        numbers = self._samples.blocks.numbers
-        self._numbers = aligned((panels, numbers.shape[1], self._rows), numbers.dtype)
-        self._starts = np.full((panels, self._rows), np.inf, numbers.dtype)
-        self._moved = np.empty(panels, np.float32)
+        return Laid(packed, panels, samples.accuracy(largest), self._rows, self._halves_of)

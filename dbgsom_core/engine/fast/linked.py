@@ -16,12 +16,11 @@ from dbgsom_core.engine.fast.block_loops import (
     Accuracy,
     Blocks,
     Frame,
-    Panels,
     Tally,
     euclidean_distance,
     pack_row,
 )
-from dbgsom_core.engine.fast.block_search import slack_of_block
+from dbgsom_core.engine.fast.block_search import slack_of_block, turn_block
 from dbgsom_core.engine.fast.lanes import lanes_other, lanes_with, lowest_bit
 from dbgsom_core.engine.fast.panel import LINE, lanes_of
 from dbgsom_core.engine.fast.sides import SIDES, nearest_side
@@ -113,7 +112,9 @@ def linked_blocks(
     frame: Frame,
     blocks: Blocks,
     units: NDArray[np.int32],
-    panels: Panels,
+    sides: NDArray[np.int32],
+    rows: NDArray[Any],
+    halves: NDArray[Any],
     accuracy: Accuracy,
     classes: Classes,
     only_changes: bool,
@@ -128,27 +129,26 @@ def linked_blocks(
     ----------
     units, seconds : int32 array (B*lanes,)
         The unit in each place, and its neighbour found last time and now.
-    panels : Panels
-        Panel j holds the linked neighbours of neuron j, as `sides` wants them.
+    sides : int32 array (K, SIDES)
+        The linked neighbours of each neuron, -1 for none.
+    rows, halves : array (K, depth), array (K,)
+        All prototypes as `layout.Laid` holds them.
     only_changes : bool
         Move only samples whose neighbour is another one than last time, else add all.
     """
     numbers, _, order, _ = blocks
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
-    row, classed = LINE // lanes * SIDES, classes.leads.shape[1] > 0  # row in bytes
+    classed = classes.leads.shape[1] > 0
     slack, found = np.empty((2, lanes), numbers.dtype), np.zeros(lanes, np.int32)
-    packed, ids, (sums, hits, _, _) = np.empty(X.shape[1], X.dtype), panels.ids, tally
+    turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
+    turned_at, (sums, hits, _, _) = turned.ctypes.data, tally
     # Asked once: see `block_search.Addresses`.
     numbers_at, squares_at, slack_at = (
         numbers.ctypes.data,
         blocks.squares.ctypes.data,
         slack.ctypes.data,
     )
-    panels_at, starts_at, ids_at = (
-        panels.numbers.ctypes.data,
-        panels.starts.ctypes.data,
-        ids.ctypes.data,
-    )
+    rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
     found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
     for b in range(start, stop):
         base = b * lanes
@@ -162,10 +162,10 @@ def linked_blocks(
             doubtful |= nearest_side(
                 one,
                 numbers_at + b * depth * LINE,
-                panels_at + unit * depth * row,
-                starts_at + unit * row,
                 depth,
-                ids_at + unit * SIDES * 4,
+                rows_at,
+                halves_at,
+                sides_at + unit * SIDES * 4,
                 slack_at,
                 same,
                 found_at,
@@ -174,7 +174,7 @@ def linked_blocks(
         while asked != 0:
             lane = lowest_bit(asked)
             asked &= asked - 1
-            i, among = order[base + lane], ids[units[base + lane]]
+            i, among = order[base + lane], sides[units[base + lane]]
             if doubtful >> lane & 1:
                 found[lane] = nearest_linked(X, i, prototypes, among, classes, False)
             if is_stranger(classes, i, found[lane]):
@@ -183,19 +183,22 @@ def linked_blocks(
         moved = inside
         if only_changes:
             moved &= lanes_other(one, found_at, seconds_at + base * 4)
+        if moved != 0 and alike:
+            turn_block(one, b, numbers, numbers_at, turned, turned_at)
         while moved != 0:
             lane = lowest_bit(moved)
             moved &= moved - 1
             j, before = found[lane], seconds[base + lane]
             seconds[base + lane] = j
-            pack_row(X, order[base + lane], frame, packed)
+            if not alike:
+                pack_row(X, order[base + lane], frame, turned[lane])
             if only_changes:
                 hits[before] -= 1
-                for k in range(packed.size):
-                    sums[before, k] -= packed[k]
+                for k in range(depth):
+                    sums[before, k] -= turned[lane, k]
             hits[j] += 1
-            for k in range(packed.size):
-                sums[j, k] += packed[k]
+            for k in range(depth):
+                sums[j, k] += turned[lane, k]
 
 
 @compiled

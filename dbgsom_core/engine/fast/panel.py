@@ -53,7 +53,6 @@ class Vectors:
         self.lanes = LINE // self.size
         self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.reals = ir.VectorType(self.real, self.lanes)
-        self.index = _INDEX
         self.indices = ir.VectorType(_INDEX, self.lanes)
         self.suffix = f"v{self.lanes}f{bits}"
 
@@ -112,10 +111,8 @@ class Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
-def accumulate(
-    vectors: Vectors, function: Any, block: Any, panel: Any, start: Any, rows: int = PANEL_ROWS
-) -> Any:
-    """Write the loop over features; return (builder behind it, one sum for each of the rows)."""
+def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+    """Write the loop over features; return (builder behind it, one sum for each prototype)."""
     x, w, h, depth = (*(block, panel, start), function.args[3])
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
@@ -126,7 +123,7 @@ def accumulate(
     )
     first = [
         vectors.splat(builder, vectors.load(builder, h, r * vectors.size, vectors.real))
-        for r in range(rows)
+        for r in range(PANEL_ROWS)
     ]
     entry, body, end = (
         builder.block,
@@ -138,16 +135,18 @@ def accumulate(
     k, xk, wk = builder.phi(ADDRESS), builder.phi(x.type), builder.phi(w.type)
     carried = [builder.phi(vectors.reals) for _ in first]
     sums: list[Any] = list(carried)
-    for line in range(0, UNROLL * rows * vectors.size, LINE):
+    for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
         vectors.fetch(builder, wk, _AHEAD + line)
     for u in range(UNROLL):
         samples = vectors.load(builder, xk, u * LINE, vectors.reals)
-        for r in range(rows):
-            entry_of_w = vectors.load(builder, wk, (u * rows + r) * vectors.size, vectors.real)
+        for r in range(PANEL_ROWS):
+            entry_of_w = vectors.load(
+                builder, wk, (u * PANEL_ROWS + r) * vectors.size, vectors.real
+            )
             sums[r] = builder.call(fma, [vectors.splat(builder, entry_of_w), samples, sums[r]])
     k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
     x_next = builder.gep(xk, [ir.Constant(ADDRESS, UNROLL * LINE)])
-    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * rows * vectors.size)])
+    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
     for phi, at_first, later in (
         (k, ir.Constant(ADDRESS, 0), k_next),
         (xk, x, x_next),

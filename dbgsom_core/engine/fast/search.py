@@ -72,7 +72,7 @@ class FastSearch:
         self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
         self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
         self.seconds: Seconds | None = None  # what fine-tuning found
-        self.linked_room: PanelRoom | None = None
+        self._laid: Laid | None = None  # in the panels of the last pass
         self._drift = np.empty(0)
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
@@ -133,7 +133,7 @@ class FastSearch:
         if laid is None:
             return self.assign(prototypes, positions)
         first = len(self._ids)
-        self._ids, self._drift, self.packed = ids, drift, laid.packed
+        self._ids, self._drift, self.packed, self._laid = ids, drift, laid.packed, laid
         self._grows = True
         self._sorting.before, self._sorting.reluctance = 0.0, 1.0
         self._spare -= len(newborn)
@@ -233,7 +233,7 @@ class FastSearch:
         if room is not None and size > room:
             return
         self.samples = self.samples.doubled()
-        self._room, self.linked_room = PanelRoom(self.samples), None
+        self._room, self._laid = PanelRoom(self.samples), None
         self._bounds = self.seconds = None
         self._memory = _NO_BOUNDS
 
@@ -265,8 +265,15 @@ class FastSearch:
             self._drift, before = np.zeros(len(self._ids)), before[:0]
         laid = self._room.lay(prototypes, self._ids, self._drift, before)
         if laid is not None:
-            self.packed = laid.packed
+            self.packed, self._laid = laid.packed, laid
         return laid
+
+    def laid(self, prototypes: NDArray[np.float64]) -> Laid:
+        """Return the prototypes (K, D) of the last pass, packed; valid until the next one."""
+        if self._laid is None:  # blocks are of another dtype since
+            self._laid = self._room.lay(prototypes, self._ids, self._drift)
+        assert self._laid is not None  # the pass could lay them out
+        return self._laid
 
     def _may_prune(self) -> bool:
         if self.prunes is not None:
@@ -302,9 +309,12 @@ class FastSearch:
     def _sort(self) -> None:
         rank = np.empty(len(self.packed), np.int32)
         rank[self._ids[self._ids >= 0]] = np.arange(len(rank), dtype=np.int32)
+        before = None if self.seconds is None else self.samples.blocks.order.copy()
         self.samples.sort(rank)
+        if self.seconds is not None and before is not None:
+            self.seconds = self.seconds.sorted(before, self.samples.blocks.order)
         self._unsorted = 0.0
-        self._bounds = self.seconds = None
+        self._bounds = None
 
     def _widen(self, n_neurons: int) -> None:
         more = n_neurons - len(self._hits)

@@ -15,9 +15,7 @@ from dbgsom_core.engine.fast.assignment import (
     tallies_into,
     workload,
 )
-from dbgsom_core.engine.fast.layout import PanelRoom
 from dbgsom_core.engine.fast.linked import Classes, OwnNeurons
-from dbgsom_core.engine.fast.sides import SIDES
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.workers import share
 
@@ -75,17 +73,15 @@ def linked_seconds(found: FastAssignment, sides: NDArray[np.int32], classes: Cla
         shape = (n_neurons, samples.blocks.numbers.shape[1])
         seconds = Seconds(np.zeros_like(found.units), np.zeros(shape), np.zeros(n_neurons, int))
         search.seconds = seconds
-    search.linked_room = search.linked_room or PanelRoom(samples, SIDES)
-    laid = search.linked_room.lay(found.prototypes, sides, np.zeros(n_neurons))
-    assert laid is not None  # the pass could lay them out
+    laid = search.laid(found.prototypes)
     threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
     tallies = tallies_into(seconds.sums, seconds.hits, threads)
 
     def work(worker: int, task: int) -> None:
         linked.linked_blocks(
             samples.one, samples.X, found.prototypes, samples.frame, samples.blocks, found.units,
-            laid.panels, laid.accuracy, classes, known, seconds.places, tallies[worker],
-            *tasks[task],
+            sides, laid.rows, laid.halves, laid.accuracy, classes, known, seconds.places,
+            tallies[worker], *tasks[task],
         )  # fmt: skip
 
     share(threads, len(tasks), work)

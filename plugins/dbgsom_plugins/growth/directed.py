@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
 from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.growth import notches, placement, reference, thresholds
-from dbgsom_plugins.growth.settling import has_grown, has_settled
+from dbgsom_plugins.growth.settling import has_settled
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 
@@ -165,10 +165,6 @@ class Directed(Component):
             taken, least = [birth.position for birth in births], self.notches * state.threshold
             births += notches.fill(som_map, shared, least, taken, most - len(births))
         return births
-
-    def has_ended(self, som_map: SomMap, state: GrowthState) -> bool:
-        """Say whether growth in waves has ended: two of them passed without a birth."""
-        return self.when == "settled" and has_grown(som_map, state)
 
 
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")

@@ -1,4 +1,4 @@
-"""When a map has settled, so that its errors say where neurons are missing, and when for good."""
+"""When a map has settled, so that its errors say where neurons are missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map import SomMap
 
 _LEAST_WAVES = 16
-_LEAST_QUIET = 4  # epochs without births after which a short training may count as grown
 
 
 def has_settled(som_map: SomMap, state: GrowthState, settled_at: float) -> bool:
@@ -15,13 +14,5 @@ def has_settled(som_map: SomMap, state: GrowthState, settled_at: float) -> bool:
     ``settled_at`` is a share of the data's deviation. A short training cannot wait for rest: there
     are at least sixteen waves of growth.
     """
-    return state.movement <= settled_at or _waited(som_map, state) >= state.epochs // _LEAST_WAVES
-
-
-def has_grown(som_map: SomMap, state: GrowthState) -> bool:
-    """Say whether two waves of growth have passed in which no neuron was born."""
-    return _waited(som_map, state) >= max(2 * (state.epochs // _LEAST_WAVES), _LEAST_QUIET)
-
-
-def _waited(som_map: SomMap, state: GrowthState) -> int:
-    return state.epoch - int(som_map.birth_epochs.max())
+    waited = state.epoch - int(som_map.birth_epochs.max())
+    return state.movement <= settled_at or waited >= state.epochs // _LEAST_WAVES
