@@ -173,7 +173,7 @@ def _for_loops(classes: ClassLeads | None) -> Classes:
     from dbgsom_core.engine.fast import tuning
 
     if classes is None:
-        return tuning.classes_of()
+        return tuning.NO_CLASSES
     return tuning.classes_of(classes.codes, classes.leads)
 
 

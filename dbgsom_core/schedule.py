@@ -61,14 +61,12 @@ class Schedule:
     def full_after(self, epoch: int) -> Self:
         """Return the schedule for a map that is full after an epoch of the growing phase.
 
-        Fine-tuning follows at once where it anneals once more, as the width comes down there. Of
-        the epochs that growth leaves, it takes the share that it has of all.
+        Fine-tuning, as long as ever, follows at once where it anneals once more, since the width
+        comes down there.
         """
         if not self.anneals_again or self.fine_epochs == 0:
             return self
-        left = self.growing_epochs - epoch
-        fine = self.fine_epochs + left * self.fine_epochs // self.epochs
-        return replace(self, epochs=epoch + fine, fine_epochs=fine)
+        return replace(self, epochs=epoch + self.fine_epochs)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
         """Return the phase of an epoch, counted from 1."""

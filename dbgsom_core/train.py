@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from dbgsom_core.api import Birth, GrowthState, GrowthStrategy, Kernel
 from dbgsom_core.engine.found import Found, Search
 from dbgsom_core.engine.local import DataPass
-from dbgsom_core.engine.smoothing import means, reach_of, smoothed
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.fine_tuning import (
     ClassLeads,
@@ -196,6 +195,8 @@ def batch_update(
         return formed(data, som_map.prototypes, influence, found.bmu, pull, runners_up)
     if is_fast(data, found) and task.centre is None:
         return updated_fast(found, som_map, weights, pull, classes)
+    from dbgsom_core.engine.smoothing import reach_of, smoothed
+
     won = data.totals(found, n_neurons)
     reach = reach_of(weights, float(won.hits.sum()))
 
@@ -229,6 +230,8 @@ def _means(
 ) -> NDArray[np.float64]:
     # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
     if seen is None:
+        from dbgsom_core.engine.smoothing import means
+
         after = means(before, sums, reached)
     else:
         observed = (seen > 0) & (reached[:, None] > 0)
@@ -311,5 +314,5 @@ def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
-    steps = after - before
-    return math.sqrt(np.vdot(steps, steps) / len(steps)) / deviation
+    steps = (after - before).ravel()
+    return math.sqrt(float(steps @ steps) / len(after)) / deviation

@@ -25,12 +25,12 @@ def add_hops(hops: NDArray[np.uint16], sides: NDArray[np.int32], first: int, sto
     for new in range(first, stop):
         joins = False
         for other in range(new):
-            nearest = np.int64(FAR)
+            nearest = int(FAR)
             for linked in sides[new]:
                 if 0 <= linked < new:
-                    nearest = min(nearest, np.int64(hops[linked, other]))
+                    nearest = min(nearest, int(hops[linked, other]))
             # One hop further than the nearest of its neighbours.
-            hops[new, other] = hops[other, new] = min(nearest + 1, FAR)
+            hops[new, other] = hops[other, new] = min(nearest + 1, int(FAR))
         hops[new, new] = 0
         for one in sides[new]:
             for other in sides[new]:
@@ -40,6 +40,6 @@ def add_hops(hops: NDArray[np.uint16], sides: NDArray[np.int32], first: int, sto
             continue
         for one in range(new):
             for other in range(new):
-                through = np.int64(hops[one, new]) + np.int64(hops[new, other])
+                through = int(hops[one, new]) + int(hops[new, other])
                 if through < hops[one, other]:
                     hops[one, other] = through

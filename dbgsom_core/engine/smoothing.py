@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates
@@ -42,8 +43,6 @@ def smoothed(
     -------
     (sums (K, D), hits (K,)), float64
     """
-    from dbgsom_core.engine.loops import fill_influence, smooth_rows
-
     n_neurons, d = sums.shape
     farthest, least = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
@@ -87,8 +86,6 @@ def means(
     before: NDArray[np.float64], sums: NDArray[np.float64], reached: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
-    from dbgsom_core.engine.loops import divide_reached
-
     after = np.empty(before.shape)
     divide_reached(before, sums, reached, after)
     return after

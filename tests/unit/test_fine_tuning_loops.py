@@ -58,7 +58,9 @@ def own_winners(D, units, classes):
 
 def linked_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    known = tuning.classes_of() if classes is None else tuning.classes_of(*vars(classes).values())
+    known = tuning.NO_CLASSES
+    if classes is not None:
+        known = tuning.classes_of(classes.codes, classes.leads)
     seconds = tuning.linked_seconds(found, som_map.sides, known)
     return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
 

@@ -89,14 +89,13 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
 
 
 def test_fine_tuning_follows_at_once_when_the_map_is_full():
-    """It takes its share of the epochs that growth leaves as well, and anneals from the side."""
     schedule = Schedule.of(Gaussian(), Directed(), 100).full_after(30)
-    assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (60, 30, 30)
+    assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (50, 30, 20)
     assert [schedule.phase(e) for e in (30, 31)] == ["growing", "fine"]
-    assert not any(schedule.may_grow(e) for e in range(30, 61))
-    widths = [schedule.width(e, MAP) for e in range(31, 61)]
+    assert not any(schedule.may_grow(e) for e in range(30, 51))
+    widths = [schedule.width(e, MAP) for e in range(31, 51)]
     assert widths == sorted(widths, reverse=True)
-    assert schedule.pull(60) == 0.7
+    assert schedule.pull(50) == 0.7
     np.testing.assert_allclose(widths[-1], DEFAULT_FINE_END)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from dbgsom_core.engine.fast.once import distances_to
 from dbgsom_core.engine.fast.packing import PackedSamples
 from dbgsom_core.engine.fast.panel import LINE
 from dbgsom_core.engine.found import Totals
+from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.fast.search import FastSearch
@@ -43,7 +45,7 @@ class Seconds:
         return Seconds(places, self.sums, self.hits)
 
 
-@dataclass(frozen=True)
+@dataclass
 class FastAssignment:
     """What a pass of the fast search found.
 
@@ -87,27 +89,32 @@ def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, 
     return samples.threads, samples.tasks()
 
 
-def tallies_into(sums: NDArray[np.float64], hits: NDArray[np.int64], threads: int) -> list[Tally]:
-    """Return a tally for each thread; the first one adds to ``sums`` and ``hits`` themselves."""
-    tallies = [_tally(sums, hits)]
-    for _ in range(threads - 1):
-        tallies.append(_tally(np.zeros_like(sums), np.zeros_like(hits)))
-    return tallies
+def tallied(
+    samples: PackedSamples,
+    small: bool,
+    sums: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    work: Callable[[Tally, int, int], None],
+) -> Tally:
+    """Do ``work(tally, start, stop)`` for all blocks; return the tallies of all threads, joined.
 
-
-def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
-    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
-
-
-def joined(tallies: list[Tally]) -> Tally:
-    """Add all tallies to the first one: exact, so the order does not matter."""
-    first, *others = tallies
+    ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
+    """
+    threads, tasks = workload(samples, small)
+    first = _tally(sums, hits)
+    others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
+    tallies = [first, *others]
+    share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))
     for other in others:
         first.sums[:] += other.sums
         first.hits[:] += other.hits
         first.errors[:] += other.errors
         first.counts[:] += other.counts
     return first
+
+
+def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
+    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
 
 
 def unpacked(

@@ -78,7 +78,7 @@ class PackedSamples:
         """The rounding unit of the blocks."""
         return float(np.finfo(self.blocks.numbers.dtype).eps) / 2
 
-    @property
+    @cached_property
     def frame(self) -> Frame:
         """What packed coordinates are, for the loops."""
         return Frame(self.centre, self.scale, self.grid)

@@ -13,11 +13,10 @@ from dbgsom_core.engine.fast import block_search
 from dbgsom_core.engine.fast.assignment import (
     FastAssignment,
     Seconds,
-    joined,
-    tallies_into,
+    tallied,
     workload,
 )
-from dbgsom_core.engine.fast.block_loops import Accuracy
+from dbgsom_core.engine.fast.block_loops import Accuracy, Tally
 from dbgsom_core.engine.fast.block_search import ALL, IN_REACH, OWN
 from dbgsom_core.engine.fast.layout import Laid, PanelRoom
 from dbgsom_core.engine.fast.packing import PackedSamples, aligned
@@ -191,30 +190,15 @@ class FastSearch:
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(n_neurons, np.int64)
-        threads, tasks = workload(samples, self._is_small(n_neurons))
-        tallies = tallies_into(self._sums, self._hits, threads)
 
-        def work(worker: int, task: int) -> None:
+        def work(tally: Tally, start: int, stop: int) -> None:
             block_search.search_blocks(
-                samples.one,
-                samples.X,
-                prototypes,
-                samples.frame,
-                steps,
-                samples.blocks,
-                laid.panels,
-                laid.accuracy,
-                bounds,
-                mode,
-                newcomers,
-                keeps,
-                only_changes,
-                tallies[worker],
-                *tasks[task],
-            )
+                samples.one, samples.X, prototypes, samples.frame, steps, samples.blocks,
+                laid.panels, laid.accuracy, bounds, mode, newcomers, keeps, only_changes, tally,
+                start, stop,
+            )  # fmt: skip
 
-        share(threads, len(tasks), work)
-        total = joined(tallies)
+        total = tallied(samples, self._is_small(n_neurons), self._sums, self._hits, work)
         self._errors = total.errors / (steps * samples.scale)
         compared = int(total.counts[0])
         self.panels_compared += compared

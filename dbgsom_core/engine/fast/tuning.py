@@ -8,13 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fast import linked
-from dbgsom_core.engine.fast.assignment import (
-    FastAssignment,
-    Seconds,
-    joined,
-    tallies_into,
-    workload,
-)
+from dbgsom_core.engine.fast.assignment import FastAssignment, Seconds, tallied
+from dbgsom_core.engine.fast.block_loops import Tally
 from dbgsom_core.engine.fast.linked import Classes, OwnNeurons
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.workers import share
@@ -23,12 +18,11 @@ _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs m
 _ROWS = 4096  # samples a task
 
 
-def classes_of(
-    codes: NDArray[np.int64] | None = None, leads: NDArray[np.bool_] | None = None
-) -> Classes:
-    """Return classes for the loops; without arguments there are none."""
-    if codes is None or leads is None:
-        return Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
+NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
+
+
+def classes_of(codes: NDArray[np.int64], leads: NDArray[np.bool_]) -> Classes:
+    """Return classes for the loops."""
     return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
 
 
@@ -40,17 +34,14 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
     search, samples = found.search, found.search.samples
     own = _own_neurons(found.prototypes, classes)
     units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.hits.copy()
-    threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
-    tallies = tallies_into(sums, hits, threads)
 
-    def work(worker: int, task: int) -> None:
+    def work(tally: Tally, start: int, stop: int) -> None:
         linked.own_blocks(
-            samples.one, samples.X, samples.frame, samples.blocks, classes, own, units,
-            tallies[worker], *tasks[task],
+            samples.one, samples.X, samples.frame, samples.blocks, classes, own, units, tally,
+            start, stop,
         )  # fmt: skip
 
-    share(threads, len(tasks), work)
-    joined(tallies)
+    tallied(samples, samples.X.size < _SMALL_WORK, sums, hits, work)
     return FastAssignment(search, found.prototypes, hits, found.errors, sums, units)
 
 
@@ -74,18 +65,16 @@ def linked_seconds(found: FastAssignment, sides: NDArray[np.int32], classes: Cla
         seconds = Seconds(np.zeros_like(found.units), np.zeros(shape), np.zeros(n_neurons, int))
         search.seconds = seconds
     laid = search.laid(found.prototypes)
-    threads, tasks = workload(samples, samples.X.size < _SMALL_WORK)
-    tallies = tallies_into(seconds.sums, seconds.hits, threads)
+    places = seconds.places
 
-    def work(worker: int, task: int) -> None:
+    def work(tally: Tally, start: int, stop: int) -> None:
         linked.linked_blocks(
             samples.one, samples.X, found.prototypes, samples.frame, samples.blocks, found.units,
-            sides, laid.rows, laid.halves, laid.accuracy, classes, known, seconds.places,
-            tallies[worker], *tasks[task],
+            sides, laid.rows, laid.halves, laid.accuracy, classes, known, places, tally,
+            start, stop,
         )  # fmt: skip
 
-    share(threads, len(tasks), work)
-    joined(tallies)
+    tallied(samples, samples.X.size < _SMALL_WORK, seconds.sums, seconds.hits, work)
     return seconds
 
 
