@@ -16,6 +16,7 @@ from dbgsom_core.api import Component, Metric
 from dbgsom_core.engine.found import Assignment, Found, Search, Totals
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.plain_search import PlainSearch
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import available_threads, share
 
@@ -360,36 +361,6 @@ class DataPass:
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         threads = 1 if multiplications < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda worker, task: work(chunks[task]))
-
-
-@dataclass(frozen=True)
-class PlainSearch:
-    """A search that begins anew in each epoch, for any metric."""
-
-    data: DataPass
-
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
-        """See `Search`."""
-        return self._with_totals(self.data.assign(prototypes), len(prototypes))
-
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
-        """See `Search`."""
-        if known == len(prototypes):
-            return found
-        return self._with_totals(self.data.admit(found, prototypes, known), len(prototypes))
-
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
-        """See `Search`."""
-        return self.data.nearest(prototypes, 2)[0]
-
-    def _with_totals(self, found: Found, n_neurons: int) -> Found:
-        return Assignment(found.bmu, found.distance, self.data.totals(found, n_neurons))
 
 
 def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:

@@ -183,6 +183,33 @@ class Offers:
         return {"mlflow": Track, "run_folder": Track}
 
 
+FULL = """\
+experiment: group/one
+name: first
+dataset: {name: toy, path: data/x.csv, columns: [1, 2], drop: [a, 3], size: [3, 4], table: {a: 1}}
+prepare:
+  - range_scale
+  - {name: 'sklearn.preprocessing:PowerTransformer', method: yeo-johnson}
+split: {test_size: 0.25, stratify: true}
+model:
+  estimator: classifier
+  metric: {name: power, p: 3}
+  kernel: {name: gauss, start: 2, end: 0.5, decay: linear}
+  growth: {name: grow, spreading_factor: 0.3}
+  labeller: majority
+  epochs: 20
+  tol: 1e-4
+  spreading_factor: 0.3
+  max_neurons: 50
+  init: random
+seed: 7
+measures: [quality, {name: other, samples: 3}]
+figures: [sketch]
+tracking: [{name: mlflow, uri: 'http://h'}, run_folder]
+engine: {name: local, threads: 2}
+"""
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     made = Registry()
@@ -253,3 +280,9 @@ SMALL = "experiment: e\ndataset: toy\n"
 def small() -> str:
     """Return the smallest configuration there is."""
     return SMALL
+
+
+@pytest.fixture
+def full():
+    """Return an experiment in which every section is given."""
+    return FULL

@@ -5,10 +5,11 @@
   `layout` does the same for prototypes, `patches` says which of them share a panel.
 * `block_search`: the compiled pass. A block is compared with the panels of its units so far, then
   with those that bounds do not exclude; what is too close to call is settled by the definition, and
-  samples that changed their unit are moved from one sum to another. `linked` is fine-tuning's pass.
+  samples that changed their unit are moved from one sum to another. `linked` is fine-tuning's pass,
+  with `sides` for its comparisons.
 * `packing`: the packed copy of the data. `search`: one training's memory of bounds, sums and
-  order, and when each pays. `assignment`: what a pass found; `rings` smooths it over a rectangle.
-  `tuning`: fine-tuning on top of it.
+  order, and when each pays. `assignment`: what a pass found. `update`: the prototypes that follow
+  from it; `rings` smooths it over a rectangle. `tuning`: fine-tuning on top of it.
 * `once`, `once_loops`: the same comparison for samples that are asked about once, without a copy.
 
 A training goes through `search` alone: pack, then for each epoch lay out, pass, hand totals back.
