@@ -62,6 +62,7 @@ class SomMap:
         self._shape: tuple[int, int] | None = None
         self._diameter: int | None = None
         self._is_full: bool | None = None
+        self._degrees: NDArray[np.int64] | None = None
         self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         for x, y in positions.tolist():
             self._place((x, y), parent=-1, epoch=0)
@@ -176,8 +177,12 @@ class SomMap:
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
-        """Return how many linked neighbours each neuron has, shape (K,)."""
-        return np.asarray(np.sum(self._sides[: len(self)] >= 0, axis=1, dtype=np.int64))
+        """Return how many linked neighbours each neuron has, shape (K,); read-only."""
+        if self._degrees is None:
+            linked = self._sides[: len(self)] >= 0
+            self._degrees = linked.sum(axis=1, dtype=np.int64)
+            self._degrees.flags.writeable = False
+        return self._degrees
 
     def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
         """Append neurons given as (position, prototype (D,), parent), in this order.
@@ -229,7 +234,7 @@ class SomMap:
             if other >= 0:
                 self._sides[other, side ^ 1] = new  # opposite directions come in pairs
         self._cells[position] = new
-        self._shape = self._diameter = self._open_cells = self._is_full = None
+        self._shape = self._diameter = self._degrees = self._open_cells = self._is_full = None
 
     def _link(self, first: int) -> None:
         # Hops to and from the neurons from ``first`` on.

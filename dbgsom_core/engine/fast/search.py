@@ -200,13 +200,13 @@ class FastSearch:
 
         total = tallied(samples, self._is_small(n_neurons), self._sums, self._hits, work)
         self._errors = total.errors / (steps * samples.scale)
-        compared = int(total.counts[0])
+        compared, changed, doubts = total.counts[:3].tolist()
         self.panels_compared += compared
-        self._changed = int(total.counts[1]) / len(samples.X)
+        self._changed = changed / len(samples.X)
         self._unsorted += self._changed
-        if samples.one.itemsize == 4 and total.counts[2] > _DOUBTS * len(samples.X):
+        if doubts > _DOUBTS * len(samples.X) and samples.one.itemsize == 4:
             self._double()
-        return compared
+        return int(compared)
 
     def _is_small(self, n_neurons: int) -> bool:
         return self.samples.X.size * n_neurons < _SMALL_WORK

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Birth
-from dbgsom_core.som_map import Position, SomMap
+from dbgsom_core.som_map import DIRECTIONS, Position, SomMap
 
 
 def fill(
@@ -51,30 +51,38 @@ def fill(
     north, south, east, west = known[touching].T
     claims = north + south + east + west
     enough = np.flatnonzero((np.sum(touching >= 0, axis=1) >= 2) & (claims >= threshold))
+    enough = enough[np.argsort(-claims[enough], kind="stable")]
     births: list[Birth] = []
     taken = set(taken)
-    for claim in enough[np.argsort(-claims[enough], kind="stable")].tolist():
+    for (x, y), around in zip(cells[enough].tolist(), touching[enough].tolist(), strict=True):
         if most is not None and len(births) >= most:
             break
-        x, y = cells[claim].tolist()
         if (x, y) not in taken:
-            near = [neuron for neuron in touching[claim].tolist() if neuron >= 0]
-            parent = max(near, key=lambda neuron: known[neuron])
-            births.append(Birth((x, y), between((x, y), near, som_map), parent))
+            near = [neuron for neuron in around if neuron >= 0]
+            parent = max(near, key=known.__getitem__)
+            births.append(Birth((x, y), between((x, y), around, som_map), parent))
     return births
 
 
-def between(cell: Position, touching: list[int], som_map: SomMap) -> NDArray[np.float64]:
-    """Return the prototype of a cell that touches two neurons or more.
+def between(cell: Position, around: list[int], som_map: SomMap) -> NDArray[np.float64]:
+    """Return the prototype of a cell with neurons at two of its sides or more.
 
     In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
-    cell's corners, or of the touching prototypes where there is none.
+    cell's corners, or of the neurons at its sides where there is none.
+
+    Parameters
+    ----------
+    cell : (x, y)
+    around : list of int
+        The neurons to its north, south, east and west, -1 for none.
+    som_map : SomMap
     """
-    prototypes, places = som_map.prototypes, som_map.positions[touching].tolist()
+    prototypes, (x, y) = som_map.prototypes, cell
+    beside = [(n, dx, dy) for n, (dx, dy) in zip(around, DIRECTIONS, strict=True) if n >= 0]
     corners: list[NDArray[np.float64]] = []
-    for (a, (ax, ay)), (b, (bx, by)) in combinations(zip(touching, places, strict=True), 2):
-        diagonal = som_map.neuron_at((ax + bx - cell[0], ay + by - cell[1]))
+    for (a, ax, ay), (b, bx, by) in combinations(beside, 2):
+        diagonal = som_map.neuron_at((x + ax + bx, y + ay + by))
         if diagonal is not None:
             corners.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
-    summands = corners or list(prototypes[touching])
+    summands = corners or [prototypes[n] for n, _, _ in beside]
     return np.asarray(reduce(np.add, summands) / len(summands))
