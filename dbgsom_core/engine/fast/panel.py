@@ -37,6 +37,8 @@ def _panel_rows() -> int:
 
 
 PANEL_ROWS = _panel_rows()
+ROW_BITS = 3  # that tell the rows of a panel apart
+assert PANEL_ROWS <= 1 << ROW_BITS
 
 _AHEAD = 2048  # bytes of a panel that are asked for before their turn
 
@@ -83,15 +85,18 @@ class Vectors:
         align = 4 if value.type == self.indices else self.size
         builder.store(value, self.at(builder, base, offset, value.type), align=align)
 
-    def fetch(self, builder: Any, base: Any, offset: int) -> None:
-        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist."""
+    def fetch(self, builder: Any, base: Any, offset: int, near: int = 3) -> None:
+        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist.
+
+        ``near`` 3 is for the first cache, 2 for the second.
+        """
         function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX]),
             "llvm.prefetch.p0i8",
         )
         place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
-        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, 3, 1))])
+        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, near, 1))])
 
     def less(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the mask of a < b."""
@@ -111,11 +116,12 @@ class Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
-def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+def accumulate(
+    vectors: Vectors, builder: Any, block: Any, panel: Any, start: Any, depth: Any
+) -> Any:
     """Write the loop over features; return (builder behind it, one sum for each prototype)."""
-    x, w, h, depth = (*(block, panel, start), function.args[3])
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
+    function = builder.function
+    x, w, h = (vectors.bytes_at(builder, address) for address in (block, panel, start))
     fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
         builder.module,
         ir.FunctionType(vectors.reals, [vectors.reals] * 3),
@@ -128,7 +134,7 @@ def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: A
     entry, body, end = (
         builder.block,
         function.append_basic_block("features"),
-        function.append_basic_block("merge"),
+        function.append_basic_block("summed"),
     )
     builder.branch(body)
     builder = ir.IRBuilder(body)
@@ -173,8 +179,9 @@ def _define(module: Any, bits: int, places: int) -> Any:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 9), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panel, start, _, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
-    builder, sums = accumulate(v, function, block, panel, start)
+    block, panel, start, depth, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder, sums = accumulate(v, builder, block, panel, start, depth)
     values_at, rows_at, ids_at, slack_at, nearest_at = (
         v.bytes_at(builder, address)
         for address in (values_at, rows_at, ids_at, slack_at, nearest_at)
