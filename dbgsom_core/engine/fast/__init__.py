@@ -1,12 +1,13 @@
 """The fast exact search for Euclidean maps: what it is made of, from the inside out.
 
-* `panel`, `lanes`, `tiles`: vector instructions for one block of samples, written out for LLVM.
+* `panel`, `sweep`, `lanes`, `tiles`: vector instructions for one block of samples, written out for
+  LLVM. `sweep` compares a block with one panel after the other.
 * `block_loops`: what blocks, panels and their packed coordinates are; packing and sorting samples.
   `layout` does the same for prototypes, `patches` says which of them share a panel.
-* `block_search`: the compiled pass. A block is compared with the panels of its units so far, then
-  with those that bounds do not exclude; what is too close to call is settled by the definition, and
-  samples that changed their unit are moved from one sum to another. `linked` is fine-tuning's pass,
-  with `sides` for its comparisons.
+* `comparing`: a block is compared with the panels of its units so far, then with those that bounds
+  do not exclude; what is too close to call is settled by the definition.
+* `block_search`: the compiled pass over all blocks. Samples that changed their unit are moved from
+  one sum to another. `linked` is fine-tuning's pass, with `sides` for its comparisons.
 * `packing`: the packed copy of the data. `search`: one training's memory of bounds, sums and
   order, and when each pays. `assignment`: what a pass found. `update`: the prototypes that follow
   from it; `rings` smooths it over a rectangle. `tuning`: fine-tuning on top of it.

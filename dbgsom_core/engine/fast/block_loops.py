@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled, inlined
 from dbgsom_core.engine.fast.panel import LINE, lanes_of
-from dbgsom_core.engine.fast.tiles import pack_tile
+from dbgsom_core.engine.fast.tiles import fetch_line, pack_tile
+
+_AHEAD = 1
+_FETCHED = 512  # bytes of a row, at most
 
 
 class Blocks(NamedTuple):
@@ -104,6 +107,12 @@ def pack_blocks(
     rows_at, total_at = rows.ctypes.data, total.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
+        # Rows in the order of their units lie anywhere: memory is asked for them early.
+        for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
+            row = x_at + order[place] * long
+            for offset in range(0, min(long, _FETCHED), LINE):
+                fetch_line(row + offset)
+            fetch_line(row + min(long, _FETCHED) - 1)
         total[:] = 0.0
         tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
         for lane in range(used):

@@ -12,7 +12,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.fast.panel import ADDRESS, LINE, Vectors
+from dbgsom_core.engine.fast.panel import (
+    ADDRESS,
+    LINE,
+    PANEL_ROWS,
+    ROW_BITS,
+    Vectors,
+)
 
 # A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
 # roundings take less than this share, and so does that of an upper bound.
@@ -103,23 +109,20 @@ def write_slack(
     return types.void(one, types.int64, one, one, one, one, types.int64), generate
 
 
-@intrinsic
 def write_lower_bounds(
-    typing_context: Any, one: Any, nearest: Any, squares: Any, slack: Any, drift: Any, lower: Any
-) -> Any:
-    """Fill lower (lanes,) float32 with safe distances to the nearest prototype, plus ``drift``."""
+    builder: Any, one: Any, nearest: Any, squares: Any, slack: Any, drift: Any, lower: Any
+) -> None:
+    """Fill lower (lanes,) float32 with safe distances to the nearest prototype, plus a drift.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Lanes(signature.args[0], builder)
-        _, nearest, squares, slack, drift, lower = arguments
-        square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
-        distance = v.float32(v.root(builder.fsub(square, v.get(slack, 1))))
-        moved = v.times(v.spread(drift), 1 - SPARE)
-        v.put_float32(v.plus(v.times(distance, 1 - 2 * SPARE), moved), lower)
-        return context.get_dummy_value()
-
-    signature = types.void(one, types.int64, types.int64, types.int64, types.float32, types.int64)
-    return signature, generate
+    Here ``one`` is a type and ``nearest`` are the values themselves; ``drift`` is the address of a
+    float32.
+    """
+    v = _Lanes(one, builder)
+    square = v.plus(v.get(squares), v.times(nearest, 2.0))
+    distance = v.float32(v.root(builder.fsub(square, v.get(slack, 1))))
+    moved = v.load(builder, v.bytes_at(builder, drift), 0, ir.FloatType())
+    moved = v.times(v.splat(builder, moved), 1 - SPARE)
+    v.put_float32(v.plus(v.times(distance, 1 - 2 * SPARE), moved), lower)
 
 
 @intrinsic
@@ -180,7 +183,7 @@ def write_distances(
 
 @intrinsic
 def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole: Any) -> Any:
-    """Fill whole (lanes,) int64 with distances*steps, rounded towards 0."""
+    """Fill whole (lanes,) int64 with distances*steps, which are below 2^51, rounded."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
@@ -189,29 +192,88 @@ def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole
         values = v.get(distances)
         if v.size == 4:
             values = builder.fpext(values, doubles)
-        v.put(builder.fptosi(builder.fmul(values, v.spread(steps)), v.wholes), whole)
+        # AVX2 has no conversion: beside a number this large the last bits of a sum are whole.
+        large = ir.Constant(doubles, [1.5 * 2.0**52] * v.lanes)
+        sums = builder.fadd(builder.fmul(values, v.spread(steps)), large)
+        wholes = (builder.bitcast(number, v.wholes) for number in (sums, large))
+        v.put(builder.sub(*wholes), whole)
         return context.get_dummy_value()
 
     return types.void(one, types.int64, types.float64, types.int64), generate
 
 
 @intrinsic
-def sum_of_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any) -> Any:
-    """Return the sum of those of whole (lanes,) int64 whose bit is set in ``lanes``."""
+def add_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any, totals: Any) -> Any:
+    """Add those of whole (lanes,) int64 whose bit is set in ``lanes`` to totals (lanes,) int64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        _, whole, lanes = arguments
-        values = v.load(builder, v.bytes_at(builder, whole), 0, v.wholes)
-        counted = builder.select(v.mask(lanes), values, ir.Constant(v.wholes, [0] * v.lanes))
-        name = f"llvm.vector.reduce.add.v{v.lanes}i64"
-        module = builder.module
-        function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(ADDRESS, [v.wholes]), name
-        )
-        return builder.call(function, [counted])
+        _, whole, lanes, totals = arguments
+        whole, totals = (v.bytes_at(builder, address) for address in (whole, totals))
+        none = ir.Constant(v.wholes, [0] * v.lanes)
+        more = builder.select(v.mask(lanes), v.load(builder, whole, 0, v.wholes), none)
+        v.store(builder, builder.add(v.load(builder, totals, 0, v.wholes), more), totals, 0)
+        return context.get_dummy_value()
 
-    return types.int64(one, types.int64, types.int64), generate
+    return types.void(one, *[types.int64] * 3), generate
+
+
+@intrinsic
+def panels_of_units(
+    typing_context: Any, one: Any, units: Any, lanes: Any, panel_of: Any, first: Any
+) -> Any:
+    """Return a bit mask of the panels from ``first`` on, 64 at most, that hold some unit.
+
+    Of units (lanes,) int32 only those count whose bit is set in ``lanes``; ``panel_of`` are int32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, lanes, panel_of, first = arguments
+        units, panel_of = v.bytes_at(builder, units), v.bytes_at(builder, panel_of)
+        panels = ir.Constant(ADDRESS, 0)
+        for lane in range(v.lanes):
+            unit = builder.zext(v.load(builder, units, lane * 4, v.indices.element), ADDRESS)
+            place = builder.gep(panel_of, [builder.shl(unit, ir.Constant(ADDRESS, 2))])
+            panel = builder.zext(v.load(builder, place, 0, v.indices.element), ADDRESS)
+            panel = builder.sub(panel, first)
+            counts = builder.and_(
+                builder.lshr(lanes, ir.Constant(ADDRESS, lane)), ir.Constant(ADDRESS, 1)
+            )
+            counts = builder.select(
+                builder.icmp_unsigned("<", panel, ir.Constant(ADDRESS, 64)),
+                counts,
+                ir.Constant(ADDRESS, 0),
+            )
+            shift = builder.and_(panel, ir.Constant(ADDRESS, 63))
+            panels = builder.or_(panels, builder.shl(counts, shift))
+        return panels
+
+    return types.int64(one, *[types.int64] * 4), generate
+
+
+@intrinsic
+def write_units(typing_context: Any, one: Any, places: Any, ids: Any, units: Any) -> Any:
+    """Fill units (lanes,) int32 with the ``ids`` (G, PANEL_ROWS) int32 of their places.
+
+    Places (lanes,) int32 are panel << ROW_BITS | row.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        places, ids, units = (v.bytes_at(builder, address) for address in arguments[1:])
+        index = v.indices.element
+        for lane in range(v.lanes):
+            place = v.load(builder, places, lane * 4, index)
+            panel = builder.lshr(place, ir.Constant(index, ROW_BITS))
+            row = builder.and_(place, ir.Constant(index, (1 << ROW_BITS) - 1))
+            entry = builder.add(builder.mul(panel, ir.Constant(index, PANEL_ROWS)), row)
+            offset = builder.shl(builder.zext(entry, ADDRESS), ir.Constant(ADDRESS, 2))
+            unit = v.load(builder, builder.gep(ids, [offset]), 0, index)
+            builder.store(unit, v.at(builder, units, lane * 4, index), align=4)
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 3), generate
 
 
 @intrinsic

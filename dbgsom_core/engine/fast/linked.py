@@ -24,6 +24,7 @@ from dbgsom_core.engine.fast.block_search import slack_of_block, turn_block
 from dbgsom_core.engine.fast.lanes import lanes_other, lanes_with, lowest_bit
 from dbgsom_core.engine.fast.panel import LINE, lanes_of
 from dbgsom_core.engine.fast.sides import SIDES, nearest_side
+from dbgsom_core.engine.fast.tiles import add_row
 
 
 class Classes(NamedTuple):
@@ -141,8 +142,9 @@ def linked_blocks(
     classed = classes.leads.shape[1] > 0
     slack, found = np.empty((2, lanes), numbers.dtype), np.zeros(lanes, np.int32)
     turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
-    turned_at, (sums, hits, _, _) = turned.ctypes.data, tally
-    # Asked once: see `block_search.Addresses`.
+    sums, hits, _, _ = tally
+    turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
+    # Asked once: see `comparing.Addresses`.
     numbers_at, squares_at, slack_at = (
         numbers.ctypes.data,
         blocks.squares.ctypes.data,
@@ -192,13 +194,13 @@ def linked_blocks(
             seconds[base + lane] = j
             if not alike:
                 pack_row(X, order[base + lane], frame, turned[lane])
+            row = turned_at + lane * depth * turned.itemsize
             if only_changes:
                 hits[before] -= 1
-                for k in range(depth):
-                    sums[before, k] -= turned[lane, k]
+                add_row(X[0, 0], row, depth, -1.0, sums_at + before * depth * 8)
             hits[j] += 1
-            for k in range(depth):
-                sums[j, k] += turned[lane, k]
+            add_row(X[0, 0], row, depth, 1.0, sums_at + j * depth * 8)
+    slack[0, 0] = 0.0  # used until here, see `comparing.Addresses`
 
 
 @compiled

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.fast.block_loops import Accuracy, Blocks, Panels, euclidean_distance
-from dbgsom_core.engine.fast.block_search import ALL, nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.fast.block_search import nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.fast.comparing import (
+    ALL,
+    addresses_of,
+    compare_block,
+    hold,
+    room_for,
+)
+from dbgsom_core.engine.fast.lanes import write_units
 from dbgsom_core.engine.fast.layout import FAR
-from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel, lanes_of
+from dbgsom_core.engine.fast.panel import LINE, lanes_of
 from dbgsom_core.engine.fast.tiles import turn_tile
 
 _DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan
@@ -76,33 +84,18 @@ def _nearest_blocks(
 ) -> int:
     # The nearest prototypes in out[:, 0]; returns how many samples were in doubt. A block with a
     # near tie, one in a hundred, is searched once more by the loop that settles them.
-    numbers, squares, order, _ = blocks
-    lanes, n, depth, dtype = lanes_of(one), order.size, numbers.shape[1], numbers.dtype
-    values, rows = np.empty((2, lanes), dtype), np.zeros((1, lanes), np.int32)
-    nearest, slack = np.empty(lanes, dtype), np.empty((2, lanes), dtype)
-    no_bounds = np.empty((1, 1, 1), np.float32)
-    numbers_at, squares_at = numbers.ctypes.data, squares.ctypes.data
-    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
-    ids_at, values_at, rows_at = panels.ids.ctypes.data, values.ctypes.data, rows.ctypes.data
-    nearest_at, slack_at = nearest.ctypes.data, slack.ctypes.data
-    row = LINE // lanes * PANEL_ROWS
+    lanes, n, depth = lanes_of(one), blocks.order.size, blocks.numbers.shape[1]
+    n_panels, drift = panels.ids.shape[0], panels.drift
+    no_bounds, room = np.empty((1, 1, 1), np.float32), room_for(one, panels)
+    values, rows, slack, upper, done = room.values, room.rows, room.slack, room.upper, room.done
+    at = addresses_of(blocks, panels, no_bounds, room)
     doubts = 0
     for b in range(n_blocks):
-        values[:] = np.inf
-        slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
-        for g in range(panels.ids.shape[0]):
-            compare_panel(
-                one,
-                numbers_at + b * depth * LINE,
-                panels_at + g * depth * row,
-                starts_at + g * row,
-                depth,
-                values_at,
-                rows_at,
-                ids_at + g * PANEL_ROWS * 4,
-                slack_at,
-                nearest_at,
-            )
+        slack_of_block(one, at.squares + b * LINE, accuracy, at.slack)
+        compare_block(
+            one, 1, b, lanes, ALL, 0, False, depth, 1, n_panels, drift, values, done, upper, at
+        )
+        write_units(one, at.places, at.ids, at.rows)
         sure = True
         for lane in range(min(lanes, n - b * lanes)):
             out[b * lanes + lane, 0] = rows[0, lane]
@@ -111,7 +104,7 @@ def _nearest_blocks(
             doubts += nearest_two_blocks(
                 one, X, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, b, b + 1
             )
-    nearest[0] = 0  # addresses are valid as long as arrays are used
+    hold(room)
     return doubts
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.fast import block_loops
 from dbgsom_core.engine.fast.block_loops import Accuracy, Blocks, Frame
-from dbgsom_core.engine.fast.panel import LINE, UNROLL
+from dbgsom_core.engine.fast.panel import LINE, ROW_BITS, UNROLL
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
@@ -128,7 +128,8 @@ class PackedSamples:
         ``largest`` is the largest norm of a packed prototype, not rounded down.
 
         With u the rounding unit: the start, the prototype, the sample, their centring and D fused
-        steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖; a grid of q moves a sample by √D q/2;
+        steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖, and the row of a prototype that is kept in
+        the lowest bits of its value 8u more; a grid of q moves a sample by √D q/2;
         the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
         spare 2 % stand for products of such errors.
         """
@@ -146,7 +147,7 @@ class PackedSamples:
         # Of the product of vectors of norm 1, of the grid, of the definition.
         d = self.X.shape[1]
         return (
-            1.02 * (d + 5) * self.unit,
+            1.02 * (d + 5 + (1 << ROW_BITS)) * self.unit,
             0.51 * math.sqrt(d) * self.grid,
             0.51 * (d + 6) * 2.0**-53,
         )

@@ -12,7 +12,6 @@ a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -37,7 +36,10 @@ def _panel_rows() -> int:
 
 
 PANEL_ROWS = _panel_rows()
+ROW_BITS = 3  # that tell the rows of a panel apart
+assert PANEL_ROWS <= 1 << ROW_BITS
 
+_PLACES = 2  # best prototypes of a sample that are told at once
 _AHEAD = 2048  # bytes of a panel that are asked for before their turn
 
 ADDRESS = ir.IntType(64)
@@ -83,15 +85,18 @@ class Vectors:
         align = 4 if value.type == self.indices else self.size
         builder.store(value, self.at(builder, base, offset, value.type), align=align)
 
-    def fetch(self, builder: Any, base: Any, offset: int) -> None:
-        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist."""
+    def fetch(self, builder: Any, base: Any, offset: int, near: int = 3) -> None:
+        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist.
+
+        ``near`` 3 is for the first cache, 2 for the second.
+        """
         function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX]),
             "llvm.prefetch.p0i8",
         )
         place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
-        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, 3, 1))])
+        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, near, 1))])
 
     def less(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the mask of a < b."""
@@ -111,11 +116,12 @@ class Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
-def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: Any) -> Any:
+def accumulate(
+    vectors: Vectors, builder: Any, block: Any, panel: Any, start: Any, depth: Any
+) -> Any:
     """Write the loop over features; return (builder behind it, one sum for each prototype)."""
-    x, w, h, depth = (*(block, panel, start), function.args[3])
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    x, w, h = (vectors.bytes_at(builder, address) for address in (x, w, h))
+    function = builder.function
+    x, w, h = (vectors.bytes_at(builder, address) for address in (block, panel, start))
     fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
         builder.module,
         ir.FunctionType(vectors.reals, [vectors.reals] * 3),
@@ -128,7 +134,7 @@ def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: A
     entry, body, end = (
         builder.block,
         function.append_basic_block("features"),
-        function.append_basic_block("merge"),
+        function.append_basic_block("summed"),
     )
     builder.branch(body)
     builder = ir.IRBuilder(body)
@@ -159,22 +165,18 @@ def accumulate(vectors: Vectors, function: Any, block: Any, panel: Any, start: A
     return ir.IRBuilder(end), sums
 
 
-def _define(module: Any, bits: int, places: int) -> Any:
-    """Return the function that compares a block with a panel, defined in ``module`` once.
-
-    It lowers the running smallest values of each lane. With one place it keeps the row of the
-    smallest and the value of the second, if that is close; with two places the rows of two and
-    the value of the third.
-    """
-    name = f"dbgsom_panel_{bits}_{places}"
+def _define(module: Any, bits: int) -> Any:
+    """Return the function of `compare_panel_two`, defined in ``module`` once."""
+    name = f"dbgsom_panel_{bits}"
     if name in module.globals:
         return module.globals[name]
     v = Vectors(bits)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 9), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panel, start, _, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
-    builder, sums = accumulate(v, function, block, panel, start)
+    block, panel, start, depth, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder, sums = accumulate(v, builder, block, panel, start, depth)
     values_at, rows_at, ids_at, slack_at, nearest_at = (
         v.bytes_at(builder, address)
         for address in (values_at, rows_at, ids_at, slack_at, nearest_at)
@@ -185,87 +187,34 @@ def _define(module: Any, bits: int, places: int) -> Any:
         pairs = zip(nearest[::2], nearest[1::2], strict=False)
         nearest = [v.smaller(builder, a, b) for a, b in pairs] + odd
     v.store(builder, nearest[0], nearest_at, 0)
-    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(places + 1)]
+    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(_PLACES + 1)]
     enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
     # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
     slack = v.load(builder, slack_at, 0, v.reals)
-    # Whether or not the best has been seen before, what lies within the slack of it comes in.
-    limit = builder.fadd(values[places - 1], slack)
+    # Whether or not the best have been seen before, what lies within the slack of them comes in.
+    limit = builder.fadd(values[_PLACES - 1], slack)
     is_rival = builder.fcmp_ordered("<=", nearest[0], limit)
     builder.cbranch(v.any(builder, is_rival), enters, leaves)
     builder = ir.IRBuilder(enters)
-    rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(places)]
+    rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(_PLACES)]
     for r, value in enumerate(sums):
         row = v.splat(builder, v.load(builder, ids_at, r * 4, _INDEX))
         # Insert into the ascending list. Only minima and maxima wait for the row before: selecting
         # by masks would make each row wait for a comparison as well.
-        before = [v.less(builder, value, other) for other in values[:places]]
-        for p in range(places, -1, -1):
+        before = [v.less(builder, value, other) for other in values[:_PLACES]]
+        for p in range(_PLACES, -1, -1):
             rest = v.larger(builder, values[p - 1], value) if p else value
             values[p] = v.smaller(builder, values[p], rest)
-        for p in range(places - 1, -1, -1):
+        for p in range(_PLACES - 1, -1, -1):
             here = builder.select(before[p], row, rows[p])
             rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
-    for p in range(places + 1):
+    for p in range(_PLACES + 1):
         v.store(builder, values[p], values_at, p * LINE)
-    for p in range(places):
+    for p in range(_PLACES):
         v.store(builder, rows[p], rows_at, p * v.lanes * 4)
     builder.branch(leaves)
     ir.IRBuilder(leaves).ret_void()
     return function
-
-
-def _comparison(places: int) -> Callable[..., Any]:
-    def typed(typing_context: Any, one: Any, *addresses: Any) -> Any:
-        signature = types.void(one, *[types.int64] * 9)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            function = _define(builder.module, signature.args[0].bitwidth, places)
-            builder.call(function, arguments[1:])
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return typed
-
-
-@intrinsic
-def compare_panel(
-    typing_context: Any,
-    one: Any,
-    block: Any,
-    panel: Any,
-    start: Any,
-    depth: Any,
-    values: Any,
-    rows: Any,
-    ids: Any,
-    slack: Any,
-    nearest: Any,
-) -> Any:
-    """Compare a block with a panel and keep the best of each lane.
-
-    value = start[r] + Σ_k panel[k, r]*block[k, lane].
-
-    Parameters
-    ----------
-    one : scalar of the dtype
-    block, panel, start : address
-        Of (depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
-    depth : int
-    values : address
-        Of (2, lanes) numbers: smallest and second smallest value so far, lowered. The second may
-        be too large where it lies farther from the smallest than the slack.
-    rows : address
-        Of (1, lanes) int32: the prototype with the smallest value, updated.
-    ids : address
-        Of (PANEL_ROWS,) int32: which prototypes the panel holds.
-    slack : address
-        Of (lanes,) numbers: how close is too close to call.
-    nearest : address
-        Of (lanes,) numbers: filled with the smallest value in this panel.
-    """
-    return _comparison(1)(typing_context, one)
 
 
 @intrinsic
@@ -282,8 +231,34 @@ def compare_panel_two(
     slack: Any,
     nearest: Any,
 ) -> Any:
-    """Do as `compare_panel` for the two best: values (3, lanes), rows (2, lanes)."""
-    return _comparison(2)(typing_context, one)
+    """Compare a block with a panel and keep the two best of each lane.
+
+    value = start[r] + Σ_k panel[k, r]*block[k, lane].
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    block, panel, start : address
+        Of (depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
+    depth : int
+    values : address
+        Of (3, lanes) numbers: the smallest values so far, ascending, lowered. The third may be too
+        large where it lies farther from the second than the slack.
+    rows : address
+        Of (2, lanes) int32: the prototypes with the smallest values, updated.
+    ids : address
+        Of (PANEL_ROWS,) int32: which prototypes the panel holds.
+    slack : address
+        Of (lanes,) numbers: how close is too close to call.
+    nearest : address
+        Of (lanes,) numbers: filled with the smallest value in this panel.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.call(_define(builder.module, signature.args[0].bitwidth), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 9), generate
 
 
 @intrinsic

@@ -17,7 +17,7 @@ from dbgsom_core.engine.fast.assignment import (
     workload,
 )
 from dbgsom_core.engine.fast.block_loops import Accuracy, Tally
-from dbgsom_core.engine.fast.block_search import ALL, IN_REACH, OWN
+from dbgsom_core.engine.fast.comparing import ALL, IN_REACH, OWN
 from dbgsom_core.engine.fast.layout import Laid, PanelRoom
 from dbgsom_core.engine.fast.packing import PackedSamples, aligned
 from dbgsom_core.engine.fast.panel import PANEL_ROWS, UNROLL
@@ -222,10 +222,11 @@ class FastSearch:
         self._memory = _NO_BOUNDS
 
     def _steps(self, accuracy: Accuracy) -> float:
-        # Steps of a distance such that the sum over all samples fits 62 bits.
+        # Steps of a distance such that the sum over all samples fits 62 bits, one 51.
         n, d = self.samples.X.shape
         longest = math.sqrt(d) + accuracy.largest
-        return 2.0 ** (60 - math.ceil(math.log2(n + 1)) - math.ceil(math.log2(longest)))
+        digits = min(60 - math.ceil(math.log2(n + 1)), 51)
+        return 2.0 ** (digits - math.ceil(math.log2(longest)))
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
         return FastAssignment(

@@ -1,4 +1,4 @@
-"""Vector code for square tiles of samples: as many features as a block has lanes.
+"""Vector code that moves samples: square tiles, as many features as a block has lanes, and rows.
 
 Rows of the data become columns of a block, and back, in registers: number by number that would be
 the slowest step of sorting samples and of adding up what neurons won.
@@ -10,9 +10,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.fast.panel import ADDRESS, LINE, Vectors
+from dbgsom_core.engine.fast.panel import ADDRESS, LINE, UNROLL, Vectors
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
@@ -118,3 +119,49 @@ def turn_tile(
         return context.get_dummy_value()
 
     return types.void(one, *[types.int64] * 4), generate
+
+
+@intrinsic
+def add_row(typing_context: Any, given: Any, row: Any, depth: Any, sign: Any, sums: Any) -> Any:
+    """Add ``sign``, which is 1 or -1, times a row (depth,) of ``given``'s dtype to sums (depth,).
+
+    Addresses; the sums are float64, depth is a multiple of UNROLL.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(signature.args[0].bitwidth)
+        _, row, depth, sign, sums = arguments
+        doubles = ir.VectorType(ir.DoubleType(), UNROLL)
+        numbers = ir.VectorType(v.real, UNROLL)
+        row, sums = v.bytes_at(builder, row), v.bytes_at(builder, sums)
+        undefined = ir.Constant(doubles, ir.Undefined)
+        first = builder.insert_element(undefined, sign, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), UNROLL), [0] * UNROLL)
+        signs = builder.shuffle_vector(first, undefined, zeros)
+        none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
+        with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
+            read = builder.gep(row, [builder.mul(k, ir.Constant(ADDRESS, v.size))])
+            write = builder.gep(sums, [builder.mul(k, ir.Constant(ADDRESS, 8))])
+            values = v.load(builder, read, 0, numbers)
+            values = builder.fpext(values, doubles) if v.size == 4 else values
+            total = builder.load(v.at(builder, write, 0, doubles), align=8)
+            total = builder.fadd(total, builder.fmul(values, signs))
+            builder.store(total, v.at(builder, write, 0, doubles), align=8)
+        return context.get_dummy_value()
+
+    return types.void(given, types.int64, types.int64, types.float64, types.int64), generate
+
+
+@intrinsic
+def fetch_line(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which need not exist.
+
+    It goes to the second cache: the first is full of what is being worked on.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(32)
+        v.fetch(builder, v.bytes_at(builder, arguments[0]), 0, 2)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate

@@ -1,0 +1,194 @@
+"""Vector code that compares a block of samples with one panel after the other.
+
+There is no branch on what is found. A first epoch's samples lie in no order, so that some lane of
+a block finds a nearer prototype in most panels, and a processor that guesses wrong begins the
+multiplications of the next panel late. Smallest and second smallest are found by minima and
+maxima alone instead, which run beside the multiplications. For that a value carries the row of its
+prototype in its lowest ROW_BITS; what it is wrong by then is part of `Accuracy`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from dbgsom_core.engine.fast.lanes import write_lower_bounds
+from dbgsom_core.engine.fast.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors, accumulate
+
+_ROW = (1 << ROW_BITS) - 1
+
+_INDEX = ir.IntType(32)
+
+
+class _Keys(Vectors):
+    # Values whose lowest bits tell the row, for one type.
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(bits)
+        self.bits = ir.VectorType(ir.IntType(bits), self.lanes)
+
+    def _extreme(self, builder: Any, which: str, a: Any, b: Any) -> Any:
+        # As one instruction: of a comparison and a selection that share their comparison LLVM
+        # makes a mask, for which the multiplications would wait.
+        name = f"llvm.{which}num.{self.suffix}"
+        function = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(self.reals, [self.reals] * 2), name
+        )
+        return builder.call(function, [a, b], fastmath=("nnan", "nsz"))
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, which are numbers."""
+        return self._extreme(builder, "min", a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, which are numbers."""
+        return self._extreme(builder, "max", a, b)
+
+    def whole(self, number: int) -> Any:
+        return ir.Constant(self.bits, [number] * self.lanes)
+
+    def marked(self, builder: Any, value: Any, row: int) -> Any:
+        """Return the values with their lowest bits replaced."""
+        low = builder.and_(builder.bitcast(value, self.bits), self.whole(~_ROW))
+        return builder.bitcast(builder.or_(low, self.whole(row)), self.reals)
+
+    def middle(self, builder: Any, value: Any) -> Any:
+        """Return the values without their row: amid those that they may have been."""
+        return self.marked(builder, value, (_ROW + 1) // 2)
+
+    def place(self, builder: Any, value: Any, panel: Any) -> Any:
+        """Return panel << ROW_BITS | the row in the lowest bits."""
+        row = builder.and_(builder.bitcast(value, self.bits), self.whole(_ROW))
+        row = builder.trunc(row, self.indices) if self.size == 8 else row
+        return builder.or_(row, self.splat(builder, panel))
+
+    def nearest_two(self, builder: Any, values: list[Any]) -> tuple[Any, Any]:
+        """Return smallest and second smallest of at least two values, lane by lane."""
+        pairs = [(value, None) for value in values]
+        while len(pairs) > 1:
+            odd = pairs[-1:] if len(pairs) % 2 else []
+            pairs = [
+                self.joined(builder, *a, *b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)
+            ] + odd
+        return pairs[0]
+
+    def joined(self, builder: Any, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
+        """Return the two smallest of two pairs; None stands for what has no second."""
+        second = self.larger(builder, a, b)
+        for after in (after_a, after_b):
+            second = second if after is None else self.smaller(builder, second, after)
+        return self.smaller(builder, a, b), second
+
+
+def _define(module: Any, bits: int) -> Any:
+    # The function for blocks of numbers of so many bits, defined in ``module`` once.
+    name = f"dbgsom_sweep_{bits}"
+    if name in module.globals:
+        return module.globals[name]
+    v = _Keys(bits)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 13), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    block, panels, starts, depth, which, first, values_at, places_at, nearest_at, *more = (
+        function.args
+    )
+    squares, slack, drift_at, lower = more
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    values_at, places_at, nearest_at = (
+        v.bytes_at(builder, address) for address in (values_at, places_at, nearest_at)
+    )
+    before = [
+        which,
+        v.load(builder, values_at, 0, v.reals),
+        v.load(builder, values_at, LINE, v.reals),
+        v.load(builder, places_at, 0, v.indices),
+    ]
+    entry, loop = builder.block, function.append_basic_block("panels")
+    builder.branch(loop)
+    builder = ir.IRBuilder(loop)
+    carried = [builder.phi(value.type) for value in before]
+    left, best, second, places = carried
+    g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
+    left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
+    start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
+    panel = builder.add(panels, builder.mul(start, depth))
+    builder, sums = accumulate(v, builder, block, panel, builder.add(starts, start), depth)
+    near, after = v.nearest_two(
+        builder, [v.marked(builder, value, r) for r, value in enumerate(sums)]
+    )
+    nearest = v.middle(builder, near)
+    line = builder.gep(nearest_at, [builder.mul(g, ir.Constant(ADDRESS, LINE))])
+    v.store(builder, nearest, line, 0)
+    with builder.if_then(builder.icmp_unsigned("!=", lower, ir.Constant(ADDRESS, 0)), likely=True):
+        drift = builder.add(drift_at, builder.mul(g, ir.Constant(ADDRESS, 4)))
+        bound = builder.add(lower, builder.mul(g, ir.Constant(ADDRESS, 4 * v.lanes)))
+        one = types.float32 if bits == 32 else types.float64
+        write_lower_bounds(builder, one, nearest, squares, slack, drift, bound)
+    panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
+    closer = v.less(builder, near, best)
+    places = builder.select(closer, v.place(builder, near, panel_bits), places)
+    best, second = v.joined(builder, near, after, best, second)
+    for phi, at_first, later in zip(carried, before, (left, best, second, places), strict=True):
+        phi.add_incoming(at_first, entry)
+        phi.add_incoming(later, builder.block)
+    end = function.append_basic_block("end")
+    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
+    builder = ir.IRBuilder(end)
+    v.store(builder, v.middle(builder, best), values_at, 0)
+    v.store(builder, v.middle(builder, second), values_at, LINE)
+    v.store(builder, places, places_at, 0)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def sweep_panels(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    panels: Any,
+    starts: Any,
+    depth: Any,
+    which: Any,
+    first: Any,
+    values: Any,
+    places: Any,
+    nearest: Any,
+    squares: Any,
+    slack: Any,
+    drift: Any,
+    lower: Any,
+) -> Any:
+    """Compare a block with at least one panel and keep the best of each lane.
+
+    value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
+    tell apart.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    block, panels, starts : address
+        Of (depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
+    depth : int
+    which, first : int
+        Bit i of ``which`` stands for panel first + i.
+    values : address
+        Of (2, lanes) numbers: smallest and second smallest value so far, lowered.
+    places : address
+        Of (lanes,) int32: panel << ROW_BITS | row of the smallest value, updated.
+    nearest : address
+        Of (G, lanes) numbers: filled with the smallest value of each panel compared.
+    squares, slack, drift, lower : address
+        Where ``lower`` (G, lanes) is not 0 it is filled with a bound for each panel compared, see
+        `write_lower_bounds`; ``drift`` are (G,) float32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = _define(builder.module, signature.args[0].bitwidth)
+        builder.call(function, arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 13), generate
