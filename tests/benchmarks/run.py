@@ -6,7 +6,8 @@ Sections: fits, growing, passes, growth, pruning, outside, memory, startup, meas
 default. Contestants take turns within a round, so that what else runs on the machine hits them
 alike; medians are over rounds, ratios are medians of the ratios within a round. Writes results.md
 and growth.png. Unset OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE: they slow the matrix products of
-peers. ``NUMBA_CPU_NAME=haswell OPENBLAS_CORETYPE=Haswell`` shows a machine with AVX2 alone.
+peers. With ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+bmi OPENBLAS_CORETYPE=Haswell``
+they show a machine with AVX2 alone; without the features numba keeps those of the host.
 """
 
 from __future__ import annotations
