@@ -96,6 +96,14 @@ def turn_block(
             turned[lane, k] = numbers[b, k, lane]
 
 
+@inlined
+def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: int) -> None:
+    # Add the errors that lie in lanes to those of the unit that led.
+    for lane in range(leading.size):
+        errors[leader] += leading[lane]
+        leading[lane] = 0
+
+
 @compiled
 def search_blocks(
     one: Any,
@@ -173,8 +181,7 @@ def search_blocks(
         if 2 * count_of(same) < used:
             other = lanes_with(one, at.rows, rows[0, 0]) & inside
             if 2 * count_of(other) >= used:
-                errors[leader] += leading.sum()
-                leading[:] = 0
+                _hand_over(leading, errors, leader)
                 leader, same = rows[0, 0], other
         add_lanes(one, whole_at, same, leading_at)
         left = inside & ~same
@@ -201,7 +208,7 @@ def search_blocks(
                 add_row(X[0, 0], row, depth, -1.0, sums_at + before * depth * 8)
             hits[j] += 1
             add_row(X[0, 0], row, depth, 1.0, sums_at + j * depth * 8)
-    errors[leader] += leading.sum()
+    _hand_over(leading, errors, leader)
     hold(room)
     tally.counts[0] += compared
     tally.counts[1] += changed

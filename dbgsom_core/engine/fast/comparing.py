@@ -24,6 +24,7 @@ from dbgsom_core.engine.fast.sweep import sweep_panels
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
+_LARGEST = 1e38  # of float32, about
 
 
 class Room(NamedTuple):
@@ -76,8 +77,12 @@ def room_for(one: Any, panels: Panels) -> Room:
     """Return the memory of one task."""
     lanes, n_panels, dtype = lanes_of(one), panels.ids.shape[0], panels.numbers.dtype
     # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
-    # bits of a value would make that no number.
-    starts = np.minimum(panels.starts, np.finfo(dtype).max / 2).astype(dtype)
+    # bits of a value would make that no number. Here and elsewhere loops stand for functions of
+    # whole arrays: with them numba would need 0.1 s to load what is cached.
+    starts, largest = np.empty(panels.starts.shape, dtype), type(one)(_LARGEST)
+    for g in range(n_panels):
+        for r in range(PANEL_ROWS):
+            starts[g, r] = min(panels.starts[g, r], largest)
     return Room(
         np.empty((3, lanes), dtype),
         np.zeros((2, lanes), np.int32),
