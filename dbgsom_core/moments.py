@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
+_FEW_ROWS = 1024  # enough to see that a column varies, most of the time
 _LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 1e308
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
@@ -57,8 +58,9 @@ def check_varies(X: Any) -> None:
     """
     # What varies by twice as much among some rows varies among all: if the largest entry of all is
     # less than twice theirs, so is the rounding, and else the entries lie apart by half of it.
-    if X.dtype == np.float32 and _varies(*extremes(X[:_CHUNK_ROWS]), X.dtype, 16):
-        return  # and squares of float32 stay in the range
+    low, high = extremes(X[:_FEW_ROWS])
+    if _varies(low, high, X.dtype, 16) and _squares_stay_in_range(X, low, high):
+        return
     low, high = extremes(X)
     largest = float(np.maximum(abs(low), abs(high)).max(initial=0.0))
     if largest > _LARGEST / math.sqrt(X.shape[0] * X.shape[1]):
@@ -74,6 +76,17 @@ def check_varies(X: Any) -> None:
             f"no column of X varies by more than {spread:.3g}, whose square is too small for "
             "float64: rescale X"
         )
+
+
+def _squares_stay_in_range(X: Any, low: NDArray[Any], high: NDArray[Any]) -> bool:
+    # Whether a quick look tells so; ``low`` and ``high`` are the extremes of some rows.
+    if X.dtype == np.float32:
+        return True
+    if issparse(X) or not X.flags.c_contiguous:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(np.dot(X.ravel(), X.ravel()))  # nan where a value is missing
+    return total < _LARGEST**2 / X.size and float((high - low).max()) > _SMALLEST
 
 
 def _varies(low: NDArray[Any], high: NDArray[Any], dtype: Any, units: float) -> bool:

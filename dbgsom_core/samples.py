@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -102,11 +103,11 @@ def _canonical(X: Any) -> Any:
 
 
 def _is_finite(X: Any) -> bool:
-    # Whether a plain array needs no closer look. A sum is finite only if every entry is.
-    if type(X) is not np.ndarray or X.dtype not in _DTYPES:
+    # Whether a plain array needs no closer look: a sum of squares is finite only if every entry is.
+    if type(X) is not np.ndarray or X.dtype not in _DTYPES or not X.flags.c_contiguous:
         return False
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.sum(X)))
+        return math.isfinite(np.dot(X.ravel(), X.ravel()))
 
 
 def _check_observed(X: NDArray[Any]) -> None:
