@@ -81,6 +81,10 @@ def lay_panels(
     if largest < 0:
         return largest
     d = packed.shape[1]
+    for j in range(packed.shape[0]):
+        halves_of[j] = halves[j]
+        for k in range(d):
+            rows[j, k] = -packed[j, k]
     for g in range(ids.shape[0]):
         farthest = 0.0
         for r in range(ids.shape[1]):
@@ -91,10 +95,10 @@ def lay_panels(
                     for k in range(d):
                         numbers[g, k, r] = 0.0
                 continue
-            starts[g, r] = halves_of[j] = halves[j]
+            starts[g, r] = halves[j]
             panel_of[j] = g
             for k in range(d):
-                numbers[g, k, r] = rows[j, k] = -packed[j, k]
+                numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
         moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
@@ -164,13 +168,7 @@ class PanelRoom:
 
     def __init__(self, samples: PackedSamples) -> None:
         self._samples = samples
-        numbers = samples.blocks.numbers
-        self._numbers = aligned((0, numbers.shape[1], PANEL_ROWS), numbers.dtype)
-        self._starts = np.full((0, PANEL_ROWS), np.inf, numbers.dtype)
-        self._moved = np.empty(0, np.float32)
-        self._rows, self._halves_of = np.empty((0, 0), numbers.dtype), np.empty(0, numbers.dtype)
-        self._halves, self._steps = np.empty(0), np.empty(0)
-        self._panel_of = np.empty(0, np.int32)
+        self._panels, self._neurons = 0, 0  # that there is room for
 
     def lay(
         self,
@@ -193,27 +191,31 @@ class PanelRoom:
             Valid until the next call; None, and nothing is changed, where a prototype is too far
             from the data for packed numbers.
         """
-        samples, n_neurons = self._samples, len(prototypes)
-        if len(self._halves) != n_neurons:
-            self._halves, self._steps = np.empty(n_neurons), np.empty(n_neurons)
-            self._panel_of = np.empty(n_neurons, np.int32)
-            depth, dtype = samples.blocks.numbers.shape[1], samples.blocks.numbers.dtype
-            self._rows, self._halves_of = (
-                aligned((n_neurons, depth), dtype),
-                np.empty(n_neurons, dtype),
-            )
+        samples, n_neurons, n_panels = self._samples, len(prototypes), len(ids)
+        if self._neurons < n_neurons or self._panels < n_panels:
+            self._make_room(n_neurons + n_neurons // 2, n_panels + n_panels // 2)
         packed = np.empty(prototypes.shape)
-        if len(self._numbers) != len(ids):
-            shape = (len(ids), samples.blocks.numbers.shape[1], PANEL_ROWS)
-            self._numbers = aligned(shape, samples.blocks.numbers.dtype)
-            self._starts = np.full((len(ids), PANEL_ROWS), np.inf, samples.blocks.numbers.dtype)
-            self._moved = np.empty(len(ids), np.float32)
+        panel_of, rows = self._panel_of[:n_neurons], self._rows[:n_neurons]
+        halves, starts = self._halves_of[:n_neurons], self._starts[:n_panels]
+        numbers, moved = self._numbers[:n_panels], self._moved[:n_panels]
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
-            ids, packed, self._halves, self._steps, drift, self._numbers, self._starts,
-            self._panel_of, self._moved, self._rows, self._halves_of,
+            ids, packed, self._halves, self._steps, drift, numbers, starts, panel_of, moved, rows,
+            halves,
         )  # fmt: skip
         if largest < 0:
             return None
-        panels = Panels(self._numbers, self._starts, ids, self._panel_of, self._moved)
-        return Laid(packed, panels, samples.accuracy(largest), self._rows, self._halves_of)
+        panels = Panels(numbers, starts, ids, panel_of, moved)
+        return Laid(packed, panels, samples.accuracy(largest), rows, halves)
+
+    def _make_room(self, neurons: int, panels: int) -> None:
+        # For a map that grows, too.
+        _, depth, _ = self._samples.blocks.numbers.shape
+        dtype = self._samples.blocks.numbers.dtype
+        self._neurons, self._panels = neurons, panels
+        self._halves, self._steps = np.empty(neurons), np.empty(neurons)
+        self._panel_of, self._halves_of = np.empty(neurons, np.int32), np.empty(neurons, dtype)
+        self._rows = aligned((neurons, depth), dtype)
+        self._numbers = aligned((panels, depth, PANEL_ROWS), dtype)
+        self._starts = np.full((panels, PANEL_ROWS), np.inf, dtype)
+        self._moved = np.empty(panels, np.float32)
