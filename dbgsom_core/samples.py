@@ -31,8 +31,9 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
         X is sparse, and the metric does not take that.
     """
     may_miss = handles(metric, "missing")
-    finite = _is_finite(X)
-    asked: bool | str = "allow-nan" if may_miss else True
+    plain = _plain(X)
+    if plain is not None and len(plain) >= least:  # nothing else to look at
+        return validate_data(estimator, plain, reset=reset, skip_check_array=True)
     X = validate_data(
         estimator,
         X,
@@ -40,14 +41,14 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
         dtype=_DTYPES,
         order="C",
         accept_sparse="csr" if handles(metric, "sparse") else False,
-        ensure_all_finite=False if finite else asked,
+        ensure_all_finite="allow-nan" if may_miss else True,
         ensure_min_samples=least,
     )
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
         return _canonical(X)
-    if may_miss and not finite:
+    if may_miss:
         _check_observed(X)
     return np.asarray(X)
 
@@ -102,12 +103,14 @@ def _canonical(X: Any) -> Any:
     return X
 
 
-def _is_finite(X: Any) -> bool:
-    # Whether a plain array needs no closer look: a sum of squares is finite only if every entry is.
-    if type(X) is not np.ndarray or X.dtype not in _DTYPES or not X.flags.c_contiguous:
-        return False
+def _plain(X: Any) -> NDArray[Any] | None:
+    # X in C order where it is an array of finite numbers and nothing but that.
+    if type(X) is not np.ndarray or X.dtype not in _DTYPES or X.ndim != 2 or X.shape[1] == 0:
+        return None
+    X = np.ascontiguousarray(X)
     with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(np.dot(X.ravel(), X.ravel()))
+        squares = np.dot(X.ravel(), X.ravel())  # finite only if every entry is
+    return X if math.isfinite(squares) else None
 
 
 def _check_observed(X: NDArray[Any]) -> None:

@@ -164,14 +164,15 @@ class PackedSamples:
 def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
     # Column means up to rounding, the same for any number of threads, and max |x - mean|.
     n, d = X.shape
-    totals, ends = np.zeros((_TASKS, d)), np.empty((_TASKS, 2, d))
+    tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
+    totals, ends = np.zeros((tasks, d)), np.empty((tasks, 2, d))
     ends[:, 0], ends[:, 1] = np.inf, -np.inf
 
     def work(worker: int, task: int) -> None:
-        start, stop = n * task // _TASKS, n * (task + 1) // _TASKS
+        start, stop = n * task // tasks, n * (task + 1) // tasks
         block_loops.column_totals(X, start, stop, totals[task], ends[task])
 
-    share(threads if X.size >= _TASK_PACKED else 1, _TASKS, work)
+    share(threads if X.size >= _TASK_PACKED else 1, tasks, work)
     centre = totals.sum(axis=0) / n
     reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
     return centre, float(reach.max())
