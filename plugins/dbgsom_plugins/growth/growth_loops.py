@@ -7,7 +7,7 @@ second-best neuron of a sample have more chances to be linked. Ours, not the pap
 
 All of it is one file, as numba does not see that another one has changed. Loops stand where numpy
 has functions of whole arrays: those would make numba load its array library. The caller makes all
-arrays, as code that makes them takes longer to load than all of the rest.
+arrays, as code that makes them takes time to load, too.
 """
 
 from __future__ import annotations
