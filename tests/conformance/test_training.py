@@ -13,7 +13,7 @@ from dbgsom_core.som_map import SomMap
 from dbgsom_core.start import summarize
 from dbgsom_core.train import Task, batch_update
 from dbgsom_plugins.growth import reference
-from dbgsom_plugins.growth.directed import Directed, serve
+from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.compact import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
 from dbgsom_plugins.measures.fit import Distortion
@@ -89,7 +89,7 @@ def test_free_run_every_epoch_is_the_programs(case):
         degrees = som_map.degrees()
         np.testing.assert_array_equal(np.flatnonzero(degrees < 4), stored("boundary"))
         np.testing.assert_array_equal(np.flatnonzero(degrees == 4), stored("interior"))
-        served = serve(som_map, errors, threshold, reference)
+        served = reference.serve(som_map, shared, threshold)
         assert [candidate for candidate, _ in served] == stored("cand").tolist()
         assert [place.code for _, place in served] == stored("cand_code").tolist()
         aux = [[place.beside, place.away, place.second] for _, place in served]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map import SomMap
-from dbgsom_plugins.growth import placement, reference, thresholds
-from dbgsom_plugins.growth.directed import Directed, serve
+from dbgsom_plugins.growth import reference, thresholds
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.growth_loops import share_errors
 
 SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
 
@@ -26,6 +27,16 @@ def state(errors, threshold=1.0, counts=None, movement=0.0, epoch=2):
         movement=movement,
         room=None,
     )
+
+
+def boundary_births(som_map, errors, threshold):
+    return Directed(notches=None).grow(som_map, state(errors, threshold))
+
+
+def shared_errors(som_map, errors, threshold):
+    shared = np.array(errors, float)
+    share_errors(shared, som_map.sides, som_map.hops, threshold)
+    return shared
 
 
 @pytest.mark.parametrize(
@@ -133,11 +144,11 @@ def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
     som_map = SomMap.rectangle(5, 5, np.random.default_rng(0).normal(size=(25, 2)))
     errors = np.full(25, 3.0)
     errors[12] = 100.0  # the interior neuron in the middle
-    served = serve(som_map, errors, 1.0, placement)
+    parents = [birth.parent for birth in boundary_births(som_map, errors, 1.0)]
     boundary = np.flatnonzero(som_map.degrees() < 4)
-    assert sorted(candidate for candidate, _ in served) == boundary.tolist()
-    shared = placement.share_errors(som_map, errors, 1.0)
-    order = [shared[candidate] for candidate, _ in served]
+    assert sorted(parents) == boundary.tolist()
+    shared = shared_errors(som_map, errors, 1.0)
+    order = [shared[parent] for parent in parents]
     assert order == sorted(order, reverse=True)
 
 
@@ -147,7 +158,7 @@ def test_14_no_error_is_lost_when_it_is_shared(rows, columns, seed):
     rng = np.random.default_rng(seed)
     som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
     errors = rng.exponential(size=rows * columns)
-    shared = placement.share_errors(som_map, errors, 0.7)
+    shared = shared_errors(som_map, errors, 0.7)
     assert shared.sum() == pytest.approx(errors.sum(), rel=1e-12)
     interior = som_map.degrees() == 4
     large = interior & (errors >= 0.7)
@@ -159,7 +170,7 @@ def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
     som_map = SomMap.rectangle(5, 5, np.zeros((25, 1)))
     errors = np.zeros(25)
     errors[12] = 8.0
-    shared = placement.share_errors(som_map, errors, 1.0)
+    shared = shared_errors(som_map, errors, 1.0)
     nearest = {2, 10, 14, 22}  # two hops away, the middle of each side
     assert {int(j) for j in np.flatnonzero(shared) if j != 12} == nearest
     assert all(shared[j] == 1.0 for j in nearest)
@@ -171,20 +182,22 @@ def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
     cells = [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1)]
     som_map = SomMap(cells, np.arange(5.0)[:, None])
     errors = np.array([1.0, 9.0, 1.0, 8.0, 7.0])
-    ours = serve(som_map, errors, 0.5, placement)
-    theirs = serve(som_map, errors, 0.5, reference)
-    assert all(place.position is not None for _, place in ours)
+    ours = boundary_births(som_map, errors, 0.5)
+    theirs = reference.serve(som_map, errors, 0.5)
+    assert sorted(birth.parent for birth in ours) == [0, 1, 2, 3, 4]
     assert any(place.code == 9 for _, place in theirs)
-    placed = [place.position for _, place in ours]
+    placed = [birth.position for birth in ours]
     assert len(set(placed)) == len(placed)
     assert not set(placed) & set(cells)
 
 
 def test_tied_neighbours_are_two_different_neurons():
     som_map = SomMap.rectangle(2, 2, np.array([[0.0], [1.0], [2.0], [3.0]]))
-    _, place = serve(som_map, np.array([9.0, 1.0, 1.0, 0.0]), 5.0, placement)[0]
-    assert {place.beside, place.away} == {1, 2}
-    _, place = serve(som_map, np.array([9.0, 1.0, 1.0, 0.0]), 5.0, reference)[0]
+    errors = np.array([9.0, 1.0, 1.0, 0.0])
+    (birth,) = boundary_births(som_map, errors, 5.0)
+    assert birth.position == (0, -1)  # beside neuron 1
+    assert birth.prototype == [-2.0]  # away from neuron 2
+    _, place = reference.serve(som_map, errors, 5.0)[0]
     assert place.beside == place.away == 1
 
 
@@ -194,7 +207,6 @@ def test_births_are_always_possible(seed, epochs):
     som_map = SomMap.rectangle(2, 2, rng.normal(size=(4, 2)))
     for epoch in range(1, epochs):
         errors = rng.exponential(size=len(som_map)).round(1)
-        served = serve(som_map, errors, 0.8, placement)
-        births = [(p.position, p.prototype, b) for b, p in served if p.position is not None]
+        births = boundary_births(som_map, errors, 0.8)
         som_map.add(births, epoch)  # raises when a cell is taken or out of reach
         assert np.isfinite(som_map.prototypes).all()

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map import SomMap, beside
-from dbgsom_plugins.growth import notches, placement
-from dbgsom_plugins.growth.directed import Directed, serve
+from dbgsom_plugins.growth import births
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.growth_loops import share_errors
 from dbgsom_plugins.growth.snapshot import Snapshot
 
 
@@ -54,13 +55,13 @@ def filled(som_map, errors, threshold, taken):
 def test_notches_are_filled_as_cell_by_cell(drawn, threshold):
     som_map, errors = drawn
     taken = [tuple(som_map.open_cells()[0][0].tolist())]
-    births = notches.fill(som_map, errors, threshold, taken)
+    found = births.filled(som_map, errors, threshold, taken, 1000)
     expected = filled(som_map, errors, threshold, taken)
-    assert [(b.position, b.parent) for b in births] == [(cell, p) for cell, _, p in expected]
-    for birth, (_, prototype, _) in zip(births, expected, strict=True):
+    assert [(b.position, b.parent) for b in found] == [(cell, p) for cell, _, p in expected]
+    for birth, (_, prototype, _) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(birth.prototype, prototype)
-    few = notches.fill(som_map, errors, threshold, taken, most=2)
-    assert [b.position for b in few] == [b.position for b in births[:2]]
+    few = births.filled(som_map, errors, threshold, taken, 2)
+    assert [b.position for b in few] == [b.position for b in found[:2]]
 
 
 @given(maps_and_errors())
@@ -73,7 +74,8 @@ def test_errors_are_shared_as_neuron_by_neuron(drawn):
         heirs = boundary[hops == hops.min()]
         expected[heirs] += errors[neuron] / 2 / len(heirs)
         expected[neuron] -= errors[neuron] / 2
-    np.testing.assert_array_equal(placement.share_errors(som_map, errors, 0.7), expected)
+    share_errors(errors, som_map.sides, som_map.hops, 0.7)
+    np.testing.assert_array_equal(errors, expected)
 
 
 @given(maps_and_errors())
@@ -91,7 +93,7 @@ def test_a_snapshot_knows_the_rings_and_free_cells_of_the_map(drawn):
 def test_room_cuts_growth_short_and_changes_nothing_before(drawn, room):
     som_map, errors = drawn
 
-    def births(room):
+    def grown(room, **fields):
         state = GrowthState(
             epoch=2,
             epochs=50,
@@ -102,12 +104,12 @@ def test_room_cuts_growth_short_and_changes_nothing_before(drawn, room):
             movement=0.0,
             room=room,
         )
-        return Directed().grow(som_map, state)
+        return Directed(**fields).grow(som_map, state)
 
-    everything, few = births(None), births(room)
+    everything, few = grown(None), grown(room)
     assert len(few) == min(len(everything), room + 1)  # one too many says that the cap binds
     for one, other in zip(few, everything, strict=False):
         assert (one.position, one.parent) == (other.position, other.parent)
         np.testing.assert_array_equal(one.prototype, other.prototype)
-    served = [p.position for _, p in serve(som_map, errors, 0.8, placement) if p.position]
+    served = [b.position for b in grown(None, notches=None)]
     assert [b.position for b in everything][: len(served)] == served

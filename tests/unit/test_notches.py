@@ -7,34 +7,34 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomVQ
 from dbgsom_core.som_map import SomMap
-from dbgsom_plugins.growth import notches
+from dbgsom_plugins.growth.births import filled
 from dbgsom_plugins.growth.directed import Directed
 
 CORNER = SomMap([(0, 0), (1, 0), (0, 1)], np.array([[0.0, 0.0], [1.0, 0.2], [0.1, 1.0]]))
 
 
 def test_a_corner_completes_the_parallelogram():
-    (birth,) = notches.fill(CORNER, np.array([0.0, 2.0, 4.0]), 6.0, taken=())
+    (birth,) = filled(CORNER, np.array([0.0, 2.0, 4.0]), 6.0, (), 9)
     assert birth.position == (1, 1)
     assert birth.parent == 2
     np.testing.assert_allclose(birth.prototype, [1.1, 1.2])
 
 
 def test_errors_of_the_touching_neurons_have_to_add_up():
-    assert notches.fill(CORNER, np.array([9.0, 2.0, 4.0]), 6.1, taken=()) == []
+    assert filled(CORNER, np.array([9.0, 2.0, 4.0]), 6.1, (), 9) == []
 
 
 def test_a_cell_that_a_newborn_takes_is_left_alone():
-    assert notches.fill(CORNER, np.ones(3), 0.1, taken=[(1, 1)]) == []
+    assert filled(CORNER, np.ones(3), 0.1, [(1, 1)], 9) == []
 
 
 def test_a_hole_gets_the_mean_of_its_corners_and_a_channel_that_of_its_sides():
     ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
     plane = SomMap(ring, np.array(ring, dtype=float))
-    births = {b.position: b.prototype for b in notches.fill(plane, np.ones(8), 1.0, taken=())}
+    births = {b.position: b.prototype for b in filled(plane, np.ones(8), 1.0, (), 9)}
     np.testing.assert_allclose(births[1, 1], [1.0, 1.0])
     lane = SomMap([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0)], np.eye(7))
-    births = {b.position: b.prototype for b in notches.fill(lane, np.ones(7), 1.0, taken=())}
+    births = {b.position: b.prototype for b in filled(lane, np.ones(7), 1.0, (), 9)}
     np.testing.assert_allclose(births[1, 0], (np.eye(7)[0] + np.eye(7)[6]) / 2)
 
 

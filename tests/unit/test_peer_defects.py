@@ -23,7 +23,7 @@ from dbgsom_core.start import principal_start
 from dbgsom_core.topology import topographic_function, topographic_product
 from dbgsom_core.train import Task, train
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.placement import share_errors
+from dbgsom_plugins.growth.growth_loops import share_errors
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -45,7 +45,8 @@ def test_02_growth_is_not_cut_short_by_an_interior_neuron(digits):
     class Checked(Directed):
         def grow(self, som_map, state):
             births = super().grow(som_map, state)
-            shared = share_errors(som_map, state.errors, state.threshold)
+            shared = state.errors.copy()
+            share_errors(shared, som_map.sides, som_map.hops, state.threshold)
             eligible = np.flatnonzero((som_map.degrees() < 4) & (shared >= state.threshold))
             open_ones = {n for n in eligible.tolist() if som_map.free_cells(n)}
             cells = {birth.position for birth in births}

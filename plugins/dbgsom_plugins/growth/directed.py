@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, Literal, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
 from dbgsom_core.som_map import SomMap
-from dbgsom_plugins.growth import notches, placement, reference, thresholds
+from dbgsom_plugins.growth import reference, thresholds
+from dbgsom_plugins.growth.births import filled, grown
 from dbgsom_plugins.growth.settling import has_settled
-from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 
 class Directed(Component):
@@ -152,19 +151,12 @@ class Directed(Component):
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
             errors = thresholds.class_entropy(state.class_counts)
-        rules = reference if self.reference else placement
-        shared = rules.share_errors(som_map, errors, state.threshold)
         most = len(som_map) * 4 if state.room is None else state.room + 1
-        served = serve_shared(som_map, shared, state.threshold, rules, most)
-        births = [
-            Birth(place.position, place.prototype, candidate)
-            for candidate, place in served
-            if place.position is not None and place.prototype is not None
-        ]
-        if self.notches is not None and len(births) < most:
-            taken, least = [birth.position for birth in births], self.notches * state.threshold
-            births += notches.fill(som_map, shared, least, taken, most - len(births))
-        return births
+        # No sum of errors reaches nan.
+        least = math.nan if self.notches is None else self.notches * state.threshold
+        if self.reference:
+            return _grown_as_the_program(som_map, errors, state.threshold, least, most)
+        return grown(som_map, errors, state.threshold, least, most)
 
 
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
@@ -179,51 +171,16 @@ _REFERENCE: dict[str, Any] = {
 }
 
 
-def serve(
-    som_map: SomMap, errors: NDArray[Any], threshold: float, rules: ModuleType
-) -> list[tuple[int, Placement]]:
-    """Serve every boundary neuron whose error reaches the threshold, once.
-
-    Parameters
-    ----------
-    som_map : SomMap
-        The map with K neurons; it is not changed.
-    errors : float array (K,)
-        Errors before interior neurons share theirs.
-    threshold : float
-    rules : module
-        `placement` or `reference`: gives ``share_errors`` and ``place``.
-
-    Returns
-    -------
-    list of (candidate row, Placement)
-        In the order served: largest shared error first, ties by row.
-    """
-    shared = rules.share_errors(som_map, errors, threshold)
-    return serve_shared(som_map, shared, threshold, rules)
-
-
-def serve_shared(
-    som_map: SomMap,
-    shared: NDArray[np.float64],
-    threshold: float,
-    rules: ModuleType,
-    most: int | None = None,
-) -> list[tuple[int, Placement]]:
-    """Do as `serve` with errors (K,) that interior neurons have shared, for ``most`` newborns."""
-    candidates = np.flatnonzero((som_map.degrees() < 4) & (shared >= threshold))
-    if len(candidates) == 0:
-        return []
-    candidates = candidates[np.argsort(-shared[candidates], kind="stable")]
-    snapshot = Snapshot(som_map, shared)
-    served: list[tuple[int, Placement]] = []
-    born = 0
-    for candidate in candidates.tolist():
-        if most is not None and born >= most:
-            break
-        place: Placement = rules.place(candidate, snapshot)
-        if place.position is not None:
-            snapshot.take(place.position)
-            born += 1
-        served.append((candidate, place))
-    return served
+def _grown_as_the_program(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, least: float, most: int
+) -> list[Birth]:
+    shared = reference.share_errors(som_map, errors, threshold)
+    births = [
+        Birth(place.position, place.prototype, candidate)
+        for candidate, place in reference.serve(som_map, shared, threshold, most)
+        if place.position is not None and place.prototype is not None
+    ]
+    if not math.isnan(least):  # the program knows no notches, but who wants them gets them
+        taken = [birth.position for birth in births]
+        births += filled(som_map, shared, least, taken, most - len(births))
+    return births

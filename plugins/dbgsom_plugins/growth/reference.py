@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.som_map import SomMap
-from dbgsom_plugins.growth import placement
+from dbgsom_core.som_map import Position, SomMap
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 
@@ -36,6 +35,42 @@ def share_errors(som_map: SomMap, errors: NDArray[Any], threshold: float) -> NDA
     return shared
 
 
+def serve(
+    som_map: SomMap, shared: NDArray[np.float64], threshold: float, most: int | None = None
+) -> list[tuple[int, Placement]]:
+    """Serve every boundary neuron whose error reaches the threshold, once.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons; it is not changed.
+    shared : float array (K,)
+        Errors after interior neurons have shared theirs.
+    threshold : float
+    most : int, optional
+        Stop after so many newborns.
+
+    Returns
+    -------
+    list of (candidate row, Placement)
+        In the order served: largest error first, ties by row.
+    """
+    candidates = np.flatnonzero((som_map.degrees() < 4) & (shared >= threshold))
+    candidates = candidates[np.argsort(-shared[candidates], kind="stable")]
+    snapshot = Snapshot(som_map, shared)
+    served: list[tuple[int, Placement]] = []
+    born = 0
+    for candidate in candidates.tolist():
+        if most is not None and born >= most:
+            break
+        placed = place(candidate, snapshot)
+        if placed.position is not None:
+            snapshot.take(placed.position)
+            born += 1
+        served.append((candidate, placed))
+    return served
+
+
 def place(candidate: int, snapshot: Snapshot) -> Placement:
     """Choose a free cell beside the candidate and extrapolate a prototype for it.
 
@@ -50,18 +85,75 @@ def place(candidate: int, snapshot: Snapshot) -> Placement:
     ring = snapshot.second_ring(candidate)
     second = snapshot.second_touching(candidate, free)
     if len(free) == 3:
-        return placement.at_end(candidate, neighbours[0], free, second, snapshot)
+        return at_end(candidate, neighbours[0], free, second, snapshot)
     if len(free) == 2:
         larger, smaller = neighbours
         if snapshot.errors[larger] == snapshot.errors[smaller]:
             smaller = larger  # with tied errors one neuron plays both parts
         cell = snapshot.nearest_cell(free, larger)
         meets = second is not None and _beside_entry(larger, second, snapshot)
-        return placement.at_corner(candidate, cell, (larger, smaller), second, meets, snapshot)
+        return at_corner(candidate, cell, (larger, smaller), second, meets, snapshot)
     # The largest of the second ring is averaged in whether or not it touches the cell.
-    return placement.in_gap(
-        candidate, neighbours, free[0], second, ring[0] if ring else None, snapshot
-    )
+    return in_gap(candidate, neighbours, free[0], second, ring[0] if ring else None, snapshot)
+
+
+def at_end(
+    candidate: int,
+    neighbour: int,
+    free: list[Position],
+    second: int | None,
+    snapshot: Snapshot,
+) -> Placement:
+    """Place a newborn at the end of an arm: towards the second ring, or aside (codes 32, 31)."""
+    b = snapshot.prototypes[candidate]
+    if second is not None:
+        cell = next(cell for cell in free if snapshot.touches(second, cell))
+        return Placement(32, cell, (b + snapshot.prototypes[second]) / 2, neighbour, -1, second)
+    ahead = snapshot.opposite(candidate, neighbour)
+    cell = next((cell for cell in free if cell != ahead), free[0])
+    return Placement(31, cell, 2 * b - snapshot.prototypes[neighbour], neighbour)
+
+
+def at_corner(
+    candidate: int,
+    cell: Position,
+    pair: tuple[int, int],
+    second: int | None,
+    meets: bool,
+    snapshot: Snapshot,
+) -> Placement:
+    """Place a newborn of a neuron with two neighbours (codes 21, 22, 23).
+
+    ``pair`` holds the neighbour that fixes the cell and the one that is extrapolated away from;
+    the prototype of ``second`` is averaged in where it ``meets`` the cell.
+    """
+    larger, away = pair
+    w = 2 * snapshot.prototypes[candidate] - snapshot.prototypes[away]
+    if second is None:
+        return Placement(21, cell, w, larger, away)
+    if meets:
+        mean = (w + snapshot.prototypes[second]) / 2
+        return Placement(22, cell, mean, larger, away, second)
+    return Placement(23, cell, w, larger, away, second)
+
+
+def in_gap(
+    candidate: int,
+    neighbours: list[int],
+    cell: Position,
+    second: int | None,
+    used: int | None,
+    snapshot: Snapshot,
+) -> Placement:
+    """Fill the one free cell of a neuron with three neighbours (codes 11, 12).
+
+    Where some ``second`` neuron touches the cell, the prototype of ``used`` is averaged in.
+    """
+    away = next(o for o in neighbours if snapshot.opposite(candidate, o) == cell)
+    w = 2 * snapshot.prototypes[candidate] - snapshot.prototypes[away]
+    if second is None or used is None:
+        return Placement(11, cell, w, -1, away)
+    return Placement(12, cell, (w + snapshot.prototypes[used]) / 2, -1, away, used)
 
 
 def _beside_entry(larger: int, second: int, snapshot: Snapshot) -> bool:

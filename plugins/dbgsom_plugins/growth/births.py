@@ -1,0 +1,109 @@
+"""The births that compiled growth finds for a map, which it leaves as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import Birth
+from dbgsom_core.som_map import Position, SomMap
+
+
+def grown(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, least: float, most: int
+) -> list[Birth]:
+    """Return at most ``most`` births beside boundary neurons, then in notches.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons.
+    errors : array (K,)
+        Errors before interior neurons share theirs.
+    threshold : float
+        From which error on a boundary neuron gets a newborn, where a cell is free.
+    least : float
+        How much the errors of a notch's neurons add up to before it is filled; nan: never.
+    most : int
+    """
+    from dbgsom_plugins.growth import growth_loops  # numba is slow to import
+
+    errors = np.array(errors, dtype=np.float64)  # the loop shares them in place
+    prototypes = _as_known(som_map.prototypes)
+    cells, work, births = _rooms(prototypes, most)
+    born = growth_loops.grown(
+        som_map.positions,
+        som_map.sides,
+        som_map.hops,
+        errors,
+        prototypes,
+        float(threshold),
+        float(least),
+        cells,
+        work,
+        births,
+    )
+    return _listed(births, born)
+
+
+def filled(
+    som_map: SomMap, errors: NDArray[Any], least: float, taken: Sequence[Position], most: int
+) -> list[Birth]:
+    """Return at most ``most`` births in notches, whose neurons' errors add up to ``least``.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons.
+    errors : array (K,)
+        Errors after interior neurons have shared theirs.
+    least : float
+    taken : sequence of (x, y)
+        Cells that newborns of this step take.
+    most : int
+    """
+    from dbgsom_plugins.growth import growth_loops
+
+    prototypes = _as_known(som_map.prototypes)
+    cells, work, births = _rooms(prototypes, most)
+    born = growth_loops.filled(
+        som_map.positions,
+        som_map.sides,
+        _as_known(errors),
+        prototypes,
+        np.array(taken, dtype=np.int64).reshape(-1, 2),
+        float(least),
+        cells,
+        work,
+        births,
+    )
+    return _listed(births, born)
+
+
+def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
+    # The loops are compiled for one kind of array: a read-only one would be another.
+    return np.require(array, np.float64, ["C", "W"])
+
+
+def _rooms(prototypes: NDArray[np.float64], most: int) -> tuple[Any, Any, Any]:
+    # What the loops fill: `Cells`, `Work` and `Births` of growth_loops.
+    neurons, features = prototypes.shape
+    slots, rows = 4 * neurons, np.int64  # free sides, so free cells, are no more
+    room = max(min(most, slots), 0)
+    cells = np.empty((slots, 2), rows), np.empty((slots, 4), rows), np.empty((neurons, 4), rows)
+    work = (*np.empty((5, slots), rows), np.empty(slots))
+    births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
+    return cells, work, births
+
+
+def _listed(births: tuple[Any, Any, Any], born: int) -> list[Birth]:
+    places, parents, prototypes = births
+    return [
+        Birth((x, y), prototype, parent)
+        for (x, y), prototype, parent in zip(
+            places[:born].tolist(), prototypes[:born], parents[:born].tolist(), strict=True
+        )
+    ]

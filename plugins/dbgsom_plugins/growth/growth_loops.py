@@ -1,0 +1,385 @@
+"""Compiled loops of directed growth: the rules of the paper as they are meant, and notches.
+
+A notch is a free cell in the corner between two neurons; filling it keeps a grown map compact.
+Neurons that grow alone send out arms two neurons thick. A cell in a corner is worth more than one
+at the end of an arm: it adds two links or more instead of one, so the best-matching and the
+second-best neuron of a sample have more chances to be linked. Ours, not the paper's.
+
+All of it is one file, as numba does not see that another one has changed. Loops stand where numpy
+has functions of whole arrays: those would make numba load its array library. The caller makes all
+arrays, as code that makes them takes time to load, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.som_map import DIRECTIONS
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+UInt16 = NDArray[np.uint16]
+
+# Free cells beside the map: their places (F, 2), sorted by x, then y; the neurons to the north,
+# south, east and west of each (F, 4), -1 for none; the other way round the numbers of the cells
+# beside each neuron (K, 4), -1 where none is free. F is 4K, of which the first are in use.
+Cells = tuple[Int64, Int64, Int64]
+# Room for births: places (B, 2), parents (B,) and prototypes (B, D).
+Births = tuple[Int64, Int64, Float64]
+# Room for what is in between: five arrays (4K,) of rows and keys and one of errors.
+Work = tuple[Int64, Int64, Int64, Int64, Int64, Float64]
+
+
+@compiled
+def grown(
+    positions: Int64,
+    sides: Int32,
+    hops: UInt16,
+    errors: Float64,
+    prototypes: Float64,
+    threshold: float,
+    least: float,
+    cells: Cells,
+    work: Work,
+    births: Births,
+) -> int:
+    """Find the births of one step: beside boundary neurons, then in notches.
+
+    Parameters
+    ----------
+    positions : int64 array (K, 2)
+    sides : int32 array (K, 4)
+        The neurons to the north, south, east and west of each, -1 for none.
+    hops : uint16 array (K, K)
+    errors : float64 array (K,)
+        Overwritten: interior neurons share theirs.
+    prototypes : float64 array (K, D)
+    threshold : float
+        From which error on a boundary neuron is served, once, largest error first.
+    least : float
+        As `filled` knows it; nan: notches stay.
+    cells, work, births
+        Filled, see `Cells`, `Work` and `Births`.
+
+    Returns
+    -------
+    int
+        How many are born; no more than ``births`` has room for.
+    """
+    share_errors(errors, sides, hops, threshold)
+    n_cells = _find_cells(positions, sides, cells, work)
+    born = _serve(sides, hops, errors, prototypes, threshold, cells, work, births)
+    return _fill(sides, errors, prototypes, least, cells, n_cells, work, births, born)
+
+
+@compiled
+def filled(
+    positions: Int64,
+    sides: Int32,
+    errors: Float64,
+    prototypes: Float64,
+    taken: Int64,
+    least: float,
+    cells: Cells,
+    work: Work,
+    births: Births,
+) -> int:
+    """Find a birth for each notch whose neurons' errors add up to ``least``.
+
+    Parameters
+    ----------
+    positions, sides, errors, prototypes, cells, work, births
+        As for `grown`; the errors are those that interior neurons have shared.
+    taken : int64 array (T, 2)
+        Cells that newborns of this step take.
+    least : float
+        Notches are cells that touch two neurons or more. Largest sum first, ties by cell; the
+        parent is the neuron with the largest error.
+
+    Returns
+    -------
+    int
+        How many are born.
+    """
+    n_cells = _find_cells(positions, sides, cells, work)
+    for number in range(n_cells):
+        for place in taken:
+            if cells[0][number, 0] == place[0] and cells[0][number, 1] == place[1]:
+                _close(number, cells)
+    return _fill(sides, errors, prototypes, least, cells, n_cells, work, births, 0)
+
+
+@compiled
+def share_errors(errors: Float64, sides: Int32, hops: UInt16, threshold: float) -> None:
+    """Let interior neurons pass half of their error (K,) on to the boundary.
+
+    An interior neuron with an error of at least ``threshold`` splits half of it equally over its
+    boundary neighbours or, without any, over the boundary neurons nearest by hops: nothing is
+    lost.
+    """
+    for giver in range(len(errors)):
+        if _is_among(-1, sides[giver]) or not errors[giver] >= threshold:
+            continue
+        nearest, heirs = -1, 0
+        for other in range(len(errors)):
+            if _is_among(-1, sides[other]):
+                away = int(hops[giver, other])
+                if heirs == 0 or away < nearest:
+                    nearest, heirs = away, 0
+                heirs += away == nearest
+        half = errors[giver] / 2
+        for other in range(len(errors)):
+            if hops[giver, other] == nearest and _is_among(-1, sides[other]):
+                errors[other] += half / heirs
+        errors[giver] -= half
+
+
+@compiled
+def _find_cells(positions: Int64, sides: Int32, cells: Cells, work: Work) -> int:
+    # Fill in the free cells beside the map, see `Cells`. Returns how many they are.
+    lowest, highest = positions[0, 1], positions[0, 1]
+    for neuron in range(len(positions)):
+        lowest = min(lowest, positions[neuron, 1])
+        highest = max(highest, positions[neuron, 1])
+    height = highest - lowest + 3  # with a row of free cells below and above
+    # One slot for each free side of a neuron; those of one cell get the same key.
+    places, touching, numbers = cells
+    order, merged, slots, keys, _, _ = work
+    n, last = 0, -1
+    for neuron in range(len(sides)):
+        for side in range(4):
+            numbers[neuron, side] = -1
+            if sides[neuron, side] < 0:
+                x, y = DIRECTIONS[side]
+                x, y = positions[neuron, 0] + x, positions[neuron, 1] + y
+                slots[n], keys[n] = 4 * neuron + side, -((x - positions[0, 0]) * height + y)
+                n += 1
+    _largest_first(keys, n, order, merged)
+    for i in range(n):
+        neuron, side = slots[order[i]] // 4, slots[order[i]] % 4
+        if i == 0 or keys[order[i]] != keys[order[i - 1]]:
+            last += 1
+            for axis in range(2):
+                places[last, axis] = positions[neuron, axis] + DIRECTIONS[side][axis]
+            for other in range(4):
+                touching[last, other] = -1
+        touching[last, side ^ 1] = neuron  # opposite directions come in pairs
+        numbers[neuron, side] = last
+    return last + 1
+
+
+@compiled
+def _serve(
+    sides: Int32,
+    hops: UInt16,
+    errors: Float64,
+    prototypes: Float64,
+    threshold: float,
+    cells: Cells,
+    work: Work,
+    births: Births,
+) -> int:
+    # Give a newborn to every boundary neuron whose error reaches the threshold, while a cell is
+    # free; newborns of this step do not count as neighbours. Returns how many are born.
+    order, merged, _, _, ranks, _ = work
+    born = 0
+    _largest_first(errors, len(errors), order, merged)
+    for rank in range(len(errors)):
+        ranks[order[rank]] = rank
+    for rank in range(len(errors)):
+        candidate = order[rank]
+        if born == len(births[1]) or not errors[candidate] >= threshold:
+            break
+        largest, smallest, linked = _linked(sides[candidate], ranks)
+        second = _second_touching(candidate, hops, ranks, cells)
+        at_end = second if linked == 1 else -1
+        side = _side_to_grow(candidate, largest, at_end, cells)
+        if side < 0 or linked == 0:  # no cell, or nothing to extrapolate from
+            continue
+        number = cells[2][candidate, side]
+        # Away from the neighbour on the other side of the cell; on a straight line there is none.
+        away = sides[candidate, side ^ 1]
+        if away < 0:
+            away = sides[candidate, smallest]
+        if at_end >= 0:
+            away = -1
+        if not _is_among(second, cells[1][number]):
+            second = -1
+        _extrapolate(births[2][born], prototypes, candidate, away, second)
+        _bear(candidate, number, cells, births, born)
+        born += 1
+    return born
+
+
+@compiled
+def _linked(around: Int32, ranks: Int64) -> tuple[int, int, int]:
+    # On which sides the neighbours with the largest and the smallest error are, and how many.
+    largest, smallest, linked = -1, -1, 0
+    for side in range(4):
+        if around[side] >= 0:
+            rank = ranks[around[side]]
+            if linked == 0 or rank < ranks[around[largest]]:
+                largest = side
+            if linked == 0 or rank > ranks[around[smallest]]:
+                smallest = side
+            linked += 1
+    return largest, smallest, linked
+
+
+@compiled
+def _second_touching(candidate: int, hops: UInt16, ranks: Int64, cells: Cells) -> int:
+    # Which neuron two hops away touches a free cell of the candidate: largest error first.
+    found = -1
+    for number in cells[2][candidate]:
+        if number < 0:
+            continue
+        for other in cells[1][number]:
+            is_second = other >= 0 and hops[candidate, other] == 2
+            if is_second and (found < 0 or ranks[other] < ranks[found]):
+                found = other
+    return found
+
+
+@compiled
+def _side_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> int:
+    # The first free side, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
+    # else aside from the largest neighbour, which is nearer to it than straight ahead is.
+    first = -1
+    for side in range(4):
+        number = cells[2][candidate, side]
+        if number < 0:
+            continue
+        if first < 0:
+            first = side
+        if _is_among(at_end, cells[1][number]) if at_end >= 0 else side != largest ^ 1:
+            return side
+    return first
+
+
+@compiled
+def _extrapolate(
+    newborn: Float64, prototypes: Float64, candidate: int, away: int, second: int
+) -> None:
+    # Away from a neighbour, then halfway to a second neuron; -1: from or to none.
+    for k in range(len(newborn)):
+        w = prototypes[candidate, k]
+        if away >= 0:
+            w = 2 * w - prototypes[away, k]
+        if second >= 0:
+            w = (w + prototypes[second, k]) / 2
+        newborn[k] = w
+
+
+@compiled
+def _fill(
+    sides: Int32,
+    errors: Float64,
+    prototypes: Float64,
+    least: float,
+    cells: Cells,
+    n_cells: int,
+    work: Work,
+    births: Births,
+    born: int,
+) -> int:
+    # Do as `filled` in the cells that are still free. Returns how many are born by now.
+    order, merged, _, _, _, claims = work
+    for number in range(n_cells):
+        claims[number], near = 0.0, 0
+        for neuron in cells[1][number]:
+            if neuron >= 0:
+                claims[number] += errors[neuron]
+                near += 1
+        if near < 2:
+            claims[number] = np.nan
+    _largest_first(claims, n_cells, order, merged)
+    for i in range(n_cells):
+        number = order[i]
+        if born == len(births[1]) or not claims[number] >= least:
+            break
+        around, parent = cells[1][number], -1
+        for neuron in around:
+            if neuron >= 0 and (parent < 0 or errors[neuron] > errors[parent]):
+                parent = neuron
+        _between(births[2][born], prototypes, around, sides)
+        _bear(parent, number, cells, births, born)
+        born += 1
+    return born
+
+
+@compiled
+def _between(newborn: Float64, prototypes: Float64, around: Int64, sides: Int32) -> None:
+    # In a corner the newborn completes the parallelogram w_a + w_b - w_diagonal; it is the mean
+    # over the cell's corners or, where there is none, of the neurons at its sides.
+    # Feature by feature: numba would make long code of a loop over features within the others,
+    # which takes longer to load than it saves.
+    for k in range(len(newborn)):
+        total, summands = -0.0, 0  # as 0.0, but adding to it changes not even a sign
+        for one in range(4):
+            for other in range(one + 1, 4):
+                a, b = around[one], around[other]
+                diagonal = sides[a, other] if a >= 0 and b >= 0 else -1  # none for opposite sides
+                if diagonal >= 0:
+                    total += prototypes[a, k] + prototypes[b, k] - prototypes[diagonal, k]
+                    summands += 1
+        if summands == 0:
+            for neuron in around:
+                if neuron >= 0:
+                    total += prototypes[neuron, k]
+                    summands += 1
+        newborn[k] = total / summands
+
+
+@compiled
+def _bear(parent: int, number: int, cells: Cells, births: Births, born: int) -> None:
+    # Note a birth; its cell is no longer free.
+    births[0][born, 0], births[0][born, 1] = cells[0][number, 0], cells[0][number, 1]
+    births[1][born] = parent
+    _close(number, cells)
+
+
+@compiled
+def _close(number: int, cells: Cells) -> None:
+    for side in range(4):
+        neuron = cells[1][number, side]
+        if neuron >= 0:
+            cells[2][neuron, side ^ 1] = cells[1][number, side] = -1
+
+
+@compiled
+def _is_among(wanted: int, row: NDArray[np.integer[Any]]) -> bool:
+    for value in row:  # noqa: SIM110 - numba knows no any()
+        if value == wanted:
+            return True
+    return False
+
+
+@compiled
+def _largest_first(keys: NDArray[np.number[Any]], n: int, order: Int64, merged: Int64) -> None:
+    # Fill in the order of the first n keys: merged from sorted runs, so ties stay as they are; nan
+    # last.
+    for i in range(n):
+        order[i] = i
+    length = 1
+    while length < n:
+        for start in range(0, n, 2 * length):
+            middle, end = min(start + length, n), min(start + 2 * length, n)
+            left, right = start, middle
+            for i in range(start, end):
+                if left < middle and (right == end or _stays(keys, order[left], order[right])):
+                    merged[i], left = order[left], left + 1
+                else:
+                    merged[i], right = order[right], right + 1
+        for i in range(n):
+            order[i] = merged[i]
+        length *= 2
+
+
+@compiled
+def _stays(keys: NDArray[np.number[Any]], left: int, right: int) -> bool:
+    return bool(keys[left] >= keys[right] or keys[right] != keys[right])
