@@ -363,9 +363,12 @@ def _unlinked(search: Search, som_map: SomMap, n: int) -> NDArray[np.bool_]:
     # Of which samples the two best-matching units are no neighbours.
     if len(som_map) == 1:
         return np.zeros(n, dtype=bool)
-    found = search.nearest_two(som_map.prototypes)
-    parts = np.array_split(found, -(-n // _ROWS))  # to look up takes room
-    return np.concatenate([som_map.hops[part[:, 0], part[:, 1]] != 1 for part in parts])
+    found, hops = search.nearest_two(som_map.prototypes), som_map.hops
+    unlinked = np.empty(n, dtype=bool)
+    for start in range(0, n, _ROWS):  # to look up takes room
+        first, second = found[start : start + _ROWS].T
+        unlinked[start : start + _ROWS] = hops[first, second] != 1
+    return unlinked
 
 
 def _check_columns(som_map: SomMap, X: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -22,11 +23,18 @@ class _BlasController(ThreadpoolController):  # type: ignore[misc] # it has no t
 
 
 @lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return _BlasController()
+def _libraries() -> list[Any]:
+    return list(_BlasController().select(user_api="blas").lib_controllers)
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread within a ``with`` block."""
-    limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
-    return limit
+    before = [(library, library.get_num_threads()) for library in _libraries()]
+    try:
+        for library, _ in before:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, threads in before:
+            library.set_num_threads(threads)
