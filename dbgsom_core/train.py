@@ -294,9 +294,9 @@ def _smoothed_before_growth(
 def _give_birth(
     som_map: SomMap, data: DataPass, births: Any, epoch: int
 ) -> tuple[GrowthEvent, ...]:
-    births = [Birth(*birth) for birth in births]
     if not births:
         return ()
+    births = [Birth(*birth) for birth in births]
     centre = getattr(data.metric, "centre", None)
     if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
         births = [
