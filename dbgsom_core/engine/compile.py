@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,13 +70,27 @@ def _load_carefully(cache: Any) -> None:
         return cache._load_overload(signature, context)
 
     def load_overload(signature: Any, context: Any) -> Any:
-        found = load_lightly(signature, context)
-        if found is None:
-            found = load_fully(signature, context)
+        with _uncollected():
+            found = load_lightly(signature, context)
+            if found is None:
+                found = load_fully(signature, context)
         asked = tuple(getattr(signature, "args", signature))
         return found if found is not None and tuple(found.signature.args) == asked else None
 
     cache.load_overload = load_overload
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    # What is loaded stays. The collector would look through all objects of the process for nothing,
+    # which takes longer than to load all loops of a fit.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @lru_cache(maxsize=1)
