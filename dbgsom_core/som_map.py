@@ -211,10 +211,10 @@ class SomMap:
             if not 0 <= parent < first:
                 raise ValueError(f"the neuron born at {position} names no living parent: {parent}")
             taken.add(position)
+        newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         for position, _, parent in births:
             self._place(position, parent, epoch)
         self._link(first)
-        newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         self.prototypes = np.concatenate([self.prototypes, newborn])
 
     def _position(self, neuron: int) -> Position:
