@@ -39,6 +39,9 @@ def test_the_map_is_trained_on_the_samples_alone(diabetes):
 
 def test_it_predicts_unseen_samples_better_than_the_mean(diabetes):
     X, y = diabetes
+    regressor = SomRegressor(max_neurons=20, tol=0).fit(X[::2], y[::2])
+    assert regressor.score(X[1::2], y[1::2]) > 0.25
+    # Fewer epochs move the score of a single split by more than what the epochs are worth.
     assert cross_val_score(SomRegressor(max_neurons=20), X, y, cv=4).mean() > 0.25
 
 
