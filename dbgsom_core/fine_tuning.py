@@ -103,12 +103,10 @@ def updated_fast(
 
     ``weights`` (H,) is the kernel at each number of hops.
     """
-    from dbgsom_core.engine.fast import tuning, update
+    from dbgsom_core.engine.fast.update import updated
 
-    fast, pulled = cast("FastAssignment", found), None
-    if pull > 0:
-        pulled = tuning.linked_seconds(fast, som_map.sides, _for_loops(classes))
-    return update.updated(fast, som_map, weights, pull, pulled)
+    fast, loops = cast("FastAssignment", found), _for_loops(classes) if pull > 0 else None
+    return updated(fast, som_map, weights, pull, loops)
 
 
 def winners_of_own_class(
@@ -170,11 +168,11 @@ def is_fast(data: DataPass, found: Found) -> bool:
 
 
 def _for_loops(classes: ClassLeads | None) -> Classes:
-    from dbgsom_core.engine.fast import tuning
+    from dbgsom_core.engine.fast.tuning import NO_CLASSES, classes_of
 
     if classes is None:
-        return tuning.NO_CLASSES
-    return tuning.classes_of(classes.codes, classes.leads)
+        return NO_CLASSES
+    return classes_of(classes.codes, classes.leads)
 
 
 def _nearest(

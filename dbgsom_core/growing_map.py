@@ -215,12 +215,12 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         start: SomMap | None = None,
         new: int | None = None,
     ) -> Training:
-        check_varies(data.X)
-        usual, gamma = data, None
+        usual, gamma, moments = data, None, Moments.of(data)
+        check_varies(data.X, moments if data.weights is None else None)
         if self.robust is not None:
             view = RobustView.of(data, None if isinstance(self.robust, str) else self.robust)
             usual, gamma = view.data, view.gamma
-        moments = Moments.of(usual)
+            moments = Moments.of(usual)
         codes = None if target is None else target.codes
         n_classes = 0 if target is None or target.classes is None else len(target.classes)
         summary = summarize(usual, moments, n_classes or None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
-_FEW_ROWS = 1024  # enough to see that a column varies, most of the time
+_CLEARLY = 1e-4  # times the largest entry: far more than rounding leaves of a constant column
 _LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 1e308
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
@@ -44,22 +44,21 @@ class Moments:
         ValueError
             A column has no observed value.
         """
-        if issparse(data.X):
-            return _of_sparse(data)
-        if data.weights is None and not data.incomplete:
-            return _of_dense(data.X)
-        return _of_any(data)
+        with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
+            if issparse(data.X):
+                return _of_sparse(data)
+            if data.weights is None and not data.incomplete:
+                return _of_dense(data.X)
+            return _of_any(data)
 
 
-def check_varies(X: Any) -> None:
+def check_varies(X: Any, moments: Moments | None = None) -> None:
     """Raise ValueError when no column of X (n, D) varies by more than rounding.
 
     Nor is X of use when its squares leave the range of float64: all distances would be 0 or inf.
+    Where its ``moments`` are known, unweighted, they tell most of the time without a look at X.
     """
-    # What varies by twice as much among some rows varies among all: if the largest entry of all is
-    # less than twice theirs, so is the rounding, and else the entries lie apart by half of it.
-    low, high = extremes(X[:_FEW_ROWS])
-    if _varies(low, high, X.dtype, 16) and _squares_stay_in_range(X, low, high):
+    if moments is not None and _surely_varies(X, moments):
         return
     low, high = extremes(X)
     largest = float(np.maximum(abs(low), abs(high)).max(initial=0.0))
@@ -78,15 +77,13 @@ def check_varies(X: Any) -> None:
         )
 
 
-def _squares_stay_in_range(X: Any, low: NDArray[Any], high: NDArray[Any]) -> bool:
-    # Whether a quick look tells so; ``low`` and ``high`` are the extremes of some rows.
-    if X.dtype == np.float32:
-        return True
-    if issparse(X) or not X.flags.c_contiguous:
-        return False
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(np.dot(X.ravel(), X.ravel()))  # nan where a value is missing
-    return total < _LARGEST**2 / X.size and float((high - low).max()) > _SMALLEST
+def _surely_varies(X: Any, moments: Moments) -> bool:
+    # No entry is larger than this, and the entries of a column lie twice their deviation apart.
+    largest = abs(moments.mean) + math.sqrt(X.shape[0]) * moments.deviation
+    apart = 2 * moments.deviation
+    in_range = largest.max() < _LARGEST / math.sqrt(X.shape[0] * X.shape[1])  # not if nan
+    clearly = (apart > _CLEARLY * largest) & (apart > _SMALLEST)
+    return bool(in_range and clearly.any())
 
 
 def _varies(low: NDArray[Any], high: NDArray[Any], dtype: Any, units: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from dbgsom_core.som_map import SomMap
@@ -53,7 +54,7 @@ class Schedule:
             anneals_again=pull > 0 and not end and not continues,
         )
 
-    @property
+    @cached_property
     def growing_epochs(self) -> int:
         """How many epochs the growing phase has."""
         return self.epochs - self.fine_epochs
@@ -100,7 +101,7 @@ class Schedule:
         natural = _natural_start(som_map)
         return natural if self.start is None else max(min(self.start, natural), self.fine_end)
 
-    @property
+    @cached_property
     def _easing_epochs(self) -> int:
         return int(_EASING * self.fine_epochs) if self.link_pull > 0 else 0
 
@@ -113,6 +114,6 @@ class Schedule:
 def _natural_start(som_map: SomMap) -> float:
     # A quarter of the larger side of a square map with as many neurons: wide enough to unfold it,
     # and it follows the map as it grows.
-    rows, columns = som_map.shape
-    side = max(rows, columns) if rows * columns == len(som_map) else len(som_map) ** 0.5
+    (rows, columns), n_neurons = som_map.shape, len(som_map)
+    side = max(rows, columns) if rows * columns == n_neurons else n_neurons**0.5
     return max(1.0, side / 4)

@@ -48,30 +48,32 @@ class SomMap:
             raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
         if len(positions) != len(prototypes):
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
-        self.prototypes: NDArray[np.float64] = prototypes[:0]
+        self.prototypes: NDArray[np.float64] = prototypes
         self.children: dict[int, SomMap] = {}
-        self._cells: dict[Position, int] = {}  # which neuron sits in a cell
-        # Arrays have room for more neurons than there are; only their first rows count.
-        room = max(8, len(positions))
-        self._positions = np.empty((room, 2), dtype=np.int64)
-        self._sides = np.empty((room, len(DIRECTIONS)), dtype=np.int32)
-        self._hops = _room_for_hops(room)
-        self._parents = np.empty(room, dtype=np.int64)
-        self._birth_epochs = np.empty(room, dtype=np.int64)
+        self._positions = positions.copy()
+        self._sides = np.empty((len(positions), len(DIRECTIONS)), dtype=np.int32)
+        self._parents = np.full(len(positions), -1)
+        self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
+        self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
+        taken, _ = _linked(self._positions, self._sides, 0)
+        if taken >= 0:
+            raise ValueError(f"two neurons share the cell {tuple(positions[taken].tolist())}")
+        self._forget()
+        full = _manhattan_if_full(positions)
+        if full is None:
+            _add_hops(self._all_hops, self._sides, 0)
+        else:
+            self._all_hops[: len(full), : len(full)] = full
+
+    def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
+        self._cells: dict[Position, int] | None = None
+        self._hops: NDArray[np.uint16] | None = None
         self._shape: tuple[int, int] | None = None
         self._diameter: int | None = None
         self._is_full: bool | None = None
         self._degrees: NDArray[np.int64] | None = None
         self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
-        for x, y in positions.tolist():
-            self._place((x, y), parent=-1, epoch=0)
-        full = _manhattan_if_full(positions)
-        if full is None:
-            self._link(first=0)
-        else:
-            self._hops[: len(full), : len(full)] = full
-        self.prototypes = prototypes
 
     @classmethod
     def rectangle(cls, rows: int, columns: int, prototypes: Any) -> SomMap:
@@ -84,45 +86,46 @@ class SomMap:
         som_map = cls(positions, prototypes)
         if not len(parents) == len(birth_epochs) == len(som_map):
             raise ValueError("parents and birth epochs must have one row per neuron")
-        som_map._parents[: len(som_map)] = parents
-        som_map._birth_epochs[: len(som_map)] = birth_epochs
+        som_map._parents[:] = parents
+        som_map._birth_epochs[:] = birth_epochs
         return som_map
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._positions)
 
     @property
     def positions(self) -> NDArray[np.int64]:
         """Grid cells (x, y) = (column, row), shape (K, 2)."""
-        return self._positions[: len(self)].copy()
+        return self._positions.copy()
 
     @property
     def sides(self) -> NDArray[np.int32]:
         """Row of the neuron to the north, south, east and west, shape (K, 4); -1 where none is."""
-        return self._sides[: len(self)].copy()
+        return self._sides.copy()
 
     @property
     def hops(self) -> NDArray[np.uint16]:
         """Graph distances between all neurons in links, shape (K, K); a read-only view."""
-        view = self._hops[: len(self), : len(self)]
-        view.setflags(write=False)
-        return view
+        if self._hops is None:
+            self._hops = self._all_hops[: len(self), : len(self)]
+            self._hops.setflags(write=False)
+        return self._hops
 
     @property
     def parents(self) -> NDArray[np.int64]:
         """Row of each neuron's parent, shape (K,); -1 for the first neurons."""
-        return self._parents[: len(self)].copy()
+        return self._parents.copy()
 
     @property
     def birth_epochs(self) -> NDArray[np.int64]:
         """Epoch in which each neuron was born, shape (K,); 0 for the first neurons."""
-        return self._birth_epochs[: len(self)].copy()
+        return self._birth_epochs.copy()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the smallest rectangle around the map."""
         if self._shape is None:
-            cells = self._positions[: len(self)]
+            cells = self._positions
             columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
             self._shape = rows, columns
         return self._shape
@@ -132,7 +135,7 @@ class SomMap:
         """Rows and columns where neurons fill a rectangle in row-major order, else None."""
         if self._is_full is None:
             rows, columns = self.shape
-            cells = self._positions[: len(self)] - self._positions[: len(self)].min(axis=0)
+            cells = self._positions - self._positions.min(axis=0)
             places = cells[:, 1] * columns + cells[:, 0]
             self._is_full = np.array_equal(places, np.arange(rows * columns))
         return self.shape if self._is_full else None
@@ -146,15 +149,17 @@ class SomMap:
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""
-        return self._cells.get(position)
+        return self._by_cell().get(position)
 
     def neighbours(self, neuron: int) -> list[int]:
         """Return the linked neighbours (rows), ascending."""
-        return sorted(side for side in self._sides[: len(self)][neuron].tolist() if side >= 0)
+        return sorted(side for side in self._sides[neuron].tolist() if side >= 0)
 
     def free_cells(self, neuron: int) -> list[Position]:
         """Return the free cells beside a neuron in the order north, south, east, west."""
-        return [cell for cell in beside(self._position(neuron)) if cell not in self._cells]
+        x, y = self._positions[neuron].tolist()
+        cells = self._by_cell()
+        return [cell for cell in beside((x, y)) if cell not in cells]
 
     def open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the free cells beside the map and which neurons they touch.
@@ -172,14 +177,14 @@ class SomMap:
     def links(self) -> NDArray[np.int64]:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
         one = np.repeat(np.arange(len(self)), len(DIRECTIONS))
-        other = self._sides[: len(self)].ravel()
+        other = self._sides.ravel()
         pairs = np.column_stack([one, other])[other > one]
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
         """Return how many linked neighbours each neuron has, shape (K,); read-only."""
         if self._degrees is None:
-            linked = self._sides[: len(self)] >= 0
+            linked = self._sides >= 0
             self._degrees = linked.sum(axis=1, dtype=np.int64)
             self._degrees.flags.writeable = False
         return self._degrees
@@ -193,58 +198,53 @@ class SomMap:
             A cell is taken or not linked to the map, or a prototype does not fit; the map is
             then as before.
         """
-        births = [
-            ((int(x), int(y)), prototype, int(parent)) for (x, y), prototype, parent in births
-        ]
+        births = list(births)
         if not births:
             return
-        first, taken, shape = len(self), set(self._cells), self.prototypes.shape[1:]
+        first, newborn = len(self), self._checked(births)
+        cells = np.array([position for position, _, _ in births], dtype=np.int64)
+        positions = np.concatenate([self._positions, cells])
+        sides = np.concatenate([self._sides, np.empty((len(births), len(DIRECTIONS)), np.int32)])
+        taken, lonely = _linked(positions, sides, first)
+        if lonely >= 0 or taken >= 0:
+            row, reason = (taken, "the cell is taken")
+            if taken < 0:
+                row, reason = lonely, "no neuron is beside it"
+            position = tuple(positions[row].tolist())
+            raise ValueError(f"a neuron cannot be born at {position}: {reason}")
+        if len(positions) > len(self._all_hops):
+            hops = _room_for_hops(max(2 * first, len(positions)))
+            hops[:first, :first] = self.hops
+            self._all_hops = hops
+        _add_hops(self._all_hops, sides, first)
+        self._positions, self._sides = positions, sides
+        parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
+        self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
+        self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
+        self.prototypes = np.concatenate([self.prototypes, newborn])
+        self._forget()
+
+    def _checked(self, births: list[tuple[Position, Any, int]]) -> NDArray[np.float64]:
+        # The prototypes (M, D) of births whose shapes and parents are right.
+        shape, first = self.prototypes.shape[1:], len(self)
         for position, prototype, parent in births:
-            if position in taken:
-                raise ValueError(f"a neuron cannot be born at {position}: the cell is taken")
-            if taken.isdisjoint(beside(position)):
-                raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
             if np.shape(prototype) != shape:
                 raise ValueError(
                     f"the prototype born at {position} has shape {np.shape(prototype)}, not {shape}"
                 )
             if not 0 <= parent < first:
                 raise ValueError(f"the neuron born at {position} names no living parent: {parent}")
-            taken.add(position)
-        newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
-        for position, _, parent in births:
-            self._place(position, parent, epoch)
-        self._link(first)
-        self.prototypes = np.concatenate([self.prototypes, newborn])
+        return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
 
-    def _position(self, neuron: int) -> Position:
-        x, y = self._positions[: len(self)][neuron].tolist()
-        return x, y
-
-    def _place(self, position: Position, parent: int, epoch: int) -> None:
-        if position in self._cells:
-            raise ValueError(f"two neurons share the cell {position}")
-        new = len(self)
-        if new == len(self._hops):
-            self._make_room()
-        sides = [self._cells.get(cell, -1) for cell in beside(position)]
-        self._positions[new], self._sides[new] = position, sides
-        self._parents[new], self._birth_epochs[new] = parent, epoch
-        for side, other in enumerate(sides):
-            if other >= 0:
-                self._sides[other, side ^ 1] = new  # opposite directions come in pairs
-        self._cells[position] = new
-        self._shape = self._diameter = self._degrees = self._open_cells = self._is_full = None
-
-    def _link(self, first: int) -> None:
-        # Hops to and from the neurons from ``first`` on.
-        from dbgsom_core.engine.hops import add_hops
-
-        add_hops(self._hops, self._sides, first, len(self))
+    def _by_cell(self) -> dict[Position, int]:
+        # Which neuron sits in a cell.
+        if self._cells is None:
+            self._cells = {(x, y): row for row, (x, y) in enumerate(self._positions.tolist())}
+        return self._cells
 
     def _find_open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         touching: dict[Position, list[int]] = {}
-        neurons, sides = np.nonzero(self._sides[: len(self)] < 0)
+        neurons, sides = np.nonzero(self._sides < 0)
         places = self._positions[neurons].tolist()
         for (x, y), neuron, side in zip(places, neurons.tolist(), sides.tolist(), strict=True):
             cell = x + DIRECTIONS[side][0], y + DIRECTIONS[side][1]
@@ -259,14 +259,19 @@ class SomMap:
             array.flags.writeable = False
         return found
 
-    def _make_room(self) -> None:
-        old = len(self)
-        hops = _room_for_hops(2 * old)
-        hops[:old, :old] = self.hops
-        self._hops = hops
-        for name in ("_positions", "_sides", "_parents", "_birth_epochs"):
-            array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, np.empty_like(array)]))
+
+def _linked(
+    positions: NDArray[np.int64], sides: NDArray[np.int32], first: int
+) -> tuple[int, int]:
+    from dbgsom_core.engine.hops import link  # numba is slow to import
+
+    return link(positions, sides, first)
+
+
+def _add_hops(hops: NDArray[np.uint16], sides: NDArray[np.int32], first: int) -> None:
+    from dbgsom_core.engine.hops import add_hops
+
+    add_hops(hops, sides, first, len(sides))
 
 
 def _room_for_hops(neurons: int) -> NDArray[np.uint16]:

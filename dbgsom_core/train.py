@@ -138,7 +138,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
                 wanted = list(task.growth.grow(som_map, state))
-            births = _give_birth(som_map, task.data, wanted[: state.room], epoch)
+            births = _give_birth(som_map, task, wanted[: state.room], epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
             full = capped and len(som_map) == task.max_neurons
@@ -292,12 +292,12 @@ def _smoothed_before_growth(
 
 
 def _give_birth(
-    som_map: SomMap, data: DataPass, births: Any, epoch: int
+    som_map: SomMap, task: Task, births: list[Birth], epoch: int
 ) -> tuple[GrowthEvent, ...]:
     if not births:
         return ()
-    births = [Birth(*birth) for birth in births]
-    centre = getattr(data.metric, "centre", None)
+    births = [birth if isinstance(birth, Birth) else Birth(*birth) for birth in births]
+    centre = task.centre
     if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
         births = [
             b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
@@ -310,7 +310,7 @@ def _give_birth(
 
 def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
     _, errors = task.data.hits_and_errors(found, len(som_map))
-    return float(errors.sum() / task.data.total_weight)
+    return float(np.add.reduce(errors) / task.data.total_weight)
 
 
 def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:

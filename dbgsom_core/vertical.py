@@ -129,8 +129,8 @@ class ChildMaps:
         if grows_by_class and not _knows_classes(target):
             return False
         try:
-            check_varies(samples.X)
-            Moments.of(samples)
+            moments = Moments.of(samples)
+            check_varies(samples.X, moments if samples.weights is None else None)
         except ValueError:
             return False
         return True

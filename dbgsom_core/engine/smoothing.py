@@ -76,8 +76,11 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
     """
     by_hops = weights.tolist()
     least = _NEGLIGIBLE * max(by_hops)
-    counts = (hops for hops in range(len(by_hops) - 1, -1, -1) if by_hops[hops] > least)
-    reach = next(counts, len(by_hops) - 1)
+    reach = len(by_hops) - 1
+    while by_hops[reach] <= least and reach > 0:
+        reach -= 1
+    if by_hops[reach] <= least:
+        reach = len(by_hops) - 1
     rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * hits
     return reach, rest * 2.0**60
 

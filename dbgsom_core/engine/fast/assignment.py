@@ -102,6 +102,9 @@ def tallied(
     """
     threads, tasks = workload(samples, small)
     first = _tally(sums, hits)
+    if threads == 1:
+        work(first, *tasks[0])
+        return first
     others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
     tallies = [first, *others]
     share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))

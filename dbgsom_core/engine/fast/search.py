@@ -126,7 +126,7 @@ class FastSearch:
         if len(self.packed) != known:
             return self.assign(prototypes, positions)
         newborn = in_rows(np.arange(known, len(prototypes)), PANEL_ROWS)
-        ids = np.vstack([self._ids, newborn])
+        ids = np.concatenate([self._ids, newborn])
         drift = np.concatenate([self._drift, np.zeros(len(newborn))])
         laid = self._room.lay(prototypes, ids, drift)
         if laid is None:

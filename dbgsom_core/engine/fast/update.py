@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fast import layout, rings
+from dbgsom_core.engine.fast.tuning import linked_seconds
 from dbgsom_core.engine.smoothing import reach_of, smoothed
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.fast.assignment import FastAssignment, Seconds
+    from dbgsom_core.engine.fast.assignment import FastAssignment
+    from dbgsom_core.engine.fast.linked import Classes
     from dbgsom_core.som_map import SomMap
 
 
@@ -20,7 +22,7 @@ def updated(
     som_map: SomMap,
     weights: NDArray[np.float64],
     pull: float,
-    pulled: Seconds | None,
+    classes: Classes | None,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) after the batch update.
 
@@ -33,12 +35,16 @@ def updated(
     weights : float64 array (H,)
         The kernel at each number of hops.
     pull : float
-    pulled : Seconds or None
-        What neurons won as linked neighbours; it counts ``pull`` times.
+        How often a sample counts in the linked neighbour of its unit that lies nearest to it.
+    classes : Classes or None
+        Which of the neighbours come first; needed with a pull.
     """
     samples = found.search.samples
     sums, reached = _smoothed(found, som_map, weights)
-    more, hits = (sums[:0], found.hits[:0]) if pulled is None else (pulled.sums, pulled.hits)
+    more, hits = sums[:0], found.hits[:0]
+    if classes is not None:
+        pulled = linked_seconds(found, som_map.sides, classes)
+        more, hits = pulled.sums, pulled.hits
     after = np.empty_like(som_map.prototypes)
     layout.unpack_means(
         som_map.prototypes, sums, reached, pull, more, hits, samples.centre, samples.scale, after

@@ -85,7 +85,10 @@ def filled(
 
 def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
     # The loops are compiled for one kind of array: a read-only one would be another.
-    return np.require(array, np.float64, ["C", "W"])
+    flags = array.flags
+    if array.dtype == np.float64 and flags.c_contiguous and flags.writeable:
+        return array
+    return np.array(array, np.float64, order="C")
 
 
 def _rooms(prototypes: NDArray[np.float64], most: int) -> tuple[Any, Any, Any]:

@@ -14,5 +14,7 @@ def has_settled(som_map: SomMap, state: GrowthState, settled_at: float) -> bool:
     ``settled_at`` is a share of the data's deviation. A short training cannot wait for rest: there
     are at least sixteen waves of growth.
     """
-    waited = state.epoch - int(som_map.birth_epochs.max())
-    return state.movement <= settled_at or waited >= state.epochs // _LEAST_WAVES
+    if state.movement <= settled_at:
+        return True
+    waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
+    return waited >= state.epochs // _LEAST_WAVES
