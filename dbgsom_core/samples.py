@@ -109,8 +109,8 @@ def _plain(X: Any) -> NDArray[Any] | None:
         return None
     X = np.ascontiguousarray(X)
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.dot(X.ravel(), X.ravel())  # finite only if every entry is
-    return X if math.isfinite(squares) else None
+        total = np.add.reduce(X, axis=None)  # finite only if every entry is
+    return X if math.isfinite(total) else None
 
 
 def _check_observed(X: NDArray[Any]) -> None:

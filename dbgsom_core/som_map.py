@@ -50,7 +50,7 @@ class SomMap:
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
         self.prototypes: NDArray[np.float64] = prototypes
         self.children: dict[int, SomMap] = {}
-        self._positions = positions.copy()
+        self._positions: NDArray[np.int64] = positions.copy()
         self._sides = np.empty((len(positions), len(DIRECTIONS)), dtype=np.int32)
         self._parents = np.full(len(positions), -1)
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
@@ -260,9 +260,7 @@ class SomMap:
         return found
 
 
-def _linked(
-    positions: NDArray[np.int64], sides: NDArray[np.int32], first: int
-) -> tuple[int, int]:
+def _linked(positions: NDArray[np.int64], sides: NDArray[np.int32], first: int) -> tuple[int, int]:
     from dbgsom_core.engine.hops import link  # numba is slow to import
 
     return link(positions, sides, first)

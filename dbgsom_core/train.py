@@ -114,6 +114,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     of the prototypes so far; the errors that steer growth are those of the updated prototypes
     (Vasighi & Amini 2017). The same search serves the next epoch: newborns are compared alone.
     """
+    from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
+
     started = time.perf_counter()
     schedule = Schedule.of(task.kernel, task.growth, task.epochs, task.continues)
     history: list[EpochRecord] = []
@@ -124,7 +126,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
         som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
-        movement = _movement(before, som_map.prototypes, task.deviation)
+        movement = step_length(before, som_map.prototypes) / task.deviation
         found = search.assign(som_map.prototypes, som_map.positions)
         births: tuple[GrowthEvent, ...] = ()
         if schedule.may_grow(epoch) and not full:
@@ -138,7 +140,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
                 wanted = list(task.growth.grow(som_map, state))
-            births = _give_birth(som_map, task, wanted[: state.room], epoch)
+            births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
             capped = capped or len(births) < len(wanted)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
             full = capped and len(som_map) == task.max_neurons
@@ -292,12 +294,14 @@ def _smoothed_before_growth(
 
 
 def _give_birth(
-    som_map: SomMap, task: Task, births: list[Birth], epoch: int
+    som_map: SomMap,
+    births: list[Any],
+    centre: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+    epoch: int,
 ) -> tuple[GrowthEvent, ...]:
     if not births:
         return ()
     births = [birth if isinstance(birth, Birth) else Birth(*birth) for birth in births]
-    centre = task.centre
     if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
         births = [
             b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
@@ -309,10 +313,4 @@ def _give_birth(
 
 
 def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
-    _, errors = task.data.hits_and_errors(found, len(som_map))
-    return float(np.add.reduce(errors) / task.data.total_weight)
-
-
-def _movement(before: NDArray[np.float64], after: NDArray[np.float64], deviation: float) -> float:
-    steps = (after - before).ravel()
-    return math.sqrt(float(steps @ steps) / len(after)) / deviation
+    return task.data.total_error(found, len(som_map)) / task.data.total_weight

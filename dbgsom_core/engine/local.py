@@ -228,6 +228,13 @@ class DataPass:
             return won.hits, won.errors
         return self._hits_and_errors(found, n_neurons)
 
+    def total_error(self, found: Found, n_neurons: int) -> float:
+        """Return the sum of the ``errors`` of `totals`."""
+        total = getattr(found, "total_error", None)
+        if total is not None and self.weights is None:
+            return total  # type: ignore[no-any-return]
+        return float(self.hits_and_errors(found, n_neurons)[1].sum())
+
     def _hits_and_errors(
         self, found: Found, n_neurons: int
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -37,6 +37,24 @@ def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.
 
 
 @compiled
+def squared_steps(
+    before: NDArray[np.float64], after: NDArray[np.float64], by_feature: NDArray[np.float64]
+) -> float:
+    """Return Σ (after - before)² over two arrays (K, D); ``by_feature`` (D,) zeros are overwritten.
+
+    Features are added up apart, so that the additions need not wait for each other.
+    """
+    for j in range(after.shape[0]):
+        for k in range(after.shape[1]):
+            step = after[j, k] - before[j, k]
+            by_feature[k] += step * step
+    total = 0.0
+    for k in range(after.shape[1]):
+        total += by_feature[k]
+    return total
+
+
+@compiled
 def divide_reached(
     before: NDArray[np.float64],
     sums: NDArray[np.float64],

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows
+from dbgsom_core.engine.loops import (
+    divide_reached,
+    fill_influence,
+    smooth_rows,
+    squared_steps,
+)
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates
@@ -92,3 +98,9 @@ def means(
     after = np.empty(before.shape)
     divide_reached(before, sums, reached, after)
     return after
+
+
+def step_length(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Return the root mean square length of the steps from one (K, D) to the other."""
+    steps = squared_steps(before, after, np.zeros(after.shape[1]))
+    return math.sqrt(steps / len(after))

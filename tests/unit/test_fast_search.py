@@ -15,7 +15,7 @@ from dbgsom_core.engine.fast.patches import patches
 from dbgsom_core.engine.fast.rings import smoothed_rings
 from dbgsom_core.engine.fast.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.local import DataPass, LocalEngine
-from dbgsom_core.engine.smoothing import reach_of, smoothed
+from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
 from dbgsom_core.plugins import get_registry
 from dbgsom_core.som_map import SomMap
 
@@ -70,6 +70,7 @@ def assert_same(found, X, prototypes):
     np.testing.assert_array_equal(totals.hits, np.bincount(expected.bmu, minlength=n_neurons))
     errors = np.bincount(expected.bmu, expected.distance, n_neurons)
     np.testing.assert_allclose(totals.errors, errors, rtol=2e-3, atol=1e-12)
+    assert found.total_error == pytest.approx(totals.errors.sum(), rel=1e-12)
     sums = DataPass(X, EUCLIDEAN).sums(expected.bmu, n_neurons)
     size = len(X) * np.abs(X).max()
     np.testing.assert_allclose(totals.sums, sums, atol=1e-7 * size)
@@ -379,3 +380,9 @@ def test_the_smoothed_sums_are_a_matrix_product(width, rng):
     influence = weights[som_map.hops]
     np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
     np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
+
+
+def test_the_step_is_the_root_of_the_mean_square_over_neurons(rng):
+    before, after = rng.normal(size=(2, 7, 5))
+    expected = np.sqrt(np.mean(np.linalg.norm(after - before, axis=1) ** 2))
+    assert step_length(before, after) == pytest.approx(expected, rel=1e-14)

@@ -159,13 +159,8 @@ def test_newborns_live_in_the_space_of_the_metric(digits):
     from dbgsom_core.som_map import SomMap
     from dbgsom_core.train import _give_birth
 
-    class Doubled:
-        def centre(self, means):
-            return means * 2
-
     som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))
-    data = DataPass(np.ones((3, 2)), Doubled())
-    _give_birth(som_map, data, [Birth((2, 0), np.array([3.0, 1.0]), 1)], 1)
+    _give_birth(som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], lambda means: means * 2, 1)
     assert som_map.prototypes[4].tolist() == [6.0, 2.0]
 
 

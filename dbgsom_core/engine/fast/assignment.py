@@ -49,15 +49,17 @@ class Seconds:
 class FastAssignment:
     """What a pass of the fast search found.
 
-    ``hits`` and ``errors`` (K,) are there; ``totals``, ``bmu`` (n,) and the float64 ``distance``
-    (n,) are made when asked for, which must be before the next pass of the same search. So are
-    ``packed_sums`` (K, depth) and ``units`` (B*lanes,), which hold the same by place.
+    ``hits``, ``errors`` (K,) and their sum are there; ``totals``, ``bmu`` (n,) and the float64
+    ``distance`` (n,) are made when asked for, which must be before the next pass of the same
+    search. So are ``packed_sums`` (K, depth) and ``units`` (B*lanes,), which hold the same by
+    place.
     """
 
     search: FastSearch
     prototypes: NDArray[np.float64]
     hits: NDArray[np.int64]
     errors: NDArray[np.float64]
+    total_error: float
     packed_sums: NDArray[np.float64]
     units: NDArray[np.int32]
 

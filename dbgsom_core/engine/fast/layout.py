@@ -12,6 +12,7 @@ from dbgsom_core.engine.fast.block_loops import Accuracy, Panels
 from dbgsom_core.engine.fast.packing import PackedSamples, aligned
 from dbgsom_core.engine.fast.panel import PANEL_ROWS
 
+_LEAST_NEURONS = 128  # that there is room for
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
@@ -106,6 +107,16 @@ def lay_panels(
 
 
 @compiled
+def unpack_errors(errors: NDArray[np.int64], steps: float, out: NDArray[np.float64]) -> float:
+    """Fill out (K,) with errors (K,), which are whole numbers of 1/steps; return their sum."""
+    total = 0
+    for j in range(len(errors)):
+        out[j] = errors[j] / steps
+        total += errors[j]
+    return total / steps
+
+
+@compiled
 def unpack_sums(
     sums: NDArray[np.float64],
     hits: NDArray[Any],
@@ -193,7 +204,10 @@ class PanelRoom:
         """
         samples, n_neurons, n_panels = self._samples, len(prototypes), len(ids)
         if self._neurons < n_neurons or self._panels < n_panels:
-            self._make_room(n_neurons + n_neurons // 2, n_panels + n_panels // 2)
+            self._make_room(
+                max(n_neurons + n_neurons // 2, _LEAST_NEURONS),
+                max(n_panels + n_panels // 2, _LEAST_NEURONS // PANEL_ROWS),
+            )
         packed = np.empty(prototypes.shape)
         panel_of, rows = self._panel_of[:n_neurons], self._rows[:n_neurons]
         halves, starts = self._halves_of[:n_neurons], self._starts[:n_panels]

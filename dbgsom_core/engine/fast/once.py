@@ -19,7 +19,7 @@ from dbgsom_core.engine.fast.patches import in_rows
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
-_TASK_NUMBERS = 1 << 16  # numbers in the samples of one, about
+_TASK_NUMBERS = 1 << 18  # numbers in the samples of one, about: to wake a thread takes a while
 _DOUBTS = 16  # one sample in so many may be in doubt
 _LONGEST = 2.0**450  # beyond, and below its inverse, squares of the definition leave float64
 _CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by

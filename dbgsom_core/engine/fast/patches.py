@@ -22,10 +22,10 @@ def patches(positions: NDArray[np.int64], rows: int) -> NDArray[np.int32]:
     int32 array (G, rows)
         Rows of the neurons, -1 where the last patch is not full.
     """
-    x, y = positions.T
-    strip = (y - y.min()) // 2
-    there = np.where(strip % 2 == 0, x, -x)
-    return in_rows(np.lexsort((y, there, strip)), rows)
+    x, y = (positions - np.minimum.reduce(positions)).T
+    strip, width = y >> 1, int(np.maximum.reduce(x)) + 1
+    along = np.where(strip & 1, width - 1 - x, x)
+    return in_rows(np.argsort(2 * (strip * width + along) + (y & 1)), rows)
 
 
 def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.fast import block_search
+from dbgsom_core.engine.fast import block_search, layout
 from dbgsom_core.engine.fast.assignment import (
     FastAssignment,
     Seconds,
@@ -35,6 +35,7 @@ _BOUND_BYTES = 1 << 28, 1 << 30  # memory that bounds may take at least and at m
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 _DOUBTS = 1 / 16  # share of the samples that may be in doubt
 _NO_BOUNDS = np.empty((1, 1, 1), np.float32)
+_NO_MEMORY = np.empty(0, np.float32)
 
 
 class FastSearch:
@@ -68,7 +69,7 @@ class FastSearch:
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
         self._bounds: NDArray[np.float32] | None = None
-        self._memory = _NO_BOUNDS  # where they are; fresh memory would cost as much as a pass
+        self._memory = _NO_MEMORY  # where they are; fresh memory would cost as much as a pass
         self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
         self.seconds: Seconds | None = None  # what fine-tuning found
         self._laid: Laid | None = None  # in the panels of the last pass
@@ -76,7 +77,7 @@ class FastSearch:
         self._patience = _Patience()
         self._sums = np.empty((0, 0))
         self._hits = np.empty(0, np.int64)
-        self._errors = np.empty(0)
+        self._errors, self._total_error = np.empty(0), 0.0
 
     # ------------------------------------------------------------------------------- passes
 
@@ -199,7 +200,8 @@ class FastSearch:
             )  # fmt: skip
 
         total = tallied(samples, self._is_small(n_neurons), self._sums, self._hits, work)
-        self._errors = total.errors / (steps * samples.scale)
+        self._errors = np.empty(n_neurons)
+        self._total_error = layout.unpack_errors(total.errors, steps * samples.scale, self._errors)
         compared, changed, doubts = total.counts[:3].tolist()
         self.panels_compared += compared
         self._changed = changed / len(samples.X)
@@ -219,7 +221,7 @@ class FastSearch:
         self.samples = self.samples.doubled()
         self._room, self._laid = PanelRoom(self.samples), None
         self._bounds = self.seconds = None
-        self._memory = _NO_BOUNDS
+        self._memory = _NO_MEMORY
 
     def _steps(self, accuracy: Accuracy) -> float:
         # Steps of a distance such that the sum over all samples fits 62 bits, one 51.
@@ -230,8 +232,9 @@ class FastSearch:
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
         return FastAssignment(
-            self, prototypes, self._hits.copy(), self._errors, self._sums, self.samples.blocks.bmu
-        )
+            self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
+            self.samples.blocks.bmu,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ panels and bounds
 
@@ -282,9 +285,11 @@ class FastSearch:
             self._sort()
         n_blocks, _, lanes = self.samples.blocks.numbers.shape
         shape = (n_blocks, len(self._ids) + self._spare, lanes)
-        if self._memory.shape != shape:
-            self._memory = aligned(shape, np.float32)
-        self._bounds = self._memory
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = _NO_MEMORY  # given back before more is taken
+            self._memory = aligned((size,), np.float32)
+        self._bounds = self._memory[:size].reshape(shape)
         self._drift = np.zeros(len(self._ids))
         self._sorting.excess = 0.0
 

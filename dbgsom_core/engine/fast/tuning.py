@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
 
     Valid until the next pass, as what was found is.
     """
-    search, samples = found.search, found.search.samples
+    samples = found.search.samples
     own = _own_neurons(found.prototypes, classes)
     units, sums, hits = found.units.copy(), found.packed_sums.copy(), found.hits.copy()
 
@@ -42,7 +43,7 @@ def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:
         )  # fmt: skip
 
     tallied(samples, samples.X.size < _SMALL_WORK, sums, hits, work)
-    return FastAssignment(search, found.prototypes, hits, found.errors, sums, units)
+    return replace(found, hits=hits, packed_sums=sums, units=units)
 
 
 def linked_seconds(found: FastAssignment, sides: NDArray[np.int32], classes: Classes) -> Seconds:

@@ -45,7 +45,7 @@ def updated(
     if classes is not None:
         pulled = linked_seconds(found, som_map.sides, classes)
         more, hits = pulled.sums, pulled.hits
-    after = np.empty_like(som_map.prototypes)
+    after = np.empty(som_map.prototypes.shape)
     layout.unpack_means(
         som_map.prototypes, sums, reached, pull, more, hits, samples.centre, samples.scale, after
     )

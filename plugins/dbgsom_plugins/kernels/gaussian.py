@@ -16,7 +16,7 @@ class Gaussian(KernelComponent):
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         """Return the weights (H,) at ``hops`` (H,)."""
-        return np.asarray(np.exp(-np.square(hops) / (2.0 * width**2)))
+        return np.asarray(np.exp(np.square(hops) / (-2.0 * width**2)))
 
 
 class CutGaussian(KernelComponent):
@@ -26,5 +26,5 @@ class CutGaussian(KernelComponent):
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         """Return the weights (H,) at ``hops`` (H,)."""
-        gauss = np.exp(-np.square(hops) / (2.0 * width**2))
+        gauss = np.exp(np.square(hops) / (-2.0 * width**2))
         return np.where(hops <= self.cutoff * width, gauss, 0.0)
