@@ -52,7 +52,7 @@ def smoothed(
     n_neurons, d = sums.shape
     farthest, least = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
-    hits_won = hits.astype(np.float64)
+    hits_won = hits.astype(np.float64) if wide else hits
     out_sums, out_hits = np.empty((n_neurons, d)), np.empty(n_neurons)
 
     def smooth(start: int, stop: int) -> None:

@@ -179,7 +179,9 @@ class PanelRoom:
 
     def __init__(self, samples: PackedSamples) -> None:
         self._samples = samples
-        self._panels, self._neurons = 0, 0  # that there is room for
+        self._neurons, self._panels = 0, 0  # that there is room for
+        self._taken = 0, 0  # of them
+        self._parts: tuple[NDArray[Any], ...] = ()
 
     def lay(
         self,
@@ -202,16 +204,10 @@ class PanelRoom:
             Valid until the next call; None, and nothing is changed, where a prototype is too far
             from the data for packed numbers.
         """
-        samples, n_neurons, n_panels = self._samples, len(prototypes), len(ids)
-        if self._neurons < n_neurons or self._panels < n_panels:
-            self._make_room(
-                max(n_neurons + n_neurons // 2, _LEAST_NEURONS),
-                max(n_panels + n_panels // 2, _LEAST_NEURONS // PANEL_ROWS),
-            )
-        packed = np.empty(prototypes.shape)
-        panel_of, rows = self._panel_of[:n_neurons], self._rows[:n_neurons]
-        halves, starts = self._halves_of[:n_neurons], self._starts[:n_panels]
-        numbers, moved = self._numbers[:n_panels], self._moved[:n_panels]
+        samples, packed = self._samples, np.empty(prototypes.shape)
+        if self._taken != (len(prototypes), len(ids)):
+            self._take(len(prototypes), len(ids))
+        numbers, starts, panel_of, moved, rows, halves = self._parts
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
             ids, packed, self._halves, self._steps, drift, numbers, starts, panel_of, moved, rows,
@@ -221,6 +217,17 @@ class PanelRoom:
             return None
         panels = Panels(numbers, starts, ids, panel_of, moved)
         return Laid(packed, panels, samples.accuracy(largest), rows, halves)
+
+    def _take(self, neurons: int, panels: int) -> None:
+        if self._neurons < neurons or self._panels < panels:
+            self._make_room(
+                max(neurons + neurons // 2, _LEAST_NEURONS),
+                max(panels + panels // 2, _LEAST_NEURONS // PANEL_ROWS),
+            )
+        self._taken = neurons, panels
+        of_panels = self._numbers[:panels], self._starts[:panels]
+        of_neurons = self._rows[:neurons], self._halves_of[:neurons]
+        self._parts = *of_panels, self._panel_of[:neurons], self._moved[:panels], *of_neurons
 
     def _make_room(self, neurons: int, panels: int) -> None:
         # For a map that grows, too.

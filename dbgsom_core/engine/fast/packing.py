@@ -134,13 +134,9 @@ class PackedSamples:
         spare 2 % stand for products of such errors.
         """
         product, grid, definition = self._errors
-        return Accuracy(
-            constant=(product / 2 + definition) * largest**2 + grid * largest + 1e-30,
-            by_norm=(product + 2 * definition) * largest,
-            by_square=definition,
-            unit=self.unit,
-            largest=largest,
-        )
+        constant = (product / 2 + definition) * largest**2 + grid * largest + 1e-30
+        by_norm = (product + 2 * definition) * largest
+        return Accuracy(constant, by_norm, definition, self.unit, largest)
 
     @cached_property
     def _errors(self) -> tuple[float, float, float]:

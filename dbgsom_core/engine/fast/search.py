@@ -65,6 +65,9 @@ class FastSearch:
         self._unsorted = 1.0  # and all passes since samples were sorted
         self._sorting = _Sorting(samples.X.shape[1])
         self._room = PanelRoom(samples)
+        n, d = samples.X.shape
+        self._digits = min(60 - math.ceil(math.log2(n + 1)), 51)  # of a sum of distances
+        self._longest = math.sqrt(d)  # packed sample
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
@@ -225,10 +228,8 @@ class FastSearch:
 
     def _steps(self, accuracy: Accuracy) -> float:
         # Steps of a distance such that the sum over all samples fits 62 bits, one 51.
-        n, d = self.samples.X.shape
-        longest = math.sqrt(d) + accuracy.largest
-        digits = min(60 - math.ceil(math.log2(n + 1)), 51)
-        return 2.0 ** (digits - math.ceil(math.log2(longest)))
+        _, power = math.frexp(self._longest + accuracy.largest)
+        return math.ldexp(1.0, self._digits - power)
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
         return FastAssignment(
