@@ -121,13 +121,14 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     history: list[EpochRecord] = []
     converged = capped = full = False
     search = task.data.search()
-    found = search.assign(som_map.prototypes, som_map.positions)
+    positions = som_map.positions
+    found = search.assign(som_map.prototypes, positions)
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
         som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
         movement = step_length(before, som_map.prototypes) / task.deviation
-        found = search.assign(som_map.prototypes, som_map.positions)
+        found = search.assign(som_map.prototypes, positions)
         births: tuple[GrowthEvent, ...] = ()
         if schedule.may_grow(epoch) and not full:
             known = len(som_map)
@@ -135,14 +136,16 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             wanted = list(task.growth.grow(som_map, state))
             if wanted and getattr(task.growth, "smooth_before_growth", False):
                 som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
-                found = search.assign(som_map.prototypes, som_map.positions)
+                found = search.assign(som_map.prototypes, positions)
                 state = _growth_state(
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
                 wanted = list(task.growth.grow(som_map, state))
             births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
             capped = capped or len(births) < len(wanted)
-            found = search.admit(found, som_map.prototypes, som_map.positions, known)
+            if births:
+                positions = som_map.positions
+                found = search.admit(found, som_map.prototypes, positions, known)
             full = capped and len(som_map) == task.max_neurons
             if full and task.tol > 0:
                 schedule = schedule.full_after(epoch)

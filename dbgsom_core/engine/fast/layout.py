@@ -179,9 +179,9 @@ class PanelRoom:
 
     def __init__(self, samples: PackedSamples) -> None:
         self._samples = samples
-        self._neurons, self._panels = 0, 0  # that there is room for
-        self._taken = 0, 0  # of them
-        self._parts: tuple[NDArray[Any], ...] = ()
+        self._room: tuple[NDArray[Any], ...] | None = None
+        self._panels: Panels | None = None  # what is in use of it
+        self._rows = self._halves = np.empty(0)
 
     def lay(
         self,
@@ -205,38 +205,40 @@ class PanelRoom:
             from the data for packed numbers.
         """
         samples, packed = self._samples, np.empty(prototypes.shape)
-        if self._taken != (len(prototypes), len(ids)):
-            self._take(len(prototypes), len(ids))
-        numbers, starts, panel_of, moved, rows, halves = self._parts
+        panels = self._panels
+        if panels is None or panels.ids is not ids or len(self._rows) != len(prototypes):
+            panels = self._take(len(prototypes), ids)
+        rows, halves = self._rows, self._halves
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
-            ids, packed, self._halves, self._steps, drift, numbers, starts, panel_of, moved, rows,
-            halves,
+            ids, packed, self._squares, self._steps, drift, panels.numbers, panels.starts,
+            panels.panel_of, panels.drift, rows, halves,
         )  # fmt: skip
         if largest < 0:
             return None
-        panels = Panels(numbers, starts, ids, panel_of, moved)
         return Laid(packed, panels, samples.accuracy(largest), rows, halves)
 
-    def _take(self, neurons: int, panels: int) -> None:
-        if self._neurons < neurons or self._panels < panels:
-            self._make_room(
-                max(neurons + neurons // 2, _LEAST_NEURONS),
-                max(panels + panels // 2, _LEAST_NEURONS // PANEL_ROWS),
-            )
-        self._taken = neurons, panels
-        of_panels = self._numbers[:panels], self._starts[:panels]
-        of_neurons = self._rows[:neurons], self._halves_of[:neurons]
-        self._parts = *of_panels, self._panel_of[:neurons], self._moved[:panels], *of_neurons
+    def _take(self, n_neurons: int, ids: NDArray[np.int32]) -> Panels:
+        n_panels = len(ids)
+        if self._room is None or len(self._room[0]) < n_neurons or len(self._room[3]) < n_panels:
+            neurons = max(n_neurons + n_neurons // 2, _LEAST_NEURONS)  # for a map that grows, too
+            self._make_room(neurons, max(n_panels + n_panels // 2, neurons // PANEL_ROWS))
+        assert self._room is not None
+        of_neurons, of_panels = self._room[:3], self._room[3:]
+        self._rows, self._halves, panel_of = (array[:n_neurons] for array in of_neurons)
+        numbers, starts, moved = (array[:n_panels] for array in of_panels)
+        self._panels = Panels(numbers, starts, ids, panel_of, moved)
+        return self._panels
 
     def _make_room(self, neurons: int, panels: int) -> None:
-        # For a map that grows, too.
         _, depth, _ = self._samples.blocks.numbers.shape
         dtype = self._samples.blocks.numbers.dtype
-        self._neurons, self._panels = neurons, panels
-        self._halves, self._steps = np.empty(neurons), np.empty(neurons)
-        self._panel_of, self._halves_of = np.empty(neurons, np.int32), np.empty(neurons, dtype)
-        self._rows = aligned((neurons, depth), dtype)
-        self._numbers = aligned((panels, depth, PANEL_ROWS), dtype)
-        self._starts = np.full((panels, PANEL_ROWS), np.inf, dtype)
-        self._moved = np.empty(panels, np.float32)
+        self._squares, self._steps = np.empty(neurons), np.empty(neurons)
+        self._room = (
+            aligned((neurons, depth), dtype),
+            np.empty(neurons, dtype),
+            np.empty(neurons, np.int32),
+            aligned((panels, depth, PANEL_ROWS), dtype),
+            np.full((panels, PANEL_ROWS), np.inf, dtype),
+            np.empty(panels, np.float32),
+        )
