@@ -105,8 +105,7 @@ def updated_fast(
     """
     from dbgsom_core.engine.fast.update import updated
 
-    fast, loops = cast("FastAssignment", found), _for_loops(classes) if pull > 0 else None
-    return updated(fast, som_map, weights, pull, loops)
+    return updated(cast("FastAssignment", found), som_map, weights, pull, classes)
 
 
 def winners_of_own_class(

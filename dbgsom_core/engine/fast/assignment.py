@@ -102,11 +102,11 @@ def tallied(
 
     ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
     """
-    threads, tasks = workload(samples, small)
     first = _tally(sums, hits)
-    if threads == 1:
-        work(first, *tasks[0])
+    if small or samples.threads == 1:
+        work(first, 0, len(samples.blocks.numbers))
         return first
+    threads, tasks = workload(samples, small)
     others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
     tallies = [first, *others]
     share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))

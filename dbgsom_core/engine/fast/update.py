@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fast import layout, rings
-from dbgsom_core.engine.fast.tuning import linked_seconds
+from dbgsom_core.engine.fast.tuning import NO_CLASSES, classes_of, linked_seconds
 from dbgsom_core.engine.smoothing import reach_of, smoothed
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.fast.assignment import FastAssignment
-    from dbgsom_core.engine.fast.linked import Classes
+    from dbgsom_core.fine_tuning import ClassLeads
     from dbgsom_core.som_map import SomMap
 
 
@@ -22,7 +22,7 @@ def updated(
     som_map: SomMap,
     weights: NDArray[np.float64],
     pull: float,
-    classes: Classes | None,
+    classes: ClassLeads | None,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) after the batch update.
 
@@ -36,14 +36,15 @@ def updated(
         The kernel at each number of hops.
     pull : float
         How often a sample counts in the linked neighbour of its unit that lies nearest to it.
-    classes : Classes or None
-        Which of the neighbours come first; needed with a pull.
+    classes : ClassLeads or None
+        Neighbours in which a sample's class leads come first.
     """
     samples = found.search.samples
     sums, reached = _smoothed(found, som_map, weights)
     more, hits = sums[:0], found.hits[:0]
-    if classes is not None:
-        pulled = linked_seconds(found, som_map.sides, classes)
+    if pull > 0:
+        leads = NO_CLASSES if classes is None else classes_of(classes.codes, classes.leads)
+        pulled = linked_seconds(found, som_map.sides, leads)
         more, hits = pulled.sums, pulled.hits
     after = np.empty(som_map.prototypes.shape)
     layout.unpack_means(
