@@ -153,7 +153,8 @@ def unpack_means(
     for j in range(out.shape[0]):
         weight = reached[j] + pull * np.float64(hits[j]) if adds else reached[j]
         if not weight > 0:
-            out[j] = before[j]
+            for k in range(out.shape[1]):
+                out[j, k] = before[j, k]
             continue
         larger = 1.0 / (weight * scale)
         for k in range(out.shape[1]):
