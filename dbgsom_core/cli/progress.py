@@ -6,12 +6,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.observers import line
 
+if TYPE_CHECKING:
+    from dbgsom_core.cli.compile_clock import CompileClock
+
 _SECONDS_BETWEEN_LINES = 2.0
+_COMPILES = "compiling loops that are not cached yet: takes some seconds, once"
 
 
 @contextmanager
@@ -27,11 +31,15 @@ def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
     """
     if quiet:
         yield object()
-    elif sys.stderr.isatty():
-        with _bar() as bar:
+        return
+    from dbgsom_core.cli.compile_clock import compile_clock  # numba is slow to import
+
+    if sys.stderr.isatty():
+        with _bar() as bar, compile_clock(lambda: bar.console.print(_COMPILES)):
             yield BarObserver(bar, runs)
     else:
-        yield LineObserver(runs)
+        with compile_clock(lambda: _print(_COMPILES)) as clock:
+            yield LineObserver(runs, clock)
 
 
 def _bar() -> Any:
@@ -71,6 +79,7 @@ class BarObserver:
         self._bar.update(
             self._tasks[run.id],
             completed=epoch.epoch,
+            total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
             neurons=epoch.neurons,
             error=f"{epoch.quantization_error:.4g}",
         )
@@ -85,8 +94,9 @@ class BarObserver:
 class LineObserver:
     """Prints a line when a run starts, every two seconds, and when it ends."""
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, clock: CompileClock) -> None:
         self._runs, self._number = runs, 0
+        self._clock, self._trained = clock, _Trained(clock)
         self._last_line = 0.0
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -95,12 +105,13 @@ class LineObserver:
             self._number += 1
             number = f"[{self._number}/{self._runs}] " if self._runs > 1 else ""
             _print(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            self._last_line = time.monotonic()
+            self._last_line, self._trained = time.monotonic(), _Trained(self._clock)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Print the epoch now and then, with the time that is left at most."""
+        spent = self._trained.until(epoch.seconds)
         if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            left = epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch)
+            left = spent / epoch.epoch * (epoch.epochs - epoch.epoch)
             _print(f"{line(epoch)}  ETA {left:.0f} s")
             self._last_line = time.monotonic()
 
@@ -109,6 +120,21 @@ class LineObserver:
         if result.history:
             last = result.history[-1]
             _print(f"{line(last)}  done in {last.seconds:.2f} s")
+
+
+class _Trained:
+    """How long a training took so far without what numba compiled meanwhile."""
+
+    def __init__(self, clock: CompileClock) -> None:
+        self._clock = clock
+        self._seconds, self._compiled, self._spent = 0.0, clock.seconds, 0.0
+
+    def until(self, seconds: float) -> float:
+        """Return it, ``seconds`` after the training began."""
+        compiled = self._clock.seconds
+        self._spent += max(seconds - self._seconds - (compiled - self._compiled), 0.0)
+        self._seconds, self._compiled = seconds, compiled
+        return self._spent
 
 
 def _print(text: str) -> None:

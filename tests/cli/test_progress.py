@@ -1,0 +1,62 @@
+"""What a person sees while a run trains: no time that compiling took is foreseen again."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+from numba import njit
+
+from dbgsom_core.cli.compile_clock import CompileClock, compile_clock
+from dbgsom_core.cli.progress import LineObserver
+from dbgsom_core.events import EpochRecord
+
+RUN = SimpleNamespace(kind="run", name="a run", id="1", data={"samples": 9, "features": 2})
+
+
+def record(epoch, seconds):
+    return EpochRecord(epoch, 10, "growing", 1.0, 4, (), 0.5, 0.1, seconds)
+
+
+def test_the_clock_adds_up_what_numba_compiles_and_tells_once():
+    def add_up(X):
+        total = 0.0
+        for x in X:
+            total += x
+        return total
+
+    told = []
+    started = time.perf_counter()
+    with compile_clock(lambda: told.append("compiling")) as clock:
+        njit(add_up)(np.ones(3))
+        njit(add_up)(np.ones(3, np.float32))
+    whole = time.perf_counter() - started
+    assert told == ["compiling"]
+    assert 0 < clock.seconds < whole
+    before = clock.seconds
+    njit(add_up)(np.ones(3, int))
+    assert clock.seconds == before, "nobody listens any more"
+
+
+def test_the_time_left_leaves_out_what_compiling_took(monkeypatch, capsys):
+    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    clock = CompileClock(lambda: None)
+    clock.seconds = 100.0  # before this run
+    observer = LineObserver(1, clock)
+    observer.dbgsom_run_started(RUN)
+    clock.seconds = 120.0
+    observer.dbgsom_epoch_finished(RUN, record(1, seconds=21.0))
+    observer.dbgsom_epoch_finished(RUN, record(2, seconds=23.0))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].endswith("ETA 9 s")  # 1 s an epoch
+    assert lines[2].endswith("ETA 12 s")  # 3 s for two
+
+
+def test_what_was_compiled_before_training_began_is_not_counted_against_it(monkeypatch, capsys):
+    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    clock = CompileClock(lambda: None)
+    observer = LineObserver(1, clock)
+    observer.dbgsom_run_started(RUN)
+    clock.seconds = 5.0
+    observer.dbgsom_epoch_finished(RUN, record(1, seconds=2.0))
+    observer.dbgsom_epoch_finished(RUN, record(2, seconds=4.0))
+    assert capsys.readouterr().err.splitlines()[2].endswith("ETA 8 s")
