@@ -38,6 +38,20 @@ class DeadNeurons(Component):
         return float(np.count_nonzero(evaluation.hits == 0))
 
 
+class MapEntropy(Component):
+    """Entropy of how the samples spread over the neurons, in bits.
+
+    log2 of the number of neurons where all won equally many; 0 where one won all.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return Σ over the neurons of -hits/n · log2(hits/n), in bits."""
+        shares = evaluation.hits[evaluation.hits > 0] / len(evaluation.bmu)
+        return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
 class Distortion(Component):
     """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
 

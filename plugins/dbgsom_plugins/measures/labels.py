@@ -28,6 +28,24 @@ class Accuracy(Component):
         return float(accuracy_score(*_answers(evaluation, "accuracy")))
 
 
+class BalancedAccuracy(Component):
+    """Share of the samples of a class that are predicted as such, averaged over the classes.
+
+    The classes are those that occur in the targets, each with equal weight however small it is.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the unweighted mean, 0..1, of the classes' recalls."""
+        from sklearn.metrics import recall_score
+
+        y, predictions = _answers(evaluation, "balanced_accuracy")
+        return float(recall_score(y, predictions, labels=np.unique(y), average="macro"))
+
+
 class MacroF1(Component):
     """F1 score averaged over the classes, each with equal weight however small it is.
 
@@ -63,6 +81,27 @@ class AdjustedRand(Component):
         answers = _answers(evaluation, "adjusted_rand")
         groups = [np.unique(answer, return_inverse=True)[1] for answer in answers]
         return float(adjusted_rand_score(*groups))
+
+
+class NormalizedMutualInfo(Component):
+    """Mutual information of targets and predicted clusters or classes over their mean entropy.
+
+    1 for identical groupings, 0 for independent ones (Strehl & Ghosh 2002, with the arithmetic
+    mean). Unlike `AdjustedRand` it grows with the number of clusters. Every distinct target is a
+    group of its own.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the normalized mutual information, 0..1."""
+        from sklearn.metrics import normalized_mutual_info_score
+
+        answers = _answers(evaluation, "normalized_mutual_info")
+        groups = [np.unique(answer, return_inverse=True)[1] for answer in answers]
+        return float(normalized_mutual_info_score(*groups))
 
 
 def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:

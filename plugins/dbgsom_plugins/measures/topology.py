@@ -41,6 +41,34 @@ class TopographicError8(Component):
         return _share(np.maximum(*_steps_between_winners(evaluation)) > 1)
 
 
+class CombinedError(Component):
+    """Mean length of the way from a sample to its nearest prototype and on to the second nearest.
+
+    The way leads along links of the grid, each as long as its two prototypes lie apart, and is the
+    shortest (Kaski & Lagus 1996). It tells quantization and topology in one number, in the
+    metric's units; where the two nearest neurons are linked it costs nothing but their distance.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the mean length; that to the nearest prototype for a single neuron."""
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import dijkstra
+
+        som_map, length = evaluation.som_map, float(evaluation.distance.mean())
+        if len(som_map) == 1:
+            return length
+        one, other = som_map.links().T
+        apart = evaluation.prototype_distances[one, other]
+        shape = (len(som_map), len(som_map))
+        graph = csr_array((apart, (one, other)), shape=shape)
+        ways = np.zeros(shape)
+        won = np.flatnonzero(evaluation.hits)
+        ways[won] = dijkstra(graph, directed=False, indices=won)
+        return length + float(ways[evaluation.bmu, evaluation.second_bmu].mean())
+
+
 def _steps_between_winners(evaluation: Evaluation) -> list[NDArray[np.int64]]:
     """Return |dx| and |dy| between the cells of each sample's two nearest neurons, (n,) each."""
     first, second = evaluation.bmu, evaluation.second_bmu

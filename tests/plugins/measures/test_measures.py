@@ -9,17 +9,32 @@ from dbgsom_core.api import Measure
 from dbgsom_core.engine.local import LocalEngine
 from dbgsom_core.evaluation import Evaluation
 from dbgsom_core.som_map import SomMap
+from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin
-from dbgsom_plugins.measures.fit import DeadNeurons, Distortion, QuantizationError, distortion
-from dbgsom_plugins.measures.labels import Accuracy, AdjustedRand, MacroF1
-from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.measures.fit import (
+    DeadNeurons,
+    Distortion,
+    MapEntropy,
+    QuantizationError,
+    distortion,
+)
+from dbgsom_plugins.measures.labels import (
+    Accuracy,
+    AdjustedRand,
+    BalancedAccuracy,
+    MacroF1,
+    NormalizedMutualInfo,
+)
+from dbgsom_plugins.measures.topology import CombinedError, TopographicError, TopographicError8
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.manhattan import Manhattan
 
 UNLABELLED = [
-    QuantizationError, Distortion, DeadNeurons, TopographicError, TopographicError8, DaviesBouldin,
+    QuantizationError, Distortion, DeadNeurons, MapEntropy, TopographicError, TopographicError8,
+    CombinedError, DaviesBouldin,
 ]  # fmt: skip
-LABELLED = [Accuracy, MacroF1, AdjustedRand]
+ANSWERS = [Accuracy, BalancedAccuracy, MacroF1, AdjustedRand, NormalizedMutualInfo]
+LABELLED = [*ANSWERS, Purity, Entropy, ClassScatter]
 
 
 def evaluate(X, som_map, chunk_rows=4096, metric=None, **more):
@@ -63,6 +78,26 @@ def slow_distortion(X, som_map):
     return total / len(X)
 
 
+def slow_combined_error(X, som_map):
+    """Ways over the grid by relaxing every link as often as there are neurons (Bellman & Ford)."""
+    W, n_neurons = som_map.prototypes, len(som_map)
+    way = np.where(np.eye(n_neurons) > 0, 0.0, np.inf)
+    for _ in range(n_neurons):
+        for a, b in som_map.links():
+            length = np.linalg.norm(W[a] - W[b])
+            way[:, b] = np.minimum(way[:, b], way[:, a] + length)
+            way[:, a] = np.minimum(way[:, a], way[:, b] + length)
+    distances = distances_of(X, som_map)
+    first, second = np.argsort(distances, axis=1, kind="stable")[:, :2].T
+    return np.mean(distances.min(axis=1) + way[first, second])
+
+
+def slow_map_entropy(X, som_map):
+    winners = distances_of(X, som_map).argmin(axis=1)
+    shares = [np.mean(winners == neuron) for neuron in range(len(som_map))]
+    return sum(-share * np.log2(share) for share in shares if share > 0)
+
+
 def slow_davies_bouldin(X, som_map):
     distances = distances_of(X, som_map)
     winners = distances.argmin(axis=1)
@@ -92,6 +127,8 @@ def test_measures_equal_their_slow_twins(pair):
         TopographicError: error4,
         TopographicError8: error8,
         Distortion: slow_distortion(X, som_map),
+        MapEntropy: slow_map_entropy(X, som_map),
+        CombinedError: slow_combined_error(X, som_map),
         DaviesBouldin: slow_davies_bouldin(X, som_map),
     }
     for measure, value in expected.items():
@@ -127,6 +164,8 @@ def test_a_single_neuron_has_defined_measures():
     values = {measure: measure().compute(evaluation) for measure in UNLABELLED}
     assert np.isfinite(list(values.values())).all()
     assert values[TopographicError] == values[TopographicError8] == values[DaviesBouldin] == 0
+    assert values[CombinedError] == values[QuantizationError]
+    assert values[MapEntropy] == 0
 
 
 def test_identical_prototypes_are_no_pair_of_the_davies_bouldin_index():
@@ -192,7 +231,8 @@ def test_label_measures_ask_for_targets(measure):
 
 
 def test_accuracy_and_f1_belong_to_classifiers_alone():
-    assert Accuracy.estimators == MacroF1.estimators == ("classifier",)
+    for measure in (Accuracy, BalancedAccuracy, MacroF1):
+        assert measure.estimators == ("classifier",)
     assert set(AdjustedRand.estimators) == {"vq", "classifier"}
 
 
@@ -200,7 +240,7 @@ def test_accuracy_and_f1_belong_to_classifiers_alone():
 def test_every_measure_fulfils_the_interface_and_says_what_it_is(measure):
     assert isinstance(measure(), Measure)
     assert isinstance(measure.greater_is_better, bool)
-    assert measure.greater_is_better == (measure in LABELLED)
+    assert measure.greater_is_better == (measure in [*ANSWERS, Purity, MapEntropy])
     assert len(measure.__doc__) > 20
 
 

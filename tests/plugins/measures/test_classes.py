@@ -1,0 +1,117 @@
+"""Measures of classes on a map, each beside a slow statement of its definition."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, normalized_mutual_info_score
+
+from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.evaluation import Evaluation
+from dbgsom_core.som_map import SomMap, beside
+from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
+from dbgsom_plugins.measures.labels import BalancedAccuracy, NormalizedMutualInfo
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+def evaluation_of(cells, units, y, labelled=None, **more):
+    """An evaluation in which sample i belongs to neuron units[i], which sits in a cell."""
+    prototypes = 10.0 * np.asarray(cells, float)
+    data = LocalEngine().over(prototypes[units], Euclidean())
+    return Evaluation(SomMap(cells, prototypes), data, y=y, labelled=labelled, **more)
+
+
+@st.composite
+def classes_on_maps(draw):
+    cells = [(0, 0)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    for _ in range(draw(st.integers(0, 14))):
+        free = sorted({c for cell in cells for c in beside(cell)} - set(cells))
+        cells.append(free[rng.integers(len(free))])
+    n = draw(st.integers(1, 60))
+    names = np.array(["a", "b", "c", "d"])[: draw(st.integers(1, 4))]
+    return cells, rng.integers(len(cells), size=n), names[rng.integers(len(names), size=n)]
+
+
+def slow_regions(cells, units, y):
+    """How many regions each class has, found by walking from cell to cell."""
+    found = []
+    for name in set(y):
+        left = {cells[unit] for unit, of in zip(units, y, strict=True) if of == name}
+        regions = 0
+        while left:
+            regions += 1
+            walk = [left.pop()]
+            while walk:
+                near = set(beside(walk.pop())) & left
+                left -= near
+                walk += near
+        found.append(regions)
+    return np.mean(found)
+
+
+@settings(deadline=None)
+@given(classes_on_maps())
+def test_measures_of_classes_equal_their_slow_twins(drawn):
+    cells, units, y = drawn
+    evaluation = evaluation_of(cells, units, y)
+    by_unit = {unit: Counter(y[units == unit].tolist()) for unit in set(units.tolist())}
+    right = sum(max(counts.values()) for counts in by_unit.values())
+    bits = 0.0
+    for counts in by_unit.values():
+        shares = np.array(list(counts.values())) / counts.total()
+        bits += counts.total() / len(y) * -(shares * np.log2(shares)).sum()
+    assert Purity().compute(evaluation) == pytest.approx(right / len(y), rel=1e-14)
+    assert Entropy().compute(evaluation) == pytest.approx(bits, abs=1e-12)
+    assert ClassScatter().compute(evaluation) == pytest.approx(slow_regions(cells, units, y))
+
+
+def test_a_map_of_pure_neurons():
+    cells = [(0, 0), (1, 0), (2, 0), (3, 0)]
+    evaluation = evaluation_of(cells, [0, 1, 2, 3, 3], np.array([7, 7, 3, 7, 7]))
+    assert Purity().compute(evaluation) == 1
+    assert Entropy().compute(evaluation) == 0
+    assert ClassScatter().compute(evaluation) == 1.5  # 7 lies in two regions, 3 in one
+
+
+def test_samples_without_a_class_do_not_count():
+    cells, y = [(0, 0), (1, 0)], np.array([0, 0, None, 1, None], dtype=object)
+    labelled = np.array([True, True, False, True, False])
+    evaluation = evaluation_of(cells, [0, 0, 0, 0, 1], y, labelled)
+    assert Purity().compute(evaluation) == pytest.approx(2 / 3)
+    assert ClassScatter().compute(evaluation) == 1
+    nobody = evaluation_of(cells, [0, 1], np.array([None, None]), np.zeros(2, bool))
+    with pytest.raises(ValueError, match="none has one"):
+        Purity().compute(nobody)
+
+
+@pytest.mark.parametrize("measure", [Purity, Entropy, ClassScatter])
+def test_measures_of_classes_ask_for_targets(measure):
+    assert measure.needs_target
+    assert measure.estimators == ("vq", "classifier")
+    with pytest.raises(ValueError, match="y is missing"):
+        measure().compute(evaluation_of([(0, 0)], [0], None))
+
+
+@settings(deadline=None)
+@given(classes_on_maps(), st.integers(0, 2**32 - 1))
+def test_agreement_with_answers_is_that_of_scikit_learn(drawn, seed):
+    cells, units, y = drawn
+    answers = np.random.default_rng(seed).choice(np.array(["a", "b", "c"]), size=len(y))
+    evaluation = evaluation_of(cells, units, y, predictions=answers)
+    recalls = [np.mean(answers[y == name] == name) for name in set(y)]
+    assert BalancedAccuracy().compute(evaluation) == pytest.approx(np.mean(recalls))
+    if set(answers) <= set(y) and len(set(y)) > 1:  # else it warns
+        expected = balanced_accuracy_score(y, answers)
+        assert BalancedAccuracy().compute(evaluation) == pytest.approx(expected)
+    expected = normalized_mutual_info_score(y, answers)
+    assert NormalizedMutualInfo().compute(evaluation) == pytest.approx(expected)
+
+
+def test_mutual_information_takes_numbers_beside_names():
+    answers = np.array([5, 5, 9, 9])
+    evaluation = evaluation_of([(0, 0)], [0] * 4, np.array(["x", "x", "y", "y"]))
+    same = Evaluation(evaluation.som_map, evaluation.data, y=evaluation.y, predictions=answers)
+    assert NormalizedMutualInfo().compute(same) == pytest.approx(1)
