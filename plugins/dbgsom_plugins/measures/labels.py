@@ -78,9 +78,7 @@ class AdjustedRand(Component):
         """Return the index, -0.5..1."""
         from sklearn.metrics import adjusted_rand_score
 
-        answers = _answers(evaluation, "adjusted_rand")
-        groups = [np.unique(answer, return_inverse=True)[1] for answer in answers]
-        return float(adjusted_rand_score(*groups))
+        return float(adjusted_rand_score(*_groups(evaluation, "adjusted_rand")))
 
 
 class NormalizedMutualInfo(Component):
@@ -99,9 +97,13 @@ class NormalizedMutualInfo(Component):
         """Return the normalized mutual information, 0..1."""
         from sklearn.metrics import normalized_mutual_info_score
 
-        answers = _answers(evaluation, "normalized_mutual_info")
-        groups = [np.unique(answer, return_inverse=True)[1] for answer in answers]
-        return float(normalized_mutual_info_score(*groups))
+        return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
+
+
+def _groups(evaluation: Evaluation, measure: str) -> list[NDArray[np.int64]]:
+    # Numbers for whatever distinct targets and predictions there are.
+    answers = _answers(evaluation, measure)
+    return [np.unique(answer, return_inverse=True)[1] for answer in answers]
 
 
 def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
