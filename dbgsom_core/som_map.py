@@ -227,13 +227,13 @@ class SomMap:
     def _checked(self, births: list[tuple[Position, Any, int]]) -> NDArray[np.float64]:
         # The prototypes (M, D) of births whose shapes and parents are right.
         shape, first = self.prototypes.shape[1:], len(self)
-        for position, prototype, parent in births:
+        for (x, y), prototype, parent in births:
             if np.shape(prototype) != shape:
                 raise ValueError(
-                    f"the prototype born at {position} has shape {np.shape(prototype)}, not {shape}"
+                    f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not {shape}"
                 )
             if not 0 <= parent < first:
-                raise ValueError(f"the neuron born at {position} names no living parent: {parent}")
+                raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
         return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
 
     def _by_cell(self) -> dict[Position, int]:
