@@ -16,12 +16,20 @@ from dbgsom_core.som_map import SomMap
 from dbgsom_plugins.figures._cells import outline
 from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on
 from dbgsom_plugins.figures.curves import GrowthCurve
-from dbgsom_plugins.figures.grid_maps import HitMap, LabelMap, UMatrix
+from dbgsom_plugins.figures.grid_maps import (
+    DensityMap,
+    ErrorMap,
+    HitMap,
+    LabelMap,
+    PrototypeImages,
+    UMatrix,
+)
+from dbgsom_plugins.figures.prototype_images import mosaic
 from dbgsom_plugins.figures.u_matrix import u_matrix
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
-ALL = [LabelMap, HitMap, UMatrix, GrowthCurve]
-MAPS = [LabelMap, HitMap, UMatrix]
+MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
+ALL = [*MAPS, GrowthCurve]
 
 
 def ragged(n_neurons, rng):
@@ -69,7 +77,7 @@ def view(n_neurons=12, estimator="classifier", n_classes=3, names=None, **more):
         estimator,
         probabilities,
         names or {},
-        **{"title": "a run", **more},
+        **{"title": "a run", "image_shape": (1, 3), **more},
     )
 
 
@@ -119,7 +127,8 @@ def test_long_maps_keep_to_the_page(kind, shape):
     som_map = SomMap.rectangle(*shape, rng.normal(size=(shape[0] * shape[1], 3)))
     data = LocalEngine().over(rng.normal(size=(90, 3)), Euclidean())
     labels = rng.integers(20, size=len(som_map))
-    figure = rendered(kind().draw(MapView(Evaluation(som_map, data), labels, (), "classifier")))
+    shown = MapView(Evaluation(som_map, data), labels, (), "classifier", image_shape=(1, 3))
+    figure = rendered(kind().draw(shown))
     width, height = figure.get_size_inches()
     drawn = figure.get_tightbbox()
     assert drawn.x0 >= 0
@@ -160,7 +169,7 @@ def test_pyplot_is_never_imported():
     subprocess.run([sys.executable, "-c", code, *sys.path], check=True)
 
 
-@pytest.mark.parametrize("kind", [LabelMap, HitMap])
+@pytest.mark.parametrize("kind", [LabelMap, HitMap, ErrorMap, DensityMap, PrototypeImages])
 def test_only_existing_cells_are_filled_and_they_are_square(kind):
     figure = rendered(kind().draw(view(12)))
     cells = next(c for c in figure.axes[0].collections if isinstance(c, PolyCollection))
@@ -221,6 +230,51 @@ def test_the_hit_map_writes_the_counts():
     shown = view(12)
     written = [int(text.get_text()) for text in HitMap().draw(shown).axes[0].texts]
     assert written == [count for count in shown.evaluation.hits.tolist() if count]
+
+
+def four_neurons():
+    """Neurons at 0, 1, 3 and 7 on a square; the last one wins nothing."""
+    som_map = SomMap.rectangle(2, 2, [[0.0], [1.0], [3.0], [7.0]])
+    X = np.array([[0.0], [0.4], [1.1], [2.8], [3.0], [3.2]])
+    return MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(4), ())
+
+
+def test_the_error_map_writes_mean_distances():
+    figure = ErrorMap().draw(four_neurons())
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == ["0.200", "0.100", "0.133"]  # (0 + 0.4)/2, 0.1, (0.2 + 0 + 0.2)/3
+
+
+def test_the_density_map_writes_hits_per_mean_distance_to_linked_neurons():
+    figure = DensityMap().draw(four_neurons())
+    written = [float(text.get_text()) for text in figure.axes[0].texts]
+    assert written == pytest.approx([2 / 2, 1 / 3.5, 3 / 3.5], abs=5e-3)
+
+
+def test_prototypes_on_top_of_each_other_are_as_dense_as_the_densest():
+    som_map = SomMap([(0, 0), (1, 0), (2, 0)], [[0.0], [0.0], [2.0]])
+    X = np.array([[0.0], [0.1], [2.0], [2.1]])
+    shown = MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(3), ())
+    written = [float(text.get_text()) for text in DensityMap().draw(shown).axes[0].texts]
+    assert written == [1, 1]  # of the neuron at 2: two samples, 2 away; the second wins nothing
+
+
+def test_images_stand_upright_at_the_cells_of_their_neurons():
+    prototypes = np.arange(18.0).reshape(3, 6)
+    som_map = SomMap([(5, 5), (6, 5), (5, 6)], prototypes)
+    canvas = mosaic(som_map, (2, 3))
+    assert canvas.shape == (2 * 5, 2 * 5)  # a side of 3 and a margin of 1
+    upper, lower = canvas[:5], canvas[5:]
+    for cell, image in ((lower[:, :5], 0), (lower[:, 5:], 1), (upper[:, :5], 2)):
+        np.testing.assert_array_equal(cell[1:3, 1:4], prototypes[image].reshape(2, 3))
+        assert np.isfinite(cell).sum() == 6
+    assert np.isnan(upper[:, 5:]).all()
+
+
+@pytest.mark.parametrize(("shape", "reason"), [(None, "image_shape"), ((2, 2), "have 3")])
+def test_what_is_no_image_is_not_drawn_as_one(shape, reason):
+    with pytest.raises(ValueError, match=reason):
+        PrototypeImages().draw(view(12, image_shape=shape))
 
 
 def test_the_u_matrix_shows_link_lengths_between_and_their_means_on_neurons():

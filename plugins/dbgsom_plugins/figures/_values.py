@@ -1,0 +1,67 @@
+"""A number for each neuron, as a colour and, where it fits, as a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_plugins.figures._cells import (
+    draw_cells,
+    mark_parents,
+    notes_on_parents,
+    parents_of,
+    write_in_cells,
+)
+from dbgsom_plugins.figures._colours import PAPER
+from dbgsom_plugins.figures._sheet import map_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.evaluation import MapView
+
+
+def draw_values(
+    view: MapView,
+    title: str,
+    values: NDArray[np.float64],
+    label: str,
+    *,
+    whole: bool = False,
+    from_zero: bool = True,
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Return a map of values (K,) of at least 0; neurons without hits are hatched.
+
+    ``label`` names the values at the colour bar; ``whole``: they are whole numbers; colours begin
+    at 0 or, without ``from_zero``, at the least value.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize, to_rgb
+
+    som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+    top = float(values[~dead].max(initial=0.0))
+    low = 0.0 if from_zero else float(values[~dead].min(initial=top))
+    scale = ScalarMappable(Normalize(low, top if top > low else low + 1.0), cmap="viridis")
+    colours = np.asarray(scale.to_rgba(values))[:, :3]
+    colours[dead] = to_rgb(PAPER)
+    told = [*notes, *(["Hatched neurons have no hits."] if dead.any() else [])]
+    sheet = map_sheet(view, title, told + notes_on_parents(som_map))
+    draw_cells(sheet, som_map, colours, dead)
+    mark_parents(sheet, parents_of(som_map))
+    texts = [
+        "" if empty else f"{value:.{0 if whole else _decimals(top)}f}"
+        for value, empty in zip(values.tolist(), dead.tolist(), strict=True)
+    ]
+    write_in_cells(sheet, som_map.positions, texts, colours)
+    sheet.colour_bar(scale, label, whole=whole)
+    return sheet.figure
+
+
+def _decimals(top: float) -> int:
+    # Of numbers up to ``top``, so that the largest has three digits.
+    return max(0, 2 - math.floor(math.log10(top))) if top > 0 else 0

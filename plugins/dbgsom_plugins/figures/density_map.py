@@ -1,0 +1,37 @@
+"""How densely the data lie around each prototype."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._values import draw_values
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dbgsom_core.evaluation import MapView
+
+
+class DensityMap(Component):
+    """Hits of each neuron over the mean distance of its prototype to the linked ones.
+
+    Many samples among near prototypes are a cluster; few among far ones lie between clusters.
+    As `densities_` of the estimators, but 0 for a neuron without links, and the largest of the
+    others where prototypes lie on top of each other.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched."""
+        evaluation = view.evaluation
+        linked = evaluation.som_map.hops == 1
+        degree = np.maximum(linked.sum(axis=1), 1)
+        apart = (evaluation.prototype_distances * linked).sum(axis=1) / degree
+        # Prototypes on top of each other have no density: they get the largest of the others.
+        density = np.zeros(len(apart))
+        np.divide(evaluation.hits, apart, out=density, where=apart > 0)
+        density[(apart == 0) & linked.any(axis=1)] = density.max(initial=0.0)
+        notes = ["Samples of a neuron per mean distance of its prototype to the linked ones."]
+        return draw_values(view, "Density map", density, "Samples / distance", notes=notes)

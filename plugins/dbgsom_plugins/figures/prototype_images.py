@@ -1,0 +1,94 @@
+"""Prototypes of image data as images, each in its neuron's cell."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._cells import draw_cells, mark_parents, notes_on_parents, parents_of
+from dbgsom_plugins.figures._colours import EMPTY
+from dbgsom_plugins.figures._sheet import map_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.som_map import SomMap
+
+_MARGIN = 0.07  # of an image's side that is left free around it
+
+
+class PrototypeImages(Component):
+    """The prototypes of image data as images, in the metric's space: what each neuron stands for.
+
+    Dark is large; all images share one scale. It needs a data set that knows the shape of its
+    images, as digits does.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched.
+
+        Raises
+        ------
+        ValueError
+            The data are no images, or prototypes have another number of values than an image.
+        """
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize, to_rgb
+
+        som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+        canvas = mosaic(som_map, view.image_shape)
+        low, high = float(np.nanmin(canvas)), float(np.nanmax(canvas))
+        norm = Normalize(low, high if high > low else low + 1)
+        notes = ["Hatched neurons have no hits."] if dead.any() else []
+        sheet = map_sheet(view, "Prototypes", notes + notes_on_parents(som_map))
+        draw_cells(sheet, som_map, np.tile(to_rgb(EMPTY), (len(som_map), 1)), dead)
+        left, bottom = som_map.positions.min(axis=0) - 0.5
+        right, top = som_map.positions.max(axis=0) + 0.5
+        sheet.axes.imshow(
+            np.ma.masked_invalid(canvas),
+            cmap="gray_r",
+            norm=norm,
+            extent=(left, right, bottom, top),
+            interpolation="nearest",
+            zorder=2.5,
+        )
+        mark_parents(sheet, parents_of(som_map))
+        sheet.colour_bar(ScalarMappable(norm, cmap="gray_r"), "Value")
+        return sheet.figure
+
+
+def mosaic(som_map: SomMap, image_shape: tuple[int, int] | None) -> NDArray[np.float64]:
+    """Return one large image with the prototypes at their cells, nan around and between them.
+
+    Raises
+    ------
+    ValueError
+        There is no image shape, or it does not fit the prototypes.
+    """
+    n_values = som_map.prototypes.shape[1]
+    if image_shape is None:
+        raise ValueError(
+            "prototype_images draws image data, and this data set gives no image_shape; leave the "
+            "figure out"
+        )
+    if math.prod(image_shape) != n_values:
+        raise ValueError(
+            f"prototype_images needs {math.prod(image_shape)} values for images of "
+            f"{image_shape[0]} × {image_shape[1]}, and prototypes have {n_values}: leave the "
+            "figure out, or the preparation that changes the number of columns"
+        )
+    height, width = image_shape
+    free = max(1, round(_MARGIN * max(image_shape)))
+    side = max(image_shape) + 2 * free  # cells are square
+    x, y = (som_map.positions - som_map.positions.min(axis=0)).T
+    canvas = np.full(((int(y.max()) + 1) * side, (int(x.max()) + 1) * side), np.nan)
+    above, before = (side - height) // 2, (side - width) // 2
+    for prototype, column, row in zip(som_map.prototypes, x, y.max() - y, strict=True):
+        start, first = row * side + above, column * side + before
+        canvas[start : start + height, first : first + width] = prototype.reshape(image_shape)
+    return canvas
