@@ -14,7 +14,6 @@ from dbgsom_core.som_map import SomMap
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.fast.assignment import FastAssignment
-    from dbgsom_core.engine.fast.linked import Classes
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def trained_by_class(data: DataPass, found: Found, som_map: SomMap, classes: Cla
     if is_fast(data, found):
         from dbgsom_core.engine.fast import tuning
 
-        return tuning.own_class(cast("FastAssignment", found), _for_loops(classes))
+        return tuning.own_class(cast("FastAssignment", found), tuning.classes_of(classes))
     winners = winners_of_own_class(data, found.bmu, som_map, classes)
     return Assignment(winners, found.distance)
 
@@ -119,7 +118,7 @@ def winners_of_own_class(
     if data.is_euclidean:
         from dbgsom_core.engine.fast import tuning
 
-        return tuning.own_rows(data, bmu, som_map.prototypes, _for_loops(classes))
+        return tuning.own_rows(data, bmu, som_map.prototypes, tuning.classes_of(classes))
     winners = bmu.copy()
     strangers = np.flatnonzero(classes.strangers(bmu))
     for code in np.unique(classes.codes[strangers]):
@@ -144,7 +143,9 @@ def linked_runners_up(
     if data.is_euclidean:
         from dbgsom_core.engine.fast import tuning
 
-        return tuning.linked_rows(data, bmu, som_map.prototypes, som_map.sides, _for_loops(classes))
+        return tuning.linked_rows(
+            data, bmu, som_map.prototypes, som_map.sides, tuning.classes_of(classes)
+        )
     linked = [np.asarray(som_map.neighbours(neuron)) for neuron in range(len(som_map))]
     runners_up = np.empty(len(bmu), dtype=np.int64)
     for rows in _groups(bmu):
@@ -164,14 +165,6 @@ def linked_runners_up(
 def is_fast(data: DataPass, found: Found) -> bool:
     """Say whether a fast search found this, whose packed sums are of samples that count once."""
     return hasattr(found, "packed_sums") and data.weights is None
-
-
-def _for_loops(classes: ClassLeads | None) -> Classes:
-    from dbgsom_core.engine.fast.tuning import NO_CLASSES, classes_of
-
-    if classes is None:
-        return NO_CLASSES
-    return classes_of(classes.codes, classes.leads)
 
 
 def _nearest(

@@ -164,8 +164,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         prototypes = self.som_map_.prototypes
         # The map's prototypes are prepared already, so they are compared as they are.
         distances = DataPass(prototypes, self._metric).pairwise(prototypes, prototypes)
-        linked = self.som_map_.hops == 1
-        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
+        return self.som_map_.mean_over_links(distances)
 
     @property
     def densities_(self) -> NDArray[np.float64]:

@@ -189,6 +189,11 @@ class SomMap:
             self._degrees.flags.writeable = False
         return self._degrees
 
+    def mean_over_links(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of distances (K, K) over the links of each neuron, (K,); 0 for none."""
+        linked = self.hops == 1
+        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
+
     def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
         """Append neurons given as (position, prototype (D,), parent), in this order.
 

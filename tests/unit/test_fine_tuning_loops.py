@@ -58,10 +58,7 @@ def own_winners(D, units, classes):
 
 def linked_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    known = tuning.NO_CLASSES
-    if classes is not None:
-        known = tuning.classes_of(classes.codes, classes.leads)
-    seconds = tuning.linked_seconds(found, som_map.sides, known)
+    seconds = tuning.linked_seconds(found, som_map.sides, tuning.classes_of(classes))
     return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from dbgsom_core.engine.fast.linked import Classes, OwnNeurons
 from dbgsom_core.engine.local import DataPass
 from dbgsom_core.engine.workers import share
 
+if TYPE_CHECKING:
+    from dbgsom_core.fine_tuning import ClassLeads
+
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
 _ROWS = 4096  # samples a task
 
@@ -22,9 +25,13 @@ _ROWS = 4096  # samples a task
 NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
-def classes_of(codes: NDArray[np.int64], leads: NDArray[np.bool_]) -> Classes:
-    """Return classes for the loops."""
-    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
+def classes_of(classes: ClassLeads | None) -> Classes:
+    """Return classes for the loops; None: there are none."""
+    if classes is None:
+        return NO_CLASSES
+    return Classes(
+        np.ascontiguousarray(classes.codes, np.int64), np.ascontiguousarray(classes.leads)
+    )
 
 
 def own_class(found: FastAssignment, classes: Classes) -> FastAssignment:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.fast import layout, rings
-from dbgsom_core.engine.fast.tuning import NO_CLASSES, classes_of, linked_seconds
+from dbgsom_core.engine.fast.tuning import classes_of, linked_seconds
 from dbgsom_core.engine.smoothing import reach_of, smoothed
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def updated(
     sums, reached = _smoothed(found, som_map, weights)
     more, hits = sums[:0], found.hits[:0]
     if pull > 0:
-        leads = NO_CLASSES if classes is None else classes_of(classes.codes, classes.leads)
-        pulled = linked_seconds(found, som_map.sides, leads)
+        pulled = linked_seconds(found, som_map.sides, classes_of(classes))
         more, hits = pulled.sums, pulled.hits
     after = np.empty(som_map.prototypes.shape)
     layout.unpack_means(

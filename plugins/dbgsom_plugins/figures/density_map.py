@@ -26,12 +26,11 @@ class DensityMap(Component):
     def draw(self, view: MapView) -> Figure:
         """Return the figure; neurons without hits are hatched."""
         evaluation = view.evaluation
-        linked = evaluation.som_map.hops == 1
-        degree = np.maximum(linked.sum(axis=1), 1)
-        apart = (evaluation.prototype_distances * linked).sum(axis=1) / degree
+        apart = evaluation.som_map.mean_over_links(evaluation.prototype_distances)
         # Prototypes on top of each other have no density: they get the largest of the others.
         density = np.zeros(len(apart))
         np.divide(evaluation.hits, apart, out=density, where=apart > 0)
-        density[(apart == 0) & linked.any(axis=1)] = density.max(initial=0.0)
+        linked = evaluation.som_map.degrees() > 0
+        density[(apart == 0) & linked] = density.max(initial=0.0)
         notes = ["Samples of a neuron per mean distance of its prototype to the linked ones."]
         return draw_values(view, "Density map", density, "Samples / distance", notes=notes)
