@@ -24,7 +24,7 @@ from dbgsom_core.engine.fast.comparing import (
     ALL,
     Addresses,
     addresses_of,
-    compare_block,
+    compare_blocks,
     hold,
     room_for,
     settle,
@@ -40,10 +40,9 @@ from dbgsom_core.engine.fast.lanes import (
     write_units,
     write_whole,
 )
-from dbgsom_core.engine.fast.panel import LINE, lanes_of
+from dbgsom_core.engine.fast.panel import LINE, TOGETHER, lanes_of
+from dbgsom_core.engine.fast.sweep import SLACKS, VALUES
 from dbgsom_core.engine.fast.tiles import add_row, fetch_line, turn_tile
-
-_AHEAD = 1  # blocks for which memory is asked before their turn
 
 
 @inlined
@@ -142,72 +141,80 @@ def search_blocks(
     upper, done, drift, wide = room.upper, room.done, panels.drift, bounds.shape[1]
     at = addresses_of(blocks, panels, bounds, room)
     whole, leading = np.empty(lanes, np.int64), np.zeros(lanes, np.int64)
-    distances, whole_at, leading_at = at.values + 2 * LINE, whole.ctypes.data, leading.ctypes.data
+    whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
     turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
     sums, hits, errors, _ = tally
     turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
     compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
-    for b in range(start, stop):
-        base = b * lanes
-        used = min(lanes, n - base)
-        inside = (1 << used) - 1
-        squares, units = at.squares + b * LINE, at.units + base * 4
-        if keeps:
-            _fetch(one, b + _AHEAD, depth, wide, at)
-        slack_of_block(one, squares, accuracy, at.slack)
-        compared += compare_block(
-            one, 1, b, used, mode, newcomers, keeps, depth, wide, n_panels, drift, values, done,
-            upper, at,
+    for first in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - first)
+        for b in range(first, first + together):
+            if keeps:
+                _fetch(one, b + TOGETHER, depth, wide, at)
+            slack_at = at.slack + (b - first) * SLACKS * LINE
+            slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
+        compared += compare_blocks(
+            one, 1, first, together, n, mode, newcomers, keeps, depth, wide, n_panels, drift,
+            values, done, upper, at,
         )  # fmt: skip
-        write_units(one, at.places, at.ids, at.rows)
-        ties, poor = write_distances(one, at.values, squares, at.slack, distances)
-        write_whole(one, distances, steps, whole_at)
-        doubtful = (ties | poor) & inside
-        doubts += count_of(doubtful)
-        while doubtful != 0:
-            lane = lowest_bit(doubtful)
-            doubtful &= doubtful - 1
-            i = order[base + lane]
-            if ties >> lane & 1:
-                limit = values[0, lane] + slack[0, lane]
-                j, exact, _ = settle(
-                    X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
-                )
-                rows[0, lane] = j
-            else:
-                exact = euclidean_distance(X, i, prototypes, rows[0, lane])
-            whole[lane] = np.int64(exact * (steps * frame.scale))
-        same = lanes_with(one, at.rows, leader) & inside
-        if 2 * count_of(same) < used:
-            other = lanes_with(one, at.rows, rows[0, 0]) & inside
-            if 2 * count_of(other) >= used:
-                _hand_over(leading, errors, leader)
-                leader, same = rows[0, 0], other
-        add_lanes(one, whole_at, same, leading_at)
-        left = inside & ~same
-        while left != 0:
-            lane = lowest_bit(left)
-            left &= left - 1
-            errors[rows[0, lane]] += whole[lane]
-        moved = lanes_other(one, at.rows, units) & inside
-        changed += count_of(moved)
-        if not only_changes:
-            moved = inside
-        if moved != 0 and alike:
-            turn_block(one, b, numbers, at.numbers, turned, turned_at)
-        while moved != 0:
-            lane = lowest_bit(moved)
-            moved &= moved - 1
-            j, before = rows[0, lane], bmu[base + lane]
-            bmu[base + lane] = j
-            if not alike:
-                pack_row(X, order[base + lane], frame, turned[lane])
-            row = turned_at + lane * depth * turned.itemsize
-            if only_changes:
-                hits[before] -= 1
-                add_row(X[0, 0], row, depth, -1.0, sums_at + before * depth * 8)
-            hits[j] += 1
-            add_row(X[0, 0], row, depth, 1.0, sums_at + j * depth * 8)
+        for i in range(together):
+            b = first + i
+            base = b * lanes
+            used = min(lanes, n - base)
+            inside = (1 << used) - 1
+            squares, units = at.squares + b * LINE, at.units + base * 4
+            rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
+            write_units(one, at.places + i * lanes * 4, at.ids, rows_at)
+            values_at = at.values + i * VALUES * LINE
+            distances = values_at + 2 * LINE
+            ties, poor = write_distances(one, values_at, squares, slack_at, distances)
+            write_whole(one, distances, steps, whole_at)
+            doubtful = (ties | poor) & inside
+            doubts += count_of(doubtful)
+            while doubtful != 0:
+                lane = lowest_bit(doubtful)
+                doubtful &= doubtful - 1
+                row = order[base + lane]
+                if ties >> lane & 1:
+                    limit = values[i, 0, lane] + slack[i, 0, lane]
+                    j, exact, _ = settle(
+                        X, row, prototypes, panels, mode == ALL, done, nearest, i, lane, limit
+                    )
+                    rows[i, 0, lane] = j
+                else:
+                    exact = euclidean_distance(X, row, prototypes, rows[i, 0, lane])
+                whole[lane] = np.int64(exact * (steps * frame.scale))
+            same = lanes_with(one, rows_at, leader) & inside
+            if 2 * count_of(same) < used:
+                other = lanes_with(one, rows_at, rows[i, 0, 0]) & inside
+                if 2 * count_of(other) >= used:
+                    _hand_over(leading, errors, leader)
+                    leader, same = rows[i, 0, 0], other
+            add_lanes(one, whole_at, same, leading_at)
+            left = inside & ~same
+            while left != 0:
+                lane = lowest_bit(left)
+                left &= left - 1
+                errors[rows[i, 0, lane]] += whole[lane]
+            moved = lanes_other(one, rows_at, units) & inside
+            changed += count_of(moved)
+            if not only_changes:
+                moved = inside
+            if moved != 0 and alike:
+                turn_block(one, b, numbers, at.numbers, turned, turned_at)
+            while moved != 0:
+                lane = lowest_bit(moved)
+                moved &= moved - 1
+                j, before = rows[i, 0, lane], bmu[base + lane]
+                bmu[base + lane] = j
+                if not alike:
+                    pack_row(X, order[base + lane], frame, turned[lane])
+                turned_row = turned_at + lane * depth * turned.itemsize
+                if only_changes:
+                    hits[before] -= 1
+                    add_row(X[0, 0], turned_row, depth, -1.0, sums_at + before * depth * 8)
+                hits[j] += 1
+                add_row(X[0, 0], turned_row, depth, 1.0, sums_at + j * depth * 8)
     _hand_over(leading, errors, leader)
     hold(room)
     tally.counts[0] += compared
@@ -241,21 +248,27 @@ def nearest_two_blocks(
     upper, done = room.upper, room.done
     at = addresses_of(blocks, panels, bounds, room)
     doubts = 0
-    for b in range(start, stop):
-        used = min(lanes, n - b * lanes)
-        slack_of_block(one, at.squares + b * LINE, accuracy, at.slack)
-        compare_block(
-            one, 2, b, used, mode, 0, False, depth, wide, n_panels, drift, values, done, upper, at
-        )
-        for lane in range(used):
-            i = order[b * lanes + lane]
-            first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
-            limit = values[1, lane] + slack[0, lane]
-            if values[2, lane] <= limit or values[1, lane] <= values[0, lane] + slack[0, lane]:
-                doubts += 1
-                first, _, second = settle(
-                    X, i, prototypes, panels, mode == ALL, done, nearest, lane, limit
-                )
-            out[i, 0], out[i, 1] = first, second
+    for base in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - base)
+        for i in range(together):
+            squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
+            slack_of_block(one, squares, accuracy, slack_at)
+        compare_blocks(
+            one, 2, base, together, n, mode, 0, False, depth, wide, n_panels, drift, values, done,
+            upper, at,
+        )  # fmt: skip
+        for i in range(together):
+            b = base + i
+            for lane in range(min(lanes, n - b * lanes)):
+                row = order[b * lanes + lane]
+                first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
+                best, close = values[i, 1, lane], slack[i, 0, lane]
+                if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:
+                    doubts += 1
+                    first, _, second = settle(
+                        X, row, prototypes, panels, mode == ALL, done, nearest, i, lane,
+                        best + close,
+                    )  # fmt: skip
+                out[row, 0], out[row, 1] = first, second
     hold(room)
     return doubts

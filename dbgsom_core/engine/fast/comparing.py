@@ -19,8 +19,14 @@ from dbgsom_core.engine.fast.lanes import (
     panels_of_units,
     write_upper_bounds,
 )
-from dbgsom_core.engine.fast.panel import LINE, PANEL_ROWS, compare_panel_two, lanes_of
-from dbgsom_core.engine.fast.sweep import sweep_panels
+from dbgsom_core.engine.fast.panel import (
+    LINE,
+    PANEL_ROWS,
+    TOGETHER,
+    compare_panel_two,
+    lanes_of,
+)
+from dbgsom_core.engine.fast.sweep import SLACKS, VALUES, sweep_panels
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
@@ -28,13 +34,14 @@ _LARGEST = 1e38  # of float32, about
 
 
 class Room(NamedTuple):
-    """What one task needs for the block that it is at.
+    """What one task needs for the blocks that it is at.
 
-    ``values`` (3, lanes) are the smallest so far, with a last row to spare; ``rows`` (2, lanes)
-    int32 whose they are; ``places`` (lanes,) int32 where in the panels the first of them is;
-    ``nearest`` (G, lanes) the smallest of each panel; ``slack`` (2, lanes) how close is too close
-    to call; ``upper`` (lanes,) float32 bounds; ``done`` a bit for each panel compared; ``starts``
-    those of the panels, all finite.
+    Each but the last for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so
+    far, with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places``
+    (C, lanes) int32 where in the panels the first of them is; ``nearest`` (C, G, lanes) the
+    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``upper``
+    (C, lanes) float32 bounds; ``done`` a bit for each panel compared; ``starts`` those of the
+    panels, all finite.
     """
 
     values: NDArray[Any]
@@ -84,13 +91,13 @@ def room_for(one: Any, panels: Panels) -> Room:
         for r in range(PANEL_ROWS):
             starts[g, r] = min(panels.starts[g, r], largest)
     return Room(
-        np.empty((3, lanes), dtype),
-        np.zeros((2, lanes), np.int32),
-        np.zeros(lanes, np.int32),
-        np.empty((n_panels, lanes), dtype),
-        np.empty((2, lanes), dtype),
-        np.empty(lanes, np.float32),
-        np.empty((n_panels + _WORD - 1) // _WORD, np.int64),
+        np.empty((TOGETHER, VALUES, lanes), dtype),
+        np.zeros((TOGETHER, 2, lanes), np.int32),
+        np.zeros((TOGETHER, lanes), np.int32),
+        np.empty((TOGETHER, n_panels, lanes), dtype),
+        np.empty((TOGETHER, SLACKS, lanes), dtype),
+        np.empty((TOGETHER, lanes), np.float32),
+        np.empty((TOGETHER, (n_panels + _WORD - 1) // _WORD), np.int64),
         starts,
     )
 
@@ -122,40 +129,88 @@ def addresses_of(
 @inlined
 def hold(room: Room) -> None:
     """Keep the arrays whose addresses alone are used until here."""
-    room.starts[0, 0] = room.places[0] = 0
-    room.upper[0] = 0.0
+    room.starts[0, 0] = room.places[0, 0] = 0
+    room.upper[0, 0] = 0.0
 
 
 @inlined
 def _compare(
-    one: Any, places: int, b: int, which: int, first: int, keeps: bool, depth: int, wide: int,
-    at: Addresses,
+    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, keeps: bool,
+    depth: int, wide: int, n_panels: int, at: Addresses,
 ) -> None:  # fmt: skip
-    # One block with panel first + i for each bit i of ``which``, at least one; ``wide`` is how
-    # many panels the bounds have room for.
+    # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
+    # ``which``, at least one; ``wide`` is how many panels the bounds have room for.
     lanes = lanes_of(one)
-    x, row = at.numbers + b * depth * LINE, LINE // lanes * PANEL_ROWS
+    x, row = at.numbers + (b + i) * depth * LINE, LINE // lanes * PANEL_ROWS
+    values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
+    slack = at.slack + i * SLACKS * LINE
     if places == 1:
-        lower = at.bounds + b * wide * lanes * 4 if keeps else 0
+        lower = at.bounds + (b + i) * wide * lanes * 4 if keeps else 0
         sweep_panels(
-            one, x, at.panels, at.starts, depth, which, first, at.values, at.places, at.nearest,
-            at.squares + b * LINE, at.slack, at.drift, lower,
+            one, together, x, at.panels, at.starts, depth, which, first, values,
+            at.places + i * lanes * 4, nearest, at.squares + (b + i) * LINE, slack, at.drift,
+            lower, n_panels, wide,
         )  # fmt: skip
     else:
-        while which != 0:
-            g = first + lowest_bit(which)
-            which &= which - 1
-            w, start, near = at.panels + g * depth * row, at.starts + g * row, at.nearest + g * LINE
-            ids = at.ids + g * PANEL_ROWS * 4
-            compare_panel_two(one, x, w, start, depth, at.values, at.rows, ids, at.slack, near)
+        for j in range(together):
+            left = which
+            while left != 0:
+                g = first + lowest_bit(left)
+                left &= left - 1
+                compare_panel_two(
+                    one, x + j * depth * LINE, at.panels + g * depth * row, at.starts + g * row,
+                    depth, values + j * VALUES * LINE, at.rows + (i + j) * 2 * lanes * 4,
+                    at.ids + g * PANEL_ROWS * 4, slack + j * SLACKS * LINE,
+                    nearest + (j * n_panels + g) * LINE,
+                )  # fmt: skip
 
 
 @inlined
-def compare_block(
+def _compare_each(
+    one: Any, places: int, b: int, which: int, other: int, first: int, keeps: bool, depth: int,
+    wide: int, n_panels: int, at: Addresses,
+) -> int:  # fmt: skip
+    # Block b with panels ``which`` and block b + 1 with panels ``other``, together where they can.
+    # Returns how many comparisons of a block with a panel those are.
+    compared, both = count_of(which) + count_of(other), which & other
+    if both != 0:
+        _compare(one, places, b, 0, 2, both, first, keeps, depth, wide, n_panels, at)
+    if which != both:
+        _compare(one, places, b, 0, 1, which & ~both, first, keeps, depth, wide, n_panels, at)
+    if other != both:
+        _compare(one, places, b, 1, 1, other & ~both, first, keeps, depth, wide, n_panels, at)
+    return compared
+
+
+@inlined
+def _own(one: Any, b: int, n: int, word: int, at: Addresses) -> int:
+    # A bit for each of 64 panels that holds the unit of a sample of block b so far.
+    lanes = lanes_of(one)
+    inside = (1 << min(lanes, n - b * lanes)) - 1
+    return panels_of_units(one, at.units + b * lanes * 4, inside, at.panel_of, word * _WORD)
+
+
+@inlined
+def _in_reach(
+    one: Any, b: int, i: int, mode: int, newcomers: int, word: int, wide: int, n_panels: int,
+    drift: NDArray[np.float32], at: Addresses,
+) -> int:  # fmt: skip
+    # A bit for each of 64 panels that bounds do not exclude for block b + i.
+    lanes, near = lanes_of(one), np.int64(0)
+    lower, upper = at.bounds + (b + i) * wide * lanes * 4, at.upper + i * lanes * 4
+    for g in range(max(newcomers, word * _WORD), min(n_panels, (word + 1) * _WORD)):
+        reaches = mode == OWN or any_in_reach(one, lower + g * lanes * 4, drift[g], upper)
+        near |= np.int64(reaches) << (g - word * _WORD)
+    return near
+
+
+@inlined
+def compare_blocks(
     one: Any,
     places: int,
     b: int,
-    used: int,
+    together: int,
+    n: int,
     mode: int,
     newcomers: int,
     keeps: bool,
@@ -168,44 +223,54 @@ def compare_block(
     upper: NDArray[np.float32],
     at: Addresses,
 ) -> int:
-    """Compare block ``b`` with the panels that can matter; return how many those were.
+    """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
 
-    In mode IN_REACH a panel is left out only if none of its values can lie within 2E of the best,
-    so that all that follows is the same as after comparing everything. Panels are told apart by
-    bits first, without a branch for each. ``done`` gets a bit for each panel compared, but not in
-    mode ALL.
+    Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
+    left out only if none of its values can lie within 2E of the best, so that all that follows is
+    the same as after comparing everything. Panels are told apart by bits first, without a branch
+    for each. ``done`` gets a bit for each panel compared, but not in mode ALL; ``n`` is how many
+    samples there are.
     """
     lanes = lanes_of(one)
-    for p in range(places + 1):
-        for lane in range(lanes):
-            values[p, lane] = np.inf
+    for i in range(together):
+        for p in range(places + 1):
+            for lane in range(lanes):
+                values[i, p, lane] = np.inf
     if mode == ALL:
         for first in range(0, n_panels, _WORD):
             every = -1 if n_panels - first >= _WORD else (1 << (n_panels - first)) - 1
-            _compare(one, places, b, every, first, keeps, depth, wide, at)
-        return n_panels
-    compared, inside = 0, (1 << used) - 1
-    for word in range(done.size):  # the panels of the block's own units give the upper bounds
-        own = panels_of_units(one, at.units + b * lanes * 4, inside, at.panel_of, word * _WORD)
-        done[word] = own
-        if own != 0:
-            compared += count_of(own)
-            _compare(one, places, b, own, word * _WORD, keeps, depth, wide, at)
-    squares, last = at.squares + b * LINE, at.values + (places - 1) * LINE
-    write_upper_bounds(one, last, squares, at.slack, at.upper)
-    for lane in range(used, lanes):
-        upper[lane] = -1.0
-    lower = at.bounds + b * wide * lanes * 4
-    for word in range(newcomers // _WORD, done.size):
-        near = np.int64(0)
-        for g in range(max(newcomers, word * _WORD), min(n_panels, (word + 1) * _WORD)):
-            reaches = mode == OWN or any_in_reach(one, lower + g * lanes * 4, drift[g], at.upper)
-            near |= np.int64(reaches) << (g - word * _WORD)
-        near &= ~done[word]
-        done[word] |= near
-        if near != 0:
-            compared += count_of(near)
-            _compare(one, places, b, near, word * _WORD, keeps, depth, wide, at)
+            _compare(one, places, b, 0, together, every, first, keeps, depth, wide, n_panels, at)
+        return n_panels * together
+    compared, words = 0, done.shape[1]
+    for word in range(words):  # the panels of the samples' own units give the upper bounds
+        which, other = _own(one, b, n, word, at), np.int64(0)
+        done[0, word] = which
+        if TOGETHER == 2 and together == 2:
+            other = _own(one, b + 1, n, word, at)
+            done[1, word] = other
+        compared += _compare_each(
+            one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
+        )
+    for i in range(together):
+        last = at.values + (i * VALUES + places - 1) * LINE
+        squares, slack = at.squares + (b + i) * LINE, at.slack + i * SLACKS * LINE
+        write_upper_bounds(one, last, squares, slack, at.upper + i * lanes * 4)
+        for lane in range(min(lanes, n - (b + i) * lanes), lanes):
+            upper[i, lane] = -1.0
+    for word in range(newcomers // _WORD, words):
+        which, other = (
+            _in_reach(one, b, 0, mode, newcomers, word, wide, n_panels, drift, at),
+            np.int64(0),
+        )
+        which &= ~done[0, word]
+        done[0, word] |= which
+        if TOGETHER == 2 and together == 2:
+            other = _in_reach(one, b, 1, mode, newcomers, word, wide, n_panels, drift, at)
+            other &= ~done[1, word]
+            done[1, word] |= other
+        compared += _compare_each(
+            one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
+        )
     return compared
 
 
@@ -218,18 +283,22 @@ def settle(
     everything: bool,
     done: NDArray[np.int64],
     nearest: NDArray[Any],
+    place: int,
     lane: int,
     limit: float,
 ) -> tuple[int, float, int]:
     """Return (unit, distance, second unit) of row i by definition.
 
-    Only panels whose ``nearest`` (G, lanes) lies within the limit are looked at, and unless
+    It lies in a lane of the block that has this ``place`` among those compared together. Only
+    panels whose ``nearest`` (C, G, lanes) lies within the limit are looked at, and unless
     ``everything`` was compared only those that have a bit in ``done``.
     """
     first = second = np.iinfo(np.int32).max
     nearer = farther = np.inf
-    for g in range(nearest.shape[0]):
-        if (not everything and not done[g >> 6] >> (g & 63) & 1) or nearest[g, lane] > limit:
+    for g in range(nearest.shape[1]):
+        if not everything and not done[place, g >> 6] >> (g & 63) & 1:
+            continue
+        if nearest[place, g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j = panels.ids[g, r]

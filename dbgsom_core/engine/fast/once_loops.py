@@ -13,13 +13,14 @@ from dbgsom_core.engine.fast.block_search import nearest_two_blocks, slack_of_bl
 from dbgsom_core.engine.fast.comparing import (
     ALL,
     addresses_of,
-    compare_block,
+    compare_blocks,
     hold,
     room_for,
 )
 from dbgsom_core.engine.fast.lanes import write_units
 from dbgsom_core.engine.fast.layout import FAR
-from dbgsom_core.engine.fast.panel import LINE, lanes_of
+from dbgsom_core.engine.fast.panel import LINE, TOGETHER, lanes_of
+from dbgsom_core.engine.fast.sweep import SLACKS
 from dbgsom_core.engine.fast.tiles import turn_tile
 
 _DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan
@@ -90,20 +91,25 @@ def _nearest_blocks(
     values, rows, slack, upper, done = room.values, room.rows, room.slack, room.upper, room.done
     at = addresses_of(blocks, panels, no_bounds, room)
     doubts = 0
-    for b in range(n_blocks):
-        slack_of_block(one, at.squares + b * LINE, accuracy, at.slack)
-        compare_block(
-            one, 1, b, lanes, ALL, 0, False, depth, 1, n_panels, drift, values, done, upper, at
-        )
-        write_units(one, at.places, at.ids, at.rows)
-        sure = True
-        for lane in range(min(lanes, n - b * lanes)):
-            out[b * lanes + lane, 0] = rows[0, lane]
-            sure &= values[1, lane] > values[0, lane] + slack[0, lane]
-        if not sure:
-            doubts += nearest_two_blocks(
-                one, X, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, b, b + 1
-            )
+    for first in range(0, n_blocks, TOGETHER):
+        together = min(TOGETHER, n_blocks - first)
+        for i in range(together):
+            squares, slack_at = at.squares + (first + i) * LINE, at.slack + i * SLACKS * LINE
+            slack_of_block(one, squares, accuracy, slack_at)
+        compare_blocks(
+            one, 1, first, together, n, ALL, 0, False, depth, 1, n_panels, drift, values, done,
+            upper, at,
+        )  # fmt: skip
+        for i in range(together):
+            b, sure = first + i, True
+            write_units(one, at.places + i * lanes * 4, at.ids, at.rows + i * 2 * lanes * 4)
+            for lane in range(min(lanes, n - b * lanes)):
+                out[b * lanes + lane, 0] = rows[i, 0, lane]
+                sure &= values[i, 1, lane] > values[i, 0, lane] + slack[i, 0, lane]
+            if not sure:
+                doubts += nearest_two_blocks(
+                    one, X, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, b, b + 1
+                )
     hold(room)
     return doubts
 

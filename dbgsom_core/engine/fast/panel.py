@@ -24,20 +24,29 @@ LINE = 64  # bytes of a cache line, and of the widest vector register
 UNROLL = 4  # features a step of the inner loop
 
 
-def _panel_rows() -> int:
-    # A panel's accumulators must fit the registers: 32 of 64 bytes with AVX-512, else 16 of 32.
+def _is_wide() -> bool:
+    # Whether there are 32 registers of 64 bytes, with AVX-512, or else 16 of 32.
     features = config.CPU_FEATURES
-    if features is None:
-        named = config.CPU_NAME not in (None, "host")
-        wide = not named and llvm.get_host_cpu_features().get("avx512f", False)
-    else:
-        wide = "+avx512f" in features
-    return 8 if wide else 6
+    if features is not None:
+        return "+avx512f" in features
+    named = config.CPU_NAME not in (None, "host")
+    return not named and bool(llvm.get_host_cpu_features().get("avx512f", False))
 
 
-PANEL_ROWS = _panel_rows()
+def _blocks_together() -> int:
+    # A processor that multiplies wide vectors as often as it loads some waits for the loads unless
+    # each entry of a prototype is used twice. Zen 4 multiplies half as often, and without AVX-512
+    # a block is two vectors anyway.
+    name = config.CPU_NAME or "host"
+    name = llvm.get_host_cpu_name() if name == "host" else name
+    return 2 if _is_wide() and name != "znver4" else 1
+
+
+# A panel's accumulators must fit the registers.
+PANEL_ROWS = 8 if _is_wide() else 6
 ROW_BITS = 3  # that tell the rows of a panel apart
 assert PANEL_ROWS <= 1 << ROW_BITS
+TOGETHER = _blocks_together()  # blocks that are compared with a panel at once
 
 _PLACES = 2  # best prototypes of a sample that are told at once
 _AHEAD = 2048  # bytes of a panel that are asked for before their turn
@@ -117,11 +126,15 @@ class Vectors:
 
 
 def accumulate(
-    vectors: Vectors, builder: Any, block: Any, panel: Any, start: Any, depth: Any
+    vectors: Vectors, builder: Any, blocks: list[Any], panel: Any, start: Any, depth: Any
 ) -> Any:
-    """Write the loop over features; return (builder behind it, one sum for each prototype)."""
+    """Write the loop over features.
+
+    Returns the builder behind it and, for each block, one sum for each prototype.
+    """
     function = builder.function
-    x, w, h = (vectors.bytes_at(builder, address) for address in (block, panel, start))
+    lines = [vectors.bytes_at(builder, address) for address in blocks]
+    w, h = (vectors.bytes_at(builder, address) for address in (panel, start))
     fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
         builder.module,
         ir.FunctionType(vectors.reals, [vectors.reals] * 3),
@@ -138,26 +151,33 @@ def accumulate(
     )
     builder.branch(body)
     builder = ir.IRBuilder(body)
-    k, xk, wk = builder.phi(ADDRESS), builder.phi(x.type), builder.phi(w.type)
-    carried = [builder.phi(vectors.reals) for _ in first]
-    sums: list[Any] = list(carried)
+    k, wk = builder.phi(ADDRESS), builder.phi(w.type)
+    places = [builder.phi(x.type) for x in lines]
+    carried = [[builder.phi(vectors.reals) for _ in first] for _ in lines]
+    sums: list[list[Any]] = [list(of_block) for of_block in carried]
     for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
         vectors.fetch(builder, wk, _AHEAD + line)
     for u in range(UNROLL):
-        samples = vectors.load(builder, xk, u * LINE, vectors.reals)
+        samples = [vectors.load(builder, xk, u * LINE, vectors.reals) for xk in places]
         for r in range(PANEL_ROWS):
-            entry_of_w = vectors.load(
-                builder, wk, (u * PANEL_ROWS + r) * vectors.size, vectors.real
-            )
-            sums[r] = builder.call(fma, [vectors.splat(builder, entry_of_w), samples, sums[r]])
+            offset = (u * PANEL_ROWS + r) * vectors.size
+            entry_of_w = vectors.splat(builder, vectors.load(builder, wk, offset, vectors.real))
+            for of_block, x in zip(sums, samples, strict=True):
+                of_block[r] = builder.call(fma, [entry_of_w, x, of_block[r]])
     k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
-    x_next = builder.gep(xk, [ir.Constant(ADDRESS, UNROLL * LINE)])
+    step = ir.Constant(ADDRESS, UNROLL * LINE)
     w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
+    x_next = [builder.gep(xk, [step]) for xk in places]
+    sums_next = [
+        pair
+        for c, of_block in zip(carried, sums, strict=True)
+        for pair in zip(c, first, of_block, strict=True)
+    ]
     for phi, at_first, later in (
         (k, ir.Constant(ADDRESS, 0), k_next),
-        (xk, x, x_next),
         (wk, w, w_next),
-        *zip(carried, first, sums, strict=True),
+        *zip(places, lines, x_next, strict=True),
+        *sums_next,
     ):
         phi.add_incoming(at_first, entry)
         phi.add_incoming(later, body)
@@ -176,7 +196,7 @@ def _define(module: Any, bits: int) -> Any:
     function.attributes.add("noinline")
     block, panel, start, depth, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    builder, sums = accumulate(v, builder, block, panel, start, depth)
+    builder, (sums,) = accumulate(v, builder, [block], panel, start, depth)
     values_at, rows_at, ids_at, slack_at, nearest_at = (
         v.bytes_at(builder, address)
         for address in (values_at, rows_at, ids_at, slack_at, nearest_at)

@@ -16,7 +16,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from dbgsom_core.engine.fast.lanes import write_lower_bounds
-from dbgsom_core.engine.fast.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors, accumulate
+from dbgsom_core.engine.fast.panel import (
+    ADDRESS,
+    LINE,
+    PANEL_ROWS,
+    ROW_BITS,
+    TOGETHER,
+    Vectors,
+    accumulate,
+)
+
+VALUES, SLACKS = 3, 2  # lines of a block's values and slack, of which values have one to spare
 
 _ROW = (1 << ROW_BITS) - 1
 
@@ -83,63 +93,101 @@ class _Keys(Vectors):
         return self.smaller(builder, a, b), second
 
 
-def _define(module: Any, bits: int) -> Any:
-    # The function for blocks of numbers of so many bits, defined in ``module`` once.
-    name = f"dbgsom_sweep_{bits}"
+class _Best:
+    # What is known of one block, as the loop over panels carries it.
+
+    def __init__(self, v: _Keys, builder: Any, values_at: Any, places_at: Any) -> None:
+        self.v, self.values_at, self.places_at = v, values_at, places_at
+        self.carried = [
+            v.load(builder, values_at, 0, v.reals),
+            v.load(builder, values_at, LINE, v.reals),
+            v.load(builder, places_at, 0, v.indices),
+        ]
+
+    def after(self, builder: Any, carried: list[Any], panel: Any, near: Any, then: Any) -> Any:
+        """Return best, second and places after a panel's two nearest."""
+        best, second, places = carried
+        closer = self.v.less(builder, near, best)
+        places = builder.select(closer, self.v.place(builder, near, panel), places)
+        return [*self.v.joined(builder, near, then, best, second), places]
+
+    def keep(self, builder: Any, carried: list[Any]) -> None:
+        best, second, places = carried
+        self.v.store(builder, self.v.middle(builder, best), self.values_at, 0)
+        self.v.store(builder, self.v.middle(builder, second), self.values_at, LINE)
+        self.v.store(builder, places, self.places_at, 0)
+
+
+def _define(module: Any, bits: int, together: int) -> Any:
+    # The function for so many blocks of numbers of so many bits, defined in ``module`` once.
+    name = f"dbgsom_sweep_{together}_{bits}"
     if name in module.globals:
         return module.globals[name]
     v = _Keys(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 13), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 15), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     block, panels, starts, depth, which, first, values_at, places_at, nearest_at, *more = (
         function.args
     )
-    squares, slack, drift_at, lower = more
+    squares, slack, drift_at, lower, n_panels, wide = more
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    values_at, places_at, nearest_at = (
-        v.bytes_at(builder, address) for address in (values_at, places_at, nearest_at)
-    )
-    before = [
-        which,
-        v.load(builder, values_at, 0, v.reals),
-        v.load(builder, values_at, LINE, v.reals),
-        v.load(builder, places_at, 0, v.indices),
+
+    def of_each(address: Any, apart: Any) -> list[Any]:
+        # Where the things of each block are that lie so many bytes apart.
+        apart = ir.Constant(ADDRESS, apart) if isinstance(apart, int) else apart
+        each = [address]
+        for _ in range(together - 1):
+            each.append(builder.add(each[-1], apart))
+        return each
+
+    line = ir.Constant(ADDRESS, LINE)
+    blocks = of_each(block, builder.mul(depth, line))
+    near_at = [v.bytes_at(builder, a) for a in of_each(nearest_at, builder.mul(n_panels, line))]
+    squares_of, slack_of = of_each(squares, LINE), of_each(slack, SLACKS * LINE)
+    lower_of = of_each(lower, builder.mul(wide, ir.Constant(ADDRESS, 4 * v.lanes)))
+    bests = [
+        _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places))
+        for values, places in zip(
+            of_each(values_at, VALUES * LINE), of_each(places_at, 4 * v.lanes), strict=True
+        )
     ]
+    before = [which, *(value for best in bests for value in best.carried)]
     entry, loop = builder.block, function.append_basic_block("panels")
     builder.branch(loop)
     builder = ir.IRBuilder(loop)
     carried = [builder.phi(value.type) for value in before]
-    left, best, second, places = carried
+    left, state = carried[0], carried[1:]
     g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
     left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
     start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
     panel = builder.add(panels, builder.mul(start, depth))
-    builder, sums = accumulate(v, builder, block, panel, builder.add(starts, start), depth)
-    near, after = v.nearest_two(
-        builder, [v.marked(builder, value, r) for r, value in enumerate(sums)]
-    )
-    nearest = v.middle(builder, near)
-    line = builder.gep(nearest_at, [builder.mul(g, ir.Constant(ADDRESS, LINE))])
-    v.store(builder, nearest, line, 0)
+    builder, sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
+    found = [
+        v.nearest_two(builder, [v.marked(builder, value, r) for r, value in enumerate(of_block)])
+        for of_block in sums
+    ]
+    nearest = [v.middle(builder, near) for near, _ in found]
+    for values, base in zip(nearest, near_at, strict=True):
+        v.store(builder, values, builder.gep(base, [builder.mul(g, line)]), 0)
     with builder.if_then(builder.icmp_unsigned("!=", lower, ir.Constant(ADDRESS, 0)), likely=True):
         drift = builder.add(drift_at, builder.mul(g, ir.Constant(ADDRESS, 4)))
-        bound = builder.add(lower, builder.mul(g, ir.Constant(ADDRESS, 4 * v.lanes)))
+        offset = builder.mul(g, ir.Constant(ADDRESS, 4 * v.lanes))
         one = types.float32 if bits == 32 else types.float64
-        write_lower_bounds(builder, one, nearest, squares, slack, drift, bound)
+        for values, *of_block, base in zip(nearest, squares_of, slack_of, lower_of, strict=True):
+            write_lower_bounds(builder, one, values, *of_block, drift, builder.add(base, offset))
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
-    closer = v.less(builder, near, best)
-    places = builder.select(closer, v.place(builder, near, panel_bits), places)
-    best, second = v.joined(builder, near, after, best, second)
-    for phi, at_first, later in zip(carried, before, (left, best, second, places), strict=True):
+    after = [left]
+    for i, (best, (near, then)) in enumerate(zip(bests, found, strict=True)):
+        after += best.after(builder, state[3 * i : 3 * i + 3], panel_bits, near, then)
+    for phi, at_first, later in zip(carried, before, after, strict=True):
         phi.add_incoming(at_first, entry)
         phi.add_incoming(later, builder.block)
     end = function.append_basic_block("end")
     builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
     builder = ir.IRBuilder(end)
-    v.store(builder, v.middle(builder, best), values_at, 0)
-    v.store(builder, v.middle(builder, second), values_at, LINE)
-    v.store(builder, places, places_at, 0)
+    for i, best in enumerate(bests):
+        best.keep(builder, after[1 + 3 * i : 4 + 3 * i])
     builder.ret_void()
     return function
 
@@ -148,6 +196,7 @@ def _define(module: Any, bits: int) -> Any:
 def sweep_panels(
     typing_context: Any,
     one: Any,
+    together: Any,
     block: Any,
     panels: Any,
     starts: Any,
@@ -161,34 +210,51 @@ def sweep_panels(
     slack: Any,
     drift: Any,
     lower: Any,
+    n_panels: Any,
+    wide: Any,
 ) -> Any:
-    """Compare a block with at least one panel and keep the best of each lane.
+    """Compare blocks with at least one panel and keep the best of each lane.
 
     value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
-    tell apart.
+    tell apart. What a block gets does not depend on whether it is compared alone.
 
     Parameters
     ----------
     one : scalar of the dtype
+    together : int
+        1 or TOGETHER: how many blocks (C) that follow each other.
     block, panels, starts : address
-        Of (depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
+        Of (C, depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
     depth : int
     which, first : int
         Bit i of ``which`` stands for panel first + i.
     values : address
-        Of (2, lanes) numbers: smallest and second smallest value so far, lowered.
+        Of (C, VALUES, lanes) numbers: smallest and second smallest value so far, lowered.
     places : address
-        Of (lanes,) int32: panel << ROW_BITS | row of the smallest value, updated.
+        Of (C, lanes) int32: panel << ROW_BITS | row of the smallest value, updated.
     nearest : address
-        Of (G, lanes) numbers: filled with the smallest value of each panel compared.
+        Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
     squares, slack, drift, lower : address
-        Where ``lower`` (G, lanes) is not 0 it is filled with a bound for each panel compared, see
-        `write_lower_bounds`; ``drift`` are (G,) float32.
+        Where ``lower`` (C, wide, lanes) is not 0 it is filled with a bound for each panel
+        compared, see `write_lower_bounds`; ``squares`` are (C, lanes), ``slack`` (C, SLACKS,
+        lanes) and ``drift`` (G,) float32.
+    n_panels, wide : int
+        G, and for how many panels there are bounds.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = _define(builder.module, signature.args[0].bitwidth)
-        builder.call(function, arguments[1:])
+        bits = signature.args[0].bitwidth
+        alone = _define(builder.module, bits, 1)
+        if TOGETHER == 1:
+            builder.call(alone, arguments[2:])
+        else:
+            several = _define(builder.module, bits, TOGETHER)
+            is_one = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 1))
+            with builder.if_else(is_one) as (then, otherwise):
+                with then:
+                    builder.call(alone, arguments[2:])
+                with otherwise:
+                    builder.call(several, arguments[2:])
         return context.get_dummy_value()
 
-    return types.void(one, *[types.int64] * 13), generate
+    return types.void(one, *[types.int64] * 16), generate

@@ -30,7 +30,7 @@ def _define(module: Any, bits: int) -> Any:
     function.attributes.add("noinline")
     block, panel, start, depth, norms_at, out, stride, *shared = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    builder, sums = accumulate(v, builder, block, panel, start, depth)
+    builder, (sums,) = accumulate(v, builder, [block], panel, start, depth)
     cancelled, unit = (v.splat(builder, number) for number in shared)
     starts, norms_at = v.bytes_at(builder, start), v.bytes_at(builder, norms_at)
     norms, limits = (v.load(builder, norms_at, line * LINE, v.reals) for line in (0, 1))
