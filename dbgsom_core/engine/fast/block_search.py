@@ -21,7 +21,6 @@ from dbgsom_core.engine.fast.block_loops import (
     pack_row,
 )
 from dbgsom_core.engine.fast.comparing import (
-    ALL,
     Addresses,
     addresses_of,
     compare_blocks,
@@ -40,8 +39,7 @@ from dbgsom_core.engine.fast.lanes import (
     write_units,
     write_whole,
 )
-from dbgsom_core.engine.fast.panel import LINE, TOGETHER, lanes_of
-from dbgsom_core.engine.fast.sweep import SLACKS, VALUES
+from dbgsom_core.engine.fast.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_of
 from dbgsom_core.engine.fast.tiles import add_row, fetch_line, turn_tile
 
 
@@ -177,9 +175,7 @@ def search_blocks(
                 row = order[base + lane]
                 if ties >> lane & 1:
                     limit = values[i, 0, lane] + slack[i, 0, lane]
-                    j, exact, _ = settle(
-                        X, row, prototypes, panels, mode == ALL, done, nearest, i, lane, limit
-                    )
+                    j, exact, _ = settle(X, row, prototypes, panels, done, nearest, i, lane, limit)
                     rows[i, 0, lane] = j
                 else:
                     exact = euclidean_distance(X, row, prototypes, rows[i, 0, lane])
@@ -266,9 +262,8 @@ def nearest_two_blocks(
                 if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:
                     doubts += 1
                     first, _, second = settle(
-                        X, row, prototypes, panels, mode == ALL, done, nearest, i, lane,
-                        best + close,
-                    )  # fmt: skip
+                        X, row, prototypes, panels, done, nearest, i, lane, best + close
+                    )
                 out[row, 0], out[row, 1] = first, second
     hold(room)
     return doubts

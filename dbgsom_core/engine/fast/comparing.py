@@ -22,11 +22,13 @@ from dbgsom_core.engine.fast.lanes import (
 from dbgsom_core.engine.fast.panel import (
     LINE,
     PANEL_ROWS,
+    SLACKS,
     TOGETHER,
+    VALUES,
     compare_panel_two,
     lanes_of,
 )
-from dbgsom_core.engine.fast.sweep import SLACKS, VALUES, sweep_panels
+from dbgsom_core.engine.fast.sweep import sweep_panels
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
@@ -152,17 +154,14 @@ def _compare(
             lower, n_panels, wide,
         )  # fmt: skip
     else:
-        for j in range(together):
-            left = which
-            while left != 0:
-                g = first + lowest_bit(left)
-                left &= left - 1
-                compare_panel_two(
-                    one, x + j * depth * LINE, at.panels + g * depth * row, at.starts + g * row,
-                    depth, values + j * VALUES * LINE, at.rows + (i + j) * 2 * lanes * 4,
-                    at.ids + g * PANEL_ROWS * 4, slack + j * SLACKS * LINE,
-                    nearest + (j * n_panels + g) * LINE,
-                )  # fmt: skip
+        while which != 0:
+            g = first + lowest_bit(which)
+            which &= which - 1
+            compare_panel_two(
+                one, together, x, at.panels + g * depth * row, at.starts + g * row, depth, values,
+                at.rows + i * 2 * lanes * 4, at.ids + g * PANEL_ROWS * 4, slack,
+                nearest + g * LINE, n_panels,
+            )  # fmt: skip
 
 
 @inlined
@@ -172,36 +171,33 @@ def _compare_each(
 ) -> int:  # fmt: skip
     # Block b with panels ``which`` and block b + 1 with panels ``other``, together where they can.
     # Returns how many comparisons of a block with a panel those are.
-    compared, both = count_of(which) + count_of(other), which & other
-    if both != 0:
-        _compare(one, places, b, 0, 2, both, first, keeps, depth, wide, n_panels, at)
-    if which != both:
-        _compare(one, places, b, 0, 1, which & ~both, first, keeps, depth, wide, n_panels, at)
-    if other != both:
-        _compare(one, places, b, 1, 1, other & ~both, first, keeps, depth, wide, n_panels, at)
-    return compared
+    both = which & other
+    for step in range(3):
+        bits = both if step == 0 else (which if step == 1 else other) & ~both
+        if bits != 0:
+            i, together = step // 2, 2 if step == 0 else 1
+            _compare(one, places, b, i, together, bits, first, keeps, depth, wide, n_panels, at)
+    return int(count_of(which) + count_of(other))
 
 
 @inlined
-def _own(one: Any, b: int, n: int, word: int, at: Addresses) -> int:
-    # A bit for each of 64 panels that holds the unit of a sample of block b so far.
-    lanes = lanes_of(one)
-    inside = (1 << min(lanes, n - b * lanes)) - 1
-    return panels_of_units(one, at.units + b * lanes * 4, inside, at.panel_of, word * _WORD)
-
-
-@inlined
-def _in_reach(
-    one: Any, b: int, i: int, mode: int, newcomers: int, word: int, wide: int, n_panels: int,
-    drift: NDArray[np.float32], at: Addresses,
+def _wanted(
+    one: Any, b: int, i: int, n: int, mode: int, phase: int, newcomers: int, word: int, wide: int,
+    n_panels: int, drift: NDArray[np.float32], at: Addresses,
 ) -> int:  # fmt: skip
-    # A bit for each of 64 panels that bounds do not exclude for block b + i.
-    lanes, near = lanes_of(one), np.int64(0)
-    lower, upper = at.bounds + (b + i) * wide * lanes * 4, at.upper + i * lanes * 4
-    for g in range(max(newcomers, word * _WORD), min(n_panels, (word + 1) * _WORD)):
+    # A bit for each of the 64 panels of a word with which block b + i may have to be compared.
+    lanes, base, first = lanes_of(one), (b + i) * lanes_of(one), word * _WORD
+    if mode == ALL:
+        return -1 if n_panels - first >= _WORD else (1 << (n_panels - first)) - 1
+    if phase == 0:  # the panels of the samples' own units give the upper bounds
+        inside = (1 << min(lanes, n - base)) - 1
+        return int(panels_of_units(one, at.units + base * 4, inside, at.panel_of, first))
+    wanted, upper = 0, at.upper + i * lanes * 4
+    lower = at.bounds + base * wide * 4
+    for g in range(max(newcomers, first), min(n_panels, first + _WORD)):
         reaches = mode == OWN or any_in_reach(one, lower + g * lanes * 4, drift[g], upper)
-        near |= np.int64(reaches) << (g - word * _WORD)
-    return near
+        wanted |= int(reaches) << (g - first)
+    return wanted
 
 
 @inlined
@@ -228,49 +224,34 @@ def compare_blocks(
     Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
     left out only if none of its values can lie within 2E of the best, so that all that follows is
     the same as after comparing everything. Panels are told apart by bits first, without a branch
-    for each. ``done`` gets a bit for each panel compared, but not in mode ALL; ``n`` is how many
-    samples there are.
+    for each. ``done`` gets a bit for each panel compared; ``n`` is how many samples there are.
     """
-    lanes = lanes_of(one)
+    lanes, words, compared = lanes_of(one), done.shape[1], 0
     for i in range(together):
         for p in range(places + 1):
             for lane in range(lanes):
                 values[i, p, lane] = np.inf
-    if mode == ALL:
-        for first in range(0, n_panels, _WORD):
-            every = -1 if n_panels - first >= _WORD else (1 << (n_panels - first)) - 1
-            _compare(one, places, b, 0, together, every, first, keeps, depth, wide, n_panels, at)
-        return n_panels * together
-    compared, words = 0, done.shape[1]
-    for word in range(words):  # the panels of the samples' own units give the upper bounds
-        which, other = _own(one, b, n, word, at), np.int64(0)
-        done[0, word] = which
-        if TOGETHER == 2 and together == 2:
-            other = _own(one, b + 1, n, word, at)
-            done[1, word] = other
-        compared += _compare_each(
-            one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
-        )
-    for i in range(together):
-        last = at.values + (i * VALUES + places - 1) * LINE
-        squares, slack = at.squares + (b + i) * LINE, at.slack + i * SLACKS * LINE
-        write_upper_bounds(one, last, squares, slack, at.upper + i * lanes * 4)
-        for lane in range(min(lanes, n - (b + i) * lanes), lanes):
-            upper[i, lane] = -1.0
-    for word in range(newcomers // _WORD, words):
-        which, other = (
-            _in_reach(one, b, 0, mode, newcomers, word, wide, n_panels, drift, at),
-            np.int64(0),
-        )
-        which &= ~done[0, word]
-        done[0, word] |= which
-        if TOGETHER == 2 and together == 2:
-            other = _in_reach(one, b, 1, mode, newcomers, word, wide, n_panels, drift, at)
-            other &= ~done[1, word]
-            done[1, word] |= other
-        compared += _compare_each(
-            one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
-        )
+        for word in range(words):
+            done[i, word] = 0
+    for phase in range(1 if mode == ALL else 2):
+        for i in range(together if phase == 1 else 0):
+            last = at.values + (i * VALUES + places - 1) * LINE
+            squares, slack = at.squares + (b + i) * LINE, at.slack + i * SLACKS * LINE
+            write_upper_bounds(one, last, squares, slack, at.upper + i * lanes * 4)
+            for lane in range(min(lanes, n - (b + i) * lanes), lanes):
+                upper[i, lane] = -1.0
+        for word in range(newcomers // _WORD if phase == 1 else 0, words):
+            which = other = 0
+            for i in range(together):
+                more = _wanted(
+                    one, b, i, n, mode, phase, newcomers, word, wide, n_panels, drift, at
+                )
+                more &= ~done[i, word]
+                done[i, word] |= more
+                which, other = (more, other) if i == 0 else (which, more)
+            compared += _compare_each(
+                one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
+            )
     return compared
 
 
@@ -280,7 +261,6 @@ def settle(
     i: int,
     prototypes: NDArray[np.float64],
     panels: Panels,
-    everything: bool,
     done: NDArray[np.int64],
     nearest: NDArray[Any],
     place: int,
@@ -290,13 +270,13 @@ def settle(
     """Return (unit, distance, second unit) of row i by definition.
 
     It lies in a lane of the block that has this ``place`` among those compared together. Only
-    panels whose ``nearest`` (C, G, lanes) lies within the limit are looked at, and unless
-    ``everything`` was compared only those that have a bit in ``done``.
+    panels that have a bit in ``done`` are looked at, and whose ``nearest`` (C, G, lanes) lies
+    within the limit.
     """
     first = second = np.iinfo(np.int32).max
     nearer = farther = np.inf
     for g in range(nearest.shape[1]):
-        if not everything and not done[place, g >> 6] >> (g & 63) & 1:
+        if not done[place, g >> 6] >> (g & 63) & 1:
             continue
         if nearest[place, g, lane] > limit:
             continue

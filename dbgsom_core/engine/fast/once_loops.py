@@ -19,8 +19,7 @@ from dbgsom_core.engine.fast.comparing import (
 )
 from dbgsom_core.engine.fast.lanes import write_units
 from dbgsom_core.engine.fast.layout import FAR
-from dbgsom_core.engine.fast.panel import LINE, TOGETHER, lanes_of
-from dbgsom_core.engine.fast.sweep import SLACKS
+from dbgsom_core.engine.fast.panel import LINE, SLACKS, TOGETHER, lanes_of
 from dbgsom_core.engine.fast.tiles import turn_tile
 
 _DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan

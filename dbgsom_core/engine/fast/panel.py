@@ -48,6 +48,7 @@ ROW_BITS = 3  # that tell the rows of a panel apart
 assert PANEL_ROWS <= 1 << ROW_BITS
 TOGETHER = _blocks_together()  # blocks that are compared with a panel at once
 
+VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
 _PLACES = 2  # best prototypes of a sample that are told at once
 _AHEAD = 2048  # bytes of a panel that are asked for before their turn
 
@@ -125,6 +126,15 @@ class Vectors:
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
+def each_address(builder: Any, together: int, first: Any, apart: Any) -> list[Any]:
+    """Return the addresses of what each block has, so many bytes apart."""
+    apart = ir.Constant(ADDRESS, apart) if isinstance(apart, int) else apart
+    each = [first]
+    for _ in range(together - 1):
+        each.append(builder.add(each[-1], apart))
+    return each
+
+
 def accumulate(
     vectors: Vectors, builder: Any, blocks: list[Any], panel: Any, start: Any, depth: Any
 ) -> Any:
@@ -185,29 +195,53 @@ def accumulate(
     return ir.IRBuilder(end), sums
 
 
-def _define(module: Any, bits: int) -> Any:
-    """Return the function of `compare_panel_two`, defined in ``module`` once."""
-    name = f"dbgsom_panel_{bits}"
+def _define(module: Any, bits: int, together: int) -> Any:
+    # The function of `compare_panel_two` for so many blocks, defined in ``module`` once.
+    name = f"dbgsom_panel_{together}_{bits}"
     if name in module.globals:
         return module.globals[name]
     v = Vectors(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 9), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panel, start, depth, values_at, rows_at, ids_at, slack_at, nearest_at = function.args
+    block, panel, start, depth, values, rows, ids, slack, nearest, n_panels = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    builder, (sums,) = accumulate(v, builder, [block], panel, start, depth)
-    values_at, rows_at, ids_at, slack_at, nearest_at = (
-        v.bytes_at(builder, address)
-        for address in (values_at, rows_at, ids_at, slack_at, nearest_at)
-    )
-    nearest = sums
+    line = ir.Constant(ADDRESS, LINE)
+    blocks = each_address(builder, together, block, builder.mul(depth, line))
+    builder, sums = accumulate(v, builder, blocks, panel, start, depth)
+    ids = v.bytes_at(builder, ids)
+    for of_block, *addresses in zip(
+        sums,
+        each_address(builder, together, values, VALUES * LINE),
+        each_address(builder, together, rows, _PLACES * v.lanes * 4),
+        each_address(builder, together, slack, SLACKS * LINE),
+        each_address(builder, together, nearest, builder.mul(n_panels, line)),
+        strict=True,
+    ):
+        pointers = [v.bytes_at(builder, address) for address in addresses]
+        builder = _insert(v, builder, of_block, ids, *pointers)
+    builder.ret_void()
+    return function
+
+
+def _insert(
+    v: Vectors,
+    builder: Any,
+    sums: list[Any],
+    ids: Any,
+    values_at: Any,
+    rows_at: Any,
+    slack_at: Any,
+    nearest_at: Any,
+) -> Any:
+    # Take a panel's sums over into the best of one block; returns the builder behind that.
+    function, nearest = builder.function, sums
     while len(nearest) > 1:
         odd = nearest[-1:] if len(nearest) % 2 else []
         pairs = zip(nearest[::2], nearest[1::2], strict=False)
         nearest = [v.smaller(builder, a, b) for a, b in pairs] + odd
     v.store(builder, nearest[0], nearest_at, 0)
-    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(_PLACES + 1)]
+    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(VALUES)]
     enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
     # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
     slack = v.load(builder, slack_at, 0, v.reals)
@@ -218,7 +252,7 @@ def _define(module: Any, bits: int) -> Any:
     builder = ir.IRBuilder(enters)
     rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(_PLACES)]
     for r, value in enumerate(sums):
-        row = v.splat(builder, v.load(builder, ids_at, r * 4, _INDEX))
+        row = v.splat(builder, v.load(builder, ids, r * 4, _INDEX))
         # Insert into the ascending list. Only minima and maxima wait for the row before: selecting
         # by masks would make each row wait for a comparison as well.
         before = [v.less(builder, value, other) for other in values[:_PLACES]]
@@ -228,19 +262,37 @@ def _define(module: Any, bits: int) -> Any:
         for p in range(_PLACES - 1, -1, -1):
             here = builder.select(before[p], row, rows[p])
             rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
-    for p in range(_PLACES + 1):
+    for p in range(VALUES):
         v.store(builder, values[p], values_at, p * LINE)
     for p in range(_PLACES):
         v.store(builder, rows[p], rows_at, p * v.lanes * 4)
     builder.branch(leaves)
-    ir.IRBuilder(leaves).ret_void()
-    return function
+    return ir.IRBuilder(leaves)
+
+
+def call_together(builder: Any, together: Any, alone: Any, several: Any, arguments: Any) -> Any:
+    """Write a call of ``alone`` where ``together`` is 1, else of ``several``, if there is such."""
+    if TOGETHER == 1:
+        return builder.call(alone, arguments)
+    is_one = builder.icmp_signed("==", together, ir.Constant(ADDRESS, 1))
+    answers = []
+    with builder.if_else(is_one) as branches:
+        for branch, function in zip(branches, (alone, several), strict=True):
+            with branch:
+                answers.append((builder.call(function, arguments), builder.block))
+    if isinstance(answers[0][0].type, ir.VoidType):
+        return None
+    answer = builder.phi(answers[0][0].type)
+    for value, block in answers:
+        answer.add_incoming(value, block)
+    return answer
 
 
 @intrinsic
 def compare_panel_two(
     typing_context: Any,
     one: Any,
+    together: Any,
     block: Any,
     panel: Any,
     start: Any,
@@ -250,35 +302,42 @@ def compare_panel_two(
     ids: Any,
     slack: Any,
     nearest: Any,
+    n_panels: Any,
 ) -> Any:
-    """Compare a block with a panel and keep the two best of each lane.
+    """Compare blocks with a panel and keep the two best of each lane.
 
     value = start[r] + Σ_k panel[k, r]*block[k, lane].
 
     Parameters
     ----------
     one : scalar of the dtype
+    together : int
+        1 or TOGETHER: how many blocks (C) that follow each other.
     block, panel, start : address
-        Of (depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
+        Of (C, depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
     depth : int
     values : address
-        Of (3, lanes) numbers: the smallest values so far, ascending, lowered. The third may be too
-        large where it lies farther from the second than the slack.
+        Of (C, VALUES, lanes) numbers: the smallest values so far, ascending, lowered. The third may
+        be too large where it lies farther from the second than the slack.
     rows : address
-        Of (2, lanes) int32: the prototypes with the smallest values, updated.
+        Of (C, 2, lanes) int32: the prototypes with the smallest values, updated.
     ids : address
         Of (PANEL_ROWS,) int32: which prototypes the panel holds.
     slack : address
-        Of (lanes,) numbers: how close is too close to call.
+        Of (C, SLACKS, lanes) numbers, first: how close is too close to call.
     nearest : address
-        Of (lanes,) numbers: filled with the smallest value in this panel.
+        Of (C, G, lanes) numbers, from this panel on: filled with the smallest value in it.
+    n_panels : int
+        G.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.call(_define(builder.module, signature.args[0].bitwidth), arguments[1:])
+        bits, module = signature.args[0].bitwidth, builder.module
+        alone, several = _define(module, bits, 1), _define(module, bits, TOGETHER)
+        call_together(builder, arguments[1], alone, several, arguments[2:])
         return context.get_dummy_value()
 
-    return types.void(one, *[types.int64] * 9), generate
+    return types.void(one, *[types.int64] * 11), generate
 
 
 @intrinsic

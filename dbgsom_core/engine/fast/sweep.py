@@ -21,12 +21,14 @@ from dbgsom_core.engine.fast.panel import (
     LINE,
     PANEL_ROWS,
     ROW_BITS,
+    SLACKS,
     TOGETHER,
+    VALUES,
     Vectors,
     accumulate,
+    call_together,
+    each_address,
 )
-
-VALUES, SLACKS = 3, 2  # lines of a block's values and slack, of which values have one to spare
 
 _ROW = (1 << ROW_BITS) - 1
 
@@ -132,24 +134,25 @@ def _define(module: Any, bits: int, together: int) -> Any:
     )
     squares, slack, drift_at, lower, n_panels, wide = more
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-
-    def of_each(address: Any, apart: Any) -> list[Any]:
-        # Where the things of each block are that lie so many bytes apart.
-        apart = ir.Constant(ADDRESS, apart) if isinstance(apart, int) else apart
-        each = [address]
-        for _ in range(together - 1):
-            each.append(builder.add(each[-1], apart))
-        return each
-
     line = ir.Constant(ADDRESS, LINE)
-    blocks = of_each(block, builder.mul(depth, line))
-    near_at = [v.bytes_at(builder, a) for a in of_each(nearest_at, builder.mul(n_panels, line))]
-    squares_of, slack_of = of_each(squares, LINE), of_each(slack, SLACKS * LINE)
-    lower_of = of_each(lower, builder.mul(wide, ir.Constant(ADDRESS, 4 * v.lanes)))
+    blocks = each_address(builder, together, block, builder.mul(depth, line))
+    near_at = [
+        v.bytes_at(builder, a)
+        for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
+    ]
+    squares_of, slack_of = (
+        each_address(builder, together, squares, LINE),
+        each_address(builder, together, slack, SLACKS * LINE),
+    )
+    lower_of = each_address(
+        builder, together, lower, builder.mul(wide, ir.Constant(ADDRESS, 4 * v.lanes))
+    )
     bests = [
         _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places))
         for values, places in zip(
-            of_each(values_at, VALUES * LINE), of_each(places_at, 4 * v.lanes), strict=True
+            each_address(builder, together, values_at, VALUES * LINE),
+            each_address(builder, together, places_at, 4 * v.lanes),
+            strict=True,
         )
     ]
     before = [which, *(value for best in bests for value in best.carried)]
@@ -174,8 +177,11 @@ def _define(module: Any, bits: int, together: int) -> Any:
         drift = builder.add(drift_at, builder.mul(g, ir.Constant(ADDRESS, 4)))
         offset = builder.mul(g, ir.Constant(ADDRESS, 4 * v.lanes))
         one = types.float32 if bits == 32 else types.float64
-        for values, *of_block, base in zip(nearest, squares_of, slack_of, lower_of, strict=True):
-            write_lower_bounds(builder, one, values, *of_block, drift, builder.add(base, offset))
+        for values, square, close, base in zip(
+            nearest, squares_of, slack_of, lower_of, strict=True
+        ):
+            bound = builder.add(base, offset)
+            write_lower_bounds(builder, one, values, square, close, drift, bound)
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
     after = [left]
     for i, (best, (near, then)) in enumerate(zip(bests, found, strict=True)):
@@ -243,18 +249,9 @@ def sweep_panels(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = signature.args[0].bitwidth
-        alone = _define(builder.module, bits, 1)
-        if TOGETHER == 1:
-            builder.call(alone, arguments[2:])
-        else:
-            several = _define(builder.module, bits, TOGETHER)
-            is_one = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 1))
-            with builder.if_else(is_one) as (then, otherwise):
-                with then:
-                    builder.call(alone, arguments[2:])
-                with otherwise:
-                    builder.call(several, arguments[2:])
+        bits, module = signature.args[0].bitwidth, builder.module
+        alone, several = _define(module, bits, 1), _define(module, bits, TOGETHER)
+        call_together(builder, arguments[1], alone, several, arguments[2:])
         return context.get_dummy_value()
 
     return types.void(one, *[types.int64] * 16), generate

@@ -76,7 +76,7 @@ class Expanded:
     def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
         """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
         from dbgsom_core.engine.fast.packing import aligned
-        from dbgsom_core.engine.fast.panel import PANEL_ROWS
+        from dbgsom_core.engine.fast.panel import PANEL_ROWS, TOGETHER
         from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room, fill_distances
         from dbgsom_core.engine.pairwise.expanded_tile import LANES
 
@@ -88,7 +88,7 @@ class Expanded:
             Room(
                 aligned((PANELS, depth, PANEL_ROWS), np.float64),
                 aligned((PANELS, PANEL_ROWS), np.float64),
-                aligned((PANEL_ROWS, LANES), self.dtype),
+                aligned((PANEL_ROWS, TOGETHER * LANES), self.dtype),
             )
             for _ in range(threads)
         ]

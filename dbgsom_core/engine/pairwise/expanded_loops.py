@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.fast.block_loops import euclidean_distance
-from dbgsom_core.engine.fast.panel import PANEL_ROWS
+from dbgsom_core.engine.fast.panel import PANEL_ROWS, TOGETHER
 from dbgsom_core.engine.pairwise.expanded_tile import LANES, write_tile
 
 PANELS = 4  # panels of samples that see a block of prototypes while it is in the nearest cache
@@ -19,7 +19,8 @@ class Room(NamedTuple):
     """Memory of one worker, all of it float64 but ``tile``.
 
     ``panels`` (PANELS, depth, PANEL_ROWS) are packed samples, ``squares`` (PANELS, PANEL_ROWS)
-    their ‖x‖², ``tile`` (PANEL_ROWS, LANES) distances that do not fit the result as they are.
+    their ‖x‖², ``tile`` (PANEL_ROWS, TOGETHER*LANES) distances that do not fit the result as they
+    are.
     """
 
     panels: NDArray[np.float64]
@@ -99,29 +100,34 @@ def fill_distances(
     for first in range(start, stop, PANELS * PANEL_ROWS):
         last = min(first + PANELS * PANEL_ROWS, stop)
         _pack_samples(X, first, last, centre, care, room)
-        for g in range(blocks.shape[0]):
-            columns = min(LANES, n_neurons - g * LANES)
+        for g in range(0, blocks.shape[0], TOGETHER):
+            together = min(TOGETHER, blocks.shape[0] - g)
+            columns = min(together * LANES, n_neurons - g * LANES)
             for i in range(first, last, PANEL_ROWS):
                 p, rows = (i - first) // PANEL_ROWS, min(PANEL_ROWS, last - i)
-                whole = rows == PANEL_ROWS and columns == LANES
-                lost = write_tile(
+                whole = rows == PANEL_ROWS and columns == together * LANES
+                lost, lost_too = write_tile(
                     one,
+                    together,
                     block_at + g * depth * LANES * 8,
                     panel_at + p * depth * PANEL_ROWS * 8,
                     square_at + p * PANEL_ROWS * 8,
                     depth,
                     norms_at + g * 2 * LANES * 8,
                     out_at + (i * n_neurons + g * LANES) * size if whole else tile_at,
-                    (n_neurons if whole else LANES) * size,
+                    (n_neurons if whole else TOGETHER * LANES) * size,
                     care.cancelled,
                     care.unit,
                 )
                 if not whole:
                     for r in range(rows):
-                        for lane in range(columns):
-                            out[i + r, g * LANES + lane] = room.tile[r, lane]
+                        for column in range(columns):
+                            out[i + r, g * LANES + column] = room.tile[r, column]
                 if lost:
                     _by_definition(X, prototypes, i, rows, g * LANES, columns, lost, out)
+                if lost_too:
+                    j, more = (g + 1) * LANES, columns - LANES
+                    _by_definition(X, prototypes, i, rows, j, more, lost_too, out)
 
 
 @compiled
@@ -151,6 +157,6 @@ def _by_definition(
     out: NDArray[Any],
 ) -> None:
     for r in range(rows):
-        for lane in range(columns):
+        for lane in range(min(columns, LANES)):
             if lost >> (r * LANES + lane) & 1:
                 out[i + r, j + lane] = euclidean_distance(X, i + r, prototypes, j + lane)
