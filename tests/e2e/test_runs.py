@@ -1,5 +1,7 @@
 """Whole runs through the command line, read back from the run folder and from MLflow."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import r2_score
 
 from dbgsom_core import persistence, presets
+from dbgsom_core.cli import main
 from dbgsom_core.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
@@ -27,13 +31,19 @@ def workshop(tmp_path_factory):
     return tmp_path_factory.mktemp("workshop")
 
 
-def dbgsom(folder, *arguments, check=0, **options):
-    command = [sys.executable, "-m", "dbgsom_core.cli", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == check, done.stderr
-    return done
+def dbgsom(folder, *arguments, check=0):
+    """Run the command in this process, whose imports are done, as if it were typed in a folder."""
+    out, err, argv = io.StringIO(), io.StringIO(), ["dbgsom", *map(str, arguments)]
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", argv),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert ended.value.code == check, err.getvalue()
+    return subprocess.CompletedProcess(argv, check, out.getvalue(), err.getvalue())
 
 
 def newest(workshop, experiment):
@@ -51,7 +61,9 @@ def mlflow_runs(workshop, experiment):
 
 @pytest.fixture(scope="session")
 def digits_run(workshop):
-    done = dbgsom(workshop, "run", CONFIGS / "digits.yaml")
+    command = [sys.executable, "-m", "dbgsom_core.cli", "run", CONFIGS / "digits.yaml"]
+    done = subprocess.run(command, cwd=workshop, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return done, newest(workshop, "digits")
 
 

@@ -172,13 +172,13 @@ def search_blocks(
             while doubtful != 0:
                 lane = lowest_bit(doubtful)
                 doubtful &= doubtful - 1
-                row = order[base + lane]
+                row = int(order[base + lane])
                 if ties >> lane & 1:
                     limit = values[i, 0, lane] + slack[i, 0, lane]
                     j, exact, _ = settle(X, row, prototypes, panels, done, nearest, i, lane, limit)
                     rows[i, 0, lane] = j
                 else:
-                    exact = euclidean_distance(X, row, prototypes, rows[i, 0, lane])
+                    exact = euclidean_distance(X, row, prototypes, int(rows[i, 0, lane]))
                 whole[lane] = np.int64(exact * (steps * frame.scale))
             same = lanes_with(one, rows_at, leader) & inside
             if 2 * count_of(same) < used:
@@ -256,7 +256,7 @@ def nearest_two_blocks(
         for i in range(together):
             b = base + i
             for lane in range(min(lanes, n - b * lanes)):
-                row = order[b * lanes + lane]
+                row = int(order[b * lanes + lane])
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
                 best, close = values[i, 1, lane], slack[i, 0, lane]
                 if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:

@@ -241,7 +241,8 @@ def compare_blocks(
             for lane in range(min(lanes, n - (b + i) * lanes), lanes):
                 upper[i, lane] = -1.0
         for word in range(newcomers // _WORD if phase == 1 else 0, words):
-            which = other = 0
+            which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
+            other: Any = np.int64(0)
             for i in range(together):
                 more = _wanted(
                     one, b, i, n, mode, phase, newcomers, word, wide, n_panels, drift, at
@@ -281,7 +282,7 @@ def settle(
         if nearest[place, g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
-            j = panels.ids[g, r]
+            j = int(panels.ids[g, r])
             if j < 0:
                 continue
             exact = euclidean_distance(X, i, prototypes, j)

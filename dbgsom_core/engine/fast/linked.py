@@ -73,7 +73,7 @@ def nearest_linked(
     """
     best, nearest = -1, np.inf
     for side in range(neighbours.size):
-        j = neighbours[side]
+        j = int(neighbours[side])
         if j < 0 or (own and is_stranger(classes, i, j)):
             continue
         distance = euclidean_distance(X, i, prototypes, j)
@@ -98,9 +98,9 @@ def linked_rows(
     ``neighbours`` are (K, 4). Those in which the sample's class leads come first.
     """
     for i in range(start, stop):
-        j = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, False)
+        j = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, np.False_)
         if is_stranger(classes, i, j):
-            own = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, True)
+            own = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, np.True_)
             j = own if own >= 0 else j
         out[i] = j
 
@@ -176,11 +176,11 @@ def linked_blocks(
         while asked != 0:
             lane = lowest_bit(asked)
             asked &= asked - 1
-            i, among = order[base + lane], sides[units[base + lane]]
+            i, among = int(order[base + lane]), sides[units[base + lane]]
             if doubtful >> lane & 1:
-                found[lane] = nearest_linked(X, i, prototypes, among, classes, False)
-            if is_stranger(classes, i, found[lane]):
-                own = nearest_linked(X, i, prototypes, among, classes, True)
+                found[lane] = nearest_linked(X, i, prototypes, among, classes, np.False_)
+            if is_stranger(classes, i, int(found[lane])):
+                own = nearest_linked(X, i, prototypes, among, classes, np.True_)
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:

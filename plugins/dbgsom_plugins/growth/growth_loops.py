@@ -7,7 +7,8 @@ second-best neuron of a sample have more chances to be linked. Ours, not the pap
 
 All of it is one file, as numba does not see that another one has changed. Loops stand where numpy
 has functions of whole arrays: those would make numba load its array library. The caller makes all
-arrays, as code that makes them takes time to load, too.
+arrays, as code that makes them takes time to load, too. What begins as np.int64(0) is handed to a
+function later: for a plain 0 numba would compile that function once more, for this very number.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def _find_cells(positions: Int64, sides: Int32, cells: Cells, work: Work) -> int
     # One slot for each free side of a neuron; those of one cell get the same key.
     places, touching, numbers = cells
     order, merged, slots, keys, _, _ = work
-    n, last = 0, -1
+    n: Any = np.int64(0)
+    last = -1
     for neuron in range(len(sides)):
         for side in range(4):
             numbers[neuron, side] = -1
@@ -187,7 +189,7 @@ def _serve(
     # Give a newborn to every boundary neuron whose error reaches the threshold, while a cell is
     # free; newborns of this step do not count as neighbours. Returns how many are born.
     order, merged, _, _, ranks, _ = work
-    born = 0
+    born: Any = np.int64(0)
     _largest_first(errors, len(errors), order, merged)
     for rank in range(len(errors)):
         ranks[order[rank]] = rank
@@ -213,7 +215,7 @@ def _serve(
         _extrapolate(births[2][born], prototypes, candidate, away, second)
         _bear(candidate, number, cells, births, born)
         born += 1
-    return born
+    return int(born)
 
 
 @compiled
@@ -302,7 +304,8 @@ def _fill(
         number = order[i]
         if born == len(births[1]) or not claims[number] >= least:
             break
-        around, parent = cells[1][number], -1
+        around = cells[1][number]
+        parent: Any = np.int64(-1)
         for neuron in around:
             if neuron >= 0 and (parent < 0 or errors[neuron] > errors[parent]):
                 parent = neuron
