@@ -3,7 +3,8 @@
 Numba keeps no small array in registers, so a loop that it compiles from Python reads and writes
 its accumulators in memory. Here they are values: one vector of samples for each prototype of a
 panel. LLVM gives each a register and folds the load of the prototype's entry into the
-multiplication, which reaches the speed of a matrix product.
+multiplication, which reaches the speed of a matrix product; where it does not, two blocks share
+the load.
 
 A *block* holds as many samples as a cache line holds numbers, one in each *lane*: (D, lanes), so
 entry k of all of them is one load. A *panel* holds PANEL_ROWS prototypes, (D, PANEL_ROWS). D is
