@@ -169,13 +169,14 @@ def _compare_each(
     one: Any, places: int, b: int, which: int, other: int, first: int, keeps: bool, depth: int,
     wide: int, n_panels: int, at: Addresses,
 ) -> int:  # fmt: skip
-    # Block b with panels ``which`` and block b + 1 with panels ``other``, together where they can.
-    # Returns how many comparisons of a block with a panel those are.
+    # Block b with panels ``which`` and, if blocks go together, b + 1 with panels ``other``; alone
+    # only with panels that the other one does not want. Returns how many comparisons of a block
+    # with a panel those are.
     both = which & other
     for step in range(3):
         bits = both if step == 0 else (which if step == 1 else other) & ~both
         if bits != 0:
-            i, together = step // 2, 2 if step == 0 else 1
+            i, together = step // 2, TOGETHER if step == 0 else 1
             _compare(one, places, b, i, together, bits, first, keeps, depth, wide, n_panels, at)
     return int(count_of(which) + count_of(other))
 

@@ -47,7 +47,7 @@ def _blocks_together() -> int:
 PANEL_ROWS = 8 if _is_wide() else 6
 ROW_BITS = 3  # that tell the rows of a panel apart
 assert PANEL_ROWS <= 1 << ROW_BITS
-TOGETHER = _blocks_together()  # blocks that are compared with a panel at once
+TOGETHER = _blocks_together()  # blocks that are compared with a panel at once, 2 at most
 
 VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
 _PLACES = 2  # best prototypes of a sample that are told at once

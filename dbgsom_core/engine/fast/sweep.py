@@ -140,10 +140,8 @@ def _define(module: Any, bits: int, together: int) -> Any:
         v.bytes_at(builder, a)
         for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
     ]
-    squares_of, slack_of = (
-        each_address(builder, together, squares, LINE),
-        each_address(builder, together, slack, SLACKS * LINE),
-    )
+    squares_of = each_address(builder, together, squares, LINE)
+    slack_of = each_address(builder, together, slack, SLACKS * LINE)
     lower_of = each_address(
         builder, together, lower, builder.mul(wide, ir.Constant(ADDRESS, 4 * v.lanes))
     )
