@@ -92,8 +92,8 @@ class MLflowObserver:
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Create the MLflow run, or find it again."""
-        self._flushed[run.id] = time.monotonic()
         self._try(tail=run.folder)
+        self._flushed[run.id] = time.monotonic()  # to make a new store may take long
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Send what the journal has gained, every ``flush_seconds``."""
