@@ -8,26 +8,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dbgsom_core.interfaces.lookup import look_up_by_default_in
+from dbgsom_core.interfaces.version import __version__
+
 if TYPE_CHECKING:
     from dbgsom_core import presets as presets
-    from dbgsom_core.estimators import SomClassifier as SomClassifier
-    from dbgsom_core.estimators import SomVQ as SomVQ
-    from dbgsom_core.regressor import SomRegressor as SomRegressor
-
-__version__ = "0.1.0"
+    from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
+    from dbgsom_core.estimators.clustering import SomVQ as SomVQ
+    from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
 
 __all__ = ["SomClassifier", "SomRegressor", "SomVQ", "__version__", "presets"]
 
+_HOMES = {
+    "SomVQ": "estimators.clustering",
+    "SomClassifier": "estimators.classifier",
+    "SomRegressor": "estimators.regressor",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("SomVQ", "SomClassifier"):
-        return getattr(import_module("dbgsom_core.estimators"), name)
-    if name == "SomRegressor":
-        return import_module("dbgsom_core.regressor").SomRegressor
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name == "presets":
-        return import_module("dbgsom_core.presets")
+        return import_module(f"{__name__}.presets")
     raise AttributeError(f"module 'dbgsom_core' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+look_up_by_default_in(lambda: import_module(f"{__name__}.plugins.registry").get_registry())

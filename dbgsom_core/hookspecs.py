@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from dbgsom_core.events import EpochRecord, Run, RunResult
+    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.trackers import Run, RunResult
 
 hookspec = pluggy.HookspecMarker("dbgsom")
 

@@ -9,7 +9,7 @@ import click
 from dbgsom_core.cli.options import open_registry
 
 if TYPE_CHECKING:
-    from dbgsom_core.compare import Comparison
+    from dbgsom_core.runs.compare import Comparison
 
 
 @click.command()
@@ -23,7 +23,7 @@ def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool
     from pathlib import Path
 
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.compare import compare_runs
+    from dbgsom_core.runs.compare import compare_runs
 
     found = compare_runs(Path(runs), experiment, by, open_registry(False, False))
     measures = list(found.measures) if show_all else _telling(found)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.plugins.registry import Registry
 
 Command = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def plugin_options(command: Command) -> Command:
 
 def _disable(context: click.Context, option: click.Parameter, names: Sequence[str]) -> None:
     if names:
-        from dbgsom_core.plugins import get_registry
+        from dbgsom_core.plugins.registry import get_registry
 
         before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
         os.environ["DBGSOM_DISABLE_PLUGINS"] = ",".join([*names, *filter(None, [before])])
@@ -63,7 +63,7 @@ def open_registry(no_plugins: bool, strict_plugins: bool) -> Registry:
         ``--strict-plugins`` and a plugin is broken.
     """
     from dbgsom_core.errors import PluginError
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.plugins.registry import get_registry
 
     if no_plugins:
         os.environ["DBGSOM_NO_PLUGINS"] = "1"

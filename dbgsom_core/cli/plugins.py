@@ -15,7 +15,7 @@ from dbgsom_core.cli.plugins_new import new_plugin
 from dbgsom_core.cli.plugins_show import show_component
 
 if TYPE_CHECKING:
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.plugins.registry import Registry
 
 
 @click.group()
@@ -49,7 +49,7 @@ for command in (show_component, check_plugins, doctor, new_plugin):
 
 def _components(registry: Registry) -> list[dict[str, Any]]:
     from dbgsom_core.hookspecs import KINDS
-    from dbgsom_core.plugin_doctor import status_of
+    from dbgsom_core.plugins.doctor import status_of
 
     seconds = {
         (record.distribution, record.name): record.import_seconds for record in registry.records

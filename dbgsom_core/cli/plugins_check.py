@@ -10,9 +10,9 @@ import click
 from dbgsom_core.cli.options import open_registry, plugin_options
 
 if TYPE_CHECKING:
-    from dbgsom_core.api import Component
-    from dbgsom_core.offers import Offered
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.interfaces.component import Component
+    from dbgsom_core.plugins.offers import Offered
+    from dbgsom_core.plugins.registry import Registry
 
 
 @click.command("check")
@@ -47,7 +47,7 @@ def check_plugins(
 def _chosen(distribution: str | None, registry: Registry) -> list[Offered]:
     from dbgsom_core.errors import UnknownNameError, did_you_mean
     from dbgsom_core.hookspecs import KINDS
-    from dbgsom_core.plugins import OWN_DISTRIBUTION
+    from dbgsom_core.plugins.registry import OWN_DISTRIBUTION
 
     offers = [one for kind in KINDS for one in registry.offered(kind)]
     if distribution is None:

@@ -21,7 +21,7 @@ def doctor(as_json: bool, details: bool, no_plugins: bool, strict_plugins: bool)
     are told, and do no harm.
     """
     registry = open_registry(no_plugins, strict_plugins)
-    from dbgsom_core.plugin_doctor import diagnose
+    from dbgsom_core.plugins.doctor import diagnose
 
     findings = diagnose(registry)
     if as_json:

@@ -14,7 +14,7 @@ import click
 )
 def new_plugin(name: str, into: str) -> None:
     """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
-    from dbgsom_core.plugin_template import render
+    from dbgsom_core.plugins.template import render
 
     folder = render(name, Path(into))
     click.echo(

@@ -11,8 +11,8 @@ import click
 from dbgsom_core.cli.options import open_registry, plugin_options
 
 if TYPE_CHECKING:
-    from dbgsom_core.offers import Offered
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.plugins.offers import Offered
+    from dbgsom_core.plugins.registry import Registry
 
 
 @click.command("show")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.events import EpochRecord, Run, RunResult
-from dbgsom_core.observers import line
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.plugins.observers import line
 
 if TYPE_CHECKING:
     from dbgsom_core.cli.compile_clock import CompileClock

@@ -11,7 +11,7 @@ import click
 from dbgsom_core.cli.options import open_registry, plugin_options, set_option, show_warnings
 
 if TYPE_CHECKING:
-    from dbgsom_core.api import Component
+    from dbgsom_core.interfaces.component import Component
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
@@ -32,7 +32,7 @@ def run(
     experiment = load_experiment(file, overrides, registry)
     registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
-    from dbgsom_core.pipeline import make_observers, run_experiment
+    from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
     _stop_on_terminate()
     with progress(quiet) as bar:
@@ -61,8 +61,8 @@ def sweep(
     loaded = load_sweep(file, overrides, registry)
     registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
-    from dbgsom_core.pipeline import make_observers
-    from dbgsom_core.sweep import run_sweep
+    from dbgsom_core.runs.pipeline import make_observers
+    from dbgsom_core.runs.sweep import run_sweep
 
     _stop_on_terminate()
     tracking = loaded.children[0].experiment.tracking
@@ -94,7 +94,7 @@ def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugi
         told = f"ok, a sweep of {len(experiments)} runs"
     else:
         experiments, told = [load_experiment(file, overrides, registry)], "ok"
-    from dbgsom_core.pipeline import make_estimator
+    from dbgsom_core.runs.pipeline import make_estimator
 
     for experiment in experiments:
         make_estimator(experiment)

@@ -12,8 +12,8 @@ from dbgsom_core.cli.options import open_registry, show_warnings
 from dbgsom_core.errors import ConfigError, DbgsomError
 
 if TYPE_CHECKING:
-    from dbgsom_core.plugins import Registry
-    from dbgsom_core.run_store import StoredRun
+    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.store import StoredRun
 
 
 @click.command()
@@ -25,7 +25,7 @@ def sync(experiments: Sequence[str], runs: str) -> int:
     What a tracker has already is not sent twice.
     """
     from dbgsom_core.errors import did_you_mean
-    from dbgsom_core.run_store import find_experiments, find_runs
+    from dbgsom_core.runs.store import find_experiments, find_runs
 
     registry = open_registry(False, False)
     show_warnings(quiet=False)

@@ -19,20 +19,11 @@ from dbgsom_core.config.components import (
 from dbgsom_core.config.environment import fill
 from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
 from dbgsom_core.config.matching import check_matching
-from dbgsom_core.config.nodes import (
-    Entry,
-    Items,
-    Scalar,
-    Section,
-    Spot,
-    is_null,
-    mask,
-    plain,
-)
+from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask, plain
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.errors import did_you_mean
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 
 MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill

@@ -13,7 +13,7 @@ from dbgsom_core.config.expectations import must_be, schema_at
 from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, plain
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.errors import did_you_mean
-from dbgsom_core.plain_fields import parse
+from dbgsom_core.interfaces.component import parse
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -10,17 +10,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.api import Component
 from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.nested import looking_up_in, name_of, nested_fields
-from dbgsom_core.plain_fields import parse
-from dbgsom_core.plugins import Registry
+from dbgsom_core.interfaces.component import Component, nested_fields, parse
+from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
+from dbgsom_core.plugins.registry import Registry
 
-ENGINES = {"local": "dbgsom_core.engine.local:LocalEngine"}
+ENGINES = {"local": "dbgsom_core.interfaces.engine:LocalEngine"}
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def _written_down(
     values = component.model_dump(mode="json")
     for field, kind in nested_fields(type(component)).items():
         inner = getattr(component, field)
-        name = names.get(field) or name_of(kind, inner)
+        name = names.get(field) or lookup_in_use().name_of(kind, inner)
         values[field] = {"name": name, **_written_down(inner, filled_elsewhere)}
     given = component.model_fields_set
     free = [key for key in values if key not in given and key not in filled_elsewhere]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dbgsom_core.api import Component
 from dbgsom_core.config.settings import Split
+from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.local import LocalEngine
+    from dbgsom_core.interfaces.engine import LocalEngine
 
 Named = tuple[str, Component]
 

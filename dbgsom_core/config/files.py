@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Items, Node, Place, Scalar, Section, is_null
-from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.nodes import Items, Node, Scalar, Section, is_null
+from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
 
 

@@ -11,11 +11,11 @@ from dbgsom_core.config.build import build_experiment, reject
 from dbgsom_core.config.experiment import Child, Experiment, Sweep
 from dbgsom_core.config.files import read_file
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Place, Section, Spot, from_python, is_null, plain
+from dbgsom_core.config.nodes import Section, Spot, from_python, is_null, plain
 from dbgsom_core.config.overrides import overlay
-from dbgsom_core.config.problems import Problem, Problems
+from dbgsom_core.config.problems import Place, Problem, Problems
 from dbgsom_core.config.sweep import Varied, apply, child_names, unfold
-from dbgsom_core.plugins import Registry, get_registry
+from dbgsom_core.plugins.registry import Registry, get_registry
 
 _PYTHON = "<python>"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dbgsom_core.api import Component
 from dbgsom_core.config.components import Built, each_item
 from dbgsom_core.config.experiment import Model
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import Split
-from dbgsom_core.suits import measure_suits, why_not
+from dbgsom_core.interfaces.compatibility import measure_suits, why_not
+from dbgsom_core.interfaces.component import Component
 
 
 def check_matching(

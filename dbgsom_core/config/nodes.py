@@ -7,28 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.problems import NOWHERE, Place, Problems
 
 _DEEPEST = 50
 
 Plain = bool | int | float | str | None
-
-
-class Place(NamedTuple):
-    """Where something was written: a file with 1-based line and column, or ``--set key=value``.
-
-    A place without a line shows its ``source`` alone; Python values have an empty source.
-    """
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-
-
-NOWHERE = Place("")
 
 
 @dataclass(frozen=True)

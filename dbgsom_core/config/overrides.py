@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Entry, Node, Place, Scalar, Section
-from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.nodes import Entry, Node, Scalar, Section
+from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
 from dbgsom_core.errors import ConfigError
 

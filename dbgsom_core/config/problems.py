@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dbgsom_core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from dbgsom_core.config.nodes import Place
-
-
 _SHORTEST_SECRET = 4  # hiding a shorter text inside a sentence would only garble the sentence
+
+
+class Place(NamedTuple):
+    """Where something was written: a file with 1-based line and column, or ``--set key=value``.
+
+    A place without a line shows its ``source`` alone; Python values have an empty source.
+    """
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+NOWHERE = Place("")
 
 
 class Problem(NamedTuple):

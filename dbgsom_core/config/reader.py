@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from dbgsom_core.config.nodes import Entry, Items, Node, Place, Scalar, Section
-from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section
+from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.scalars import read_scalar
 
 _LARGEST = 20_000  # values that a document may hold once its aliases are written out

@@ -12,8 +12,8 @@ from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
 from dbgsom_core.config.components import ENGINES
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
-from dbgsom_core.nested import nested_fields
-from dbgsom_core.plugins import Registry
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.plugins.registry import Registry
 
 JsonSchema = dict[str, Any]
 

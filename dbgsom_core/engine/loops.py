@@ -116,3 +116,13 @@ def smooth_rows(
             out_hits[j] = total
             if total > least:
                 break
+
+
+@compiled
+def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64], j: int) -> float:
+    """Return the distance of X[i] and prototypes[j]: its definition, added up by feature."""
+    total = 0.0
+    for k in range(X.shape[1]):
+        difference = np.float64(X[i, k]) - prototypes[j, k]
+        total += difference * difference
+    return float(np.sqrt(total))

@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.loops import (
-    divide_reached,
-    fill_influence,
-    smooth_rows,
-    squared_steps,
-)
+from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows, squared_steps
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates

@@ -1,1 +1,1 @@
-"""The longer interfaces; `dbgsom_core.api` offers them to plugin authors."""
+"""What each kind of component is, one file a kind; authors find all of it in `dbgsom_core.api`."""

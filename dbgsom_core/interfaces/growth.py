@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.som_map import SomMap
+    from dbgsom_core.som_map.grid import SomMap
 
     FloatArray = NDArray[np.floating[Any]]
     IntArray = NDArray[np.integer[Any]]

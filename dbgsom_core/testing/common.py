@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.api import SUPPORTED_API_VERSIONS, Component
-from dbgsom_core.offers import missing_methods
-from dbgsom_core.plain_fields import parse
+from dbgsom_core.interfaces.component import Component, parse
+from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.plugins.offers import missing_methods
 from dbgsom_core.testing.kit import EVERY_KIND, Subject, check
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -126,7 +126,7 @@ def _stated_version(module: str) -> Any:
 def _neighbours(module: str) -> tuple[str, ...]:
     # All modules that offer components beside this one: one process looks at all of them.
     from dbgsom_core.hookspecs import KINDS
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.plugins.registry import get_registry
 
     root = module.partition(".")[0]
     offered = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import PluginError
-from dbgsom_core.plugins import get_registry
+from dbgsom_core.plugins.registry import get_registry
 
 _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 
@@ -21,7 +21,9 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
     With ``y`` a classifier is trained, or a regressor for a labeller that serves no other. Where
     plugins offer every part the model is saved, loaded and asked again.
     """
-    from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+    from dbgsom_core.estimators.classifier import SomClassifier
+    from dbgsom_core.estimators.clustering import SomVQ
+    from dbgsom_core.estimators.regressor import SomRegressor
 
     params = {"growth": _FIXED, "epochs": 6, "random_state": 0, **parts}
     supervised = SomRegressor if only_regresses(parts.get("labeller")) else SomClassifier

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from dbgsom_core.api import Component
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.offers import kinds_of
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.plugins.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
@@ -175,7 +175,7 @@ def _known(kind: str) -> str:
 
 
 def _offered_name(kind: str, component: Component) -> str | None:
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.plugins.registry import get_registry
 
     for offered in get_registry().offered(kind):
         if offered.means(type(component)):

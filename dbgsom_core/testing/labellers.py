@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.api import LabelEvidence
+from dbgsom_core.interfaces.labellers import LabelEvidence
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, only_regresses
 from dbgsom_core.testing.kit import Subject, check

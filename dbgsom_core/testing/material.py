@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import DataSummary, GrowthState, LabelEvidence
-from dbgsom_core.engine import fitted_metric
-from dbgsom_core.som_map import SomMap
+from dbgsom_core.interfaces.growth import DataSummary, GrowthState
+from dbgsom_core.interfaces.labellers import LabelEvidence
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training import fitted_metric
 
 SAMPLES, FEATURES = 40, 4
 
@@ -110,7 +111,7 @@ def evidence() -> LabelEvidence:
 @lru_cache(maxsize=1)
 def trained() -> Any:
     """Return a small trained classifier on `data` and `classes`."""
-    from dbgsom_core import SomClassifier
+    from dbgsom_core.estimators.classifier import SomClassifier
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}
     return SomClassifier(growth=fixed, epochs=5, random_state=0).fit(data(), classes())

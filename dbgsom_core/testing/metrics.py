@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.offers import METRIC_LEVELS
+from dbgsom_core.plugins.offers import METRIC_LEVELS
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Function, Subject, check

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from dbgsom_core.api import Component
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.interfaces.component import Component
 from dbgsom_core.testing.kit import checks_for
 
 ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.plugins.registry import Registry
 
 
 @pytest.fixture
@@ -16,6 +16,6 @@ def dbgsom_registry() -> Registry:
 
     ``dbgsom_registry.register(my_plugin_module, "mine")`` judges the module as discovery would.
     """
-    from dbgsom_core.plugins import Registry
+    from dbgsom_core.plugins.registry import Registry
 
     return Registry()

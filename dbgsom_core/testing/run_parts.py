@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core import hookspecs
-from dbgsom_core.api import Data
-from dbgsom_core.evaluation import Evaluation, MapView
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
 from dbgsom_core.testing.kit import Subject, check
@@ -88,7 +89,7 @@ def _open_figures() -> list[int]:
 
 
 def _view() -> MapView:
-    from dbgsom_core.estimators import view_of
+    from dbgsom_core.estimators.growing_map import view_of
 
     estimator = material.trained()
     X, y = material.data(), material.classes()

@@ -69,8 +69,8 @@ def pruning(options):
 
 
 def _epochs(X, k, prunes, restless):
-    from dbgsom_core.engine.local import LocalEngine
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.interfaces.engine import LocalEngine
+    from dbgsom_core.plugins.registry import get_registry
 
     metric = get_registry().build("metric", "euclidean")
     cells = np.column_stack(np.divmod(np.arange(k), int(k**0.5)))
@@ -88,7 +88,7 @@ def _epochs(X, k, prunes, restless):
 
 def outside(options):
     """The share of a fit's epochs that is no search, at 2000 neurons."""
-    from dbgsom_core.engine.fast.search import FastSearch
+    from dbgsom_core.engine.euclidean.search import FastSearch
 
     X = clusters(100_000, 64)
     inside, search = [0.0], FastSearch.assign
@@ -181,7 +181,7 @@ def measures(options):
 
 def _default_measures():
     """Return what a run of estimator vq without targets measures, by name."""
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.plugins.registry import get_registry
 
     offered = {one.name: one.load() for one in get_registry().offered("measure")}
     return {

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_core.engine.local import DataPass
+from dbgsom_core.engine.local import LocalSamples
 
 PLUGINS, REPEATS = 50, 15
 MODULE = """
@@ -29,7 +29,7 @@ def dbgsom_kernels():
 """
 PROBE = """
 import sys, time
-import dbgsom_core.plugins as plugins
+import dbgsom_core.plugins.registry as plugins
 sys.path[:0] = sys.argv[1:]
 started = time.perf_counter()
 registry = plugins.Registry.discover()
@@ -87,7 +87,7 @@ def numpy_metric():
     rng = np.random.default_rng(0)
     X, prototypes = rng.normal(size=(20_000, 16)), rng.normal(size=(400, 16))
     metric = Gaps()
-    data = DataPass(X, metric, threads=1)
+    data = LocalSamples(X, metric, threads=1)
     size = (1 << 20) // len(prototypes)
     ratios = []
     for _ in range(7):

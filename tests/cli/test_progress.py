@@ -8,7 +8,7 @@ from numba import njit
 
 from dbgsom_core.cli.compile_clock import CompileClock, compile_clock
 from dbgsom_core.cli.progress import LineObserver
-from dbgsom_core.events import EpochRecord
+from dbgsom_core.interfaces.epochs import EpochRecord
 
 RUN = SimpleNamespace(kind="run", name="a run", id="1", data={"samples": 9, "features": 2})
 

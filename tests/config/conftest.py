@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 
 
 class Euclid(Component):

@@ -7,7 +7,7 @@ import pytest
 from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 
 RUN = {"experiment": "x", "dataset": "iris", "tracking": None}
 

@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.config import (
-    Model,
-    PrepareStep,
-    Split,
-    parse_experiment,
-)
-from dbgsom_core.engine.local import LocalEngine
+from dbgsom_core.config import Model, PrepareStep, Split, parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.plugins.registry import Registry
 
 
 def test_every_section_is_built(bench, fakes, full):

@@ -4,7 +4,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 
 BASE = "experiment: e\ndataset: iris\n"
 WRONG = {

@@ -11,11 +11,11 @@ from dbgsom_core.api import Component, Nested
 from dbgsom_core.config import dump_yaml, load_experiment, load_sweep, parse_experiment
 from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.nested import name_of, nested_fields
-from dbgsom_core.pipeline import make_estimator
-from dbgsom_core.plugins import Registry
-from dbgsom_core.run_components import describe_components
-from dbgsom_core.run_params import default_name, flat_params
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.components import describe_components
+from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.pipeline import make_estimator
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom
 from dbgsom_plugins.growth.hierarchical import Hierarchical
@@ -259,8 +259,8 @@ def test_third_parties_nest_and_are_nested(load, third_party):
 
 
 def test_a_class_that_no_plugin_offers_is_told_by_its_place():
-    assert name_of("growth", Gsom()) == "gsom"
-    assert name_of("growth", Twig()).endswith("test_nested:Twig")
+    assert get_registry().name_of("growth", Gsom()) == "gsom"
+    assert get_registry().name_of("growth", Twig()).endswith("test_nested:Twig")
     values = {"name": "hierarchical", "base": {"name": "gsom"}}
     made = parse_experiment({"experiment": "e", "dataset": "iris", "model": {"growth": values}})
     assert growth_of(made).base == Gsom()

@@ -10,7 +10,7 @@ from dbgsom_core.config.build import SECTIONS
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 
 PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

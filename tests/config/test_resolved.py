@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config import (
-    dump_yaml,
-    load_experiment,
-    parse_experiment,
-)
+from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.config.schema import experiment_schema, schema_text
 from dbgsom_core.config.settings import ModelSettings
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.plugins import KINDS, Registry
+from dbgsom_core.plugins.registry import KINDS, Registry
 
 jsonschema = pytest.importorskip("jsonschema")
 

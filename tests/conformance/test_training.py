@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dbgsom_core import presets
-from dbgsom_core.engine.local import LocalEngine
-from dbgsom_core.moments import Moments
-from dbgsom_core.schedule import Schedule
-from dbgsom_core.som_map import SomMap
-from dbgsom_core.start import summarize
-from dbgsom_core.train import Task, batch_update
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.moments import Moments
+from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.start import summarize
+from dbgsom_core.training.task import Task
+from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.compact import Triangular

@@ -16,7 +16,7 @@ PLUGIN = next(code for kind, code in BLOCKS if kind == "python" and "# plugin:" 
 
 USE = """
 from dbgsom_core import SomVQ
-from dbgsom_core.plugins import get_registry
+from dbgsom_core.plugins.registry import get_registry
 from sklearn.datasets import load_iris
 
 assert not get_registry().broken, get_registry().broken

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core import __version__, api, plugin_hooks
-from dbgsom_core import plugins as plugins_module
-from dbgsom_core.deprecation import DbgsomDeprecationWarning, Deprecation
+from dbgsom_core import __version__, api
 from dbgsom_core.errors import PluginError
-from dbgsom_core.plugins import Registry
+from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
+from dbgsom_core.plugins import checks
+from dbgsom_core.plugins import registry as plugins_module
+from dbgsom_core.plugins.registry import Registry
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -38,8 +39,8 @@ import json
 import dbgsom_frozen
 from dbgsom_core.config import load_experiment
 from dbgsom_core.persistence import load
-from dbgsom_core.pipeline import make_observers, run_experiment
-from dbgsom_core.plugins import get_registry
+from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.plugins.registry import get_registry
 
 registry = get_registry()
 experiment = load_experiment("run.yaml", registry=registry)
@@ -71,7 +72,7 @@ def test_current_and_previous_versions_are_accepted():
 
 @pytest.fixture
 def next_version(monkeypatch):
-    for module in (api, plugin_hooks):
+    for module in (api, checks):
         monkeypatch.setattr(module, "API_VERSION", 2)
         monkeypatch.setattr(module, "SUPPORTED_API_VERSIONS", (1, 2))
 

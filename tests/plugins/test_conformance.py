@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.plugins import Registry
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, parametrize_with_checks
 
 # What a component needs to be built; those without an entry are built with their defaults.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core import api, hookspecs
-from dbgsom_core.events import EpochRecord
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
-from dbgsom_core.plugins import Registry
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import all_checks, checks_for
 
 GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def test_every_check_is_listed():
 
 def test_every_hook_is_called_with_all_its_arguments(registered, modules):
     """Every offering hook was asked by registration; every lifecycle hook is told here."""
-    from dbgsom_core.observers import Observers
+    from dbgsom_core.plugins.observers import Observers
 
     told = {}
 

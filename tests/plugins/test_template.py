@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugin_template import render, template_folder
+from dbgsom_core.plugins.template import render, template_folder
 
 ROOT = Path(__file__).parents[2]
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")

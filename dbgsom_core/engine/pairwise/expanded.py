@@ -50,10 +50,10 @@ class Expanded:
     @classmethod
     def of(cls, prototypes: NDArray[np.float64], dtype: Any) -> Self:
         """Prepare prototypes (K, D) for distances of a dtype, float32 or float64."""
-        from dbgsom_core.engine.fast.packing import aligned
-        from dbgsom_core.engine.fast.panel import UNROLL
+        from dbgsom_core.engine.aligned import aligned
+        from dbgsom_core.engine.llvm.expanded_tile import LANES
+        from dbgsom_core.engine.llvm.panel import UNROLL
         from dbgsom_core.engine.pairwise.expanded_loops import Care, pack_blocks
-        from dbgsom_core.engine.pairwise.expanded_tile import LANES
 
         prototypes = np.ascontiguousarray(prototypes, dtype=np.float64)
         n_neurons, d = prototypes.shape
@@ -75,10 +75,10 @@ class Expanded:
 
     def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
         """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
-        from dbgsom_core.engine.fast.packing import aligned
-        from dbgsom_core.engine.fast.panel import PANEL_ROWS, TOGETHER
+        from dbgsom_core.engine.aligned import aligned
+        from dbgsom_core.engine.llvm.expanded_tile import LANES
+        from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
         from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room, fill_distances
-        from dbgsom_core.engine.pairwise.expanded_tile import LANES
 
         n, depth = len(X), self.blocks.shape[1]
         if n * self.prototypes.size < _SMALL_WORK:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.fast.block_loops import euclidean_distance
-from dbgsom_core.engine.fast.panel import PANEL_ROWS, TOGETHER
-from dbgsom_core.engine.pairwise.expanded_tile import LANES, write_tile
+from dbgsom_core.engine.llvm.expanded_tile import LANES, write_tile
+from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
+from dbgsom_core.engine.loops import euclidean_distance
 
 PANELS = 4  # panels of samples that see a block of prototypes while it is in the nearest cache
 

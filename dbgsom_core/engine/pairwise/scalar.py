@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.fitted_metric import component_of
 from dbgsom_core.engine.pairwise.scalar_loops import loops_around
+from dbgsom_core.training.fitted_metric import component_of
 
 
 def scalar_assign(

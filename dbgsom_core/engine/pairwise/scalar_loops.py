@@ -51,7 +51,7 @@ def pairwise(X, prototypes, params, out):
 _MANY = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.pairwise.pairs import PAIRS, rows_at, write_numbers
+from dbgsom_core.engine.llvm.many_prototypes import PAIRS, rows_at, write_numbers
 
 
 @compiled
@@ -95,8 +95,8 @@ class Loops:
         """Return the arguments that stand for prototypes (K, D) and parameters (P,)."""
         if not self.many:
             return prototypes, params
-        from dbgsom_core.engine.fast.packing import aligned
-        from dbgsom_core.engine.pairwise.pairs import PAIRS
+        from dbgsom_core.engine.aligned import aligned
+        from dbgsom_core.engine.llvm.many_prototypes import PAIRS
 
         n_neurons, d = prototypes.shape
         n_blocks = -(-n_neurons // PAIRS)
@@ -156,7 +156,7 @@ def _works_for_many(scalar: Any) -> bool:
     """Say whether the function compiles for many prototypes at once."""
     from numba import float64, njit, types
 
-    from dbgsom_core.engine.pairwise.pairs import NUMBERS, ROWS
+    from dbgsom_core.engine.llvm.many_prototypes import NUMBERS, ROWS
 
     # Numba hands the options of a caller down: they are those of the loops.
     @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]

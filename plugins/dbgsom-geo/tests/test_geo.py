@@ -89,8 +89,8 @@ def test_a_saved_model_names_this_distribution(globe, tmp_path):
 
 def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
     from dbgsom_core.config import load_experiment
-    from dbgsom_core.pipeline import make_observers, run_experiment
-    from dbgsom_core.plugins import get_registry
+    from dbgsom_core.plugins.registry import get_registry
+    from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
     monkeypatch.chdir(tmp_path)
     X, y = globe

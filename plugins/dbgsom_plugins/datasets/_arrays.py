@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError
+from dbgsom_core.api import DataError
 
 Missing = Literal["error", "keep"]
 CURE = "drop or fill such cells, or set missing: keep where the metric takes missing values"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.api import DataError, did_you_mean
 
 _SHOWN = 20  # column names that a message lists
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dbgsom_core.errors import DataError
+from dbgsom_core.api import DataError
 from dbgsom_plugins.datasets._arrays import CURE
 from dbgsom_plugins.datasets._csv_columns import Columns
 

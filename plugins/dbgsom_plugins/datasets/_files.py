@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.api import DataError, did_you_mean
 
 
 def existing_file(path: str) -> Path:

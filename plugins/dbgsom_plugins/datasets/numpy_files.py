@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.api import Component, Data, DataError, did_you_mean
 from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
 from dbgsom_plugins.datasets._files import existing_file
 

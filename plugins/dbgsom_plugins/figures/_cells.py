@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.som_map import SomMap
+    from dbgsom_core.api import SomMap
     from dbgsom_plugins.figures._sheet import Sheet
 
 MAX_TEXTS = 150  # neurons up to which each cell may carry a text

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.api import MapView
 
 DPI = 150
 _MARGIN = 0.3  # inches around everything

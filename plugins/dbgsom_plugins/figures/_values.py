@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.api import MapView
 
 
 def draw_values(

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import MapView
-    from dbgsom_core.hierarchy import Tree
+    from dbgsom_core.api import MapView, Tree
     from dbgsom_plugins.figures._sheet import Sheet
 
 _DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits

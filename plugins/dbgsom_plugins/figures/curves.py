@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dbgsom_core.evaluation import MapView
-    from dbgsom_core.events import EpochRecord
+    from dbgsom_core.api import EpochRecord, MapView
 
 _SIZE = (7.2, 5.4)
 _LEFT, _RIGHT = 0.095, 0.965

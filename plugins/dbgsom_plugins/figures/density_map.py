@@ -12,7 +12,7 @@ from dbgsom_plugins.figures._values import draw_values
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.api import MapView
 
 
 class DensityMap(Component):

@@ -26,7 +26,7 @@ from dbgsom_plugins.figures._sheet import map_sheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dbgsom_core.evaluation import MapView
+    from dbgsom_core.api import MapView
 
 _PALEST = 0.22  # strength of the colour of a neuron whose classes are all equally frequent
 _DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import MapView
-    from dbgsom_core.som_map import SomMap
+    from dbgsom_core.api import MapView, SomMap
 
 _MARGIN = 0.07  # of an image's side that is left free around it
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import MapView
-    from dbgsom_core.som_map import SomMap
+    from dbgsom_core.api import MapView, SomMap
 
 _DOTS = 600  # neurons up to which the cells of neurons are dotted
 _DOTTED = "Dots are neurons; the square between two shows the distance of their prototypes."

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth
-from dbgsom_core.som_map import Position, SomMap
+from dbgsom_core.api import Birth, Position, SomMap
 
 
 def grown(

@@ -9,8 +9,7 @@ from typing import Any, Literal, Self
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
-from dbgsom_core.som_map import SomMap
+from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
 from dbgsom_plugins.growth.settling import has_settled

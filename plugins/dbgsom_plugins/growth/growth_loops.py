@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
-from dbgsom_core.som_map import DIRECTIONS
+from dbgsom_core.api import compiled
+from dbgsom_core.som_map.grid import DIRECTIONS
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, Component, DataSummary, GrowthState
-from dbgsom_core.som_map import Position, SomMap
+from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, Position, SomMap
 from dbgsom_plugins.growth import thresholds
 from dbgsom_plugins.growth.settling import has_settled
 from dbgsom_plugins.growth.snapshot import Snapshot

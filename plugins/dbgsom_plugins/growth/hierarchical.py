@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, Nested, VerticalState
-from dbgsom_core.som_map import SomMap
+from dbgsom_core.api import (
+    Birth,
+    Component,
+    DataSummary,
+    GrowthState,
+    Nested,
+    SomMap,
+    VerticalState,
+)
 
 
 class Hierarchical(Component):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.som_map import Position, SomMap
+from dbgsom_core.api import Position, SomMap
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 
 

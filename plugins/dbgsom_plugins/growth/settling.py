@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dbgsom_core.api import GrowthState
-from dbgsom_core.som_map import SomMap
+from dbgsom_core.api import GrowthState, SomMap
 
 _LEAST_WAVES = 16
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.som_map import Position, SomMap, beside
+from dbgsom_core.api import Position, SomMap
+from dbgsom_core.som_map.grid import beside
 
 
 class Placement(NamedTuple):

@@ -14,7 +14,7 @@ from pydantic import Field
 from dbgsom_core.api import Component, LabelEvidence
 
 if TYPE_CHECKING:
-    from dbgsom_core.som_map import SomMap
+    from dbgsom_core.api import SomMap
 
 
 class Clusters(Component):

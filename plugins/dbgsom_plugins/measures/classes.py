@@ -11,7 +11,7 @@ from dbgsom_core.api import Component
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.evaluation import Evaluation
+    from dbgsom_core.api import Evaluation
 
 
 class Purity(Component):

@@ -9,7 +9,7 @@ from pydantic import Field
 from dbgsom_core.api import Component
 
 if TYPE_CHECKING:
-    from dbgsom_core.evaluation import Evaluation
+    from dbgsom_core.api import Evaluation
 
 
 class TopographicProduct(Component):
@@ -29,7 +29,7 @@ class TopographicProduct(Component):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the product, without a unit; 0 for a single neuron."""
-        from dbgsom_core.topology import topographic_product
+        from dbgsom_core.api import topographic_product
 
         return topographic_product(evaluation.som_map, evaluation.data.pairwise, self.grid_distance)
 
@@ -55,7 +55,7 @@ class TopographicFunction(Component):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return Φ(k) of the evaluation's samples: a number of neighbours per neuron."""
-        from dbgsom_core.topology import topographic_function
+        from dbgsom_core.api import topographic_function
 
         if len(evaluation.som_map) < 2:
             return 0.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.api import compiled
 
 Float64 = NDArray[np.float64]
 _ROWS = 8  # samples whose distances are held at once while units are sought: they stay in cache

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.engine.workers import available_threads, share
+from dbgsom_core.api import available_threads, share
 from dbgsom_plugins.metrics.feature_metric import FeatureMetric
 
 _ROWS = 4096  # that are added up or mapped at a time, so results do not depend on the threads

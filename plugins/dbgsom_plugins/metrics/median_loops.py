@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.api import compiled
 
 Float64 = NDArray[np.float64]
 _ROUNDING = 1e-12  # share of the whole weight within which its half counts as reached exactly

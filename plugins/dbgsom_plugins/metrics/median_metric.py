@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.engine.workers import available_threads, share
+from dbgsom_core.api import available_threads, share
 from dbgsom_plugins.metrics.feature_metric import FeatureMetric
 
 _REMEMBERED = 1 << 27  # entries of X up to which the order of the samples is kept between epochs

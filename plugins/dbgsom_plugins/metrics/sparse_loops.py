@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.api import compiled
 
 Float64 = NDArray[np.float64]
 Ints = NDArray[Any]

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from dbgsom_core.api import Component
-from dbgsom_core.environment import without_passwords
-from dbgsom_core.errors import DbgsomError
-from dbgsom_core.events import EpochRecord, Run, RunResult
+from dbgsom_core.api import Component, DbgsomError, EpochRecord, Run, RunResult, without_passwords
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 if TYPE_CHECKING:

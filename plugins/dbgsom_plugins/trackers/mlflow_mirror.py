@@ -17,8 +17,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
-from dbgsom_core.environment import without_passwords
-from dbgsom_core.run_store import JournalLine, RunFiles, StoredRun, read_journal, read_run
+from dbgsom_core.api import without_passwords
+from dbgsom_core.runs.store import JournalLine, RunFiles, StoredRun, read_journal, read_run
 from dbgsom_plugins.trackers.mlflow_model import (
     link_measures,
     plugin_versions,

@@ -14,7 +14,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.api import DbgsomError
 
 LOCK_SECONDS = 120.0
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dbgsom_core.events import Run, RunResult
+from dbgsom_core.api import Run, RunResult
 
 PARTS = ("train", "test")
 

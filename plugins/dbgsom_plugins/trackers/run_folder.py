@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
-from dbgsom_core.events import EpochRecord, Run, RunResult
-from dbgsom_core.run_store import (
+from dbgsom_core.api import Component, EpochRecord, Run, RunResult
+from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
     Status,
@@ -45,7 +44,7 @@ class RunFolder(Component):
 
 
 class RunFolderObserver:
-    """Writes the folder of each run that it hears of; `dbgsom_core.run_store` has the layout.
+    """Writes the folder of each run that it hears of; `dbgsom_core.runs.store` has the layout.
 
     A run that is started again in its folder goes on with its journal: epochs that the journal
     already holds are not written twice.

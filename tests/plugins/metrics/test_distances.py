@@ -11,8 +11,8 @@ from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
-from dbgsom_core.engine.fitted_metric import fitted
-from dbgsom_core.plugins import get_registry
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.fitted_metric import fitted
 
 PLAIN = {
     "manhattan": ({}, "cityblock", {}),

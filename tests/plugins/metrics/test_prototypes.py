@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import minmax_scale
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.plugins import get_registry
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.metrics import median_metric
 from dbgsom_plugins.metrics.hamming import Hamming
 from dbgsom_plugins.metrics.median_metric import weighted_median

@@ -1,0 +1,182 @@
+"""What the fast search works on: samples in blocks, prototypes in panels, and how they are packed.
+
+Everything here lives in *packed* coordinates: centred, scaled by a power of two so that no entry
+exceeds 1, and rounded to a grid so coarse that float64 sums of all samples are exact; they are the
+same bits in any order. The value of prototype w for sample x is ‖w‖²/2 - x·w, half the squared
+distance less a constant of the sample. `Accuracy` bounds its error; what lies closer than that is
+settled by the definition of the distance, in float64 on the samples as given.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.llvm.panel import LINE, lanes_of
+from dbgsom_core.engine.llvm.transpose import fetch_line, pack_tile
+
+_AHEAD = 1
+_FETCHED = 512  # bytes of a row, at most
+
+
+class Blocks(NamedTuple):
+    """Packed samples: ``numbers`` (B, depth, lanes), their ``squares`` (B, lanes) = ‖x‖².
+
+    ``order`` (n,) tells which row of the data sits in a place; ``bmu`` (B*lanes,) is the unit of
+    the last pass, by place.
+    """
+
+    numbers: NDArray[Any]
+    squares: NDArray[Any]
+    order: NDArray[np.int32]
+    bmu: NDArray[np.int32]
+
+
+class Frame(NamedTuple):
+    """What packed coordinates are: (x - centre)*scale, rounded to multiples of ``grid``.
+
+    ``scale`` and ``grid`` are powers of two. Sums are of such numbers in the dtype of the samples;
+    blocks hold them in float32 where that is exact enough to tell most neurons apart.
+    """
+
+    centre: NDArray[np.float64]
+    scale: float
+    grid: float
+
+
+class Panels(NamedTuple):
+    """Packed prototypes: ``numbers`` (G, depth, PANEL_ROWS) = -w, ``starts`` (G, PANEL_ROWS).
+
+    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``panel_of`` (K,)
+    the panel of a prototype; ``drift`` (G,) how far its prototypes moved at most since the
+    bounds began, added up.
+    """
+
+    numbers: NDArray[Any]
+    starts: NDArray[Any]
+    ids: NDArray[np.int32]
+    panel_of: NDArray[np.int32]
+    drift: NDArray[np.float32]
+
+
+class Accuracy(NamedTuple):
+    """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
+
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
+    """
+
+    constant: float
+    by_norm: float
+    by_square: float
+    unit: float
+    largest: float
+
+
+class Tally(NamedTuple):
+    """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
+
+    Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` holds how many
+    panels were compared, how many samples changed their unit, and how many were in doubt.
+    """
+
+    sums: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    errors: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+@compiled
+def pack_blocks(
+    one: Any,
+    X: NDArray[Any],
+    frame: Frame,
+    blocks: Blocks,
+    start: int,
+    stop: int,
+) -> None:
+    """Fill blocks ``start`` to ``stop`` from the rows of X (n, D) in their order."""
+    numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
+    lanes, n, d = lanes_of(one), order.size, X.shape[1]
+    steps, middle, grid = frame.scale / frame.grid, frame.centre.copy(), frame.grid
+    total, rows = np.empty(lanes), np.empty(lanes, np.int64)
+    x_at, long = X.ctypes.data, d * X.itemsize
+    numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
+    rows_at, total_at = rows.ctypes.data, total.ctypes.data
+    for b in range(start, stop):
+        used = min(lanes, n - b * lanes)
+        # Rows in the order of their units lie anywhere: memory is asked for them early.
+        for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
+            row = x_at + order[place] * long
+            for offset in range(0, min(long, _FETCHED), LINE):
+                fetch_line(row + offset)
+            fetch_line(row + min(long, _FETCHED) - 1)
+        total[:] = 0.0
+        tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
+        for lane in range(used):
+            rows[lane] = x_at + order[b * lanes + lane] * long
+        for k in range(0, tiled, lanes):
+            out = numbers_at + (b * numbers.shape[1] + k) * LINE
+            pack_tile(one, X[0, 0], rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            rows += lanes * X.itemsize
+        for k in range(tiled, d):
+            for lane in range(used):
+                value = (np.float64(X[order[b * lanes + lane], k]) - middle[k]) * steps
+                packed = type(one)(np.rint(value) * grid)
+                numbers[b, k, lane] = packed
+                total[lane] += np.float64(packed) * packed
+        for lane in range(lanes):
+            squares[b, lane] = total[lane]
+
+
+@inlined
+def pack_row(X: NDArray[Any], i: int, frame: Frame, out: NDArray[Any]) -> None:
+    """Fill out (D,), of the dtype of X, with the packed numbers of row i of X (n, D)."""
+    steps = frame.scale / frame.grid
+    for k in range(X.shape[1]):
+        out[k] = np.rint((np.float64(X[i, k]) - frame.centre[k]) * steps) * frame.grid
+
+
+@compiled
+def column_totals(
+    X: NDArray[Any], start: int, stop: int, total: NDArray[np.float64], ends: Any
+) -> None:
+    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
+    for i in range(start, stop):
+        for k in range(X.shape[1]):
+            value = np.float64(X[i, k])
+            total[k] += value
+            ends[0, k] = min(ends[0, k], value)
+            ends[1, k] = max(ends[1, k], value)
+
+
+@compiled
+def count_ranks(
+    bmu: NDArray[np.int32], rank: NDArray[np.int32], start: int, stop: int, out: NDArray[np.int64]
+) -> None:
+    """Add to out (K,) how many of the places ``start`` to ``stop`` have a unit of each rank."""
+    for place in range(start, stop):
+        out[rank[bmu[place]]] += 1
+
+
+@compiled
+def move_places(
+    order: NDArray[np.int32],
+    bmu: NDArray[np.int32],
+    rank: NDArray[np.int32],
+    start: int,
+    stop: int,
+    ends: NDArray[np.int64],
+    new_order: NDArray[np.int32],
+    new_bmu: NDArray[np.int32],
+) -> None:
+    """Copy places ``start`` to ``stop`` to where ``ends`` (K,) tells for the rank of their unit.
+
+    ``new_order`` and ``new_bmu`` (n,) are filled; ``ends`` is advanced.
+    """
+    for place in range(start, stop):
+        j = rank[bmu[place]]
+        new_order[ends[j]], new_bmu[ends[j]] = order[place], bmu[place]
+        ends[j] += 1

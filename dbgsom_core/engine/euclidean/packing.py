@@ -1,0 +1,198 @@
+"""Samples and prototypes as the fast loops want them: centred, scaled, aligned, in blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.euclidean.blocks import (
+    Accuracy,
+    Blocks,
+    Frame,
+    column_totals,
+    count_ranks,
+    move_places,
+    pack_blocks,
+)
+from dbgsom_core.engine.llvm.panel import LINE, ROW_BITS, UNROLL
+from dbgsom_core.engine.workers import share
+
+_TASKS = 16  # chunks of blocks that the workers share, at most
+_TASK_PLACES = 1 << 16  # samples in a chunk that is sorted, at least
+_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
+_TASK_PACKED = 1 << 18  # and where each is only packed
+
+
+@dataclass(frozen=True)
+class PackedSamples:
+    """A packed copy of X (n, D): (x - centre)*scale, rounded to multiples of ``grid``.
+
+    Blocks are of float32, whatever X is, since most neurons can be told apart in it at twice the
+    speed; what cannot is settled by the definition, and sums are of X itself.
+
+    Attributes
+    ----------
+    X : float array (n, D)
+        The samples as given.
+    blocks : Blocks
+    centre : float64 array (D,)
+        About the column means.
+    scale : float
+        A power of two: no packed entry exceeds 1.
+    grid : float
+        A power of two: sums of n packed entries are exact in float64. 0 where nobody adds them up.
+    threads : int
+    """
+
+    X: NDArray[Any]
+    blocks: Blocks
+    centre: NDArray[np.float64]
+    scale: float
+    grid: float
+    threads: int
+
+    @classmethod
+    def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
+        """Pack the rows of X, C-contiguous, in the order in which they come."""
+        n, d = X.shape
+        centre, reach = _middle(X, threads)
+        blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)
+        digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
+        scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+        packed = cls(X, blocks, centre, scale, 2.0**-digits, threads)
+        packed._fill()
+        return packed
+
+    @staticmethod
+    def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
+        """Return how much memory the packed copy of X (n, D) takes in blocks of a dtype."""
+        n, d = X.shape
+        return int(n * ((_depth(d) + 1) * np.dtype(dtype).itemsize + 8))
+
+    @cached_property
+    def one(self) -> Any:
+        """The number 1 in the dtype of the blocks: tells the loops which they are for."""
+        return self.blocks.numbers.dtype.type(1)
+
+    @cached_property
+    def unit(self) -> float:
+        """The rounding unit of the blocks."""
+        return float(np.finfo(self.blocks.numbers.dtype).eps) / 2
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What packed coordinates are, for the loops."""
+        return Frame(self.centre, self.scale, self.grid)
+
+    def doubled(self) -> PackedSamples:
+        """Return the same samples in blocks of float64, where float32 leaves too many in doubt."""
+        before, n = self.blocks, len(self.X)
+        blocks = _room(self.X.shape[1], before.order.copy(), np.float64)
+        blocks.bmu[:n] = before.bmu[:n]
+        doubled = replace(self, blocks=blocks)
+        doubled._fill()
+        return doubled
+
+    def tasks(self, least: int = _TASK_NUMBERS) -> list[tuple[int, int]]:
+        """Return the blocks of each task, ``least`` numbers about, as (start, stop)."""
+        n_blocks = len(self.blocks.numbers)
+        tasks = min(_TASKS, self.blocks.numbers.size // least + 1)
+        return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
+
+    def sort(self, rank: NDArray[np.int32]) -> None:
+        """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
+        n, blocks = len(self.X), self.blocks
+        tasks = min(_TASKS, n // _TASK_PLACES + 1)
+        starts = [n * task // tasks for task in range(tasks + 1)]
+        counts = np.zeros((tasks, len(rank)), np.int64)
+        order, bmu = np.empty(n, np.int32), np.empty(n, np.int32)
+
+        def count(worker: int, task: int) -> None:
+            count_ranks(blocks.bmu, rank, starts[task], starts[task + 1], counts[task])
+
+        share(self.threads, tasks, count)
+        # Before the samples of a rank come all of lower ranks, and those of it in earlier tasks.
+        ends = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T) - counts
+
+        def move(worker: int, task: int) -> None:
+            at = starts[task], starts[task + 1]
+            # Arrays alone: numba 0.60 takes blocks of float32 for those of float64.
+            move_places(blocks.order, blocks.bmu, rank, *at, ends[task], order, bmu)
+
+        share(self.threads, tasks, move)
+        blocks.order[:], blocks.bmu[:n] = order, bmu
+        self._fill()
+
+    def accuracy(self, largest: float) -> Accuracy:
+        """Bound the error of a value ‖w‖²/2 - x·w and of the definition's squared distances.
+
+        ``largest`` is the largest norm of a packed prototype, not rounded down.
+
+        With u the rounding unit: the start, the prototype, the sample, their centring and D fused
+        steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖, and the row of a prototype that is kept in
+        the lowest bits of its value 8u more; a grid of q moves a sample by √D q/2;
+        the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
+        spare 2 % stand for products of such errors.
+        """
+        product, grid, definition = self._errors
+        constant = (product / 2 + definition) * largest**2 + grid * largest + 1e-30
+        by_norm = (product + 2 * definition) * largest
+        return Accuracy(constant, by_norm, definition, self.unit, largest)
+
+    @cached_property
+    def _errors(self) -> tuple[float, float, float]:
+        # Of the product of vectors of norm 1, of the grid, of the definition.
+        d = self.X.shape[1]
+        return (
+            1.02 * (d + 5 + (1 << ROW_BITS)) * self.unit,
+            0.51 * math.sqrt(d) * self.grid,
+            0.51 * (d + 6) * 2.0**-53,
+        )
+
+    def _fill(self) -> None:
+        tasks = self.tasks(_TASK_PACKED)
+
+        def work(worker: int, task: int) -> None:
+            pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
+
+        share(self.threads, len(tasks), work)
+
+
+def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
+    # Column means up to rounding, the same for any number of threads, and max |x - mean|.
+    n, d = X.shape
+    tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
+    totals, ends = np.zeros((tasks, d)), np.empty((tasks, 2, d))
+    ends[:, 0], ends[:, 1] = np.inf, -np.inf
+
+    def work(worker: int, task: int) -> None:
+        start, stop = n * task // tasks, n * (task + 1) // tasks
+        column_totals(X, start, stop, totals[task], ends[task])
+
+    share(threads if X.size >= _TASK_PACKED else 1, tasks, work)
+    centre = totals.sum(axis=0) / n
+    reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
+    return centre, float(reach.max())
+
+
+def _depth(d: int) -> int:
+    return -(-d // UNROLL) * UNROLL
+
+
+def _room(d: int, order: NDArray[np.int32], dtype: Any) -> Blocks:
+    # Blocks for samples in this order, yet to be filled.
+    lanes = LINE // np.dtype(dtype).itemsize
+    n_blocks = -(-len(order) // lanes)
+    return Blocks(
+        aligned((n_blocks, _depth(d), lanes), dtype),
+        np.zeros((n_blocks, lanes), dtype),
+        order,
+        np.zeros(n_blocks * lanes, np.int32),
+    )

@@ -1,0 +1,269 @@
+"""Compiled passes of the fast search: units of all blocks, and what each unit won.
+
+See `block_loops` for what blocks, panels and their coordinates are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.euclidean.blocks import (
+    Accuracy,
+    Blocks,
+    Frame,
+    Panels,
+    Tally,
+    pack_row,
+)
+from dbgsom_core.engine.euclidean.comparisons import (
+    Addresses,
+    addresses_of,
+    compare_blocks,
+    hold,
+    room_for,
+    settle,
+)
+from dbgsom_core.engine.llvm.bounds import (
+    add_lanes,
+    count_of,
+    lanes_other,
+    lanes_with,
+    lowest_bit,
+    write_distances,
+    write_slack,
+    write_units,
+    write_whole,
+)
+from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_of
+from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
+from dbgsom_core.engine.loops import euclidean_distance
+
+
+@inlined
+def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
+    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the ``squares`` of a block.
+
+    Both are addresses.
+    """
+    # One per cent more for the rounding of the sum itself.
+    kind = type(one)
+    write_slack(
+        one,
+        squares,
+        kind(2.02 * accuracy.constant),
+        kind(2.02 * accuracy.by_norm),
+        kind(2.02 * accuracy.by_square),
+        kind(4 * accuracy.unit),
+        slack,
+    )
+
+
+@inlined
+def _fetch(one: Any, b: int, depth: int, wide: int, at: Addresses) -> None:
+    # Ask for block b, which need not exist, and its bounds. When few panels are compared the
+    # processor would wait for memory: what it fetches by itself ends with each page.
+    numbers, bounds = at.numbers + b * depth * LINE, at.bounds + b * wide * lanes_of(one) * 4
+    for k in range(depth):
+        fetch_line(numbers + k * LINE)
+    for offset in range(0, wide * lanes_of(one) * 4, LINE):
+        fetch_line(bounds + offset)
+
+
+@inlined
+def turn_block(
+    one: Any,
+    b: int,
+    numbers: NDArray[Any],
+    numbers_at: int,
+    turned: NDArray[Any],
+    turned_at: int,
+) -> None:
+    """Fill turned (lanes, depth) with the numbers of block b, which are of the same dtype."""
+    lanes, depth = turned.shape
+    tiled = depth - depth % lanes
+    for k in range(0, tiled, lanes):
+        tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
+        turn_tile(one, tile, LINE, out, depth * turned.itemsize)
+    for k in range(tiled, depth):
+        for lane in range(lanes):
+            turned[lane, k] = numbers[b, k, lane]
+
+
+@inlined
+def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: int) -> None:
+    # Add the errors that lie in lanes to those of the unit that led.
+    for lane in range(leading.size):
+        errors[leader] += leading[lane]
+        leading[lane] = 0
+
+
+@compiled
+def search_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    frame: Frame,
+    steps: float,
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    bounds: NDArray[np.float32],
+    mode: int,
+    newcomers: int,
+    keeps: bool,
+    only_changes: bool,
+    tally: Tally,
+    start: int,
+    stop: int,
+) -> None:
+    """Find the units of blocks ``start`` to ``stop`` and add up what they won.
+
+    Parameters
+    ----------
+    mode : {ALL, IN_REACH, OWN}
+        Compare with all panels; with those that ``bounds`` do not exclude; with those of the last
+        units and those from ``newcomers`` on.
+    keeps : bool
+        Write ``bounds`` (B, G, lanes): distances to panels are at least bounds - later drift.
+    only_changes : bool
+        Move only samples whose unit changed from one sum to the other, else add all.
+    """
+    numbers, _, order, bmu = blocks
+    lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
+    room = room_for(one, panels)
+    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
+    upper, done, drift, wide = room.upper, room.done, panels.drift, bounds.shape[1]
+    at = addresses_of(blocks, panels, bounds, room)
+    whole, leading = np.empty(lanes, np.int64), np.zeros(lanes, np.int64)
+    whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
+    turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
+    sums, hits, errors, _ = tally
+    turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
+    compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
+    for first in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - first)
+        for b in range(first, first + together):
+            if keeps:
+                _fetch(one, b + TOGETHER, depth, wide, at)
+            slack_at = at.slack + (b - first) * SLACKS * LINE
+            slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
+        compared += compare_blocks(
+            one, 1, first, together, n, mode, newcomers, keeps, depth, wide, n_panels, drift,
+            values, done, upper, at,
+        )  # fmt: skip
+        for i in range(together):
+            b = first + i
+            base = b * lanes
+            used = min(lanes, n - base)
+            inside = (1 << used) - 1
+            squares, units = at.squares + b * LINE, at.units + base * 4
+            rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
+            write_units(one, at.places + i * lanes * 4, at.ids, rows_at)
+            values_at = at.values + i * VALUES * LINE
+            distances = values_at + 2 * LINE
+            ties, poor = write_distances(one, values_at, squares, slack_at, distances)
+            write_whole(one, distances, steps, whole_at)
+            doubtful = (ties | poor) & inside
+            doubts += count_of(doubtful)
+            while doubtful != 0:
+                lane = lowest_bit(doubtful)
+                doubtful &= doubtful - 1
+                row = int(order[base + lane])
+                if ties >> lane & 1:
+                    limit = values[i, 0, lane] + slack[i, 0, lane]
+                    j, exact, _ = settle(X, row, prototypes, panels, done, nearest, i, lane, limit)
+                    rows[i, 0, lane] = j
+                else:
+                    exact = euclidean_distance(X, row, prototypes, int(rows[i, 0, lane]))
+                whole[lane] = np.int64(exact * (steps * frame.scale))
+            same = lanes_with(one, rows_at, leader) & inside
+            if 2 * count_of(same) < used:
+                other = lanes_with(one, rows_at, rows[i, 0, 0]) & inside
+                if 2 * count_of(other) >= used:
+                    _hand_over(leading, errors, leader)
+                    leader, same = rows[i, 0, 0], other
+            add_lanes(one, whole_at, same, leading_at)
+            left = inside & ~same
+            while left != 0:
+                lane = lowest_bit(left)
+                left &= left - 1
+                errors[rows[i, 0, lane]] += whole[lane]
+            moved = lanes_other(one, rows_at, units) & inside
+            changed += count_of(moved)
+            if not only_changes:
+                moved = inside
+            if moved != 0 and alike:
+                turn_block(one, b, numbers, at.numbers, turned, turned_at)
+            while moved != 0:
+                lane = lowest_bit(moved)
+                moved &= moved - 1
+                j, before = rows[i, 0, lane], bmu[base + lane]
+                bmu[base + lane] = j
+                if not alike:
+                    pack_row(X, order[base + lane], frame, turned[lane])
+                turned_row = turned_at + lane * depth * turned.itemsize
+                if only_changes:
+                    hits[before] -= 1
+                    add_row(X[0, 0], turned_row, depth, -1.0, sums_at + before * depth * 8)
+                hits[j] += 1
+                add_row(X[0, 0], turned_row, depth, 1.0, sums_at + j * depth * 8)
+    _hand_over(leading, errors, leader)
+    hold(room)
+    tally.counts[0] += compared
+    tally.counts[1] += changed
+    tally.counts[2] += doubts
+
+
+@compiled
+def nearest_two_blocks(
+    one: Any,
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    bounds: NDArray[np.float32],
+    mode: int,
+    out: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> int:
+    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``.
+
+    Returns how many samples were in doubt.
+    """
+    order = blocks.order
+    lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
+    depth, wide, drift = blocks.numbers.shape[1], bounds.shape[1], panels.drift
+    room = room_for(one, panels)
+    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
+    upper, done = room.upper, room.done
+    at = addresses_of(blocks, panels, bounds, room)
+    doubts = 0
+    for base in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - base)
+        for i in range(together):
+            squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
+            slack_of_block(one, squares, accuracy, slack_at)
+        compare_blocks(
+            one, 2, base, together, n, mode, 0, False, depth, wide, n_panels, drift, values, done,
+            upper, at,
+        )  # fmt: skip
+        for i in range(together):
+            b = base + i
+            for lane in range(min(lanes, n - b * lanes)):
+                row = int(order[b * lanes + lane])
+                first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
+                best, close = values[i, 1, lane], slack[i, 0, lane]
+                if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:
+                    doubts += 1
+                    first, _, second = settle(
+                        X, row, prototypes, panels, done, nearest, i, lane, best + close
+                    )
+                out[row, 0], out[row, 1] = first, second
+    hold(room)
+    return doubts

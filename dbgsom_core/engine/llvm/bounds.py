@@ -1,0 +1,314 @@
+"""Bounds and errors of the samples of a block, all lanes at once, as vector instructions.
+
+Addresses are those of (lanes,) numbers of the dtype of the scalar ``one``, or of float32 where a
+bound on a distance is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors
+
+# A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
+# roundings take less than this share, and so does that of an upper bound.
+SPARE = 2.0**-21
+POOR = 512.0  # a squared distance below so many of its errors is computed anew
+
+
+class _Lanes(Vectors):
+    # Arithmetic on a block for one place in the code that is being generated.
+
+    def __init__(self, one: Any, builder: Any) -> None:
+        super().__init__(one.bitwidth)
+        self.builder = builder
+        self.floats = ir.VectorType(ir.FloatType(), self.lanes)
+        self.wholes = ir.VectorType(ADDRESS, self.lanes)
+
+    def get(self, address: Any, line: int = 0) -> Any:
+        base = self.bytes_at(self.builder, address)
+        return self.load(self.builder, base, line * LINE, self.reals)
+
+    def put(self, value: Any, address: Any, line: int = 0) -> None:
+        self.store(self.builder, value, self.bytes_at(self.builder, address), line * LINE)
+
+    def number(self, value: float) -> Any:
+        return ir.Constant(self.reals, [ir.Constant(self.real, value)] * self.lanes)
+
+    def root(self, squares: Any) -> Any:
+        """Return the square roots, 0 for what rounding made negative."""
+        name = f"llvm.sqrt.{self.suffix}"
+        module = self.builder.module
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(self.reals, [self.reals]), name
+        )
+        return self.builder.call(function, [self.larger(self.builder, squares, self.number(0.0))])
+
+    def float32(self, values: Any) -> Any:
+        return values if self.size == 4 else self.builder.fptrunc(values, self.floats)
+
+    def spread(self, scalar: Any) -> Any:
+        return self.splat(self.builder, scalar)
+
+    def times(self, values: Any, factor: float) -> Any:
+        constant = ir.Constant(values.type, [ir.Constant(values.type.element, factor)] * self.lanes)
+        return self.builder.fmul(values, constant)
+
+    def plus(self, *values: Any) -> Any:
+        total = values[0]
+        for value in values[1:]:
+            total = self.builder.fadd(total, value)
+        return total
+
+    def put_float32(self, values: Any, address: Any) -> None:
+        place = self.builder.inttoptr(address, self.floats.as_pointer())
+        self.builder.store(values, place, align=4)
+
+    def get_float32(self, address: Any) -> Any:
+        place = self.builder.inttoptr(address, self.floats.as_pointer())
+        return self.builder.load(place, align=4)
+
+    def bits(self, mask: Any) -> Any:
+        return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
+
+    def mask(self, bits: Any) -> Any:
+        """Return the mask of an int64 with a bit for each lane."""
+        low = self.builder.trunc(bits, ir.IntType(self.lanes))
+        return self.builder.bitcast(low, ir.VectorType(ir.IntType(1), self.lanes))
+
+    def get_units(self, address: Any) -> Any:
+        return self.load(self.builder, self.bytes_at(self.builder, address), 0, self.indices)
+
+
+@intrinsic
+def write_slack(
+    typing_context: Any, one: Any, squares: Any, c0: Any, c1: Any, c2: Any, c3: Any, slack: Any
+) -> Any:
+    """Fill slack (2, lanes): c0 + c1‖x‖ + c2‖x‖², and that plus c3‖x‖²; ``squares`` are ‖x‖²."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, squares, *constants, slack = arguments
+        c0, c1, c2, c3 = (v.spread(c) for c in constants)
+        square = v.get(squares)
+        of_value = v.plus(c0, builder.fmul(c1, v.root(square)), builder.fmul(c2, square))
+        v.put(of_value, slack)
+        v.put(v.plus(of_value, builder.fmul(c3, square)), slack, 1)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, one, one, one, one, types.int64), generate
+
+
+def write_lower_bounds(
+    builder: Any, one: Any, nearest: Any, squares: Any, slack: Any, drift: Any, lower: Any
+) -> None:
+    """Fill lower (lanes,) float32 with safe distances to the nearest prototype, plus a drift.
+
+    Here ``one`` is a type and ``nearest`` are the values themselves; ``drift`` is the address of a
+    float32.
+    """
+    v = _Lanes(one, builder)
+    square = v.plus(v.get(squares), v.times(nearest, 2.0))
+    distance = v.float32(v.root(builder.fsub(square, v.get(slack, 1))))
+    moved = v.load(builder, v.bytes_at(builder, drift), 0, ir.FloatType())
+    moved = v.times(v.splat(builder, moved), 1 - SPARE)
+    v.put_float32(v.plus(v.times(distance, 1 - 2 * SPARE), moved), lower)
+
+
+@intrinsic
+def write_upper_bounds(
+    typing_context: Any, one: Any, value: Any, squares: Any, slack: Any, upper: Any
+) -> Any:
+    """Fill upper (lanes,) float32: farther prototypes have values beyond ``value`` + slack[0]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, value, squares, slack, upper = arguments
+        last = v.plus(v.get(value), v.get(slack))
+        square = v.plus(v.get(squares), v.times(last, 2.0), v.get(slack, 1))
+        v.put_float32(v.times(v.float32(v.root(square)), 1 + SPARE), upper)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def any_in_reach(typing_context: Any, one: Any, lower: Any, drift: Any, upper: Any) -> Any:
+    """Say whether lower - drift <= upper in some lane; float32 throughout."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, lower, drift, upper = arguments
+        now = builder.fsub(v.get_float32(lower), v.spread(drift))
+        return v.any(builder, builder.fcmp_ordered("<=", now, v.get_float32(upper)))
+
+    return types.boolean(one, types.int64, types.float32, types.int64), generate
+
+
+@intrinsic
+def write_distances(
+    typing_context: Any, one: Any, values: Any, squares: Any, slack: Any, distances: Any
+) -> Any:
+    """Fill distances (lanes,) for values (2, lanes), best and second best.
+
+    Returns two bit masks, one bit a lane: where the second is too close to call, and where
+    rounding spoils the distance.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, values, squares, slack, distances = arguments
+        best, second = v.get(values), v.get(values, 1)
+        square = v.plus(v.get(squares), v.times(best, 2.0))
+        v.put(v.root(square), distances)
+        ties = builder.fcmp_ordered("<=", second, v.plus(best, v.get(slack)))
+        poor = v.less(builder, square, v.times(v.get(slack, 1), POOR))
+        return context.make_tuple(builder, signature.return_type, (v.bits(ties), v.bits(poor)))
+
+    signature = types.UniTuple(types.int64, 2)(
+        one, types.int64, types.int64, types.int64, types.int64
+    )
+    return signature, generate
+
+
+@intrinsic
+def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole: Any) -> Any:
+    """Fill whole (lanes,) int64 with distances*steps, which are below 2^51, rounded."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, distances, steps, whole = arguments
+        doubles = ir.VectorType(ir.DoubleType(), v.lanes)
+        values = v.get(distances)
+        if v.size == 4:
+            values = builder.fpext(values, doubles)
+        # AVX2 has no conversion: beside a number this large the last bits of a sum are whole.
+        large = ir.Constant(doubles, [1.5 * 2.0**52] * v.lanes)
+        sums = builder.fadd(builder.fmul(values, v.spread(steps)), large)
+        wholes = (builder.bitcast(number, v.wholes) for number in (sums, large))
+        v.put(builder.sub(*wholes), whole)
+        return context.get_dummy_value()
+
+    return types.void(one, types.int64, types.float64, types.int64), generate
+
+
+@intrinsic
+def add_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any, totals: Any) -> Any:
+    """Add those of whole (lanes,) int64 whose bit is set in ``lanes`` to totals (lanes,) int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, whole, lanes, totals = arguments
+        whole, totals = (v.bytes_at(builder, address) for address in (whole, totals))
+        none = ir.Constant(v.wholes, [0] * v.lanes)
+        more = builder.select(v.mask(lanes), v.load(builder, whole, 0, v.wholes), none)
+        v.store(builder, builder.add(v.load(builder, totals, 0, v.wholes), more), totals, 0)
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 3), generate
+
+
+@intrinsic
+def panels_of_units(
+    typing_context: Any, one: Any, units: Any, lanes: Any, panel_of: Any, first: Any
+) -> Any:
+    """Return a bit mask of the panels from ``first`` on, 64 at most, that hold some unit.
+
+    Of units (lanes,) int32 only those count whose bit is set in ``lanes``; ``panel_of`` are int32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, lanes, panel_of, first = arguments
+        units, panel_of = v.bytes_at(builder, units), v.bytes_at(builder, panel_of)
+        panels = ir.Constant(ADDRESS, 0)
+        for lane in range(v.lanes):
+            unit = builder.zext(v.load(builder, units, lane * 4, v.indices.element), ADDRESS)
+            place = builder.gep(panel_of, [builder.shl(unit, ir.Constant(ADDRESS, 2))])
+            panel = builder.zext(v.load(builder, place, 0, v.indices.element), ADDRESS)
+            panel = builder.sub(panel, first)
+            counts = builder.and_(
+                builder.lshr(lanes, ir.Constant(ADDRESS, lane)), ir.Constant(ADDRESS, 1)
+            )
+            counts = builder.select(
+                builder.icmp_unsigned("<", panel, ir.Constant(ADDRESS, 64)),
+                counts,
+                ir.Constant(ADDRESS, 0),
+            )
+            shift = builder.and_(panel, ir.Constant(ADDRESS, 63))
+            panels = builder.or_(panels, builder.shl(counts, shift))
+        return panels
+
+    return types.int64(one, *[types.int64] * 4), generate
+
+
+@intrinsic
+def write_units(typing_context: Any, one: Any, places: Any, ids: Any, units: Any) -> Any:
+    """Fill units (lanes,) int32 with the ``ids`` (G, PANEL_ROWS) int32 of their places.
+
+    Places (lanes,) int32 are panel << ROW_BITS | row.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        places, ids, units = (v.bytes_at(builder, address) for address in arguments[1:])
+        index = v.indices.element
+        for lane in range(v.lanes):
+            place = v.load(builder, places, lane * 4, index)
+            panel = builder.lshr(place, ir.Constant(index, ROW_BITS))
+            row = builder.and_(place, ir.Constant(index, (1 << ROW_BITS) - 1))
+            entry = builder.add(builder.mul(panel, ir.Constant(index, PANEL_ROWS)), row)
+            offset = builder.shl(builder.zext(entry, ADDRESS), ir.Constant(ADDRESS, 2))
+            unit = v.load(builder, builder.gep(ids, [offset]), 0, index)
+            builder.store(unit, v.at(builder, units, lane * 4, index), align=4)
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 3), generate
+
+
+@intrinsic
+def lanes_other(typing_context: Any, one: Any, units: Any, others: Any) -> Any:
+    """Return a bit mask of the lanes in which two (lanes,) int32 differ."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, others = arguments
+        return v.bits(builder.icmp_signed("!=", v.get_units(units), v.get_units(others)))
+
+    return types.int64(one, types.int64, types.int64), generate
+
+
+@intrinsic
+def lanes_with(typing_context: Any, one: Any, units: Any, unit: Any) -> Any:
+    """Return a bit mask of the lanes in which units (lanes,) int32 are ``unit``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Lanes(signature.args[0], builder)
+        _, units, unit = arguments
+        return v.bits(builder.icmp_signed("==", v.get_units(units), v.spread(unit)))
+
+    return types.int64(one, types.int64, types.int32), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, bits: Any) -> Any:
+    """Return the place of the lowest bit that is set in an int64 other than 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def count_of(typing_context: Any, bits: Any) -> Any:
+    """Return how many bits of an int64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate

@@ -1,0 +1,210 @@
+"""Samples in memory and what the methods of their metric say of them: chunks of rows in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.results import Assignment, Found
+from dbgsom_core.engine.sums import has_missing, won_sums
+from dbgsom_core.engine.workers import share
+
+_CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
+_SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again.
+
+    ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
+    or None. A sample may stand for several: ``scatter`` (n,) is then their mean distance to it.
+    ``working_memory`` are the bytes that a search may take, or None for what is usual.
+    """
+
+    X: Any
+    metric: Any
+    threads: int = 1
+    chunk_rows: int = 4096
+    weights: NDArray[np.float64] | None = None
+    scatter: NDArray[np.float64] | None = None
+    working_memory: int | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return int(self.X.shape[0])
+
+    @cached_property
+    def sample_weights(self) -> NDArray[np.float64]:
+        """The weights (n,), 1 where none were given."""
+        return np.ones(self.n) if self.weights is None else self.weights
+
+    @cached_property
+    def total_weight(self) -> float:
+        """The sum of the weights: how many samples there are in effect."""
+        return float(self.n if self.weights is None else self.weights.sum())
+
+    @cached_property
+    def incomplete(self) -> bool:
+        """Whether values are missing."""
+        return not issparse(self.X) and has_missing(self.X)
+
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether the metric is Euclidean and the samples are dense and complete."""
+        if getattr(self.metric, "geometry", None) != "euclidean":
+            return False
+        return not issparse(self.X) and not self.incomplete
+
+    def subset(self, rows: NDArray[Any] | slice) -> Self:
+        """Return the same for some of the samples."""
+        weights = None if self.weights is None else self.weights[rows]
+        scatter = None if self.scatter is None else self.scatter[rows]
+        return replace(self, X=self.X[rows], weights=weights, scatter=scatter)
+
+    @cached_property
+    def level(self) -> Literal["assign", "scalar", "pairwise"]:
+        """The level of the metric that finds best-matching units: the fastest it offers."""
+        if hasattr(self.metric, "assign"):
+            return "assign"
+        return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
+
+    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
+        """Do as `assign` by the metric's own methods."""
+        n = self.n
+        found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
+        metric: Any = self.metric
+
+        def work(rows: slice) -> None:
+            if self.level == "assign":
+                bmu, distance = metric.assign(self.X[rows], prototypes)
+            elif self.level == "scalar":
+                bmu, distance = scalar_assign(metric, self.X[rows], prototypes)
+            else:
+                distances = self.pairwise(self.X[rows], prototypes)
+                bmu = distances.argmin(axis=1)
+                distance = distances[np.arange(len(bmu)), bmu]
+            found.bmu[rows], found.distance[rows] = bmu, distance
+
+        whole_matrix = self.level == "pairwise"
+        chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
+        self._each_chunk(work, chunk, n * prototypes.size)
+        return found
+
+    def hits_and_errors_of(
+        self, found: Found, n_neurons: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the ``hits`` and ``errors`` of `Totals`, added up sample by sample."""
+        bmu, weights, distance = found.bmu, self.weights, found.distance
+        if self.scatter is not None:  # samples lie about evenly around what stands for them
+            distance = np.hypot(distance, self.scatter)
+        if weights is not None:
+            distance = weights * distance
+        errors = np.bincount(bmu, distance, n_neurons).astype(np.float64)
+        return np.bincount(bmu, weights, n_neurons), errors
+
+    def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
+        """Return the ``sums`` of `Totals`, added in row order."""
+        return self.sums_seen(bmu, n_neurons)[0]
+
+    def sums_seen(
+        self, bmu: NDArray[np.int64], n_neurons: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
+        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
+            raise IndexError(f"best-matching units must be rows below {n_neurons}")
+        return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
+
+    def pairwise(
+        self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the distances (m, K) of prepared samples ``X`` (m, D) to ``prototypes``."""
+        if hasattr(self.metric, "pairwise"):
+            return np.asarray(self.metric.pairwise(X, prototypes), dtype=np.float64)
+        if hasattr(self.metric, "scalar"):
+            return scalar_pairwise(self.metric, X, prototypes)
+        # A metric with `assign` alone: against one prototype its distance is the pair's.
+        metric: Any = self.metric
+        columns = [metric.assign(X, w[None])[1] for w in prototypes]
+        return np.column_stack(columns).astype(np.float64)
+
+    def chunks(
+        self, prototypes: NDArray[np.float64]
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
+        size, distances = self._blocks(prototypes)
+        for start in range(0, self.n, size):
+            rows = slice(start, min(start + size, self.n))
+            yield rows, distances(rows)
+
+    def each_block(
+        self,
+        prototypes: NDArray[np.float64],
+        use: Callable[[slice, NDArray[np.float64]], None],
+    ) -> None:
+        """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads."""
+        size, distances = self._blocks(prototypes)
+        work = self.n * prototypes.size
+        self._each_chunk(lambda rows: use(rows, distances(rows)), size, work)
+
+    def _blocks(
+        self, prototypes: NDArray[np.float64]
+    ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
+        # How many rows make a block, and their distances.
+        size = self._rows_for(prototypes)
+        if not self.is_euclidean:
+            return size, lambda rows: self.pairwise(self.X[rows], prototypes)
+        expanded = Expanded.of(prototypes, np.float64)
+
+        def distances(rows: slice) -> NDArray[np.float64]:
+            found = np.empty((rows.stop - rows.start, len(prototypes)))
+            expanded.fill(self.X[rows], found)
+            return found
+
+        return size, distances
+
+    def nearest_plainly(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do as `nearest` by the metric's own methods."""
+        n = self.n
+        neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+
+        def work(rows: slice) -> None:
+            block = self.pairwise(self.X[rows], prototypes)
+            order = _smallest(block, k)
+            neurons[rows] = order
+            distances[rows] = np.take_along_axis(block, order, axis=1)
+
+        self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
+        return neurons, distances
+
+    def _rows_for(self, prototypes: NDArray[np.float64]) -> int:
+        return int(np.clip(_CHUNK_DISTANCES // len(prototypes), 1, self.chunk_rows))
+
+    def _each_chunk(self, work: Callable[[slice], None], size: int, multiplications: int) -> None:
+        n = self.n
+        chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        threads = 1 if multiplications < _SMALL_WORK else self.threads
+        share(threads, len(chunks), lambda worker, task: work(chunks[task]))
+
+
+def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    if k > 4:
+        return np.argsort(block, axis=1, kind="stable")[:, :k]
+    rest = block.copy()
+    order = np.empty((len(block), k), dtype=np.int64)
+    rows = np.arange(len(block))
+    for rank in range(k):
+        order[:, rank] = rest.argmin(axis=1)
+        rest[rows, order[:, rank]] = np.inf
+    return order

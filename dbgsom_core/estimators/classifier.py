@@ -1,0 +1,161 @@
+"""A growing map whose neurons answer with a class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+
+from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
+from dbgsom_core.estimators.model_file import stored_as
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.training.summaries import followed_by
+from dbgsom_core.training.targets import class_labels, labelled
+
+
+@stored_as("SomClassifier")
+class SomClassifier(ClassifierMixin, GrowingMap):
+    """Growing self-organizing map whose neurons answer with a class.
+
+    The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
+    then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
+
+    Parameters
+    ----------
+    unlabelled : "auto", None or label
+        Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0 (a warning says so). None: no label.
+
+    Attributes
+    ----------
+    classes_ : array (C,)
+        The sorted class labels.
+    labels_ : array (n,)
+        The class of the neuron that won each training sample.
+    """
+
+    _kind: ClassVar[str] = "classifier"
+
+    def __init__(
+        self,
+        *,
+        metric: Any = "euclidean",
+        kernel: Any = "gaussian",
+        growth: Any = "directed",
+        labeller: Any = "majority",
+        epochs: int = 100,
+        tol: float = 1e-4,
+        spreading_factor: float | None = None,
+        max_neurons: int | str | None = None,
+        init: Any = "pca",
+        robust: float | str | None = None,
+        transform_algorithm: str = "mixture",
+        unlabelled: Any = "auto",
+        warm_start: bool = False,
+        random_state: Any = None,
+        engine: Any = "local",
+        callbacks: Any = None,
+        verbose: int = 0,
+        contamination: float = 0.05,
+    ) -> None:
+        super().__init__(
+            metric=metric,
+            kernel=kernel,
+            growth=growth,
+            labeller=labeller,
+            epochs=epochs,
+            tol=tol,
+            spreading_factor=spreading_factor,
+            max_neurons=max_neurons,
+            init=init,
+            robust=robust,
+            transform_algorithm=transform_algorithm,
+            warm_start=warm_start,
+            random_state=random_state,
+            engine=engine,
+            callbacks=callbacks,
+            verbose=verbose,
+            contamination=contamination,
+        )
+        self.unlabelled = unlabelled
+
+    @all_or_nothing
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train the map on X (n, D) and label its neurons with y (n,).
+
+        A sample without a class (None, nan, or as ``unlabelled`` says) trains the map and labels
+        nothing; a neuron without labelled samples answers as its nearest neuron with some.
+        ``sample_weight`` (n,): each sample counts as if it were there so many times.
+
+        Raises
+        ------
+        ValueError
+            The data, the labels or a parameter cannot be used.
+        """
+        _require(y)
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=True)
+        target = class_labels(X, y, self.unlabelled)
+        self._fit(parts, X, target, sample_weight)
+        self.classes_ = target.classes
+        return self
+
+    @all_or_nothing
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples, see `SomVQ.partial_fit`.
+
+        ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
+        are added when they come.
+        """
+        _require(y)
+        parts = self.check_parts(y)
+        known = hasattr(self, "som_map_")
+        X = self._checked(X, parts, reset=not known)
+        learnt = self.classes_ if known else None if classes is None else np.unique(classes)
+        target = class_labels(X, y, self.unlabelled, learnt)
+        if classes is not None:
+            target = target.with_classes(classes)
+        if known:
+            target = followed_by(target.with_classes(self.classes_), self._memory)
+            self._partial_fit(parts, X, target, sample_weight)
+        else:
+            self._fit(parts, X, target, sample_weight)
+        self.classes_ = target.classes
+        return self
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        evaluation = super().evaluate(X, y, predictions, seed)
+        if y is None:
+            return evaluation
+        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of each sample of X (n, D), shape (n,)."""
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
+
+        Raises
+        ------
+        AttributeError
+            The labeller gives no probabilities.
+        """
+        leaves = self._live_leaves(X)
+        if self._leaf_probabilities is None:
+            name = type(self._parts.labeller).__name__
+            raise AttributeError(f"labeller {name} gives no probabilities")
+        return np.asarray(self._leaf_probabilities[leaves])
+
+
+def _require(y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            "SomClassifier needs class labels: requires y to be passed, but the target y is None"
+        )

@@ -1,0 +1,174 @@
+"""A growing map whose neurons stand for clusters."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClusterMixin
+
+from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
+from dbgsom_core.estimators.model_file import stored_as
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.summaries import followed_by
+from dbgsom_core.training.targets import Target, class_labels
+
+
+@stored_as("SomVQ")
+class SomVQ(ClusterMixin, GrowingMap):
+    """Growing self-organizing map for clustering and vector quantization.
+
+    Parameters
+    ----------
+    metric, kernel, growth, labeller : str, mapping or component
+        The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
+        as ``growth__spreading_factor``.
+    epochs : int
+        Upper bound of the epochs; ``n_iter_`` tells how many ran. When a map that may not grow
+        beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
+        anneals once more: with a ``link_pull`` and a kernel without ``end``.
+    tol : float
+        At the final width training stops when the prototypes' root mean square step falls below
+        this share of the data's deviation ‖std(X)‖; 0 runs all epochs.
+    spreading_factor : float in (0, 1), optional
+        Fills the growth strategy's field: the closer to 1, the larger the map.
+    max_neurons : int, "auto" or None
+        Fills the growth strategy's field: the map never exceeds it.
+    init : {"pca", "random"} or array (K0, D)
+        Start prototypes, row-major.
+    robust : float, "auto" or None
+        Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
+        from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
+        γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
+        medians. The growing threshold and the start then follow samples weighed the same way.
+    transform_algorithm : {"mixture", "distances"}
+        What `transform` gives.
+    warm_start : bool
+        Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
+        metric.
+    random_state : int, RandomState or None
+        Used by ``init="random"`` only.
+    engine : str, mapping or LocalEngine
+        How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
+        change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
+    callbacks : list of callables or observers, optional
+        Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
+    verbose : int
+        Above 0, a line is printed for each epoch.
+    contamination : float in (0, 0.5]
+        The share of the training samples that ``offset_`` calls outliers, at most.
+
+    Attributes
+    ----------
+    weights_ : float array (K, D)
+        Prototypes in order of birth, in the space of the metric.
+    neurons_ : list of (x, y)
+        Grid cells (column, row) of the same neurons.
+    labels_ : int array (n,)
+        Cluster of each training sample: contiguous numbers over the neurons that won a sample.
+    neuron_labels_ : array (K,)
+        The same for neurons; one without samples carries its nearest live neuron's.
+    growth_events_ : list of (epoch, parent, position)
+        Every birth, in order: ``parent`` is a row of ``weights_``, ``position`` a grid cell.
+    history_ : tuple of EpochRecord
+        What each epoch did.
+    som_map_ : SomMap
+        ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
+        here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
+        are about the leaves, the neurons without a child map.
+    leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
+        Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
+        labels, and the training samples that ended there.
+    hit_counts_, errors_ : int and float64 arrays (K,)
+        Training samples won, and the sum of their distances in the metric's units; with sample
+        weights both are weighted sums, in float64.
+    average_distances_, densities_ : float64 arrays (K,)
+        Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
+        hits over that distance; computed when asked for.
+    growing_threshold_ : float
+        The sum of distances at which the growth strategy wants new neurons; nan where it has none.
+    quantization_error_ : float
+        Mean distance of the training samples to their best-matching units, in the metric's units.
+    topographic_error_ : float
+        The share of the training samples whose two nearest neurons are not linked.
+    topographic_product_ : float
+        Computed when asked for (Bauer & Pawelzik 1992).
+    offset_ : float
+        The novelty score below which a sample is an outlier, see `score_samples`.
+    n_iter_ : int
+        How many epochs ran.
+    converged_ : bool
+        Whether they ended because the map stood still, see ``tol``.
+    n_features_in_ : int
+    feature_names_in_ : array of str (D,)
+        Only when X was a table with text as column names.
+
+    References
+    ----------
+    Vasighi, M. & Amini, H. (2017). A directed batch growing approach to enhance the topology
+    preservation of self-organizing map. Applied Soft Computing 55, 424-435.
+    """
+
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train the map.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+            At least 4 samples, not all alike; nan is a missing value where the metric takes them.
+        y : array-like (n,), optional
+            Class labels; read only where the growth strategy or the labeller needs them.
+        sample_weight : array-like (n,), optional
+            Each sample counts as if it were there so many times.
+
+        Raises
+        ------
+        ValueError
+            The data or a parameter cannot be used.
+        """
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=True)
+        return self._fit(parts, X, self._target(parts, X, y), sample_weight)
+
+    @all_or_nothing
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples; the first call does what `fit` does.
+
+        The map keeps a summary of the samples that each neuron won so far, which stand beside the
+        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
+        final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
+        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
+
+        Parameters and errors are those of `fit`; one new sample is enough.
+        """
+        if not hasattr(self, "som_map_"):
+            return self.fit(X, y, sample_weight)
+        parts = self.check_parts(y)
+        X = self._checked(X, parts, reset=False)
+        target = self._target(parts, X, y)
+        if target is not None:
+            target = followed_by(target, self._memory)
+        return self._partial_fit(parts, X, target, sample_weight)
+
+    def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
+        wanted = getattr(parts.growth, "needs_classes", False) or getattr(
+            parts.labeller, "needs_target", False
+        )
+        return class_labels(X, y) if wanted and y is not None else None
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
+        that won a training sample, of its child map's nearest one where it has a child map.
+        """
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the negative quantization error of X (n, D), so that greater is better."""
+        return -self.calculate_quantization_error(X, sample_weight)

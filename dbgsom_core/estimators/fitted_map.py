@@ -1,0 +1,217 @@
+"""What a fitted map can be asked."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from dbgsom_core.engine.answers import completed, distances, mixtures
+from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.estimators.model_file import load_estimator, save
+from dbgsom_core.estimators.validation import check_samples, weights_of
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.topology import (
+    TopographicFunction,
+    topographic_function,
+    topographic_product,
+)
+from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.training.parts import Parts
+
+_ALGORITHMS = ("mixture", "distances")
+
+
+class MapTopology:
+    """The topographic measures of the estimators."""
+
+    som_map_: SomMap
+    _metric: Any
+
+    @property
+    def topographic_product_(self) -> float:
+        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
+        check_is_fitted(self)
+        prototypes = self.som_map_.prototypes
+        return topographic_product(self.som_map_, LocalSamples(prototypes, self._metric).pairwise)
+
+    def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
+        """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+        neighbours : {8, 4}
+            8: the paper's maximum norm on the grid; 4: hops along the map's links.
+
+        Returns
+        -------
+        (k, phi)
+            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
+
+        Raises
+        ------
+        ValueError
+            ``neighbours`` is neither 4 nor 8.
+        """
+        data = self._samples(X)  # type: ignore[attr-defined]
+        if neighbours not in (4, 8):
+            raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
+        nearest = data.nearest_units(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
+        return topographic_function(self.som_map_, nearest[:, 0], nearest[:, -1], neighbours)
+
+
+class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Methods that use a map and leave it as it is."""
+
+    som_map_: SomMap
+    hit_counts_: NDArray[Any]
+    neuron_labels_: NDArray[Any]
+    transform_algorithm: str
+    _parts: Parts
+    _metric: Any
+    _tree: Tree
+
+    def _samples(self, X: Any) -> LocalSamples:
+        check_is_fitted(self)
+        X = check_samples(self, X, self._parts.metric, reset=False)
+        return self._parts.engine.over(X, self._metric)
+
+    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
+        """Return the best-matching units of samples, as rows of ``weights_``.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+        k : int
+            How many units, nearest first; equal distances go to the lower row.
+
+        Returns
+        -------
+        int64 array (n,) for ``k=1``, else (n, k)
+
+        Raises
+        ------
+        ValueError
+            ``k`` is not between 1 and the number of neurons.
+        """
+        data = self._samples(X)
+        is_integer = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+        if not is_integer or not 1 <= k <= len(self.som_map_):
+            raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
+        if k == 1:
+            return data.assign(self.som_map_.prototypes).bmu
+        return data.nearest_units(self.som_map_.prototypes, k)[0]
+
+    def transform(self, X: Any, algorithm: str | None = None) -> NDArray[np.floating[Any]]:
+        """Describe each sample by the prototypes of the leaves, the neurons without a child map.
+
+        Unless growth is hierarchical these are all neurons of the map.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+        algorithm : {"mixture", "distances"}, optional
+            ``"mixture"``: the coefficients c >= 0 that minimise ‖x - Σ_j c_j w_j‖ (Lawson & Hanson
+            1974, ch. 23) in the space of the metric; most of them are 0. A missing value counts
+            as that of the best-matching unit. ``"distances"``: the distance to each prototype, in
+            the metric's units, as `sklearn.cluster.KMeans` gives them. None:
+            ``transform_algorithm``.
+
+        Returns
+        -------
+        float array (n, L), in the dtype of X
+        """
+        data = self._samples(X)
+        wanted = self.transform_algorithm if algorithm is None else algorithm
+        self._check_algorithm(wanted, "algorithm")
+        describe = distances if wanted == "distances" else mixtures
+        with one_blas_thread():
+            return describe(data, self._tree.weights)
+
+    def impute(self, X: Any) -> NDArray[np.floating[Any]]:
+        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
+
+        Raises
+        ------
+        ValueError
+            The metric maps samples into a space of its own, so prototypes hold no such values.
+        """
+        data = self._samples(X)
+        if hasattr(self._parts.metric, "prepare"):
+            name = type(self._parts.metric).__name__
+            raise ValueError(
+                f"impute needs prototypes in the units of X, and metric {name} has its own"
+            )
+        return completed(data, self._tree.weights)
+
+    def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the mean distance of samples X (n, D) to their best-matching units.
+
+        Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
+        ``sample_weight`` (n,) weighs the samples in the mean.
+
+        Raises
+        ------
+        ValueError
+            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
+        """
+        data = self._samples(X)
+        weights = weights_of(data.X, sample_weight)
+        return float(np.average(descend(self._tree, data).distance, weights=weights))
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        return Evaluation(
+            som_map=self.som_map_, data=self._samples(X), y=y, predictions=predictions, seed=seed
+        )
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the neurons as dots and their links as lines; see `estimators.plotting.plot`."""
+        from dbgsom_core.estimators.plotting import plot
+
+        check_is_fitted(self)
+        return plot(self, **options)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted estimator to one file, without pickle; `load` reads it."""
+        check_is_fitted(self)
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read an estimator of this class from a file that `save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            The file cannot be read, is from a newer version, or holds something else.
+        PluginError
+            A component's plugin is not installed; the message names it.
+        """
+        loaded: Self = load_estimator(path, cls)
+        return loaded
+
+    @property
+    def average_distances_(self) -> NDArray[np.float64]:
+        """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
+        check_is_fitted(self)
+        prototypes = self.som_map_.prototypes
+        # The map's prototypes are prepared already, so they are compared as they are.
+        distances = LocalSamples(prototypes, self._metric).pairwise(prototypes, prototypes)
+        return self.som_map_.mean_over_links(distances)
+
+    @property
+    def densities_(self) -> NDArray[np.float64]:
+        """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
+        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+
+    def _check_algorithm(self, algorithm: Any, name: str) -> None:
+        if algorithm not in _ALGORITHMS:
+            raise ValueError(f"{name} must be 'mixture' or 'distances', not {algorithm!r}")

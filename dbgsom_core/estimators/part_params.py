@@ -1,0 +1,170 @@
+"""The replaceable parts of an estimator: parameters that reach inside, and building them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.metrics import Metric
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.training.parts import PARTS, Parts
+
+
+class PartParams:
+    """scikit-learn's ``part__field`` access for parts given as name, mapping or instance.
+
+    A part is replaced as a value, never changed; its fields are validated in ``fit``.
+    """
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn reads the constructor's signature anew each time, which takes 0.1 ms.
+        names: list[str] = super()._get_param_names()  # type: ignore[misc]
+        return names
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with ``deep`` also ``part__field`` for every part."""
+        params: dict[str, Any] = super().get_params(deep=False)  # type: ignore[misc]
+        if deep:
+            for part in PARTS:
+                for field, value in _fields_of(part, params[part]).items():
+                    params[f"{part}__{field}"] = value
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, ``part__field`` among them, and return the estimator.
+
+        Raises
+        ------
+        ValueError
+            There is no such parameter, or the part has no such field.
+        """
+        inner = {key: params.pop(key) for key in list(params) if _is_inner(key)}
+        super().set_params(**params)  # type: ignore[misc]
+        for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
+            part, _, field = key.partition("__")
+            setattr(self, part, _with_field(part, getattr(self, part), field, value))
+        return self
+
+
+def build_parts(params: Mapping[str, Any]) -> Parts:
+    """Build the parts that the parameters of an estimator name.
+
+    Raises
+    ------
+    ValueError
+        A part does not exist, one of its fields is wrong, or ``spreading_factor`` or
+        ``max_neurons`` contradicts the growth strategy.
+    """
+    growth = _build("growth", params["growth"])
+    for field in ("spreading_factor", "max_neurons"):
+        growth = _fill(growth, field, params[field])
+    engine = params["engine"]
+    if isinstance(engine, str):
+        engine = {"name": engine}
+    return Parts(
+        metric=_build("metric", params["metric"]),
+        kernel=_build("kernel", params["kernel"]),
+        growth=growth,
+        labeller=_build("labeller", params["labeller"]),
+        engine=_validated("engine", LocalEngine, engine),
+    )
+
+
+def build_metric(params: Mapping[str, Any]) -> Metric:
+    """Build the metric alone; raises as `build_parts`."""
+    metric: Metric = _build("metric", params["metric"])
+    return metric
+
+
+def _build(kind: str, spec: Any) -> Any:
+    if isinstance(spec, Component):
+        get_registry().build(kind, spec)  # says so when it is of another kind
+        given = {field: getattr(spec, field) for field in spec.model_fields_set}
+        return _validated(kind, type(spec), given)
+    if isinstance(spec, Mapping) and isinstance(spec.get("name"), str):
+        params = {key: value for key, value in spec.items() if key != "name"}
+        return _validated(kind, get_registry().find(kind, spec["name"]), params)
+    return get_registry().build(kind, spec)
+
+
+def _validated(where: str, component: type[Any], values: Any) -> Any:
+    try:
+        return component.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(sentences(error, where))) from None
+
+
+def _fill(growth: Any, field: str, value: Any) -> Any:
+    if value is None:
+        return growth
+    name = type(growth).__name__
+    given = {key: getattr(growth, key) for key in growth.model_fields_set}
+    if field not in type(growth).model_fields:
+        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
+            filled = {**given, "base": _fill(growth.base, field, value)}
+            return _validated("growth", type(growth), filled)
+        raise ValueError(f"growth strategy {name} has no {field}; leave {field}={value!r} out")
+    if field in given and given[field] != value:
+        raise ValueError(
+            f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
+        )
+    return _validated("growth", type(growth), {**given, field: value})
+
+
+def _is_inner(key: str) -> bool:
+    part, found, _ = key.partition("__")
+    return bool(found) and part in PARTS
+
+
+def _class_of(part: str, spec: Any) -> type[Component] | None:
+    if isinstance(spec, Component):
+        return type(spec)
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    if not isinstance(name, str):
+        return None
+    try:
+        return get_registry().find(part, name)
+    except DbgsomError:  # fit tells
+        return None
+
+
+def _fields_of(part: str, spec: Any) -> dict[str, Any]:
+    component = _class_of(part, spec)
+    if component is None:
+        return {}
+    given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
+    found = {
+        field: getattr(spec, field)
+        if isinstance(spec, Component)
+        else given.get(field, info.get_default(call_default_factory=True))
+        for field, info in component.model_fields.items()
+    }
+    for field, kind in nested_fields(component).items():
+        inner = _fields_of(kind, found[field])
+        found |= {f"{field}__{name}": value for name, value in inner.items()}
+    return found
+
+
+def _with_field(part: str, spec: Any, field: str, value: Any) -> Any:
+    component = _class_of(part, spec)
+    head, inner, rest = field.partition("__")
+    if component is not None and inner and head in nested_fields(component):
+        kind, nested = nested_fields(component)[head], _fields_of(part, spec)[head]
+        field, value = head, _with_field(kind, nested, rest, value)
+    if component is not None and field not in component.model_fields:
+        hint = did_you_mean(field, component.model_fields)
+        raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")
+    if isinstance(spec, Component):
+        return spec.model_copy(update={field: value})
+    if isinstance(spec, Mapping):
+        return {**spec, field: value}
+    return {"name": spec, field: value}

@@ -1,0 +1,56 @@
+"""Scaling of columns to 0..1, as Vasighi & Amini (2017) prepare their data."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from dbgsom_core.training.moments import extremes
+
+
+class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
+
+    A constant column becomes 0, with one warning for all of them; a missing value stays missing.
+
+    Attributes
+    ----------
+    minimum_, range_ : float arrays (D,)
+        Column minima and ranges of the data that `fit` saw.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the column limits of X (n, D).
+
+        Raises
+        ------
+        DataError
+            All columns are constant.
+        """
+        X = self._validated(X, reset=True)
+        self.minimum_, maximum = extremes(X)
+        self.range_ = maximum - self.minimum_
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return X (n, D) scaled; values outside the learnt limits leave 0..1."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        scaled = X - self.minimum_
+        return np.asarray(
+            np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
+        )
+
+    def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        dtypes = [np.float64, np.float32]
+        X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        return np.asarray(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,145 @@
+"""Components: frozen models with methods, and components as fields of components.
+
+A field that holds another component is declared as ``Annotated[Any, Nested("growth")]``; it takes a
+name, a mapping with ``name``, or an instance, and holds the component.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from dbgsom_core.interfaces.lookup import lookup_in_use
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Component(BaseModel):
+    """Base of every component: a frozen pydantic model that forbids unknown fields.
+
+    Values are taken strictly (``"10"`` is no int), but numpy scalars count as Python numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numpy_scalars_are_numbers(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            key: value.item()
+            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+            else value
+            for key, value in values.items()
+        }
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Marks a field that holds a component.
+
+    Give the field a name as its default, with ``validate_default=True``. What is wrong inside is
+    told with the field's name in front.
+
+    Attributes
+    ----------
+    kind : str
+        The kind of component, ``"growth"`` say.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Tell pydantic how the field is read and written."""
+        return core_schema.no_info_plain_validator_function(
+            self._built,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self._written, info_arg=True
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return what can be said without knowing the plugins."""
+        section = {
+            "type": "object",
+            "properties": {"name": {"type": "string"}},
+            "required": ["name"],
+        }
+        return {"anyOf": [{"type": "string"}, section]}
+
+    def _built(self, spec: Any) -> Any:
+        registry = lookup_in_use()
+        if isinstance(spec, BaseModel):
+            registry.build(self.kind, spec)  # says so when it is of another kind
+            given = {field: getattr(spec, field) for field in spec.model_fields_set}
+            return type(spec).model_validate(given)
+        if isinstance(spec, str):
+            return registry.build(self.kind, spec)
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+            raise ValueError(
+                f"must be a name, a mapping with a 'name', or a component instance; got {spec!r}"
+            )
+        cls = registry.find(self.kind, spec["name"])
+        params = {key: value for key, value in spec.items() if key != "name"}
+        try:
+            return cls.model_validate(params)
+        except ValidationError as error:
+            try:  # what was read from a file has lists where a field may want a tuple
+                return parse(cls, params)
+            except (ValidationError, TypeError):
+                raise error from None
+
+    def _written(self, component: Any, info: Any) -> dict[str, Any]:
+        if not isinstance(component, BaseModel):  # a default that nobody has looked at
+            return {"name": str(component)}
+        fields = component.model_dump(mode=info.mode, exclude_unset=info.exclude_unset)
+        return {"name": lookup_in_use().name_of(self.kind, component), **fields}
+
+
+def nested_fields(cls: type[Any]) -> dict[str, str]:
+    """Return the fields of a component's class that hold components, with their kinds."""
+    return {
+        name: mark.kind
+        for name, field in cls.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Nested)
+    }
+
+
+def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
+    """Return an instance from plain YAML values; raises pydantic's ValidationError."""
+    text = json.dumps(values)
+    try:
+        return cls.model_validate_json(text, strict=True)
+    except ValidationError:
+        if not issubclass(cls, Component):
+            raise
+    parsed = _json_twin(cls).model_validate_json(text, strict=True)
+    return cls.model_validate({key: getattr(parsed, key) for key in parsed.model_fields_set})
+
+
+@lru_cache(maxsize=256)
+def _json_twin(cls: type[Model]) -> type[Model]:
+    # A validator in mode "before" makes pydantic take JSON for Python values, where strictness
+    # wants a tuple and not a list. A twin without it parses; the class itself then takes over.
+    harmless = model_validator(mode="after")(lambda self: self)
+    body = {"__module__": cls.__module__, "_numpy_scalars_are_numbers": harmless}
+    return type(cls.__name__, (cls,), body)

@@ -1,0 +1,44 @@
+"""What a data set is, and what it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.interfaces.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded data set.
+
+    Attributes
+    ----------
+    X : float array (n, D)
+    y : array (n,) or None
+        Class labels of any type, or regression targets.
+    feature_names : sequence of D str, optional
+    target_names : sequence of str, optional
+        Names for the classes 0..C-1 when y holds integers.
+    image_shape : (rows, columns), optional
+        When each sample is an image.
+    """
+
+    X: FloatArray
+    y: NDArray[Any] | None = None
+    feature_names: Sequence[str] | None = None
+    target_names: Sequence[str] | None = None
+    image_shape: tuple[int, int] | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A data set: fields say which, `load` reads it."""
+
+    def load(self) -> Data:
+        """Return the data; raise `DataError` with one sentence that names the cure."""

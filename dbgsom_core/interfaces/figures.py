@@ -1,0 +1,56 @@
+"""What a figure is, and what it may draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure as MatplotlibFigure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.measures import Evaluation
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A trained map with everything that a figure may draw.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        The map beside its training data.
+    neuron_labels : array (K,)
+        The labeller's answer for each neuron; dead neurons carry their nearest live one's.
+    neuron_probabilities : float array (K, C) or None
+    history : sequence of EpochRecord
+    estimator : {"vq", "classifier", "regressor"}
+    label_names : mapping from label to text
+    image_shape : (rows, columns) or None
+    title : str
+        Names the run.
+    leaf_labels : array (L,) or None
+        The answers of the neurons without a child map, see `dbgsom_core.som_map.tree.Tree`.
+    """
+
+    evaluation: Evaluation
+    neuron_labels: NDArray[Any]
+    history: Sequence[EpochRecord]
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
+    neuron_probabilities: NDArray[np.float64] | None = None
+    label_names: Mapping[Any, str] = field(default_factory=dict)
+    feature_names: Sequence[str] = ()
+    image_shape: tuple[int, int] | None = None
+    title: str = ""
+    leaf_labels: NDArray[Any] | None = None
+
+
+@runtime_checkable
+class Figure(Protocol):
+    """A figure of a trained map."""
+
+    def draw(self, view: MapView) -> MatplotlibFigure:
+        """Return a new matplotlib figure made without pyplot's global state."""

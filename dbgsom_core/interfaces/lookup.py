@@ -1,0 +1,49 @@
+"""Where the components that stand in fields of components are looked up by name.
+
+The plugins wing stands above the interfaces, so it is not imported here: whoever builds components
+says where to look, and the package says once where to look when nobody does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+
+class Lookup(Protocol):
+    """Knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does."""
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return the class of a component."""
+
+    def build(self, kind: str, spec: Any) -> Any:
+        """Return a component from a name, a mapping with ``name``, or an instance."""
+
+    def name_of(self, kind: str, component: Any) -> str:
+        """Return the name under which a component can be built again."""
+
+
+_in_use: ContextVar[Lookup | None] = ContextVar("lookup", default=None)
+_usual: list[Callable[[], Lookup]] = []
+
+
+def look_up_by_default_in(make: Callable[[], Lookup]) -> None:
+    """Let ``make()`` say where to look when nobody has said so; it is called when first needed."""
+    _usual[:] = [make]
+
+
+@contextmanager
+def looking_up_in(lookup: Lookup) -> Iterator[None]:
+    """Let nested components be found in ``lookup`` instead of this process's own one."""
+    token = _in_use.set(lookup)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def lookup_in_use() -> Lookup:
+    """Return where nested components are found now."""
+    return _in_use.get() or _usual[0]()

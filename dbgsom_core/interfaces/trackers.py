@@ -1,0 +1,106 @@
+"""What a tracker is, and what its observers hear of: a run and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.figures import MapView
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, or a sweep whose children are runs.
+
+    Attributes
+    ----------
+    id : str
+        Sortable by time, unique within the experiment.
+    name : str
+        What a person reads in a list; children of a sweep are named by what varies.
+    experiment : str
+    kind : {"run", "sweep"}
+    folder : Path
+        ``<runs>/<experiment>/<id>``; exists while observers are called.
+    config : mapping
+        The resolved configuration with secrets masked: plain YAML values.
+    params : mapping of str to str or number
+        The few flat parameters that tell runs of an experiment apart; the same keys on every run.
+    environment : mapping
+        Versions, plugins, machine, git commit and dirty flag: plain JSON values.
+    data : mapping
+        Facts of the data: name, samples, features, digest (sha256 of X and y).
+    parent : Run or None
+        The sweep that this run belongs to.
+    total_epochs : int
+        Upper bound of the epochs that observers will hear of (0 for a sweep).
+    """
+
+    id: str
+    name: str
+    experiment: str
+    kind: Literal["run", "sweep"]
+    folder: Path
+    config: Mapping[str, Any]
+    params: Mapping[str, str | int | float | bool]
+    environment: Mapping[str, Any]
+    data: Mapping[str, Any]
+    parent: Run | None = None
+    total_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes
+    ----------
+    measures : mapping of str to float
+        Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
+    history : sequence of EpochRecord
+    figures : mapping of str to matplotlib Figure
+    view : MapView or None
+        The trained map as figures see it; None for a sweep.
+    model : ClusterModel or None
+        The saved pipeline (prepare steps and estimator): has ``save(path)`` and ``predict(X)``.
+    example : array (m, D) or None
+        A few raw input rows, for signatures.
+    children : sequence of (Run, measures)
+        The finished runs of a sweep.
+    notes : sequence of str
+        Sentences a reader of the report should know (warnings, parts left out).
+    """
+
+    measures: Mapping[str, float]
+    history: Sequence[EpochRecord] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    view: MapView | None = None
+    model: Any = None
+    example: Any = None
+    children: Sequence[tuple[Run, Mapping[str, float]]] = ()
+    notes: Sequence[str] = ()
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A tracker: settings from which an observer of the run is made.
+
+    Optional capabilities
+        ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
+        ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
+        ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+    """
+
+    def observer(self) -> object:
+        """Return a fresh object with any of the four lifecycle hooks as methods.
+
+        ``dbgsom_run_started(run)``, ``dbgsom_epoch_finished(run, epoch)``,
+        ``dbgsom_run_finished(run, result)``, ``dbgsom_run_failed(run, error)``; no decorator is
+        needed. ``run.folder`` is written before the observer hears of an event.
+        """

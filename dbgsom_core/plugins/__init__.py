@@ -1,0 +1,1 @@
+"""Finding plugins, keeping broken ones apart, looking components up, and telling observers."""

@@ -1,0 +1,149 @@
+"""What plugins leave in the registry: records of entry points, and the components they offer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from dbgsom_core.errors import PluginError
+from dbgsom_core.hookspecs import Offer
+from dbgsom_core.interfaces.component import Component
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """What became of one entry point.
+
+    Attributes
+    ----------
+    name, distribution, version : str
+        The entry point and the distribution that ships it.
+    status : {"ok", "broken", "disabled"}
+    error : str
+        One sentence, empty when all is well.
+    details : str
+        The traceback of a broken plugin.
+    import_seconds : float
+        How long importing the entry point and asking its hooks took.
+    module : str
+        The module (or object) that the entry point names.
+    api_version : int or None
+        What the module states, where it could be imported.
+    notes : tuple of str
+        What works today and will not for ever: an outdated API version, a deprecated name.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "broken", "disabled"]
+    error: str = ""
+    details: str = ""
+    import_seconds: float = 0.0
+    module: str = ""
+    api_version: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Offered:
+    """One component as a plugin offers it: a class or ``"module:Class"``."""
+
+    kind: str
+    name: str
+    offer: Offer
+    distribution: str
+    version: str
+    plugin: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the class lives, as ``module:Class``, without importing it."""
+        if isinstance(self.offer, str):
+            return self.offer
+        return f"{self.offer.__module__}:{self.offer.__qualname__}"
+
+    def means(self, cls: type[Component]) -> bool:
+        """Say whether this offer is the class ``cls``, which is imported already.
+
+        An offer may name a module that only hands the class on, ``"package:Class"``.
+        """
+        if not isinstance(self.offer, str):
+            return self.offer is cls
+        module, _, attribute = self.offer.partition(":")
+        if self.offer == f"{cls.__module__}:{cls.__qualname__}":
+            return True
+        if module not in sys.modules and attribute == cls.__name__ and _same_root(module, cls):
+            with suppress(Exception):  # a broken module offers nothing
+                import_module(module)
+        return getattr(sys.modules.get(module), attribute, None) is cls
+
+    def load(self) -> type[Component]:
+        """Import and return the class; raise `PluginError` when that fails."""
+        try:
+            loaded: Any = self.offer
+            if isinstance(loaded, str):
+                module, _, attribute = loaded.partition(":")
+                loaded = getattr(import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be "
+                f"imported from {self.source} ({type(error).__name__}: {error}); "
+                "reinstall or disable that plugin"
+            ) from error
+        if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+            raise PluginError(
+                f"{self.kind} '{self.name}' of {self.distribution} {self.version} is no component: "
+                f"{self.source} must be a class derived from dbgsom_core.api.Component"
+            )
+        missing = missing_methods(self.kind, loaded)
+        if missing:
+            raise PluginError(
+                f"{self.kind} '{self.name}' of {self.distribution} {self.version} lacks {missing}; "
+                "see its Protocol in dbgsom_core.api"
+            )
+        return loaded
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which component this is: enough to write it down and to build it again."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    params: Mapping[str, Any]
+
+
+def _same_root(module: str, cls: type) -> bool:
+    return module.partition(".")[0] == cls.__module__.partition(".")[0]
+
+
+METRIC_LEVELS = ("assign", "scalar", "pairwise")
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "kernel": ("weight",),
+    "growth": ("grow",),
+    "labeller": ("label",),
+    "dataset": ("load",),
+    "measure": ("compute", "greater_is_better"),
+    "figure": ("draw",),
+    "tracker": ("observer",),
+}
+
+
+def missing_methods(kind: str, component: type[Component]) -> str:
+    """Return what a class lacks to be a component of this kind, as words; empty when nothing."""
+    if kind == "metric":
+        usable = any(hasattr(component, level) for level in METRIC_LEVELS)
+        return "" if usable else "assign or pairwise (or scalar)"
+    return " and ".join(name for name in _REQUIRED[kind] if not hasattr(component, name))
+
+
+def kinds_of(component: type[Component]) -> list[str]:
+    """Return every kind whose required methods a class has, in the order of the kinds."""
+    return [kind for kind in ("metric", *_REQUIRED) if not missing_methods(kind, component)]

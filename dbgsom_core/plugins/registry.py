@@ -1,0 +1,346 @@
+"""Finding plugins, keeping broken ones apart, and looking components up by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from dbgsom_core import hookspecs
+from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
+from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
+from dbgsom_core.plugins.offers import Identity, Offered, PluginRecord, missing_methods
+
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "OWN_DISTRIBUTION",
+    "Identity",
+    "Offered",
+    "PluginRecord",
+    "Registry",
+    "get_registry",
+]
+
+GROUP = "dbgsom.plugins"
+OWN_DISTRIBUTION = "dbgsom-core"
+
+
+class Registry:
+    """All plugins of this process and the components that they offer.
+
+    Broken plugins are kept as records and never raise here; a component that cannot be had raises
+    when it is asked for by name.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[PluginRecord] = []
+        self._offers: dict[str, dict[str, list[Offered]]] = {kind: {} for kind in KINDS}
+        self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
+        self._manager = pluggy.PluginManager("dbgsom")
+        self._manager.add_hookspecs(hookspecs)
+
+    @classmethod
+    def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
+        """Scan the installed distributions once and load every entry point inside a guard.
+
+        Parameters
+        ----------
+        disabled : iterable of str
+            Entry points or distributions to leave alone.
+        own_only : bool
+            Leave alone everything that is not from dbgsom-core.
+        """
+        registry = cls()
+        off = set(disabled)
+        found: dict[tuple[str, str, str], tuple[EntryPoint, str]] = {}
+        for point in entry_points(group=GROUP):
+            distribution, version = _origin(point)
+            # One distribution may be found twice on the path: the first one counts.
+            found.setdefault((distribution, point.name, point.value), (point, version))
+        for distribution, name, value in sorted(found, key=_built_ins_first):
+            point, version = found[distribution, name, value]
+            foreign = own_only and distribution != OWN_DISTRIBUTION
+            if foreign or off & {name, distribution}:
+                record = PluginRecord(name, distribution, version, "disabled", module=value)
+                registry.records.append(record)
+            else:
+                registry._load(point, distribution, version)
+        return registry
+
+    def without(self, names: Iterable[str]) -> Registry:
+        """Return a registry that leaves out plugins by entry point or distribution.
+
+        Unlike ``discover(disabled=...)`` this comes after their import; their components and
+        observers are gone all the same.
+        """
+        off = set(names)
+        if not off:
+            return self
+        rest = Registry()
+        rest.records = [
+            replace(one, status="disabled") if off & {one.name, one.distribution} else one
+            for one in self.records
+        ]
+        for kind in KINDS:
+            for offered in self.offered(kind):
+                if not off & {offered.plugin, offered.distribution}:
+                    rest._offers[kind].setdefault(offered.name, []).append(offered)
+        rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
+        rest._manager = self._manager
+        return rest
+
+    def register(
+        self, plugin: Any, name: str, distribution: str = "unregistered", version: str = "0"
+    ) -> None:
+        """Add a plugin module (or any object with hooks) that is already imported.
+
+        Raises
+        ------
+        PluginError
+            It states no or an unknown ``DBGSOM_API_VERSION``, or one of its hooks is wrong.
+        """
+        check_api_version(plugin)
+        hooks = check_hooks(plugin)
+        offers = list(offers_of(plugin, hooks, distribution, version, name))
+        self._refuse_twice(offers)
+        try:
+            self._manager.register(plugin, name=f"{distribution}:{name}")
+        except (ValueError, pluggy.PluginValidationError) as error:
+            raise PluginError(f"{name} cannot be registered: {_first_line(error)}") from error
+        for offered in offers:
+            self._offers[offered.kind].setdefault(offered.name, []).append(offered)
+        if set(hooks) & set(LIFECYCLE_HOOKS):
+            self._observers.append((distribution, name, plugin))
+
+    def _refuse_twice(self, offers: list[Offered]) -> None:
+        for offered in offers:
+            before = self._offers[offered.kind].get(offered.name, [])
+            if any(one.distribution == offered.distribution for one in before):
+                raise PluginError(
+                    f"{offered.kind} '{offered.name}' is offered twice by {offered.distribution}: "
+                    "nobody could tell its two entry points apart by name; rename one"
+                )
+
+    @property
+    def observers(self) -> list[Any]:
+        """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
+        return [plugin for _, _, plugin in self._observers]
+
+    @property
+    def broken(self) -> list[PluginRecord]:
+        """Records of the plugins that could not be loaded."""
+        return [record for record in self.records if record.status == "broken"]
+
+    def names(self, kind: str) -> list[str]:
+        """Return the bare names that a kind knows, sorted."""
+        return sorted(self._offers[kind])
+
+    def offered(self, kind: str) -> list[Offered]:
+        """Return every offer of a kind, sorted by name and distribution."""
+        offers = (one for several in self._offers[kind].values() for one in several)
+        return sorted(offers, key=lambda one: (one.name, one.distribution))
+
+    def lookup(self, kind: str, name: str) -> Offered:
+        """Return the offer that a bare name or ``distribution:name`` means.
+
+        Raises
+        ------
+        UnknownNameError
+            Nobody offers it; the message suggests the nearest name.
+        PluginError
+            Two third parties offer it, or the plugin that would is broken.
+        """
+        distribution, _, bare = name.rpartition(":")
+        candidates = self._offers[kind].get(bare, [])
+        if distribution:
+            candidates = [one for one in candidates if one.distribution == distribution]
+        if not candidates:
+            raise UnknownNameError(self._unknown(kind, name))
+        own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
+        if own:
+            return own[0]
+        if len(candidates) > 1:
+            choices = " or ".join(f"'{one.distribution}:{bare}'" for one in candidates)
+            raise PluginError(
+                f"{kind} '{bare}' is offered by "
+                f"{' and '.join(one.distribution for one in candidates)}; write {choices}"
+            )
+        return candidates[0]
+
+    def find(self, kind: str, name: str) -> type[Component]:
+        """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""
+        return self.lookup(kind, name).load()
+
+    def build(self, kind: str, spec: Any) -> Any:
+        """Return a component from a name, a mapping with ``name``, or an instance.
+
+        Raises
+        ------
+        UnknownNameError, PluginError
+            As `lookup`.
+        ValueError
+            The parameters do not fit (pydantic's ValidationError is one), or ``spec`` is none of
+            the three.
+        """
+        if isinstance(spec, str):
+            return self.find(kind, spec)()
+        if isinstance(spec, Mapping):
+            params = dict(spec)
+            if not isinstance(params.get("name"), str):
+                raise ValueError(f"a {kind} given as a mapping needs a 'name': got {dict(spec)!r}")
+            return self.find(kind, params.pop("name")).model_validate(params)
+        if not isinstance(spec, Component):
+            raise ValueError(
+                f"{kind} must be a name, a mapping with a 'name', or a component instance; "
+                f"got {spec!r}"
+            )
+        missing = missing_methods(kind, type(spec))
+        if missing:
+            raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
+        return spec
+
+    def name_of(self, kind: str, component: Any) -> str:
+        """Return the name under which a component can be built again.
+
+        A built-in has its bare name, a third party's its distribution in front. A class that no
+        plugin offers is told by its place in Python.
+        """
+        cls = type(component)
+        for offered in self.offered(kind):
+            if offered.means(cls):
+                own = offered.distribution == OWN_DISTRIBUTION
+                return offered.name if own else f"{offered.distribution}:{offered.name}"
+        return f"{cls.__module__}:{cls.__qualname__}"
+
+    def identify(self, kind: str, component: Component) -> Identity:
+        """Return name, distribution, version and parameters of a component.
+
+        Raises
+        ------
+        PluginError
+            No plugin offers its class, so nobody could build it again.
+        """
+        cls = type(component)
+        for offered in self.offered(kind):
+            if offered.means(cls):
+                return Identity(
+                    kind,
+                    offered.name,
+                    offered.distribution,
+                    offered.version,
+                    component.model_dump(mode="json"),
+                )
+        source = f"{cls.__module__}:{cls.__qualname__}"
+        raise PluginError(
+            f"no installed plugin offers {source} as a {kind}, so it cannot be written down by "
+            f"name; offer it through the entry-point group '{GROUP}'"
+        )
+
+    def _load(self, point: EntryPoint, distribution: str, version: str) -> None:
+        started = time.perf_counter()
+        error, details = "", ""
+        plugin: Any = None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DbgsomDeprecationWarning)
+            try:
+                with redirect_stdout(sys.stderr):  # what a plugin prints is no answer of ours
+                    plugin = point.load()
+                self.register(plugin, point.name, distribution, version)
+            except (Exception, SystemExit) as problem:
+                error = _first_line(problem)
+                if not isinstance(problem, PluginError):
+                    error = f"{type(problem).__name__}: {error}"
+                details = traceback.format_exc()
+        seconds = time.perf_counter() - started
+        api_version = getattr(plugin, "DBGSOM_API_VERSION", None)
+        notes = [age_note(api_version)] if isinstance(api_version, int) and not error else []
+        notes += [str(one.message) for one in caught if _is_deprecation(one)]
+        self.records.append(
+            PluginRecord(
+                point.name,
+                distribution,
+                version,
+                "broken" if error else "ok",
+                error,
+                details,
+                seconds,
+                point.value,
+                api_version if isinstance(api_version, int) else None,
+                tuple(note for note in dict.fromkeys(notes) if note),
+            )
+        )
+        for one in caught:
+            if not _is_deprecation(one):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+    def _unknown(self, kind: str, name: str) -> str:
+        hint = did_you_mean(name, self.names(kind))
+        broken = ", ".join(sorted({record.distribution for record in self.broken}))
+        suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
+        known = "" if hint else f"; known: {', '.join(self.names(kind))}"
+        distribution = name.rpartition(":")[0]
+        if distribution:
+            status = {one.distribution: one.status for one in self.records}.get(distribution)
+            cure = f"{distribution} is {status}" if status else f"install {distribution}"
+            hint, known = f"; {cure}" if status != "ok" else hint, ""
+        return f"unknown {kind} '{name}'{hint}{known}{suspects}"
+
+
+@lru_cache(maxsize=1)
+def get_registry() -> Registry:
+    """Return the registry of this process, made on first use.
+
+    ``DBGSOM_DISABLE_PLUGINS=name,name`` leaves entry points or distributions alone,
+    ``DBGSOM_NO_PLUGINS=1`` everything that is not from dbgsom-core.
+    """
+    disabled = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
+    return Registry.discover(
+        disabled=[name.strip() for name in disabled.split(",") if name.strip()],
+        own_only=os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0"),
+    )
+
+
+def _origin(point: EntryPoint) -> tuple[str, str]:
+    """Return name and version of the distribution that ships an entry point."""
+    distribution = point.dist
+    if distribution is None:
+        return "unknown", "0"
+    # Reading two lines is many times faster than parsing a whole METADATA with its README.
+    reader = getattr(distribution, "read_text", None)
+    found = {}
+    for line in ((reader and reader("METADATA")) or "").splitlines():
+        key, colon, value = line.partition(": ")
+        if not line or not colon:
+            break
+        found[key] = value.strip()
+        if len(found.keys() & {"Name", "Version"}) == 2:
+            return found["Name"], found["Version"]
+    return distribution.name, distribution.version
+
+
+def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
+    distribution, name, value = key
+    return distribution != OWN_DISTRIBUTION, distribution, name, value
+
+
+def _is_deprecation(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, DbgsomDeprecationWarning)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

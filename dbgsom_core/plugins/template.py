@@ -1,0 +1,63 @@
+"""Rendering the plugin template into a distribution of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dbgsom_core.errors import ConfigError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LEFT_OUT = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+
+
+def template_folder() -> Path:
+    """Return the template: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "_template"
+    return inside if inside.is_dir() else package.parent / "plugins" / "template"
+
+
+def render(name: str, into: Path) -> Path:
+    """Write a distribution ``dbgsom-NAME`` into a folder and return where it lies.
+
+    The template is a distribution itself, called ``dbgsom-example``; only names are replaced.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case letters, digits and ``-``; ``dbgsom-`` in front is understood.
+    into : Path
+        An existing or new folder.
+
+    Raises
+    ------
+    ConfigError
+        The name cannot be one, or the folder exists.
+    """
+    short = name.lower().replace("_", "-").removeprefix("dbgsom-")
+    if not _NAME.fullmatch(short) or short in ("core", "plugins"):
+        raise ConfigError(
+            f"'{name}' is no name for a plugin: use lower-case letters, digits and -, "
+            "such as 'wavelets'"
+        )
+    target = into / f"dbgsom-{short}"
+    if target.exists():
+        raise ConfigError(f"{target} exists; choose another name, or --into another folder")
+    words = {
+        "dbgsom-example": f"dbgsom-{short}",
+        "dbgsom_example": f"dbgsom_{short.replace('-', '_')}",
+        "example_": f"{short.replace('-', '_')}_",
+    }
+    source = template_folder()
+    for file in sorted(source.rglob("*")):
+        inside = file.relative_to(source)
+        if file.is_file() and not _LEFT_OUT & set(inside.parts):
+            written = target / _replaced(str(inside), words)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            written.write_text(_replaced(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+    return target
+
+
+def _replaced(text: str, words: dict[str, str]) -> str:
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found.group()], text)

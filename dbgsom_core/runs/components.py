@@ -1,0 +1,74 @@
+"""Which components a run was made with: enough to install and build every one of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.plugins.registry import Registry
+
+
+def describe_components(
+    experiment: Experiment, parts: Parts, registry: Registry
+) -> list[dict[str, Any]]:
+    """Return kind, name, distribution, version and parameters of every component of a run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Where a section gave the parameters they are told as it was written: what the environment
+        holds stays there.
+    parts : Parts
+        The estimator's parts, defaults among them.
+    registry : Registry
+        Which plugin offers which class.
+
+    Returns
+    -------
+    list of mappings
+        In the order of the pipeline. Measures that are the estimator's default are left out: they
+        belong to dbgsom-core.
+    """
+    described = []
+    for kind, component, section in _components(experiment, parts):
+        try:
+            identity = registry.identify(kind, component)
+        except PluginError:  # a class of the user's own, given in Python
+            continue
+        params = identity.params
+        if isinstance(section, dict):
+            params = {key: value for key, value in section.items() if key != "name"}
+        described.append(
+            {
+                "kind": kind,
+                "name": identity.name,
+                "distribution": identity.distribution,
+                "version": identity.version,
+                "params": dict(params),
+            }
+        )
+    return described
+
+
+def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:
+    resolved = experiment.resolved
+    yield "dataset", experiment.dataset, resolved["dataset"]
+    for kind in PARTS:
+        part, section = getattr(parts, kind), resolved["model"].get(kind)
+        yield kind, part, section
+        for field, inner_kind in nested_fields(type(part)).items():
+            inner = section.get(field) if isinstance(section, dict) else None
+            yield inner_kind, getattr(part, field), inner
+    lists = (
+        ("measure", experiment.measures or (), resolved["measures"]),
+        ("figure", experiment.figures, resolved["figures"]),
+        ("tracker", experiment.tracking, resolved["tracking"]),
+    )
+    for kind, components, sections in lists:
+        for position, (_, component) in enumerate(components):
+            yield kind, component, sections[position]

@@ -1,0 +1,215 @@
+"""From a data set's name to arrays that are ready to train: load, check, split, prepare."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DataError
+from dbgsom_core.training.moments import extremes
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_core.estimators.validation import handles
+
+LEAST_ROWS = 4
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Prepared samples X (n, D) with their targets y (n,), where there are any."""
+
+    X: NDArray[Any]
+    y: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the data: fitted prepare steps, the part to train on, the part to test on."""
+
+    steps: tuple[tuple[str, Any], ...]
+    train: Part
+    test: Part | None
+
+
+def load_data(experiment: Experiment) -> Data:
+    """Load the data set and make sure that it can be used.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, has fewer than 4 rows, holds infinite values, or missing ones that the
+        metric cannot take, has no column that varies, or lacks the classes or the numbers
+        that a classifier or a regressor needs.
+    """
+    data: Data = _found(experiment).load()
+    name, X, y = experiment.dataset_name, data.X, data.y
+    if X.ndim != 2 or X.dtype.kind not in "fiub":
+        raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")
+    if len(X) < LEAST_ROWS:
+        raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
+    if X.shape[1] == 0:
+        raise DataError(f"data set '{name}' has no columns to train on")
+    bad = np.argwhere(np.isinf(X) if _takes_missing(experiment) else ~np.isfinite(X))
+    if len(bad):
+        row, column = bad[0]
+        where = data.feature_names[column] if data.feature_names is not None else int(column)
+        raise DataError(
+            f"data set '{name}' holds {len(bad)} missing or infinite value(s), the first in row "
+            f"{row}, column '{where}' (rows from 0); drop or fill them, or take a metric for "
+            "missing values, such as euclidean"
+        )
+    low, high = extremes(X)
+    if not (high > low).any():
+        raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
+    if experiment.model.estimator == "classifier":
+        _check_classes(name, y)
+    if experiment.model.estimator == "regressor":
+        _check_numbers(name, y)
+    return data
+
+
+def digest(data: Data) -> str:
+    """Return the sha256 of X and y, their shapes and types included."""
+    found = hashlib.sha256()
+    for array in (data.X, data.y):
+        if array is None:
+            found.update(b"none")
+            continue
+        if array.dtype == object:
+            array = array.astype(str)
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data.cast("B"))
+    return found.hexdigest()
+
+
+def whole(experiment: Experiment, data: Data) -> Fold:
+    """Return the fold of the model that is kept: all data, or that without the test part."""
+    split = experiment.split
+    if split is None or split.folds is not None:
+        return make_fold(experiment, data, np.arange(len(data.X)), None)
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(data.X))
+    try:
+        train, test = train_test_split(
+            rows,
+            test_size=split.test_size,
+            random_state=experiment.seed,
+            stratify=_strata(data) if split.stratify else None,
+        )
+    except ValueError as error:
+        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+    if len(train) < LEAST_ROWS:
+        raise DataError(
+            f"split: {len(train)} rows are left to train on; a map needs at least {LEAST_ROWS}, "
+            "so lower split.test_size"
+        )
+    return make_fold(experiment, data, train, test)
+
+
+def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
+    """Return the rows to train and to test on of each fold, none without ``split.folds``.
+
+    Raises
+    ------
+    DataError
+        There are too few rows, or too few of a class, for so many folds.
+    """
+    split = experiment.split
+    if split is None or split.folds is None:
+        return []
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    divide = (StratifiedKFold if split.stratify else KFold)(
+        n_splits=split.folds, shuffle=True, random_state=experiment.seed
+    )
+    strata = _strata(data) if split.stratify else None
+    try:
+        parts = list(divide.split(data.X, strata))
+    except ValueError as error:
+        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+    if min(len(train) for train, _ in parts) < LEAST_ROWS:
+        raise DataError(
+            f"split: some fold leaves fewer than {LEAST_ROWS} rows to train on; ask for more folds"
+        )
+    return parts
+
+
+def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None) -> Fold:
+    """Return one division of the data, its prepare steps fitted on the part to train on."""
+    y = data.y
+    steps = [(step.name, make_step(step.name, step.params)) for step in experiment.prepare]
+    y_train = None if y is None else y[train]
+    X_train = fit_steps(steps, data.X[train], y_train)
+    tested = None
+    if test is not None:
+        X_test = data.X[test]
+        for _, step in steps:
+            X_test = np.asarray(step.transform(X_test))
+        tested = Part(X_test, None if y is None else y[test])
+    return Fold(tuple(steps), Part(X_train, y_train), tested)
+
+
+def _takes_missing(experiment: Experiment) -> bool:
+    metric = experiment.model.params.get("metric", "euclidean")
+    return handles(get_registry().build("metric", metric), "missing")
+
+
+def _found(experiment: Experiment) -> Any:
+    # A relative path means the working directory first, then the folder of the configuration.
+    dataset = experiment.dataset
+    beside = {
+        field: str(experiment.folder / value)
+        for field in ("path", "target_path")
+        if isinstance(value := getattr(dataset, field, None), str)
+        and not Path(value).exists()
+        and (experiment.folder / value).exists()
+    }
+    return dataset.model_copy(update=beside) if beside else dataset
+
+
+def _check_classes(name: str, y: NDArray[Any] | None) -> None:
+    if y is None:
+        raise DataError(
+            f"data set '{name}' has no classes, but model.estimator is classifier; "
+            "name the target, or use estimator: vq"
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DataError(f"data set '{name}' has rows without a class; drop them or give them one")
+    from sklearn.utils.multiclass import type_of_target
+
+    kind = type_of_target(y)
+    if kind not in ("binary", "multiclass"):
+        raise DataError(
+            f"the target of data set '{name}' holds no classes (it looks {kind}), but "
+            "model.estimator is classifier; use estimator: vq"
+        )
+
+
+def _check_numbers(name: str, y: NDArray[Any] | None) -> None:
+    if y is None:
+        raise DataError(
+            f"data set '{name}' has no targets, but model.estimator is regressor; "
+            "name the target, or use estimator: vq"
+        )
+    if y.ndim != 1 or y.dtype.kind not in "fiub":
+        raise DataError(
+            f"the target of data set '{name}' holds no numbers, but model.estimator is regressor; "
+            "use estimator: classifier for classes"
+        )
+    if not np.isfinite(y).all():
+        raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
+
+
+def _strata(data: Data) -> NDArray[Any]:
+    if data.y is None:
+        raise DataError("split.stratify needs classes, but the data set has none; set it to false")
+    return data.y

@@ -1,0 +1,85 @@
+"""Where and with what a run was made: versions, plugins, machine, git."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dbgsom_core.interfaces.privacy import without_passwords
+from dbgsom_core.plugins.registry import Registry
+
+_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib", "mlflow")
+
+
+def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
+    """Return plain JSON values that say what a run depended on.
+
+    Parameters
+    ----------
+    registry : Registry
+        Whose plugins to name.
+    folder : Path
+        Whose git repository to ask for the commit: that of the configuration.
+    """
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "versions": {"dbgsom-core": _version("dbgsom-core")}
+        | {name: found for name in _LIBRARIES if (found := _version(name))},
+        "plugins": [
+            {
+                "name": record.name,
+                "distribution": record.distribution,
+                "version": record.version,
+                "status": record.status,
+            }
+            for record in registry.records
+        ],
+        "command": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "git": describe_git(folder),
+    }
+
+
+def describe_git(folder: Path) -> dict[str, Any] | None:
+    """Return commit, branch and dirty flag of the repository around a folder; None without one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

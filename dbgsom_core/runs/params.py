@@ -1,0 +1,127 @@
+"""The few flat parameters that tell the runs of an experiment apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.plugins.registry import get_registry
+
+Value = str | int | float | bool
+
+
+def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
+    """Return the parameters of a run; every run has the common keys, so that they compare.
+
+    A field that only some components have (``growth.rows``) is added where it was given.
+    """
+    parts = estimator.parts()
+    kernel, growth = parts.kernel, parts.growth
+    base = getattr(growth, "base", growth)  # of a strategy around another one
+    params: dict[str, Any] = {
+        "dataset": experiment.dataset_name,
+        "prepare": ", ".join(step.name for step in experiment.prepare),
+        "split": _split(experiment),
+        "estimator": experiment.model.estimator,
+        "metric": _name("metric", parts.metric),
+        "kernel": _name("kernel", kernel),
+        "kernel.start": getattr(kernel, "start", None),
+        "kernel.end": getattr(kernel, "end", None),
+        "kernel.decay": getattr(kernel, "decay", None),
+        "growth": _name("growth", growth),
+        "growth.threshold": getattr(base, "threshold", None),
+        "growth.spreading_factor": getattr(base, "spreading_factor", None),
+        "growth.max_neurons": getattr(base, "max_neurons", None),
+        "labeller": _name("labeller", parts.labeller),
+        "epochs": estimator.epochs,
+        "tol": estimator.tol,
+        "init": estimator.init,
+        "seed": experiment.seed,
+    }
+    # From the configuration as it was written: what the environment holds stays there.
+    resolved = experiment.resolved
+    sections = {"dataset": resolved["dataset"]} | {
+        kind: resolved["model"].get(kind) for kind in ("metric", "kernel", "growth", "labeller")
+    }
+    built = {"dataset": experiment.dataset} | {
+        kind: getattr(parts, kind) for kind in ("metric", "kernel", "growth", "labeller")
+    }
+    for kind, component in built.items():
+        section = sections[kind] if isinstance(sections[kind], dict) else {}
+        for key, value in _given_fields(kind, component, section).items():
+            params.setdefault(key, value)
+    for width in ("kernel.start", "kernel.end"):
+        params[width] = "auto" if params[width] is None else params[width]
+    return {key: _flat(value) for key, value in params.items()}
+
+
+def _given_fields(prefix: str, component: Component, section: Mapping[str, Any]) -> dict[str, Any]:
+    # The fields that were given, those of nested components as ``growth.base.rows``.
+    params: dict[str, Any] = {}
+    nested = nested_fields(type(component))
+    for field in sorted(component.model_fields_set & section.keys()):
+        value, key = section[field], f"{prefix}.{field}"
+        if field in nested and isinstance(value, Mapping):
+            params[key] = value["name"]
+            params |= _given_fields(key, getattr(component, field), value)
+        else:
+            params[key] = value
+    return params
+
+
+def _name(kind: str, component: Component) -> str:
+    identity = get_registry().identify(kind, component)
+    meant = get_registry().lookup(kind, f"{identity.distribution}:{identity.name}")
+    try:
+        bare = get_registry().lookup(kind, identity.name)
+    except DbgsomError:  # two third parties offer it
+        bare = None
+    return identity.name if bare == meant else f"{identity.distribution}:{identity.name}"
+
+
+def _split(experiment: Experiment) -> str:
+    split = experiment.split
+    if split is None:
+        return "none"
+    kind = f"{split.folds} folds" if split.folds is not None else f"test {split.test_size}"
+    return kind + (", stratified" if split.stratify else "")
+
+
+def _flat(value: Any) -> Value:
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    return "none" if value is None else str(value)
+
+
+def default_name(experiment: Experiment, estimator: Any) -> str:
+    """Return a run's name from its parts, so that a list of runs can be read without columns."""
+    parts = estimator.parts()
+    growth = _name("growth", parts.growth)
+    base = getattr(parts.growth, "base", parts.growth)
+    if base is not parts.growth:
+        growth += f" {lookup_in_use().name_of('growth', base)}"
+    spread = getattr(base, "spreading_factor", None)
+    shape = getattr(base, "start_shape", None)
+    if spread is not None:
+        growth += f" SF {spread:g}"
+    elif shape is not None:
+        growth += " {} × {}".format(*shape())
+    kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
+    return f"{experiment.dataset_name}: {growth}, {kernel}, {metric}"
+
+
+def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the parameters of a sweep: what its children share, ``varies`` for what they do not.
+
+    Parameters
+    ----------
+    children : sequence of what `flat_params` returned
+    """
+    keys = dict.fromkeys(key for child in children for key in child)
+    values = {key: {child.get(key, "none") for child in children} for key in keys}
+    return {key: one.pop() if len(one) == 1 else "varies" for key, one in values.items()}

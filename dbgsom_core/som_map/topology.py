@@ -1,0 +1,195 @@
+"""Whether neighbours on the grid are neighbours among the prototypes, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from dbgsom_core.som_map.grid import SomMap
+
+_BLOCK = 1 << 20  # distances that one block of rows may hold (8 MiB)
+
+
+class TopographicFunction(NamedTuple):
+    """The topographic function: whole numbers ``k`` (2m + 1,) from -m to m, and ``phi`` there."""
+
+    k: NDArray[np.int64]
+    phi: NDArray[np.float64]
+
+    def at(self, k: int) -> float:
+        """Return Φ(k) for any k; beyond ±m it is that of ±m."""
+        m = int(self.k[-1])
+        return float(self.phi[min(max(k, -m), m) + m])
+
+
+def topographic_product(
+    som_map: SomMap,
+    pairwise: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    grid_distance: Literal["euclidean", "hops"] = "euclidean",
+) -> float:
+    """Return the topographic product P (Bauer & Pawelzik 1992).
+
+    For neuron j let a_k be its k-th nearest neighbour on the grid and v_k that among the
+    prototypes, d the distance of prototypes and g that on the grid. With
+    Q_k = d(j, a_k)/d(j, v_k) · g(j, a_k)/g(j, v_k),
+
+        P = 1/(K(K-1)) Σ_j Σ_k 1/(2k) Σ_{l ≤ k} ln Q_l,   k = 1 … K-1.
+
+    About 0 where the grid fits the data; below 0 the grid has too few dimensions and folds,
+    above 0 it has too many.
+
+    The paper leaves equal distances open. Here neurons at the same distance on the grid are taken
+    in the order of their prototypes' distance, and the other way round, so that the numbering of
+    the neurons does not matter. A ratio with a distance of 0, from prototypes that coincide,
+    counts as 1.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        K neurons; fewer than two give 0.
+    pairwise : callable
+        Returns the distances (m, K) of prototypes (m, D) to prototypes (K, D).
+    grid_distance : {"euclidean", "hops"}
+        Between grid cells: the paper's, or along the map's links.
+    """
+    n, prototypes = len(som_map), som_map.prototypes
+    if n < 2:
+        return 0.0
+    # The inner sums over k are a weight of each l: Σ_{k ≥ l} 1/(2k).
+    shares = np.cumsum(1.0 / (2.0 * np.arange(n - 1, 0, -1)))[::-1]
+    totals = np.empty(n)
+    for rows in _blocks(n):
+        apart = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
+        steps = _steps(som_map, rows, grid_distance)
+        own = np.arange(len(apart)), np.arange(n)[rows]
+        apart[own] = -1.0  # every neuron is its own nearest, and left out
+        on_grid, in_space = _orders(apart, steps)
+        on_grid, in_space = on_grid[:, 1:], in_space[:, 1:]
+        logarithms = _log_ratio(apart, on_grid, in_space) + _log_ratio(steps, on_grid, in_space)
+        totals[rows] = (logarithms * shares).sum(axis=1)
+    return float(totals.sum() / (n * (n - 1)))
+
+
+def topographic_function(
+    som_map: SomMap,
+    bmu: NDArray[np.integer[Any]],
+    second_bmu: NDArray[np.integer[Any]],
+    neighbours: Literal[4, 8] = 8,
+) -> TopographicFunction:
+    """Return the topographic function Φ (Villmann, Der, Herrmann & Martinetz 1997).
+
+    The data link the two nearest neurons of each sample: the induced Delaunay graph. With K
+    neurons and k = 1, 2, …
+
+        Φ(k)  = 1/K Σ_i #{j linked to i by the data : their distance on the grid > k},
+        Φ(-k) = 1/K Σ_i #{j linked to i on the grid : hops between them over the data's links > k},
+        Φ(0)  = Φ(1) + Φ(-1).
+
+    Φ(k) > 0 tells of folds: neighbours in the data lie more than k apart on the grid. Φ(-k) > 0
+    tells of neighbours on the grid that lie apart in the data. Φ = 0 everywhere is a map that
+    preserves topology in both directions.
+
+    Parameters
+    ----------
+    som_map : SomMap
+    bmu, second_bmu : int arrays (n,)
+        The two nearest neurons of each sample.
+    neighbours : {8, 4}
+        How k > 0 measures the grid: 8 is the paper's maximum norm, where diagonal cells are
+        neighbours; 4 counts the hops along the map's links.
+
+    Returns
+    -------
+    TopographicFunction
+        Up to the largest m at which something changes: beyond it Φ is 0 for k > 0, and for k < 0
+        what is left are links between neurons that no path over the data joins.
+    """
+    n = len(som_map)
+    pairs = _links_of_data(n, bmu, second_bmu)
+    if neighbours == 8:
+        positions = som_map.positions
+        forward = np.abs(positions[pairs[:, 0]] - positions[pairs[:, 1]]).max(axis=1, initial=0)
+    else:
+        forward = som_map.hops[pairs[:, 0], pairs[:, 1]]
+    backward = _hops_over(pairs, som_map.links(), n)
+    finite = backward[np.isfinite(backward)]
+    m = int(max(1, forward.max(initial=1), finite.max(initial=1)))
+    k = np.arange(-m, m + 1)
+    phi = np.zeros(len(k))
+    for step in range(1, m + 1):  # each pair counts for both its neurons
+        phi[m + step] = 2 * np.count_nonzero(forward > step) / n
+        phi[m - step] = 2 * np.count_nonzero(backward > step) / n
+    phi[m] = phi[m + 1] + phi[m - 1]
+    return TopographicFunction(k, phi)
+
+
+def _links_of_data(
+    n: int, bmu: NDArray[np.integer[Any]], second_bmu: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    # The distinct pairs of rows (a < b), (L, 2), that are nearest to a sample, sorted.
+    linked = np.zeros((n, n), dtype=np.bool_)
+    linked[bmu, second_bmu] = True
+    return np.argwhere(np.triu(linked | linked.T, 1))
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    size = max(1, _BLOCK // n)
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _steps(som_map: SomMap, rows: slice, grid_distance: str) -> NDArray[np.float64]:
+    if grid_distance == "hops":
+        return np.asarray(som_map.hops[rows], dtype=np.float64)
+    x, y = som_map.positions.T
+    squares = np.square(x[rows, None] - x) + np.square(y[rows, None] - y)
+    # Roots of whole numbers: equal distances are equal to the bit.
+    return np.asarray(np.sqrt(squares, dtype=np.float64))
+
+
+def _orders(
+    apart: NDArray[np.float64], steps: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    # Each row sorted by (steps, apart) and by (apart, steps). Squares of steps are whole numbers:
+    # short ones sort in time linear in K, and keep the order by distance where they are equal.
+    in_space = np.argsort(apart, axis=1)
+    sorted_apart = np.take_along_axis(apart, in_space, axis=1)
+    tied = np.flatnonzero((sorted_apart[:, 1:] == sorted_apart[:, :-1]).any(axis=1))
+    if len(tied):
+        in_space[tied] = np.lexsort((steps[tied], apart[tied]), axis=1)
+    squares = np.rint(np.square(steps))
+    short = squares.astype(np.min_scalar_type(int(squares.max())))
+    by_steps = np.argsort(np.take_along_axis(short, in_space, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(in_space, by_steps, axis=1), in_space
+
+
+def _log_ratio(
+    distances: NDArray[np.float64], over: NDArray[np.intp], under: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    above = np.take_along_axis(distances, over, axis=1)
+    below = np.take_along_axis(distances, under, axis=1)
+    ratios = np.divide(above, below, out=np.ones_like(above), where=(above > 0) & (below > 0))
+    return np.asarray(np.log(ratios))
+
+
+def _hops_over(pairs: NDArray[np.int64], links: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Return the hops over the graph of ``pairs`` between the ends of each link; inf: no path."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
+
+    direct = np.zeros((n, n), dtype=np.bool_)
+    direct[pairs[:, 0], pairs[:, 1]] = True
+    found = np.where(direct[links[:, 0], links[:, 1]], 1.0, np.inf)
+    ends = pairs.T.astype(np.int32)  # all that older versions of dijkstra take
+    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(n, n)).tocsr()
+    for rows in _blocks(n):
+        within = (links[:, 0] >= rows.start) & (links[:, 0] < rows.stop)
+        here = np.flatnonzero(within & (found > 1))  # most links are links of the data, too
+        sources, which = np.unique(links[here, 0], return_inverse=True)
+        if len(sources):
+            hops = dijkstra(graph, directed=False, unweighted=True, indices=sources)
+            found[here] = hops[which, links[here, 1]]
+    return found

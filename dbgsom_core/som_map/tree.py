@@ -1,0 +1,211 @@
+"""The tree of maps: its leaves, and the way of samples down to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Assignment, Found, Rows, groups
+from dbgsom_core.som_map.grid import SomMap
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A map, its child maps, theirs, and so on, with the leaves: the neurons without a child map.
+
+    Maps are numbered depth first, a neuron's child map when its row comes; leaves likewise, so
+    those of a map without children are its neurons in row order.
+
+    Attributes
+    ----------
+    maps : sequence of SomMap
+        The first one is the root.
+    depths : sequence of int
+        1 for the root.
+    leaf_of : sequence of int64 arrays (K,)
+        For each map the leaf that each neuron is, or -1.
+    child_of : sequence of int64 arrays (K,)
+        For each map the number of each neuron's child map, or -1.
+    paths : int64 array (L, depth)
+        Rows of the neurons that lead from the root to each leaf, then -1.
+    """
+
+    maps: Sequence[SomMap]
+    depths: Sequence[int]
+    leaf_of: Sequence[Rows]
+    child_of: Sequence[Rows]
+    paths: Rows
+
+    @classmethod
+    def of(cls, root: SomMap) -> Self:
+        """Number the maps and leaves below ``root``."""
+        maps: list[SomMap] = []
+        depths: list[int] = []
+        leaf_of: list[Rows] = []
+        child_of: list[Rows] = []
+        paths: list[tuple[int, ...]] = []
+
+        def visit(som_map: SomMap, path: tuple[int, ...]) -> int:
+            number = len(maps)
+            maps.append(som_map)
+            depths.append(len(path) + 1)
+            leaf_of.append(np.full(len(som_map), -1, dtype=np.int64))
+            child_of.append(np.full(len(som_map), -1, dtype=np.int64))
+            for neuron in range(len(som_map)):
+                child = som_map.children.get(neuron)
+                if child is None:
+                    leaf_of[number][neuron] = len(paths)
+                    paths.append((*path, neuron))
+                else:
+                    child_of[number][neuron] = visit(child, (*path, neuron))
+            return number
+
+        visit(root, ())
+        padded = np.full((len(paths), max(depths)), -1, dtype=np.int64)
+        for leaf, path in enumerate(paths):
+            padded[leaf, : len(path)] = path
+        return cls(maps, depths, leaf_of, child_of, padded)
+
+    def __len__(self) -> int:
+        """Return the number of leaves."""
+        return len(self.paths)
+
+    @property
+    def depth(self) -> int:
+        """The largest number of maps on a way down; 1 without child maps."""
+        return int(self.paths.shape[1])
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Prototypes of the leaves, shape (L, D)."""
+        weights = np.empty((len(self), self.maps[0].prototypes.shape[1]))
+        for som_map, leaves in zip(self.maps, self.leaf_of, strict=True):
+            weights[leaves[leaves >= 0]] = som_map.prototypes[leaves >= 0]
+        return weights
+
+    def live(self, hits: NDArray[Any]) -> list[Rows]:
+        """Return for each map the rows of the neurons that won a training sample, ascending.
+
+        Parameters
+        ----------
+        hits : array (L,)
+            What each leaf won. A neuron with a child map has samples, or it would have none.
+        """
+        return [
+            np.flatnonzero((children >= 0) | (hits[leaves] > 0))
+            for leaves, children in zip(self.leaf_of, self.child_of, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where samples end.
+
+    Attributes
+    ----------
+    leaf : int64 array (n,)
+    path : int64 array (n, depth)
+        Rows of the neurons on the way, then -1.
+    found : Found
+        Knows the distances.
+    """
+
+    leaf: Rows
+    path: Rows
+    found: Found
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """To the leaf's prototype, float64 (n,) in the metric's units; made when asked for."""
+        return self.found.distance
+
+
+def descend(
+    tree: Tree, data: LocalSamples, live: Sequence[Rows] | None = None, start: int = 0
+) -> Descent:
+    """Send samples down: to the nearest neuron, to the nearest one of its child map, and so on.
+
+    The leaf at the end is not always the nearest of all leaves. Samples go in groups, one for each
+    map that they pass.
+
+    Parameters
+    ----------
+    tree : Tree
+    data : LocalSamples
+        Prepared samples (n, D).
+    live : sequence of int64 arrays, optional
+        For each map the rows of the neurons that take part; all without it.
+    start : int
+        The map in which to begin.
+    """
+    n = data.X.shape[0]
+    if len(tree.maps) == 1:
+        found, units = _units(tree, data, live, 0)
+        return Descent(units, units[:, None], found)
+    leaf, distance = np.empty(n, dtype=np.int64), np.empty(n)
+    path = np.full((n, tree.depth), -1, dtype=np.int64)
+    waiting: list[tuple[int, Rows]] = [(start, np.arange(n))]
+    while waiting:
+        number, rows = waiting.pop()
+        here = data if len(rows) == n else data.subset(rows)
+        found, units = _units(tree, here, live, number)
+        path[rows, tree.depths[number] - 1] = units
+        leaf[rows] = tree.leaf_of[number][units]
+        distance[rows] = found.distance
+        children = tree.child_of[number][units]
+        deeper = np.flatnonzero(children >= 0)
+        for group in groups(children[deeper]):
+            members = deeper[group]
+            waiting.append((int(children[members[0]]), rows[members]))
+    return Descent(leaf, path, Assignment(leaf, distance))
+
+
+def _units(
+    tree: Tree, data: LocalSamples, live: Sequence[Rows] | None, number: int
+) -> tuple[Found, Rows]:
+    # The nearest neurons of one map.
+    prototypes = tree.maps[number].prototypes
+    if live is None:
+        found = data.assign(prototypes)
+        return found, found.bmu
+    found = data.assign(prototypes[live[number]])
+    return found, live[number][found.bmu]
+
+
+def stand_ins(tree: Tree, data: LocalSamples, hits: NDArray[Any]) -> Rows:
+    """Return for each leaf (L,) the leaf that answers for it: itself when it won a sample.
+
+    A dead leaf's prototype goes down from its own map, over live neurons only.
+    """
+    answering = np.arange(len(tree))
+    live = tree.live(hits)
+    for number, leaves in enumerate(tree.leaf_of):
+        dead = leaves[(leaves >= 0) & (hits[leaves] == 0)]
+        if len(dead):
+            prototypes = LocalSamples(tree.weights[dead], data.metric)
+            answering[dead] = descend(tree, prototypes, live, start=number).leaf
+    return answering
+
+
+def leaf_map(tree: Tree) -> SomMap:
+    """Return the leaves as one map, what labellers look at.
+
+    The maps stand beside each other, a free column between two; leaves of different maps are not
+    linked. Without child maps it is the map itself.
+    """
+    if len(tree.maps) == 1:
+        return tree.maps[0]
+    positions = np.empty((len(tree), 2), dtype=np.int64)
+    column = 0
+    for som_map, leaves in zip(tree.maps, tree.leaf_of, strict=True):
+        cells = som_map.positions
+        cells = cells - cells.min(axis=0) + (column, 0)
+        positions[leaves[leaves >= 0]] = cells[leaves >= 0]
+        column = int(cells[:, 0].max()) + 2
+    return SomMap(positions, tree.weights)

@@ -1,0 +1,161 @@
+"""Column means and deviations of dense, sparse, incomplete and weighted samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.workers import available_threads, share
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.local import LocalSamples
+
+_CHUNK_ROWS = 8192
+_MOST_CHUNKS = 64
+_CLEARLY = 1e-4  # times the largest entry: far more than rounding leaves of a constant column
+_LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 1e308
+_SMALLEST = 1e-150  # squares below 1e-308 lose digits
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted column means (D,) and population standard deviations (D,) in float64.
+
+    Of a column with missing values they are those of what was observed.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, data: LocalSamples) -> Moments:
+        """Compute them in two passes, so that large offsets do no harm.
+
+        The parts that are added up do not depend on the number of threads.
+
+        Raises
+        ------
+        ValueError
+            A column has no observed value.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
+            if issparse(data.X):
+                return _of_sparse(data)
+            if data.weights is None and not data.incomplete:
+                return _of_dense(data.X)
+            return _of_any(data)
+
+
+def check_varies(X: Any, moments: Moments | None = None) -> None:
+    """Raise ValueError when no column of X (n, D) varies by more than rounding.
+
+    Nor is X of use when its squares leave the range of float64: all distances would be 0 or inf.
+    Where its ``moments`` are known, unweighted, they tell most of the time without a look at X.
+    """
+    if moments is not None and _surely_varies(X, moments):
+        return
+    low, high = extremes(X)
+    largest = float(np.maximum(abs(low), abs(high)).max(initial=0.0))
+    if largest > _LARGEST / math.sqrt(X.shape[0] * X.shape[1]):
+        raise ValueError(f"X holds {largest:.3g}, whose square is too large for float64: rescale X")
+    if not _varies(low, high, X.dtype, 8):
+        raise ValueError(
+            f"all columns are constant (n_features = {X.shape[1]}): there is nothing that a map "
+            "could unfold"
+        )
+    spread = float((high - low).max())
+    if spread < _SMALLEST:
+        raise ValueError(
+            f"no column of X varies by more than {spread:.3g}, whose square is too small for "
+            "float64: rescale X"
+        )
+
+
+def _surely_varies(X: Any, moments: Moments) -> bool:
+    # No entry is larger than this, and the entries of a column lie twice their deviation apart.
+    largest = abs(moments.mean) + math.sqrt(X.shape[0]) * moments.deviation
+    apart = 2 * moments.deviation
+    in_range = largest.max() < _LARGEST / math.sqrt(X.shape[0] * X.shape[1])  # not if nan
+    clearly = (apart > _CLEARLY * largest) & (apart > _SMALLEST)
+    return bool(in_range and clearly.any())
+
+
+def _varies(low: NDArray[Any], high: NDArray[Any], dtype: Any, units: float) -> bool:
+    rounding = units * np.finfo(dtype).eps * np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
+    return bool((high - low > rounding).any())
+
+
+def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the smallest and the largest observed value of each column of X (n, D)."""
+    if issparse(X):
+        from sklearn.utils.sparsefuncs import min_max_axis
+
+        low, high = min_max_axis(X, axis=0)
+        return low, high
+    # fmin and fmax leave nan out
+    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+
+
+def _of_dense(X: NDArray[Any]) -> Moments:
+    from dbgsom_core.engine.loops import add_columns, add_squares
+
+    mean = _total(X, lambda rows, out: add_columns(X[rows], out)) / len(X)
+    squares = _total(X, lambda rows, out: add_squares(X[rows], mean, out))
+    return Moments(mean, np.sqrt(squares / len(X)))
+
+
+def _of_any(data: LocalSamples) -> Moments:
+    X, weights = data.X, data.sample_weights
+    observed = _total(X, lambda rows, out: _add(weights[rows], ~np.isnan(X[rows]), out))
+    _check_observed(observed)
+    mean = _total(X, lambda rows, out: _add(weights[rows], np.nan_to_num(X[rows]), out)) / observed
+    squares = _total(
+        X, lambda rows, out: _add(weights[rows], np.nan_to_num(np.square(X[rows] - mean)), out)
+    )
+    return Moments(mean, np.sqrt(squares / observed))
+
+
+def _add(weights: NDArray[Any], values: NDArray[Any], out: NDArray[np.float64]) -> None:
+    # nan_to_num has turned what is missing into 0
+    out += np.einsum("i,ij->j", weights, values, dtype=np.float64)
+
+
+def _of_sparse(data: LocalSamples) -> Moments:
+    X, weights = data.X, data.sample_weights
+    n_columns, total = X.shape[1], weights.sum()
+    of_entry = np.repeat(weights, np.diff(X.indptr))
+
+    def columns(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(X.indices, of_entry * values, n_columns).astype(np.float64)
+
+    mean = columns(X.data) / total
+    stored = columns(np.ones(len(X.data)))
+    squares = columns(np.square(X.data - mean[X.indices])) + (total - stored) * mean**2
+    return Moments(mean, np.sqrt(squares / total))
+
+
+def _check_observed(observed: NDArray[np.float64]) -> None:
+    empty = np.flatnonzero(observed == 0)
+    if len(empty):
+        named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+        raise ValueError(f"nothing is observed in column {named} of X: leave such columns out")
+
+
+def _total(
+    X: NDArray[Any], add: Callable[[slice, NDArray[np.float64]], None]
+) -> NDArray[np.float64]:
+    n, d = X.shape
+    ends = [*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]
+    parts = np.zeros((len(ends) - 1, d))
+
+    def work(worker: int, task: int) -> None:
+        add(slice(ends[task], ends[task + 1]), parts[task])
+
+    share(available_threads(), len(parts), work)
+    return np.asarray(parts.sum(axis=0))

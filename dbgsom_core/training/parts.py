@@ -1,0 +1,24 @@
+"""The replaceable parts of an estimator, built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.growth import GrowthStrategy
+from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.interfaces.labellers import Labeller
+from dbgsom_core.interfaces.metrics import Metric
+
+PARTS = ("metric", "kernel", "growth", "labeller")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The built parts of one estimator."""
+
+    metric: Metric
+    kernel: Kernel
+    growth: GrowthStrategy
+    labeller: Labeller
+    engine: LocalEngine

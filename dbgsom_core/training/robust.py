@@ -1,0 +1,89 @@
+"""Weights that let outliers count less, in the centres and in the counts alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.local import LocalSamples
+
+_MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
+
+
+@dataclass(frozen=True)
+class RobustView:
+    """The data before training with outliers weighed down, and γ for what follows.
+
+    Attributes
+    ----------
+    data : LocalSamples
+        Weighed by the distances to the column medians.
+    gamma : float
+    """
+
+    data: LocalSamples
+    gamma: float
+
+    @classmethod
+    def of(cls, data: LocalSamples, gamma: float | None) -> Self:
+        """Weigh the data; γ None is 0.1 over the median squared distance to the medians."""
+        centre = _medians(data)[None]
+        form = getattr(data.metric, "centre", None)
+        distance = data.assign(centre if form is None else form(centre)).distance
+        if gamma is None:
+            middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
+            gamma = _MILD / middle**2
+        weights = smoothed_weights(distance, data.sample_weights, gamma)
+        return cls(replace(data, weights=weights), gamma)
+
+
+def _medians(data: LocalSamples) -> NDArray[np.float64]:
+    """Return the weighted medians (D,) of the columns, of what is observed in them."""
+    X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
+    columns = list(range(X.shape[1]))
+    if issparse(X):
+        # Where less than half of the weight is stored the median is 0.
+        X = X.tocsc()
+        stored = np.bincount(
+            data.X.indices, np.repeat(weights, np.diff(data.X.indptr)), len(medians)
+        )
+        columns = np.flatnonzero(2 * stored >= data.total_weight).tolist()
+    for k in columns:
+        column = X[:, [k]].toarray().ravel() if issparse(X) else X[:, k]
+        observed = ~np.isnan(column)
+        medians[k] = weighted_median(column[observed], weights[observed])
+    return medians
+
+
+def weighted_median(values: NDArray[Any], weights: NDArray[np.float64]) -> float:
+    """Return the lowest of the values (m,) up to which lies at least half of the weight."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])
+
+
+def smoothed_weights(
+    distance: NDArray[np.float64], weights: NDArray[np.float64], gamma: float
+) -> NDArray[np.float64]:
+    """Return the weights (n,) that samples have in one robust epoch.
+
+    s_i = 1 - √(1 - exp(-γ d_i²)) for the distance d_i to the best-matching unit (D'Urso, De
+    Giovanni & Massari 2019, smoothed self-organizing map). The weights are scaled to keep their
+    sum, so that what depends on the number of samples, such as the growing threshold, still fits.
+
+    Parameters
+    ----------
+    distance : float64 array (n,)
+    weights : float64 array (n,)
+        The samples' own.
+    gamma : float
+        In the inverse of the squared distance's units.
+    """
+    smoothed = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
+    total = smoothed.sum()
+    # When every sample is far from every prototype none of them is an outlier.
+    return smoothed * (weights.sum() / total) if total > 0 else weights

@@ -1,0 +1,190 @@
+"""What y says about the training samples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+if TYPE_CHECKING:
+    pass
+
+UNLABELLED = -1  # code of a sample without a class
+
+
+@dataclass(frozen=True)
+class Target:
+    """The targets of n training samples.
+
+    Attributes
+    ----------
+    y : array (n,)
+        As given.
+    classes : array (C,) or None
+        The sorted distinct labels, when y holds classes.
+    codes : int64 array (n,) or None
+        Their numbers, 0..C-1; -1 for a sample without a class.
+    """
+
+    y: NDArray[Any]
+    classes: NDArray[Any] | None = None
+    codes: NDArray[np.int64] | None = None
+
+    def of(self, rows: NDArray[Any]) -> Target:
+        """Return the targets of some samples; the classes stay."""
+        codes = None if self.codes is None else self.codes[rows]
+        return Target(self.y[rows], self.classes, codes)
+
+    def with_classes(self, more: Any) -> Target:
+        """Return the same with further classes, which no sample needs to have.
+
+        Raises
+        ------
+        ValueError
+            They are of another kind than these.
+        """
+        if self.classes is None or self.codes is None:
+            return self
+        more = np.asarray(more)
+        if len(more) == 0:
+            return self
+        if _is_text(more) != _is_text(self.classes):
+            raise ValueError(
+                "the class labels mix texts and numbers: "
+                f"{self.classes[:1].tolist()[0]!r} and {more[:1].tolist()[0]!r}"
+            )
+        classes = np.union1d(self.classes, more)
+        known = np.searchsorted(classes, self.classes)
+        codes = np.where(self.codes == UNLABELLED, UNLABELLED, known[self.codes])
+        return Target(self.y, classes, codes)
+
+
+def class_labels(
+    X: Any, y: Any, unlabelled: Any = "auto", learnt: NDArray[Any] | None = None
+) -> Target:
+    """Return class labels y (n,) for samples X, encoded.
+
+    Parameters
+    ----------
+    X : array or sparse matrix (n, D)
+    y : array-like (n,)
+    unlabelled : "auto", None or label
+        Which entries say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0; it warns. None: no label.
+    learnt : array (C,), optional
+        Classes that are known already; with them y may hold marks alone, and they count as labels
+        beside which -1 stands.
+
+    Raises
+    ------
+    ValueError
+        There are no labels, their number is wrong, or they cannot be compared.
+    """
+    y = _column(y)
+    check_consistent_length(X, y)
+    missing = _without_class(y, unlabelled, learnt)
+    known = y[~missing]
+    if len(known) == 0 and learnt is not None:
+        return Target(y, learnt, np.full(len(y), UNLABELLED, dtype=np.int64))
+    if len(known) == 0:
+        raise ValueError("no sample has a class label: y holds only marks of unlabelled samples")
+    if known.dtype == object:
+        texts = {isinstance(one, str) for one in known}
+        if len(texts) > 1:
+            raise ValueError(
+                "the class labels in y mix texts and numbers; use one kind, and say with "
+                "unlabelled=… which label means 'no class'"
+            )
+        if missing.any() and not texts.pop():
+            known = np.array(known.tolist())  # numbers that stood beside None
+    check_classification_targets(known)
+    classes, found = np.unique(known, return_inverse=True)
+    codes = np.full(len(y), UNLABELLED, dtype=np.int64)
+    codes[~missing] = found
+    return Target(y, classes, codes)
+
+
+def labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
+    """Return which of further samples have a class, bool (n,), or None when all have one.
+
+    Parameters
+    ----------
+    y : array-like (n,)
+    unlabelled : "auto", None or label
+        As for `class_labels`; ``"auto"``: -1, too, where it is none of the ``classes``.
+    classes : array (C,)
+        Those that the map has learnt.
+    """
+    y, classes = _column(y), np.asarray(classes)
+    if isinstance(unlabelled, str) and unlabelled == "auto":
+        unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None
+    missing = _without_class(y, unlabelled)
+    return ~missing if missing.any() else None
+
+
+def _is_text(labels: NDArray[Any]) -> bool:
+    return labels.dtype.kind in "US" or isinstance(labels.ravel()[0], str)
+
+
+def _column(y: Any) -> NDArray[Any]:
+    if isinstance(y, (list, tuple)) and any(one is None for one in y):
+        y = np.array(y, dtype=object)
+    return np.asarray(column_or_1d(y, warn=True))
+
+
+def _without_class(
+    y: NDArray[Any], unlabelled: Any, learnt: NDArray[Any] | None = None
+) -> NDArray[np.bool_]:
+    if y.dtype == object:
+        missing = np.array([_is_missing(one) for one in y], dtype=bool)
+    elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
+        missing = np.isnan(y)
+    else:
+        missing = np.zeros(len(y), dtype=bool)
+    if unlabelled is None:
+        return missing
+    if not (isinstance(unlabelled, str) and unlabelled == "auto"):
+        marked: NDArray[np.bool_] = np.array([one == unlabelled for one in y], dtype=bool)
+        return missing | marked
+    marked = _minus_ones(y, missing, learnt)
+    if marked.any():
+        warnings.warn(
+            f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
+            "or give unlabelled=None if it is a class",
+            stacklevel=5,
+        )
+    return missing | marked
+
+
+def _is_missing(one: Any) -> bool:
+    if one is None:
+        return True
+    differs = one != one  # nan and NaT differ from themselves, pandas.NA does not say
+    return bool(differs) if isinstance(differs, (bool, np.bool_)) else True
+
+
+def _minus_ones(
+    y: NDArray[Any], missing: NDArray[np.bool_], learnt: NDArray[Any] | None
+) -> NDArray[np.bool_]:
+    known = y[~missing]
+    nobody = np.zeros(len(y), dtype=bool)
+    whole = y.dtype.kind == "i" or (
+        y.dtype == object and all(isinstance(one, (int, np.integer)) for one in known)
+    )
+    if not whole or len(known) == 0:
+        return nobody
+    values = np.unique(known.astype(np.int64))
+    if learnt is not None and len(learnt):
+        if learnt.dtype.kind not in "iu" or -1 in learnt:
+            return nobody
+        values = np.union1d(values, learnt)
+    if values[0] != -1 or len(values) < 3:
+        return nobody
+    nobody[~missing] = known.astype(np.int64) == -1
+    return nobody

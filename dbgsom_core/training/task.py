@@ -1,0 +1,88 @@
+"""What stays the same during one training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Found
+from dbgsom_core.interfaces.growth import GrowthStrategy
+from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.training.robust import smoothed_weights
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that stays the same during one training.
+
+    Attributes
+    ----------
+    data : LocalSamples
+        The prepared training samples.
+    kernel : Kernel
+    growth : GrowthStrategy
+    epochs : int
+        Upper bound.
+    tol : float
+        The map has converged when, at the final width, the prototypes move less than this share
+        of the data's deviation. 0 runs all epochs: nor is what growth leaves of them cut short.
+    deviation : float
+        ‖std(X)‖ of the prepared samples.
+    threshold : float
+        The growing threshold, or nan.
+    max_neurons : int or None
+    cap_is_automatic : bool
+        Warn when the cap binds, since nobody chose it.
+    class_codes : int64 array (n,) or None
+        Classes 0..C-1 of the samples; negative for a sample without a class.
+    n_classes : int
+    robust : float or None
+        γ of `smoothed_weights`, in the inverse of the squared distance's units; None: off.
+    continues : bool
+        The map is trained already: the kernel stays at its final width.
+    """
+
+    data: LocalSamples
+    kernel: Kernel
+    growth: GrowthStrategy
+    epochs: int
+    tol: float
+    deviation: float
+    threshold: float = float("nan")
+    max_neurons: int | None = None
+    cap_is_automatic: bool = False
+    class_codes: NDArray[np.int64] | None = None
+    n_classes: int = 0
+    robust: float | None = None
+    continues: bool = False
+
+    @cached_property
+    def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        """How the metric forms a prototype from a mean, where it has a way of its own."""
+        return getattr(self.data.metric, "centre", None)
+
+    @cached_property
+    def forms_below(self) -> float | None:
+        """The weight of linked neighbours up to which the metric forms prototypes; None: never."""
+        if getattr(self.data.metric, "form", None) is None:
+            return None
+        return float(getattr(self.data.metric, "forms_below", math.inf))
+
+    @cached_property
+    def tunes_classes(self) -> bool:
+        """Whether samples train neurons of their class in fine-tuning."""
+        return self.class_codes is not None and getattr(self.growth, "class_tuning", False)
+
+
+def weighed(task: Task, found: Found) -> LocalSamples:
+    """Return the data with the weights of this epoch."""
+    if task.robust is None:
+        return task.data
+    own = task.data.sample_weights
+    return replace(task.data, weights=smoothed_weights(found.distance, own, task.robust))

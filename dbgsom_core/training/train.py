@@ -1,0 +1,166 @@
+"""The training loop of a growing batch map; it reads like the paper's pseudo-code."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.majorities import ClassLeads, count_classes
+from dbgsom_core.engine.results import Found, Search
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.growth import Birth, GrowthState
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import (
+    trained_by_class,
+)
+from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.task import Task, weighed
+from dbgsom_core.training.update import batch_update, smoothed_over_links
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training leaves: the map, its epochs, what its last search found."""
+
+    som_map: SomMap
+    history: tuple[EpochRecord, ...]
+    converged: bool
+    found: Found
+    search: Search
+
+
+def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) -> Training:
+    """Train ``som_map`` in place, epoch by epoch, and let it grow.
+
+    Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
+    of the prototypes so far; the errors that steer growth are those of the updated prototypes
+    (Vasighi & Amini 2017). The same search serves the next epoch: newborns are compared alone.
+    """
+    from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
+
+    started = time.perf_counter()
+    schedule = Schedule.of(task.kernel, task.growth, task.epochs, task.continues)
+    history: list[EpochRecord] = []
+    converged = capped = full = False
+    search = task.data.search()
+    positions = som_map.positions
+    found = search.assign(som_map.prototypes, positions)
+    for epoch in range(1, task.epochs + 1):
+        width = schedule.width(epoch, som_map)
+        before = som_map.prototypes
+        som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
+        movement = step_length(before, som_map.prototypes) / task.deviation
+        found = search.assign(som_map.prototypes, positions)
+        births: tuple[GrowthEvent, ...] = ()
+        if schedule.may_grow(epoch) and not full:
+            known = len(som_map)
+            state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
+            wanted = list(task.growth.grow(som_map, state))
+            if wanted and getattr(task.growth, "smooth_before_growth", False):
+                som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
+                found = search.assign(som_map.prototypes, positions)
+                state = _growth_state(
+                    task, som_map, found, epoch, schedule.growing_epochs, movement
+                )
+                wanted = list(task.growth.grow(som_map, state))
+            births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
+            capped = capped or len(births) < len(wanted)
+            if births:
+                positions = som_map.positions
+                found = search.admit(found, som_map.prototypes, positions, known)
+            full = capped and len(som_map) == task.max_neurons
+            if full and task.tol > 0:
+                schedule = schedule.full_after(epoch)
+        record = EpochRecord(
+            epoch=epoch,
+            epochs=schedule.epochs,
+            phase=schedule.phase(epoch),
+            width=width,
+            neurons=len(som_map),
+            births=births,
+            quantization_error=_mean_distance(task, som_map, found),
+            movement=movement,
+            seconds=time.perf_counter() - started,
+        )
+        history.append(record)
+        notify(record)
+        converged = schedule.is_final(epoch) and movement < task.tol
+        if converged or epoch == schedule.epochs:
+            break
+    if capped and task.cap_is_automatic:
+        warnings.warn(
+            f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
+            f"{task.data.n} samples; give max_neurons a number, or lower spreading_factor",
+            stacklevel=3,
+        )
+    return Training(som_map, tuple(history), converged, found, search)
+
+
+def _updated(
+    som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
+) -> NDArray[np.float64]:
+    # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
+    pull, tunes = schedule.pull(epoch), schedule.phase(epoch) == "fine" and task.tunes_classes
+    if not tunes or task.class_codes is None:
+        return batch_update(som_map, task, found, width, pull)
+    classes = ClassLeads.of(
+        found.bmu, task.class_codes, len(som_map), task.n_classes, task.data.weights
+    )
+    own = trained_by_class(task.data, found, som_map, classes)
+    return batch_update(som_map, task, own, width, pull, classes)
+
+
+def _growth_state(
+    task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
+) -> GrowthState:
+    data, n_neurons = weighed(task, found), len(som_map)
+    hits, errors = data.hits_and_errors(found, n_neurons)
+    counts = None
+    if task.class_codes is not None:
+        counts = count_classes(found.bmu, task.class_codes, n_neurons, task.n_classes, data.weights)
+    return GrowthState(
+        epoch=epoch,
+        epochs=epochs,
+        threshold=task.threshold,
+        errors=errors,
+        hits=hits,
+        class_counts=counts,
+        movement=movement,
+        room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
+    )
+
+
+def _smoothed_before_growth(
+    som_map: SomMap, task: Task, state: GrowthState, width: float
+) -> NDArray[np.float64]:
+    weights = np.asarray(task.kernel.weight(np.arange(2.0), width), np.float64)
+    return smoothed_over_links(som_map, state.hits, weights, task.centre)
+
+
+def _give_birth(
+    som_map: SomMap,
+    births: list[Any],
+    centre: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+    epoch: int,
+) -> tuple[GrowthEvent, ...]:
+    if not births:
+        return ()
+    births = [birth if isinstance(birth, Birth) else Birth(*birth) for birth in births]
+    if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
+        births = [
+            b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
+        ]
+    som_map.add(births, epoch)
+    return tuple(
+        GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
+    )
+
+
+def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
+    return task.data.total_error(found, len(som_map)) / task.data.total_weight

@@ -1,0 +1,152 @@
+"""Vertical growth: neurons whose samples spread too far get a map of their own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Found, groups
+from dbgsom_core.interfaces.growth import VerticalState
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.moments import Moments, check_varies
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target
+from dbgsom_core.training.train import Training
+
+# Trains one map on samples and their targets (or None).
+TrainOne = Callable[[Parts, LocalSamples, Target | None], Training]
+
+
+def is_vertical(parts: Parts) -> bool:
+    """Say whether the growth strategy may give neurons child maps."""
+    return hasattr(parts.growth, "wants_children")
+
+
+def horizontal(parts: Parts) -> Parts:
+    """Return the parts with the strategy that grows a single map."""
+    base = getattr(parts.growth, "base", None) if is_vertical(parts) else None
+    return parts if base is None else replace(parts, growth=base)
+
+
+def root_error(data: LocalSamples) -> float:
+    """Return qe₀, the sum of the distances of all samples to a single neuron at their mean.
+
+    Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
+    where it has one.
+    """
+    mean = Moments.of(data).mean[None]
+    centre = getattr(data.metric, "centre", None)
+    distance = data.assign(mean if centre is None else centre(mean)).distance
+    return float(distance @ data.sample_weights)
+
+
+@dataclass(frozen=True)
+class ChildMaps:
+    """What stays the same while a tree grows.
+
+    Attributes
+    ----------
+    parts : Parts
+        With the vertical strategy.
+    train_one : callable (parts, data, target) -> Training
+        Trains one map as the root was trained, from the principal axes of its samples.
+    root_error : float
+    """
+
+    parts: Parts
+    train_one: TrainOne
+    root_error: float
+
+    def grow(
+        self,
+        som_map: SomMap,
+        data: LocalSamples,
+        found: Found,
+        target: Target | None = None,
+        depth: int = 1,
+    ) -> None:
+        """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
+
+        Parameters
+        ----------
+        som_map : SomMap
+            Its ``children`` are filled.
+        data : LocalSamples
+            The samples that the map was trained on, n of them.
+        found : Found
+            Their best-matching units.
+        target : Target or None
+            Theirs.
+        depth : int
+            1 for the root.
+
+        Raises
+        ------
+        ValueError
+            The strategy's answer has the wrong shape.
+        """
+        wanted = self._wanted(som_map, data, found, depth)
+        for rows in groups(found.bmu):
+            neuron = int(found.bmu[rows[0]])
+            # A neuron that holds everything would get the same map again.
+            if not wanted[neuron] or len(rows) == len(found.bmu):
+                continue
+            samples = data.subset(rows)
+            own = None if target is None else target.of(rows)
+            if self._can_train(samples, own):
+                child, below = self._child(samples, own)
+                som_map.children[neuron] = child
+                self.grow(child, samples, below, own, depth + 1)
+
+    def _wanted(
+        self, som_map: SomMap, data: LocalSamples, found: Found, depth: int
+    ) -> NDArray[np.bool_]:
+        n_neurons = len(som_map)
+        hits = np.bincount(found.bmu, data.weights, n_neurons)
+        weighted = data.sample_weights * found.distance
+        errors = np.bincount(found.bmu, weighted, n_neurons).astype(np.float64)
+        for array in (hits, errors):
+            array.flags.writeable = False
+        growth: Any = self.parts.growth
+        state = VerticalState(depth, errors, hits, self.root_error)
+        wanted = np.asarray(growth.wants_children(som_map, state), dtype=bool)
+        if wanted.shape != (n_neurons,):
+            raise ValueError(
+                f"wants_children of growth strategy {type(growth).__name__} returned shape "
+                f"{wanted.shape}, not {(n_neurons,)}"
+            )
+        return wanted
+
+    def _can_train(self, samples: LocalSamples, target: Target | None) -> bool:
+        grows_by_class = getattr(horizontal(self.parts).growth, "needs_classes", False)
+        if grows_by_class and not _knows_classes(target):
+            return False
+        try:
+            moments = Moments.of(samples)
+            check_varies(samples.X, moments if samples.weights is None else None)
+        except ValueError:
+            return False
+        return True
+
+    def _child(self, samples: LocalSamples, target: Target | None) -> tuple[SomMap, Found]:
+        target = target if _knows_classes(target) else None
+        with warnings.catch_warnings():
+            # Nobody chose the size of each child map, so nobody needs to hear of its cap.
+            warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
+            training = self.train_one(horizontal(self.parts), samples, target)
+        som_map = training.som_map
+        if samples.X.dtype != np.float32:
+            return som_map, training.found
+        # What users get is what finds the units.
+        som_map.prototypes = som_map.prototypes.astype(np.float32).astype(np.float64)
+        return som_map, training.search.assign(som_map.prototypes, som_map.positions)
+
+
+def _knows_classes(target: Target | None) -> bool:
+    return target is not None and target.codes is not None and int(target.codes.max()) >= 0

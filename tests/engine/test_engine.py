@@ -1,0 +1,148 @@
+"""The pass over the data: what it finds does not depend on how it is run."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dbgsom_core.api import Component
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.plugins.registry import get_registry
+
+METRICS = ("euclidean", "manhattan", "cosine")
+coarse = hnp.arrays(  # few distinct values: many ties
+    np.float64, st.tuples(st.integers(2, 30), st.just(3)), elements=st.integers(-2, 2)
+)
+
+
+class PairwiseOnly(Component):
+    """Squared distance with the lowest level alone."""
+
+    def pairwise(self, X, prototypes):
+        return ((X[:, None] - prototypes[None]) ** 2).sum(-1)
+
+
+class AssignOnly(Component):
+    """The same with the highest level alone."""
+
+    def assign(self, X, prototypes):
+        distances = PairwiseOnly().pairwise(X, prototypes)
+        return distances.argmin(axis=1), distances.min(axis=1)
+
+
+def metric(name):
+    return get_registry().build("metric", name)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(X=coarse, W=coarse)
+def test_units_are_the_arg_min_with_ties_to_the_lowest_row(name, X, W):
+    data = LocalEngine().over(X, metric(name))
+    distances = data.pairwise(data.X, W)
+    found = data.assign(W)
+    np.testing.assert_array_equal(found.bmu, distances.argmin(axis=1))
+    np.testing.assert_array_equal(found.distance, distances.min(axis=1))
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(X=coarse, W=coarse, known=st.integers(1, 2))
+def test_admitting_newcomers_equals_a_full_search(name, X, W, known):
+    data = LocalEngine().over(X, metric(name))
+    admitted = data.admit(data.assign(W[:known]), W, known)
+    full = data.assign(W)
+    np.testing.assert_array_equal(admitted.bmu, full.bmu)
+    np.testing.assert_array_equal(admitted.distance, full.distance)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_threads_and_chunks_do_not_change_a_bit(name, rng):
+    X, W = rng.normal(size=(3001, 7)), rng.normal(size=(150, 7))
+    reference = LocalEngine(threads=1, chunk_rows=10**6).over(X, metric(name))
+    expected, two = reference.assign(W), reference.nearest(W, 2)
+    for threads, rows in ((1, 7), (2, 64), (5, 1000)):
+        data = LocalEngine(threads=threads, chunk_rows=rows).over(X, metric(name))
+        found = data.assign(W)
+        np.testing.assert_array_equal(found.bmu, expected.bmu)
+        np.testing.assert_array_equal(found.distance, expected.distance)
+        for got, want in zip(data.nearest(W, 2), two, strict=True):
+            np.testing.assert_array_equal(got, want)
+        blocks, same = (np.vstack([b for _, b in d.chunks(W)]) for d in (data, reference))
+        np.testing.assert_array_equal(blocks, same)
+        np.testing.assert_allclose(blocks, reference.pairwise(reference.X, W), rtol=1e-11)
+
+
+@pytest.mark.parametrize("level", [PairwiseOnly, AssignOnly])
+def test_one_level_of_a_metric_is_enough_for_everything(level, rng):
+    X, W = rng.normal(size=(50, 3)), rng.normal(size=(9, 3))
+    data = LocalEngine(chunk_rows=8).over(X, level())
+    distances = ((X[:, None] - W[None]) ** 2).sum(-1)
+    np.testing.assert_array_equal(data.assign(W).bmu, distances.argmin(axis=1))
+    np.testing.assert_array_equal(data.nearest(W, 3)[0], np.argsort(distances, axis=1)[:, :3])
+    np.testing.assert_allclose(data.pairwise(X, W), distances, rtol=1e-12)
+    assert data.level == ("assign" if level is AssignOnly else "pairwise")
+
+
+def test_nearest_orders_ties_by_row():
+    data = LocalEngine().over(np.zeros((1, 2)), metric("euclidean"))
+    W = np.ones((6, 2))
+    assert data.nearest(W, 2)[0].tolist() == [[0, 1]]
+    assert data.nearest(W, 6)[0].tolist() == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
+    """Two squares may be different numbers with the same root."""
+    big = 2.0**26
+    W = np.array([[big, 1.0], [big, 0.0]])  # squares 2**52 + 1 and 2**52, roots alike
+    data = LocalEngine().over(np.zeros((1, 2)), metric("euclidean"))
+    distances = data.pairwise(data.X, W)
+    assert distances[0, 0] == distances[0, 1]
+    assert data.assign(W).bmu.tolist() == [0]
+
+
+def test_sums_are_those_of_a_plain_loop(rng):
+    X, bmu = rng.normal(size=(100, 4)), rng.integers(0, 6, size=100)
+    sums = LocalEngine().over(X, metric("euclidean")).sums(bmu, 7)
+    expected = np.array([X[bmu == j].sum(axis=0) for j in range(7)])
+    np.testing.assert_allclose(sums, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "scipy_name"),
+    [("euclidean", "euclidean"), ("manhattan", "cityblock"), ("cosine", "cosine")],
+)
+def test_built_in_metrics_agree_with_scipy(name, scipy_name, rng):
+    from scipy.spatial.distance import cdist
+
+    X, W = rng.normal(size=(40, 5)), rng.normal(size=(8, 5))
+    data = LocalEngine().over(X, metric(name))
+    prototypes = metric(name).prepare(W) if name == "cosine" else W
+    np.testing.assert_allclose(
+        data.pairwise(data.X, prototypes), cdist(X, W, scipy_name), atol=1e-12
+    )
+
+
+def test_cosine_of_a_row_of_zeros_is_one_and_huge_rows_do_not_overflow():
+    cosine = metric("cosine")
+    X = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 1e-300]])
+    prepared = cosine.prepare(X)
+    np.testing.assert_allclose(np.linalg.norm(prepared, axis=1), [0.0, 1.0, 1.0])
+    assert cosine.pairwise(prepared, cosine.prepare(X[1:]))[0].tolist() == [1.0, 1.0]
+
+
+def test_offset_data_keeps_its_units(rng):
+    X, W = rng.normal(size=(500, 8)), rng.normal(size=(40, 8))
+    data = LocalEngine().over(X, metric("euclidean"))
+    far = LocalEngine().over(X + 1e6, metric("euclidean"))
+    assert np.mean(data.assign(W).bmu == far.assign(W + 1e6).bmu) > 0.999
+
+
+def test_float32_samples_are_compared_in_float64(rng):
+    X = rng.normal(size=(200, 6)).astype(np.float32)
+    W = rng.normal(size=(30, 6))
+    single = LocalEngine().over(X, metric("euclidean"))
+    double = LocalEngine().over(X.astype(np.float64), metric("euclidean"))
+    np.testing.assert_array_equal(single.assign(W).distance, double.assign(W).distance)
+    np.testing.assert_array_equal(
+        single.sums(np.zeros(200, int), 1), double.sums(np.zeros(200, int), 1)
+    )

@@ -1,0 +1,394 @@
+"""The fast search finds what the plain loop finds, whatever it remembers and however it runs."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.euclidean.hop_rings import smoothed_rings
+from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.panel_groups import patches
+from dbgsom_core.engine.euclidean.search import FastSearch, _Patience, _Sorting
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.grid import SomMap
+
+KERNEL = {"name": "gaussian", "start": 2.0, "end": 0.5}
+EUCLIDEAN = get_registry().build("metric", "euclidean")
+
+
+def plain(X, prototypes):
+    return LocalSamples(X, EUCLIDEAN).assign_plainly(prototypes)
+
+
+def fast(X, prunes, threads=1):
+    return FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, threads), prunes)
+
+
+def grid(n_neurons):
+    return np.column_stack(np.divmod(np.arange(n_neurons), 5)[::-1])
+
+
+@st.composite
+def data_and_prototypes(draw):
+    """Samples with ties, duplicates, constant columns and offsets, and prototypes among them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(2, 150)), draw(st.sampled_from([1, 2, 3, 4, 9, 17]))
+    kind = draw(st.sampled_from(["normal", "coarse", "clusters", "wide"]))
+    X = rng.normal(size=(n, d))
+    if kind == "coarse":
+        X = rng.integers(-2, 3, size=(n, d)).astype(float)
+    elif kind == "clusters":
+        X = 1e-7 * X + rng.integers(0, 2, size=(n, d))
+    elif kind == "wide":
+        X *= 10.0 ** rng.integers(-6, 7, size=d)
+    if draw(st.booleans()):
+        X[:, 0] = 3.0
+    X += draw(st.sampled_from([0.0, 1000.0, -1e6]))
+    X = X.astype(draw(st.sampled_from([np.float32, np.float64])))
+    n_neurons = draw(st.integers(1, 90))
+    prototypes = X[rng.integers(n, size=n_neurons)].astype(float)
+    if draw(st.booleans()):
+        prototypes += (
+            np.std(X) * rng.normal(size=prototypes.shape) * draw(st.sampled_from([1, 0.1]))
+        )
+    return X, prototypes, rng
+
+
+def assert_same(found, X, prototypes):
+    expected = plain(X, prototypes)
+    np.testing.assert_array_equal(found.bmu, expected.bmu)
+    np.testing.assert_array_equal(found.distance, expected.distance)
+    totals = found.totals
+    n_neurons = len(prototypes)
+    np.testing.assert_array_equal(totals.hits, np.bincount(expected.bmu, minlength=n_neurons))
+    errors = np.bincount(expected.bmu, expected.distance, n_neurons)
+    np.testing.assert_allclose(totals.errors, errors, rtol=2e-3, atol=1e-12)
+    assert found.total_error == pytest.approx(totals.errors.sum(), rel=1e-12)
+    sums = LocalSamples(X, EUCLIDEAN).sums(expected.bmu, n_neurons)
+    size = len(X) * np.abs(X).max()
+    np.testing.assert_allclose(totals.sums, sums, atol=1e-7 * size)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes())
+def test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch(drawn):
+    X, prototypes, rng = drawn
+    searches = [fast(X, True), fast(X, False)]
+    size = np.std(X)
+    for epoch in range(7):
+        pruned, brute = (s.assign(prototypes, grid(len(prototypes))) for s in searches)
+        assert_same(pruned, X, prototypes)
+        np.testing.assert_array_equal(pruned.bmu, brute.bmu)
+        for name in ("hits", "sums", "errors"):
+            np.testing.assert_array_equal(getattr(pruned.totals, name), getattr(brute.totals, name))
+        step = size * 10.0 ** -rng.integers(0, 7)
+        prototypes = prototypes + step * rng.normal(size=prototypes.shape) * (epoch % 3 > 0)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes(), st.booleans())
+def test_newcomers_are_admitted_as_if_all_had_been_compared(drawn, prunes):
+    X, prototypes, rng = drawn
+    search = fast(X, prunes)
+    for _ in range(6):
+        known = len(prototypes)
+        found = search.assign(prototypes, grid(known))
+        born = X[rng.integers(len(X), size=rng.integers(1, 12))].astype(float)
+        prototypes = np.vstack([prototypes, born])
+        found = search.admit(found, prototypes, grid(len(prototypes)), known)
+        assert_same(found, X, prototypes)
+        prototypes = prototypes + 0.01 * np.std(X) * rng.normal(size=prototypes.shape)
+
+
+@settings(deadline=None)
+@given(data_and_prototypes(), st.booleans())
+def test_the_two_nearest_are_those_of_the_plain_loop(drawn, prunes):
+    X, prototypes, _ = drawn
+    prototypes = np.vstack([prototypes, prototypes[:1]])
+    search = fast(X, prunes)
+    for _ in range(3):
+        search.assign(prototypes, grid(len(prototypes)))
+    expected, _ = LocalSamples(X, EUCLIDEAN).nearest_plainly(prototypes, 2)
+    np.testing.assert_array_equal(search.nearest_two(prototypes), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_leave_out_most_of_a_settled_map(dtype, rng):
+    centres = rng.normal(size=(40, 8)) * 20
+    X = (centres[rng.integers(40, size=4000)] + rng.normal(size=(4000, 8))).astype(dtype)
+    centres = centres[np.argsort(centres[:, 0])]
+    search, brute = fast(X, None), fast(X, False)
+    for _ in range(8):
+        assert_same(search.assign(centres, grid(40)), X, centres)
+        brute.assign(centres, grid(40))
+    assert search.panels_compared < 0.7 * brute.panels_compared
+
+
+@pytest.mark.parametrize("d", [4, 48])
+def test_samples_sorted_again_and_again_keep_their_units(d, rng, monkeypatch):
+    X = rng.normal(size=(6000, d)).astype(np.float32)
+    sorts, sort = [], PackedSamples.sort
+
+    def counted(samples, rank):
+        sorts.append(len(rank))
+        sort(samples, rank)
+
+    monkeypatch.setattr(PackedSamples, "sort", counted)
+    search, prototypes, steps = fast(X, True), X[:60].astype(float), rng.normal(size=(60, d))
+    for epoch in range(60):
+        prototypes = prototypes + 0.04 * np.roll(steps, epoch // 8, axis=0)
+        assert_same(search.assign(prototypes, grid(60)), X, prototypes)
+    assert len(sorts) > 2
+
+
+def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
+    X, rank = rng.normal(size=(1000, 3)), rng.permutation(7).astype(np.int32)
+    monkeypatch.setattr("dbgsom_core.engine.euclidean.packing._TASK_PLACES", 90)
+    packed = PackedSamples.of(X, threads=3)
+    for _ in range(2):
+        units = rng.integers(7, size=len(X)).astype(np.int32)
+        packed.blocks.bmu[: len(X)] = units
+        by_rank = np.argsort(rank[units], kind="stable")
+        expected = packed.blocks.order[by_rank]
+        packed.sort(rank)
+        np.testing.assert_array_equal(packed.blocks.order, expected)
+        np.testing.assert_array_equal(packed.blocks.bmu[: len(X)], units[by_rank])
+    numbers = np.moveaxis(packed.blocks.numbers, 1, 2).reshape(-1, 4)[: len(X), :3]
+    given = (X - packed.centre) * packed.scale
+    np.testing.assert_allclose(numbers, given[packed.blocks.order], rtol=1e-6, atol=1e-7)
+
+
+def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
+    patience = _Patience()
+    assert patience.tries(0.9, 100)
+    assert not patience.pays(0.95, 16, 0.6, 100)
+    assert not patience.tries(0.5, 100)
+    assert patience.tries(0.1, 100)
+    assert patience.tries(0.5, 126)
+    assert patience.pays(0.2, 16, 0.5, 126)
+    assert patience.pays(0.95, 16, 0.5, 126)  # forgiven once
+    assert not patience.pays(0.95, 16, 0.5, 126)
+
+
+def test_sorting_waits_until_what_was_lost_amounts_to_it_and_longer_where_it_did_not_help():
+    sorting = _Sorting(d=20)
+    assert not sorting.pays(10)
+    for _ in range(4):
+        sorting.saw(10.0)
+    assert sorting.pays(10)
+    sorting.before, sorting.excess = 10.0, 0.0
+    sorting.saw(9.0)
+    for _ in range(4):
+        sorting.saw(10.0)
+    assert not sorting.pays(10)
+
+
+@pytest.mark.parametrize("growth", ["directed", {"name": "fixed", "rows": 6, "columns": 7}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fit_is_the_same_for_any_number_of_threads(growth, dtype, rng):
+    X = rng.normal(size=(9000, 12)).astype(dtype)
+    fits = [
+        SomVQ(growth=growth, epochs=20, engine={"name": "local", "threads": t, "chunk_rows": c})
+        for t, c in ((1, 4096), (2, 64), (3, 1000))
+    ]
+    first, *others = (estimator.fit(X) for estimator in fits)
+    for other in others:
+        np.testing.assert_array_equal(other.weights_, first.weights_)
+        np.testing.assert_array_equal(other.labels_, first.labels_)
+        assert other.history_[-1].quantization_error == first.history_[-1].quantization_error
+        assert other.topographic_error_ == first.topographic_error_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_float64_follow_where_float32_leaves_too_many_in_doubt(dtype, rng):
+    X = rng.normal(size=(3000, 6))
+    X[::500] *= 1e5  # beside these all others look alike
+    X = X.astype(dtype)
+    prototypes = np.vstack([X[::500], X[1:40]]).astype(float)
+    search = fast(X, prunes=True)
+    for _ in range(4):
+        assert_same(search.assign(prototypes, grid(len(prototypes))), X, prototypes)
+        prototypes = prototypes + 1e-3 * rng.normal(size=prototypes.shape)
+    assert search.samples.one.dtype == np.float64
+    assert search.panels_compared > 0
+    calm = fast(rng.normal(size=(3000, 6)).astype(dtype), prunes=True)
+    calm.assign(rng.normal(size=(45, 6)), grid(45))
+    assert calm.samples.one.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [5, 16, 37])
+def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatch):
+    X = rng.normal(size=(2000, d)).astype(dtype)
+    prototypes = rng.normal(size=(30, d))
+    seconds = prototypes + 0.3 * rng.normal(size=(30, d))
+    totals = []
+    for doubts in (-1.0, 1.0):  # at once, never
+        monkeypatch.setattr("dbgsom_core.engine.euclidean.search._DOUBTS", doubts)
+        search = fast(X, prunes=True)
+        search.assign(prototypes, grid(30))
+        assert search.samples.one.dtype == (np.float64 if doubts < 0 else np.float32)
+        totals.append(search.assign(seconds, grid(30)).totals)
+    np.testing.assert_array_equal(totals[0].sums, totals[1].sums)
+    np.testing.assert_array_equal(totals[0].hits, totals[1].hits)
+    packed = PackedSamples.of(X, 1)
+    numbers = np.rint((X.astype(float) - packed.centre) * (packed.scale / packed.grid))
+    exact = np.zeros((30, d))
+    np.add.at(exact, plain(X, seconds).bmu, (numbers * packed.grid).astype(dtype))
+    np.testing.assert_array_equal(search._sums[:, :d], exact)
+
+
+def test_prototypes_far_away_from_the_data_are_found_too(rng):
+    X = rng.normal(size=(300, 4))
+    search = fast(X, None)
+    for scale in (1.0, 1e200, 1.0):
+        prototypes = scale * rng.normal(size=(12, 4))
+        found = search.assign(prototypes, grid(12))
+        np.testing.assert_array_equal(found.bmu, plain(X, prototypes).bmu)
+
+
+def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng):
+    large, small = rng.normal(size=(9000, 12)), rng.normal(size=(90, 12))
+    assert LocalSamples(large, EUCLIDEAN).packed is not None
+    assert LocalSamples(small, EUCLIDEAN).packed is None
+    assert LocalSamples(large, get_registry().build("metric", "manhattan")).packed is None
+
+
+def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng):
+    centres = rng.normal(size=(64, 8))
+    X = centres[rng.integers(64, size=40_000)] + 0.05 * rng.normal(size=(40_000, 8))
+    growth = {"name": "fixed", "rows": 8, "columns": 8}
+
+    def fitted(memory):
+        engine = {"name": "local", "working_memory": memory}
+        return SomVQ(growth=growth, epochs=8, tol=0.0, engine=engine).fit(X)
+
+    def trained(memory):
+        data = LocalEngine(working_memory=memory).over(X, EUCLIDEAN)
+        search = data.search()
+        for epoch in range(4):
+            search.assign(centres + 1e-3 * epoch, grid(64))
+        return data, search
+
+    copy = PackedSamples.bytes_for(X) / 2**20
+    assert copy * 2**20 >= PackedSamples.of(X, 1).blocks.numbers.nbytes
+    usual, (_, search) = fitted(None), trained(None)
+    assert search._bounds is not None
+    _, search = trained(copy + 1)
+    assert isinstance(search, FastSearch)
+    assert search._bounds is None
+    np.testing.assert_array_equal(fitted(copy + 1).weights_, usual.weights_)
+    data, search = trained(copy - 0.1)
+    assert data.packed is None
+    frugal = fitted(copy - 0.1)  # sums of samples as given, which are rounded in another way
+    np.testing.assert_allclose(frugal.weights_, usual.weights_, atol=1e-9)
+    np.testing.assert_array_equal(frugal.labels_, usual.labels_)
+
+
+@pytest.mark.parametrize("laid_out", [np.asfortranarray, lambda X: np.repeat(X, 2, axis=0)[::2]])
+def test_samples_that_do_not_lie_row_by_row_are_found_as_well(laid_out, rng):
+    X = rng.normal(size=(9000, 12))
+    data = LocalSamples(laid_out(X), EUCLIDEAN)
+    expected = plain(X, X[:20])
+    np.testing.assert_array_equal(data.search().assign(X[:20], grid(20)).bmu, expected.bmu)
+    np.testing.assert_array_equal(data.assign(X[:20]).bmu, expected.bmu)
+
+
+def test_patches_hold_every_neuron_once_and_are_compact(rng):
+    cells = np.argwhere(rng.random((30, 30)) < 0.7)
+    ids = patches(cells, 8)
+    assert sorted(ids[ids >= 0]) == list(range(len(cells)))
+    assert (ids[:-1] >= 0).all()
+    spread = [np.ptp(cells[row], axis=0).sum() for row in ids[:-1]]
+    assert np.median(spread) <= 8
+
+
+@pytest.mark.skipif("NUMBA_CPU_NAME" in os.environ, reason="the test sets it itself")
+def test_a_compiler_that_has_only_avx2_makes_the_same_map(tmp_path):
+    code = (
+        "import numpy as np; from dbgsom_core import SomVQ;"
+        "X = np.random.default_rng(0).normal(size=(9001, 12)).astype('f4');"
+        "m = SomVQ(growth={'name': 'fixed', 'rows': 6, 'columns': 7}, epochs=5).fit(X);"
+        "print(m.bmu(X).tolist(), m.quantization_error_)"
+    )
+    # A name alone does not do: numba keeps the features of the host.
+    other = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi"}
+    outputs = []
+    for more in ({}, {**other, "NUMBA_CACHE_DIR": str(tmp_path)}):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs.append(run.stdout.rpartition(" "))
+    (units, _, error), (others, _, other_error) = outputs
+    assert units == others
+    assert float(error) == pytest.approx(float(other_error), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (5, 9), (30, 20)])
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_rings_add_up_to_a_matrix_product(shape, width, rng):
+    n_neurons = shape[0] * shape[1]
+    som_map = SomMap.rectangle(*shape, np.zeros((n_neurons, 2)))
+    won = rng.integers(-1000, 1000, size=(n_neurons, 4)).astype(float)
+    won[:, 3] = rng.integers(5, size=n_neurons)
+    weights = np.exp(-(np.arange(som_map.diameter + 1) ** 2) / (2 * width**2))
+    expected = weights[som_map.hops] @ won
+    reach, least = reach_of(weights, won[:, 3].sum())
+    found = [smoothed_rings(shape, weights, reach, least, won, threads) for threads in (1, 3)]
+    size = weights[som_map.hops] @ np.abs(won)
+    assert (np.abs(found[0] - expected) <= 1e-14 * size + 1e-300).all()
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_large_rectangle_is_trained_by_rings_as_by_products(rng, monkeypatch):
+    X = rng.normal(size=(6000, 8)) + 1e3
+
+    def fitted():
+        growth = {"name": "fixed", "rows": 26, "columns": 22}
+        return SomVQ(growth=growth, epochs=12, tol=0.0, kernel=KERNEL).fit(X)
+
+    used = []
+
+    def spy(*arguments):
+        used.append(arguments[0])
+        return smoothed_rings(*arguments)
+
+    monkeypatch.setattr("dbgsom_core.engine.euclidean.hop_rings.smoothed_rings", spy)
+    by_rings = fitted()
+    assert set(used) == {(26, 22)}
+    monkeypatch.setattr("dbgsom_core.engine.euclidean.hop_rings.pays", lambda *sizes: False)
+    used.clear()
+    np.testing.assert_allclose(fitted().weights_, by_rings.weights_, rtol=1e-11)
+    assert not used
+
+
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_the_smoothed_sums_are_a_matrix_product(width, rng):
+    """Also where only far neurons have hits and every weight in reach is tiny."""
+    som_map = SomMap.rectangle(9, 12, np.zeros((108, 1)))
+    hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
+    sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
+    weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
+    reach = reach_of(weights, float(hits.sum()))
+    got = smoothed(som_map.hops, weights, reach, hits, sums, threads=2)
+    influence = weights[som_map.hops]
+    np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
+
+
+def test_the_step_is_the_root_of_the_mean_square_over_neurons(rng):
+    before, after = rng.normal(size=(2, 7, 5))
+    expected = np.sqrt(np.mean(np.linalg.norm(after - before, axis=1) ** 2))
+    assert step_length(before, after) == pytest.approx(expected, rel=1e-14)

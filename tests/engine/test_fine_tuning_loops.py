@@ -1,0 +1,217 @@
+"""The compiled loops of fine-tuning and of the layout, beside their definitions in plain numpy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core.engine.euclidean import fine_tuning
+from dbgsom_core.engine.euclidean.assignment import unpacked
+from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.panel_groups import in_rows
+from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.majorities import ClassLeads
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import (
+    linked_runners_up,
+    trained_by_class,
+    winners_of_own_class,
+)
+
+EUCLIDEAN = get_registry().build("metric", "euclidean")
+
+
+def distances(X, prototypes):
+    """Every distance by definition: float64, squares added feature by feature."""
+    total = np.zeros((len(X), len(prototypes)))
+    for k in range(X.shape[1]):
+        total += (X[:, k, None].astype(float) - prototypes[:, k]) ** 2
+    return np.sqrt(total)
+
+
+def nearest(row, neurons):
+    return min(neurons, key=lambda j: (row[j], j))
+
+
+def runners_up(D, units, som_map, classes):
+    found = []
+    for i, unit in enumerate(units):
+        linked = np.flatnonzero(som_map.hops[unit] == 1)
+        code = -1 if classes is None else classes.codes[i]
+        own = [j for j in linked if code >= 0 and classes.leads[j, code]]
+        found.append(nearest(D[i], own or list(linked)))
+    return np.array(found)
+
+
+def own_winners(D, units, classes):
+    found = []
+    for i, unit in enumerate(units):
+        code = classes.codes[i]
+        own = np.flatnonzero(classes.leads[:, code]) if code >= 0 else []
+        stays = code < 0 or classes.leads[unit, code] or len(own) == 0
+        found.append(unit if stays else nearest(D[i], own))
+    return np.array(found)
+
+
+def linked_totals(found, som_map, classes):
+    """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
+    seconds = fine_tuning.linked_seconds(found, som_map.sides, fine_tuning.classes_of(classes))
+    return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
+
+
+@st.composite
+def cases(draw):
+    """Samples with ties and duplicates, a map of any shape, classes of which some lead nowhere."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(2, 120)), draw(st.sampled_from([1, 2, 3, 4, 9, 17]))
+    X = rng.normal(size=(n, d))
+    if draw(st.booleans()):
+        X = rng.integers(-2, 3, size=(n, d)).astype(float)
+    X = (X + draw(st.sampled_from([0.0, 1000.0]))).astype(
+        draw(st.sampled_from([np.float32, np.float64]))
+    )
+    som_map = SomMap.rectangle(1, 2, X[rng.integers(n, size=2)])
+    for _ in range(draw(st.integers(0, 30))):
+        cells, touching = som_map.open_cells()
+        cell = rng.integers(len(cells))
+        parent = int(touching[cell].max())
+        som_map.add([(cells[cell], X[rng.integers(n)].astype(float), parent)], 1)
+    codes = rng.integers(-1, draw(st.integers(1, 6)), size=n)
+    codes[0] = 0
+    return X, som_map, codes, rng
+
+
+@settings(deadline=None)
+@given(cases(), st.booleans())
+def test_neighbours_and_winners_are_those_of_the_definition(case, classed):
+    X, som_map, codes, _ = case
+    data = LocalSamples(X, EUCLIDEAN)
+    D = distances(X, som_map.prototypes)
+    units = D.argmin(axis=1)
+    classes = ClassLeads.of(units, codes, len(som_map)) if classed else None
+    if classes is not None:
+        winners = winners_of_own_class(data, units, som_map, classes)
+        np.testing.assert_array_equal(winners, own_winners(D, units, classes))
+        units = winners
+    np.testing.assert_array_equal(
+        linked_runners_up(data, units, som_map, classes), runners_up(D, units, som_map, classes)
+    )
+
+
+@settings(deadline=None)
+@given(cases(), st.booleans(), st.sampled_from([1, 3]))
+def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed, threads):
+    """Prototypes move, the map grows, samples are laid out anew: sums of changes stay true."""
+    X, som_map, codes, rng = case
+    data = LocalSamples(X, EUCLIDEAN)
+    search = FastSearch(data, PackedSamples.of(X, threads), prunes=True)
+    size = len(X) * np.abs(X).max()
+    for epoch in range(8):
+        found = search.assign(som_map.prototypes, som_map.positions)
+        if epoch == 4:
+            known, (cells, touching) = len(som_map), som_map.open_cells()
+            som_map.add([(cells[0], X[0].astype(float), int(touching[0].max()))], epoch)
+            found = search.admit(found, som_map.prototypes, som_map.positions, known)
+        D, n_neurons = distances(X, som_map.prototypes), len(som_map)
+        classes = ClassLeads.of(found.bmu, codes, n_neurons) if classed else None
+        units = D.argmin(axis=1)
+        if classes is not None:
+            found = trained_by_class(data, found, som_map, classes)
+            units = own_winners(D, units, classes)
+        np.testing.assert_array_equal(found.bmu, units)
+        np.testing.assert_array_equal(found.totals.hits, np.bincount(units, minlength=n_neurons))
+        np.testing.assert_allclose(found.totals.sums, data.sums(units, n_neurons), atol=1e-7 * size)
+        hits, sums = linked_totals(found, som_map, classes)
+        seconds = runners_up(D, units, som_map, classes)
+        np.testing.assert_array_equal(hits, np.bincount(seconds, minlength=n_neurons))
+        np.testing.assert_allclose(sums, data.sums(seconds, n_neurons), atol=1e-7 * size)
+        som_map.prototypes = som_map.prototypes + 0.1 * rng.normal(size=som_map.prototypes.shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classed", [False, True])
+def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(dtype, classed):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30_000, 20)).astype(dtype)
+    codes = rng.integers(0, 4, size=len(X))
+    som_map = SomMap.rectangle(6, 7, rng.normal(size=(42, 20)))
+    moved = som_map.prototypes + 0.05 * rng.normal(size=(42, 20))
+
+    def tuned(threads, warm):
+        data = LocalSamples(X, EUCLIDEAN, threads)
+        search = FastSearch(data, PackedSamples.of(X, threads))
+        for prototypes in [som_map.prototypes] * warm + [moved]:
+            later = SomMap.rectangle(6, 7, prototypes)
+            found = search.assign(prototypes, later.positions)
+            classes = ClassLeads.of(found.bmu, codes, 42) if classed else None
+            if classes is not None:
+                found = trained_by_class(data, found, later, classes)
+            hits, sums = linked_totals(found, later, classes)
+        return found.totals.sums, found.totals.hits, hits, sums
+
+    expected = tuned(1, 0)
+    for threads, warm in ((2, 0), (3, 1), (1, 3)):
+        for a, b in zip(tuned(threads, warm), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [1, 5, 8])
+def test_panels_hold_what_their_definition_says(dtype, d):
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(50, d)).astype(dtype)
+    samples = PackedSamples.of(X, 1)
+    search = FastSearch(LocalSamples(X, EUCLIDEAN), samples)
+    ids = in_rows(rng.permutation(2 * PANEL_ROWS - 3), PANEL_ROWS)
+    before, W = rng.normal(size=(2, 2 * PANEL_ROWS - 3, d))
+    drift = np.array([0.5, 0.0])
+    packed_before = (before - samples.centre) * samples.scale
+    laid = search._room.lay(W, ids, drift, packed_before)
+    packed = (W - samples.centre) * samples.scale
+    np.testing.assert_array_equal(laid.packed, packed)
+    steps = np.linalg.norm(packed - packed_before, axis=1)
+    for g in range(2):
+        used = ids[g] >= 0
+        rows = packed[ids[g][used]]
+        np.testing.assert_array_equal(
+            laid.panels.numbers[g, :d][:, used], -rows.T.astype(np.float32)
+        )
+        assert not laid.panels.numbers[g, d:].any()
+        np.testing.assert_allclose(
+            laid.panels.starts[g][used], (rows**2).sum(axis=1) / 2, rtol=2 * d * samples.unit
+        )
+        assert np.isposinf(laid.panels.starts[g][~used]).all()
+        assert (laid.panels.panel_of[ids[g][used]] == g).all()
+        moved = [0.5, 0.0][g] + steps[ids[g][used]].max()
+        assert moved <= laid.panels.drift[g] <= moved * (1 + 1e-5)  # never too small
+    assert laid.accuracy.largest >= np.linalg.norm(packed, axis=1).max()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_prototypes_far_away_are_not_laid_out(bad):
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1))
+    W, drift = np.zeros((3, 3)), np.zeros(1)
+    W[1, 2] = bad
+    assert search._room.lay(W, in_rows(np.arange(3), PANEL_ROWS), drift) is None
+    assert drift[0] == 0.0
+    found = search.assign(np.where(np.isnan(W), 1e30, W))
+    np.testing.assert_array_equal(found.bmu, 0)
+
+
+def test_a_search_for_two_between_passes_of_another_size_does_no_harm():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1), prunes=True)
+    W = rng.normal(size=(40, 4))
+    search.assign(W[:20])
+    search.nearest_two(W)
+    found = search.assign(W)
+    D = distances(X, W)
+    np.testing.assert_array_equal(found.bmu, D.argmin(axis=1))
+    np.testing.assert_array_equal(
+        found.totals.hits, np.bincount(D.argmin(axis=1), minlength=len(W))
+    )

@@ -1,0 +1,117 @@
+"""A search that is done once finds what the plain loop finds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core.engine import local
+from dbgsom_core.engine.euclidean import one_shot
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+@st.composite
+def data_and_prototypes(draw):
+    """Ties, duplicates, offsets; samples and prototypes that are too far out to be packed."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(1, 150)), draw(st.sampled_from([1, 2, 5, 16]))
+    kind = draw(st.sampled_from(["normal", "coarse", "tight", "wide"]))
+    X = rng.normal(size=(n, d))
+    if kind == "coarse":
+        X = rng.integers(-2, 3, size=(n, d)).astype(float)
+    elif kind == "tight":
+        X = 1e-7 * X + rng.integers(0, 2, size=(n, d))
+    elif kind == "wide":
+        X *= 10.0 ** rng.integers(-15, 16, size=(n, 1))
+    X += draw(st.sampled_from([0.0, 1000.0, -1e6]))
+    X = X.astype(draw(st.sampled_from([np.float32, np.float64])))
+    X *= X.dtype.type(draw(st.sampled_from([1.0, 1e-9])))
+    W = X[rng.integers(n, size=draw(st.integers(2, 60)))].astype(float)
+    W = W + draw(st.sampled_from([0.0, 1e-6, 1.0])) * rng.normal(size=W.shape)
+    if draw(st.booleans()):
+        X[rng.integers(n)] = rng.choice([-1e35, 1e35], size=d)
+    if draw(st.booleans()):
+        W[0] = 1e30
+    return X, W
+
+
+@settings(deadline=None)
+@given(data_and_prototypes(), st.sampled_from([1, 3]))
+def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
+    X, W = drawn
+    data = LocalSamples(X, Euclidean())
+    expected, distances = data.nearest_plainly(W, 2)
+    found = one_shot.nearest_units(X, W, 2, threads)
+    np.testing.assert_array_equal(found.T, expected)
+    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 1, threads)[0], expected[:, 0])
+    for units, exact in zip(found, distances.T, strict=True):
+        np.testing.assert_array_equal(one_shot.distances_to(X, W, units, threads), exact)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
+    X = rng.normal(size=(20_000, 24)).astype(dtype)
+    W = X[:40].astype(float)
+    data = LocalEngine(threads=2).over(X, Euclidean())
+    plainly, expected = data.assign_plainly(W), data.nearest_plainly(W, 2)
+    monkeypatch.setattr(LocalSamples, "assign_plainly", None)  # neither must be used
+    monkeypatch.setattr(LocalSamples, "nearest_plainly", None)
+    found = data.assign(W)
+    np.testing.assert_array_equal(found.bmu, plainly.bmu)
+    np.testing.assert_array_equal(found.distance, plainly.distance)
+    for got, want in zip(data.nearest(W, 2), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+    monkeypatch.setattr(one_shot, "_CHUNK_BYTES", 1)
+    np.testing.assert_array_equal(data.nearest(W, 2)[0], expected[0])
+    np.testing.assert_array_equal(data.nearest_units(W, 1)[0], expected[0][:, :1])
+
+
+def test_missing_values_are_left_to_the_metric(rng):
+    X = rng.normal(size=(20_000, 24))
+    X[12_345, 3] = np.nan
+    W = X[:40].copy()
+    data = LocalEngine().over(X, Euclidean())
+    assert one_shot.nearest_units(X, W, 1, 2) is None
+    found, plainly = data.assign(W), data.assign_plainly(W)
+    np.testing.assert_array_equal(found.bmu, plainly.bmu)
+    np.testing.assert_array_equal(found.distance, plainly.distance)
+    assert data.incomplete
+
+
+def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
+    W = np.full((3, 4), np.nan)
+    assert one_shot.nearest_units(rng.normal(size=(9, 4)), W, 2, 1) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
+    far = 1e35 if dtype == np.float32 else 1e150
+    X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
+    W = (1e-9 if dtype == np.float32 else 1e-130) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
+    expected = LocalSamples(X, Euclidean()).nearest_plainly(W, 2)[0]
+    assert expected[0].tolist() == [0, 1]
+    for places in (1, 2):
+        found = one_shot.nearest_units(X, W, places, 1)
+        np.testing.assert_array_equal(found.T, expected[:, :places])
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-150, 1e-100, 1e100, 1e150, 1e307])
+def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
+    size, rng, monkeypatch
+):
+    monkeypatch.setattr(local, "_FAST_PAYS_ONCE", 0)
+    X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
+    data = LocalSamples(X, Euclidean())
+    with np.errstate(over="ignore"):
+        expected = data.nearest_plainly(W, 2)[0]
+        np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)
+        np.testing.assert_array_equal(data.assign(W).bmu, data.assign_plainly(W).bmu)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_two_nearest_of_prototypes_that_coincide_are_the_first_two_however_far(dtype):
+    X, W = np.full((33, 2), 1e12, dtype), np.full((3, 2), 0.5)  # whole blocks are far
+    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 2, 1).T, [[0, 1]] * 33)
+    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 1, 1)[0], [0] * 33)

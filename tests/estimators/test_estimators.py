@@ -1,0 +1,366 @@
+"""SomVQ and SomClassifier as scikit-learn users meet them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.kernels.gaussian import Gaussian
+
+
+@parametrize_with_checks([SomVQ(), SomClassifier(), SomRegressor(), SomVQ(labeller="clusters")])
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+def test_scikit_learns_own_checks_pass(estimator, check):
+    check(estimator)
+
+
+def test_the_clustering_snippet_of_the_seed_readme_runs():
+    X, _ = load_digits(return_X_y=True)
+
+    vq = SomVQ(spreading_factor=0.5, max_neurons=80)
+    labels = vq.fit_predict(X)
+
+    assert labels.shape == (len(X),)
+    assert 40 <= len(vq.neurons_) <= 80
+    assert f"Quantization error: {vq.quantization_error_:.4f}"
+    assert f"Topographic error: {vq.topographic_error_:.4f}"
+    coefs = vq.transform(X)  # shape (n_samples, n_prototypes)
+    assert coefs.shape == (len(X), len(vq.neurons_))
+    assert (coefs >= 0).all()
+    assert (coefs == 0).mean() > 0.8
+
+
+def test_the_classification_snippet_of_the_seed_readme_runs():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=42)
+
+    clf = SomClassifier(spreading_factor=0.5, max_neurons=80)
+    clf.fit(X_train, y_train)
+    assert clf.score(X_test, y_test) > 0.9
+    proba = clf.predict_proba(X_test)
+    assert proba.shape == (len(X_test), 10)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    np.testing.assert_array_equal(clf.classes_[proba.argmax(axis=1)], clf.predict(X_test))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"color": "density"},
+        {"color": "hit_count", "pointsize": "error"},
+        {"color": "density", "layout": "pca", "palette": "magma_r"},
+        {"color": "pca_rgb"},
+        {"color": "label"},
+        {"color": "epoch_created", "pointsize": "average_distance"},
+        {},
+    ],
+)
+def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
+    import matplotlib.pyplot as plt
+
+    X, y = iris
+    clf = SomClassifier(spreading_factor=0.5, max_neurons=80).fit(X, y)
+    try:
+        ax = clf.plot(**options)
+        dots = sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_sizes"))
+        assert dots == len(clf.neurons_)
+        ax.figure.canvas.draw()
+    finally:
+        plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"color": "densty"}, "did you mean 'density'"),
+        ({"layout": "circle"}, "'grid' or 'pca'"),
+        ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
+        ({"pointsize": "nothing"}, "known: label"),
+    ],
+)
+def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
+    with pytest.raises(ValueError, match=hint):
+        SomVQ(epochs=3).fit(iris[0]).plot(**options)
+
+
+def test_parts_are_given_by_name_mapping_or_instance_alike(iris):
+    X, _ = iris
+    by_mapping = SomVQ(growth={"name": "directed", "spreading_factor": 0.3}).fit(X)
+    by_instance = SomVQ(growth=Directed(spreading_factor=0.3)).fit(X)
+    by_filling = SomVQ(growth="directed", spreading_factor=0.3).fit(X)
+    by_access = SomVQ().set_params(growth__spreading_factor=0.3).fit(X)
+    for other in (by_instance, by_filling, by_access):
+        np.testing.assert_array_equal(other.weights_, by_mapping.weights_)
+
+
+def test_inner_parameters_are_read_and_set_without_changing_the_part():
+    kernel = Gaussian(start=3.0)
+    estimator = SomVQ(kernel=kernel)
+    assert estimator.get_params()["kernel__start"] == 3.0
+    assert estimator.get_params()["growth__spreading_factor"] == 0.5
+    estimator.set_params(kernel__end=0.25, growth__spreading_factor=0.2, epochs=7)
+    assert (estimator.kernel.start, estimator.kernel.end) == (3.0, 0.25)
+    assert estimator.growth == {"name": "directed", "spreading_factor": 0.2}
+    assert kernel.end is None
+    assert clone(estimator).get_params() == estimator.get_params()
+    with pytest.raises(ValueError, match="did you mean 'start'"):
+        estimator.set_params(kernel__strat=1.0)
+    with pytest.raises(ValueError, match="sprading"):
+        estimator.set_params(sprading_factor=1.0)
+
+
+def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
+    X, y = iris
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), SomClassifier(epochs=20)),
+        {
+            "somclassifier__metric": ["euclidean", "manhattan"],
+            "somclassifier__kernel": ["gaussian", "triangular", Gaussian(end=0.4)],
+            "somclassifier__growth__spreading_factor": [0.3, 0.6],
+        },
+        cv=2,
+        error_score="raise",
+    ).fit(X, y)
+    assert search.best_score_ > 0.85
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"spreading_factor": 1.5}, r"growth\.spreading_factor must be .*1.*not 1\.5"),
+        ({"spreading_factor": 0.0}, r"growth\.spreading_factor must be .*0"),
+        ({"max_neurons": 3}, "max_neurons must be at least 4"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1"),
+        ({"epochs": 2.5}, "epochs must be an integer"),
+        ({"tol": -1.0}, "tol must be"),
+        ({"init": "pcs"}, "'pca', 'random'"),
+        ({"init": np.zeros((3, 4))}, r"shape \(4, 4\)"),
+        ({"init": np.full((4, 4), np.nan)}, "finite"),
+        ({"metric": "euclidian"}, "did you mean 'euclidean'"),
+        ({"kernel": {"start": 1.0}}, "needs a 'name'"),
+        ({"kernel": {"name": "gaussian", "strat": 1.0}}, "strat"),
+        ({"kernel": Directed()}, "Directed is no kernel"),
+        ({"growth": 7}, "growth must be a name"),
+        ({"engine": "locl"}, "engine"),
+        ({"engine": {"name": "local", "threads": 0}}, r"engine\.threads must be"),
+        ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
+        (
+            {"growth": {"name": "directed", "spreading_factor": 0.2}, "spreading_factor": 0.5},
+            "contradicts",
+        ),
+        ({"growth": {"name": "directed", "threshold": "entropy"}}, "needs class labels"),
+        ({"labeller": "majority"}, "needs class labels"),
+    ],
+)
+def test_a_wrong_parameter_is_told_by_fit_in_one_sentence(params, message, iris):
+    with pytest.raises(ValueError, match=message) as caught:
+        SomVQ(**params).fit(iris[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_value_given_twice_is_no_conflict(iris):
+    growth = {"name": "directed", "spreading_factor": 0.5}
+    SomVQ(growth=growth, spreading_factor=0.5, epochs=3).fit(iris[0])
+
+
+@pytest.mark.parametrize("kind", ["rows", "columns"])
+def test_data_that_no_map_can_unfold_is_refused(kind):
+    if kind == "rows":
+        with pytest.raises(ValueError, match="minimum of 4"):
+            SomVQ().fit([[1.0], [2.0], [3.0]])
+    else:
+        with pytest.raises(ValueError, match="constant"):
+            SomVQ().fit(np.ones((10, 3)))
+
+
+def test_float32_stays_float32_and_gives_nearly_the_same_map(digits):
+    X = digits[0]
+    single, double = SomVQ().fit(X.astype(np.float32)), SomVQ().fit(X)
+    assert single.weights_.dtype == np.float32
+    assert single.transform(X[:5].astype(np.float32)).dtype == np.float32
+    assert single.neurons_ == double.neurons_
+    np.testing.assert_allclose(single.weights_, double.weights_, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(single.predict(X.astype(np.float32)), single.labels_)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_and_chunks_do_not_change_a_bit(threads, digits):
+    X = digits[0]
+    engine = {"name": "local", "threads": threads, "chunk_rows": 100 * threads + 1}
+    reference = SomVQ(engine={"name": "local", "threads": 1}).fit(X)
+    other = SomVQ(engine=engine).fit(X)
+    np.testing.assert_array_equal(other.weights_, reference.weights_)
+    np.testing.assert_array_equal(other.labels_, reference.labels_)
+    assert other.quantization_error_ == reference.quantization_error_
+
+
+def test_the_same_seed_gives_the_same_random_start_and_another_seed_another(iris):
+    X, _ = iris
+    maps = [SomVQ(init="random", random_state=s, epochs=5).fit(X).weights_ for s in (1, 1, 2)]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert maps[0].shape != maps[2].shape or not np.array_equal(maps[0], maps[2])
+
+
+def test_bmu_lists_the_nearest_neurons_first(iris):
+    X, _ = iris
+    vq = SomVQ().fit(X)
+    distances = np.linalg.norm(X[:, None] - vq.weights_[None], axis=2)
+    np.testing.assert_array_equal(vq.bmu(X), distances.argmin(axis=1))
+    np.testing.assert_array_equal(vq.bmu(X, 3), np.argsort(distances, axis=1, kind="stable")[:, :3])
+    assert vq.calculate_quantization_error(X) == pytest.approx(distances.min(axis=1).mean())
+    assert vq.score(X) == -vq.calculate_quantization_error(X)
+    with pytest.raises(ValueError, match="between 1 and"):
+        vq.bmu(X, 10_000)
+
+
+def test_transform_solves_the_non_negative_least_squares_of_scipy(digits):
+    from scipy.optimize import nnls
+
+    X = digits[0][:60]
+    vq = SomVQ(max_neurons=40).fit(digits[0])
+    mixture = vq.transform(X)
+    expected = np.array([nnls(vq.weights_.T, x)[0] for x in X])
+    residual = np.linalg.norm(mixture @ vq.weights_ - X, axis=1)
+    np.testing.assert_allclose(
+        residual, np.linalg.norm(expected @ vq.weights_ - X, axis=1), rtol=1e-9
+    )
+    np.testing.assert_allclose(mixture, expected, atol=1e-8)
+
+
+def test_transform_bears_duplicate_and_zero_prototypes():
+    from dbgsom_core.engine.nnls import mixture_coefficients
+
+    W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    X = np.array([[2.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
+    c = mixture_coefficients(X, W)
+    assert (c >= 0).all()
+    np.testing.assert_allclose(c @ W, [[2.0, 2.0], [0.0, 0.0], [0.0, 0.0]], atol=1e-12)
+
+
+def test_cosine_maps_live_on_the_unit_sphere(digits):
+    X = digits[0]
+    vq = SomVQ(metric="cosine", max_neurons=60).fit(X)
+    np.testing.assert_allclose(np.linalg.norm(vq.weights_, axis=1), 1.0)
+    np.testing.assert_array_equal(vq.predict(X * 7.5), vq.labels_)
+    assert 0 < vq.quantization_error_ < 1
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine"])
+@pytest.mark.parametrize("kernel", ["gaussian", "cut_gaussian", "triangular", "bubble"])
+@pytest.mark.parametrize("growth", ["directed", "fixed"])
+def test_every_combination_of_built_ins_trains_a_finite_map(metric, kernel, growth, iris):
+    vq = SomVQ(metric=metric, kernel=kernel, growth=growth, epochs=12).fit(iris[0])
+    assert np.isfinite(vq.weights_).all()
+    assert np.array_equal(np.unique(vq.labels_), np.arange(vq.labels_.max() + 1))
+
+
+def test_callbacks_hear_every_epoch_and_one_that_raises_stops_nothing(iris):
+    heard = []
+
+    class Observer:
+        def dbgsom_epoch_finished(self, epoch):
+            heard.append(epoch)
+
+    def broken(record):
+        raise RuntimeError("no")
+
+    with pytest.warns(UserWarning, match="training goes on"):
+        vq = SomVQ(epochs=6, tol=0.0, callbacks=[broken, heard.append, Observer()]).fit(iris[0])
+    assert [record.epoch for record in heard] == [e for e in range(1, 7) for _ in range(2)]
+    assert [record.neurons for record in vq.history_][-1] == len(vq.neurons_)
+    assert heard[-1].quantization_error == pytest.approx(vq.quantization_error_)
+
+
+def test_a_fitted_map_can_be_pickled(iris):
+    vq = SomVQ().fit(iris[0])
+    again = pickle.loads(pickle.dumps(vq))
+    np.testing.assert_array_equal(again.predict(iris[0]), vq.labels_)
+
+
+def test_growth_events_tell_every_birth(digits):
+    vq = SomVQ(max_neurons=50).fit(digits[0])
+    assert len(vq.growth_events_) == len(vq.neurons_) - 4
+    for row, (epoch, parent, position) in enumerate(vq.growth_events_, start=4):
+        assert vq.neurons_[row] == position
+        assert vq.som_map_.birth_epochs[row] == epoch
+        x, y = vq.neurons_[parent]
+        assert abs(x - position[0]) + abs(y - position[1]) == 1
+        assert parent < row
+
+
+def test_verbose_prints_a_line_an_epoch(iris, capsys):
+    SomVQ(epochs=4, tol=0.0, verbose=1).fit(iris[0])
+    assert capsys.readouterr().out.count("epoch") == 4
+
+
+def test_a_start_larger_than_the_cap_is_refused(iris):
+    class Large(Directed):
+        def start_shape(self):
+            return 5, 5
+
+    with pytest.raises(ValueError, match="more than max_neurons=9"):
+        SomVQ(growth=Large(max_neurons=9)).fit(iris[0])
+
+
+def test_labels_of_mixed_kinds_are_refused_kindly(iris):
+    y = np.array([1, "b", None] * 50, dtype=object)
+    with pytest.raises((ValueError, TypeError), match=r"mix|unknown"):
+        SomClassifier().fit(iris[0], y)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e155, 1e300])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_data_whose_squares_leave_float64_is_refused(factor, sparse, iris):
+    X = (csr_array if sparse else np.asarray)(iris[0] * factor)
+    with pytest.raises(ValueError, match="for float64: rescale X"):
+        SomVQ().fit(X)
+
+
+@pytest.mark.parametrize("factor", [1e-140, 1e140])
+def test_data_of_any_other_scale_gives_the_same_map(factor, iris):
+    X, _ = iris
+    one, other = (SomVQ(max_neurons=10, epochs=20).fit(data) for data in (X, X * factor))
+    np.testing.assert_allclose(one.weights_, other.weights_ / factor, rtol=1e-9)
+    assert np.isfinite(other.transform(X * factor)).all()
+    np.testing.assert_allclose(one.score_samples(X), other.score_samples(X * factor), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"warm_start": "yes"}, {"verbose": "loud"}])
+def test_switches_of_another_kind_are_refused(wrong, iris):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        SomVQ(**wrong).fit(iris[0])
+
+
+def test_a_map_that_collapsed_says_so():
+    X = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
+    with pytest.warns(UserWarning, match="one of 9 neurons won all 200 samples"):
+        SomVQ(metric="hamming", max_neurons=9).fit(X)
+
+
+def test_callbacks_are_a_list_or_a_single_one(iris):
+    heard = []
+    SomVQ(epochs=3, callbacks=heard.append).fit(iris[0])
+    assert [record.epoch for record in heard] == [1, 2, 3]
+    with pytest.raises(
+        ValueError, match="callbacks must be a list of callables or observers, not 3"
+    ):
+        SomVQ(callbacks=3).fit(iris[0])
+
+
+def test_a_collapsed_map_of_means_is_not_blamed_on_medians():
+    """One neuron far from the others' corner of the data wins everything at a narrow kernel."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    start = np.array([[0.0, 0.0], [500.0, 0.0], [0.0, 500.0], [500.0, 500.0]])
+    growth = {"name": "fixed", "rows": 2, "columns": 2}
+    kernel = {"name": "bubble", "start": 0.5, "end": 0.5}
+    with pytest.warns(UserWarning, match="one of 4 neurons won all 40 samples; look at the scales"):
+        SomVQ(growth=growth, kernel=kernel, init=start, epochs=3).fit(X)

@@ -1,0 +1,400 @@
+"""Child maps: which neurons get one, and everything that follows them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+from scipy.optimize import nnls
+from scipy.spatial.distance import cdist
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.api import Component
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import groups
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
+from dbgsom_core.training.vertical import root_error
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.metrics.cosine import Cosine
+from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.manhattan import Manhattan
+
+SMALL = Directed(spreading_factor=0.05)
+DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
+LABELS = [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
+
+
+@parametrize_with_checks(
+    [
+        SomVQ(growth="hierarchical"),
+        SomVQ(growth=Hierarchical(base={"name": "fixed", "rows": 1, "columns": 2}, tau_2=0.3)),
+        SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4)),
+    ]
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+def test_scikit_learns_own_checks_pass(estimator, check):
+    check(estimator)
+
+
+# ----------------------------------------------------------------- the defects of a peer, by number
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_05_vertical_growth_does_not_depend_on_how_classes_are_written(labels, iris):
+    X, y = iris
+    growth = Hierarchical(base=SMALL, tau_2=0.02, min_samples=8)
+    names = np.asarray(labels)
+    plain, clf = (SomClassifier(growth=growth).fit(X, t) for t in (y, names[y]))
+    assert len(plain.leaf_paths_) > len(plain.neurons_)
+    np.testing.assert_array_equal(clf.predict(X), names[plain.predict(X)])
+    np.testing.assert_array_equal(clf.predict_proba(X), plain.predict_proba(X))
+    np.testing.assert_array_equal(clf.leaf_weights_, plain.leaf_weights_)
+    flat = SomClassifier(growth=SMALL).fit(X, names[y])
+    assert clf.score(X, names[y]) > flat.score(X, names[y])
+
+
+def test_05_on_digits_child_maps_raise_the_accuracy_of_small_maps(digits):
+    X, y = digits
+    train, test = np.arange(0, 1797, 2), np.arange(1, 1797, 2)
+    flat = SomClassifier(growth=SMALL).fit(X[train], y[train])
+    tree = SomClassifier(growth=DEEP).fit(X[train], y[train])
+    assert tree.score(X[test], y[test]) > flat.score(X[test], y[test])
+    texts = np.array([f"class {k}" for k in range(10)])
+    as_text = SomClassifier(growth=DEEP).fit(X[train], texts[y[train]])
+    np.testing.assert_array_equal(as_text.predict(X[test]), texts[tree.predict(X[test])])
+
+
+def test_06_the_clusterer_follows_its_child_maps(digits):
+    X = digits[0]
+    vq = SomVQ(growth=DEEP).fit(X)
+    assert vq.leaf_paths_.shape[1] == 3
+    np.testing.assert_array_equal(vq.predict(X), vq.labels_)
+    np.testing.assert_array_equal(np.unique(vq.labels_), np.arange((vq.leaf_hit_counts_ > 0).sum()))
+    # Samples of one neuron of the root end in several clusters, those of two neurons in none.
+    roots = vq.bmu(X)
+    clusters = [set(vq.labels_[roots == neuron]) for neuron in range(len(vq.neurons_))]
+    assert max(map(len, clusters)) > 3
+    assert sum(map(len, clusters)) == len(set.union(*clusters))
+    half = vq.predict(X[::2])
+    np.testing.assert_array_equal(half, vq.labels_[::2])
+
+
+# ------------------------------------------------------------------------ which neurons get a child
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_the_children_are_those_of_the_vertical_rule(metric, digits):
+    X = digits[0]
+    tau_2, least, deepest = 0.01, 25, 3
+    growth = Hierarchical(base=SMALL, tau_2=tau_2, min_samples=least, max_depth=deepest)
+    vq = SomVQ(growth=growth, metric=metric).fit(X)
+    name = {"euclidean": "euclidean", "manhattan": "cityblock"}[metric]
+    qe_0 = cdist(X, X.mean(axis=0)[None], name).sum()
+    seen = 0
+
+    def check(som_map, samples, depth):
+        nonlocal seen
+        distances = cdist(samples, som_map.prototypes, name)
+        bmu = distances.argmin(axis=1)
+        for neuron in range(len(som_map)):
+            own = bmu == neuron
+            error = distances[own, neuron].sum()
+            wanted = error > tau_2 * qe_0 and own.sum() >= least and depth < deepest
+            assert (neuron in som_map.children) == wanted
+            if wanted:
+                seen += 1
+                check(som_map.children[neuron], samples[own], depth + 1)
+
+    check(vq.som_map_, X, 1)
+    assert seen > 5
+
+
+def test_a_child_is_the_map_that_a_user_would_train_on_its_samples(digits):
+    X = digits[0]
+    vq = SomVQ(growth=DEEP).fit(X)
+    bmu = vq.bmu(X)
+    for neuron, child in list(vq.som_map_.children.items())[:3]:
+        alone = SomVQ(growth=SMALL).fit(X[bmu == neuron])
+        np.testing.assert_array_equal(child.prototypes, alone.weights_)
+        np.testing.assert_array_equal(child.positions, alone.neurons_)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [(Euclidean(), "euclidean"), (Manhattan(), "cityblock")]
+)
+def test_the_roots_error_is_that_of_the_mean(metric, name, rng):
+    X = rng.normal(size=(80, 5))
+    expected = cdist(X, X.mean(axis=0)[None], name).sum()
+    assert root_error(LocalEngine().over(X, metric)) == pytest.approx(expected)
+
+
+def test_the_roots_error_uses_the_metrics_own_centre(rng):
+    X = rng.uniform(0.1, 1, size=(80, 5))
+    units = X / np.linalg.norm(X, axis=1, keepdims=True)
+    expected = cdist(X, units.mean(axis=0)[None], "cosine").sum()
+    assert root_error(LocalEngine().over(X, Cosine())) == pytest.approx(expected)
+
+
+class Greedy(Component):
+    """Wants a child for every neuron, on maps of a single neuron or two."""
+
+    columns: int = Field(default=1, description="of the start")
+
+    def start_shape(self):
+        return 1, self.columns
+
+    def grow(self, som_map, state):
+        return ()
+
+    def wants_children(self, som_map, state):
+        return np.ones(len(som_map), dtype=bool)
+
+
+def test_a_strategy_without_a_base_grows_its_children_itself(rng):
+    X = rng.normal(size=(40, 3))
+    vq = SomVQ(growth=Greedy(columns=2)).fit(X)
+    # Nothing but samples that are alike, or alone, is left whole.
+    ends = descend(vq._tree, LocalSamples(X, Euclidean())).leaf
+    assert all(np.ptp(X[ends == leaf], axis=0).max() < 1e-12 for leaf in np.unique(ends))
+
+
+def test_a_neuron_that_holds_everything_gets_no_child(rng):
+    assert SomVQ(growth=Greedy()).fit(rng.normal(size=(40, 3))).som_map_.children == {}
+
+
+def test_samples_that_do_not_vary_get_no_child():
+    X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]], 30, axis=0)
+    vq = SomVQ(growth=Greedy(columns=4)).fit(X)
+    assert vq.quantization_error_ == pytest.approx(0, abs=1e-3)
+    for child in vq.som_map_.children.values():
+        assert child.children == {}
+
+
+def test_an_answer_of_the_wrong_shape_is_told(iris):
+    class Wrong(Greedy):
+        def wants_children(self, som_map, state):
+            return [True]
+
+    with pytest.raises(ValueError, match=r"wants_children of .* Wrong returned shape \(1,\)"):
+        SomVQ(growth=Wrong(columns=2)).fit(iris[0])
+
+
+def test_growth_by_classes_passes_them_to_the_children(iris):
+    X, y = iris
+    base = Directed(threshold="entropy", max_neurons=6)
+    clf = SomClassifier(growth=Hierarchical(base=base, tau_2=0.0, min_samples=5)).fit(X, y)
+    assert clf.som_map_.children
+    with pytest.raises(ValueError, match="needs class labels"):
+        SomVQ(growth=Hierarchical(base=base)).fit(X)
+
+
+# ---------------------------------------------------------------------------- the way down the maps
+
+
+def tree_by_hand():
+    root = SomMap.rectangle(1, 3, [[0.0], [10.0], [20.0]])
+    child = SomMap.rectangle(1, 3, [[9.0], [10.5], [12.0]])
+    child.children[0] = SomMap.rectangle(1, 2, [[8.0], [9.5]])
+    root.children[1] = child
+    return root
+
+
+def test_leaves_are_numbered_depth_first():
+    tree = Tree.of(tree_by_hand())
+    assert tree.depths == [1, 2, 3]
+    assert tree.paths.tolist() == [
+        [0, -1, -1], [1, 0, 0], [1, 0, 1], [1, 1, -1], [1, 2, -1], [2, -1, -1],
+    ]  # fmt: skip
+    assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
+    assert [leaves.tolist() for leaves in tree.leaf_of] == [[0, -1, 5], [-1, 3, 4], [1, 2]]
+    assert [maps.tolist() for maps in tree.child_of] == [[-1, 1, -1], [2, -1, -1], [-1, -1]]
+
+
+def test_samples_go_down_to_the_nearest_neuron_of_each_map():
+    tree = Tree.of(tree_by_hand())
+    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
+    below = descend(tree, LocalSamples(X, Euclidean()))
+    assert below.leaf.tolist() == [0, 1, 2, 3, 5, 4]
+    np.testing.assert_allclose(below.distance, [1.0, 0.2, 0.1, 0.6, 4.9, 2.9])
+    assert below.path[2].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("root", [tree_by_hand(), SomMap.rectangle(1, 2, [[0.0], [8.0]])])
+def test_an_evaluation_that_knows_its_leaves_can_be_sent_to_another_process(root):
+    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
+    evaluation = Evaluation(root, LocalEngine().over(X, Euclidean()))
+    leaf = evaluation.leaf
+    there = pickle.loads(pickle.dumps(evaluation))
+    np.testing.assert_array_equal(there.leaf, leaf)
+    np.testing.assert_array_equal(there.leaf_distance, evaluation.leaf_distance)
+
+
+def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
+    tree = Tree.of(tree_by_hand())
+    # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
+    hits = np.array([3, 0, 2, 0, 1, 1])
+    assert stand_ins(tree, LocalSamples(np.zeros((1, 1)), Euclidean()), hits).tolist() == [
+        0, 2, 2, 2, 4, 5,
+    ]  # fmt: skip
+    live = tree.live(hits)
+    assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
+    X = np.array([[8.0], [10.4], [10.7]])
+    assert descend(tree, LocalSamples(X, Euclidean()), live).leaf.tolist() == [2, 2, 4]
+
+
+def test_labellers_see_the_leaves_as_one_map():
+    tree = Tree.of(tree_by_hand())
+    leaves = leaf_map(tree)
+    np.testing.assert_array_equal(leaves.prototypes, tree.weights)
+    assert leaves.links().tolist() == [[1, 2], [3, 4]]
+
+
+@st.composite
+def trees(draw):
+    """A random tree of maps in the plane, and samples."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def grown(depth):
+        rows, columns = rng.integers(1, 4, size=2)
+        som_map = SomMap.rectangle(rows, columns, rng.normal(size=(rows * columns, 2)))
+        if depth < 4:
+            for neuron in np.flatnonzero(rng.random(len(som_map)) < 0.3).tolist():
+                som_map.children[neuron] = grown(depth + 1)
+        return som_map
+
+    return grown(1), rng.normal(size=(60, 2))
+
+
+@given(trees())
+def test_the_descent_is_that_of_a_loop_over_samples(drawn):
+    root, X = drawn
+    tree = Tree.of(root)
+    below = descend(tree, LocalSamples(X, Euclidean()))
+    for sample, leaf, distance, path in zip(X, below.leaf, below.distance, below.path, strict=True):
+        som_map, taken = root, []
+        while som_map is not None:
+            gaps = np.linalg.norm(som_map.prototypes - sample, axis=1)
+            taken.append(int(gaps.argmin()))
+            nearest = gaps.min()
+            som_map = som_map.children.get(taken[-1])
+        assert path.tolist() == taken + [-1] * (tree.depth - len(taken))
+        assert tree.paths[leaf].tolist() == path.tolist()
+        assert distance == pytest.approx(nearest)
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_groups_are_the_rows_of_each_key(keys):
+    found = groups(np.array(keys, dtype=np.int64))
+    expected = [[row for row, key in enumerate(keys) if key == one] for one in sorted(set(keys))]
+    assert [rows.tolist() for rows in found] == expected
+
+
+# ---------------------------------------------------------------------------- what estimators offer
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_every_answer_is_about_the_leaves(dtype, digits):
+    X, y = digits[0].astype(dtype), digits[1]
+    clf = SomClassifier(growth=DEEP).fit(X, y)
+    n_leaves = len(clf.leaf_paths_)
+    assert n_leaves > len(clf.weights_)
+    path = clf.bmu_path(X)
+    assert path.dtype == np.int64
+    assert path.shape == (len(X), 3)
+    np.testing.assert_array_equal(path[:, 0], clf.bmu(X))
+    ends = (path[:, None] == clf.leaf_paths_[None]).all(axis=2)
+    assert (ends.sum(axis=1) == 1).all()
+    leaf = ends.argmax(axis=1)
+    np.testing.assert_array_equal(np.bincount(leaf, minlength=n_leaves), clf.leaf_hit_counts_)
+    assert clf.leaf_weights_.dtype == dtype
+    gaps = np.linalg.norm(X.astype(np.float64) - clf.leaf_weights_[leaf].astype(np.float64), axis=1)
+    assert clf.quantization_error_ == pytest.approx(gaps.mean(), rel=1e-6)
+    assert clf.calculate_quantization_error(X) == pytest.approx(clf.quantization_error_)
+    # A leaf answers with the shares of the classes among the samples that ended in it.
+    for one in np.unique(leaf)[::7]:
+        shares = np.bincount(y[leaf == one], minlength=10) / (leaf == one).sum()
+        np.testing.assert_allclose(clf.predict_proba(X[leaf == one][:1])[0], shares)
+    np.testing.assert_array_equal(clf.predict(X), clf.labels_)
+    np.testing.assert_array_equal(clf.predict(X), clf.predict_proba(X).argmax(axis=1))
+
+
+def test_transform_mixes_the_prototypes_of_the_leaves(digits):
+    X = digits[0][:300]
+    vq = SomVQ(growth=DEEP).fit(X)
+    coefficients = vq.transform(X[:20])
+    assert coefficients.shape == (20, len(vq.leaf_weights_))
+    assert len(vq.get_feature_names_out()) == len(vq.leaf_weights_) > len(vq.weights_)
+    for sample, mixture in zip(X[:20], coefficients, strict=True):
+        _, residual = nnls(vq.leaf_weights_.T, sample)
+        assert np.linalg.norm(sample - mixture @ vq.leaf_weights_) == pytest.approx(residual)
+
+
+def test_a_map_without_child_maps_is_its_own_leaves(iris):
+    vq = SomVQ().fit(iris[0])
+    np.testing.assert_array_equal(vq.leaf_weights_, vq.weights_)
+    assert vq.leaf_paths_.ravel().tolist() == list(range(len(vq.weights_)))
+    np.testing.assert_array_equal(vq.bmu_path(iris[0])[:, 0], vq.bmu(iris[0]))
+    np.testing.assert_array_equal(vq.leaf_labels_, vq.neuron_labels_)
+    nothing = SomVQ(growth=Hierarchical(max_depth=1)).fit(iris[0])
+    np.testing.assert_array_equal(nothing.weights_, vq.weights_)
+    np.testing.assert_array_equal(nothing.transform(iris[0]), vq.transform(iris[0]))
+
+
+def test_a_neuron_of_the_root_carries_the_label_of_most_of_its_samples(digits):
+    X, y = digits
+    vq = SomVQ(growth=DEEP).fit(X)
+    clf = SomClassifier(growth=DEEP).fit(X, y)
+    for model, answers in ((vq, vq.labels_), (clf, y)):
+        roots = model.bmu(X)
+        for neuron in np.flatnonzero(model.hit_counts_):
+            assert model.neuron_labels_[neuron] == np.bincount(answers[roots == neuron]).argmax()
+
+
+def test_threads_and_chunks_change_no_bit(digits):
+    X, y = digits
+    engines = ({"threads": 1}, {"threads": 2, "chunk_rows": 61})
+    one, other = (
+        SomClassifier(growth=DEEP, engine={"name": "local", **engine}).fit(X, y)
+        for engine in engines
+    )
+    np.testing.assert_array_equal(one.leaf_weights_, other.leaf_weights_)
+    np.testing.assert_array_equal(one.leaf_paths_, other.leaf_paths_)
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    np.testing.assert_array_equal(one.transform(X), other.transform(X))
+
+
+def test_observers_hear_of_the_first_map_alone(digits, capsys):
+    heard = []
+    vq = SomVQ(growth=DEEP, callbacks=[heard.append], verbose=1).fit(digits[0])
+    assert vq.som_map_.children
+    assert tuple(heard) == vq.history_
+    assert len(capsys.readouterr().out.splitlines()) == len(heard)
+    assert vq.growing_threshold_ == SomVQ(growth=SMALL).fit(digits[0]).growing_threshold_
+
+
+def test_the_cap_of_a_child_map_is_kept_and_not_told(digits):
+    base = Directed(spreading_factor=0.999, when="every_epoch", max_neurons=9)
+    vq = SomVQ(growth=Hierarchical(base=base, tau_2=0.01)).fit(digits[0])
+    assert {len(som_map) for som_map in vq._tree.maps} == {9}
+    automatic = base.model_copy(update={"max_neurons": "auto"})
+    with pytest.warns(UserWarning, match="max_neurons='auto', 36 neurons") as told:
+        SomVQ(growth=Hierarchical(base=automatic, tau_2=0.01, min_samples=4)).fit(digits[0][:50])
+    assert len(told) == 1
+
+
+def test_evaluation_measures_the_leaves(digits):
+    from dbgsom_plugins.measures.fit import QuantizationError
+
+    X = digits[0]
+    vq = SomVQ(growth=DEEP).fit(X[::2])
+    for part in (X[::2], X[1::2]):
+        measured = QuantizationError().compute(vq.evaluate(part))
+        assert measured == pytest.approx(vq.calculate_quantization_error(part))
+    assert QuantizationError().compute(vq.evaluate(X[::2])) == pytest.approx(vq.quantization_error_)

@@ -1,0 +1,116 @@
+"""nan is a missing value: left out of distances and of means."""
+
+import numpy as np
+import pytest
+from sklearn.metrics.pairwise import nan_euclidean_distances
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.training.moments import Moments
+
+
+def with_gaps(X, share, seed=0):
+    X = np.array(X)
+    X[np.random.default_rng(seed).random(X.shape) < share] = np.nan
+    return X[~np.isnan(X).all(axis=1)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_are_those_of_scikit_learn(dtype, digits):
+    X = with_gaps(digits[0], 0.3).astype(dtype)
+    vq = SomVQ(max_neurons=20, epochs=10).fit(X)
+    expected = nan_euclidean_distances(X.astype(float), vq.weights_.astype(float))
+    np.testing.assert_allclose(vq.transform(X, "distances"), expected, rtol=1e-5)
+    np.testing.assert_array_equal(vq.bmu(X), expected.argmin(axis=1))
+    assert vq.quantization_error_ == pytest.approx(expected.min(axis=1).mean(), rel=1e-6)
+    assert vq.weights_.dtype == dtype
+
+
+def test_one_batch_update_is_the_mean_of_what_was_observed():
+    """Kernel so narrow that a neuron is the mean of its own samples."""
+    X = with_gaps(np.random.default_rng(1).normal(size=(60, 3)), 0.3)
+    vq = SomVQ(
+        growth={"name": "fixed", "rows": 1, "columns": 2},
+        kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
+        epochs=200,
+        tol=1e-12,
+    ).fit(X)
+    for neuron in range(2):
+        own = X[vq.bmu(X) == neuron]
+        np.testing.assert_allclose(vq.weights_[neuron], np.nanmean(own, axis=0), rtol=1e-9)
+
+
+def test_a_complete_table_gives_the_bits_that_it_gave(digits):
+    """Without nan nothing of this is used; with one row of gaps the others keep their units."""
+    X, _ = digits
+    vq = SomVQ(max_neurons=20).fit(X)
+    gappy = X.copy()
+    gappy[0, 5] = np.nan
+    np.testing.assert_array_equal(vq.bmu(gappy)[1:], vq.bmu(X)[1:])
+
+
+def test_missing_values_cost_little_quality(digits):
+    X, y = digits
+    clf = SomClassifier(max_neurons=80).fit(with_gaps(X, 0.1), y)
+    assert clf.score(X, y) > 0.93
+
+
+def test_imputing_beats_column_means(digits):
+    X, _ = digits
+    gappy = with_gaps(X, 0.2)
+    gaps = np.isnan(gappy)
+    imputed = SomVQ().fit(gappy).impute(gappy)
+    means = np.broadcast_to(np.nanmean(gappy, axis=0), X.shape)
+    np.testing.assert_array_equal(imputed[~gaps], X[~gaps])
+    error, usual = (np.sqrt(np.mean((found - X)[gaps] ** 2)) for found in (imputed, means))
+    assert error < 0.7 * usual
+
+
+def test_moments_leave_missing_values_out():
+    X = with_gaps(1e6 + np.random.default_rng(3).normal(size=(500, 4)), 0.4)
+    moments = Moments.of(LocalEngine().over(X, SomVQ().parts().metric))
+    np.testing.assert_allclose(moments.mean, np.nanmean(X, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.deviation, np.nanstd(X, axis=0), rtol=1e-8)
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_both_starts_bear_gaps(init, iris):
+    vq = SomVQ(init=init, random_state=0).fit(with_gaps(iris[0], 0.2))
+    assert np.isfinite(vq.weights_).all()
+    assert len(vq.neurons_) > 6
+
+
+def test_threads_and_chunks_change_no_bit(digits):
+    X = with_gaps(digits[0], 0.2)
+    engines = LocalEngine(threads=1), LocalEngine(threads=3, chunk_rows=97)
+    first, second = (SomVQ(engine=e, max_neurons=20, epochs=15).fit(X) for e in engines)
+    np.testing.assert_array_equal(first.weights_, second.weights_)
+
+
+def test_the_mixture_takes_a_gap_for_the_units_value(iris):
+    X, _ = iris
+    vq = SomVQ().fit(X)
+    gappy = with_gaps(X, 0.2)
+    np.testing.assert_allclose(vq.transform(gappy), vq.transform(vq.impute(gappy)), atol=1e-12)
+
+
+def test_rows_and_columns_without_any_value_are_named(iris):
+    X = iris[0].copy()
+    X[[3, 7]] = np.nan
+    with pytest.raises(ValueError, match=r"nothing is observed in row 3, 7 of X: leave such"):
+        SomVQ().fit(X)
+    X = iris[0].copy()
+    X[:, 2] = np.nan
+    with pytest.raises(ValueError, match="nothing is observed in column 2 of X"):
+        SomVQ().fit(X)
+    with pytest.raises(ValueError, match="row 0"):
+        SomVQ().fit(iris[0]).predict(np.full((1, 4), np.nan))
+
+
+def test_a_metric_that_takes_no_gaps_says_so_as_scikit_learn_does(iris):
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        SomVQ(metric="cosine").fit(with_gaps(iris[0], 0.1))
+    with pytest.raises(ValueError, match="metric Cosine has its own"):
+        SomVQ(metric="cosine").fit(iris[0]).impute(iris[0])
+    with pytest.raises(ValueError, match="infinity"):
+        SomVQ().fit(np.where(iris[0] > 7, np.inf, iris[0]))

@@ -1,0 +1,136 @@
+"""A weight counts as so many repetitions of the row, everywhere."""
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.interfaces.engine import LocalEngine
+
+
+def repeated(X, y, weights):
+    return np.repeat(X, weights, axis=0), np.repeat(y, weights)
+
+
+@pytest.fixture
+def weights(digits):
+    return np.random.default_rng(0).integers(0, 4, len(digits[0]))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "mahalanobis"])
+@pytest.mark.parametrize("robust", [None, "auto"])
+def test_weights_are_repetitions(metric, robust, digits, weights):
+    X, y = digits
+    keywords = {"metric": metric, "robust": robust, "max_neurons": 40, "epochs": 40}
+    if metric == "manhattan":
+        X = X[:400]
+        weights, y = weights[:400], y[:400]
+    vq = SomVQ(**keywords).fit(X, sample_weight=weights)
+    twin = SomVQ(**keywords).fit(repeated(X, y, weights)[0])
+    assert vq.neurons_ == twin.neurons_
+    np.testing.assert_allclose(vq.weights_, twin.weights_, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(vq.hit_counts_, twin.hit_counts_)
+    np.testing.assert_allclose(vq.errors_, twin.errors_, rtol=1e-7)
+    assert vq.quantization_error_ == pytest.approx(twin.quantization_error_, rel=1e-9)
+    assert vq.topographic_error_ == pytest.approx(twin.topographic_error_, abs=1e-12)
+    assert vq.growing_threshold_ == pytest.approx(twin.growing_threshold_, rel=1e-12)
+    np.testing.assert_array_equal(np.repeat(vq.labels_, weights), twin.labels_)
+
+
+def test_the_classifier_weighs_classes(digits, weights):
+    X, y = digits
+    clf = SomClassifier(max_neurons=40).fit(X, y, sample_weight=weights)
+    twin = SomClassifier(max_neurons=40).fit(*repeated(X, y, weights))
+    np.testing.assert_array_equal(clf.predict(X), twin.predict(X))
+    np.testing.assert_allclose(clf.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
+
+
+def test_samples_of_weight_zero_train_nothing_and_are_labelled(iris):
+    X, _ = iris
+    weights = np.ones(len(X))
+    weights[::3] = 0
+    vq = SomVQ().fit(X, sample_weight=weights)
+    kept = SomVQ().fit(X[weights > 0])
+    np.testing.assert_allclose(vq.weights_, kept.weights_, rtol=1e-12)
+    np.testing.assert_array_equal(vq.labels_, vq.predict(X))
+
+
+def test_weights_of_one_change_no_bit_of_the_units(digits):
+    X, _ = digits
+    plain = SomVQ(max_neurons=30).fit(X)
+    weighted = SomVQ(max_neurons=30).fit(X, sample_weight=np.ones(len(X)))
+    np.testing.assert_array_equal(plain.labels_, weighted.labels_)
+    np.testing.assert_allclose(plain.weights_, weighted.weights_, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_and_chunks_change_no_bit(threads, digits, weights):
+    X, _ = digits
+    keywords = {"max_neurons": 25, "epochs": 20}
+    engines = LocalEngine(threads=1), LocalEngine(threads=threads, chunk_rows=101)
+    first, second = (SomVQ(engine=engine, **keywords).fit(X, None, weights) for engine in engines)
+    np.testing.assert_array_equal(first.weights_, second.weights_)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (-np.ones(150), "[Nn]egative"),
+        (np.full(150, np.nan), "NaN"),
+        (np.ones(7), "shape"),
+        (np.r_[np.ones(3), np.zeros(147)], "leaves 3 samples with a positive weight"),
+    ],
+)
+def test_bad_weights_are_refused(weights, message, iris):
+    with pytest.raises(ValueError, match=message):
+        SomVQ().fit(iris[0], sample_weight=weights)
+
+
+def test_weights_that_add_up_to_little_are_told(iris):
+    with pytest.warns(UserWarning, match="multiply it by"):
+        SomVQ().fit(iris[0], sample_weight=np.full(150, 1 / 150))
+
+
+def test_score_and_errors_are_weighted(iris):
+    X, _ = iris
+    vq = SomVQ().fit(X)
+    weights = np.arange(len(X), dtype=float)
+    expected = np.average(vq.transform(X, "distances").min(axis=1), weights=weights)
+    assert vq.calculate_quantization_error(X, weights) == pytest.approx(expected)
+    assert vq.score(X, sample_weight=weights) == pytest.approx(-expected)
+
+
+def test_weights_are_routed_through_pipeline_and_search(iris):
+    X, y = iris
+    weights = np.linspace(0.5, 2, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = SomClassifier(epochs=10).set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        pipe = make_pipeline(scaler, clf).fit(X, y, sample_weight=weights)
+        clf.set_score_request(sample_weight=True)
+        search = GridSearchCV(clf, {"growth__spreading_factor": [0.3, 0.6]}, cv=3)
+        search.fit(X, y, sample_weight=weights)
+    assert pipe[-1].hit_counts_.sum() == pytest.approx(weights.sum())
+    assert search.best_score_ > 0.8
+    assert search.best_estimator_.hit_counts_.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [([1.0, 2.0], "shape"), (-1.0, "Negative"), (0.0, "non-zero"), (np.nan, "NaN")],
+)
+def test_weights_of_the_quantization_error_are_checked(wrong, told, iris):
+    X, _ = iris
+    vq = SomVQ(max_neurons=10, epochs=5).fit(X)
+    weights = wrong if isinstance(wrong, list) else np.full(len(X), wrong)
+    for ask in (vq.calculate_quantization_error, vq.score):
+        with pytest.raises(ValueError, match=told):
+            ask(X, sample_weight=weights)
+
+
+def test_a_number_weighs_every_sample_alike(iris):
+    vq = SomVQ(max_neurons=10, epochs=5).fit(iris[0])
+    assert vq.score(iris[0], sample_weight=2.0) == pytest.approx(vq.score(iris[0]), rel=1e-12)

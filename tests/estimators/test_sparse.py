@@ -1,0 +1,131 @@
+"""CSR samples give the map of their dense copy, without one."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.spatial.distance import cdist
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.training.moments import Moments
+from dbgsom_core.training.start import principal_start
+
+
+def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    topics = 5 * rng.random((8, d)) * (rng.random((8, d)) < 0.15)
+    X = topics[rng.integers(8, size=n)] * (rng.random((n, d)) < 0.5)
+    X += rng.random((n, d)) * (rng.random((n, d)) < density)
+    return X.astype(dtype)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csr_matrix, sp.csc_matrix, sp.coo_array])
+def test_the_map_is_that_of_the_dense_copy(metric, container):
+    X = sparse_table()
+    dense = SomVQ(metric=metric, epochs=40).fit(X)
+    sparse = SomVQ(metric=metric, epochs=40).fit(container(X))
+    assert sparse.neurons_ == dense.neurons_
+    np.testing.assert_allclose(sparse.weights_, dense.weights_, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(sparse.labels_, dense.labels_)
+    assert sparse.quantization_error_ == pytest.approx(dense.quantization_error_, rel=1e-9)
+    assert sparse.topographic_error_ == dense.topographic_error_
+    for X_new in (X[:50], container(X[:50])):
+        np.testing.assert_array_equal(sparse.predict(X_new), dense.predict(X[:50]))
+        np.testing.assert_allclose(
+            sparse.transform(X_new), dense.transform(X[:50]), rtol=1e-5, atol=1e-7
+        )
+        np.testing.assert_allclose(
+            sparse.transform(X_new, "distances"), dense.transform(X[:50], "distances"), atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_are_scipys_and_units_their_smallest(dtype):
+    X = sp.csr_array(sparse_table(dtype=dtype))
+    vq = SomVQ(epochs=10).fit(X)
+    expected = cdist(X.toarray().astype(float), vq.weights_.astype(float))
+    np.testing.assert_allclose(vq.transform(X, "distances"), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(vq.bmu(X), expected.argmin(axis=1))
+    assert vq.weights_.dtype == dtype
+
+
+def test_near_ties_are_settled_by_the_direct_distance():
+    """Prototypes that differ in the last bits, as an expanded square cannot tell."""
+    rng = np.random.default_rng(0)
+    metric = SomVQ().parts().metric
+    W = np.repeat(rng.normal(size=(5, 30)), 4, axis=0)
+    W *= 1 + 2e-16 * rng.integers(0, 4, size=W.shape)
+    X = sp.csr_array(W[rng.integers(20, size=300)] * (rng.random((300, 30)) < 0.6))
+    bmu, distance = metric.assign(X, W)
+    dense_bmu, dense_distance = metric.assign(X.toarray(), W)
+    np.testing.assert_array_equal(bmu, dense_bmu)
+    np.testing.assert_allclose(distance, dense_distance, rtol=1e-12)
+
+
+def test_a_sample_on_a_prototype_is_at_distance_zero():
+    X = sparse_table(60, 20)
+    metric = SomVQ().parts().metric
+    bmu, distance = metric.assign(sp.csr_array(X), X)
+    assert (distance == 0).all()
+    assert (metric.pairwise(sp.csr_array(X), X)[np.arange(60), bmu] == 0).all()
+
+
+@pytest.mark.parametrize("d", [40, 3000])
+def test_moments_and_start_are_those_of_the_dense_copy(d):
+    X = sparse_table(300, d)
+    metric, engine = SomVQ().parts().metric, LocalEngine()
+    dense, sparse = engine.over(X, metric), engine.over(sp.csr_array(X), metric)
+    expected, moments = Moments.of(dense), Moments.of(sparse)
+    np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(moments.deviation, expected.deviation, rtol=1e-10)
+    start, found = principal_start(dense, expected, 3, 4), principal_start(sparse, moments, 3, 4)
+    np.testing.assert_allclose(found, start, rtol=1e-6, atol=1e-8)
+    centred = X - X.mean(axis=0)
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    along = start[3] - start[0]
+    assert abs(along @ axes[0]) / np.linalg.norm(along) == pytest.approx(1.0, abs=1e-6)
+    assert np.linalg.norm(along) == pytest.approx(2 * lengths[0] / np.sqrt(len(X)), rel=1e-6)
+
+
+def test_many_columns_need_no_dense_copy():
+    """A dense copy of these would take 16 GB."""
+    rng = np.random.default_rng(0)
+    n, d = 2000, 1_000_000
+    rows = np.repeat(np.arange(n), 30)
+    columns = rng.integers(0, 200, size=len(rows)) + 1000 * (rows % 4)
+    X = sp.csr_array((rng.random(len(rows)), (rows, columns)), shape=(n, d))
+    growth = {"name": "fixed", "rows": 2, "columns": 2}
+    vq = SomVQ(growth=growth, epochs=6).fit(X)
+    groups = vq.predict(X)
+    assert len({tuple(set(groups[np.arange(n) % 4 == k].tolist())) for k in range(4)}) >= 2
+    assert vq.impute(X[:2]).shape == (2, d)
+
+
+def test_the_callers_matrix_is_left_alone():
+    X = sp.csr_matrix((np.ones(6), [2, 0, 1, 1, 0, 2], [0, 2, 4, 5, 6]), shape=(4, 3))
+    before = X.copy()
+    SomVQ(growth={"name": "fixed", "rows": 1, "columns": 2}, epochs=3).fit(X)
+    np.testing.assert_array_equal(X.indices, before.indices)
+    np.testing.assert_array_equal(X.data, before.data)
+
+
+def test_classifier_weights_and_partial_fit_take_sparse_samples():
+    X = sparse_table()
+    y = np.where(X[:, :40].sum(axis=1) > X[:, 40:80].sum(axis=1), "left", "right")
+    weights = np.random.default_rng(0).integers(1, 3, len(X))
+    dense = SomClassifier(epochs=20).fit(X, y, weights)
+    sparse = SomClassifier(epochs=20).fit(sp.csr_array(X), y, weights)
+    np.testing.assert_array_equal(dense.predict(X), sparse.predict(sp.csr_array(X)))
+    for clf, one in ((dense, X), (sparse, sp.csr_array(X))):
+        clf.partial_fit(one[:100], y[:100])
+    np.testing.assert_allclose(dense.weights_, sparse.weights_, rtol=1e-8, atol=1e-10)
+
+
+def test_what_cannot_be_used_is_refused_kindly():
+    X = sp.csr_array(sparse_table(50, 10))
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        SomVQ(metric="manhattan").fit(X)
+    X.data[0] = np.nan
+    with pytest.raises(ValueError, match="sparse X holds nan"):
+        SomVQ().fit(X)

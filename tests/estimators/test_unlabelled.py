@@ -1,0 +1,182 @@
+"""A classifier whose samples are partly without a class."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, adjusted_rand_score
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.training.targets import class_labels
+from dbgsom_plugins.measures.labels import Accuracy, AdjustedRand, MacroF1
+
+
+@pytest.fixture
+def few(digits):
+    """Digits of which a quarter has a label."""
+    hidden = np.random.default_rng(0).random(len(digits[0])) > 0.25
+    return *digits, hidden
+
+
+def marked(y, hidden, kind):
+    if kind == "minus one":
+        return np.where(hidden, -1, y)
+    if kind == "texts and None":
+        return np.array([None if h else f"digit {one}" for one, h in zip(y, hidden, strict=True)])
+    if kind == "list with None":
+        return [None if h else int(one) for one, h in zip(y, hidden, strict=True)]
+    if kind == "floats and nan":
+        return np.where(hidden, np.nan, y.astype(float))
+    return pd.Series(y, dtype="object").where(~hidden, None)
+
+
+@pytest.mark.parametrize(
+    "kind", ["minus one", "texts and None", "list with None", "floats and nan", "pandas"]
+)
+def test_marks_of_any_kind_give_the_same_classifier(kind, few):
+    X, y, hidden = few
+    unlabelled = -1 if kind == "minus one" else "auto"
+    clf = SomClassifier(max_neurons=60, unlabelled=unlabelled).fit(X, marked(y, hidden, kind))
+    expected = SomClassifier(max_neurons=60).fit(X, marked(y, hidden, "floats and nan"))
+    np.testing.assert_array_equal(clf.weights_, expected.weights_)
+    assert len(clf.classes_) == 10
+    assert clf.predict_proba(X).shape == (len(X), 10)
+    names = dict(zip(clf.classes_.tolist(), range(10), strict=True))
+    found = np.array([names[one] for one in clf.predict(X).tolist()])
+    np.testing.assert_array_equal(found, expected.predict(X))
+    assert np.mean(found == y) > 0.9
+
+
+def test_samples_without_a_class_shape_the_map(few):
+    X, y, hidden = few
+    all_of_them = SomClassifier(max_neurons=60).fit(X, np.where(hidden, np.nan, y))
+    assert all_of_them.hit_counts_.sum() == len(X)
+    labelled_only = SomClassifier(max_neurons=60).fit(X[~hidden], y[~hidden])
+    assert all_of_them.score(X, y) > labelled_only.score(X, y) - 0.03
+
+
+def test_a_neuron_without_labelled_samples_answers_as_its_nearest_one():
+    X = np.array([[0.0], [0.1], [5.0], [5.1], [10.0], [10.1]])
+    y = ["left", "left", None, None, "right", "right"]
+    clf = SomClassifier(
+        growth={"name": "fixed", "rows": 1, "columns": 3},
+        kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
+        init=[[0.0], [5.5], [10.0]],
+        epochs=3,
+    ).fit(X, y)
+    assert clf.neuron_labels_.tolist()[::2] == ["left", "right"]
+    assert clf.neuron_labels_[1] in ("left", "right")
+    np.testing.assert_array_equal(clf.predict_proba(X)[2:4].max(axis=1), 1.0)
+
+
+def test_minus_one_warns_unless_it_was_said(iris):
+    X, y = iris
+    y = np.where(np.arange(len(y)) % 2, y, -1)
+    with pytest.warns(UserWarning, match="-1 in y is taken as 'no class'"):
+        clf = SomClassifier().fit(X, y)
+    assert clf.classes_.tolist() == [0, 1, 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(SomClassifier(unlabelled=-1).fit(X, y).classes_) == 3
+        assert len(SomClassifier(unlabelled=None).fit(X, y).classes_) == 4
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [-1, 0], [-2, -1, 3], [-2.0, -1.0, 2.0]])
+def test_minus_one_is_a_class_where_it_may_be_one(labels):
+    y = np.tile(labels, 5)
+    target = class_labels(np.zeros((len(y), 1)), y)
+    assert target.classes.tolist() == labels
+    assert (target.codes >= 0).all()
+
+
+def test_a_label_can_be_the_mark(iris):
+    X, y = iris
+    names = np.array(["?", "a", "b"])[y]
+    clf = SomClassifier(unlabelled="?").fit(X, names)
+    assert clf.classes_.tolist() == ["a", "b"]
+    assert clf.score(X[y > 0], names[y > 0]) > 0.8
+
+
+def test_without_any_label_there_is_nothing_to_learn(iris):
+    with pytest.raises(ValueError, match="no sample has a class label"):
+        SomClassifier(unlabelled=-1).fit(iris[0], np.full(150, -1))
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_pandas_na_is_no_class(few, texts):
+    X, y, hidden = few
+    named = np.array([f"digit {one}" for one in y], dtype=object) if texts else y.astype(object)
+    with_na, with_none = named.copy(), named.copy()
+    with_na[hidden], with_none[hidden] = pd.NA, None
+    expected = SomClassifier(max_neurons=20, epochs=10).fit(X, with_none)
+    kinds = [with_na, pd.Series(with_na), pd.Series(with_na, dtype="string" if texts else "Int64")]
+    for labels in kinds:
+        clf = SomClassifier(max_neurons=20, epochs=10).fit(X, labels)
+        np.testing.assert_array_equal(clf.weights_, expected.weights_)
+        assert clf.classes_.tolist() == expected.classes_.tolist()
+
+
+def test_texts_beside_minus_one_are_told_the_cure(few):
+    X, y, hidden = few
+    labels = np.array([-1 if h else f"{one}" for one, h in zip(y, hidden, strict=True)], object)
+    with pytest.raises(ValueError, match="say with unlabelled="):
+        SomClassifier().fit(X, labels)
+
+
+@pytest.mark.parametrize("kind", ["minus one", "texts and None", "floats and nan"])
+def test_measures_leave_samples_without_a_class_out(few, kind):
+    X, y, hidden = few
+    labels = marked(y, hidden, kind)
+    clf = SomClassifier(max_neurons=40, unlabelled=-1 if kind == "minus one" else "auto")
+    clf.fit(X, labels)
+    found = clf.predict(X)
+    evaluation = clf.evaluate(X, labels, found)
+    for measure, by in ((Accuracy, accuracy_score), (AdjustedRand, adjusted_rand_score)):
+        expected = by(
+            y[~hidden].astype(str),
+            [
+                str(one)[-1:] if kind == "texts and None" else str(int(one))
+                for one in found[~hidden]
+            ],
+        )
+        assert measure().compute(evaluation) == pytest.approx(expected, abs=1e-12)
+    assert MacroF1().compute(evaluation) > 0.8
+    nobody = clf.evaluate(X[hidden], labels[hidden], found[hidden])
+    with pytest.raises(ValueError, match="none has one"):
+        Accuracy().compute(nobody)
+
+
+def test_a_learnt_minus_one_counts(iris):
+    X, y = iris
+    clf = SomClassifier(unlabelled=None).fit(X, y - 1)
+    assert clf.evaluate(X, y - 1, clf.predict(X)).labelled is None
+
+
+def test_a_small_batch_of_known_classes_may_hold_minus_one(iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10).fit(X, y)
+    with pytest.warns(UserWarning, match="taken as 'no class'"):
+        clf.partial_fit(X[:4], [-1, 0, 0, -1])
+    assert clf.classes_.tolist() == [0, 1, 2]
+    first = SomClassifier(epochs=10)
+    with pytest.warns(UserWarning, match="taken as 'no class'"):
+        first.partial_fit(X[:60], np.where(np.arange(60) % 2, y[:60], -1), classes=[0, 1, 2])
+    assert first.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])
+def test_a_later_batch_may_be_wholly_without_a_class(marks, iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10, unlabelled=-1).fit(X, y)
+    before = clf.hit_counts_.sum()
+    clf.partial_fit(X[:20], marks)
+    assert clf.classes_.tolist() == [0, 1, 2]
+    assert clf.hit_counts_.sum() == before + 20
+    assert clf.score(X, y) > 0.9
+
+
+def test_a_learnt_class_minus_one_stays_a_class(iris):
+    X, y = iris
+    clf = SomClassifier(epochs=10, unlabelled=None).fit(X, y - 1).set_params(unlabelled="auto")
+    assert clf.partial_fit(X[:60], y[:60] - 1).classes_.tolist() == [-1, 0, 1]

@@ -1,0 +1,212 @@
+"""Growth: thresholds by hand, rules as the paper means them, knobs that fit."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.api import DataSummary, GrowthState
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_plugins.growth import reference, thresholds
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.growth_loops import share_errors
+
+SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
+
+
+def state(errors, threshold=1.0, counts=None, movement=0.0, epoch=2):
+    return GrowthState(
+        epoch=epoch,
+        epochs=50,
+        threshold=threshold,
+        errors=np.asarray(errors, float),
+        hits=np.ones(len(errors), int),
+        class_counts=counts,
+        movement=movement,
+        room=None,
+    )
+
+
+def boundary_births(som_map, errors, threshold):
+    return Directed(notches=None).grow(som_map, state(errors, threshold))
+
+
+def shared_errors(som_map, errors, threshold):
+    shared = np.array(errors, float)
+    share_errors(shared, som_map.sides, som_map.hops, threshold)
+    return shared
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [
+        (Directed(threshold="classical", spreading_factor=0.3), -3 * math.log(0.3)),
+        (Directed(spreading_factor=0.3), -4 / 3 * math.log(0.3) * 20 * 2.0),
+        (Directed(threshold="statistics_enhanced", lambda_=110), 275.0),
+        (Directed(threshold="statistics_enhanced", lambda_=0.01), 0.025),
+        (Directed(threshold="statistics_enhanced"), -150 * math.log(0.5) * 2.5),
+        (
+            Directed(
+                threshold="statistics_enhanced", scale="spreading_factor", spreading_factor=0.9
+            ),
+            -150 * math.log(0.9) * 2.5,
+        ),
+        (Directed(threshold="entropy", entropy_threshold=0.8), 0.8),
+    ],
+)
+def test_growing_thresholds_by_hand(growth, expected):
+    assert growth.growing_threshold(SUMMARY) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"threshold": "entropy", "spreading_factor": 0.5},
+        {"threshold": "classical", "lambda_": 110.0},
+        {"threshold": "auto", "scale": "lambda", "lambda_": 1.0},
+        {"threshold": "auto", "entropy_threshold": 1.0},
+        {"threshold": "statistics_enhanced", "lambda_": 110.0, "spreading_factor": 0.5},
+        {"threshold": "statistics_enhanced", "scale": "spreading_factor", "lambda_": 110.0},
+    ],
+)
+def test_a_knob_that_the_rule_does_not_use_is_an_error(fields):
+    with pytest.raises(ValueError, match="no effect"):
+        Directed(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"spreading_factor": 0.0},
+        {"spreading_factor": 1.0},
+        {"spreading_factor": -0.1},
+        {"max_neurons": 3},
+        {"max_neurons": "automatic"},
+        {"lambda_": 0.0, "threshold": "statistics_enhanced"},
+        {"scale": "lambda", "threshold": "statistics_enhanced"},
+        {"fine_tuning": 1.0},
+    ],
+)
+def test_values_out_of_range_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        Directed(**fields)
+
+
+def test_reference_sets_what_is_not_given_and_keeps_what_is():
+    growth = Directed(reference=True, max_neurons=50)
+    assert growth.threshold == "classical"
+    assert growth.when == "every_epoch"
+    assert growth.fine_tuning == 0.0
+    assert growth.max_neurons == 50
+    assert Directed(reference=True).max_neurons is None
+
+
+def test_class_entropy_is_in_bits():
+    counts = np.array([[4, 4], [8, 0], [0, 0], [1, 3]])
+    quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
+    np.testing.assert_allclose(thresholds.class_entropy(counts), [1.0, 0.0, 0.0, quarter])
+
+
+def test_entropy_grows_where_classes_mix():
+    som_map = SomMap.rectangle(2, 2, np.arange(4.0)[:, None])
+    counts = np.array([[10, 0], [5, 5], [0, 9], [1, 0]])
+    growth = Directed(threshold="entropy", entropy_threshold=0.5)
+    births = growth.grow(som_map, state(np.zeros(4), threshold=0.5, counts=counts))
+    assert [birth.parent for birth in births] == [1]
+
+
+def test_settled_growth_waits_until_the_map_rests():
+    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
+    growth = Directed(settled_at=0.05)
+    assert not growth.grow(som_map, state([5.0] * 4, movement=0.06))
+    assert growth.grow(som_map, state([5.0] * 4, movement=0.04))
+    assert Directed(when="every_epoch").grow(som_map, state([5.0] * 4, movement=9.0))
+
+
+def test_settled_growth_does_not_wait_for_ever():
+    """A sixteenth of the growing phase, here 3 of 50 epochs, is the longest wait."""
+    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
+    restless = [
+        bool(Directed().grow(som_map, state([5.0] * 4, movement=9.0, epoch=e))) for e in (2, 3)
+    ]
+    assert restless == [False, True]
+    som_map.add([((2, 0), [0.0], 1)], epoch=3)
+    later = [
+        bool(Directed().grow(som_map, state([5.0] * 5, movement=9.0, epoch=e))) for e in (5, 6)
+    ]
+    assert later == [False, True]
+
+
+def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
+    """A peer stops at the first interior neuron over the threshold."""
+    som_map = SomMap.rectangle(5, 5, np.random.default_rng(0).normal(size=(25, 2)))
+    errors = np.full(25, 3.0)
+    errors[12] = 100.0  # the interior neuron in the middle
+    parents = [birth.parent for birth in boundary_births(som_map, errors, 1.0)]
+    boundary = np.flatnonzero(som_map.degrees() < 4)
+    assert sorted(parents) == boundary.tolist()
+    shared = shared_errors(som_map, errors, 1.0)
+    order = [shared[parent] for parent in parents]
+    assert order == sorted(order, reverse=True)
+
+
+@given(st.integers(3, 6), st.integers(3, 6), st.integers(0, 2**31))
+def test_14_no_error_is_lost_when_it_is_shared(rows, columns, seed):
+    """A peer loses it: an interior neuron's half goes to the boundary, near or far."""
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
+    errors = rng.exponential(size=rows * columns)
+    shared = shared_errors(som_map, errors, 0.7)
+    assert shared.sum() == pytest.approx(errors.sum(), rel=1e-12)
+    interior = som_map.degrees() == 4
+    large = interior & (errors >= 0.7)
+    np.testing.assert_allclose(shared[large], errors[large] / 2)
+    np.testing.assert_array_equal(shared[interior & ~large], errors[interior & ~large])
+
+
+def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
+    som_map = SomMap.rectangle(5, 5, np.zeros((25, 1)))
+    errors = np.zeros(25)
+    errors[12] = 8.0
+    shared = shared_errors(som_map, errors, 1.0)
+    nearest = {2, 10, 14, 22}  # two hops away, the middle of each side
+    assert {int(j) for j in np.flatnonzero(shared) if j != 12} == nearest
+    assert all(shared[j] == 1.0 for j in nearest)
+    assert reference.share_errors(som_map, errors, 1.0)[12] == 8.0
+
+
+def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
+    """Two neighbours of a notch want the same cell; the paper's program skips the second."""
+    cells = [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1)]
+    som_map = SomMap(cells, np.arange(5.0)[:, None])
+    errors = np.array([1.0, 9.0, 1.0, 8.0, 7.0])
+    ours = boundary_births(som_map, errors, 0.5)
+    theirs = reference.serve(som_map, errors, 0.5)
+    assert sorted(birth.parent for birth in ours) == [0, 1, 2, 3, 4]
+    assert any(place.code == 9 for _, place in theirs)
+    placed = [birth.position for birth in ours]
+    assert len(set(placed)) == len(placed)
+    assert not set(placed) & set(cells)
+
+
+def test_tied_neighbours_are_two_different_neurons():
+    som_map = SomMap.rectangle(2, 2, np.array([[0.0], [1.0], [2.0], [3.0]]))
+    errors = np.array([9.0, 1.0, 1.0, 0.0])
+    (birth,) = boundary_births(som_map, errors, 5.0)
+    assert birth.position == (0, -1)  # beside neuron 1
+    assert birth.prototype == [-2.0]  # away from neuron 2
+    _, place = reference.serve(som_map, errors, 5.0)[0]
+    assert place.beside == place.away == 1
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_births_are_always_possible(seed, epochs):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(2, 2, rng.normal(size=(4, 2)))
+    for epoch in range(1, epochs):
+        errors = rng.exponential(size=len(som_map)).round(1)
+        births = boundary_births(som_map, errors, 0.8)
+        som_map.add(births, epoch)  # raises when a cell is taken or out of reach
+        assert np.isfinite(som_map.prototypes).all()

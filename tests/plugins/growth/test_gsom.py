@@ -1,0 +1,136 @@
+"""GSOM against cases worked out by hand from Alahakoon, Halgamuge & Srinivasan (2000)."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import minmax_scale
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import DataSummary, GrowthState
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
+
+PLUS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]  # an interior neuron and its four neighbours
+
+
+def state(errors, threshold=1.0, movement=0.0):
+    return GrowthState(
+        epoch=2,
+        epochs=80,
+        threshold=threshold,
+        errors=np.asarray(errors, float),
+        hits=np.ones(len(errors), int),
+        class_counts=None,
+        movement=movement,
+        room=None,
+    )
+
+
+def test_the_growing_threshold():
+    summary = DataSummary(n_samples=400, n_features=7, deviation=2.5, spread=2.0)
+    assert Gsom(spreading_factor=0.1).growing_threshold(summary) == pytest.approx(
+        16.118095650958317
+    )
+    assert Gsom().growing_threshold(summary) == pytest.approx(7 * math.log(2))
+
+
+def test_a_boundary_neuron_over_the_threshold_fills_all_its_free_cells():
+    som_map = SomMap.rectangle(2, 2, [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    births = Gsom().grow(som_map, state([0.0, 2.0, 0.0, 1.0]))
+    assert [(birth.position, birth.parent) for birth in births] == [
+        ((1, -1), 1), ((2, 0), 1), ((1, 2), 3), ((2, 1), 3),
+    ]  # fmt: skip
+    # Each lies in line with its parent and the neuron behind it.
+    np.testing.assert_allclose(
+        [birth.prototype for birth in births], [[1, -1], [2, 0], [1, 2], [2, 1]]
+    )
+
+
+def test_the_largest_error_is_served_first_and_a_shared_cell_is_taken_once():
+    som_map = SomMap([(0, 0), (1, 0), (1, 1)], [[0.0], [1.0], [3.0]])
+    births = Gsom().grow(som_map, state([1.5, 0.5, 3.0]))
+    assert [(birth.position, birth.parent) for birth in births] == [
+        ((1, 2), 2), ((2, 1), 2), ((0, 1), 2), ((0, -1), 0), ((-1, 0), 0),
+    ]  # fmt: skip
+
+
+def test_nothing_grows_below_the_threshold():
+    som_map = SomMap.rectangle(2, 2, np.eye(4))
+    assert list(Gsom().grow(som_map, state([0.9, 0.99, 0.9, 0.9]))) == []
+
+
+def test_growth_waits_until_the_map_has_settled_or_had_its_time():
+    som_map = SomMap.rectangle(2, 2, np.eye(4))
+    restless = state([2.0, 0.0, 0.0, 0.0], movement=0.5)
+    assert list(Gsom().grow(som_map, restless)) == []
+    assert len(Gsom(when="every_epoch").grow(som_map, restless)) == 2
+    assert len(Gsom(settled_at=0.5).grow(som_map, restless)) == 2
+    assert len(Gsom().grow(som_map, replace(restless, epoch=5))) == 2  # a sixteenth of 80
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({(2, 0): 7.0, (-1, 0): 100.0}, (5.0 + 7.0) / 2),  # between two neurons
+        ({(-1, 0): 2.0, (0, 1): 100.0}, 5.0 + (5.0 - 2.0)),  # in line
+        ({(0, 1): 4.0}, 5.0 + (5.0 - 4.0)),  # at a corner
+        ({(0, -1): 6.5, (0, 1): 4.0}, 5.0 - 1.5),  # at a corner: the older neighbour
+    ],
+)
+def test_a_newborns_prototype_in_the_cases_of_the_paper(others, expected):
+    """The parent sits in (0, 0) with prototype 5; the newborn comes to (1, 0)."""
+    som_map = SomMap([(0, 0), *others], [[5.0], *([w] for w in others.values())])
+    assert newborn_prototype(som_map, 0, (1, 0)).tolist() == [expected]
+
+
+def test_a_neuron_alone_bears_the_middle_of_the_range():
+    # Its neighbours are gone: the others are not linked to it.
+    som_map = SomMap([(0, 0), (5, 5), (5, 6)], [[5.0, 1.0], [0.0, 3.0], [2.0, 2.0]])
+    assert newborn_prototype(som_map, 0, (1, 0)).tolist() == [2.5, 2.0]
+
+
+def test_an_interior_neuron_spreads_error_instead_of_growing():
+    som_map = SomMap(PLUS, np.arange(5.0)[:, None])
+    errors = [3.0, 0.8, 0.6, 0.5, 0.0]
+    spread = distributed(som_map, errors, 1.0, 0.3)
+    np.testing.assert_allclose(spread, [0.5, 0.8 * 1.3, 0.6 * 1.3, 0.5 * 1.3, 0.0])
+    births = Gsom(distribution_factor=0.3).grow(som_map, state(errors))
+    assert {birth.parent for birth in births} == {1}
+    assert len(births) == 3
+    assert list(Gsom(distribution_factor=0.2).grow(som_map, state(errors))) == []
+    np.testing.assert_array_equal(
+        distributed(som_map, [0.9, 5, 5, 5, 5], 1.0, 0.3), [0.9, 5, 5, 5, 5]
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_newborns_of_an_epoch_fill_exactly_the_free_cells_of_the_neurons_that_grow(seed, factor):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(2, 2, rng.random((4, 3)))
+    for _ in range(4):
+        cells = som_map.free_cells(int(rng.integers(len(som_map))))
+        som_map.add([(cell, rng.random(3), 0) for cell in cells], 1)
+    errors = rng.random(len(som_map)) * 2
+    births = Gsom(distribution_factor=factor, when="every_epoch").grow(som_map, state(errors))
+    spread = distributed(som_map, errors, 1.0, factor)
+    growing = [n for n in np.flatnonzero(spread >= 1.0).tolist() if som_map.free_cells(n)]
+    cells = [birth.position for birth in births]
+    assert len(set(cells)) == len(cells)
+    assert set(cells) == {cell for neuron in growing for cell in som_map.free_cells(neuron)}
+
+
+def test_a_larger_spreading_factor_gives_a_larger_map(digits):
+    X = minmax_scale(digits[0])
+    sizes = [
+        len(SomVQ(growth={"name": "gsom", "spreading_factor": sf}).fit(X).neurons_)
+        for sf in (0.01, 0.1, 0.4)
+    ]
+    assert sizes[0] < sizes[1] < sizes[2]
+    capped = SomVQ(growth="gsom", max_neurons=30, spreading_factor=0.9).fit(X)
+    assert len(capped.neurons_) == 30
+    with pytest.raises(ValueError, match="max_neurons must be at least 4"):
+        SomVQ(growth="gsom", max_neurons=3).fit(X)

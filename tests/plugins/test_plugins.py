@@ -1,0 +1,192 @@
+"""The registry: broken plugins are records, names are looked up kindly."""
+
+import types
+
+import pytest
+
+from dbgsom_core.api import Component, hookimpl
+from dbgsom_core.errors import PluginError, UnknownNameError
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.plugins import registry as plugins_module
+from dbgsom_core.plugins.registry import Registry, get_registry
+
+
+class Laplace(Component):
+    """A kernel of a third party."""
+
+    def weight(self, hops, width):
+        return 2.0 ** (-hops / width)
+
+
+def offering(answer):
+    def hook():
+        return answer
+
+    return hook
+
+
+def plugin(version=1, **hooks):
+    module = types.ModuleType("third_party")
+    if version is not None:
+        module.DBGSOM_API_VERSION = version
+    for name, answer in hooks.items():
+        setattr(module, name, hookimpl(offering(answer)))
+    return module
+
+
+class FakePoint:
+    """An entry point that loads what it is told, or raises it."""
+
+    def __init__(self, name, loads, distribution, version="1.0"):
+        self.name, self.value, self._loads = name, f"{name}:x", loads
+        self.dist = types.SimpleNamespace(name=distribution, version=version)
+
+    def load(self):
+        if isinstance(self._loads, BaseException):
+            raise self._loads
+        return self._loads
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Discover with the built-ins and the given fake entry points."""
+
+    def discover(*points, **options):
+        real = list(plugins_module.entry_points(group=plugins_module.GROUP))
+        monkeypatch.setattr(plugins_module, "entry_points", lambda group: [*points, *real])
+        return Registry.discover(**options)
+
+    return discover
+
+
+def test_the_built_ins_come_through_one_ordinary_entry_point():
+    registry = get_registry()
+    own = [record for record in registry.records if record.distribution == "dbgsom-core"]
+    assert [record.status for record in own] == ["ok"]
+    assert "directed" in registry.names("growth")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_built_in_loads_and_is_documented(kind):
+    registry = get_registry()
+    for offered in registry.offered(kind):
+        component = offered.load()
+        assert component.__doc__, offered
+        assert component.model_json_schema()
+        for name, field in component.model_fields.items():
+            assert field.description, f"{offered.name}.{name} has no description"
+
+
+def test_a_third_partys_component_is_found_and_built(installed):
+    point = FakePoint("laplace", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-laplace")
+    registry = installed(point)
+    assert registry.build("kernel", "laplace") == Laplace()
+    assert registry.find("kernel", "dbgsom-laplace:laplace") is Laplace
+    identity = registry.identify("kernel", Laplace())
+    assert (identity.name, identity.distribution, identity.version) == (
+        "laplace", "dbgsom-laplace", "1.0",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loads", "reason"),
+    [
+        (ImportError("No module named 'gone'"), "ImportError: No module named 'gone'"),
+        (SystemExit(3), "SystemExit"),
+        (plugin(version=None), "states no DBGSOM_API_VERSION"),
+        (plugin(version=99), "plugin API 99, this dbgsom-core supports 1"),
+        (plugin(dbgsom_kernals={"x": Laplace}), "did you mean 'dbgsom_kernels'"),
+        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping"),
+        (plugin(dbgsom_kernels={"x": Laplace()}), "must map names to classes"),
+        (plugin(dbgsom_kernels={"x": 3}), "must map names to classes"),
+    ],
+)
+def test_a_broken_plugin_is_a_record_and_everything_else_works(loads, reason, installed):
+    registry = installed(FakePoint("bad", loads, "dbgsom-bad"))
+    (record,) = registry.broken
+    assert (record.name, record.distribution) == ("bad", "dbgsom-bad")
+    assert reason in record.error
+    assert "Traceback" in record.details
+    assert registry.build("kernel", "gaussian").weight(0.0, 1.0) == 1.0
+    assert "x" not in registry.names("kernel")
+    with pytest.raises(UnknownNameError, match="dbgsom-bad"):
+        registry.find("kernel", "something")
+
+
+def test_a_bare_name_means_the_built_in(installed):
+    registry = installed(FakePoint("a", plugin(dbgsom_kernels={"gaussian": Laplace}), "dbgsom-a"))
+    assert registry.find("kernel", "gaussian").__name__ == "Gaussian"
+    assert registry.find("kernel", "dbgsom-a:gaussian") is Laplace
+
+
+def test_two_third_parties_clash_only_when_the_name_is_used(installed):
+    registry = installed(
+        FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
+        FakePoint("b", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-b"),
+    )
+    assert not registry.broken
+    with pytest.raises(PluginError, match="'dbgsom-a:laplace' or 'dbgsom-b:laplace'"):
+        registry.find("kernel", "laplace")
+    assert registry.find("kernel", "dbgsom-b:laplace") is Laplace
+
+
+def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point(installed):
+    registry = installed(
+        FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
+        FakePoint("b", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
+    )
+    assert [record.name for record in registry.broken] == ["b"]
+    assert "rename one" in registry.broken[0].error
+    assert registry.find("kernel", "laplace") is Laplace
+
+
+def test_disabled_plugins_are_left_alone(installed):
+    point = FakePoint("a", ImportError("never"), "dbgsom-a")
+    for options in ({"disabled": ["a"]}, {"disabled": ["dbgsom-a"]}, {"own_only": True}):
+        registry = installed(point, **options)
+        assert not registry.broken
+        assert [r.status for r in registry.records if r.name == "a"] == ["disabled"]
+
+
+def test_a_class_that_cannot_be_imported_is_a_plugin_error_when_used(installed):
+    registry = installed(
+        FakePoint("a", plugin(dbgsom_kernels={"lazy": "no_such_module:Kernel"}), "dbgsom-a")
+    )
+    assert not registry.broken
+    with pytest.raises(PluginError, match=r"no_such_module:Kernel .*ModuleNotFoundError"):
+        registry.find("kernel", "lazy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "offer", "lacks"),
+    [
+        ("kernel", type("NoWeight", (Component,), {}), "weight"),
+        ("metric", type("NoLevel", (Component,), {}), "assign or pairwise"),
+        ("measure", type("NoCompute", (Component,), {}), "compute and greater_is_better"),
+        ("kernel", dict, "derived from"),
+    ],
+)
+def test_a_class_that_is_no_component_of_its_kind_says_what_it_lacks(kind, offer, lacks, installed):
+    registry = installed(FakePoint("a", plugin(**{KINDS[kind]: {"odd": offer}}), "dbgsom-a"))
+    with pytest.raises(PluginError, match=lacks):
+        registry.find(kind, "odd")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gausian", "did you mean 'gaussian'"), ("zzz", "known: bubble"), ("a:gaussian", "unknown")],
+)
+def test_an_unknown_name_suggests_the_nearest(name, message):
+    with pytest.raises(UnknownNameError, match=message):
+        get_registry().find("kernel", name)
+
+
+def test_plugins_with_lifecycle_hooks_are_observers(installed):
+    module = plugin(dbgsom_run_started=None)
+    registry = installed(FakePoint("watch", module, "dbgsom-watch"))
+    assert registry.observers == [module]
+
+
+def test_hook_specifications_name_all_kinds_and_the_lifecycle():
+    assert len(KINDS) == 8
+    assert len(LIFECYCLE_HOOKS) == 4

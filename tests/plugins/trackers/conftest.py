@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.trackers import Run, RunResult
+
+
+class NearestPrototype:
+    """A stand-in for a saved pipeline: the row of the nearest prototype."""
+
+    def __init__(self, prototypes: Any) -> None:
+        self.prototypes = np.asarray(prototypes)
+
+    def predict(self, X: Any) -> Any:
+        distances = ((np.asarray(X)[:, None] - self.prototypes[None]) ** 2).sum(axis=2)
+        return distances.argmin(axis=1)
+
+    def save(self, path: Path) -> None:
+        np.savez(path, prototypes=self.prototypes)
+
+
+def load(path: Path) -> NearestPrototype:
+    with np.load(path, allow_pickle=False) as content:
+        return NearestPrototype(content["prototypes"])
+
+
+@pytest.fixture
+def stand_in_persistence(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("dbgsom_core.persistence")
+    module.load = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dbgsom_core.persistence", module)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    def make(identifier: str = "20261124-101500-a1", **changes: Any) -> Run:
+        run = Run(
+            id=identifier,
+            name="directed SF 0.5",
+            experiment="digits",
+            kind="run",
+            folder=tmp_path / "runs" / "digits" / identifier,
+            config={"experiment": "digits", "model": {"estimator": "classifier", "epochs": 3}},
+            params={"growth": "directed", "spreading_factor": 0.5, "epochs": 3},
+            environment={
+                "python": "3.11.7",
+                "command": "dbgsom run configs/digits.yaml",
+                "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": True},
+                "plugins": [
+                    {
+                        "name": "builtin",
+                        "distribution": "dbgsom-core",
+                        "version": "0.1.0",
+                        "status": "ok",
+                    },
+                    {"name": "x", "distribution": "broken", "version": "1", "status": "broken"},
+                ],
+            },
+            data={"name": "digits", "samples": 1797, "features": 2, "digest": "ab" * 32},
+            total_epochs=3,
+        )
+        changed = replace(run, **changes)
+        return replace(changed, folder=tmp_path / "runs" / changed.experiment / identifier)
+
+    return make
+
+
+@pytest.fixture
+def history() -> list[EpochRecord]:
+    return [
+        EpochRecord(
+            epoch=epoch,
+            epochs=3,
+            phase="growing",
+            width=2.0 / epoch,
+            neurons=4 + epoch,
+            births=(),
+            quantization_error=20.0 / epoch,
+            movement=float("nan") if epoch == 1 else 0.1 / epoch,
+            seconds=0.1 * epoch,
+        )
+        for epoch in (1, 2, 3)
+    ]
+
+
+@pytest.fixture
+def result(history: list[EpochRecord]) -> RunResult:
+    figure = Figure()
+    figure.add_subplot().plot([0, 1], [1, 0])
+    return RunResult(
+        measures={
+            "train/quantization_error": 6.5,
+            "test/quantization_error": 7.25,
+            "train/accuracy": 0.97,
+            "test/accuracy": 0.95,
+            "train/davies_bouldin": float("nan"),
+        },
+        history=history,
+        figures={"growth_curve": figure},
+        model=NearestPrototype([[0.0, 0.0], [1.0, 1.0]]),
+        example=np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.1]]),
+        notes=["the cap of 80 neurons was reached"],
+    )
+
+
+@pytest.fixture
+def play(history: list[EpochRecord], result: RunResult) -> Callable[..., None]:
+    """Let observers hear a whole run, the run folder first."""
+
+    def perform(run: Run, *observers: Any, error: BaseException | None = None) -> None:
+        for observer in observers:
+            observer.dbgsom_run_started(run)
+        for epoch in history:
+            for observer in observers:
+                observer.dbgsom_epoch_finished(run, epoch)
+        for observer in observers:
+            if error is None:
+                observer.dbgsom_run_finished(run, result)
+            else:
+                observer.dbgsom_run_failed(run, error)
+
+    return perform

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.runs.store import (
+    find_experiments,
+    find_runs,
+    read_journal,
+    read_run,
+    write_atomically,
+    write_json,
+)
+from dbgsom_plugins.trackers.run_folder import RunFolder
+
+Play = Callable[..., None]
+MakeRun = Callable[..., Run]
+
+
+def test_a_finished_run_leaves_everything_behind(make_run: MakeRun, play: Play) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+    left = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*")}
+    assert left == {
+        "status.json",
+        "run.json",
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "measures.json",
+        "model.npz",
+        "input_example.npy",
+        "output_example.npy",
+        "figures",
+        "figures/growth_curve.png",
+        "report.md",
+    }
+    stored = read_run(run.folder)
+    assert stored.status == "finished"
+    assert stored.started is not None
+    assert stored.ended is not None
+    assert stored.started <= stored.ended
+    assert (stored.id, stored.name, stored.experiment) == (run.id, run.name, run.experiment)
+    assert stored.params == run.params
+    assert stored.config == run.config
+    assert stored.measures["test/accuracy"] == 0.95
+    assert yaml.safe_load((run.folder / "config.yaml").read_text()) == run.config
+    answers = np.load(run.folder / "output_example.npy", allow_pickle=False)
+    assert answers.tolist() == [0, 1, 0]
+
+
+def test_the_report_shows_measures_figures_and_notes(make_run: MakeRun, play: Play) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+    text = (run.folder / "report.md").read_text(encoding="utf-8")
+    assert "| `accuracy` | 0.97 | 0.95 |" in text
+    assert "![growth_curve](figures/growth_curve.png)" in text
+    assert "* the cap of 80 neurons was reached" in text
+
+
+def test_the_journal_grows_while_the_run_goes_on(
+    make_run: MakeRun, history: list[EpochRecord]
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    for count, epoch in enumerate(history, start=1):
+        observer.dbgsom_epoch_finished(run, epoch)
+        assert len(read_run(run.folder).epochs()) == count
+    assert read_run(run.folder).status == "running"
+
+
+def test_numbers_that_are_not_finite_survive_valid_json(make_run: MakeRun, play: Play) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+
+    def refuse(name: str) -> float:
+        raise AssertionError(f"{name} is not JSON")
+
+    for path in run.folder.glob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    stored = read_run(run.folder)
+    assert math.isnan(stored.measures["train/davies_bouldin"])
+    assert math.isnan(stored.epochs()[0].metrics["epoch/movement"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError("too few rows"), "failed"), (KeyboardInterrupt(), "killed")],
+)
+def test_a_run_that_ends_early_says_how(
+    error: BaseException, status: str, make_run: MakeRun, play: Play
+) -> None:
+    run = make_run()
+    play(run, RunFolder().observer(), error=error)
+    stored = read_run(run.folder)
+    assert stored.status == status
+    assert stored.error is not None
+    assert stored.error.startswith(type(error).__name__)
+    assert stored.ended is not None
+
+
+def test_a_torn_last_line_is_ignored_and_cut_off_on_resume(
+    make_run: MakeRun, history: list[EpochRecord]
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    for epoch in history[:2]:
+        observer.dbgsom_epoch_finished(run, epoch)
+    journal = run.folder / "metrics.jsonl"
+    with journal.open("a") as torn:
+        torn.write('{"epoch": 3, "ti')
+    assert [line.epoch for line in read_run(run.folder).epochs()] == [1, 2]
+    started = read_run(run.folder).started
+    again = RunFolder().observer()
+    again.dbgsom_run_started(run)
+    for epoch in history:  # resumed from a checkpoint before epoch 1
+        again.dbgsom_epoch_finished(run, epoch)
+    assert [line.epoch for line in read_run(run.folder).epochs()] == [1, 2, 3]
+    assert read_run(run.folder).started == started
+
+
+def test_the_journal_can_be_followed_by_offset(
+    make_run: MakeRun, history: list[EpochRecord]
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    journal = run.folder / "metrics.jsonl"
+    assert read_journal(journal) == ([], 0)
+    observer.dbgsom_epoch_finished(run, history[0])
+    first, offset = read_journal(journal)
+    observer.dbgsom_epoch_finished(run, history[1])
+    second, _ = read_journal(journal, offset)
+    assert [line.epoch for line in first + second] == [1, 2]
+
+
+def test_a_sweep_knows_its_children_and_the_best(
+    make_run: MakeRun, result: RunResult, play: Play
+) -> None:
+    sweep = make_run("s1", kind="sweep", name="sweep")
+    observer = RunFolder().observer()
+    observer.dbgsom_run_started(sweep)
+    good, bad = (make_run(name, parent=sweep) for name in ("c1", "c2"))
+    summary = RunResult(
+        measures={"best/test/accuracy": 0.95},
+        children=[(bad, {"test/accuracy": 0.5}), (good, {"test/accuracy": 0.95})],
+    )
+    observer.dbgsom_run_finished(sweep, summary)
+    stored = read_run(sweep.folder)
+    assert [child["id"] for child in stored.children] == ["c2", "c1"]
+    assert stored.best == "c1"
+    assert "Runs of this sweep" in (sweep.folder / "report.md").read_text(encoding="utf-8")
+    play(good, observer)
+    assert read_run(good.folder).parent == "s1"
+
+
+def test_a_broken_figure_costs_a_warning_only(
+    make_run: MakeRun, result: RunResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def savefig(self, *args: Any, **options: Any) -> None:
+            raise ValueError("no ink")
+
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    figures: Any = {**result.figures, "broken": Broken()}
+    observer.dbgsom_run_finished(run, replace(result, figures=figures))
+    assert read_run(run.folder).status == "finished"
+    assert [path.stem for path in read_run(run.folder).files.figures()] == ["growth_curve"]
+    assert "no ink" in caplog.text
+
+
+def test_a_result_that_cannot_be_written_leaves_a_failed_run(
+    make_run: MakeRun, result: RunResult
+) -> None:
+    class Unsavable:
+        def save(self, path: Path) -> None:
+            raise OSError("disk full")
+
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    with pytest.raises(OSError, match="disk full"):
+        observer.dbgsom_run_finished(run, replace(result, model=Unsavable()))
+    assert read_run(run.folder).status == "failed"
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": True})
+
+    def interrupted(temporary: Path) -> None:
+        temporary.write_text("{")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, interrupted)
+    assert json.loads(path.read_text()) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_with_missing_files_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "digits" / "1"
+    folder.mkdir(parents=True)
+    stored = read_run(folder)
+    assert (stored.id, stored.experiment, stored.status) == ("1", "digits", "running")
+    assert stored.epochs() == []
+
+
+def test_runs_and_experiments_are_found(make_run: MakeRun, tmp_path: Path) -> None:
+    observer = RunFolder().observer()
+    for name in ("2", "1"):
+        observer.dbgsom_run_started(make_run(name))
+    observer.dbgsom_run_started(make_run("3", experiment="iris/small"))
+    root = tmp_path / "runs"
+    assert [run.id for run in find_runs(root, "digits")] == ["1", "2"]
+    assert find_experiments(root) == ["digits", "iris/small"]
+    assert find_runs(root, "nowhere") == []

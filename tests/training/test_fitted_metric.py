@@ -1,0 +1,172 @@
+"""What a metric learns is used everywhere and saved; what it forms replaces the means."""
+
+import pickle
+
+import numba
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.api import Component
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.testing import checks_for
+from dbgsom_core.training.fitted_metric import FittedMetric, fitted
+from dbgsom_core.training.update import formed
+from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
+from dbgsom_plugins.metrics.manhattan import Manhattan
+
+DBGSOM_API_VERSION = 1
+FIXED = {"name": "fixed", "rows": 4, "columns": 4}
+
+
+def _distance(x, w, params):
+    return np.sqrt(((x - w) ** 2).sum())
+
+
+class Scaled(Component):
+    """Euclidean distance in units of each feature's range, written for one pair."""
+
+    scalar = staticmethod(numba.njit(_distance))
+
+    def fit(self, X):
+        return {"range": np.ptp(X, axis=0)}
+
+    def prepare(self, X, state):
+        return (X / state["range"]).astype(X.dtype)
+
+
+class Means(Component):
+    """Euclidean distance whose prototypes are means, formed by itself."""
+
+    def pairwise(self, X, prototypes):
+        return np.sqrt(((X[:, None] - prototypes) ** 2).sum(axis=2))
+
+    def form(self, X, units, influence, weights, so_far):
+        shares = influence[units] if weights is None else influence[units] * weights[:, None]
+        total = shares.sum(axis=0)
+        means = shares.T @ X / np.where(total > 0, total, 1)[:, None]
+        return np.where(total[:, None] > 0, means, so_far)
+
+
+class WrongShape(Means):
+    """Forgets a neuron."""
+
+    def form(self, X, units, influence, weights, so_far):
+        return so_far[1:]
+
+
+class LearnsALot(Scaled):
+    """Returns no mapping."""
+
+    def fit(self, X):
+        return np.ptp(X, axis=0)
+
+
+def test_the_state_is_used_in_training_and_prediction(iris):
+    X = iris[0] * [1, 10, 100, 1000]
+    learned = SomVQ(metric=Scaled(), growth=FIXED, epochs=8).fit(X)
+    by_hand = SomVQ(growth=FIXED, epochs=8).fit(X / np.ptp(X, axis=0))
+    np.testing.assert_allclose(learned.weights_, by_hand.weights_, rtol=1e-9)
+    some = X[:7] + 0.1
+    np.testing.assert_array_equal(learned.predict(some), by_hand.predict(some / np.ptp(X, axis=0)))
+    np.testing.assert_allclose(learned.average_distances_, by_hand.average_distances_)
+    np.testing.assert_allclose(
+        learned.transform(some), by_hand.transform(some / np.ptp(X, axis=0)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("component", [Scaled(), Mahalanobis(), Mahalanobis(shrinkage=0.5)])
+def test_the_kit_fits_before_it_checks(component):
+    checks = {one.name: one for one in checks_for(component, kind="metric")}
+    for name in ("fit_state", "prepare", "shapes_and_dtypes", "no_mutation", "tiny_fit"):
+        checks[name](component)
+
+
+def test_the_kit_finds_states_that_are_no_mapping_and_forms_that_lose_a_neuron():
+    for component, name in ((LearnsALot(), "fit_state"), (WrongShape(), "form")):
+        check = next(one for one in checks_for(component, "metric") if one.name == name)
+        with pytest.raises((AssertionError, PluginError)):
+            check(component)
+
+
+def test_a_fitted_metric_is_the_metric_in_all_else():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    metric = fitted(Mahalanobis(shrinkage=0.2), X)
+    assert (metric.shrinkage, metric.geometry) == (0.2, "euclidean")
+    assert not hasattr(metric, "centre")
+    again = pickle.loads(pickle.dumps(metric))
+    np.testing.assert_array_equal(again.prepare(X), metric.prepare(X))
+    with pytest.raises(ValueError, match="read-only"):
+        metric.state["mean"][0] = 1.0
+    plain = Euclidean()
+    assert fitted(plain, X) is plain
+
+
+def test_a_state_that_is_no_mapping_is_refused():
+    with pytest.raises(PluginError, match="fit of metric LearnsALot must return a mapping"):
+        SomVQ(metric=LearnsALot()).fit(np.eye(5))
+
+
+def test_the_state_is_saved_and_the_parts_stay_what_they_were(tmp_path, iris):
+    X, y = iris
+    model = SomClassifier(metric={"name": "mahalanobis", "shrinkage": 0.1}).fit(X[::2], y[::2])
+    model.save(tmp_path / "map.npz")
+    again = SomClassifier.load(tmp_path / "map.npz")
+    assert isinstance(again._metric, FittedMetric)
+    assert again.metric == Mahalanobis(shrinkage=0.1)
+    for name, value in model._metric.state.items():
+        np.testing.assert_array_equal(again._metric.state[name], value)
+    np.testing.assert_array_equal(again.predict_proba(X[1::2]), model.predict_proba(X[1::2]))
+    again.save(tmp_path / "twice.npz")
+    twice = SomClassifier.load(tmp_path / "twice.npz")
+    np.testing.assert_array_equal(twice.bmu(X), model.bmu(X))
+
+
+def test_formed_means_train_the_map_of_the_ordinary_update(digits):
+    X = digits[0][:300]
+    growth = {"name": "directed", "max_neurons": 20}  # with a pull on linked neighbours
+    formed_, ordinary = (
+        SomVQ(metric=metric, growth=growth, epochs=40).fit(X) for metric in (Means(), "euclidean")
+    )
+    assert formed_.neurons_ == ordinary.neurons_
+    np.testing.assert_allclose(formed_.weights_, ordinary.weights_, atol=1e-8)
+
+
+def test_pulled_samples_count_as_further_samples(rng):
+    """Medians with a pull are those of all samples twice, the second time in their runner-up."""
+    X, n_neurons = rng.normal(size=(200, 3)), 5
+    bmu = rng.integers(0, n_neurons, 200)
+    second = (bmu + rng.integers(1, n_neurons, 200)) % n_neurons
+    influence = np.exp(-np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0))))
+    so_far = np.zeros((n_neurons, 3))
+    made = formed(LocalSamples(X, Manhattan()), so_far, influence, bmu, 0.4, second)
+    both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
+    units = np.concatenate([bmu, n_neurons + second])
+    expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)
+    np.testing.assert_allclose(made, expected, atol=1e-12)
+
+
+def test_a_form_of_the_wrong_shape_is_told(iris):
+    with pytest.raises(ValueError, match="form of metric WrongShape returned shape"):
+        SomVQ(metric=WrongShape()).fit(iris[0])
+
+
+def test_newborns_live_in_the_space_of_the_metric(digits):
+    """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
+    from dbgsom_core.api import Birth
+    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.training.train import _give_birth
+
+    som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))
+    _give_birth(som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], lambda means: means * 2, 1)
+    assert som_map.prototypes[4].tolist() == [6.0, 2.0]
+
+
+def test_what_is_passed_over_is_an_array_of_its_own():
+    X = np.eye(3)
+    data = LocalEngine().over(X, Euclidean())
+    assert data.X is not X
+    assert np.shares_memory(data.X, X)

@@ -1,0 +1,118 @@
+"""Kernels are what their formulas say; widths follow the stated schedules."""
+
+import numpy as np
+import pytest
+
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.fixed import Fixed
+from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
+from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
+
+HOPS = np.arange(7.0)
+MAP = SomMap.rectangle(8, 8, np.zeros((64, 1)))
+
+
+def test_gaussian_by_hand():
+    np.testing.assert_allclose(
+        Gaussian().weight(HOPS, 1.5), [np.exp(-h * h / 4.5) for h in HOPS], rtol=1e-15
+    )
+
+
+def test_cut_gaussian_is_the_gaussian_within_reach_and_zero_beyond():
+    weights = CutGaussian(cutoff=2.0).weight(HOPS, 1.5)
+    np.testing.assert_array_equal(weights[:4], Gaussian().weight(HOPS, 1.5)[:4])
+    np.testing.assert_array_equal(weights[4:], 0.0)
+
+
+def test_triangular_by_hand():
+    np.testing.assert_allclose(Triangular().weight(HOPS, 1.0), [1, 0.5, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(Triangular().weight(HOPS, 2.0)[:3], [1, 2 / 3, 1 / 3])
+
+
+def test_bubble_is_one_within_the_width():
+    assert Bubble().weight(HOPS, 2.0).tolist() == [1, 1, 1, 0, 0, 0, 0]
+
+
+def test_epanechnikov_by_hand():
+    np.testing.assert_allclose(
+        Epanechnikov().weight(HOPS, 2.5), [1, 0.84, 0.36, 0, 0, 0, 0], atol=1e-15
+    )
+    for width in (0.2, 1.0):  # the neuron alone
+        assert Epanechnikov().weight(HOPS, width).tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert Epanechnikov().weight(HOPS, 1.01)[1] > 0
+
+
+def test_epanechnikov_reaches_linked_neighbours_to_the_end():
+    widths = [Schedule.of(Epanechnikov(), Fixed(), 30).width(e, MAP) for e in range(1, 31)]
+    assert widths[-1] == 1.1
+    assert all(np.diff(widths) < 0)
+
+
+@pytest.mark.parametrize("name", get_registry().names("kernel"))
+@pytest.mark.parametrize("width", [0.3, 0.5, 1.0, 4.0])
+def test_every_kernel_weighs_its_own_neuron_most_and_each_hop_alone(name, width):
+    kernel = get_registry().build("kernel", name)
+    weights = kernel.weight(HOPS, width)
+    assert np.isfinite(weights).all()
+    assert (weights >= 0).all()
+    assert weights[0] > 0
+    assert (np.diff(weights) <= 0).all()
+    np.testing.assert_array_equal(weights[3:], kernel.weight(HOPS[3:], width))
+
+
+def test_linear_decay_is_the_papers_formula():
+    schedule = Schedule.of(Triangular(), Fixed(), 40)
+    expected = [(2 - 0.7) * ((40 - e) / 39) + 0.7 for e in range(1, 41)]
+    assert [schedule.width(e, MAP) for e in range(1, 41)] == expected
+
+
+def test_exponential_decay_goes_from_start_to_end():
+    schedule = Schedule.of(Gaussian(start=5.0, end=0.5), Fixed(), 50)
+    widths = [schedule.width(e, MAP) for e in range(1, 51)]
+    expected = [5.0 * (0.5 / 5.0) ** ((e - 1) / 49) for e in range(1, 51)]
+    np.testing.assert_allclose(widths, expected, rtol=1e-12)
+
+
+def test_a_single_epoch_runs_at_the_final_width():
+    assert Schedule.of(Gaussian(start=3.0, end=0.5), Fixed(), 1).width(1, MAP) == 0.5
+
+
+def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
+    schedule = Schedule.of(Gaussian(start=3.0, end=0.5), Directed(fine_tuning=0.25), 40)
+    assert schedule.growing_epochs == 30
+    assert {schedule.width(e, MAP) for e in range(31, 41)} == {0.5}
+    assert [e for e in range(1, 41) if schedule.may_grow(e)] == list(range(2, 30))
+    assert [schedule.phase(e) for e in (1, 30, 31, 40)] == ["growing", "growing", "fine", "fine"]
+
+
+def test_fine_tuning_follows_at_once_when_the_map_is_full():
+    schedule = Schedule.of(Gaussian(), Directed(), 100).full_after(30)
+    assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (50, 30, 20)
+    assert [schedule.phase(e) for e in (30, 31)] == ["growing", "fine"]
+    assert not any(schedule.may_grow(e) for e in range(30, 51))
+    widths = [schedule.width(e, MAP) for e in range(31, 51)]
+    assert widths == sorted(widths, reverse=True)
+    assert schedule.pull(50) == 0.7
+    np.testing.assert_allclose(widths[-1], DEFAULT_FINE_END)
+
+
+def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
+    for kernel, growth in (
+        (Gaussian(end=0.5), Directed()),  # fine-tuning begins at the end of the given annealing
+        (Gaussian(), Directed(link_pull=0)),
+        (Gaussian(), Directed(fine_tuning=0)),
+        (Gaussian(), Fixed()),
+    ):
+        schedule = Schedule.of(kernel, growth, 100)
+        assert schedule.full_after(30) == schedule
+
+
+def test_without_a_start_the_width_follows_the_maps_size():
+    schedule = Schedule.of(Gaussian(), Fixed(), 50)
+    wide = SomMap.rectangle(2, 40, np.zeros((80, 1)))
+    assert schedule.width(1, MAP) == 2.0
+    assert schedule.width(1, wide) == 10.0
+    assert schedule.width(1, SomMap.rectangle(2, 2, np.zeros((4, 1)))) == 1.0

@@ -1,0 +1,92 @@
+"""Smoothing of the prototypes before growth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import Component
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.update import smoothed_over_links
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.gsom import Gsom
+from dbgsom_plugins.kernels.gaussian import Gaussian
+
+
+def test_by_hand():
+    som_map = SomMap.rectangle(1, 3, [[0.0], [6.0], [9.0]])
+    smoothed = smoothed_over_links(som_map, np.array([1, 2, 0]), np.array([1.0, 0.5]))
+    # (1*0 + 2*0.5*6)/(1 + 1); (0.5*0 + 2*6)/(0.5 + 2); the last has no hits, its neighbour has.
+    np.testing.assert_allclose(smoothed.ravel(), [3.0, 4.8, 6.0])
+    assert som_map.prototypes.ravel().tolist() == [0.0, 6.0, 9.0]
+
+
+def test_a_neuron_that_nothing_reaches_keeps_its_prototype():
+    som_map = SomMap.rectangle(1, 4, [[0.0], [1.0], [4.0], [9.0]])
+    smoothed = smoothed_over_links(som_map, np.array([1, 0, 0, 0]), np.array([1.0, 1.0]))
+    assert smoothed.ravel().tolist() == [0.0, 0.0, 4.0, 9.0]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_it_is_a_loop_over_linked_neighbours(seed):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 2)))
+    hits, weights = rng.integers(0, 5, 12), rng.random(2) + 0.1
+    smoothed = smoothed_over_links(som_map, hits, weights)
+    for neuron in range(12):
+        total, mean = (
+            weights[0] * hits[neuron],
+            weights[0] * hits[neuron] * som_map.prototypes[neuron],
+        )
+        for other in som_map.neighbours(neuron):
+            total += weights[1] * hits[other]
+            mean = mean + weights[1] * hits[other] * som_map.prototypes[other]
+        expected = mean / total if total else som_map.prototypes[neuron]
+        np.testing.assert_allclose(smoothed[neuron], expected)
+
+
+def test_growth_sees_the_smoothed_map_and_its_errors(iris):
+    X = iris[0]
+    asked = []
+
+    class Asked(Component):
+        smooth_before_growth: bool = True
+
+        def grow(self, som_map, state):
+            asked.append((som_map.prototypes.copy(), state))
+            return Gsom(when="every_epoch").grow(som_map, state) if state.epoch == 3 else ()
+
+        def growing_threshold(self, summary):
+            return 20.0
+
+    SomVQ(growth=Asked(), kernel=Gaussian(start=1.0, end=1.0), epochs=6).fit(X)
+    (before, first), (after, second) = [one for one in asked if one[1].epoch == 3]
+    assert len(asked) == 5  # epochs 2 to 5, and epoch 3, in which it grows, twice
+    som_map = SomMap.rectangle(2, 2, before)
+    weights = np.exp(-np.array([0.0, 0.5]))
+    np.testing.assert_allclose(after, smoothed_over_links(som_map, first.hits, weights))
+    distances = np.linalg.norm(X[:, None] - after[None], axis=2)
+    bmu = distances.argmin(axis=1)
+    np.testing.assert_array_equal(second.hits, np.bincount(bmu, minlength=4))
+    np.testing.assert_allclose(
+        second.errors, np.bincount(bmu, distances.min(axis=1), minlength=4), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("growth", [Directed, Gsom])
+def test_the_strategies_offer_it_and_it_is_off_by_default(growth, digits):
+    X = digits[0] / 16
+    plain, off, on = (
+        SomVQ(growth=growth(**fields)).fit(X)
+        for fields in ({}, {"smooth_before_growth": False}, {"smooth_before_growth": True})
+    )
+    np.testing.assert_array_equal(plain.weights_, off.weights_)
+    assert on.weights_.shape != plain.weights_.shape or not np.allclose(on.weights_, plain.weights_)
+    np.testing.assert_array_equal(on.predict(X), on.labels_)
+
+
+def test_a_smoothed_map_of_directions_stays_on_the_sphere(digits):
+    growth = Directed(smooth_before_growth=True, max_neurons=30)
+    vq = SomVQ(metric="cosine", growth=growth).fit(digits[0])
+    np.testing.assert_allclose(np.linalg.norm(vq.weights_, axis=1), 1.0)
