@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.api import Component
 from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
@@ -77,9 +76,7 @@ def build_engine(spot: Spot, problems: Problems) -> Built | None:
         hint = did_you_mean(name, ENGINES) or f"; known: {', '.join(ENGINES)}"
         problems.add(place, _name_path(spot), f"unknown engine '{name}'{hint}")
         return None
-    module, _, attribute = ENGINES[name].partition(":")
-    cls: type[Component] = getattr(import_module(module), attribute)
-    return _built(f"engine '{name}'", name, cls, section, problems)
+    return _built(f"engine '{name}'", name, resolve_name(ENGINES[name]), section, problems)
 
 
 def with_default_name(spot: Spot, name: str | None) -> Spot:
