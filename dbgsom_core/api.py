@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dbgsom_core.deprecation import Deprecation, deprecated_name
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
@@ -77,6 +78,7 @@ __all__ = [
     "VerticalGrowth",
     "VerticalState",
     "hookimpl",
+    "write_atomically",
 ]
 
 API_VERSION = 1

@@ -8,7 +8,6 @@ else.
 from __future__ import annotations
 
 import json
-import secrets
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators import SomClassifier, SomVQ
 from dbgsom_core.events import EpochRecord, GrowthEvent
 from dbgsom_core.hierarchy import Tree
+from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.model import FittedModel
 from dbgsom_core.nested import nested_fields
 from dbgsom_core.parts import PARTS, build_parts
@@ -76,13 +76,12 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
+
+    def write(partial: Path) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(file, **{**arrays, "header": text})  # type: ignore[arg-type]
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_atomically(target, write)
 
 
 def load(path: str | PathLike[str]) -> Any:

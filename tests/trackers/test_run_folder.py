@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
+from dbgsom_core.api import write_atomically
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.run_store import (
     find_experiments,
     find_runs,
     read_journal,
     read_run,
-    write_atomically,
     write_json,
 )
 from dbgsom_plugins.trackers.run_folder import RunFolder

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import Component, write_atomically
 from dbgsom_core.events import EpochRecord, Run, RunResult
 from dbgsom_core.run_store import (
     JournalLine,
@@ -20,7 +20,6 @@ from dbgsom_core.run_store import (
     now,
     read_run,
     trim_journal,
-    write_atomically,
     write_json,
     write_status,
     write_text,
