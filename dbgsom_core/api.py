@@ -25,6 +25,7 @@ from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, MapView
+from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
@@ -103,6 +104,7 @@ __all__ = [
     "topographic_function",
     "topographic_product",
     "without_passwords",
+    "write_atomically",
 ]
 
 # Names that this module still answers to, each with the version in which it will be gone.

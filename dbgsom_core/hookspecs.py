@@ -4,6 +4,10 @@ A plugin is a module (or package) that an entry point of the group ``dbgsom.plug
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
 An offering hook is called once, at discovery; it must be cheap, so give ``"module:Class"`` strings
 for classes whose import is not.
+
+pluggy marks what implements a hook and refuses what is registered twice or fits none; it calls no
+hook. Its calls stop at the first error, run in reverse and forget whose answer is whose, while here
+each offer is asked for and each observer told on its own: `plugin_hooks`, `observers`.
 """
 
 from __future__ import annotations

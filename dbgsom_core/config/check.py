@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.errors import PydanticInvalidForJsonSchema
 
-from dbgsom_core.config.expectations import must_be, schema_at
-from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, plain
+from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, held, plain
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.errors import did_you_mean
 from dbgsom_core.interfaces.component import parse
+from dbgsom_core.plugins.validation_messages import findings, keys_beside, sentence, unknown_key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,14 +75,11 @@ def _explain(
     known: Iterable[str],
 ) -> None:
     told: set[str] = set()
-    details = error.errors(include_url=False)
-    # a sentence of the model's own says more than what its type would
-    details.sort(key=lambda one: one["type"] not in ("value_error", "assertion_error"))
-    for one in details:
+    for one in findings(error):
         at, steps, missing = _walk(spot, one["loc"])
         kind = one["type"]
         if kind == "extra_forbidden":
-            names = [*known, *_keys_beside(cls, steps[:-1])]
+            names = [*known, *keys_beside(cls, steps[:-1])]
             problems.add(at.key_place, at.path, unknown_key(missing, names))
         elif kind == "missing":
             path = f"{at.path}.{missing}" if at.path else missing
@@ -93,14 +87,8 @@ def _explain(
         elif at.path not in told:
             told.add(at.path)
             place = at.key_place if at == spot else at.node.place
-            problems.add(place, at.path, _sentence(one, cls, at, steps))
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that nobody knows."""
-    names = list(dict.fromkeys(known))
-    hint = did_you_mean(key, names) or f"; known: {', '.join(names)}"
-    return f"unknown key{hint}"
+            words = sentence(one, cls, steps, plain(at.node), held(at.node))
+            problems.add(place, at.path, words)
 
 
 def _walk(spot: Spot, location: Sequence[str | int]) -> tuple[Spot, list[str | int], str]:
@@ -116,28 +104,3 @@ def _walk(spot: Spot, location: Sequence[str | int]) -> tuple[Spot, list[str | i
             spot = spot / step
             taken.append(step)
     return spot, taken, missing
-
-
-def _keys_beside(cls: type[BaseModel], steps: Sequence[str | int]) -> list[str]:
-    schema = _schema(cls)
-    beside = schema_at(schema, steps) if steps else schema
-    return list((beside or schema).get("properties", ()))
-
-
-def _sentence(one: Any, cls: type[BaseModel], at: Spot, steps: Sequence[str | int]) -> str:
-    if one["type"] in ("value_error", "assertion_error"):
-        return str(one.get("ctx", {}).get("error", one["msg"]))
-    schema = _schema(cls)
-    part = schema_at(schema, steps) if steps else None
-    if part is None:
-        told = str(one["msg"]).replace("Input should be", "must be")
-        return told[:1].lower() + told[1:]
-    return must_be(part, schema, at.node)
-
-
-@lru_cache(maxsize=64)
-def _schema(cls: type[BaseModel]) -> dict[str, Any]:
-    try:
-        return cls.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # a field of a type that JSON Schema has no words for
-        return {}

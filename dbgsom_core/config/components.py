@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.interfaces.component import Component, nested_fields, parse
+from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
 from dbgsom_core.plugins.registry import Registry
 
@@ -76,9 +76,7 @@ def build_engine(spot: Spot, problems: Problems) -> Built | None:
         hint = did_you_mean(name, ENGINES) or f"; known: {', '.join(ENGINES)}"
         problems.add(place, _name_path(spot), f"unknown engine '{name}'{hint}")
         return None
-    module, _, attribute = ENGINES[name].partition(":")
-    cls: type[Component] = getattr(import_module(module), attribute)
-    return _built(f"engine '{name}'", name, cls, section, problems)
+    return _built(f"engine '{name}'", name, resolve_name(ENGINES[name]), section, problems)
 
 
 def with_default_name(spot: Spot, name: str | None) -> Spot:

@@ -113,6 +113,12 @@ def plain(node: Node, masked: bool = False) -> Any:
     return {key: plain(entry.node, masked) for key, entry in node.entries.items()}
 
 
+def held(node: Node) -> str:
+    """Return how a value from the environment is told, which is never shown; else nothing."""
+    reference = node.reference if isinstance(node, Scalar) else ""
+    return f"what {reference} holds" if reference else ""
+
+
 def mask(values: Any, node: Node) -> Any:
     """Return ``values`` with the references of ``node`` written over what they stand for."""
     if isinstance(node, Scalar):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel
@@ -148,8 +148,7 @@ def _prepare() -> JsonSchema:
 def _engine(defs: JsonSchema) -> JsonSchema:
     options: list[JsonSchema] = [{"enum": sorted(ENGINES)}]
     for name, where in ENGINES.items():
-        module, _, attribute = where.partition(":")
-        options.append(_named("engine", name, getattr(import_module(module), attribute), defs))
+        options.append(_named("engine", name, resolve_name(where), defs))
         defs[f"engine.{name}"].pop("required")  # the only engine needs no name
     return {"anyOf": options, "description": "how one pass over the data runs"}
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dbgsom_core.config.check import check, unknown_key
-from dbgsom_core.config.expectations import shown
+from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, plain
+from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, held, plain
 from dbgsom_core.config.overrides import is_dotted_key, patch
 from dbgsom_core.config.problems import Problems
+from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 KINDS = ("grid", "random", "list")
 MOST_CHILDREN = 10_000
@@ -132,13 +132,17 @@ def _axes(spot: Spot, problems: Problems) -> dict[str, tuple[Node, ...]]:
             problems.add(entry.node.place, path, f"must be a list of values, not {_bare(entry)}")
             continue
         for node in _repeated(entry.node.items):
-            problems.add(node.place, path, f"{shown(node)} appears twice")
+            problems.add(node.place, path, f"{_shown(node)} appears twice")
         axes[key] = entry.node.items
     return axes
 
 
 def _bare(entry: Entry) -> str:
-    return "an empty list" if isinstance(entry.node, Items) else shown(entry.node)
+    return "an empty list" if isinstance(entry.node, Items) else _shown(entry.node)
+
+
+def _shown(node: Node) -> str:
+    return held(node) or shown(plain(node))
 
 
 def _repeated(nodes: tuple[Node, ...]) -> Iterator[Node]:

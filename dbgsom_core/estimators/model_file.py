@@ -8,7 +8,6 @@ else.
 from __future__ import annotations
 
 import json
-import secrets
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from dbgsom_core.estimators.part_params import build_parts
 from dbgsom_core.estimators.state import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
@@ -84,13 +84,12 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
+
+    def write(partial: Path) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(file, **{**arrays, "header": text})  # type: ignore[arg-type]
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_atomically(target, write)
 
 
 def load(path: str | PathLike[str]) -> Any:

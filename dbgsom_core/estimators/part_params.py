@@ -100,7 +100,7 @@ def _validated(where: str, component: type[Any], values: Any) -> Any:
     try:
         return component.model_validate(values)
     except ValidationError as error:
-        raise ValueError("; ".join(sentences(error, where))) from None
+        raise ValueError("; ".join(sentences(error, component, values, where))) from None
 
 
 def _fill(growth: Any, field: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
@@ -87,8 +88,7 @@ class Offered:
         try:
             loaded: Any = self.offer
             if isinstance(loaded, str):
-                module, _, attribute = loaded.partition(":")
-                loaded = getattr(import_module(module), attribute)
+                loaded = resolve_name(loaded)
         except Exception as error:
             raise PluginError(
                 f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be "

@@ -1,100 +1,263 @@
-"""pydantic's findings as sentences for people."""
+"""pydantic's findings as sentences for people, in the words of a field's JSON Schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from dbgsom_core.errors import did_you_mean
 
-_COMPARISONS = {
-    "greater_than": ("greater than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("less than", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
-_TYPES = {
-    "int_type": "an integer",
-    "int_parsing": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a text",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "finite_number": "a finite number",
-    "none_required": "null",
+JsonSchema = Mapping[str, Any]
+
+OWN_WORDS = ("value_error", "assertion_error")  # findings that are sentences of the model's own
+
+_NOUNS = {
+    "boolean": "true or false",
+    "null": "null",
+    "string": "text",
+    "object": "a section of 'key: value' lines",
+    "array": "a list",
 }
 
 
-def findings(
-    error: ValidationError, model: type[BaseModel] | None = None
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield (path, sentence) for each thing that is wrong, one for each place.
+def schema_at(root: JsonSchema, path: Sequence[str | int]) -> JsonSchema | None:
+    """Return the part of a JSON Schema that speaks of the value at ``path``, or None."""
+    found: JsonSchema | None = root
+    for step in path:
+        if found is None:
+            return None
+        found = _step(root, found, step)
+    return None if found is None else _followed(root, found)
 
-    Alternatives of a union are told as one sentence.
+
+def sentence(
+    finding: Any, cls: type[BaseModel], steps: Sequence[str | int], value: Any, held: str = ""
+) -> str:
+    """Return what is wrong with one value.
+
+    Parameters
+    ----------
+    finding : mapping
+        One of the ``errors()`` of a ValidationError, of a type other than ``missing`` and
+        ``extra_forbidden``.
+    cls : pydantic model
+    steps : sequence of str or int
+        The keys and positions that lead to the value.
+    value : object
+    held : str
+        How the value is told, where it is not to be shown itself.
     """
-    places: dict[tuple[str | int, ...], list[Any]] = {}
-    for detail in error.errors(include_url=False):
-        path = tuple(part for part in detail["loc"] if _is_key(part))
-        places.setdefault(path, []).append(detail)
-    for path, details in places.items():
-        told = [_sentence(detail, path, model) for detail in details]
-        numeric = [d for d in details if d["type"] in _COMPARISONS]
-        if numeric and len(details) > 1:  # the right type, out of range: the rest is noise
-            yield path, _sentence(numeric[0], path, model)
-        elif len(told) == 1:
-            yield path, told[0]
+    if finding["type"] in OWN_WORDS:
+        return str(finding.get("ctx", {}).get("error", finding["msg"]))
+    schema = _schema(cls)
+    part = schema_at(schema, steps) if steps else None
+    if part is None:
+        told = str(finding["msg"])
+        wanted = told.removeprefix("Input should be ")
+        if wanted != told:
+            return f"must be {wanted}, not {held or shown(value)}"
+        return told[:1].lower() + told[1:]
+    return _must_be(part, schema, value, held)
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the sentence for a key that nobody knows."""
+    names = list(dict.fromkeys(known))
+    listed = f"; known: {', '.join(names)}" if names else ""
+    return f"unknown key{did_you_mean(key, names) or listed}"
+
+
+def keys_beside(cls: type[BaseModel], steps: Sequence[str | int]) -> list[str]:
+    """Return the keys that a model knows at the end of ``steps``."""
+    schema = _schema(cls)
+    return list((schema_at(schema, steps) or schema).get("properties", ()))
+
+
+def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: str) -> list[str]:
+    """Return one sentence for each thing that is wrong, with its dotted place in front.
+
+    Parameters
+    ----------
+    error : ValidationError
+    cls : pydantic model
+        What ``values`` were to become.
+    values : mapping or what was given in its place
+    where : str
+        What stands before the keys of the mapping.
+    """
+    told: dict[str, str] = {}
+    for finding in findings(error):
+        at: Any = values
+        steps: list[str | int] = []
+        for step in finding["loc"]:
+            inside = dict(at) if isinstance(at, BaseModel) else at
+            in_list = isinstance(inside, (list, tuple)) and step in range(len(inside))
+            if in_list or (isinstance(inside, Mapping) and step in inside):
+                at = inside[step]
+                steps.append(step)
+        place = ".".join(map(str, (where, *steps)))
+        if finding["type"] == "extra_forbidden":
+            told[place] = unknown_key(str(steps[-1]), keys_beside(cls, steps[:-1]))
+        elif finding["type"] == "missing":
+            told[f"{place}.{finding['loc'][-1]}"] = "is required"
         else:
-            wanted = [text.removeprefix("must be ").partition(", not ")[0] for text in told]
-            shown = _shown(details[0]["input"])
-            yield path, f"must be {' or '.join(dict.fromkeys(wanted))}, not {shown}"
+            told.setdefault(place, sentence(finding, cls, steps, at))
+    return [f"{place} {words}" for place, words in told.items()]
 
 
-def sentences(error: ValidationError, where: str) -> list[str]:
-    """Return one sentence for each thing that is wrong, with its dotted place in front."""
-    return [f"{'.'.join(map(str, (where, *path)))} {text}" for path, text in findings(error)]
+def findings(error: ValidationError) -> list[Any]:
+    """Return what pydantic found; a sentence of the model's own comes before what its type says."""
+    found: list[Any] = list(error.errors(include_url=False))
+    return sorted(found, key=lambda one: one["type"] not in OWN_WORDS)
 
 
-def _is_key(part: str | int) -> bool:
-    # pydantic puts the tried alternative of a union into the path: int, float, literal['a','b'], …
-    noise = ("int", "float", "str", "bool", "none", "list", "dict", "tuple")
-    return isinstance(part, int) or not (
-        part in noise or part.startswith(("literal[", "list[", "dict[", "tuple[", "function-"))
-    )
+def _must_be(schema: JsonSchema, root: JsonSchema, value: Any, held: str) -> str:
+    choices = _choices(root, schema) if isinstance(value, str) and not held else ()
+    wanted = describe(schema, root, bounds=not isinstance(value, str))
+    excluded = _excluded_bound(root, schema, value)
+    hint = did_you_mean(value, choices) if choices else ""
+    return f"must be {wanted}{excluded}, not {held or shown(value)}{hint}"
 
 
-def _sentence(detail: Any, path: tuple[Any, ...], model: type[BaseModel] | None) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    shown = _shown(detail["input"])
-    if kind == "extra_forbidden":
-        known = model.model_fields if model is not None else ()
-        return f"unknown key{did_you_mean(str(path[-1]), known)}"
-    if kind == "missing":
-        return "is required"
-    if kind == "literal_error":
-        return f"must be {context['expected']}, not {shown}"
-    if kind in _COMPARISONS:
-        words, key = _COMPARISONS[kind]
-        return f"must be {words} {context[key]}, not {shown}"
-    if kind in _TYPES:
-        return f"must be {_TYPES[kind]}, not {shown}"
-    if kind == "value_error":
-        return str(context.get("error", detail["msg"]))
-    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {shown}"
+def describe(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str:
+    """Return a noun phrase for what a JSON Schema allows, null only where nothing else is.
+
+    Without ``bounds`` the phrase names kinds of values alone: enough for a text that should have
+    been a number.
+    """
+    schema = _followed(root, schema)
+    options = _options(root, schema)
+    if len(options) > 1:
+        choices = [f"'{one}'" for one in _choices(root, schema)]
+        if len(choices) > 1:
+            choices = [f"one of {', '.join(choices)}"]
+        others = (describe(one, root, bounds) for one in options if not _is_choice(one))
+        phrases = [phrase for phrase in (*others, *choices) if phrase != "null"]
+        return _either(dict.fromkeys(phrases))
+    if _is_choice(schema):
+        choices = [f"'{one}'" if isinstance(one, str) else str(one) for one in _values(schema)]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        noun = "an integer" if kind == "integer" else "a number"
+        return _number(schema, noun) if bounds else noun
+    if kind == "array":
+        return _list(schema, root)
+    if kind == "string" and schema.get("minLength"):
+        return "text that is not empty"
+    return _NOUNS.get(str(kind), "another value")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return how a value is told in a message."""
+    if isinstance(value, Mapping):
+        return "a section of 'key: value' lines"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text '{value}'"
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        return f"the text {_shortened(value)!r}"
+    large = isinstance(value, int) and abs(value) >= 10**30
+    text = "so large a number" if large else _shortened(str(value))
+    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text)
+
+
+def _step(root: JsonSchema, schema: JsonSchema, step: str | int) -> JsonSchema | None:
+    for option in _options(root, _followed(root, schema)):
+        found: Any = None
+        if isinstance(step, int):
+            first = option.get("prefixItems", ())
+            found = first[step] if step < len(first) else option.get("items")
+        else:
+            found = option.get("properties", {}).get(step) or option.get("additionalProperties")
+        if isinstance(found, Mapping):
+            return found
+    return None
+
+
+def _followed(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
+    while isinstance(reference := schema.get("$ref"), str):
+        schema = root["$defs"][reference.rpartition("/")[2]]
+    return schema
+
+
+def _options(root: JsonSchema, schema: JsonSchema) -> list[JsonSchema]:
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if not branches:
+        return [schema]
+    return [one for branch in branches for one in _options(root, _followed(root, branch))]
+
+
+def _is_choice(schema: JsonSchema) -> bool:
+    return "enum" in schema or "const" in schema
+
+
+def _values(schema: JsonSchema) -> list[Any]:
+    return list(schema.get("enum", ())) or [schema["const"]]
+
+
+def _choices(root: JsonSchema, schema: JsonSchema) -> list[str]:
+    options = (one for one in _options(root, schema) if _is_choice(one))
+    return [str(value) for option in options for value in _values(option)]
+
+
+def _either(phrases: Mapping[str, None]) -> str:
+    *most, last = phrases
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _number(schema: JsonSchema, noun: str) -> str:
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    least, most = schema.get("minimum"), schema.get("maximum")
+    low = above if above is not None else least
+    high = below if below is not None else most
+    if low is not None and high is not None:
+        return f"{noun} between {_short(low)} and {_short(high)}"
+    if above is not None:
+        return f"{noun} above {_short(above)}"
+    if least is not None:
+        return f"{noun} of at least {_short(least)}"
+    if below is not None:
+        return f"{noun} below {_short(below)}"
+    return f"{noun} of at most {_short(most)}" if most is not None else noun
+
+
+def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
+    for option in _options(root, schema):
+        bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and value in bounds and None not in bounds:
+            return " (both excluded)"
+    return ""
+
+
+def _list(schema: JsonSchema, root: JsonSchema) -> str:
+    items = schema.get("items")
+    each = f" with {describe(items, root)} in each place" if isinstance(items, Mapping) else ""
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    if least is not None and least == most:
+        return f"a list of {least}{each}"
+    return f"a list{f' of at least {least}' if least else ''}{each}"
+
+
+def _short(bound: Any) -> str:
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@lru_cache(maxsize=64)
+def _schema(cls: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return cls.model_json_schema()
+    except PydanticInvalidForJsonSchema:  # a field of a type that JSON Schema has no words for
+        return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -85,12 +85,11 @@ def _parameters(cls: type[Any]) -> Mapping[str, Any]:
 
 
 def _imported(name: str) -> type[Any]:
-    module, _, attribute = name.partition(":")
-    if not attribute:
+    if not all(name.partition(":")):
         raise ConfigError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
     try:
-        cls = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        cls: type[Any] = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"prepare step '{name}' cannot be imported: {error}") from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise ConfigError(f"prepare step '{name}' is no scikit-learn transformer")

@@ -147,11 +147,25 @@ def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
         ({"init": np.full((4, 4), np.nan)}, "finite"),
         ({"metric": "euclidian"}, "did you mean 'euclidean'"),
         ({"kernel": {"start": 1.0}}, "needs a 'name'"),
-        ({"kernel": {"name": "gaussian", "strat": 1.0}}, "strat"),
+        (
+            {"kernel": {"name": "gaussian", "strat": 1.0}},
+            r"kernel\.strat unknown key; did you mean 'start'\?",
+        ),
+        (
+            {"kernel": {"name": "gaussian", "start": "wide"}},
+            r"kernel\.start must be a number, not the text 'wide'",
+        ),
+        (
+            {"metric": {"name": "mahalanobis", "shrinkage": True}},
+            r"metric\.shrinkage must be a number between 0 and 1 or 'ledoit_wolf', not true",
+        ),
         ({"kernel": Directed()}, "Directed is no kernel"),
         ({"growth": 7}, "growth must be a name"),
         ({"engine": "locl"}, "engine"),
-        ({"engine": {"name": "local", "threads": 0}}, r"engine\.threads must be"),
+        (
+            {"engine": {"name": "local", "threads": 0}},
+            r"engine\.threads must be .* at least 1, not 0",
+        ),
         ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
         (
             {"growth": {"name": "directed", "spreading_factor": 0.2}, "spreading_factor": 0.5},

@@ -54,8 +54,8 @@ def test_the_estimators_own_parameters_fill_the_base(digits):
         ({"base": Euclidean()}, "growth.base Euclidean is no growth"),
         ({"base": "hierarchical"}, "growth.base must be a strategy that grows a single map"),
         ({"base": SMALL.model_copy(update={"link_pull": 7})}, "growth.base.link_pull must be"),
-        ({"tau_2": 1.5}, "growth.tau_2 must be at most"),
-        ({"max_depth": 0}, "growth.max_depth must be at least 1"),
+        ({"tau_2": 1.5}, "growth.tau_2 must be a number between 0 and 1, not 1.5"),
+        ({"max_depth": 0}, "growth.max_depth must be an integer between 1 and 50, not 0"),
     ],
 )
 def test_errors_name_the_place(growth, sentence, iris):

@@ -26,46 +26,21 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.pairwise.fingerprint import fingerprint
 from dbgsom_core.errors import PluginError
 
-_ONE = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
-
-from dbgsom_core.engine.compile import compiled
-
-
-@compiled
-def assign(X, prototypes, params, bmu, distance):
-    for i in range(X.shape[0]):
-        best, nearest = 0, scalar(X[i], prototypes[0], params)
-        for j in range(1, prototypes.shape[0]):
-            found = scalar(X[i], prototypes[j], params)
-            if found < nearest:
-                best, nearest = j, found
-        bmu[i], distance[i] = best, nearest
-
-
-@compiled
-def pairwise(X, prototypes, params, out):
-    for i in range(X.shape[0]):
-        for j in range(prototypes.shape[0]):
-            out[i, j] = scalar(X[i], prototypes[j], params)
-'''
-_MANY = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
+_TEXT = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.llvm.many_prototypes import PAIRS, rows_at, write_numbers
 
 
 @compiled
-def distances(x, blocks, params, values):
-    n_blocks, size, _ = blocks.shape
-    for g in range(n_blocks):
-        w = rows_at(blocks.ctypes.data + g * size * PAIRS * 8, size)
-        write_numbers(scalar(x, w, params), values.ctypes.data + g * PAIRS * 8)
+def distances(x, prototypes, params, values):
+    {distances}
 
 
 @compiled
-def assign(X, blocks, params, values, bmu, distance):
+def assign(X, prototypes, params, values, bmu, distance):
     for i in range(X.shape[0]):
-        distances(X[i], blocks, params, values)
+        distances(X[i], prototypes, params, values)
         best, nearest = 0, values[0]
         for j in range(1, values.size):
             if values[j] < nearest:
@@ -74,11 +49,22 @@ def assign(X, blocks, params, values, bmu, distance):
 
 
 @compiled
-def pairwise(X, blocks, params, values, out):
+def pairwise(X, prototypes, params, values, out):
     for i in range(X.shape[0]):
-        distances(X[i], blocks, params, values)
-        out[i, :] = values[: out.shape[1]]
+        distances(X[i], prototypes, params, values)
+        for j in range(out.shape[1]):  # numba compiles a slice ten times as long
+            out[i, j] = values[j]
 '''
+_ONE = _TEXT.format(
+    distances="""for j in range(prototypes.shape[0]):
+        values[j] = scalar(x, prototypes[j], params)"""
+)
+_MANY = _TEXT.format(
+    distances="""n_blocks, size, _ = prototypes.shape
+    for g in range(n_blocks):
+        w = rows_at(prototypes.ctypes.data + g * size * PAIRS * 8, size)
+        write_numbers(scalar(x, w, params), values.ctypes.data + g * PAIRS * 8)"""
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +78,9 @@ class Loops:
     def prototypes(
         self, prototypes: NDArray[np.float64], params: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], ...]:
-        """Return the arguments that stand for prototypes (K, D) and parameters (P,)."""
+        """Return the arguments for prototypes (K, D), parameters (P,) and room for distances."""
         if not self.many:
-            return prototypes, params
+            return prototypes, params, np.empty(len(prototypes))
         from dbgsom_core.engine.aligned import aligned
         from dbgsom_core.engine.llvm.many_prototypes import PAIRS
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from dbgsom_core.api import compiled
 
 Float64 = NDArray[np.float64]
-_ROWS = 8  # samples whose distances are held at once while units are sought: they stay in cache
-_MORE_ROWS = 64  # where a call has more to set up
 _SMALL = 0.01  # squared relative difference below which a series is more exact than logarithms
 _HALF_LN_2 = 0.5 * float(np.log(2.0))
 _MULTIPLIED = 8  # whole powers up to this one are multiplied out
@@ -61,17 +59,6 @@ def pairwise_manhattan(X: Float64, prototypes: Float64, out: Float64) -> None:
 
 
 @compiled
-def assign_manhattan(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_manhattan(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
-
-
-@compiled
 def pairwise_euclidean(X: Float64, prototypes: Float64, out: Float64) -> None:
     """Square root of the sum of (x - w)**2."""
     features = prototypes.shape[0]
@@ -92,17 +79,6 @@ def pairwise_euclidean(X: Float64, prototypes: Float64, out: Float64) -> None:
 
 
 @compiled
-def assign_euclidean(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_euclidean(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
-
-
-@compiled
 def pairwise_cosine(X: Float64, prototypes: Float64, out: Float64) -> None:
     """1 - the product of unit vectors, at least 0."""
     for i in range(X.shape[0]):
@@ -114,17 +90,6 @@ def pairwise_cosine(X: Float64, prototypes: Float64, out: Float64) -> None:
                 row[j] += x * prototypes[k, j]
         for j in range(row.size):
             row[j] = max(0.0, 1.0 - row[j])
-
-
-@compiled
-def assign_cosine(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_cosine(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
 
 
 @compiled
@@ -143,17 +108,6 @@ def pairwise_chebyshev(X: Float64, prototypes: Float64, out: Float64) -> None:
                 row[j] = max(row[j], abs(x - prototypes[k, j]))
         if observed == 0:
             row[:] = np.nan
-
-
-@compiled
-def assign_chebyshev(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_chebyshev(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
 
 
 @compiled
@@ -194,19 +148,6 @@ def pairwise_minkowski(X: Float64, prototypes: Float64, power: float, out: Float
 
 
 @compiled
-def assign_minkowski(
-    X: Float64, prototypes: Float64, power: float, bmu: NDArray[Any], distance: Float64
-) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_MORE_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _MORE_ROWS):
-        stop = min(start + _MORE_ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_minkowski(X[start:stop], prototypes, power, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
-
-
-@compiled
 def pairwise_canberra(X: Float64, prototypes: Float64, out: Float64) -> None:
     """Sum of |x - w|/(|x| + |w|), where 0/0 counts as 0."""
     features = prototypes.shape[0]
@@ -226,17 +167,6 @@ def pairwise_canberra(X: Float64, prototypes: Float64, out: Float64) -> None:
 
 
 @compiled
-def assign_canberra(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_canberra(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
-
-
-@compiled
 def pairwise_hamming(X: Float64, prototypes: Float64, out: Float64) -> None:
     """Share of the features with x != w."""
     features = prototypes.shape[0]
@@ -252,17 +182,6 @@ def pairwise_hamming(X: Float64, prototypes: Float64, out: Float64) -> None:
                 row[j] += 1.0 if x != prototypes[k, j] else 0.0
         for j in range(row.size):
             row[j] /= observed
-
-
-@compiled
-def assign_hamming(X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _ROWS):
-        stop = min(start + _ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_hamming(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
 
 
 @compiled
@@ -303,19 +222,6 @@ def pairwise_jensen_shannon(X: Float64, prototypes: Float64, out: Float64) -> No
                 row[j] += near if square < _SMALL else apart
         for j in range(n_neurons):
             row[j] = np.sqrt(row[j])
-
-
-@compiled
-def assign_jensen_shannon(
-    X: Float64, prototypes: Float64, bmu: NDArray[Any], distance: Float64
-) -> None:
-    """Fill bmu (m,) and distance (m,)."""
-    values = np.empty((min(_MORE_ROWS, X.shape[0]), prototypes.shape[1]))
-    for start in range(0, X.shape[0], _MORE_ROWS):
-        stop = min(start + _MORE_ROWS, X.shape[0])
-        found = values[: stop - start]
-        pairwise_jensen_shannon(X[start:stop], prototypes, found)
-        first_smallest_rows(found, bmu[start:stop], distance[start:stop])
 
 
 @compiled

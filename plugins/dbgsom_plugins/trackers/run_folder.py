@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, EpochRecord, Run, RunResult
+from dbgsom_core.api import Component, EpochRecord, Run, RunResult, write_atomically
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
@@ -19,7 +19,6 @@ from dbgsom_core.runs.store import (
     now,
     read_run,
     trim_journal,
-    write_atomically,
     write_json,
     write_status,
     write_text,

@@ -43,6 +43,25 @@ def prepared(metric, X):
     return metric.prepare(X) if hasattr(metric, "prepare") else X
 
 
+@pytest.mark.parametrize("n_neurons", [7, 300, 40_000])
+def test_units_of_many_samples_are_those_of_scipy_and_read_only_ones_compile_nothing(
+    n_neurons, rng
+):
+    from dbgsom_plugins.metrics import feature_loops
+
+    metric = build("manhattan")
+    X, W = rng.integers(-3, 4, (10_000, 2)), rng.integers(-3, 4, (n_neurons, 2)).astype(float)
+    X = X[: 4_000_000 // n_neurons].astype(float)
+    expected = cdist(X, W, "cityblock")
+    for writeable in (True, False):
+        X.flags.writeable = writeable
+        bmu, distance = metric.assign(X, W)
+        np.testing.assert_array_equal(bmu, expected.argmin(axis=1))
+        np.testing.assert_array_equal(distance, expected.min(axis=1))
+    np.testing.assert_array_equal(metric.pairwise(X[:50], W), expected[:50])
+    assert len(feature_loops.pairwise_manhattan.signatures) == 1
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", PLAIN)

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.api import EpochRecord, Run, RunResult, write_atomically
 from dbgsom_core.runs.store import (
     find_experiments,
     find_runs,
     read_journal,
     read_run,
-    write_atomically,
     write_json,
 )
 from dbgsom_plugins.trackers.run_folder import RunFolder
