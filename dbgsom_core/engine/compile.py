@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import llvmlite
+import numba
 from numba import njit
 from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
+
+from dbgsom_core.engine.cache_folder import cache_folder
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -41,19 +48,67 @@ def _compiled(function: Loop, **more: Any) -> Loop:
         raise ImportError(
             "dbgsom_core finds units with loops that numba compiles: unset NUMBA_DISABLE_JIT"
         )
-    try:
-        compiled_function: Any = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder that it may write
-        uncached: Loop = njit(**options)(function)
-        return uncached
-    # Numba looks at the date of the function's own file alone: code that another module
-    # generates for it, or an installer that dates every file alike, would leave it stale.
-    cache_file = getattr(compiled_function._cache, "_cache_file", None)
-    if cache_file is not None:
-        cache_file._source_stamp = (cache_file._source_stamp, _engine_sources())
+    compiled_function: Any = njit(**options)(function)
+    with contextlib.suppress(RuntimeError):  # numba found no folder that it may write
+        compiled_function._cache = _FunctionCache(function)
         _load_carefully(compiled_function._cache)
     loop: Loop = compiled_function
     return loop
+
+
+class _Place:
+    """Tells numba where to cache a function, and what its code is: dates of files tell nothing."""
+
+    def __init__(self, function: Any, folder: Path, source: bytes) -> None:
+        self._line, self._folder = function.__code__.co_firstlineno, folder
+        self._module, self._stamp = function.__module__, hashlib.sha256(source).hexdigest()
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> _Place | None:
+        """Return the place, or None where nothing can be written."""
+        folder = cache_folder(numba.__version__, llvmlite.__version__)
+        return None if folder is None else cls(function, folder, _source(function, file))
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder once more where somebody removed it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        """Return what changes with the code of the function's own file."""
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        """Return what tells functions of the same name apart."""
+        module = hashlib.sha256(self._module.encode()).hexdigest()
+        return f"{self._line}-{module[:8]}"
+
+
+class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc] # it has no types
+    _locator_classes = (_Place,)
+
+
+class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
+    _impl_class = _CacheImpl
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Save what was compiled, if that is possible."""
+        with contextlib.suppress(OSError):
+            super().save_overload(signature, data)
+
+
+def _source(function: Any, file: str) -> bytes:
+    # Of the file, or of a function that was written in a notebook.
+    path = Path(file)
+    return _contents(path) if path.is_file() else inspect.getsource(function).encode()
+
+
+@lru_cache(maxsize=64)
+def _contents(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def _load_carefully(cache: Any) -> None:
@@ -91,11 +146,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-@lru_cache(maxsize=1)
-def _engine_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
