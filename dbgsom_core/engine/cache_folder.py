@@ -70,14 +70,14 @@ def _base() -> Path:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
         return Path(given) / "dbgsom-core"
-    home = os.path.expanduser("~")  # as it stands where there is no home
-    if sys.platform == "win32":
-        caches = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        caches = os.path.join(home, "Library", "Caches")
-    else:
-        caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    return Path(caches if os.path.isabs(caches) else os.devnull) / "dbgsom-core"
+    try:
+        home = Path.home()
+    except RuntimeError:  # there is none
+        home = Path(os.devnull)
+    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    caches = Path(os.environ.get(variable, "") or usual.get(sys.platform, home / ".cache"))
+    return (caches if caches.is_absolute() else Path(os.devnull)) / "dbgsom-core"
 
 
 def _sweep(base: Path) -> None:

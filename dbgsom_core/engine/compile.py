@@ -101,9 +101,16 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
 
 
 def _source(function: Any, file: str) -> bytes:
-    # Of the file, or of a function that was written in a notebook.
+    # Of the file, or of a function that was written in a notebook, or of generated code.
     path = Path(file)
-    return _contents(path) if path.is_file() else inspect.getsource(function).encode()
+    if path.is_file():
+        return _contents(path)
+    try:
+        return inspect.getsource(function).encode()
+    except OSError:
+        code = function.__code__
+        text: bytes = code.co_code + repr((code.co_consts, code.co_names)).encode()
+        return text
 
 
 @lru_cache(maxsize=64)

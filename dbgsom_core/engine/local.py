@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.results import Assignment, Found, Search, Totals
+from dbgsom_core.engine.found import PlainFound
+from dbgsom_core.engine.results import Assignment, Found, MapGraph, PerSample, Search, unlinked
 from dbgsom_core.engine.samples import Samples
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class LocalSamples(Samples):
             return PlainSearch(self)
         from dbgsom_core.engine.euclidean.search import FastSearch
 
-        return FastSearch(self, self.packed)
+        fast = FastSearch(self, self.packed)
+        return fast if self.weights is None else WeighedSearch(self, fast)
+
+    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> PlainFound:
+        """Return what was found with its totals added up sample by sample."""
+        return PlainFound(self, prototypes, of)
 
     def _found_fast(self, prototypes: NDArray[np.float64], places: int) -> NDArray[np.int64] | None:
         # The nearest units (places, n) by a fast search, or None where it does not serve.
@@ -71,7 +77,7 @@ class LocalSamples(Samples):
             vars(self)["incomplete"] = False  # it has looked at every value
         return found
 
-    def assign(self, prototypes: NDArray[np.float64]) -> Found:
+    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
         """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
         found = self._found_fast(prototypes, 1)
         if found is None:
@@ -80,7 +86,9 @@ class LocalSamples(Samples):
 
         return FoundOnce(self.X, prototypes, found[0], self.threads)
 
-    def admit(self, assignment: Found, prototypes: NDArray[np.float64], known: int) -> Found:
+    def admit(
+        self, assignment: PerSample, prototypes: NDArray[np.float64], known: int
+    ) -> PerSample:
         """Return ``assignment`` to the first ``known`` prototypes extended to all of them.
 
         Only the newcomers are compared; the result is that of `assign`, to the bit.
@@ -93,31 +101,6 @@ class LocalSamples(Samples):
             np.where(nearer, newcomers.bmu + known, assignment.bmu),
             np.where(nearer, newcomers.distance, assignment.distance),
         )
-
-    def totals(self, found: Found, n_neurons: int) -> Totals:
-        """Return what each of ``n_neurons`` neurons won; a fast search has added it up already."""
-        totals = getattr(found, "totals", None)
-        if totals is not None and self.weights is None:
-            return totals  # type: ignore[no-any-return]
-        sums, seen = self.sums_seen(found.bmu, n_neurons)
-        hits, errors = self.hits_and_errors_of(found, n_neurons)
-        return Totals(hits, sums, errors, seen)
-
-    def hits_and_errors(
-        self, found: Found, n_neurons: int
-    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return the ``hits`` and ``errors`` of `totals` alone."""
-        won: Any = found if hasattr(found, "errors") else getattr(found, "totals", None)
-        if won is not None and self.weights is None:
-            return won.hits, won.errors
-        return self.hits_and_errors_of(found, n_neurons)
-
-    def total_error(self, found: Found, n_neurons: int) -> float:
-        """Return the sum of the ``errors`` of `totals`."""
-        total = getattr(found, "total_error", None)
-        if total is not None and self.weights is None:
-            return total  # type: ignore[no-any-return]
-        return float(self.hits_and_errors(found, n_neurons)[1].sum())
 
     def nearest(
         self, prototypes: NDArray[np.float64], k: int
@@ -146,6 +129,15 @@ class LocalSamples(Samples):
             return found.T, None
         return self.nearest_plainly(prototypes, k)
 
+    def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
+        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
+        squares = np.square(self.assign(point).distance)
+        return float(np.sqrt(np.average(squares, weights=self.weights)))
+
+    def total_distance(self, point: NDArray[np.float64]) -> float:
+        """Return the (weighted) sum of the distances to one point (1, D)."""
+        return float(self.assign(point).distance @ self.sample_weights)
+
     def distances_to(
         self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
     ) -> NDArray[np.float64]:
@@ -158,15 +150,16 @@ class LocalSamples(Samples):
         return distances_to(self.X, prototypes, units, self.threads)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlainSearch:
     """A search that begins anew in each epoch, for any metric."""
 
     data: LocalSamples
+    _before: NDArray[np.int64] | None = None
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
         """See `Search`."""
-        return self._with_totals(self.data.assign(prototypes), len(prototypes))
+        return self._found(prototypes, self.data.assign(prototypes))
 
     def admit(
         self,
@@ -178,11 +171,45 @@ class PlainSearch:
         """See `Search`."""
         if known == len(prototypes):
             return found
-        return self._with_totals(self.data.admit(found, prototypes, known), len(prototypes))
+        return self._found(prototypes, self.data.admit(found, prototypes, known))
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
+    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
-        return self.data.nearest(prototypes, 2)[0]
+        if len(prototypes) == 1:
+            return np.zeros(self.data.n, dtype=bool)
+        return unlinked(self.data.nearest(prototypes, 2)[0], graph)
 
-    def _with_totals(self, found: Found, n_neurons: int) -> Found:
-        return Assignment(found.bmu, found.distance, self.data.totals(found, n_neurons))
+    def _found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
+        moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
+        self._before = of.bmu
+        return PlainFound(self.data, prototypes, of, moved)
+
+
+@dataclass(frozen=True)
+class WeighedSearch:
+    """A search that finds units fast, of samples that count differently."""
+
+    data: LocalSamples
+    fast: Search
+
+    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+        """See `Search`."""
+        found = self.fast.assign(prototypes, positions)
+        return PlainFound(self.data, prototypes, found, found.moved)
+
+    def admit(
+        self,
+        found: Found,
+        prototypes: NDArray[np.float64],
+        positions: NDArray[np.int64],
+        known: int,
+    ) -> Found:
+        """See `Search`."""
+        if known == len(prototypes):
+            return found
+        more = self.fast.admit(found, prototypes, positions, known)
+        return PlainFound(self.data, prototypes, more, more.moved)
+
+    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+        """See `Search`."""
+        return self.fast.unlinked(prototypes, graph)

@@ -1,48 +1,27 @@
-"""Which classes are in the majority in each neuron."""
+"""Totals of what neurons won that depend on samples alone: classes, and weights by distance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class ClassLeads:
-    """Which classes are in the majority in each neuron.
+def leading(counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which classes are in the majority in each neuron, from their counts (K, C).
 
-    In a tie every tied class leads, so nothing depends on how the classes are numbered.
-
-    Attributes
-    ----------
-    codes : int array (n,)
-        Classes 0..C-1 of the samples; negative for a sample without a class.
-    leads : bool array (K, C)
-        All False for a neuron that won no labelled sample.
+    In a tie every tied class leads, so nothing depends on how the classes are numbered; none does
+    in a neuron that won no labelled sample.
     """
+    return np.asarray((counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
 
-    codes: NDArray[np.int64]
-    leads: NDArray[np.bool_]
 
-    @classmethod
-    def of(
-        cls,
-        bmu: NDArray[np.int64],
-        codes: NDArray[np.int64],
-        n_neurons: int,
-        n_classes: int | None = None,
-        weights: NDArray[np.float64] | None = None,
-    ) -> Self:
-        """Count the classes of the samples that each neuron won."""
-        n_classes = int(codes.max()) + 1 if n_classes is None else n_classes
-        counts = count_classes(bmu, codes, n_neurons, n_classes, weights)
-        return cls(codes, (counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
-
-    def strangers(self, neurons: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say of which samples (n,) the class does not lead in their neuron of ``neurons`` (n,)."""
-        return np.asarray((self.codes >= 0) & ~self.leads[neurons, self.codes])
+def strangers(
+    codes: NDArray[np.int64], leads: NDArray[np.bool_], neurons: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Say of which samples (n,) the class does not lead in their neuron of ``neurons`` (n,)."""
+    return np.asarray((codes >= 0) & ~leads[neurons, codes])
 
 
 def count_classes(
@@ -62,3 +41,26 @@ def count_classes(
         weights = None if weights is None else weights[labelled]
     flat = np.bincount(bmu * n_classes + codes, weights, n_neurons * n_classes)
     return flat.reshape(n_neurons, n_classes)
+
+
+def smoothed_weights(
+    distance: NDArray[np.float64], weights: NDArray[np.float64], gamma: float
+) -> NDArray[np.float64]:
+    """Return the weights (n,) that samples have in one robust epoch.
+
+    s_i = 1 - √(1 - exp(-γ d_i²)) for the distance d_i to the best-matching unit (D'Urso, De
+    Giovanni & Massari 2019, smoothed self-organizing map). The weights are scaled to keep their
+    sum, so that what depends on the number of samples, such as the growing threshold, still fits.
+
+    Parameters
+    ----------
+    distance : float64 array (n,)
+    weights : float64 array (n,)
+        The samples' own.
+    gamma : float
+        In the inverse of the squared distance's units.
+    """
+    smoothed = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
+    total = smoothed.sum()
+    # When every sample is far from every prototype none of them is an outlier.
+    return smoothed * (weights.sum() / total) if total > 0 else weights

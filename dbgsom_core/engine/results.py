@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS = 1 << 16  # samples looked up at a time
+
 Rows = NDArray[np.int64]
+Centre = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-class Found(Protocol):
-    """The best-matching unit of each sample and its distance."""
+class PerSample(Protocol):
+    """What is known of each sample after a pass, made when asked for."""
 
     @property
     def bmu(self) -> NDArray[np.int64]:
@@ -66,14 +70,85 @@ class Totals:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The best-matching unit of each sample: ``bmu`` (n,) int64 and ``distance`` (n,) float64.
-
-    ``totals`` are there when they have been added up already.
-    """
+    """The best-matching unit of each sample: ``bmu`` (n,) int64 and ``distance`` (n,) float64."""
 
     bmu: NDArray[np.int64]
     distance: NDArray[np.float64]
-    totals: Totals | None = None
+
+
+class Found(PerSample, Protocol):
+    """What one pass found, of the size of the map; samples themselves only behind `PerSample`.
+
+    It is valid until the next pass of the search that found it. Sums are weighted where samples
+    are, ``hits`` are then float64.
+    """
+
+    @property
+    def hits(self) -> NDArray[Any]:
+        """How many samples each neuron won, (K,)."""
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Sums of their distances, (K,)."""
+
+    @property
+    def total_error(self) -> float:
+        """The sum of the errors."""
+
+    @property
+    def totals(self) -> Totals:
+        """Hits, errors and sums of what each neuron won."""
+
+    @property
+    def class_counts(self) -> NDArray[Any] | None:
+        """How many samples of each class each neuron won, (K, C); None without classes."""
+
+    @property
+    def moved(self) -> float:
+        """The share of the samples whose unit is another one than in the pass before."""
+
+    def exactly(self) -> Found:
+        """Return the same with every total added up in float64, sample by sample."""
+
+    def reweighed(self, gamma: float) -> Found:
+        """Return the same with samples weighed by how far away they are, `smoothed_weights`."""
+
+    def trained_by_class(self, leads: NDArray[np.bool_]) -> Found:
+        """Return it with each sample moved to the nearest neuron in which its class leads.
+
+        ``leads`` (K, C) says which classes lead in a neuron. A sample without a class, or whose
+        class leads nowhere, stays; equal distances go to the lower row.
+        """
+
+    def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
+        """Return what the linked neighbours won that lie nearest to the samples of their units.
+
+        Neighbours in which a sample's class leads come first, where ``leads`` (K, C) are given.
+        """
+
+    def updated(
+        self,
+        graph: MapGraph,
+        weights: NDArray[np.float64],
+        pull: float = 0.0,
+        leads: NDArray[np.bool_] | None = None,
+        centre: Centre | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the prototypes (K, D) as kernel-weighted means of what neurons won.
+
+        ``weights`` (H,) is the kernel at each number of hops, ``pull`` what a sample weighs besides
+        in the neuron of `linked_totals`, ``centre`` what makes a prototype of a mean. A neuron, or
+        a feature, that nothing reaches keeps its value.
+        """
+
+    def formed(
+        self,
+        graph: MapGraph,
+        weights: NDArray[np.float64],
+        pull: float = 0.0,
+        leads: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the prototypes (K, D) that the metric's ``form`` makes of the samples."""
 
 
 class Search(Protocol):
@@ -94,8 +169,18 @@ class Search(Protocol):
     ) -> Found:
         """Return the last result, for the first ``known`` prototypes, extended to all."""
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
-        """Return the rows (n, 2) of the two nearest prototypes, nearest first."""
+    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+        """Return of which samples (n,) the two nearest neurons are not linked."""
+
+
+def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:
+    """Return of which samples the two ``nearest`` neurons (n, 2) are not linked, bool (n,)."""
+    n = len(nearest)
+    found = np.empty(n, dtype=bool)
+    for start in range(0, n, _ROWS):  # to look up takes room
+        first, second = nearest[start : start + _ROWS].T
+        found[start : start + _ROWS] = graph.hops[first, second] != 1
+    return found
 
 
 def groups(keys: NDArray[Any]) -> list[Rows]:

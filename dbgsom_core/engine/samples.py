@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.engine.results import Assignment, Found
+from dbgsom_core.engine.results import Assignment
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 
@@ -27,6 +27,7 @@ class Samples:
 
     ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
     or None. A sample may stand for several: ``scatter`` (n,) is then their mean distance to it.
+    ``codes`` (n,) are their classes 0..``n_classes`` - 1, negative for none, or None.
     ``working_memory`` are the bytes that a search may take, or None for what is usual.
     """
 
@@ -36,6 +37,8 @@ class Samples:
     chunk_rows: int = 4096
     weights: NDArray[np.float64] | None = None
     scatter: NDArray[np.float64] | None = None
+    codes: NDArray[np.int64] | None = None
+    n_classes: int = 0
     working_memory: int | None = None
 
     @property
@@ -67,9 +70,15 @@ class Samples:
 
     def subset(self, rows: NDArray[Any] | slice) -> Self:
         """Return the same for some of the samples."""
-        weights = None if self.weights is None else self.weights[rows]
-        scatter = None if self.scatter is None else self.scatter[rows]
-        return replace(self, X=self.X[rows], weights=weights, scatter=scatter)
+        of_each: dict[str, Any] = {
+            "weights": self.weights,
+            "scatter": self.scatter,
+            "codes": self.codes,
+        }
+        own: dict[str, Any] = {
+            name: None if one is None else one[rows] for name, one in of_each.items()
+        }
+        return replace(self, X=self.X[rows], **own)
 
     @cached_property
     def level(self) -> Literal["assign", "scalar", "pairwise"]:
@@ -99,18 +108,6 @@ class Samples:
         chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
-
-    def hits_and_errors_of(
-        self, found: Found, n_neurons: int
-    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return the ``hits`` and ``errors`` of `Totals`, added up sample by sample."""
-        bmu, weights, distance = found.bmu, self.weights, found.distance
-        if self.scatter is not None:  # samples lie about evenly around what stands for them
-            distance = np.hypot(distance, self.scatter)
-        if weights is not None:
-            distance = weights * distance
-        errors = np.bincount(bmu, distance, n_neurons).astype(np.float64)
-        return np.bincount(bmu, weights, n_neurons), errors
 
     def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
         """Return the ``sums`` of `Totals`, added in row order."""

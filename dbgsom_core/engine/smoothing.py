@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows, squared_steps
+from dbgsom_core.engine.results import Centre, MapGraph, Totals
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates
@@ -84,6 +85,38 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
         reach = len(by_hops) - 1
     rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * hits
     return reach, rest * 2.0**60
+
+
+def updated_from(
+    won: Totals,
+    before: NDArray[np.float64],
+    graph: MapGraph,
+    weights: NDArray[np.float64],
+    pull: float,
+    pulled: Totals | None,
+    centre: Centre | None,
+    threads: int,
+) -> NDArray[np.float64]:
+    """Return the prototypes (K, D) that follow from what neurons ``won``, see `Found.updated`."""
+    reach = reach_of(weights, float(won.hits.sum()))
+    sums, reached = smoothed(graph.hops, weights, reach, won.hits, won.sums, threads)
+    seen = won.seen
+    if seen is not None:
+        seen = smoothed(graph.hops, weights, reach, won.hits, seen, threads)[0]
+    if pulled is not None:
+        reached = reached + pull * pulled.hits
+        sums = sums + pull * pulled.sums
+        seen = None if seen is None or pulled.seen is None else seen + pull * pulled.seen
+    # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
+    if seen is None:
+        after = means(before, sums, reached)
+    else:
+        observed = (seen > 0) & (reached[:, None] > 0)
+        after = np.divide(sums, seen, out=before.copy(), where=observed)
+    if centre is not None:
+        alive = reached > 0
+        after[alive] = centre(after[alive])
+    return after
 
 
 def means(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dbgsom_core.training.moments import extremes
+from dbgsom_core.engine.moments import extremes
 
 
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.estimators.novelty import Novelty
 from dbgsom_core.estimators.scaling import RangeScaler
+from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.summaries import Summaries
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.training.moments import extremes
+from dbgsom_core.engine.moments import extremes
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, make_step
 from dbgsom_core.estimators.validation import handles

@@ -29,7 +29,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.training.moments import check_varies
+from dbgsom_core.engine.moments import check_varies
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.estimators.state import NotPlainError, to_plain
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment, Found, Rows, groups
+from dbgsom_core.engine.results import Assignment, PerSample, Rows, groups
 from dbgsom_core.som_map.grid import SomMap
 
 
@@ -112,13 +112,13 @@ class Descent:
     leaf : int64 array (n,)
     path : int64 array (n, depth)
         Rows of the neurons on the way, then -1.
-    found : Found
+    found : PerSample
         Knows the distances.
     """
 
     leaf: Rows
     path: Rows
-    found: Found
+    found: PerSample
 
     @property
     def distance(self) -> NDArray[np.float64]:
@@ -168,7 +168,7 @@ def descend(
 
 def _units(
     tree: Tree, data: LocalSamples, live: Sequence[Rows] | None, number: int
-) -> tuple[Found, Rows]:
+) -> tuple[PerSample, Rows]:
     # The nearest neurons of one map.
     prototypes = tree.maps[number].prototypes
     if live is None:

@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.moments import Moments, extremes
+from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.interfaces.growth import DataSummary
-from dbgsom_core.training.moments import Moments, extremes
-
-_CHUNK_ROWS = 8192
-_DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
-_FLAT = 1e-13  # share of the largest variance below which one is rounding
-_WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.parts import Parts
 
 
 def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> DataSummary:
@@ -25,8 +22,7 @@ def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> Da
     form = getattr(data.metric, "centre", None)
     deviation = spread = float(np.linalg.norm(moments.deviation))
     if getattr(data.metric, "geometry", None) != "euclidean":
-        distance = data.assign(centre if form is None else form(centre)).distance
-        spread = float(np.sqrt(np.average(np.square(distance), weights=data.weights)))
+        spread = data.root_mean_square_distance(centre if form is None else form(centre))
     return DataSummary(
         n_samples=data.total_weight if data.weights is not None else data.n,
         n_features=data.X.shape[1],
@@ -50,7 +46,7 @@ def principal_start(
     -------
     float64 array (rows*columns, D), row-major.
     """
-    (first, second) = _principal_axes(data, moments)
+    (first, second) = principal_axes(data, moments)
     along_x, along_y = (first, second) if columns >= rows else (second, first)
     y, x = np.divmod(np.arange(rows * columns), columns)
     offsets = np.outer(_centred(x, columns), along_x) + np.outer(_centred(y, rows), along_y)
@@ -73,78 +69,41 @@ def _centred(index: NDArray[np.intp], size: int) -> NDArray[np.float64]:
     return (2.0 * index - (size - 1)) / max(size - 1, 1)
 
 
-def _principal_axes(data: LocalSamples, moments: Moments) -> list[NDArray[np.float64]]:
-    # Two axes (D,), each as long as the standard deviation along it.
-    n, d = data.X.shape
-    if n * d * d > _WHOLE_COVARIANCE:
-        data = data.subset(slice(None, None, -(-n // _CHUNK_ROWS)))
-    variances, axes = (_of_operator if d > _DENSE_COVARIANCE else _of_covariance)(data, moments)
-    found = []
-    rounding = _FLAT * float(np.max(variances))
-    for variance, axis in zip(variances, axes, strict=True):
-        sign = np.sign(axis[np.argmax(np.abs(axis))]) or 1.0
-        found.append(
-            np.asarray(
-                sign * np.sqrt(variance if variance > rounding else 0.0) * axis, dtype=np.float64
-            )
+def start_map(
+    parts: Parts, samples: LocalSamples, moments: Moments, init: Any, random_state: Any
+) -> SomMap:
+    """Return the map with which training begins.
+
+    Raises
+    ------
+    ValueError
+        ``init`` is no way to start, or an array of another shape than the start's.
+    """
+    shape_of = getattr(parts.growth, "start_shape", None)
+    rows, columns = (2, 2) if shape_of is None else shape_of()
+    cap = getattr(parts.growth, "max_neurons", None)
+    if isinstance(cap, int) and rows * columns > cap:
+        raise ValueError(
+            f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
         )
-    if len(found) == 1:
-        found.append(np.zeros(d))
-    return found
-
-
-def _of_covariance(data: LocalSamples, moments: Moments) -> tuple[Any, Any]:
-    from scipy.linalg import eigh
-
-    d = data.X.shape[1]
-    chunks = range(0, data.n, _CHUNK_ROWS)
-    products = np.empty((len(chunks), d, d))
-    incomplete = data.incomplete  # asked once, not of each part
-
-    def work(worker: int, task: int) -> None:
-        part = data.subset(slice(chunks[task], chunks[task] + _CHUNK_ROWS))
-        products[task] = _product(part, moments.mean, incomplete)
-
-    share(data.threads, len(chunks), work)
-    covariance = products.sum(axis=0) / data.total_weight
-    if issparse(data.X):
-        covariance -= np.outer(moments.mean, moments.mean)
-    # Columns of very different scale must not overflow or vanish in the solver.
-    values, vectors = eigh(covariance, subset_by_index=[max(d - 2, 0), d - 1])
-    return values[::-1], vectors.T[::-1]
-
-
-def _of_operator(data: LocalSamples, moments: Moments) -> tuple[Any, Any]:
-    # Many columns: the centred and weighted samples are only ever multiplied with vectors.
-    from scipy.sparse.linalg import LinearOperator, svds
-
-    roots = np.sqrt(data.sample_weights / data.total_weight)
-    X = data.X if issparse(data.X) else moments.mean + _complete(data.X - moments.mean)
-    centre = moments.mean
-
-    operator = LinearOperator(
-        X.shape,
-        matvec=lambda v: roots * (X @ v.ravel() - centre @ v.ravel()),
-        rmatvec=lambda u: X.T @ (roots * u.ravel()) - centre * (roots @ u.ravel()),
-        dtype=np.float64,
-    )
-    first = np.random.RandomState(0).standard_normal(min(X.shape))  # the same in every process
-    _, lengths, axes = svds(operator, k=2, v0=first, solver="arpack")
-    return np.square(lengths[::-1]), axes[::-1]
-
-
-def _product(
-    data: LocalSamples, mean: NDArray[np.float64], incomplete: bool
-) -> NDArray[np.float64]:
-    # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
-    X: Any = data.X
-    if issparse(X):
-        weighted = X.multiply(data.sample_weights[:, None]).tocsr()
-        return np.asarray((weighted.T @ X).toarray())
-    centred = np.nan_to_num(X - mean) if incomplete else X - mean
-    weighted = centred if data.weights is None else centred * data.weights[:, None]
-    return np.asarray(weighted.T @ centred)
-
-
-def _complete(centred: NDArray[Any]) -> NDArray[Any]:
-    return np.nan_to_num(centred) if np.isnan(centred).any() else centred
+    if isinstance(init, str) and init == "pca":
+        prototypes = principal_start(samples, moments, rows, columns)
+    elif isinstance(init, str) and init == "random":
+        rng = check_random_state(random_state)
+        prototypes = random_start(samples, moments, rows * columns, rng)
+    elif isinstance(init, str) or init is None:
+        raise ValueError(
+            f"init must be 'pca', 'random' or an array of start prototypes, not {init!r}"
+        )
+    else:
+        prototypes = np.asarray(init, dtype=np.float64)
+        wanted = (rows * columns, samples.X.shape[1])
+        if prototypes.shape != wanted:
+            raise ValueError(
+                f"init has shape {prototypes.shape}, but the map starts with "
+                f"{rows} × {columns} neurons in {wanted[1]} dimensions: shape {wanted}"
+            )
+        if not np.isfinite(prototypes).all():
+            raise ValueError("init must hold finite numbers")
+    centre = getattr(parts.metric, "centre", None)
+    return SomMap.rectangle(rows, columns, prototypes if centre is None else centre(prototypes))

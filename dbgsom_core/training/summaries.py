@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment
+from dbgsom_core.engine.results import Assignment, Totals
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 
@@ -41,11 +41,20 @@ class Summaries:
 
     @classmethod
     def of(
-        cls, data: LocalSamples, found: Assignment, n_neurons: int, target: Target | None
+        cls,
+        data: LocalSamples,
+        found: Assignment,
+        n_neurons: int,
+        target: Target | None,
+        totals: Totals | None = None,
     ) -> Summaries:
-        """Summarize samples by their best-matching unit and class."""
+        """Summarize samples by their best-matching unit and class.
+
+        ``totals`` are what the neurons won, where that is known.
+        """
         if target is None:
-            won = data.totals(found, n_neurons)
+            exact = data.found(np.empty((n_neurons, 0)), found)
+            won = exact.totals if totals is None else totals
             live = np.flatnonzero(won.hits > 0)
             seen = None if won.seen is None else won.seen[live]
             hits = won.hits[live].astype(np.float64)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Found
 from dbgsom_core.interfaces.growth import GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
-from dbgsom_core.training.robust import smoothed_weights
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Task:
     Attributes
     ----------
     data : LocalSamples
-        The prepared training samples.
+        The prepared training samples, with their classes where y gives some.
     kernel : Kernel
     growth : GrowthStrategy
     epochs : int
@@ -39,9 +37,6 @@ class Task:
     max_neurons : int or None
     cap_is_automatic : bool
         Warn when the cap binds, since nobody chose it.
-    class_codes : int64 array (n,) or None
-        Classes 0..C-1 of the samples; negative for a sample without a class.
-    n_classes : int
     robust : float or None
         γ of `smoothed_weights`, in the inverse of the squared distance's units; None: off.
     continues : bool
@@ -57,8 +52,6 @@ class Task:
     threshold: float = float("nan")
     max_neurons: int | None = None
     cap_is_automatic: bool = False
-    class_codes: NDArray[np.int64] | None = None
-    n_classes: int = 0
     robust: float | None = None
     continues: bool = False
 
@@ -77,12 +70,4 @@ class Task:
     @cached_property
     def tunes_classes(self) -> bool:
         """Whether samples train neurons of their class in fine-tuning."""
-        return self.class_codes is not None and getattr(self.growth, "class_tuning", False)
-
-
-def weighed(task: Task, found: Found) -> LocalSamples:
-    """Return the data with the weights of this epoch."""
-    if task.robust is None:
-        return task.data
-    own = task.data.sample_weights
-    return replace(task.data, weights=smoothed_weights(found.distance, own, task.robust))
+        return self.data.codes is not None and getattr(self.growth, "class_tuning", False)

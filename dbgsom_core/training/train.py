@@ -11,16 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.majorities import ClassLeads, count_classes
+from dbgsom_core.engine.majorities import leading
 from dbgsom_core.engine.results import Found, Search
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.fine_tuning import (
-    trained_by_class,
-)
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.task import Task, weighed
+from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update, smoothed_over_links
 
 
@@ -31,6 +28,7 @@ class Training:
     som_map: SomMap
     history: tuple[EpochRecord, ...]
     converged: bool
+    threshold: float
     found: Found
     search: Search
 
@@ -84,7 +82,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             width=width,
             neurons=len(som_map),
             births=births,
-            quantization_error=_mean_distance(task, som_map, found),
+            quantization_error=found.total_error / task.data.total_weight,
             movement=movement,
             seconds=time.perf_counter() - started,
         )
@@ -99,38 +97,34 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             f"{task.data.n} samples; give max_neurons a number, or lower spreading_factor",
             stacklevel=3,
         )
-    return Training(som_map, tuple(history), converged, found, search)
+    return Training(som_map, tuple(history), converged, task.threshold, found, search)
 
 
 def _updated(
     som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
 ) -> NDArray[np.float64]:
     # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
-    pull, tunes = schedule.pull(epoch), schedule.phase(epoch) == "fine" and task.tunes_classes
-    if not tunes or task.class_codes is None:
+    pull, counts = schedule.pull(epoch), None
+    if schedule.phase(epoch) == "fine" and task.tunes_classes:
+        counts = found.class_counts
+    if counts is None:
         return batch_update(som_map, task, found, width, pull)
-    classes = ClassLeads.of(
-        found.bmu, task.class_codes, len(som_map), task.n_classes, task.data.weights
-    )
-    own = trained_by_class(task.data, found, som_map, classes)
-    return batch_update(som_map, task, own, width, pull, classes)
+    leads = leading(counts)
+    return batch_update(som_map, task, found.trained_by_class(leads), width, pull, leads)
 
 
 def _growth_state(
     task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
 ) -> GrowthState:
-    data, n_neurons = weighed(task, found), len(som_map)
-    hits, errors = data.hits_and_errors(found, n_neurons)
-    counts = None
-    if task.class_codes is not None:
-        counts = count_classes(found.bmu, task.class_codes, n_neurons, task.n_classes, data.weights)
+    counted = found if task.robust is None else found.reweighed(task.robust)
+    n_neurons = len(som_map)
     return GrowthState(
         epoch=epoch,
         epochs=epochs,
         threshold=task.threshold,
-        errors=errors,
-        hits=hits,
-        class_counts=counts,
+        errors=counted.errors,
+        hits=counted.hits,
+        class_counts=counted.class_counts,
         movement=movement,
         room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
     )
@@ -160,7 +154,3 @@ def _give_birth(
     return tuple(
         GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
     )
-
-
-def _mean_distance(task: Task, som_map: SomMap, found: Found) -> float:
-    return task.data.total_error(found, len(som_map)) / task.data.total_weight

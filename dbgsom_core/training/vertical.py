@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Found, groups
+from dbgsom_core.engine.moments import Moments, check_varies
+from dbgsom_core.engine.results import PerSample, groups
 from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.moments import Moments, check_varies
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import Training
@@ -42,8 +42,7 @@ def root_error(data: LocalSamples) -> float:
     """
     mean = Moments.of(data).mean[None]
     centre = getattr(data.metric, "centre", None)
-    distance = data.assign(mean if centre is None else centre(mean)).distance
-    return float(distance @ data.sample_weights)
+    return data.total_distance(mean if centre is None else centre(mean))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class ChildMaps:
         self,
         som_map: SomMap,
         data: LocalSamples,
-        found: Found,
+        found: PerSample,
         target: Target | None = None,
         depth: int = 1,
     ) -> None:
@@ -79,7 +78,7 @@ class ChildMaps:
             Its ``children`` are filled.
         data : LocalSamples
             The samples that the map was trained on, n of them.
-        found : Found
+        found : PerSample
             Their best-matching units.
         target : Target or None
             Theirs.
@@ -105,12 +104,11 @@ class ChildMaps:
                 self.grow(child, samples, below, own, depth + 1)
 
     def _wanted(
-        self, som_map: SomMap, data: LocalSamples, found: Found, depth: int
+        self, som_map: SomMap, data: LocalSamples, found: PerSample, depth: int
     ) -> NDArray[np.bool_]:
         n_neurons = len(som_map)
-        hits = np.bincount(found.bmu, data.weights, n_neurons)
-        weighted = data.sample_weights * found.distance
-        errors = np.bincount(found.bmu, weighted, n_neurons).astype(np.float64)
+        exact = data.found(som_map.prototypes, found)
+        hits, errors = exact.hits, exact.errors
         for array in (hits, errors):
             array.flags.writeable = False
         growth: Any = self.parts.growth
@@ -134,7 +132,7 @@ class ChildMaps:
             return False
         return True
 
-    def _child(self, samples: LocalSamples, target: Target | None) -> tuple[SomMap, Found]:
+    def _child(self, samples: LocalSamples, target: Target | None) -> tuple[SomMap, PerSample]:
         target = target if _knows_classes(target) else None
         with warnings.catch_warnings():
             # Nobody chose the size of each child map, so nobody needs to hear of its cap.

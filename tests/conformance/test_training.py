@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dbgsom_core import presets
+from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.moments import Moments
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.start import summarize
 from dbgsom_core.training.task import Task
@@ -76,7 +76,9 @@ def test_free_run_every_epoch_is_the_programs(case):
         weights = kernel.weight(som_map.hops.astype(float), width)
         den = weights @ np.bincount(found.bmu, minlength=len(som_map)) * stored("lr")
         np.testing.assert_allclose(den, stored("den"), **REAL)
-        som_map.prototypes = batch_update(som_map, task, found, width)
+        som_map.prototypes = batch_update(
+            som_map, task, data.found(som_map.prototypes, found), width
+        )
         np.testing.assert_allclose(som_map.prototypes, stored("W"), **REAL)
         found = data.assign(som_map.prototypes)
         assert schedule.may_grow(epoch) == (1 < epoch < epochs)

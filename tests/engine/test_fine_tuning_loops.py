@@ -1,27 +1,35 @@
 """The compiled loops of fine-tuning and of the layout, beside their definitions in plain numpy."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.euclidean import fine_tuning
-from dbgsom_core.engine.euclidean.assignment import unpacked
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.majorities import ClassLeads
+from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.fine_tuning import (
-    linked_runners_up,
-    trained_by_class,
-    winners_of_own_class,
-)
 
 EUCLIDEAN = get_registry().build("metric", "euclidean")
+
+
+class Classes(NamedTuple):
+    """Classes of the samples, and which lead in a neuron."""
+
+    codes: np.ndarray
+    leads: np.ndarray
+
+    @classmethod
+    def of(cls, units, codes, n_neurons):
+        return cls(codes, leading(count_classes(units, codes, n_neurons, int(codes.max()) + 1)))
 
 
 def distances(X, prototypes):
@@ -58,8 +66,8 @@ def own_winners(D, units, classes):
 
 def linked_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    seconds = fine_tuning.linked_seconds(found, som_map.sides, fine_tuning.classes_of(classes))
-    return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
+    won = found.linked_totals(som_map.graph, None if classes is None else classes.leads)
+    return won.hits.copy(), won.sums
 
 
 def free_cells(som_map):
@@ -95,13 +103,16 @@ def test_neighbours_and_winners_are_those_of_the_definition(case, classed):
     data = LocalSamples(X, EUCLIDEAN)
     D = distances(X, som_map.prototypes)
     units = D.argmin(axis=1)
-    classes = ClassLeads.of(units, codes, len(som_map)) if classed else None
+    classes, leads = Classes.of(units, codes, len(som_map)) if classed else None, None
     if classes is not None:
-        winners = winners_of_own_class(data, units, som_map, classes)
+        leads = classes.leads
+        data = replace(data, codes=codes)
+        winners = winners_of_own_class(data, units, som_map.prototypes, leads)
         np.testing.assert_array_equal(winners, own_winners(D, units, classes))
         units = winners
     np.testing.assert_array_equal(
-        linked_runners_up(data, units, som_map, classes), runners_up(D, units, som_map, classes)
+        linked_runners_up(data, units, som_map.prototypes, som_map.graph, leads),
+        runners_up(D, units, som_map, classes),
     )
 
 
@@ -110,7 +121,7 @@ def test_neighbours_and_winners_are_those_of_the_definition(case, classed):
 def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed, threads):
     """Prototypes move, the map grows, samples are laid out anew: sums of changes stay true."""
     X, som_map, codes, rng = case
-    data = LocalSamples(X, EUCLIDEAN)
+    data = LocalSamples(X, EUCLIDEAN, codes=codes)
     search = FastSearch(data, PackedSamples.of(X, threads), prunes=True)
     size = len(X) * np.abs(X).max()
     for epoch in range(8):
@@ -120,10 +131,10 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed
             som_map.add([(cell, X[0].astype(float), parent)], epoch)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
         D, n_neurons = distances(X, som_map.prototypes), len(som_map)
-        classes = ClassLeads.of(found.bmu, codes, n_neurons) if classed else None
+        classes = Classes.of(found.bmu, codes, n_neurons) if classed else None
         units = D.argmin(axis=1)
         if classes is not None:
-            found = trained_by_class(data, found, som_map, classes)
+            found = found.trained_by_class(classes.leads)
             units = own_winners(D, units, classes)
         np.testing.assert_array_equal(found.bmu, units)
         np.testing.assert_array_equal(found.totals.hits, np.bincount(units, minlength=n_neurons))
@@ -145,14 +156,14 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(dtype, classed
     moved = som_map.prototypes + 0.05 * rng.normal(size=(42, 20))
 
     def tuned(threads, warm):
-        data = LocalSamples(X, EUCLIDEAN, threads)
+        data = LocalSamples(X, EUCLIDEAN, threads, codes=codes)
         search = FastSearch(data, PackedSamples.of(X, threads))
         for prototypes in [som_map.prototypes] * warm + [moved]:
             later = SomMap.rectangle(6, 7, prototypes)
             found = search.assign(prototypes, later.positions)
-            classes = ClassLeads.of(found.bmu, codes, 42) if classed else None
+            classes = Classes.of(found.bmu, codes, 42) if classed else None
             if classes is not None:
-                found = trained_by_class(data, found, later, classes)
+                found = found.trained_by_class(classes.leads)
             hits, sums = linked_totals(found, later, classes)
         return found.totals.sums, found.totals.hits, hits, sums
 

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
-from dbgsom_core.training.moments import Moments
 
 
 def with_gaps(X, share, seed=0):

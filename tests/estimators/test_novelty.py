@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
-from dbgsom_core.estimators.novelty import MAP_SAMPLES, Novelty
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.novelty import MAP_SAMPLES, Novelty
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 

@@ -14,12 +14,12 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_core.training.moments import Moments
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
 from dbgsom_core.training.start import principal_start
 from dbgsom_core.training.task import Task

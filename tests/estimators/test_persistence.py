@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dbgsom_core.estimators import model_file
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
 from dbgsom_core.api import Component
 from dbgsom_core.errors import ModelFileError, PluginError
+from dbgsom_core.estimators import model_file
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
 

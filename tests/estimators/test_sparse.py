@@ -6,8 +6,8 @@ import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
-from dbgsom_core.training.moments import Moments
 from dbgsom_core.training.start import principal_start
 
 

@@ -1,15 +1,17 @@
 """Fine-tuning: the pull on linked neighbours, and neurons that keep to one side of a border."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import train_test_split
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.engine.majorities import ClassLeads
+from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
+from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.fine_tuning import linked_runners_up, winners_of_own_class
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
@@ -31,19 +33,28 @@ def small():
     return LocalEngine().over(rng.normal(size=(60, 3)), Euclidean()), som_map
 
 
+def searched(data, som_map):
+    return data.found(som_map.prototypes, data.assign(som_map.prototypes))
+
+
+def leads_of(bmu, codes, n_neurons):
+    return leading(count_classes(bmu, codes, n_neurons, int(codes.max()) + 1))
+
+
 def test_the_runner_up_is_the_nearest_linked_neighbour(small):
     data, som_map = small
     bmu = data.assign(som_map.prototypes).bmu
     distances = data.pairwise(data.X, som_map.prototypes)
     expected = np.where(som_map.hops[bmu] == 1, distances, np.inf).argmin(axis=1)
-    np.testing.assert_array_equal(linked_runners_up(data, bmu, som_map), expected)
+    found = linked_runners_up(data, bmu, som_map.prototypes, som_map.graph)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
     task = Task(data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0)
-    found = data.assign(som_map.prototypes)
-    runners_up = linked_runners_up(data, found.bmu, som_map)
+    found = searched(data, som_map)
+    runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.graph)
     weights = Gaussian().weight(som_map.hops[found.bmu].astype(float), 0.6)
     weights[np.arange(len(data.X)), runners_up] += 0.5
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
@@ -58,8 +69,8 @@ def test_the_pull_lowers_its_energy_epoch_by_epoch(small):
     task = Task(data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0)
     energies = []
     for _ in range(10):
-        found = data.assign(som_map.prototypes)
-        runners_up = linked_runners_up(data, found.bmu, som_map)
+        found = searched(data, som_map)
+        runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.graph)
         before = som_map.prototypes
         som_map.prototypes = batch_update(som_map, task, found, 1e-3, 0.5)
 
@@ -76,10 +87,11 @@ def test_a_sample_trains_the_nearest_neuron_of_its_class():
     X = np.array([[0.0], [0.1], [0.9], [1.0], [0.4], [2.0], [0.6]])
     codes = np.array([0, 0, 1, 1, 1, 2, -1])
     som_map = SomMap.rectangle(1, 2, np.array([[0.0], [1.0]]))
-    data = LocalEngine().over(X, Euclidean())
-    found = data.assign(som_map.prototypes)
-    classes = ClassLeads.of(found.bmu, codes, 2)
-    winners = winners_of_own_class(data, found.bmu, som_map, classes)
+    data = replace(LocalEngine().over(X, Euclidean()), codes=codes, n_classes=3)
+    found = searched(data, som_map)
+    leads = leading(found.class_counts)
+    winners = winners_of_own_class(data, found.bmu, som_map.prototypes, leads)
+    np.testing.assert_array_equal(found.trained_by_class(leads).bmu, winners)
     # The fifth moves to the neuron of its class; class 2 leads nowhere; the last has no class.
     assert found.bmu.tolist() == [0, 0, 1, 1, 0, 1, 1]
     assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
@@ -91,10 +103,11 @@ def test_it_does_not_depend_on_how_classes_are_numbered(small):
     bmu = data.assign(som_map.prototypes).bmu
 
     def tuned(codes):
-        classes = ClassLeads.of(bmu, codes, len(som_map))
+        leads, W = leads_of(bmu, codes, len(som_map)), som_map.prototypes
+        labelled = replace(data, codes=codes)
         return (
-            winners_of_own_class(data, bmu, som_map, classes),
-            linked_runners_up(data, bmu, som_map, classes),
+            winners_of_own_class(labelled, bmu, W, leads),
+            linked_runners_up(labelled, bmu, W, som_map.graph, leads),
         )
 
     expected = tuned(codes)
@@ -107,14 +120,16 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
     data, som_map = small
     codes = np.random.default_rng(1).integers(-1, 3, size=len(data.X))
     bmu = data.assign(som_map.prototypes).bmu
-    classes = ClassLeads.of(bmu, codes, len(som_map))
+    leads = leads_of(bmu, codes, len(som_map))
     distances = data.pairwise(data.X, som_map.prototypes)
     expected = []
     for i, code in enumerate(codes):
         linked = som_map.neighbours(bmu[i])
-        own = [j for j in linked if code >= 0 and classes.leads[j, code]]
+        own = [j for j in linked if code >= 0 and leads[j, code]]
         expected.append(min(own or linked, key=lambda j, i=i: distances[i, j]))
-    assert linked_runners_up(data, bmu, som_map, classes).tolist() == expected
+    labelled = replace(data, codes=codes)
+    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.graph, leads)
+    assert found.tolist() == expected
 
 
 def test_width_and_pull_ease_to_their_final_values():

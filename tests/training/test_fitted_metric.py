@@ -8,12 +8,13 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
+from dbgsom_core.engine.found import linked_runners_up
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
-from dbgsom_core.training.update import formed
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
 from dbgsom_plugins.metrics.manhattan import Manhattan
@@ -138,11 +139,14 @@ def test_formed_means_train_the_map_of_the_ordinary_update(digits):
 def test_pulled_samples_count_as_further_samples(rng):
     """Medians with a pull are those of all samples twice, the second time in their runner-up."""
     X, n_neurons = rng.normal(size=(200, 3)), 5
-    bmu = rng.integers(0, n_neurons, 200)
-    second = (bmu + rng.integers(1, n_neurons, 200)) % n_neurons
-    influence = np.exp(-np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0))))
-    so_far = np.zeros((n_neurons, 3))
-    made = formed(LocalSamples(X, Manhattan()), so_far, influence, bmu, 0.4, second)
+    som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
+    so_far, graph = som_map.prototypes, som_map.graph
+    data = LocalSamples(X, Manhattan())
+    found = data.found(so_far, data.assign(so_far))
+    bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
+    weights = np.exp(-np.arange(5.0))
+    influence = weights[som_map.hops]
+    made = found.formed(graph, weights, 0.4)
     both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
     units = np.concatenate([bmu, n_neurons + second])
     expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)

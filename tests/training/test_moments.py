@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.training.moments import Moments, check_varies
+from dbgsom_core.engine.moments import Moments, check_varies
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 

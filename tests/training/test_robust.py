@@ -5,9 +5,9 @@ import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment
+from dbgsom_core.engine.majorities import smoothed_weights
+from dbgsom_core.engine.robust import weighted_median
 from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.training.robust import smoothed_weights, weighted_median
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.growth.fixed import Fixed
@@ -40,7 +40,7 @@ def test_15_robust_weights_enter_the_centres_and_the_counts():
         data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0, robust=0.8
     )
     found = data.assign(W)
-    updated = batch_update(som_map, task, Assignment(found.bmu, found.distance), 1.0)
+    updated = batch_update(som_map, task, data.found(W, found), 1.0)
     s = 1 - np.sqrt(1 - np.exp(-0.8 * found.distance**2))
     h = np.exp(-(som_map.hops[:, found.bmu].astype(float) ** 2) / 2)
     np.testing.assert_allclose(updated, (h * s) @ X / ((h * s).sum(axis=1)[:, None]), rtol=1e-12)

@@ -1,46 +1,55 @@
-"""What a pass of the fast search found, and how its threads add up what neurons won."""
+"""What a pass of the fast search found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean import layout
-from dbgsom_core.engine.euclidean.blocks import Tally
+from dbgsom_core.engine.euclidean import fine_tuning
 from dbgsom_core.engine.euclidean.layout import Laid
 from dbgsom_core.engine.euclidean.one_shot import distances_to
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.llvm.panel import LINE
-from dbgsom_core.engine.results import Totals
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.euclidean.rows import classes_of
+from dbgsom_core.engine.euclidean.tally import Seconds, unpacked
+from dbgsom_core.engine.euclidean.update import updated
+from dbgsom_core.engine.majorities import count_classes
+from dbgsom_core.engine.results import Assignment, Centre, Found, MapGraph, PerSample, Totals
+from dbgsom_core.engine.smoothing import updated_from
 
 
-@dataclass
-class Seconds:
-    """The neighbour that each place pulled last time, and the packed sums of what they won.
+class ExactSamples(Protocol):
+    """The samples as given, which find units and add up where packed numbers cannot."""
 
-    Attributes
-    ----------
-    places : int32 array (B*lanes,)
-    sums : float64 array (K, depth)
-    hits : int64 array (K,)
-    """
+    @property
+    def X(self) -> Any:  # noqa: N802
+        """The samples (n, D)."""
 
-    places: NDArray[np.int32]
-    sums: NDArray[np.float64]
-    hits: NDArray[np.int64]
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """Their classes (n,), negative for none."""
 
-    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> Seconds:
-        """Return the same for samples whose order (n,) was another one ``before``."""
-        of_row, places = np.empty_like(before), np.zeros_like(self.places)
-        of_row[before] = self.places[: len(before)]
-        places[: len(after)] = of_row[after]
-        return Seconds(places, self.sums, self.hits)
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are."""
+
+    @property
+    def working_memory(self) -> int | None:
+        """Bytes that a search may take; None: what is usual."""
+
+    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
+        """Return what was found with its totals added up sample by sample."""
+
+    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
+        """Find the nearest of ``prototypes`` (K, D) for every sample."""
+
+    def nearest_plainly(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the ``k`` nearest prototypes of each sample and their distances, both (n, k)."""
 
 
 class LastPass(Protocol):
@@ -48,11 +57,13 @@ class LastPass(Protocol):
 
     Attributes
     ----------
+    data : ExactSamples
     samples : PackedSamples
     seconds : Seconds or None
         What fine-tuning found last.
     """
 
+    data: ExactSamples
     samples: PackedSamples
     seconds: Seconds | None
 
@@ -61,13 +72,12 @@ class LastPass(Protocol):
 
 
 @dataclass
-class FastAssignment:
-    """What a pass of the fast search found.
+class FastFound:
+    """See `Found`; of samples that each count once.
 
-    ``hits``, ``errors`` (K,) and their sum are there; ``totals``, ``bmu`` (n,) and the float64
-    ``distance`` (n,) are made when asked for, which must be before the next pass of the same
-    search. So are ``packed_sums`` (K, depth) and ``units`` (B*lanes,), which hold the same by
-    place.
+    ``hits``, ``errors`` (K,) and their sum are there, as are ``packed_sums`` (K, depth) and
+    ``units`` (B*lanes,), which hold sums and units by place. The rest is made when asked for, which
+    must be before the next pass of the same search. Errors are as exact as the blocks' dtype.
     """
 
     search: LastPass
@@ -77,16 +87,25 @@ class FastAssignment:
     total_error: float
     packed_sums: NDArray[np.float64]
     units: NDArray[np.int32]
+    moved: float = 1.0
 
     @cached_property
     def totals(self) -> Totals:
-        """What each neuron won, of samples as given."""
+        """See `Found`."""
         sums = unpacked(self.search.samples, self.packed_sums, self.hits)
         return Totals(self.hits, sums, self.errors)
 
     @cached_property
+    def class_counts(self) -> NDArray[Any] | None:
+        """See `Found`."""
+        data = self.search.data
+        if data.codes is None:
+            return None
+        return count_classes(self.bmu, data.codes, len(self.prototypes), data.n_classes)
+
+    @cached_property
     def bmu(self) -> NDArray[np.int64]:
-        """The best-matching unit of each sample, int64 (n,)."""
+        """See `Found`."""
         samples = self.search.samples
         bmu = np.empty(len(samples.X), np.int64)
         bmu[samples.blocks.order] = self.units[: len(bmu)]
@@ -98,49 +117,62 @@ class FastAssignment:
         samples = self.search.samples
         return distances_to(samples.X, self.prototypes, self.bmu, samples.threads)
 
+    def exactly(self) -> Found:
+        """See `Found`."""
+        return self.search.data.found(self.prototypes, self)
 
-def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
-    """Return how many threads share a pass and the blocks of each task, as (start, stop)."""
-    if small or samples.threads == 1:
-        return 1, [(0, len(samples.blocks.numbers))]
-    return samples.threads, samples.tasks()
+    def reweighed(self, gamma: float) -> Found:
+        """See `Found`."""
+        return self.exactly().reweighed(gamma)
 
+    def trained_by_class(self, leads: NDArray[np.bool_]) -> FastFound:
+        """See `Found`."""
+        units, sums, hits = self.units.copy(), self.packed_sums.copy(), self.hits.copy()
+        classes = classes_of(self.search.data.codes, leads)
+        fine_tuning.own_class(self.search.samples, self.prototypes, classes, units, sums, hits)
+        return replace(self, hits=hits, packed_sums=sums, units=units)
 
-def tallied(
-    samples: PackedSamples,
-    small: bool,
-    sums: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    work: Callable[[Tally, int, int], None],
-) -> Tally:
-    """Do ``work(tally, start, stop)`` for all blocks; return the tallies of all threads, joined.
+    def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
+        """See `Found`."""
+        pulled = self._seconds(graph, leads)
+        sums = unpacked(self.search.samples, pulled.sums, pulled.hits)
+        return Totals(pulled.hits, sums, np.empty(0))
 
-    ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
-    """
-    first = _tally(sums, hits)
-    if small or samples.threads == 1:
-        work(first, 0, len(samples.blocks.numbers))
-        return first
-    threads, tasks = workload(samples, small)
-    others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
-    tallies = [first, *others]
-    share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))
-    for other in others:
-        first.sums[:] += other.sums
-        first.hits[:] += other.hits
-        first.errors[:] += other.errors
-        first.counts[:] += other.counts
-    return first
+    def updated(
+        self,
+        graph: MapGraph,
+        weights: NDArray[np.float64],
+        pull: float = 0.0,
+        leads: NDArray[np.bool_] | None = None,
+        centre: Centre | None = None,
+    ) -> NDArray[np.float64]:
+        """See `Found`."""
+        if centre is not None:
+            linked = self.exactly().linked_totals(graph, leads) if pull > 0 else None
+            threads = self.search.samples.threads
+            return updated_from(
+                self.totals, self.prototypes, graph, weights, pull, linked, centre, threads
+            )
+        pulled = self._seconds(graph, leads) if pull > 0 else None
+        return updated(
+            self.search.samples, self.packed_sums, self.hits, self.prototypes, graph, weights,
+            pull, pulled,
+        )  # fmt: skip
 
+    def formed(
+        self,
+        graph: MapGraph,
+        weights: NDArray[np.float64],
+        pull: float = 0.0,
+        leads: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float64]:
+        """See `Found`."""
+        return self.exactly().formed(graph, weights, pull, leads)
 
-def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
-    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
-
-
-def unpacked(
-    samples: PackedSamples, sums: NDArray[np.float64], hits: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return sums (K, D) of samples as given, from packed ones (K, depth) and their hits (K,)."""
-    out = np.empty((len(hits), samples.X.shape[1]))
-    layout.unpack_sums(sums, hits, samples.centre, samples.scale, out)
-    return out
+    def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
+        search = self.search
+        search.seconds = fine_tuning.linked_seconds(
+            search.samples, search.laid(self.prototypes), self.prototypes, self.units, graph.links,
+            classes_of(search.data.codes, leads), search.seconds,
+        )  # fmt: skip
+        return search.seconds

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.euclidean import layout, pass_loops
-from dbgsom_core.engine.euclidean.assignment import FastAssignment, Seconds, tallied, workload
+from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
+from dbgsom_core.engine.euclidean.tally import Seconds, tallied, workload
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
-from dbgsom_core.engine.results import Found
+from dbgsom_core.engine.results import Found, MapGraph, unlinked
 from dbgsom_core.engine.workers import share
-
-if TYPE_CHECKING:
-    from dbgsom_core.engine.samples import Samples
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
 _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
@@ -43,7 +41,7 @@ class FastSearch:
 
     Parameters
     ----------
-    data : Samples
+    data : ExactSamples
         Finds units where packed numbers cannot: prototypes far away from the data.
     samples : PackedSamples
         The data's.
@@ -51,7 +49,9 @@ class FastSearch:
         Use bounds always, never, or (None) while they pay.
     """
 
-    def __init__(self, data: Samples, samples: PackedSamples, prunes: bool | None = None) -> None:
+    def __init__(
+        self, data: ExactSamples, samples: PackedSamples, prunes: bool | None = None
+    ) -> None:
         self.data = data
         self.samples = samples
         self.prunes = prunes
@@ -99,7 +99,7 @@ class FastSearch:
         if laid is None:
             self.packed = self.packed[:0]  # what was remembered is no longer the last pass
             self._bounds = None
-            return self.data.assign_plainly(prototypes)
+            return self.data.found(prototypes, self.data.assign_plainly(prototypes))
         if self._bounds is None or begins:
             self._run(prototypes, laid, ALL, known)
         else:
@@ -141,6 +141,10 @@ class FastSearch:
         self._widen(len(prototypes))
         self._run(prototypes, laid, OWN, True, first)
         return self._assignment(prototypes)
+
+    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+        """See `Search`."""
+        return unlinked(self.nearest_two(prototypes), graph)
 
     def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
         """See `Search`; int32 where packed numbers serve."""
@@ -227,10 +231,10 @@ class FastSearch:
         _, power = math.frexp(self._longest + accuracy.largest)
         return math.ldexp(1.0, self._digits - power)
 
-    def _assignment(self, prototypes: NDArray[np.float64]) -> FastAssignment:
-        return FastAssignment(
+    def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
+        return FastFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
-            self.samples.blocks.bmu,
+            self.samples.blocks.bmu, self._changed,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ panels and bounds

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.majorities import smoothed_weights
 
 _MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
 
@@ -64,26 +65,3 @@ def weighted_median(values: NDArray[Any], weights: NDArray[np.float64]) -> float
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])
-
-
-def smoothed_weights(
-    distance: NDArray[np.float64], weights: NDArray[np.float64], gamma: float
-) -> NDArray[np.float64]:
-    """Return the weights (n,) that samples have in one robust epoch.
-
-    s_i = 1 - √(1 - exp(-γ d_i²)) for the distance d_i to the best-matching unit (D'Urso, De
-    Giovanni & Massari 2019, smoothed self-organizing map). The weights are scaled to keep their
-    sum, so that what depends on the number of samples, such as the growing threshold, still fits.
-
-    Parameters
-    ----------
-    distance : float64 array (n,)
-    weights : float64 array (n,)
-        The samples' own.
-    gamma : float
-        In the inverse of the squared distance's units.
-    """
-    smoothed = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
-    total = smoothed.sum()
-    # When every sample is far from every prototype none of them is an outlier.
-    return smoothed * (weights.sum() / total) if total > 0 else weights

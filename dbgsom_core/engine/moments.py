@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.loops import add_columns, add_squares
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.workers import available_threads, share
-
-if TYPE_CHECKING:
-    from dbgsom_core.engine.local import LocalSamples
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
@@ -34,7 +33,7 @@ class Moments:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, data: LocalSamples) -> Moments:
+    def of(cls, data: Samples) -> Moments:
         """Compute them in two passes, so that large offsets do no harm.
 
         The parts that are added up do not depend on the number of threads.
@@ -94,23 +93,18 @@ def _varies(low: NDArray[Any], high: NDArray[Any], dtype: Any, units: float) -> 
 def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the smallest and the largest observed value of each column of X (n, D)."""
     if issparse(X):
-        from sklearn.utils.sparsefuncs import min_max_axis
-
-        low, high = min_max_axis(X, axis=0)
-        return low, high
+        return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     # fmin and fmax leave nan out
     return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
 
 
 def _of_dense(X: NDArray[Any]) -> Moments:
-    from dbgsom_core.engine.loops import add_columns, add_squares
-
     mean = _total(X, lambda rows, out: add_columns(X[rows], out)) / len(X)
     squares = _total(X, lambda rows, out: add_squares(X[rows], mean, out))
     return Moments(mean, np.sqrt(squares / len(X)))
 
 
-def _of_any(data: LocalSamples) -> Moments:
+def _of_any(data: Samples) -> Moments:
     X, weights = data.X, data.sample_weights
     observed = _total(X, lambda rows, out: _add(weights[rows], ~np.isnan(X[rows]), out))
     _check_observed(observed)
@@ -126,7 +120,7 @@ def _add(weights: NDArray[Any], values: NDArray[Any], out: NDArray[np.float64]) 
     out += np.einsum("i,ij->j", weights, values, dtype=np.float64)
 
 
-def _of_sparse(data: LocalSamples) -> Moments:
+def _of_sparse(data: Samples) -> Moments:
     X, weights = data.X, data.sample_weights
     n_columns, total = X.shape[1], weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))

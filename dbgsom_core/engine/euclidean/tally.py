@@ -1,0 +1,85 @@
+"""How the threads of a pass add up what neurons won, and what fine-tuning remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.euclidean import layout
+from dbgsom_core.engine.euclidean.blocks import Tally
+from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.llvm.panel import LINE
+from dbgsom_core.engine.workers import share
+
+
+@dataclass
+class Seconds:
+    """The neighbour that each place pulled last time, and the packed sums of what they won.
+
+    Attributes
+    ----------
+    places : int32 array (B*lanes,)
+    sums : float64 array (K, depth)
+    hits : int64 array (K,)
+    """
+
+    places: NDArray[np.int32]
+    sums: NDArray[np.float64]
+    hits: NDArray[np.int64]
+
+    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> Seconds:
+        """Return the same for samples whose order (n,) was another one ``before``."""
+        of_row, places = np.empty_like(before), np.zeros_like(self.places)
+        of_row[before] = self.places[: len(before)]
+        places[: len(after)] = of_row[after]
+        return Seconds(places, self.sums, self.hits)
+
+
+def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many threads share a pass and the blocks of each task, as (start, stop)."""
+    if small or samples.threads == 1:
+        return 1, [(0, len(samples.blocks.numbers))]
+    return samples.threads, samples.tasks()
+
+
+def tallied(
+    samples: PackedSamples,
+    small: bool,
+    sums: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    work: Callable[[Tally, int, int], None],
+) -> Tally:
+    """Do ``work(tally, start, stop)`` for all blocks; return the tallies of all threads, joined.
+
+    ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
+    """
+    first = _tally(sums, hits)
+    if small or samples.threads == 1:
+        work(first, 0, len(samples.blocks.numbers))
+        return first
+    threads, tasks = workload(samples, small)
+    others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
+    tallies = [first, *others]
+    share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))
+    for other in others:
+        first.sums[:] += other.sums
+        first.hits[:] += other.hits
+        first.errors[:] += other.errors
+        first.counts[:] += other.counts
+    return first
+
+
+def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
+    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
+
+
+def unpacked(
+    samples: PackedSamples, sums: NDArray[np.float64], hits: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return sums (K, D) of samples as given, from packed ones (K, depth) and their hits (K,)."""
+    out = np.empty((len(hits), samples.X.shape[1]))
+    layout.unpack_sums(sums, hits, samples.centre, samples.scale, out)
+    return out

@@ -1,0 +1,261 @@
+"""Fitting as a function: from samples to everything that a fitted map knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.moments import Moments, check_varies
+from dbgsom_core.engine.results import Assignment, Totals
+from dbgsom_core.engine.robust import RobustView
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.tree import Tree, descend, leaf_map
+from dbgsom_core.training.labels import evidence_of, label_neurons
+from dbgsom_core.training.leaves import LeafAnswers, labels_of_neurons
+from dbgsom_core.training.novelty import Novelty
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.start import start_map, summarize
+from dbgsom_core.training.summaries import Summaries
+from dbgsom_core.training.targets import Target
+from dbgsom_core.training.task import Task
+from dbgsom_core.training.train import Training, train
+from dbgsom_core.training.vertical import ChildMaps, horizontal, is_vertical, root_error
+
+_SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
+
+Notify = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a map is trained beside its parts; see the parameters of `SomVQ`."""
+
+    epochs: int = 100
+    tol: float = 1e-4
+    init: Any = "pca"
+    robust: float | str | None = None
+    contamination: float = 0.05
+    random_state: Any = None
+
+
+@dataclass(frozen=True)
+class FittedState:
+    """What a fit leaves: K neurons of the map, L leaves of the tree below it.
+
+    Attributes
+    ----------
+    som_map : SomMap
+    tree : Tree
+    weights : float array (K, D)
+        Its prototypes in the dtype of the samples.
+    history : tuple of EpochRecord
+    converged : bool
+    growing_threshold : float
+    hit_counts, errors : arrays (K,)
+        Errors, as the two below, are of the new samples alone.
+    quantization_error, topographic_error : float
+    neuron_labels : array (K,)
+    probabilities : float64 array (K, C) or None
+    leaves : LeafAnswers
+    new_leaves : int64 array (m,)
+        The leaf of each new sample.
+    novelty : Novelty
+    summaries : Summaries
+        What stands for all samples when training goes on.
+    """
+
+    som_map: SomMap
+    tree: Tree
+    weights: NDArray[np.floating[Any]]
+    history: tuple[EpochRecord, ...]
+    converged: bool
+    growing_threshold: float
+    hit_counts: NDArray[Any]
+    errors: NDArray[np.float64]
+    quantization_error: float
+    topographic_error: float
+    neuron_labels: NDArray[Any]
+    probabilities: NDArray[np.float64] | None
+    leaves: LeafAnswers
+    new_leaves: NDArray[np.int64]
+    novelty: Novelty
+    summaries: Summaries
+
+
+def fit_map(
+    parts: Parts,
+    samples: LocalSamples,
+    target: Target | None,
+    settings: Settings,
+    notify: Notify,
+    start: SomMap | None = None,
+    new: int | None = None,
+) -> FittedState:
+    """Train a map, grow its child maps, label and measure it.
+
+    Parameters
+    ----------
+    parts : Parts
+    samples : LocalSamples
+        Prepared, n of them.
+    target : Target or None
+        Theirs.
+    settings : Settings
+    notify : callable
+        Hears the record of each epoch.
+    start : SomMap, optional
+        A trained map with which training goes on; it is not changed.
+    new : int, optional
+        How many of the samples are new, the others stand for what ``start`` has seen; all without
+        it.
+
+    Raises
+    ------
+    ValueError
+        The samples or the settings cannot be used.
+    """
+    # The training is not held on to: its search takes room.
+    goes_on = new is not None
+    trained = _Trained.of(
+        train_map(horizontal(parts), samples, target, settings, notify, start, goes_on), samples
+    )
+    som_map, found, weights = trained.som_map, trained.found, samples.weights
+    if is_vertical(parts):
+        _grow_children(parts, samples, target, settings, trained)
+    evidence = evidence_of(som_map, found.bmu, weights, target)
+    labels = label_neurons(parts.labeller, evidence, samples)
+    tree, neuron_labels = Tree.of(som_map), labels.labels
+    if len(tree.maps) == 1:  # its neurons are the leaves
+        leaves = LeafAnswers(labels.labels, labels.probabilities, np.asarray(evidence.hits))
+        ended, totals = found, trained.totals
+    else:
+        below = descend(tree, samples)
+        leaves = LeafAnswers.of(parts.labeller, tree, samples, below.leaf, target)
+        ended, totals = Assignment(below.leaf, below.distance), None
+        if target is None:  # numbers of clusters mean nothing before the leaves are numbered
+            neuron_labels = labels_of_neurons(tree, leaves)
+    first = slice(samples.n if new is None else new)
+    counted = None if weights is None else weights[first]
+    weighted = found.distance[first] if counted is None else found.distance[first] * counted
+    errors = np.bincount(found.bmu[first], weighted, len(som_map)).astype(np.float64)
+    usual = ended.distance
+    if samples.scatter is not None:
+        usual = np.hypot(usual, samples.scatter)
+    share = float(settings.contamination)
+    return FittedState(
+        som_map=som_map,
+        tree=tree,
+        weights=trained.weights,
+        history=trained.history,
+        converged=trained.converged,
+        growing_threshold=trained.threshold,
+        hit_counts=np.asarray(evidence.hits),
+        errors=errors,
+        quantization_error=float(np.average(ended.distance[first], weights=counted)),
+        topographic_error=float(np.average(trained.unlinked[first], weights=counted)),
+        neuron_labels=neuron_labels,
+        probabilities=labels.probabilities,
+        leaves=leaves,
+        new_leaves=ended.bmu[first],
+        novelty=Novelty.of(leaf_map(tree), samples.metric, ended.bmu, usual, share, weights),
+        summaries=Summaries.of(samples, ended, len(tree), target, totals),
+    )
+
+
+def train_map(
+    parts: Parts,
+    samples: LocalSamples,
+    target: Target | None,
+    settings: Settings,
+    notify: Notify,
+    start: SomMap | None = None,
+    goes_on: bool = False,
+) -> Training:
+    """Train one map; parameters and errors are those of `fit_map`."""
+    usual, gamma, moments = samples, None, Moments.of(samples)
+    check_varies(samples.X, moments if samples.weights is None else None)
+    if settings.robust is not None:
+        given = None if isinstance(settings.robust, str) else settings.robust
+        view = RobustView.of(samples, given)
+        usual, gamma = view.data, view.gamma
+        moments = Moments.of(usual)
+    classes = None if target is None else target.classes
+    n_classes = 0 if classes is None else len(classes)
+    if target is not None:
+        samples = replace(samples, codes=target.codes, n_classes=n_classes)
+    summary = summarize(usual, moments, n_classes or None)
+    growing_threshold = getattr(parts.growth, "growing_threshold", None)
+    threshold = math.nan if growing_threshold is None else float(growing_threshold(summary))
+    cap = getattr(parts.growth, "max_neurons", None)
+    automatic = cap == "auto"
+    epochs = int(settings.epochs)
+    task = Task(
+        data=samples,
+        kernel=parts.kernel,
+        growth=parts.growth,
+        epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
+        tol=float(settings.tol),
+        deviation=summary.deviation,
+        threshold=threshold,
+        max_neurons=max(4, math.ceil(5 * math.sqrt(samples.total_weight))) if automatic else cap,
+        cap_is_automatic=automatic,
+        robust=gamma,
+        continues=start is not None,
+    )
+    if start is None:
+        som_map = start_map(parts, usual, moments, settings.init, settings.random_state)
+    else:
+        som_map = SomMap(start.positions, start.prototypes)
+    return train(task, som_map, notify)
+
+
+def _grow_children(
+    parts: Parts,
+    samples: LocalSamples,
+    target: Target | None,
+    settings: Settings,
+    trained: _Trained,
+) -> None:
+    below = replace(settings, init="pca")
+
+    def train_one(parts: Parts, part: LocalSamples, own: Target | None) -> Training:
+        return train_map(parts, part, own, below, lambda record: None)
+
+    children = ChildMaps(parts, train_one, root_error(samples))
+    children.grow(trained.som_map, samples, trained.found, target)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What is kept of a training: the map as users get it, and what its search found."""
+
+    som_map: SomMap
+    weights: NDArray[np.floating[Any]]
+    history: tuple[EpochRecord, ...]
+    converged: bool
+    threshold: float
+    found: Assignment
+    totals: Totals
+    unlinked: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, training: Training, samples: LocalSamples) -> _Trained:
+        som_map, found = training.som_map, training.found
+        weights: NDArray[Any] = som_map.prototypes
+        if samples.X.dtype == np.float32:  # what users get is what finds the units
+            weights = som_map.prototypes.astype(np.float32)
+            som_map.prototypes = weights.astype(np.float64)
+            found = training.search.assign(som_map.prototypes, som_map.positions)
+        unlinked = training.search.unlinked(som_map.prototypes, som_map.graph)
+        assignment, totals = Assignment(found.bmu, found.distance), found.totals
+        return cls(
+            som_map, weights, training.history, training.converged, training.threshold,
+            assignment, totals, unlinked,
+        )  # fmt: skip
