@@ -21,15 +21,17 @@ from dbgsom_core.estimators.labels import evidence_of, label_neurons
 from dbgsom_core.estimators.leaves import WithLeaves
 from dbgsom_core.estimators.novelty import Novelty, NoveltyScores, check_contamination
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
-from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights, handles
-from dbgsom_core.interfaces.compatibility import check_suits
+from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights
+from dbgsom_core.interfaces.compatibility import check_suits, reads_target
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import leaf_map
-from dbgsom_core.training.fitted_metric import component_of, fitted
+from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.moments import Moments, check_varies
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.robust import RobustView
@@ -135,21 +137,19 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         check_contamination(self.contamination)
         parts = self.parts()
         check_suits(parts, self._kind)
-        for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
-            needs = getattr(part, "needs_classes", False) or getattr(part, "needs_target", False)
-            if needs and y is None:
-                name = type(part).__name__
-                raise ValueError(f"{kind} {name} needs class labels: give y to fit")
+        reader = reads_target(parts)
+        if reader is not None and y is None:
+            raise ValueError(f"{reader} needs class labels: give y to fit")
         return parts
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         try:
-            metric = build_metric(self.get_params(deep=False))
+            metric = MetricAbilities.of(build_metric(self.get_params(deep=False)))
         except ValueError:  # fit tells
             return tags
-        tags.input_tags.allow_nan = handles(metric, "missing")
-        tags.input_tags.sparse = handles(metric, "sparse")
+        tags.input_tags.allow_nan = "missing" in metric.handles
+        tags.input_tags.sparse = "sparse" in metric.handles
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -208,7 +208,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
-        return parts.engine.over(X, self._metric, weights), target, kept
+        return parts.engine.over(X, self._metric.abilities, weights), target, kept
 
     def _train(
         self,
@@ -227,10 +227,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         codes = None if target is None else target.codes
         n_classes = 0 if target is None or target.classes is None else len(target.classes)
         summary = summarize(usual, moments, n_classes or None)
-        growing_threshold = getattr(parts.growth, "growing_threshold", None)
-        threshold = math.nan if growing_threshold is None else float(growing_threshold(summary))
-        cap = getattr(parts.growth, "max_neurons", None)
-        automatic = cap == "auto"
+        growing = GrowthAbilities.of(parts.growth)
+        threshold = growing.threshold(summary)
         later = new is not None
         task = Task(
             data=data,
@@ -240,8 +238,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             tol=float(self.tol),
             deviation=summary.deviation,
             threshold=threshold,
-            max_neurons=max(4, math.ceil(5 * math.sqrt(data.total_weight))) if automatic else cap,
-            cap_is_automatic=automatic,
+            max_neurons=growing.cap(data.total_weight),
+            cap_is_automatic=growing.max_neurons == "auto",
             class_codes=codes,
             n_classes=n_classes,
             robust=gamma,
@@ -255,9 +253,8 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         return train(task, som_map, callback_notifier(self.callbacks, self.verbose))
 
     def _start(self, parts: Parts, data: LocalSamples, moments: Moments) -> SomMap:
-        shape_of = getattr(parts.growth, "start_shape", None)
-        rows, columns = (2, 2) if shape_of is None else shape_of()
-        cap = getattr(parts.growth, "max_neurons", None)
+        growing = GrowthAbilities.of(parts.growth)
+        (rows, columns), cap = growing.shape, growing.max_neurons
         if isinstance(cap, int) and rows * columns > cap:
             raise ValueError(
                 f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
@@ -281,8 +278,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
                 )
             if not np.isfinite(prototypes).all():
                 raise ValueError("init must hold finite numbers")
-        centre = getattr(parts.metric, "centre", None)
-        return SomMap.rectangle(rows, columns, prototypes if centre is None else centre(prototypes))
+        return SomMap.rectangle(rows, columns, data.metric.centred(prototypes))
 
     def _keep(self, parts: Parts, data: LocalSamples, training: Training) -> None:
         som_map, found = training.som_map, training.found
@@ -321,7 +317,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         self.topographic_error_ = float(np.average(self._unlinked[:new], weights=counted))
         usual = ended.distance if data.scatter is None else np.hypot(ended.distance, data.scatter)
         share, leaves = float(self.contamination), leaf_map(self._tree)
-        self._novelty = Novelty.of(leaves, self._metric, ended.bmu, usual, share, weights)
+        self._novelty = Novelty.of(leaves, data.metric, ended.bmu, usual, share, weights)
         self._memory = Summaries.of(data, ended, len(self._tree), target)
         self._new_leaves = ended.bmu[:new]
         del self._assignment, self._unlinked
@@ -332,12 +328,12 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if kept is not None:
             leaves, trained = np.empty(len(kept), dtype=np.int64), leaves
             leaves[kept] = trained
-            left_out = self._parts.engine.over(X[~kept], self._metric)
+            left_out = self._parts.engine.over(X[~kept], self._metric.abilities)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 
     def _check_same_metric(self, parts: Parts) -> None:
-        before = component_of(self._metric)
+        before = self._metric.metric
         if before != parts.metric:
             raise ValueError(
                 f"the map was trained with metric {before!r} and cannot go on with "
@@ -348,7 +344,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
             return
         cure = "; look at the scales of the columns and at the metric"
-        if getattr(data.metric, "form", None) is not None:
+        if data.metric.form is not None:
             cure = (
                 ": medians and modes of wide neighbourhoods are alike where one value is frequent; "
                 "try manhattan with prototype='mean', growth='fixed', or kernel="

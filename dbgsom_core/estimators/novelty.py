@@ -14,6 +14,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import ModelFileError
 
 if TYPE_CHECKING:
+    from dbgsom_core.engine.metric_calls import MetricCalls
     from dbgsom_core.som_map.grid import SomMap
 
 MAP_SAMPLES = 10.0  # how many of the map's distances each neuron is given beside its own
@@ -51,7 +52,7 @@ class Novelty:
     def of(
         cls,
         som_map: SomMap,
-        metric: Any,
+        metric: MetricCalls,
         bmu: NDArray[np.int64],
         distance: NDArray[np.float64],
         contamination: float,
@@ -63,7 +64,7 @@ class Novelty:
         ----------
         som_map : SomMap
             The trained map, K neurons.
-        metric : Metric
+        metric : MetricCalls
         bmu, distance : arrays (n,)
             The best-matching unit of each training sample, and the distance to it.
         contamination : float
@@ -146,7 +147,7 @@ def check_contamination(contamination: Any) -> None:
         )
 
 
-def _link_length(som_map: SomMap, metric: Any) -> float:
+def _link_length(som_map: SomMap, metric: MetricCalls) -> float:
     prototypes = som_map.prototypes
     distances = LocalSamples(prototypes, metric).pairwise(prototypes, prototypes)
     lengths = distances[som_map.hops == 1]

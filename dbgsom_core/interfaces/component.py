@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, core_schema
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
 Model = TypeVar("Model", bound=BaseModel)
+Record = TypeVar("Record")
 
 
 class Component(BaseModel):
@@ -46,6 +47,33 @@ class Component(BaseModel):
             else value
             for key, value in values.items()
         }
+
+
+@lru_cache(maxsize=32)
+def _plain(base: type[Component]) -> Component:
+    return base()
+
+
+def resolved(record: type[Record], component: Any, base: type[Component], **given: Any) -> Record:
+    """Return what a component can do as a record: the one place that asks what attributes it has.
+
+    Parameters
+    ----------
+    record : type
+        A dataclass whose fields are named as the capabilities.
+    component : Component
+        What it lacks, or has as None, is as its kind's ``base`` has it, else as ``record`` does.
+    base : type
+        Whose attributes are the defaults; a component need not derive from it.
+    **given
+        Fields of the record that are no capabilities.
+    """
+    usual = _plain(base)
+    for one in fields(record):  # type: ignore[arg-type]
+        if one.name not in given:
+            own = getattr(component, one.name, None)
+            given[one.name] = getattr(usual, one.name, one.default) if own is None else own
+    return record(**given)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Component, resolved
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray
@@ -48,3 +49,17 @@ class KernelComponent(Component):
     decay: Literal["linear", "exponential"] = Field(
         default="exponential", description="how the width goes from start to end"
     )
+
+
+@dataclass(frozen=True)
+class KernelAbilities:
+    """The width schedule of one kernel; see `KernelComponent`."""
+
+    start: float | None
+    end: float | None
+    decay: Literal["linear", "exponential"]
+
+    @classmethod
+    def of(cls, kernel: Any) -> Self:
+        """Find out what a component can do."""
+        return resolved(cls, kernel, KernelComponent)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+
+from dbgsom_core.interfaces.component import Component, resolved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,14 +50,39 @@ class LabelEvidence:
 class Labeller(Protocol):
     """A labeller: gives each neuron the answer for the samples that it wins.
 
-    Optional capabilities
-        ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
-        ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
-        answer for; the others refuse it. Every kind without it.
+    What else it can do has defaults in `LabellerComponent`.
     """
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,). Entries of neurons without hits are ignored:
         the core gives a dead neuron the label of the nearest live one.
         """
+
+
+class LabellerComponent(Component):
+    """Base of labellers: the defaults of all but `label`.
+
+    Optional capabilities
+        ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
+        ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
+        answer for; the others refuse it. None: every kind.
+    """
+
+    probabilities: ClassVar[Callable[..., Any] | None] = None
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+
+
+@dataclass(frozen=True)
+class LabellerAbilities:
+    """What one labeller can do; see `LabellerComponent`. A method that it lacks is None."""
+
+    probabilities: Callable[[LabelEvidence], Any] | None
+    needs_target: bool
+    estimators: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, labeller: Any) -> Self:
+        """Find out what a component can do."""
+        return resolved(cls, labeller, LabellerComponent)

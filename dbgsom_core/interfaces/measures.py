@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
+
+from dbgsom_core.interfaces.component import Component, resolved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,14 +136,37 @@ class Evaluation:
 class Measure(Protocol):
     """A measure of a trained map on one part of the data; logged as ``train/NAME``, ``test/NAME``.
 
-    Optional capabilities
-        ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
-        list holds it; every kind without it. One that names others cannot be used with a regressor,
-        nor one that names the regressor alone with others.
+    What else it can do has defaults in `MeasureComponent`.
     """
 
     greater_is_better: ClassVar[bool]
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the value on the samples of ``evaluation``, in chunks where it needs distances."""
+
+
+class MeasureComponent(Component):
+    """Base of measures: the defaults of all but `compute` and ``greater_is_better``.
+
+    Optional capabilities
+        ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
+        list holds it; None: every kind. One that names others cannot be used with a regressor,
+        nor one that names the regressor alone with others.
+    """
+
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+
+
+@dataclass(frozen=True)
+class MeasureAbilities:
+    """What one measure asks for; see `MeasureComponent`."""
+
+    needs_target: bool
+    estimators: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, measure: Any) -> Self:
+        """Find out what a component asks for."""
+        return resolved(cls, measure, MeasureComponent)

@@ -22,10 +22,9 @@ _WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all sam
 def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> DataSummary:
     """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
-    form = getattr(data.metric, "centre", None)
     deviation = spread = float(np.linalg.norm(moments.deviation))
-    if getattr(data.metric, "geometry", None) != "euclidean":
-        distance = data.assign(centre if form is None else form(centre)).distance
+    if not data.metric.is_euclidean:
+        distance = data.assign(data.metric.centred(centre)).distance
         spread = float(np.sqrt(np.average(np.square(distance), weights=data.weights)))
     return DataSummary(
         n_samples=data.total_weight if data.weights is not None else data.n,

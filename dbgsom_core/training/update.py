@@ -119,12 +119,12 @@ def formed(
         winners, seconds = np.divmod(pairs, len(so_far))
         influence = influence[winners]
         influence[np.arange(len(pairs)), seconds] += pull
-    metric: Any = data.metric
+    metric = data.metric
+    assert metric.form is not None
     prototypes = np.asarray(metric.form(data.X, units, influence, data.weights, so_far), np.float64)
     if prototypes.shape != so_far.shape:
         raise ValueError(
-            f"form of metric {type(metric).__name__} returned shape {prototypes.shape}, "
-            f"not {so_far.shape}"
+            f"form of metric {metric.name} returned shape {prototypes.shape}, not {so_far.shape}"
         )
     return prototypes
 

@@ -13,6 +13,7 @@ from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import ClassLeads
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fine_tuning import (
@@ -21,7 +22,7 @@ from dbgsom_core.training.fine_tuning import (
     winners_of_own_class,
 )
 
-EUCLIDEAN = get_registry().build("metric", "euclidean")
+EUCLIDEAN = MetricAbilities.of(get_registry().build("metric", "euclidean"))
 
 
 def distances(X, prototypes):

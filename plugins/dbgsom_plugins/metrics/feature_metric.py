@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 
 
-class FeatureMetric(Component):
+class FeatureMetric(MetricComponent):
     """Base of metrics whose loops are ``assign_NAME`` and ``pairwise_NAME`` in `feature_loops`.
 
     Those that ``handle`` sparse samples have such loops in `sparse_loops`, too.

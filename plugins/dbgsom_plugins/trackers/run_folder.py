@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, EpochRecord, Run, RunResult
+from dbgsom_core.api import EpochRecord, Run, RunResult, TrackerComponent
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
@@ -30,7 +30,7 @@ from dbgsom_plugins.trackers.report import report
 _log = logging.getLogger("dbgsom.run_folder")
 
 
-class RunFolder(Component):
+class RunFolder(TrackerComponent):
     """Writes every run to a folder of its own: config, journal, measures, model, figures, report.
 
     It is always on; name it to choose another place.

@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fitted_metric import fitted
 
@@ -40,7 +41,7 @@ def samples(name, rng, n, offset=0.0):
 
 
 def prepared(metric, X):
-    return metric.prepare(X) if hasattr(metric, "prepare") else X
+    return MetricAbilities.of(metric).prepared(X)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
@@ -53,7 +54,7 @@ def test_distances_are_those_of_scipy(name, dtype, offset, rng):
     points, prototypes = prepared(metric, X), prepared(metric, W).astype(np.float64)
     expected = cdist(X.astype(np.float64), W.astype(np.float64), theirs, **options)
     # Prepared float32 rows are rounded; every sum is in float64.
-    rounding = 1e-6 if dtype == np.float32 and hasattr(metric, "prepare") else 1e-11
+    rounding = 1e-6 if dtype == np.float32 and metric.prepare is not None else 1e-11
     found = metric.pairwise(points, prototypes)
     np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding)
     bmu, distance = metric.assign(points, prototypes)
