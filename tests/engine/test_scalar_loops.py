@@ -209,10 +209,11 @@ from plugin import _gaps
 from dbgsom_core.api import Component
 from dbgsom_core.engine.pairwise.scalar import scalar_pairwise
 from dbgsom_core.engine.pairwise.scalar_loops import loops_around
+from dbgsom_core.interfaces.metrics import MetricAbilities
 class Gaps(Component):
     '''Gaps.'''
     scalar = staticmethod(numba.njit(_gaps))
-out = scalar_pairwise(Gaps(), np.zeros((1, 2)), np.ones((3, 2)))
+out = scalar_pairwise(MetricAbilities.of(Gaps()), np.zeros((1, 2)), np.ones((3, 2)))
 stats = loops_around(Gaps.scalar).pairwise.stats
 print(json.dumps([out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
 """

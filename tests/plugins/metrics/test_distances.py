@@ -79,7 +79,7 @@ def test_units_are_the_nearest_of_all_however_many_samples_there_are(name, rng):
 @pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
 def test_ties_go_to_the_lowest_row(name, rng):
     X = samples(name, rng, 20)
-    metric = fitted(build(name), X)
+    metric = fitted(build(name), X).abilities
     points = prepared(metric, X)
     twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
     assert metric.assign(points, twice)[0].max() < 3
@@ -92,7 +92,7 @@ def test_identity_symmetry_and_triangle(name, X):
         X = np.rint(X / 20)
     if name == "jensen_shannon":
         X = np.abs(X) + np.eye(4, 3) + 1e-3
-    metric = fitted(build(name), X)
+    metric = fitted(build(name), X).abilities
     points = np.asarray(prepared(metric, X))
     d = metric.pairwise(points, points)
     size = max(1.0, d.max())
