@@ -82,7 +82,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _samples(self, X: Any) -> LocalSamples:
         check_is_fitted(self)
-        X = check_samples(self, X, self._parts.metric, reset=False)
+        X = check_samples(self, X, self._metric.abilities, reset=False)
         return self._parts.engine.over(X, self._metric.abilities)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:

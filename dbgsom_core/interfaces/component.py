@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,6 @@ from pydantic_core import CoreSchema, core_schema
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
 Model = TypeVar("Model", bound=BaseModel)
-Record = TypeVar("Record")
 
 
 class Component(BaseModel):
@@ -49,31 +48,32 @@ class Component(BaseModel):
         }
 
 
-@lru_cache(maxsize=32)
-def _plain(base: type[Component]) -> Component:
-    return base()
+@dataclass(frozen=True)
+class Abilities:
+    """What one component can do, found out once; a subclass has a field for each capability.
 
-
-def resolved(record: type[Record], component: Any, base: type[Component], **given: Any) -> Record:
-    """Return what a component can do as a record: the one place that asks what attributes it has.
-
-    Parameters
+    Attributes
     ----------
-    record : type
-        A dataclass whose fields are named as the capabilities.
-    component : Component
-        What it lacks, or has as None, is as its kind's ``base`` has it, else as ``record`` does.
-    base : type
-        Whose attributes are the defaults; a component need not derive from it.
-    **given
-        Fields of the record that are no capabilities.
+    defaults : Component
+        A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
+        in the subclass. The component need not derive from that base.
     """
-    usual = _plain(base)
-    for one in fields(record):  # type: ignore[arg-type]
-        if one.name not in given:
-            own = getattr(component, one.name, None)
-            given[one.name] = getattr(usual, one.name, one.default) if own is None else own
-    return record(**given)
+
+    defaults: ClassVar[Component]
+
+    @classmethod
+    def of(cls, component: Any, **known: Any) -> Self:
+        """Find out what a component can do: the one place that asks which attributes it has.
+
+        ``known`` are fields that are no capabilities.
+        """
+        for one in fields(cls):
+            if one.name not in known:
+                value = getattr(component, one.name, None)
+                if value is None:
+                    value = getattr(cls.defaults, one.name, one.default)
+                known[one.name] = value
+        return cls(**known)
 
 
 @dataclass(frozen=True)

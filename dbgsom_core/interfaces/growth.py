@@ -12,11 +12,10 @@ from typing import (
     Literal,
     NamedTuple,
     Protocol,
-    Self,
     runtime_checkable,
 )
 
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,10 +96,7 @@ class Birth(NamedTuple):
 
 @runtime_checkable
 class GrowthStrategy(Protocol):
-    """A growth strategy: decides after each epoch which neurons are born, and where.
-
-    What else it can do has defaults in `GrowthComponent`.
-    """
+    """A growth strategy: decides after each epoch which neurons are born, and where."""
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, most urgent first; empty to let the map settle.
@@ -170,12 +166,14 @@ class VerticalState:
 
 
 @dataclass(frozen=True)
-class GrowthAbilities:
+class GrowthAbilities(Abilities):
     """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None.
 
     The defaults of what strategies have as fields stand here, since a base that had them would give
     them to every strategy.
     """
+
+    defaults: ClassVar[Component] = GrowthComponent()
 
     growing_threshold: Callable[[DataSummary], float] | None
     start_shape: Callable[[], tuple[int, int]] | None
@@ -187,11 +185,6 @@ class GrowthAbilities:
     class_tuning: bool = False
     smooth_before_growth: bool = False
     base: Any = None
-
-    @classmethod
-    def of(cls, growth: Any) -> Self:
-        """Find out what a component can do."""
-        return resolved(cls, growth, GrowthComponent)
 
     def threshold(self, summary: DataSummary) -> float:
         """Return the growing threshold, nan where there is none."""

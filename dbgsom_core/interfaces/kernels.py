@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray
@@ -52,14 +52,11 @@ class KernelComponent(Component):
 
 
 @dataclass(frozen=True)
-class KernelAbilities:
+class KernelAbilities(Abilities):
     """The width schedule of one kernel; see `KernelComponent`."""
+
+    defaults: ClassVar[Component] = KernelComponent()
 
     start: float | None
     end: float | None
     decay: Literal["linear", "exponential"]
-
-    @classmethod
-    def of(cls, kernel: Any) -> Self:
-        """Find out what a component can do."""
-        return resolved(cls, kernel, KernelComponent)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,10 +48,7 @@ class LabelEvidence:
 
 @runtime_checkable
 class Labeller(Protocol):
-    """A labeller: gives each neuron the answer for the samples that it wins.
-
-    What else it can do has defaults in `LabellerComponent`.
-    """
+    """A labeller: gives each neuron the answer for the samples that it wins."""
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,). Entries of neurons without hits are ignored:
@@ -75,14 +72,11 @@ class LabellerComponent(Component):
 
 
 @dataclass(frozen=True)
-class LabellerAbilities:
+class LabellerAbilities(Abilities):
     """What one labeller can do; see `LabellerComponent`. A method that it lacks is None."""
+
+    defaults: ClassVar[Component] = LabellerComponent()
 
     probabilities: Callable[[LabelEvidence], Any] | None
     needs_target: bool
     estimators: tuple[str, ...] | None
-
-    @classmethod
-    def of(cls, labeller: Any) -> Self:
-        """Find out what a component can do."""
-        return resolved(cls, labeller, LabellerComponent)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,10 +134,7 @@ class Evaluation:
 
 @runtime_checkable
 class Measure(Protocol):
-    """A measure of a trained map on one part of the data; logged as ``train/NAME``, ``test/NAME``.
-
-    What else it can do has defaults in `MeasureComponent`.
-    """
+    """A measure of a trained map on a part of the data; logged as ``train/NAME``, ``test/NAME``."""
 
     greater_is_better: ClassVar[bool]
 
@@ -160,13 +157,10 @@ class MeasureComponent(Component):
 
 
 @dataclass(frozen=True)
-class MeasureAbilities:
+class MeasureAbilities(Abilities):
     """What one measure asks for; see `MeasureComponent`."""
+
+    defaults: ClassVar[Component] = MeasureComponent()
 
     needs_target: bool
     estimators: tuple[str, ...] | None
-
-    @classmethod
-    def of(cls, measure: Any) -> Self:
-        """Find out what a component asks for."""
-        return resolved(cls, measure, MeasureComponent)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +37,6 @@ class Metric(Protocol):
     Level ``pairwise(X, prototypes) -> distances``
         The same arguments as ``assign``; distances : float64 array (m, K). Called per chunk of
         rows, so it never sees all data at once, and from several threads.
-
-    What else it can do has defaults in `MetricComponent`.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
@@ -108,8 +106,10 @@ class MetricComponent(Component):
 
 
 @dataclass(frozen=True)
-class MetricAbilities(MetricCalls):
+class MetricAbilities(MetricCalls, Abilities):
     """What one metric can do; see `MetricComponent`. A method that it lacks is None."""
+
+    defaults: ClassVar[Component] = MetricComponent()
 
     prepare: Callable[..., Any] | None
     examples: Callable[..., Any] | None
@@ -119,13 +119,13 @@ class MetricAbilities(MetricCalls):
     handles: tuple[str, ...]
 
     @classmethod
-    def of(cls, metric: Any) -> Self:
+    def of(cls, component: Any, **known: Any) -> Self:
         """Find out what a component can do; what was found out already is returned as it is."""
-        if isinstance(metric, cls):
-            return metric
-        found = resolved(cls, metric, MetricComponent, name=type(metric).__name__)
+        if isinstance(component, cls):
+            return component
+        found = super().of(component, name=type(component).__name__, **known)
         if found.scalar_params is None:
-            return replace(found, scalar_params=partial(_numbers, metric))
+            return replace(found, scalar_params=partial(_numbers, component))
         return found
 
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from dbgsom_core.interfaces.component import Component, resolved
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,10 +91,7 @@ class RunResult:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """A tracker: settings from which an observer of the run is made.
-
-    What else it can do has defaults in `TrackerComponent`.
-    """
+    """A tracker: settings from which an observer of the run is made."""
 
     def observer(self) -> object:
         """Return a fresh object with any of the four lifecycle hooks as methods.
@@ -119,13 +116,10 @@ class TrackerComponent(Component):
 
 
 @dataclass(frozen=True)
-class TrackerAbilities:
+class TrackerAbilities(Abilities):
     """What one tracker can do; see `TrackerComponent`. A method that it lacks is None."""
+
+    defaults: ClassVar[Component] = TrackerComponent()
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None
-
-    @classmethod
-    def of(cls, tracker: Any) -> Self:
-        """Find out what a component can do."""
-        return resolved(cls, tracker, TrackerComponent)
