@@ -38,10 +38,7 @@ class LocalEngine(Component):
     )
 
     def over(
-        self,
-        X: Any,
-        metric: Metric | MetricAbilities,
-        weights: NDArray[np.float64] | None = None,
+        self, X: Any, metric: Metric | MetricAbilities, weights: NDArray[np.float64] | None = None
     ) -> LocalSamples:
         """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes."""
         from dbgsom_core.engine.local import LocalSamples  # numba is slow to import

@@ -5,26 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Protocol,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.som_map.grid import SomMap
-
-    FloatArray = NDArray[np.floating[Any]]
-    IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -188,9 +175,8 @@ class GrowthAbilities(Abilities):
 
     def threshold(self, summary: DataSummary) -> float:
         """Return the growing threshold, nan where there is none."""
-        return (
-            math.nan if self.growing_threshold is None else float(self.growing_threshold(summary))
-        )
+        rule = self.growing_threshold
+        return math.nan if rule is None else float(rule(summary))
 
     def cap(self, samples: float) -> int | None:
         """Return how many neurons a map of so many samples has at most; None: no limit."""

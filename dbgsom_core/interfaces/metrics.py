@@ -141,4 +141,5 @@ class MetricAbilities(MetricCalls, Abilities):
 
 
 def _numbers(metric: Component) -> list[float]:
-    return [value for _, value in metric if isinstance(value, (bool, int, float))]
+    values = (getattr(metric, field) for field in type(metric).model_fields)
+    return [value for value in values if isinstance(value, (bool, int, float))]

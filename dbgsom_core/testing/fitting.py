@@ -39,7 +39,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
 
 def only_regresses(component: Any) -> bool:
     """Return whether a labeller serves regressors and no other estimator."""
-    return LabellerAbilities.of(component).estimators == ("regressor",)
+    return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
 
 
 def twice_in_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:
