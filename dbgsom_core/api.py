@@ -1,10 +1,11 @@
 """What a plugin author imports: the interfaces, their data, `Component` and `hookimpl`.
 
 Each kind of component is a narrow Protocol with one or two required methods. Whatever else a
-component can do is an optional capability, a Protocol of its own, so that old plugins outlive new
-versions. A component is a frozen pydantic model with methods: its fields are its YAML section, its
-logged parameters and its JSON Schema, its docstring is its help text. Derive from `Component`,
-not from the Protocols.
+component can do is an optional capability, which the kind's base (`MetricComponent`, …) documents
+and has a default for, so that old plugins outlive new versions. A component is a frozen pydantic
+model with methods: its fields are its YAML section, its logged parameters and its JSON Schema, its
+docstring is its help text. Derive from its kind's base or from `Component` itself, not from the
+Protocols.
 
 The built-in components take what they need from here, too. What is slow to import is imported when
 it is asked for.
@@ -29,25 +30,18 @@ from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
+    GrowthAbilities,
+    GrowthComponent,
     GrowthState,
     GrowthStrategy,
-    VerticalGrowth,
     VerticalState,
 )
 from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
-from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller
-from dbgsom_core.interfaces.measures import Evaluation, Measure
-from dbgsom_core.interfaces.metrics import (
-    AssigningMetric,
-    CentringMetric,
-    FittingMetric,
-    FormingMetric,
-    Metric,
-    PreparingMetric,
-    ScalarMetric,
-)
+from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerComponent
+from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
+from dbgsom_core.interfaces.metrics import Metric, MetricComponent
 from dbgsom_core.interfaces.privacy import without_passwords
-from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker
+from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 from dbgsom_core.som_map.grid import Position, SomMap
 
@@ -59,9 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "SUPPORTED_API_VERSIONS",
-    "AssigningMetric",
     "Birth",
-    "CentringMetric",
     "Component",
     "Data",
     "DataError",
@@ -71,9 +63,9 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "Figure",
-    "FittingMetric",
     "FloatArray",
-    "FormingMetric",
+    "GrowthAbilities",
+    "GrowthComponent",
     "GrowthEvent",
     "GrowthState",
     "GrowthStrategy",
@@ -82,19 +74,20 @@ __all__ = [
     "KernelComponent",
     "LabelEvidence",
     "Labeller",
+    "LabellerComponent",
     "MapView",
     "Measure",
+    "MeasureComponent",
     "Metric",
+    "MetricComponent",
     "Nested",
     "Position",
-    "PreparingMetric",
     "Run",
     "RunResult",
-    "ScalarMetric",
     "SomMap",
     "Tracker",
+    "TrackerComponent",
     "Tree",
-    "VerticalGrowth",
     "VerticalState",
     "available_threads",
     "compiled",

@@ -102,11 +102,13 @@ def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugi
 
 
 def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
+    from dbgsom_core.interfaces.trackers import TrackerAbilities
+
     click.echo(f"run folder: {folder}")
     for _, tracker in tracking:
-        how = getattr(tracker, "how_to_open", None)
-        if how is not None:
-            click.echo(f"to look at it: {how()}")
+        how_to_open = TrackerAbilities.of(tracker).how_to_open
+        if how_to_open is not None:
+            click.echo(f"to look at it: {how_to_open()}")
 
 
 def _stop_on_terminate() -> None:

@@ -53,11 +53,12 @@ def sync(experiments: Sequence[str], runs: str) -> int:
 def _mirrors(stored: StoredRun, registry: Registry) -> list[Callable[[Path], None]]:
     """Return what brings the trackers of a stored run up to date."""
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+    from dbgsom_core.interfaces.trackers import TrackerAbilities
 
     config = stored.files.config
     if is_sweep(config):
         tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
     else:
         tracking = load_experiment(config, registry=registry).tracking
-    found = (getattr(tracker, "mirror", None) for _, tracker in tracking)
+    found = (TrackerAbilities.of(tracker).mirror for _, tracker in tracking)
     return [mirror for mirror in found if mirror is not None]

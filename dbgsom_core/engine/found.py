@@ -126,11 +126,14 @@ class PlainFound:
             influence = influence[winners]
             influence[np.arange(len(pairs)), runners_up] += pull
         samples = self.samples
-        made = samples.metric.form(samples.X, units, influence, samples.weights, so_far)
+        form = samples.metric.form
+        if form is None:
+            raise ValueError(f"metric {samples.metric.name} forms no prototypes")
+        made = form(samples.X, units, influence, samples.weights, so_far)
         prototypes = np.asarray(made, np.float64)
         if prototypes.shape != so_far.shape:
             raise ValueError(
-                f"form of metric {type(samples.metric).__name__} returned shape "
+                f"form of metric {samples.metric.name} returned shape "
                 f"{prototypes.shape}, not {so_far.shape}"
             )
         return prototypes

@@ -29,7 +29,7 @@ class LocalSamples(Samples):
     def _may_search_fast(self) -> bool:
         # As far as one can tell without a look at the values: none may be missing.
         return (
-            getattr(self.metric, "geometry", None) == "euclidean"
+            self.metric.is_euclidean
             and not issparse(self.X)
             and self.X.dtype in (np.dtype(np.float32), np.dtype(np.float64))
             and self.X.flags.c_contiguous  # rows are packed by their addresses

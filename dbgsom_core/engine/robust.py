@@ -32,9 +32,7 @@ class RobustView:
     @classmethod
     def of(cls, data: LocalSamples, gamma: float | None) -> Self:
         """Weigh the data; γ None is 0.1 over the median squared distance to the medians."""
-        centre = _medians(data)[None]
-        form = getattr(data.metric, "centre", None)
-        distance = data.assign(centre if form is None else form(centre)).distance
+        distance = data.assign(data.metric.centred(_medians(data)[None])).distance
         if gamma is None:
             middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
             gamma = _MILD / middle**2

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.results import Assignment
@@ -32,7 +33,7 @@ class Samples:
     """
 
     X: Any
-    metric: Any
+    metric: MetricCalls
     threads: int = 1
     chunk_rows: int = 4096
     weights: NDArray[np.float64] | None = None
@@ -64,9 +65,7 @@ class Samples:
     @property
     def is_euclidean(self) -> bool:
         """Whether the metric is Euclidean and the samples are dense and complete."""
-        if getattr(self.metric, "geometry", None) != "euclidean":
-            return False
-        return not issparse(self.X) and not self.incomplete
+        return self.metric.is_euclidean and not issparse(self.X) and not self.incomplete
 
     def subset(self, rows: NDArray[Any] | slice) -> Self:
         """Return the same for some of the samples."""
@@ -80,23 +79,16 @@ class Samples:
         }
         return replace(self, X=self.X[rows], **own)
 
-    @cached_property
-    def level(self) -> Literal["assign", "scalar", "pairwise"]:
-        """The level of the metric that finds best-matching units: the fastest it offers."""
-        if hasattr(self.metric, "assign"):
-            return "assign"
-        return "scalar" if hasattr(self.metric, "scalar") else "pairwise"
-
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Do as `assign` by the metric's own methods."""
         n = self.n
         found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
-        metric: Any = self.metric
+        metric = self.metric
 
         def work(rows: slice) -> None:
-            if self.level == "assign":
+            if metric.assign is not None:
                 bmu, distance = metric.assign(self.X[rows], prototypes)
-            elif self.level == "scalar":
+            elif metric.scalar is not None:
                 bmu, distance = scalar_assign(metric, self.X[rows], prototypes)
             else:
                 distances = self.pairwise(self.X[rows], prototypes)
@@ -104,7 +96,7 @@ class Samples:
                 distance = distances[np.arange(len(bmu)), bmu]
             found.bmu[rows], found.distance[rows] = bmu, distance
 
-        whole_matrix = self.level == "pairwise"
+        whole_matrix = metric.level == "pairwise"
         chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
@@ -125,12 +117,13 @@ class Samples:
         self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Return the distances (m, K) of prepared samples ``X`` (m, D) to ``prototypes``."""
-        if hasattr(self.metric, "pairwise"):
-            return np.asarray(self.metric.pairwise(X, prototypes), dtype=np.float64)
-        if hasattr(self.metric, "scalar"):
-            return scalar_pairwise(self.metric, X, prototypes)
+        metric = self.metric
+        if metric.pairwise is not None:
+            return np.asarray(metric.pairwise(X, prototypes), dtype=np.float64)
+        if metric.scalar is not None:
+            return scalar_pairwise(metric, X, prototypes)
         # A metric with `assign` alone: against one prototype its distance is the pair's.
-        metric: Any = self.metric
+        assert metric.assign is not None
         columns = [metric.assign(X, w[None])[1] for w in prototypes]
         return np.column_stack(columns).astype(np.float64)
 

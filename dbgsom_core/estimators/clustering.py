@@ -10,6 +10,7 @@ from sklearn.base import ClusterMixin
 
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import stored_as
+from dbgsom_core.interfaces.compatibility import reads_target
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target, class_labels
@@ -153,10 +154,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         return self._partial_fit(parts, X, target, sample_weight)
 
     def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
-        wanted = getattr(parts.growth, "needs_classes", False) or getattr(
-            parts.labeller, "needs_target", False
-        )
-        return class_labels(X, y) if wanted and y is not None else None
+        return None if y is None or reads_target(parts) is None else class_labels(X, y)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron

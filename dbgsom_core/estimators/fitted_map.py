@@ -23,6 +23,7 @@ from dbgsom_core.som_map.topology import (
     topographic_product,
 )
 from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.parts import Parts
 
 _ALGORITHMS = ("mixture", "distances")
@@ -32,14 +33,15 @@ class MapTopology:
     """The topographic measures of the estimators."""
 
     som_map_: SomMap
-    _metric: Any
+    _metric: FittedMetric
 
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
         check_is_fitted(self)
         prototypes = self.som_map_.prototypes
-        return topographic_product(self.som_map_, LocalSamples(prototypes, self._metric).pairwise)
+        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
+        return topographic_product(self.som_map_, pairwise)
 
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
         """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
@@ -75,13 +77,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     neuron_labels_: NDArray[Any]
     transform_algorithm: str
     _parts: Parts
-    _metric: Any
+    _metric: FittedMetric
     _tree: Tree
 
     def _samples(self, X: Any) -> LocalSamples:
         check_is_fitted(self)
-        X = check_samples(self, X, self._parts.metric, reset=False)
-        return self._parts.engine.over(X, self._metric)
+        X = check_samples(self, X, self._metric.abilities, reset=False)
+        return self._parts.engine.over(X, self._metric.abilities)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
@@ -144,10 +146,10 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The metric maps samples into a space of its own, so prototypes hold no such values.
         """
         data = self._samples(X)
-        if hasattr(self._parts.metric, "prepare"):
-            name = type(self._parts.metric).__name__
+        metric = self._metric.abilities
+        if metric.prepare is not None:
             raise ValueError(
-                f"impute needs prototypes in the units of X, and metric {name} has its own"
+                f"impute needs prototypes in the units of X, and metric {metric.name} has its own"
             )
         return completed(data, self._tree.weights)
 
@@ -204,8 +206,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         prototypes = self.som_map_.prototypes
         # The map's prototypes are prepared already, so they are compared as they are.
-        distances = LocalSamples(prototypes, self._metric).pairwise(prototypes, prototypes)
-        return self.som_map_.mean_over_links(distances)
+        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
+        return self.som_map_.mean_over_links(pairwise(prototypes, prototypes))
 
     @property
     def densities_(self) -> NDArray[np.float64]:

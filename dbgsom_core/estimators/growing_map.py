@@ -18,15 +18,17 @@ from dbgsom_core.estimators.fitted_map import FittedMap, MapTopology
 from dbgsom_core.estimators.leaves import WithLeaves
 from dbgsom_core.estimators.novelty import NoveltyScores, check_contamination
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
-from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights, handles
-from dbgsom_core.interfaces.compatibility import check_suits
+from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights
+from dbgsom_core.interfaces.compatibility import check_suits, reads_target
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import Callback, callback_notifier
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
-from dbgsom_core.training.fitted_metric import component_of, fitted
+from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
@@ -124,21 +126,19 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         check_contamination(self.contamination)
         parts = self.parts()
         check_suits(parts, self._kind)
-        for kind, part in (("growth", parts.growth), ("labeller", parts.labeller)):
-            needs = getattr(part, "needs_classes", False) or getattr(part, "needs_target", False)
-            if needs and y is None:
-                name = type(part).__name__
-                raise ValueError(f"{kind} {name} needs class labels: give y to fit")
+        reader = reads_target(parts)
+        if reader is not None and y is None:
+            raise ValueError(f"{reader} needs class labels: give y to fit")
         return parts
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         try:
-            metric = build_metric(self.get_params(deep=False))
+            metric = MetricAbilities.of(build_metric(self.get_params(deep=False)))
         except ValueError:  # fit tells
             return tags
-        tags.input_tags.allow_nan = handles(metric, "missing")
-        tags.input_tags.sparse = handles(metric, "sparse")
+        tags.input_tags.allow_nan = "missing" in metric.handles
+        tags.input_tags.sparse = "sparse" in metric.handles
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -197,7 +197,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
-        return parts.engine.over(X, self._metric, weights), target, kept
+        return parts.engine.over(X, self._metric.abilities, weights), target, kept
 
     def _settings(self) -> Settings:
         return Settings(
@@ -235,12 +235,12 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if kept is not None:
             leaves = np.empty(len(kept), dtype=np.int64)
             leaves[kept] = trained
-            left_out = self._parts.engine.over(X[~kept], self._metric)
+            left_out = self._parts.engine.over(X[~kept], self._metric.abilities)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 
     def _check_same_metric(self, parts: Parts) -> None:
-        before = component_of(self._metric)
+        before = self._metric.metric
         if before != parts.metric:
             raise ValueError(
                 f"the map was trained with metric {before!r} and cannot go on with "
@@ -251,7 +251,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
             return
         cure = "; look at the scales of the columns and at the metric"
-        if getattr(data.metric, "form", None) is not None:
+        if data.metric.form is not None:
             cure = (
                 ": medians and modes of wide neighbourhoods are alike where one value is frequent; "
                 "try manhattan with prototype='mean', growth='fixed', or kernel="

@@ -28,7 +28,7 @@ from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.fitted_metric import restored, state_of
+from dbgsom_core.training.fitted_metric import restored
 from dbgsom_core.training.parts import PARTS
 
 Model = TypeVar("Model")
@@ -141,7 +141,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         for name in _SIMPLE
         if hasattr(estimator, name)
     }
-    state = state_of(estimator._metric)
+    state = estimator._metric.state
     return {
         "class": type(estimator).__name__,
         "params": params,

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from dbgsom_core.interfaces.metrics import MetricAbilities
+
 LEAST_SAMPLES = 4
 _DTYPES = [np.float64, np.float32]
-
-
-def handles(metric: Any, what: str) -> bool:
-    """Say whether a metric takes ``"missing"`` values or ``"sparse"`` samples."""
-    return what in getattr(metric, "handles", ())
 
 
 def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: int = 1) -> Any:
@@ -30,7 +27,8 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
     TypeError
         X is sparse, and the metric does not take that.
     """
-    may_miss = handles(metric, "missing")
+    handles = MetricAbilities.of(metric).handles
+    may_miss = "missing" in handles
     plain = _plain(X)
     if plain is not None and len(plain) >= least:  # nothing else to look at
         return validate_data(estimator, plain, reset=reset, skip_check_array=True)
@@ -40,7 +38,7 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
         reset=reset,
         dtype=_DTYPES,
         order="C",
-        accept_sparse="csr" if handles(metric, "sparse") else False,
+        accept_sparse="csr" if "sparse" in handles else False,
         ensure_all_finite="allow-nan" if may_miss else True,
         ensure_min_samples=least,
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
+
 USUAL_LABELLERS = {"vq": "index", "classifier": "majority", "regressor": "mean"}
-
-
-def suits(component: Any, estimator: str) -> bool:
-    """Return whether a component names this kind of estimator, or names none at all."""
-    kinds = getattr(component, "estimators", None)
-    return kinds is None or estimator in kinds
 
 
 def measure_suits(measure: Any, estimator: str) -> bool:
@@ -19,7 +17,7 @@ def measure_suits(measure: Any, estimator: str) -> bool:
     ``estimators`` of a measure says in which default lists it stands. Beyond that, what is made for
     classes or clusters says nothing of a regressor, nor the other way round.
     """
-    kinds = tuple(getattr(measure, "estimators", ()))
+    kinds = tuple(MeasureAbilities.of(measure).estimators or ())
     if estimator == "regressor":
         return not kinds or "regressor" in kinds
     return kinds != ("regressor",)
@@ -41,13 +39,14 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
     str or None
         With the cure; None when it can.
     """
-    if kind == "labeller" and not suits(component, estimator):
-        kinds = " or ".join(component.estimators)
-        return (
-            f"labeller {name} is for estimator {kinds}, not for {estimator}; "
-            f"use '{USUAL_LABELLERS[estimator]}'"
-        )
-    if kind == "growth" and estimator == "regressor" and getattr(component, "needs_classes", False):
+    if kind == "labeller":
+        kinds = LabellerAbilities.of(component).estimators
+        if kinds is not None and estimator not in kinds:
+            return (
+                f"labeller {name} is for estimator {' or '.join(kinds)}, not for {estimator}; "
+                f"use '{USUAL_LABELLERS[estimator]}'"
+            )
+    elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
         return (
             f"growth {name} needs class labels, which a regressor has not; "
             "use another threshold or strategy"
@@ -57,8 +56,16 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
 
 def check_suits(parts: Any, estimator: str) -> None:
     """Raise ValueError when the labeller or the growth strategy cannot serve this estimator."""
-    for kind in ("labeller", "growth"):
-        part = getattr(parts, kind)
+    for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
         problem = why_not(kind, type(part).__name__, part, estimator)
         if problem is not None:
             raise ValueError(problem)
+
+
+def reads_target(parts: Any) -> str | None:
+    """Return which part cannot do without targets, as kind and class; None: they all can."""
+    if GrowthAbilities.of(parts.growth).needs_classes:
+        return f"growth {type(parts.growth).__name__}"
+    if LabellerAbilities.of(parts.labeller).needs_target:
+        return f"labeller {type(parts.labeller).__name__}"
+    return None

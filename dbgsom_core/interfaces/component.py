@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -46,6 +46,34 @@ class Component(BaseModel):
             else value
             for key, value in values.items()
         }
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What one component can do, found out once; a subclass has a field for each capability.
+
+    Attributes
+    ----------
+    defaults : Component
+        A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
+        in the subclass. The component need not derive from that base.
+    """
+
+    defaults: ClassVar[Component]
+
+    @classmethod
+    def of(cls, component: Any, **known: Any) -> Self:
+        """Find out what a component can do: the one place that asks which attributes it has.
+
+        ``known`` are fields that are no capabilities.
+        """
+        for one in fields(cls):
+            if one.name not in known:
+                value = getattr(component, one.name, None)
+                if value is None:
+                    value = getattr(cls.defaults, one.name, one.default)
+                known[one.name] = value
+        return cls(**known)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy.sparse import issparse
 
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.metrics import MetricAbilities
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.local import LocalSamples
@@ -37,19 +38,19 @@ class LocalEngine(Component):
     )
 
     def over(
-        self, X: Any, metric: Metric, weights: NDArray[np.float64] | None = None
+        self, X: Any, metric: Metric | MetricAbilities, weights: NDArray[np.float64] | None = None
     ) -> LocalSamples:
         """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes."""
         from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
         from dbgsom_core.engine.workers import available_threads
 
-        prepare = getattr(metric, "prepare", None)
-        prepared = X if prepare is None else prepare(X)
+        abilities = MetricAbilities.of(metric)
+        prepared = abilities.prepared(X)
         if not issparse(prepared):
             # A view, so that what a metric remembers of these samples ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
         threads = self.threads or available_threads()
         room = None if self.working_memory is None else int(self.working_memory * 2**20)
         return LocalSamples(
-            prepared, metric, threads, self.chunk_rows, weights, working_memory=room
+            prepared, abilities, threads, self.chunk_rows, weights, working_memory=room
         )

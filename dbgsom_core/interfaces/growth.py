@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.som_map.grid import SomMap
-
-    FloatArray = NDArray[np.floating[Any]]
-    IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,18 @@ class Birth(NamedTuple):
 
 @runtime_checkable
 class GrowthStrategy(Protocol):
-    """A growth strategy: decides after each epoch which neurons are born, and where.
+    """A growth strategy: decides after each epoch which neurons are born, and where."""
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of this epoch, most urgent first; empty to let the map settle.
+
+        Called in the growing phase after every epoch but the first and the last. Each position
+        must be free and linked to the map. ``som_map`` must not be changed.
+        """
+
+
+class GrowthComponent(Component):
+    """Base of growth strategies: the defaults of all but `grow`.
 
     Optional capabilities
         ``growing_threshold(summary) -> float``: computed once before training from a
@@ -102,15 +111,23 @@ class GrowthStrategy(Protocol):
         ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
         prototypes are smoothed over linked neighbours first, and `grow` is asked again.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
-        ``wants_children(som_map, state)``: neurons get child maps, see `VerticalGrowth`.
+        ``wants_children(som_map, state) -> array``: for each neuron (K,) whether its samples shall
+        have a map of their own that splits them, told from the map and a `VerticalState`. Asked
+        once for every map of the tree when its training has ended. Neurons whose samples do not
+        vary, or that hold all samples of their map, get none.
+        ``base`` (field): the growth strategy that grows each of these maps, declared as
+        ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
+        into a growth strategy goes to it.
     """
 
-    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
-        """Return the births of this epoch, most urgent first; empty to let the map settle.
+    growing_threshold: ClassVar[Callable[..., float] | None] = None
+    start_shape: ClassVar[Callable[..., tuple[int, int]] | None] = None
+    wants_children: ClassVar[Callable[..., Any] | None] = None
 
-        Called in the growing phase after every epoch but the first and the last. Each position
-        must be free and linked to the map. ``som_map`` must not be changed.
-        """
+    @property
+    def needs_classes(self) -> bool:
+        """False: it does not look at classes."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -135,19 +152,39 @@ class VerticalState:
     root_error: float
 
 
-@runtime_checkable
-class VerticalGrowth(Protocol):
-    """Optional: a growth strategy whose neurons may get a child map that splits their samples.
+@dataclass(frozen=True)
+class GrowthAbilities(Abilities):
+    """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None.
 
-    Optional capabilities
-        ``base`` (field): the growth strategy that grows each map, declared as
-        ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
-        into a growth strategy goes to it.
+    The defaults of what strategies have as fields stand here, since a base that had them would give
+    them to every strategy.
     """
 
-    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
-        """Return for each neuron (K,) whether its samples shall have a map of their own.
+    defaults: ClassVar[Component] = GrowthComponent()
 
-        Asked once for every map of the tree when its training has ended. Neurons whose samples do
-        not vary, or that hold all samples of their map, get none.
-        """
+    growing_threshold: Callable[[DataSummary], float] | None
+    start_shape: Callable[[], tuple[int, int]] | None
+    wants_children: Callable[[SomMap, VerticalState], Any] | None
+    needs_classes: bool
+    max_neurons: int | Literal["auto"] | None = None
+    fine_tuning: float = 0.0
+    link_pull: float = 0.0
+    class_tuning: bool = False
+    smooth_before_growth: bool = False
+    base: Any = None
+
+    def threshold(self, summary: DataSummary) -> float:
+        """Return the growing threshold, nan where there is none."""
+        rule = self.growing_threshold
+        return math.nan if rule is None else float(rule(summary))
+
+    def cap(self, samples: float) -> int | None:
+        """Return how many neurons a map of so many samples has at most; None: no limit."""
+        if self.max_neurons == "auto":
+            return max(4, math.ceil(5 * math.sqrt(samples)))
+        return self.max_neurons
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the map at the start."""
+        return (2, 2) if self.start_shape is None else self.start_shape()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray
@@ -48,3 +49,14 @@ class KernelComponent(Component):
     decay: Literal["linear", "exponential"] = Field(
         default="exponential", description="how the width goes from start to end"
     )
+
+
+@dataclass(frozen=True)
+class KernelAbilities(Abilities):
+    """The width schedule of one kernel; see `KernelComponent`."""
+
+    defaults: ClassVar[Component] = KernelComponent()
+
+    start: float | None
+    end: float | None
+    decay: Literal["linear", "exponential"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,16 +48,35 @@ class LabelEvidence:
 
 @runtime_checkable
 class Labeller(Protocol):
-    """A labeller: gives each neuron the answer for the samples that it wins.
-
-    Optional capabilities
-        ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
-        ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
-        answer for; the others refuse it. Every kind without it.
-    """
+    """A labeller: gives each neuron the answer for the samples that it wins."""
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,). Entries of neurons without hits are ignored:
         the core gives a dead neuron the label of the nearest live one.
         """
+
+
+class LabellerComponent(Component):
+    """Base of labellers: the defaults of all but `label`.
+
+    Optional capabilities
+        ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
+        ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
+        answer for; the others refuse it. None: every kind.
+    """
+
+    probabilities: ClassVar[Callable[..., Any] | None] = None
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+
+
+@dataclass(frozen=True)
+class LabellerAbilities(Abilities):
+    """What one labeller can do; see `LabellerComponent`. A method that it lacks is None."""
+
+    defaults: ClassVar[Component] = LabellerComponent()
+
+    probabilities: Callable[[LabelEvidence], Any] | None
+    needs_target: bool
+    estimators: tuple[str, ...] | None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from dbgsom_core.interfaces.component import Abilities, Component
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -132,16 +134,33 @@ class Evaluation:
 
 @runtime_checkable
 class Measure(Protocol):
-    """A measure of a trained map on one part of the data; logged as ``train/NAME``, ``test/NAME``.
-
-    Optional capabilities
-        ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
-        list holds it; every kind without it. One that names others cannot be used with a regressor,
-        nor one that names the regressor alone with others.
-    """
+    """A measure of a trained map on a part of the data; logged as ``train/NAME``, ``test/NAME``."""
 
     greater_is_better: ClassVar[bool]
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the value on the samples of ``evaluation``, in chunks where it needs distances."""
+
+
+class MeasureComponent(Component):
+    """Base of measures: the defaults of all but `compute` and ``greater_is_better``.
+
+    Optional capabilities
+        ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
+        list holds it; None: every kind. One that names others cannot be used with a regressor,
+        nor one that names the regressor alone with others.
+    """
+
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+
+
+@dataclass(frozen=True)
+class MeasureAbilities(Abilities):
+    """What one measure asks for; see `MeasureComponent`."""
+
+    defaults: ClassVar[Component] = MeasureComponent()
+
+    needs_target: bool
+    estimators: tuple[str, ...] | None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+
+from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.floating[Any]]
-    IntArray = NDArray[np.integer[Any]]
+    from dbgsom_core.interfaces.arrays import FloatArray
 
 
 @runtime_checkable
@@ -32,6 +37,16 @@ class Metric(Protocol):
     Level ``pairwise(X, prototypes) -> distances``
         The same arguments as ``assign``; distances : float64 array (m, K). Called per chunk of
         rows, so it never sees all data at once, and from several threads.
+    """
+
+    def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
+        """Return the distances (m, K) of m samples to K prototypes."""
+
+
+class MetricComponent(Component):
+    """Base of metrics: none of the levels of `Metric`, and of all else the defaults.
+
+    No method may change its arguments.
 
     Optional capabilities
         ``prepare(X) -> X``: map samples, (n, D), into the space in which the map lives (cosine:
@@ -44,98 +59,87 @@ class Metric(Protocol):
         conformance kit; n normal ones without it.
         ``claims`` (attribute): which of ``"identity"`` (d(x, x) = 0), ``"symmetry"`` and
         ``"triangle"`` hold between prepared samples; the conformance kit tests what is claimed.
-        ``geometry`` (class attribute): ``"euclidean"`` says that the distance is the square root
+        ``geometry`` (attribute): ``"euclidean"`` says that the distance is the square root
         of the float64 sum of squared differences, added feature by feature. The engine then finds
         the same units by its own fast search and uses the methods for the rest.
         ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
         state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
         as its second argument: ``prepare(X, state)``. Samples of weight 0 are left out.
-        ``learns_weighted`` (class attribute): True when `fit` takes the positive sample weights
+        ``learns_weighted`` (attribute): True when `fit` takes the positive sample weights
         (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
-        ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D)
-        of each epoch from the samples themselves (manhattan: weighted medians). Where it is
-        missing or None they are ``centre`` of the means.
-        ``forms_below`` (class attribute): they are means, too, while the kernel gives linked
+        ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D),
+        float64, of each epoch from the samples themselves (manhattan: weighted medians). X is the
+        same array in every epoch; units, int64 (n,), the group of each sample: its neuron, or a
+        pair of neurons that it trains; influence, float64 (G, K), what a sample of each group
+        weighs in each neuron, none negative; weights, float64 (n,) or None, what it weighs besides;
+        so_far, float64 (K, D), the prototypes until now, to be kept where nothing reaches. Where
+        it is missing or None prototypes are ``centre`` of the means.
+        ``forms_below`` (attribute): they are means, too, while the kernel gives linked
         neighbours more than this share of the weight of a neuron's own samples (median: 0.25).
-        ``handles`` (class attribute): what else the methods take; with ``"missing"`` in it an
+        ``handles`` (attribute): what else the methods take; with ``"missing"`` in it an
         entry of X may be nan. Such a feature is left out and sums are scaled by D/observed. With
         ``"sparse"`` X may be a scipy CSR matrix, in ``prepare`` as well.
     """
 
-    def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
-        """Return the distances (m, K) of m samples to K prototypes."""
+    assign: ClassVar[Callable[..., Any] | None] = None
+    scalar: ClassVar[Callable[..., Any] | None] = None
+    pairwise: ClassVar[Callable[..., Any] | None] = None
+    prepare: ClassVar[Callable[..., Any] | None] = None
+    centre: ClassVar[Callable[..., Any] | None] = None
+    scalar_params: ClassVar[Callable[..., Any] | None] = None
+    examples: ClassVar[Callable[..., Any] | None] = None
+    fit: ClassVar[Callable[..., Any] | None] = None
+    claims: ClassVar[tuple[str, ...]] = ()
+    learns_weighted: ClassVar[bool] = False
+    forms_below: ClassVar[float] = math.inf
+    handles: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def geometry(self) -> str | None:
+        """None: nothing is known of it."""
+        return None
+
+    @property
+    def form(self) -> Callable[..., Any] | None:
+        """None: prototypes are means."""
+        return None
 
 
-@runtime_checkable
-class AssigningMetric(Protocol):
-    """Optional: find the best-matching units without the whole distance matrix."""
+@dataclass(frozen=True)
+class MetricAbilities(MetricCalls, Abilities):
+    """What one metric can do; see `MetricComponent`. A method that it lacks is None."""
 
-    def assign(self, X: FloatArray, prototypes: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return (bmu, distance), each of shape (m,); equal distances go to the lowest index."""
+    defaults: ClassVar[Component] = MetricComponent()
 
+    prepare: Callable[..., Any] | None
+    examples: Callable[..., Any] | None
+    fit: Callable[..., Any] | None
+    learns_weighted: bool
+    claims: tuple[str, ...]
+    handles: tuple[str, ...]
 
-@runtime_checkable
-class ScalarMetric(Protocol):
-    """Optional: the distance of one pair as a numba-compiled function, a static class attribute."""
+    @classmethod
+    def of(cls, component: Any, **known: Any) -> Self:
+        """Find out what a component can do; what was found out already is returned as it is."""
+        if isinstance(component, cls):
+            return component
+        found = super().of(component, name=type(component).__name__, **known)
+        if found.scalar_params is None:
+            return replace(found, scalar_params=partial(_numbers, component))
+        return found
 
-    @staticmethod
-    def scalar(x: FloatArray, w: FloatArray, params: FloatArray) -> float:
-        """Return the distance of sample x (D,) to prototype w (D,)."""
+    def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the same with ``prepare`` bound to what ``fit`` returned."""
+        prepare = self.prepare
+        if prepare is None:
+            raise PluginError(f"metric {self.name} lacks prepare, which gets what its fit returns")
+        return replace(self, prepare=lambda X: prepare(X, state))
 
-
-@runtime_checkable
-class PreparingMetric(Protocol):
-    """Optional: a metric whose map lives in a transformed space."""
-
-    def prepare(self, X: FloatArray) -> FloatArray:
-        """Return the prepared samples, shape (n, D); never changes X."""
-
-
-@runtime_checkable
-class CentringMetric(Protocol):
-    """Optional: a metric whose prototype is not the plain mean."""
-
-    def centre(self, means: FloatArray) -> FloatArray:
-        """Return the prototypes (K, D) for kernel-weighted means (K, D); never changes them."""
-
-
-@runtime_checkable
-class FittingMetric(Protocol):
-    """Optional: a metric that learns from the training data, such as a covariance."""
-
-    def fit(self, X: FloatArray, weights: FloatArray | None = None) -> Mapping[str, NDArray[Any]]:
-        """Return what it learns from raw samples (n, D), weighted by weights (n,), as named arrays;
-        never changes them.
-        """
-
-    def prepare(self, X: FloatArray, state: Mapping[str, NDArray[Any]]) -> FloatArray:
-        """Return the prepared samples, shape (n, D), with what ``fit`` returned; read-only."""
+    def prepared(self, X: Any) -> Any:
+        """Return samples X (n, D) in the space in which the map lives."""
+        return X if self.prepare is None else self.prepare(X)
 
 
-@runtime_checkable
-class FormingMetric(Protocol):
-    """Optional: a metric whose prototypes are made of samples, not of their mean."""
-
-    def form(
-        self,
-        X: FloatArray,
-        units: IntArray,
-        influence: FloatArray,
-        weights: FloatArray | None,
-        so_far: FloatArray,
-    ) -> FloatArray:
-        """Return the prototypes of one epoch, float64 (K, D); never changes an argument.
-
-        Parameters
-        ----------
-        X : float array (n, D)
-            The prepared training samples, the same array in every epoch.
-        units : int64 array (n,)
-            The group of each sample: its neuron, or a pair of neurons that it trains.
-        influence : float64 array (G, K)
-            What a sample of each group weighs in each neuron, none negative.
-        weights : float64 array (n,) or None
-            What each sample weighs besides; None: all 1.
-        so_far : float64 array (K, D)
-            The prototypes until now, to be kept for a neuron that nothing reaches.
-        """
+def _numbers(metric: Component) -> list[float]:
+    values = (getattr(metric, field) for field in type(metric).model_fields)
+    return [value for value in values if isinstance(value, (bool, int, float))]

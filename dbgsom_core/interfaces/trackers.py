@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,13 +91,7 @@ class RunResult:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """A tracker: settings from which an observer of the run is made.
-
-    Optional capabilities
-        ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
-        ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
-        ended, as ``dbgsom sync`` does; doing it twice is as good as once.
-    """
+    """A tracker: settings from which an observer of the run is made."""
 
     def observer(self) -> object:
         """Return a fresh object with any of the four lifecycle hooks as methods.
@@ -104,3 +100,26 @@ class Tracker(Protocol):
         ``dbgsom_run_finished(run, result)``, ``dbgsom_run_failed(run, error)``; no decorator is
         needed. ``run.folder`` is written before the observer hears of an event.
         """
+
+
+class TrackerComponent(Component):
+    """Base of trackers: the defaults of all but `observer`.
+
+    Optional capabilities
+        ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
+        ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
+        ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+    """
+
+    how_to_open: ClassVar[Callable[..., str] | None] = None
+    mirror: ClassVar[Callable[..., None] | None] = None
+
+
+@dataclass(frozen=True)
+class TrackerAbilities(Abilities):
+    """What one tracker can do; see `TrackerComponent`. A method that it lacks is None."""
+
+    defaults: ClassVar[Component] = TrackerComponent()
+
+    how_to_open: Callable[[], str] | None
+    mirror: Callable[[Path], None] | None

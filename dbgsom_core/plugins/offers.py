@@ -139,9 +139,13 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 def missing_methods(kind: str, component: type[Component]) -> str:
     """Return what a class lacks to be a component of this kind, as words; empty when nothing."""
     if kind == "metric":
-        usable = any(hasattr(component, level) for level in METRIC_LEVELS)
+        usable = any(_has(component, level) for level in METRIC_LEVELS)
         return "" if usable else "assign or pairwise (or scalar)"
-    return " and ".join(name for name in _REQUIRED[kind] if not hasattr(component, name))
+    return " and ".join(name for name in _REQUIRED[kind] if not _has(component, name))
+
+
+def _has(component: type[Component], name: str) -> bool:
+    return getattr(component, name, None) is not None
 
 
 def kinds_of(component: type[Component]) -> list[str]:

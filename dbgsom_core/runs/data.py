@@ -16,7 +16,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, make_step
-from dbgsom_core.estimators.validation import handles
+from dbgsom_core.interfaces.metrics import MetricAbilities
 
 LEAST_ROWS = 4
 Rows = NDArray[np.intp]
@@ -160,7 +160,7 @@ def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None
 
 def _takes_missing(experiment: Experiment) -> bool:
     metric = experiment.model.params.get("metric", "euclidean")
-    return handles(get_registry().build("metric", metric), "missing")
+    return "missing" in MetricAbilities.of(get_registry().build("metric", metric)).handles
 
 
 def _found(experiment: Experiment) -> Any:

@@ -9,6 +9,7 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import get_registry
 
@@ -22,7 +23,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """
     parts = estimator.parts()
     kernel, growth = parts.kernel, parts.growth
-    base = getattr(growth, "base", growth)  # of a strategy around another one
+    widths, growing = dict(kernel), dict(_innermost(growth))
     params: dict[str, Any] = {
         "dataset": experiment.dataset_name,
         "prepare": ", ".join(step.name for step in experiment.prepare),
@@ -30,13 +31,13 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
         "estimator": experiment.model.estimator,
         "metric": _name("metric", parts.metric),
         "kernel": _name("kernel", kernel),
-        "kernel.start": getattr(kernel, "start", None),
-        "kernel.end": getattr(kernel, "end", None),
-        "kernel.decay": getattr(kernel, "decay", None),
+        "kernel.start": widths.get("start"),
+        "kernel.end": widths.get("end"),
+        "kernel.decay": widths.get("decay"),
         "growth": _name("growth", growth),
-        "growth.threshold": getattr(base, "threshold", None),
-        "growth.spreading_factor": getattr(base, "spreading_factor", None),
-        "growth.max_neurons": getattr(base, "max_neurons", None),
+        "growth.threshold": growing.get("threshold"),
+        "growth.spreading_factor": growing.get("spreading_factor"),
+        "growth.max_neurons": growing.get("max_neurons"),
         "labeller": _name("labeller", parts.labeller),
         "epochs": estimator.epochs,
         "tol": estimator.tol,
@@ -84,6 +85,12 @@ def _name(kind: str, component: Component) -> str:
     return identity.name if bare == meant else f"{identity.distribution}:{identity.name}"
 
 
+def _innermost(growth: Any) -> Any:
+    # The strategy that a strategy around another one holds.
+    base = GrowthAbilities.of(growth).base
+    return growth if base is None else base
+
+
 def _split(experiment: Experiment) -> str:
     split = experiment.split
     if split is None:
@@ -102,11 +109,10 @@ def default_name(experiment: Experiment, estimator: Any) -> str:
     """Return a run's name from its parts, so that a list of runs can be read without columns."""
     parts = estimator.parts()
     growth = _name("growth", parts.growth)
-    base = getattr(parts.growth, "base", parts.growth)
+    base = _innermost(parts.growth)
     if base is not parts.growth:
         growth += f" {lookup_in_use().name_of('growth', base)}"
-    spread = getattr(base, "spreading_factor", None)
-    shape = getattr(base, "start_shape", None)
+    spread, shape = dict(base).get("spreading_factor"), GrowthAbilities.of(base).start_shape
     if spread is not None:
         growth += f" SF {spread:g}"
     elif shape is not None:

@@ -20,6 +20,8 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.config import Experiment
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.runs.environment import describe_environment
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators.classifier import SomClassifier
@@ -99,7 +101,7 @@ def run_experiment(
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
         metric = fitted(parts.metric, fold.train.X)
-        check_varies(parts.engine.over(fold.train.X, metric).X)
+        check_varies(parts.engine.over(fold.train.X, metric.abilities).X)
     _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
@@ -261,12 +263,11 @@ def _chosen_measures(
     for offered in registry.offered("measure"):
         if offered.distribution != OWN_DISTRIBUTION:
             continue  # third parties' are measured when they are named
-        measure = offered.load()
-        needs_target = getattr(measure, "needs_target", False)
-        if kind in getattr(measure, "estimators", (kind,)) and not (
-            needs_target and data.y is None
-        ):
-            chosen[offered.name] = measure()
+        measure = offered.load()()
+        asks = MeasureAbilities.of(measure)
+        meant = asks.estimators is None or kind in asks.estimators
+        if meant and not (asks.needs_target and data.y is None):
+            chosen[offered.name] = measure
     return chosen
 
 
@@ -307,8 +308,8 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
 
 def _answers_classes(estimator: Any) -> bool:
     # Cluster numbers and means are no classes, whatever the data set calls its classes.
-    supervised = getattr(estimator._parts.labeller, "needs_target", False)
-    return bool(supervised) and estimator._kind != "regressor"
+    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
+    return supervised and estimator._kind != "regressor"
 
 
 def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.plugins.registry import get_registry
 
 _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
@@ -37,8 +38,8 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
 
 
 def only_regresses(component: Any) -> bool:
-    """Return whether a component serves regressors and no other estimator."""
-    return tuple(getattr(component, "estimators", ())) == ("regressor",)
+    """Return whether a labeller serves regressors and no other estimator."""
+    return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
 
 
 def twice_in_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.interfaces.growth import Birth, VerticalState
+from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -15,8 +15,11 @@ from dbgsom_core.testing.kit import Subject, check
 
 
 def _threshold(growth: Any) -> float:
-    rule = getattr(growth, "growing_threshold", None)
-    return math.nan if rule is None else float(rule(material.summary()))
+    return GrowthAbilities.of(growth).threshold(material.summary())
+
+
+def _is_vertical(component: Any, subject: Subject) -> bool:
+    return GrowthAbilities.of(component).wants_children is not None
 
 
 def _grown(growth: Any, som_map: SomMap, room: int | None = None) -> list[Birth]:
@@ -29,11 +32,9 @@ def check_growing_threshold(component: Any, subject: Subject) -> None:
     """Its threshold is a number that is not infinite, its map starts with at least two neurons."""
     threshold = _threshold(component)
     assert not math.isinf(threshold), f"growing_threshold gives {threshold}"
-    shape = getattr(component, "start_shape", None)
-    if shape is not None:
-        rows, columns = shape()
-        assert rows >= 1 and columns >= 1 and rows * columns >= 2, f"starts with {rows} × {columns}"
-    fine = getattr(component, "fine_tuning", 0.0)
+    growing = GrowthAbilities.of(component)
+    (rows, columns), fine = growing.shape, growing.fine_tuning
+    assert rows >= 1 and columns >= 1 and rows * columns >= 2, f"starts with {rows} × {columns}"
     assert 0 <= fine < 1, f"fine_tuning is {fine}, not in [0, 1)"
 
 
@@ -79,7 +80,7 @@ def check_growth_determinism(component: Any, subject: Subject) -> None:
         assert np.array_equal(one.prototype, other.prototype), "two calls differ in a prototype"
 
 
-@check("growth", applies=lambda component, subject: hasattr(component, "wants_children"))
+@check("growth", applies=_is_vertical)
 def check_children(component: Any, subject: Subject) -> None:
     """Vertical growth answers for every neuron, twice the same, and changes nothing."""
     som_map = material.ring()
@@ -97,8 +98,8 @@ def check_children(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_growth_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map grows with it, the same with any threads, and never past max_neurons."""
-    cap = getattr(component, "max_neurons", None)
-    y = material.classes() if getattr(component, "needs_classes", False) else None
+    growing = GrowthAbilities.of(component)
+    cap, y = growing.max_neurons, material.classes() if growing.needs_classes else None
     estimator = check_fit(material.data(), y, growth=component, epochs=20)
     if isinstance(cap, int):
         assert len(estimator.weights_) <= cap, f"{len(estimator.weights_)} neurons, cap {cap}"

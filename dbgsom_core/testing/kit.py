@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
@@ -128,7 +129,7 @@ def checks_for(
         There is no such kind, or its methods fit none or several.
     """
     kind = kind_of(component) if kind is None else _known(kind)
-    given = getattr(component, "claims", ()) if claims is None else claims
+    given = MetricAbilities.of(component).claims if claims is None else claims
     subject = Subject(kind, name or _offered_name(kind, component), frozenset(given))
     return [
         Check(one.name, one.kind, one.promise, one.function, subject)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.interfaces.labellers import LabelEvidence
+from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, only_regresses
 from dbgsom_core.testing.kit import Subject, check
@@ -21,6 +21,10 @@ def _evidence(component: Any) -> LabelEvidence:
     return replace(evidence, y=numbers, classes=None, class_counts=None)
 
 
+def _tells_shares(component: Any, subject: Subject) -> bool:
+    return LabellerAbilities.of(component).probabilities is not None
+
+
 @check("labeller")
 def check_labels(component: Any, subject: Subject) -> None:
     """It gives one label a neuron, the same when asked twice, and only reads its evidence."""
@@ -32,7 +36,7 @@ def check_labels(component: Any, subject: Subject) -> None:
     assert np.array_equal(evidence.som_map.prototypes, kept), "it changes the map"
 
 
-@check("labeller", applies=lambda component, subject: hasattr(component, "probabilities"))
+@check("labeller", applies=_tells_shares)
 def check_probabilities(component: Any, subject: Subject) -> None:
     """Its probabilities have a column for each class, none negative, and rows that sum to 1."""
     evidence = material.evidence()
@@ -50,6 +54,6 @@ def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map answers through it, with text as labels and with numbers."""
     numbers = np.arange(material.SAMPLES) % 3
     for y in (numbers, numbers / 7) if only_regresses(component) else (material.classes(), numbers):
-        needs = getattr(component, "needs_target", False)
+        needs = LabellerAbilities.of(component).needs_target
         estimator = check_fit(material.data(), y if needs else None, labeller=component)
         assert len(estimator.neuron_labels_) == len(estimator.weights_)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.labellers import LabelEvidence
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training import fitted_metric
 
@@ -23,7 +24,7 @@ def generator() -> np.random.Generator:
 
 def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
     """Return raw samples that a metric accepts: its ``examples``, or normal ones."""
-    examples = getattr(metric, "examples", None)
+    examples = MetricAbilities.of(metric).examples
     if examples is None:
         return generator().standard_normal((n, FEATURES))
     given = np.asarray(examples(generator(), n), dtype=np.float64)
@@ -31,23 +32,21 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
     return given
 
 
-def fitted(metric: Any) -> Any:
-    """Return a metric that has learned from `samples_for`; itself where it learns nothing."""
-    return fitted_metric.fitted(metric, samples_for(metric))
+def fitted(metric: Any) -> MetricAbilities:
+    """Return what a metric can do that has learned from `samples_for`, where it learns."""
+    return fitted_metric.fitted(metric, samples_for(metric)).abilities
 
 
-def prepared(metric: Any, X: NDArray[Any]) -> NDArray[Any]:
+def prepared(metric: MetricAbilities, X: NDArray[Any]) -> NDArray[Any]:
     """Return samples in the metric's space."""
-    prepare = getattr(metric, "prepare", None)
-    return np.ascontiguousarray(X if prepare is None else prepare(X))
+    return np.ascontiguousarray(metric.prepared(X))
 
 
-def metric_inputs(metric: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def metric_inputs(metric: MetricAbilities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
     X = prepared(metric, samples_for(metric))
     means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
-    centre = getattr(metric, "centre", None)
-    return X, np.ascontiguousarray(means if centre is None else centre(means), dtype=np.float64)
+    return X, np.ascontiguousarray(metric.centred(means), dtype=np.float64)
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
-from dbgsom_core.testing.metrics import distances_of, fitted_check, levels_of, tolerance, units_of
+from dbgsom_core.testing.metrics import (
+    able,
+    distances_of,
+    fitted_check,
+    levels_of,
+    tolerance,
+    units_of,
+)
 
 HANDLES = ("missing", "sparse")
-
-
-def _forms(component: Any, subject: Subject) -> bool:
-    return getattr(component, "form", None) is not None
-
-
-def _takes_missing(component: Any, subject: Subject) -> bool:
-    return "missing" in getattr(component, "handles", ())
 
 
 def _groups(X: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -35,14 +35,16 @@ def _groups(X: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 @check("metric")
 def check_handles_are_known(component: Any, subject: Subject) -> None:
     """It says to handle nothing but missing values and sparse samples."""
-    unknown = set(getattr(component, "handles", ())) - set(HANDLES)
+    unknown = set(MetricAbilities.of(component).handles) - set(HANDLES)
     assert not unknown, f"handles {sorted(unknown)}; known: {', '.join(HANDLES)}"
 
 
-@check("metric", applies=lambda component, subject: hasattr(component, "fit"))
+@check("metric", applies=able(lambda metric: metric.fit is not None))
 def check_fit_state(component: Any, subject: Subject) -> None:
     """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
-    assert hasattr(component, "prepare"), "what fit returns goes to prepare, which it lacks"
+    assert MetricAbilities.of(component).prepare is not None, (
+        "what fit returns goes to prepare, which it lacks"
+    )
     X = material.frozen(material.samples_for(component))
     first, second = component.fit(X), component.fit(X)
     assert isinstance(first, Mapping), f"fit returns a {type(first).__name__}, not a mapping"
@@ -56,7 +58,7 @@ def check_fit_state(component: Any, subject: Subject) -> None:
     assert len(component.prepare(X, kept)) == len(X), "prepare(X, state) loses rows"
 
 
-@fitted_check(_forms)
+@fitted_check(able(lambda metric: metric.form is not None))
 def check_form(component: Any, subject: Subject) -> None:
     """Formed prototypes are finite, in any order of the samples, and kept where none comes."""
     X = material.prepared(component, material.samples_for(component))
@@ -71,7 +73,7 @@ def check_form(component: Any, subject: Subject) -> None:
     assert np.allclose(back, made, rtol=0, atol=tolerance(made, 1e-9)), "the order matters"
 
 
-@fitted_check(_forms)
+@fitted_check(able(lambda metric: metric.form is not None))
 def check_form_weights(component: Any, subject: Subject) -> None:
     """A sample of weight 2 forms prototypes as two samples do, and one of weight 0 as none."""
     X = material.prepared(component, material.samples_for(component))
@@ -85,7 +87,7 @@ def check_form_weights(component: Any, subject: Subject) -> None:
     assert off <= tolerance(repeated, 1e-9), f"weights and repeated samples differ by {off}"
 
 
-@fitted_check(_takes_missing)
+@fitted_check(able(lambda metric: "missing" in metric.handles))
 def check_missing(component: Any, subject: Subject) -> None:
     """A missing feature does not count, whatever the prototype holds there; whole rows stay."""
     X, W = material.metric_inputs(component)
@@ -106,17 +108,16 @@ def check_missing(component: Any, subject: Subject) -> None:
         )
 
 
-@fitted_check(lambda component, subject: "sparse" in getattr(component, "handles", ()))
+@fitted_check(able(lambda metric: "sparse" in metric.handles))
 def check_sparse(component: Any, subject: Subject) -> None:
     """A CSR matrix gives the units and distances of its dense copy, and is left as it was."""
     raw = material.samples_for(component)
     raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
-    prepare = getattr(component, "prepare", lambda X: X)
-    dense, sparse = prepare(raw), prepare(csr_matrix(raw))
+    dense, sparse = component.prepared(raw), component.prepared(csr_matrix(raw))
     _, W = material.metric_inputs(component)
     before = sparse.copy()
-    for level in ("assign", "pairwise"):
-        if not hasattr(component, level):
+    for level in levels_of(component):
+        if level == "scalar":
             continue
         whole = distances_of(component, level, dense, W)
         found = distances_of(component, level, sparse, W)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.plugins.offers import METRIC_LEVELS
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Function, Subject, check
@@ -34,9 +34,10 @@ def fitted_check(
     return add
 
 
-def levels_of(metric: Any) -> list[str]:
+def levels_of(metric: MetricAbilities) -> list[str]:
     """Return the levels that a metric is written at, fastest first."""
-    return [level for level in METRIC_LEVELS if hasattr(metric, level)]
+    found = {"assign": metric.assign, "scalar": metric.scalar, "pairwise": metric.pairwise}
+    return [level for level, method in found.items() if method is not None]
 
 
 def distances_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> NDArray[np.float64]:
@@ -65,8 +66,9 @@ def tolerance(distances: NDArray[Any], relative: float) -> float:
     return relative * max(1.0, float(np.abs(distances).max()))
 
 
-def _has(method: str) -> Any:
-    return lambda component, subject: hasattr(component, method)
+def able(test: Callable[[MetricAbilities], bool]) -> Callable[[Any, Subject], bool]:
+    """Return whether a check applies, from a test of what the metric can do."""
+    return lambda component, subject: test(MetricAbilities.of(component))
 
 
 def _claims(claim: str) -> Any:
@@ -98,7 +100,7 @@ def check_shapes_and_dtypes(component: Any, subject: Subject) -> None:
             assert np.asarray(bmu).dtype.kind in "iu", f"{level}: bmu must be integers"
 
 
-@fitted_check(_has("prepare"))
+@fitted_check(able(lambda metric: metric.prepare is not None))
 def check_prepare(component: Any, subject: Subject) -> None:
     """Preparing keeps the number of rows and float32, treats each row alone, and is finite."""
     X = material.samples_for(component)
@@ -112,7 +114,7 @@ def check_prepare(component: Any, subject: Subject) -> None:
         assert np.array_equal(part, done[:5]), "prepare must not depend on other rows"
 
 
-@fitted_check(_has("centre"))
+@fitted_check(able(lambda metric: metric.centre is not None))
 def check_centre(component: Any, subject: Subject) -> None:
     """Centring keeps the shape, is finite, and leaves its argument as it was."""
     X = material.prepared(component, material.samples_for(component))
@@ -134,7 +136,7 @@ def check_float32_and_float64_agree(component: Any, subject: Subject) -> None:
         assert off <= tolerance(wide, 1e-3), f"{level}: off by {off}"
 
 
-@fitted_check(lambda component, subject: len(levels_of(component)) > 1)
+@fitted_check(able(lambda metric: len(levels_of(metric)) > 1))
 def check_levels_agree(component: Any, subject: Subject) -> None:
     """All levels that it is written at give the same distances and units."""
     X, W = material.metric_inputs(component)

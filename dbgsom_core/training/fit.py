@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from dbgsom_core.engine.moments import Moments, check_varies
 from dbgsom_core.engine.results import Assignment, Totals
 from dbgsom_core.engine.robust import RobustView
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
 from dbgsom_core.training.labels import evidence_of, label_neurons
@@ -191,10 +191,7 @@ def train_map(
     if target is not None:
         samples = replace(samples, codes=target.codes, n_classes=n_classes)
     summary = summarize(usual, moments, n_classes or None)
-    growing_threshold = getattr(parts.growth, "growing_threshold", None)
-    threshold = math.nan if growing_threshold is None else float(growing_threshold(summary))
-    cap = getattr(parts.growth, "max_neurons", None)
-    automatic = cap == "auto"
+    growing = GrowthAbilities.of(parts.growth)
     epochs = int(settings.epochs)
     task = Task(
         data=samples,
@@ -203,9 +200,9 @@ def train_map(
         epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
         tol=float(settings.tol),
         deviation=summary.deviation,
-        threshold=threshold,
-        max_neurons=max(4, math.ceil(5 * math.sqrt(samples.total_weight))) if automatic else cap,
-        cap_is_automatic=automatic,
+        threshold=growing.threshold(summary),
+        max_neurons=growing.cap(samples.total_weight),
+        cap_is_automatic=growing.max_neurons == "auto",
         robust=gamma,
         continues=start is not None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,39 +12,39 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 
 State = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class FittedMetric:
-    """A metric whose ``prepare`` gets the state that its ``fit`` returned.
-
-    Everything else is the metric's own: methods, fields and attributes.
+    """A metric and the state that its ``fit`` returned.
 
     Attributes
     ----------
     metric : Metric
-    state : mapping of str to array
-        Read-only; saved with the model.
+    state : mapping of str to array, or None
+        Read-only; saved with the model. None: it learns nothing.
     """
 
-    metric: Any
-    state: State
+    metric: Metric
+    state: State | None = None
 
-    def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Map samples (n, D) into the space of the map."""
-        prepared: NDArray[Any] = self.metric.prepare(X, self.state)
-        return prepared
+    @cached_property
+    def abilities(self) -> MetricAbilities:
+        """What the metric can do, its ``prepare`` with what it learned."""
+        found = MetricAbilities.of(self.metric)
+        return found if self.state is None else found.knowing(self.state)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("metric", "state") or name.startswith("__"):  # not there while unpickling
-            raise AttributeError(name)
-        return getattr(self.metric, name)
+    def __getstate__(self) -> dict[str, Any]:
+        return {"metric": self.metric, "state": self.state}  # the rest is found out again
 
 
-def fitted(metric: Any, X: NDArray[Any], weights: NDArray[np.float64] | None = None) -> Any:
-    """Return the metric fitted to raw training samples X (n, D); itself where it learns nothing.
+def fitted(
+    metric: Metric, X: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> FittedMetric:
+    """Return the metric fitted to raw training samples X (n, D), where it learns anything.
 
     Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
     ``learns_weighted``.
@@ -53,40 +54,31 @@ def fitted(metric: Any, X: NDArray[Any], weights: NDArray[np.float64] | None = N
     PluginError
         ``fit`` returned something other than a mapping of names to arrays.
     """
-    if not hasattr(metric, "fit"):
-        return metric
+    abilities = MetricAbilities.of(metric)
+    if abilities.fit is None:
+        return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)
     if weights is not None:
         kept = weights > 0
-        given = (X[kept], weights[kept])[: 2 if getattr(metric, "learns_weighted", False) else 1]
+        given = (X[kept], weights[kept])[: 2 if abilities.learns_weighted else 1]
     with one_blas_thread():
-        state = metric.fit(*given)
+        state = abilities.fit(*given)
     plain = isinstance(state, Mapping) and all(
         isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()
     )
     if not plain:
         raise PluginError(
-            f"fit of metric {type(metric).__name__} must return a mapping of names to numpy "
+            f"fit of metric {abilities.name} must return a mapping of names to numpy "
             f"arrays, not {type(state).__name__}"
         )
     return restored(metric, state)
 
 
-def restored(metric: Any, state: State | None) -> Any:
-    """Return the metric with the state that it had once; itself where there is none."""
+def restored(metric: Metric, state: State | None) -> FittedMetric:
+    """Return the metric with the state that it had once."""
     if state is None:
-        return metric
+        return FittedMetric(metric)
     kept = {name: value.copy() for name, value in state.items()}
     for value in kept.values():
         value.flags.writeable = False
     return FittedMetric(metric, kept)
-
-
-def state_of(metric: Any) -> State | None:
-    """Return what a metric learned, or None where it learns nothing."""
-    return metric.state if isinstance(metric, FittedMetric) else None
-
-
-def component_of(metric: Any) -> Any:
-    """Return the component itself, without what it learned."""
-    return metric.metric if isinstance(metric, FittedMetric) else metric

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes
-from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller
+from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.targets import Target
 
@@ -63,7 +63,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSample
     telling = live if counts is None else np.flatnonzero(counts.sum(axis=1) > 0)
     nearest = _nearest_of(telling, prototypes, data)
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
-    probabilities = getattr(labeller, "probabilities", None)
+    probabilities = LabellerAbilities.of(labeller).probabilities
     shares = None
     if probabilities is not None and evidence.classes is not None:
         shape = (len(prototypes), len(evidence.classes))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.local import LocalSamples
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Novelty:
     def of(
         cls,
         som_map: SomMap,
-        metric: Any,
+        metric: MetricCalls,
         bmu: NDArray[np.int64],
         distance: NDArray[np.float64],
         contamination: float,
@@ -61,7 +62,7 @@ class Novelty:
         ----------
         som_map : SomMap
             The trained map, K neurons.
-        metric : Metric
+        metric : MetricCalls
         bmu, distance : arrays (n,)
             The best-matching unit of each training sample, and the distance to it.
         contamination : float
@@ -91,7 +92,7 @@ class Novelty:
         return np.asarray((self.means[units] - distance) / self.deviations[units])
 
 
-def _link_length(som_map: SomMap, metric: Any) -> float:
+def _link_length(som_map: SomMap, metric: MetricCalls) -> float:
     prototypes = som_map.prototypes
     distances = LocalSamples(prototypes, metric).pairwise(prototypes, prototypes)
     lengths = distances[som_map.hops == 1]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.som_map.grid import SomMap
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
@@ -40,15 +42,14 @@ class Schedule:
 
         A map whose training ``continues`` is unfolded: the width begins where it ends.
         """
-        fine = int(epochs * getattr(growth, "fine_tuning", 0.0))
-        pull = float(getattr(growth, "link_pull", 0.0))
-        end = getattr(kernel, "end", None)
+        growing, widths = GrowthAbilities.of(growth), KernelAbilities.of(kernel)
+        fine, pull, end = int(epochs * growing.fine_tuning), float(growing.link_pull), widths.end
         return cls(
             epochs=epochs,
             fine_epochs=min(fine, epochs - 1),
-            start=(end or DEFAULT_END) if continues else getattr(kernel, "start", None),
+            start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
-            decay=getattr(kernel, "decay", "exponential"),
+            decay=widths.decay,
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,

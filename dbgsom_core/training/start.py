@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.moments import Moments, extremes
 from dbgsom_core.engine.principal import principal_axes
-from dbgsom_core.interfaces.growth import DataSummary
+from dbgsom_core.interfaces.growth import DataSummary, GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.parts import Parts
 
@@ -19,10 +19,9 @@ from dbgsom_core.training.parts import Parts
 def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> DataSummary:
     """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
-    form = getattr(data.metric, "centre", None)
     deviation = spread = float(np.linalg.norm(moments.deviation))
-    if getattr(data.metric, "geometry", None) != "euclidean":
-        spread = data.root_mean_square_distance(centre if form is None else form(centre))
+    if not data.metric.is_euclidean:
+        spread = data.root_mean_square_distance(data.metric.centred(centre))
     return DataSummary(
         n_samples=data.total_weight if data.weights is not None else data.n,
         n_features=data.X.shape[1],
@@ -79,9 +78,8 @@ def start_map(
     ValueError
         ``init`` is no way to start, or an array of another shape than the start's.
     """
-    shape_of = getattr(parts.growth, "start_shape", None)
-    rows, columns = (2, 2) if shape_of is None else shape_of()
-    cap = getattr(parts.growth, "max_neurons", None)
+    growing = GrowthAbilities.of(parts.growth)
+    (rows, columns), cap = growing.shape, growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
@@ -105,5 +103,4 @@ def start_map(
             )
         if not np.isfinite(prototypes).all():
             raise ValueError("init must hold finite numbers")
-    centre = getattr(parts.metric, "centre", None)
-    return SomMap.rectangle(rows, columns, prototypes if centre is None else centre(prototypes))
+    return SomMap.rectangle(rows, columns, samples.metric.centred(prototypes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.interfaces.growth import GrowthStrategy
+from dbgsom_core.engine.results import Found
+from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 
 
@@ -58,16 +58,19 @@ class Task:
     @cached_property
     def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
         """How the metric forms a prototype from a mean, where it has a way of its own."""
-        return getattr(self.data.metric, "centre", None)
+        return self.data.metric.centre
 
     @cached_property
     def forms_below(self) -> float | None:
         """The weight of linked neighbours up to which the metric forms prototypes; None: never."""
-        if getattr(self.data.metric, "form", None) is None:
-            return None
-        return float(getattr(self.data.metric, "forms_below", math.inf))
+        return None if self.data.metric.form is None else float(self.data.metric.forms_below)
+
+    @cached_property
+    def growing(self) -> GrowthAbilities:
+        """What the growth strategy can do."""
+        return GrowthAbilities.of(self.growth)
 
     @cached_property
     def tunes_classes(self) -> bool:
         """Whether samples train neurons of their class in fine-tuning."""
-        return self.data.codes is not None and getattr(self.growth, "class_tuning", False)
+        return self.data.codes is not None and self.growing.class_tuning

@@ -60,7 +60,7 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growth.grow(som_map, state))
-            if wanted and getattr(task.growth, "smooth_before_growth", False):
+            if wanted and task.growing.smooth_before_growth:
                 som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
                 found = search.assign(som_map.prototypes, positions)
                 state = _growth_state(

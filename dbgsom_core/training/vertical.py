@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.moments import Moments, check_varies
 from dbgsom_core.engine.results import PerSample, groups
-from dbgsom_core.interfaces.growth import VerticalState
+from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
@@ -25,12 +25,12 @@ TrainOne = Callable[[Parts, LocalSamples, Target | None], Training]
 
 def is_vertical(parts: Parts) -> bool:
     """Say whether the growth strategy may give neurons child maps."""
-    return hasattr(parts.growth, "wants_children")
+    return GrowthAbilities.of(parts.growth).wants_children is not None
 
 
 def horizontal(parts: Parts) -> Parts:
     """Return the parts with the strategy that grows a single map."""
-    base = getattr(parts.growth, "base", None) if is_vertical(parts) else None
+    base = GrowthAbilities.of(parts.growth).base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
 
 
@@ -41,8 +41,7 @@ def root_error(data: LocalSamples) -> float:
     where it has one.
     """
     mean = Moments.of(data).mean[None]
-    centre = getattr(data.metric, "centre", None)
-    return data.total_distance(mean if centre is None else centre(mean))
+    return data.total_distance(data.metric.centred(mean))
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class ChildMaps:
         return wanted
 
     def _can_train(self, samples: LocalSamples, target: Target | None) -> bool:
-        grows_by_class = getattr(horizontal(self.parts).growth, "needs_classes", False)
+        grows_by_class = GrowthAbilities.of(horizontal(self.parts).growth).needs_classes
         if grows_by_class and not _knows_classes(target):
             return False
         try:

@@ -181,14 +181,15 @@ def measures(options):
 
 def _default_measures():
     """Return what a run of estimator vq without targets measures, by name."""
+    from dbgsom_core.interfaces.measures import MeasureAbilities
     from dbgsom_core.plugins.registry import get_registry
 
-    offered = {one.name: one.load() for one in get_registry().offered("measure")}
+    measures = {one.name: one.load()() for one in get_registry().offered("measure")}
+    asked = {name: MeasureAbilities.of(measure) for name, measure in measures.items()}
     return {
-        name: measure()
-        for name, measure in offered.items()
-        if "vq" in getattr(measure, "estimators", ("vq",))
-        and not getattr(measure, "needs_target", False)
+        name: measures[name]
+        for name, asks in asked.items()
+        if "vq" in (asks.estimators or ("vq",)) and not asks.needs_target
     }
 
 

@@ -15,10 +15,12 @@ import numpy as np
 
 from dbgsom_core.api import Component
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.interfaces.metrics import MetricAbilities
 
 PLUGINS, REPEATS = 50, 15
 MODULE = """
 from dbgsom_core.api import hookimpl
+from dbgsom_core.interfaces.metrics import MetricAbilities
 DBGSOM_API_VERSION = 1
 @hookimpl
 def dbgsom_metrics():
@@ -87,7 +89,7 @@ def numpy_metric():
     rng = np.random.default_rng(0)
     X, prototypes = rng.normal(size=(20_000, 16)), rng.normal(size=(400, 16))
     metric = Gaps()
-    data = LocalSamples(X, metric, threads=1)
+    data = LocalSamples(X, MetricAbilities.of(metric), threads=1)
     size = (1 << 20) // len(prototypes)
     ratios = []
     for _ in range(7):

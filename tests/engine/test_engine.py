@@ -80,7 +80,7 @@ def test_one_level_of_a_metric_is_enough_for_everything(level, rng):
     np.testing.assert_array_equal(data.assign(W).bmu, distances.argmin(axis=1))
     np.testing.assert_array_equal(data.nearest(W, 3)[0], np.argsort(distances, axis=1)[:, :3])
     np.testing.assert_allclose(data.pairwise(X, W), distances, rtol=1e-12)
-    assert data.level == ("assign" if level is AssignOnly else "pairwise")
+    assert data.metric.level == ("assign" if level is AssignOnly else "pairwise")
 
 
 def test_nearest_orders_ties_by_row():

@@ -17,11 +17,12 @@ from dbgsom_core.engine.euclidean.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 
 KERNEL = {"name": "gaussian", "start": 2.0, "end": 0.5}
-EUCLIDEAN = get_registry().build("metric", "euclidean")
+EUCLIDEAN = MetricAbilities.of(get_registry().build("metric", "euclidean"))
 
 
 def plain(X, prototypes):
@@ -259,7 +260,8 @@ def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng)
     large, small = rng.normal(size=(9000, 12)), rng.normal(size=(90, 12))
     assert LocalSamples(large, EUCLIDEAN).packed is not None
     assert LocalSamples(small, EUCLIDEAN).packed is None
-    assert LocalSamples(large, get_registry().build("metric", "manhattan")).packed is None
+    manhattan = MetricAbilities.of(get_registry().build("metric", "manhattan"))
+    assert LocalSamples(large, manhattan).packed is None
 
 
 def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng):

@@ -9,6 +9,7 @@ from dbgsom_core.engine import local
 from dbgsom_core.engine.euclidean import one_shot
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
@@ -41,7 +42,7 @@ def data_and_prototypes(draw):
 @given(data_and_prototypes(), st.sampled_from([1, 3]))
 def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
-    data = LocalSamples(X, Euclidean())
+    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     expected, distances = data.nearest_plainly(W, 2)
     found = one_shot.nearest_units(X, W, 2, threads)
     np.testing.assert_array_equal(found.T, expected)
@@ -90,7 +91,7 @@ def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
     far = 1e35 if dtype == np.float32 else 1e150
     X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
     W = (1e-9 if dtype == np.float32 else 1e-130) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
-    expected = LocalSamples(X, Euclidean()).nearest_plainly(W, 2)[0]
+    expected = LocalSamples(X, MetricAbilities.of(Euclidean())).nearest_plainly(W, 2)[0]
     assert expected[0].tolist() == [0, 1]
     for places in (1, 2):
         found = one_shot.nearest_units(X, W, places, 1)
@@ -103,7 +104,7 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
 ):
     monkeypatch.setattr(local, "_FAST_PAYS_ONCE", 0)
     X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
-    data = LocalSamples(X, Euclidean())
+    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     with np.errstate(over="ignore"):
         expected = data.nearest_plainly(W, 2)[0]
         np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)

@@ -13,6 +13,7 @@ from dbgsom_core.api import Component
 from dbgsom_core.engine.pairwise.fingerprint import fingerprint
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.pairwise.scalar_loops import loops_around
+from dbgsom_core.interfaces.metrics import MetricAbilities
 
 BEND = 0.75
 
@@ -89,7 +90,7 @@ def metric_of(function, **options):
         def scalar_params(self):
             return [3.0, 0.5]
 
-    return Metric()
+    return MetricAbilities.of(Metric())
 
 
 def by_pairs(function, X, W):
@@ -115,14 +116,15 @@ def test_distances_have_the_bits_of_single_pairs(function, rng):
 
 def test_functions_that_decide_by_a_distance_run_pair_by_pair():
     for function in MANY:
-        assert loops_around(type(metric_of(function)).scalar).many, function
+        assert loops_around(metric_of(function).scalar).many, function
     for function in (huber, sliced):
-        assert not loops_around(type(metric_of(function)).scalar).many, function
+        assert not loops_around(metric_of(function).scalar).many, function
 
 
 def test_given_signatures_are_obeyed(rng):
     scalar = numba.njit("float64(float64[::1], float64[::1], float64[::1])")(manhattan)
     metric = type("Given", (Component,), {"__doc__": "x.", "scalar": staticmethod(scalar)})()
+    metric = MetricAbilities.of(metric)
     X, W = rng.normal(size=(3, 4)), rng.normal(size=(5, 4))
     np.testing.assert_array_equal(scalar_pairwise(metric, X, W), by_pairs(manhattan, X, W))
 
@@ -207,10 +209,11 @@ from plugin import _gaps
 from dbgsom_core.api import Component
 from dbgsom_core.engine.pairwise.scalar import scalar_pairwise
 from dbgsom_core.engine.pairwise.scalar_loops import loops_around
+from dbgsom_core.interfaces.metrics import MetricAbilities
 class Gaps(Component):
     '''Gaps.'''
     scalar = staticmethod(numba.njit(_gaps))
-out = scalar_pairwise(Gaps(), np.zeros((1, 2)), np.ones((3, 2)))
+out = scalar_pairwise(MetricAbilities.of(Gaps()), np.zeros((1, 2)), np.ones((3, 2)))
 stats = loops_around(Gaps.scalar).pairwise.stats
 print(json.dumps([out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
 """

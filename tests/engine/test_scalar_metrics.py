@@ -7,9 +7,9 @@ from pydantic import Field
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise, scalar_params
+from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.metrics import MetricAbilities
 
 
 def _minkowski(x, w, params):
@@ -48,18 +48,18 @@ def test_the_loop_gives_what_numpy_gives(rng):
     X, W = rng.normal(size=(50, 6)), rng.normal(size=(9, 6))
     for metric, p in ((Minkowski(), 3.0), (Minkowski(p=1.5), 1.5), (Own(), 2.0)):
         expected = slow(X, W, p)
-        np.testing.assert_allclose(scalar_pairwise(metric, X, W), expected)
-        bmu, distance = scalar_assign(metric, X, W)
+        np.testing.assert_allclose(scalar_pairwise(MetricAbilities.of(metric), X, W), expected)
+        bmu, distance = scalar_assign(MetricAbilities.of(metric), X, W)
         np.testing.assert_array_equal(bmu, expected.argmin(axis=1))
         np.testing.assert_allclose(distance, expected.min(axis=1))
 
 
 def test_parameters_are_the_numbers_among_the_fields():
-    assert scalar_params(Minkowski(p=4)).tolist() == [4.0]
-    assert scalar_params(Own()).tolist() == [2.0]
+    assert MetricAbilities.of(Minkowski(p=4)).scalar_params() == [4.0]
+    assert MetricAbilities.of(Own()).scalar_params() == [2.0]
 
 
-def test_the_engine_prefers_assign_then_scalar_then_pairwise(rng):
+def test_the_engine_prefers_assign_then_scalar_then_pairwise():
     class Pair(Minkowski):
         """Both."""
 
@@ -73,8 +73,7 @@ def test_the_engine_prefers_assign_then_scalar_then_pairwise(rng):
             d = self.pairwise(X, prototypes)
             return d.argmin(axis=1), d.min(axis=1)
 
-    X = rng.normal(size=(5, 2))
-    assert [LocalSamples(X, one()).level for one in (Minkowski, Pair, Whole)] == [
+    assert [MetricAbilities.of(one()).level for one in (Minkowski, Pair, Whole)] == [
         "scalar", "scalar", "assign",
     ]  # fmt: skip
 

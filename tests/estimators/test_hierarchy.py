@@ -17,6 +17,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.results import groups
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.vertical import root_error
@@ -161,7 +162,7 @@ def test_a_strategy_without_a_base_grows_its_children_itself(rng):
     X = rng.normal(size=(40, 3))
     vq = SomVQ(growth=Greedy(columns=2)).fit(X)
     # Nothing but samples that are alike, or alone, is left whole.
-    ends = descend(vq._tree, LocalSamples(X, Euclidean())).leaf
+    ends = descend(vq._tree, LocalSamples(X, MetricAbilities.of(Euclidean()))).leaf
     assert all(np.ptp(X[ends == leaf], axis=0).max() < 1e-12 for leaf in np.unique(ends))
 
 
@@ -220,7 +221,7 @@ def test_leaves_are_numbered_depth_first():
 def test_samples_go_down_to_the_nearest_neuron_of_each_map():
     tree = Tree.of(tree_by_hand())
     X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
-    below = descend(tree, LocalSamples(X, Euclidean()))
+    below = descend(tree, LocalSamples(X, MetricAbilities.of(Euclidean())))
     assert below.leaf.tolist() == [0, 1, 2, 3, 5, 4]
     np.testing.assert_allclose(below.distance, [1.0, 0.2, 0.1, 0.6, 4.9, 2.9])
     assert below.path[2].tolist() == [1, 0, 1]
@@ -240,13 +241,14 @@ def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
     tree = Tree.of(tree_by_hand())
     # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
     hits = np.array([3, 0, 2, 0, 1, 1])
-    assert stand_ins(tree, LocalSamples(np.zeros((1, 1)), Euclidean()), hits).tolist() == [
+    euclidean = MetricAbilities.of(Euclidean())
+    assert stand_ins(tree, LocalSamples(np.zeros((1, 1)), euclidean), hits).tolist() == [
         0, 2, 2, 2, 4, 5,
     ]  # fmt: skip
     live = tree.live(hits)
     assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
     X = np.array([[8.0], [10.4], [10.7]])
-    assert descend(tree, LocalSamples(X, Euclidean()), live).leaf.tolist() == [2, 2, 4]
+    assert descend(tree, LocalSamples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
 
 
 def test_labellers_see_the_leaves_as_one_map():
@@ -276,7 +278,7 @@ def trees(draw):
 def test_the_descent_is_that_of_a_loop_over_samples(drawn):
     root, X = drawn
     tree = Tree.of(root)
-    below = descend(tree, LocalSamples(X, Euclidean()))
+    below = descend(tree, LocalSamples(X, MetricAbilities.of(Euclidean())))
     for sample, leaf, distance, path in zip(X, below.leaf, below.distance, below.path, strict=True):
         som_map, taken = root, []
         while som_map is not None:

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.novelty import MAP_SAMPLES, Novelty
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -13,9 +14,8 @@ from dbgsom_plugins.metrics.euclidean import Euclidean
 def learn(bmu, distance, n_neurons=3, contamination=0.1, weights=None, prototypes=None):
     prototypes = np.arange(float(n_neurons))[:, None] if prototypes is None else prototypes
     som_map = SomMap.rectangle(1, n_neurons, prototypes)
-    return Novelty.of(
-        som_map, Euclidean(), np.asarray(bmu), np.asarray(distance), contamination, weights
-    )
+    metric, bmu, distance = MetricAbilities.of(Euclidean()), np.asarray(bmu), np.asarray(distance)
+    return Novelty.of(som_map, metric, bmu, distance, contamination, weights)
 
 
 def test_a_neuron_knows_its_own_distances_and_ten_of_the_map(rng):

@@ -17,6 +17,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
@@ -212,7 +213,7 @@ def test_18_the_default_start_is_untwisted(seed):
     """Grid neighbours are nearer than the two diagonals: no edge crosses another."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, 6)) * rng.uniform(0.1, 5, size=6)
-    data = LocalSamples(X, get_registry().build("metric", "euclidean"))
+    data = LocalSamples(X, MetricAbilities.of(get_registry().build("metric", "euclidean")))
     W = principal_start(data, Moments.of(data), 2, 2)
     along_x, along_y = W[1] - W[0], W[2] - W[0]
     np.testing.assert_allclose(W[3] - W[2], along_x, atol=1e-9)

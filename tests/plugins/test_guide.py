@@ -15,19 +15,16 @@ from dbgsom_core.testing import all_checks, checks_for
 
 GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-PROTOCOLS = {
-    "metric": (
-        api.Metric, api.AssigningMetric, api.ScalarMetric, api.PreparingMetric, api.CentringMetric,
-        api.FittingMetric, api.FormingMetric,
-    ),
+INTERFACES = {
+    "metric": (api.Metric, api.MetricComponent),
     "kernel": (api.Kernel,),
-    "growth": (api.GrowthStrategy, api.VerticalGrowth),
-    "labeller": (api.Labeller,),
+    "growth": (api.GrowthStrategy, api.GrowthComponent),
+    "labeller": (api.Labeller, api.LabellerComponent),
     "dataset": (api.Dataset,),
-    "measure": (api.Measure,),
+    "measure": (api.Measure, api.MeasureComponent),
     "figure": (api.Figure,),
-    "tracker": (api.Tracker,),
-}  # fmt: skip
+    "tracker": (api.Tracker, api.TrackerComponent),
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +81,15 @@ def test_every_hook_and_each_of_its_arguments_is_documented(hook):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_method_argument_and_capability_of_an_interface_is_documented(kind):
     section = section_of(KINDS[kind])
-    for protocol in PROTOCOLS[kind]:
-        for name, method in vars(protocol).items():
-            if name.startswith("_") or not (inspect.isfunction(method) or name == "scalar"):
+    for interface in INTERFACES[kind]:
+        for name, method in vars(interface).items():
+            if name.startswith("_") or not inspect.isfunction(method):
                 continue
             assert f"`{name}" in section, f"{kind}: {name} is not described"
-            for argument in inspect.signature(getattr(protocol, name)).parameters:
+            for argument in inspect.signature(getattr(interface, name)).parameters:
                 if argument != "self":
                     assert f"`{argument}`" in section, f"{kind}: {name}({argument})"
-        optional = (inspect.getdoc(protocol) or "").partition("Optional capabilities")[2]
+        optional = (inspect.getdoc(interface) or "").partition("Optional capabilities")[2]
         for name, arguments in re.findall(r"^\s*``(\w+)(?:\(([^)]*)\)[^`]*)?``", optional, re.M):
             assert f"`{name}" in section, f"{kind}: {name} is not described"
             for argument in filter(None, arguments.split(", ")):

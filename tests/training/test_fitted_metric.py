@@ -12,6 +12,7 @@ from dbgsom_core.engine.found import linked_runners_up
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
@@ -96,14 +97,27 @@ def test_the_kit_finds_states_that_are_no_mapping_and_forms_that_lose_a_neuron()
 def test_a_fitted_metric_is_the_metric_in_all_else():
     X = np.random.default_rng(0).normal(size=(30, 3))
     metric = fitted(Mahalanobis(shrinkage=0.2), X)
-    assert (metric.shrinkage, metric.geometry) == (0.2, "euclidean")
-    assert not hasattr(metric, "centre")
+    able = metric.abilities
+    assert (able.is_euclidean, able.centre, able.name) == (True, None, "Mahalanobis")
+    np.testing.assert_array_equal(able.prepare(X), metric.metric.prepare(X, metric.state))
     again = pickle.loads(pickle.dumps(metric))
-    np.testing.assert_array_equal(again.prepare(X), metric.prepare(X))
+    np.testing.assert_array_equal(again.abilities.prepare(X), able.prepare(X))
     with pytest.raises(ValueError, match="read-only"):
         metric.state["mean"][0] = 1.0
-    plain = Euclidean()
-    assert fitted(plain, X) is plain
+    plain = fitted(Euclidean(), X)
+    assert plain.state is None
+    assert (plain.abilities.prepare, plain.abilities.name) == (None, "Euclidean")
+
+
+def test_a_fit_without_prepare_is_told(iris):
+    class Forgetful(Means):
+        """Learns what nobody gets."""
+
+        def fit(self, X):
+            return {"mean": X.mean(axis=0)}
+
+    with pytest.raises(PluginError, match="metric Forgetful lacks prepare"):
+        SomVQ(metric=Forgetful()).fit(iris[0])
 
 
 def test_a_state_that_is_no_mapping_is_refused():
@@ -141,7 +155,7 @@ def test_pulled_samples_count_as_further_samples(rng):
     X, n_neurons = rng.normal(size=(200, 3)), 5
     som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
     so_far, graph = som_map.prototypes, som_map.graph
-    data = LocalSamples(X, Manhattan())
+    data = LocalSamples(X, MetricAbilities.of(Manhattan()))
     found = data.found(so_far, data.assign(so_far))
     bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
     weights = np.exp(-np.arange(5.0))

@@ -7,6 +7,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import smoothed_weights
 from dbgsom_core.engine.robust import weighted_median
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
@@ -35,7 +36,7 @@ def test_15_robust_weights_enter_the_centres_and_the_counts():
     rng = np.random.default_rng(0)
     X, W = rng.normal(size=(40, 3)), rng.normal(size=(4, 3))
     som_map = SomMap.rectangle(2, 2, W)
-    data = LocalSamples(X, Euclidean())
+    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     task = Task(
         data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0, robust=0.8
     )

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.pairwise.scalar_loops import loops_around
-from dbgsom_core.training.fitted_metric import component_of
 
 
 def scalar_assign(
-    metric: Any, X: NDArray[Any], prototypes: NDArray[Any]
+    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (bmu (m,), distance (m,)) for samples X (m, D) and prototypes (K, D).
 
@@ -27,22 +27,14 @@ def scalar_assign(
     return bmu, distance
 
 
-def scalar_pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[np.float64]:
+def scalar_pairwise(
+    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
+) -> NDArray[np.float64]:
     """Return the distances (m, K); arguments and errors are those of `scalar_assign`."""
     distances = np.empty((len(X), len(prototypes)))
     loops = loops_around(metric.scalar)
     loops.pairwise(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), distances)
     return distances
-
-
-def scalar_params(metric: Any) -> NDArray[np.float64]:
-    """Return what ``metric.scalar`` gets as params, float64 (P,)."""
-    given = getattr(metric, "scalar_params", None)
-    if given is not None:
-        return np.ascontiguousarray(given(), dtype=np.float64)
-    metric = component_of(metric)
-    values = (getattr(metric, field) for field in type(metric).model_fields)
-    return np.array([value for value in values if isinstance(value, (bool, int, float))], float)
 
 
 def _samples(X: NDArray[Any]) -> NDArray[np.float64]:
@@ -51,6 +43,6 @@ def _samples(X: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _prototypes(
-    metric: Any, prototypes: NDArray[Any]
+    metric: MetricCalls, prototypes: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return _samples(prototypes), _samples(scalar_params(metric))
+    return _samples(prototypes), _samples(metric.scalar_params())

@@ -9,13 +9,13 @@ from typing import Any, Literal, Self
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, SomMap
+from dbgsom_core.api import Birth, DataSummary, GrowthComponent, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
 from dbgsom_plugins.growth.settling import has_settled
 
 
-class Directed(Component):
+class Directed(GrowthComponent):
     """Directed growth (Vasighi & Amini 2017): boundary neurons with a large error get a neighbour.
 
     A neuron's error is the sum of the distances of its samples under the updated prototypes (with

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from dbgsom_core.api import Birth, Component
+from dbgsom_core.api import Birth, GrowthComponent
 
 
-class Fixed(Component):
+class Fixed(GrowthComponent):
     """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001)."""
 
     rows: int = Field(default=8, ge=1, description="rows of the grid")

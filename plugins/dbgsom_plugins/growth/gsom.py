@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, Component, DataSummary, GrowthState, Position, SomMap
+from dbgsom_core.api import Birth, DataSummary, GrowthComponent, GrowthState, Position, SomMap
 from dbgsom_plugins.growth import thresholds
 from dbgsom_plugins.growth.settling import has_settled
 from dbgsom_plugins.growth.snapshot import Snapshot
 
 
-class Gsom(Component):
+class Gsom(GrowthComponent):
     """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
 
     The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold

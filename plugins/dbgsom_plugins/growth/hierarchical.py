@@ -11,8 +11,9 @@ from pydantic import Field, field_validator
 
 from dbgsom_core.api import (
     Birth,
-    Component,
     DataSummary,
+    GrowthAbilities,
+    GrowthComponent,
     GrowthState,
     Nested,
     SomMap,
@@ -20,7 +21,7 @@ from dbgsom_core.api import (
 )
 
 
-class Hierarchical(Component):
+class Hierarchical(GrowthComponent):
     """Vertical growth around any strategy: neurons with a large error get a map of their own.
 
     When a map has been trained, each neuron whose quantization error is above tau_2*qe₀ gets a
@@ -53,7 +54,7 @@ class Hierarchical(Component):
     @field_validator("base")
     @classmethod
     def _grows_one_map(cls, base: Any) -> Any:
-        if hasattr(base, "wants_children"):
+        if GrowthAbilities.of(base).wants_children is not None:
             raise ValueError(
                 "must be a strategy that grows a single map; for deeper trees raise max_depth"
             )
@@ -62,12 +63,11 @@ class Hierarchical(Component):
     @property
     def needs_classes(self) -> bool:
         """Whether growth depends on class labels."""
-        return bool(getattr(self.base, "needs_classes", False))
+        return GrowthAbilities.of(self.base).needs_classes
 
     def growing_threshold(self, summary: DataSummary) -> float:
         """Return the base's growing threshold, nan where it has none."""
-        rule = getattr(self.base, "growing_threshold", None)
-        return float("nan") if rule is None else float(rule(summary))
+        return GrowthAbilities.of(self.base).threshold(summary)
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births that the base wants."""

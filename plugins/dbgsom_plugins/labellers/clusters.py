@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, LabelEvidence
+from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
 
 
-class Clusters(Component):
+class Clusters(LabellerComponent):
     """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
 
     ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes, each

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Component, LabelEvidence
+from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 
-class Index(Component):
+class Index(LabellerComponent):
     """Each neuron that won a sample is a cluster of its own: 0, 1, … in order of birth."""
 
     estimators: ClassVar[tuple[str, ...]] = ("vq",)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Component, LabelEvidence
+from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 
-class Majority(Component):
+class Majority(LabellerComponent):
     """Each neuron answers with the most frequent class among the samples that it won.
 
     Equal counts go to the class that sorts first.

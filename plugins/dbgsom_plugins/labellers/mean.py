@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Component, LabelEvidence
+from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 
-class Mean(Component):
+class Mean(LabellerComponent):
     """Each neuron answers with the mean target of the samples that it won, by sample weight."""
 
     needs_target: ClassVar[bool] = True
@@ -19,7 +19,7 @@ class Mean(Component):
     def label(self, evidence: LabelEvidence) -> NDArray[np.float64]:
         """Return one number per neuron, float64 (K,); the mean of all without hits."""
         y = _numbers(evidence)
-        weights = getattr(evidence, "weights", None)
+        weights = evidence.weights
         weights = np.ones(len(y)) if weights is None else weights
         n_neurons = len(evidence.som_map)
         centre = np.average(y, weights=weights)  # taken off, so that a large offset costs no digits

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class Purity(Component):
+class Purity(MeasureComponent):
     """Share of samples whose class is the most frequent one among those that their neuron won."""
 
     greater_is_better: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class Purity(Component):
         return float(won.most.sum() / won.hits.sum())
 
 
-class Entropy(Component):
+class Entropy(MeasureComponent):
     """Entropy of the classes within a neuron in bits, averaged over the labelled samples.
 
     0 where every neuron won samples of one class, log2 of the number of classes at most.
@@ -44,7 +44,7 @@ class Entropy(Component):
         return float(-(won.counts * np.log2(shares)).sum() / won.hits.sum()) + 0.0
 
 
-class ClassScatter(Component):
+class ClassScatter(MeasureComponent):
     """Over how many separate regions of the map a class is scattered, averaged over the classes.
 
     A region of a class is a set of linked neurons that all won some of its samples (class scatter

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class DaviesBouldin(Component):
+class DaviesBouldin(MeasureComponent):
     """Davies-Bouldin index (1979) with each neuron as a cluster and its prototype as the centre.
 
     The scatter of a neuron is the mean distance of its samples to its prototype. Neurons without

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class QuantizationError(Component):
+class QuantizationError(MeasureComponent):
     """Mean distance of the samples to their best-matching unit, in the metric's units.
 
     Where neurons have child maps it is the distance to the leaf at the end of a sample's way down.
@@ -28,7 +28,7 @@ class QuantizationError(Component):
         return float(evaluation.leaf_distance.mean())
 
 
-class DeadNeurons(Component):
+class DeadNeurons(MeasureComponent):
     """How many neurons are the best-matching unit of no sample."""
 
     greater_is_better: ClassVar[bool] = False
@@ -38,7 +38,7 @@ class DeadNeurons(Component):
         return float(np.count_nonzero(evaluation.hits == 0))
 
 
-class MapEntropy(Component):
+class MapEntropy(MeasureComponent):
     """Entropy of how the samples spread over the neurons, in bits.
 
     log2 of the number of neurons where all won equally many; 0 where one won all.
@@ -52,7 +52,7 @@ class MapEntropy(Component):
         return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-class Distortion(Component):
+class Distortion(MeasureComponent):
     """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
 
     A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons

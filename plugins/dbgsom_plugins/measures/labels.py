@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class Accuracy(Component):
+class Accuracy(MeasureComponent):
     """Share of samples whose class is predicted correctly."""
 
     greater_is_better: ClassVar[bool] = True
@@ -28,7 +28,7 @@ class Accuracy(Component):
         return float(accuracy_score(*_answers(evaluation, "accuracy")))
 
 
-class BalancedAccuracy(Component):
+class BalancedAccuracy(MeasureComponent):
     """Share of the samples of a class that are predicted as such, averaged over the classes.
 
     The classes are those that occur in the targets, each with equal weight however small it is.
@@ -46,7 +46,7 @@ class BalancedAccuracy(Component):
         return float(recall_score(y, predictions, labels=np.unique(y), average="macro"))
 
 
-class MacroF1(Component):
+class MacroF1(MeasureComponent):
     """F1 score averaged over the classes, each with equal weight however small it is.
 
     The classes are those that occur in the targets or in the predictions.
@@ -64,7 +64,7 @@ class MacroF1(Component):
         return float(f1_score(y, predictions, average="macro", zero_division=0.0))
 
 
-class AdjustedRand(Component):
+class AdjustedRand(MeasureComponent):
     """Adjusted Rand index (Hubert & Arabie 1985) between targets and predicted clusters or classes.
 
     1 for identical groupings, about 0 for chance. Every distinct target is a group of its own.
@@ -81,7 +81,7 @@ class AdjustedRand(Component):
         return float(adjusted_rand_score(*_groups(evaluation, "adjusted_rand")))
 
 
-class NormalizedMutualInfo(Component):
+class NormalizedMutualInfo(MeasureComponent):
     """Mutual information of targets and predicted clusters or classes over their mean entropy.
 
     1 for identical groupings, 0 for independent ones (Strehl & Ghosh 2002, with the arithmetic

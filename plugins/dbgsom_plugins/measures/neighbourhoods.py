@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class TopographicProduct(Component):
+class TopographicProduct(MeasureComponent):
     """Topographic product (Bauer & Pawelzik 1992) of the prototypes; about 0 is best.
 
     Below 0 the grid has too few dimensions for the data and folds, above 0 too many. It looks at
@@ -34,7 +34,7 @@ class TopographicProduct(Component):
         return topographic_product(evaluation.som_map, evaluation.data.pairwise, self.grid_distance)
 
 
-class TopographicFunction(Component):
+class TopographicFunction(MeasureComponent):
     """Topographic function (Villmann et al. 1997) at one k; 0 is perfect.
 
     At k = 0 it is how many neighbours a neuron has on average on the grid that are none in the

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class R2(Component):
+class R2(MeasureComponent):
     """Coefficient of determination: the share of the targets' variance that is explained.
 
     1 is perfect, 0 is no better than the mean of the targets, below 0 is worse. When the targets
@@ -35,7 +35,7 @@ class R2(Component):
         return 1.0 - left / total
 
 
-class RootMeanSquaredError(Component):
+class RootMeanSquaredError(MeasureComponent):
     """Root mean squared error of the answers, in the targets' units."""
 
     greater_is_better: ClassVar[bool] = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class TopographicError(Component):
+class TopographicError(MeasureComponent):
     """Share of samples whose two nearest neurons are not linked (Kiviluoto 1996), 4 neighbours.
 
     A map of a single neuron has no second nearest one; its error is 0.
@@ -27,7 +27,7 @@ class TopographicError(Component):
         return _share(np.add(*_steps_between_winners(evaluation)) > 1)
 
 
-class TopographicError8(Component):
+class TopographicError8(MeasureComponent):
     """Share of samples whose two nearest neurons do not touch, not even at a corner.
 
     The topographic error of Kiviluoto (1996) with 8 neighbours: diagonal cells count as adjacent,
@@ -41,7 +41,7 @@ class TopographicError8(Component):
         return _share(np.maximum(*_steps_between_winners(evaluation)) > 1)
 
 
-class CombinedError(Component):
+class CombinedError(MeasureComponent):
     """Mean length of the way from a sample to its nearest prototype and on to the second nearest.
 
     The way leads along links of the grid, each as long as its two prototypes lie apart, and is the

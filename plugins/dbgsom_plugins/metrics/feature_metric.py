@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 
 _NUMBERS = 1 << 15  # distances held at once while units are sought: they stay in cache
 _LEAST_ROWS = 64  # a call of some loops has more to set up than a sample costs
 
 
-class FeatureMetric(Component):
+class FeatureMetric(MetricComponent):
     """Base of metrics whose loop is ``pairwise_NAME`` in `feature_loops`.
 
     Those that ``handle`` sparse samples have ``pairwise_NAME`` and ``assign_NAME`` in

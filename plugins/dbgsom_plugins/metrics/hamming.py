@@ -56,7 +56,7 @@ class Hamming(FeatureMetric):
     ) -> NDArray[np.float64]:
         """Return the weighted mode of each feature for each neuron, float64 (K, D).
 
-        Arguments are those of `dbgsom_core.api.FormingMetric`; nan counts nothing.
+        Arguments are those of ``form`` of `dbgsom_core.api.MetricComponent`; nan counts nothing.
         """
         modes = np.array(so_far, dtype=np.float64)
         for k in range(X.shape[1]):

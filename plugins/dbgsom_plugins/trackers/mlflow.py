@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from dbgsom_core.api import Component, DbgsomError, EpochRecord, Run, RunResult, without_passwords
+from dbgsom_core.api import (
+    DbgsomError,
+    EpochRecord,
+    Run,
+    RunResult,
+    TrackerComponent,
+    without_passwords,
+)
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ RETRY_SECONDS = 60.0
 _log = logging.getLogger("dbgsom.mlflow")
 
 
-class MLflow(Component):
+class MLflow(TrackerComponent):
     """Shows runs in MLflow: parameters, metrics per epoch, data, figures and the model.
 
     The run folder is always written first. A store that cannot be reached costs one warning; what

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, EpochRecord, Run, RunResult, write_atomically
+from dbgsom_core.api import EpochRecord, Run, RunResult, TrackerComponent, write_atomically
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
@@ -29,7 +29,7 @@ from dbgsom_plugins.trackers.report import report
 _log = logging.getLogger("dbgsom.run_folder")
 
 
-class RunFolder(Component):
+class RunFolder(TrackerComponent):
     """Writes every run to a folder of its own: config, journal, measures, model, figures, report.
 
     It is always on; name it to choose another place.

@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fitted_metric import fitted
 
@@ -40,7 +41,7 @@ def samples(name, rng, n, offset=0.0):
 
 
 def prepared(metric, X):
-    return metric.prepare(X) if hasattr(metric, "prepare") else X
+    return MetricAbilities.of(metric).prepared(X)
 
 
 @pytest.mark.parametrize("n_neurons", [7, 300, 40_000])
@@ -72,7 +73,7 @@ def test_distances_are_those_of_scipy(name, dtype, offset, rng):
     points, prototypes = prepared(metric, X), prepared(metric, W).astype(np.float64)
     expected = cdist(X.astype(np.float64), W.astype(np.float64), theirs, **options)
     # Prepared float32 rows are rounded; every sum is in float64.
-    rounding = 1e-6 if dtype == np.float32 and hasattr(metric, "prepare") else 1e-11
+    rounding = 1e-6 if dtype == np.float32 and metric.prepare is not None else 1e-11
     found = metric.pairwise(points, prototypes)
     np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding)
     bmu, distance = metric.assign(points, prototypes)
@@ -97,7 +98,7 @@ def test_units_are_the_nearest_of_all_however_many_samples_there_are(name, rng):
 @pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
 def test_ties_go_to_the_lowest_row(name, rng):
     X = samples(name, rng, 20)
-    metric = fitted(build(name), X)
+    metric = fitted(build(name), X).abilities
     points = prepared(metric, X)
     twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
     assert metric.assign(points, twice)[0].max() < 3
@@ -110,7 +111,7 @@ def test_identity_symmetry_and_triangle(name, X):
         X = np.rint(X / 20)
     if name == "jensen_shannon":
         X = np.abs(X) + np.eye(4, 3) + 1e-3
-    metric = fitted(build(name), X)
+    metric = fitted(build(name), X).abilities
     points = np.asarray(prepared(metric, X))
     d = metric.pairwise(points, points)
     size = max(1.0, d.max())

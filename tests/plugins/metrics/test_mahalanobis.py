@@ -19,7 +19,7 @@ def correlated(rng):
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
 def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
-    metric = fitted(Mahalanobis(shrinkage=shrinkage), correlated)
+    metric = fitted(Mahalanobis(shrinkage=shrinkage), correlated).abilities
     share = ledoit_wolf_shrinkage(scale(correlated)) if shrinkage == "ledoit_wolf" else shrinkage
     covariance = np.cov(correlated.T)
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
@@ -29,7 +29,7 @@ def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
 
 
 def test_whitened_samples_have_the_identity_as_covariance(correlated):
-    points = fitted(Mahalanobis(shrinkage=0.0), correlated).prepare(correlated)
+    points = fitted(Mahalanobis(shrinkage=0.0), correlated).abilities.prepare(correlated)
     np.testing.assert_allclose(np.cov(points.T), np.eye(5), atol=1e-9)
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
 
@@ -38,8 +38,9 @@ def test_whitened_samples_have_the_identity_as_covariance(correlated):
 def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
     X = rng.normal(size=(60, 3))
     X = np.column_stack([X, X[:, 0] + X[:, 1], np.full(60, 7.0)])
-    metric = fitted(Mahalanobis(shrinkage=shrinkage), X)
-    vq = SomVQ(metric=metric.metric, epochs=10).fit(X)
+    learned = fitted(Mahalanobis(shrinkage=shrinkage), X)
+    metric = learned.abilities
+    vq = SomVQ(metric=learned.metric, epochs=10).fit(X)
     assert np.isfinite(vq.weights_).all()
     points = metric.prepare(X)
     if shrinkage == 0.0:  # as if the features that say nothing new were not there
@@ -55,27 +56,29 @@ def test_fewer_samples_than_features_give_a_finite_map(rng):
 
 def test_units_of_measurement_do_not_matter(correlated):
     points, scaled = (
-        fitted(Mahalanobis(), X).prepare(X) for X in (correlated, correlated * [2, 0.5, 8, 1, 1024])
+        fitted(Mahalanobis(), X).abilities.prepare(X)
+        for X in (correlated, correlated * [2, 0.5, 8, 1, 1024])
     )
     np.testing.assert_allclose(points, scaled, rtol=1e-9, atol=1e-9)
 
 
 def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypatch):
-    metric = fitted(Mahalanobis(), correlated)
+    learned = fitted(Mahalanobis(), correlated)
+    metric = learned.abilities
     whole = metric.prepare(correlated)
     np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
     monkeypatch.setattr(mahalanobis, "_ROWS", 7)
     monkeypatch.setattr(mahalanobis, "_SMALL_WORK", 1)
     np.testing.assert_array_equal(metric.prepare(correlated), whole)
-    refitted = fitted(Mahalanobis(), correlated)
-    np.testing.assert_allclose(refitted.state["whitening"], metric.state["whitening"], rtol=1e-9)
+    again = fitted(Mahalanobis(), correlated)
+    np.testing.assert_allclose(again.state["whitening"], learned.state["whitening"], rtol=1e-9)
 
 
 def test_float32_comes_back_as_float32(correlated):
-    metric = fitted(Mahalanobis(), correlated.astype(np.float32))
+    metric = fitted(Mahalanobis(), correlated.astype(np.float32)).abilities
     points = metric.prepare(correlated.astype(np.float32))
     assert points.dtype == np.float32
-    exact = fitted(Mahalanobis(), correlated).prepare(correlated)
+    exact = fitted(Mahalanobis(), correlated).abilities.prepare(correlated)
     np.testing.assert_allclose(points, exact, rtol=1e-2, atol=1e-2)
 
 
