@@ -22,7 +22,6 @@ from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, chec
 from dbgsom_core.interfaces.compatibility import check_suits, reads_target
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import Callback, callback_notifier

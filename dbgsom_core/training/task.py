@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Found
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 
