@@ -75,7 +75,6 @@ class SomMap:
         self._diameter: int | None = None
         self._is_full: bool | None = None
         self._degrees: NDArray[np.int64] | None = None
-        self._open_cells: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @classmethod
     def rectangle(cls, rows: int, columns: int, prototypes: Any) -> SomMap:
@@ -168,19 +167,6 @@ class SomMap:
         cells = self._by_cell()
         return [cell for cell in beside((x, y)) if cell not in cells]
 
-    def open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the free cells beside the map and which neurons they touch.
-
-        Returns
-        -------
-        (cells (F, 2), touching (F, 4))
-            Cells sorted by x, then y; rows of the neurons to the north, south, east and west of
-            each, -1 for none. Read-only.
-        """
-        if self._open_cells is None:
-            self._open_cells = self._find_open_cells()
-        return self._open_cells
-
     def links(self) -> NDArray[np.int64]:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
         one = np.repeat(np.arange(len(self)), len(DIRECTIONS))
@@ -253,23 +239,6 @@ class SomMap:
         if self._cells is None:
             self._cells = {(x, y): row for row, (x, y) in enumerate(self._positions.tolist())}
         return self._cells
-
-    def _find_open_cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        touching: dict[Position, list[int]] = {}
-        neurons, sides = np.nonzero(self._sides < 0)
-        places = self._positions[neurons].tolist()
-        for (x, y), neuron, side in zip(places, neurons.tolist(), sides.tolist(), strict=True):
-            cell = x + DIRECTIONS[side][0], y + DIRECTIONS[side][1]
-            around = touching.setdefault(cell, [-1] * len(DIRECTIONS))
-            around[side ^ 1] = neuron  # a cell to the north touches its neuron to the south
-        cells = sorted(touching)
-        found = (
-            np.array(cells, dtype=np.int64),
-            np.array([touching[cell] for cell in cells], dtype=np.int64),
-        )
-        for array in found:
-            array.flags.writeable = False
-        return found
 
 
 def _linked(positions: NDArray[np.int64], sides: NDArray[np.int32], first: int) -> tuple[int, int]:

@@ -62,6 +62,11 @@ def linked_totals(found, som_map, classes):
     return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
 
 
+def free_cells(som_map):
+    """Every free cell beside the map with a neuron that it touches."""
+    return [(cell, row) for row in range(len(som_map)) for cell in som_map.free_cells(row)]
+
+
 @st.composite
 def cases(draw):
     """Samples with ties and duplicates, a map of any shape, classes of which some lead nowhere."""
@@ -75,10 +80,9 @@ def cases(draw):
     )
     som_map = SomMap.rectangle(1, 2, X[rng.integers(n, size=2)])
     for _ in range(draw(st.integers(0, 30))):
-        cells, touching = som_map.open_cells()
-        cell = rng.integers(len(cells))
-        parent = int(touching[cell].max())
-        som_map.add([(cells[cell], X[rng.integers(n)].astype(float), parent)], 1)
+        free = free_cells(som_map)
+        cell, parent = free[rng.integers(len(free))]
+        som_map.add([(cell, X[rng.integers(n)].astype(float), parent)], 1)
     codes = rng.integers(-1, draw(st.integers(1, 6)), size=n)
     codes[0] = 0
     return X, som_map, codes, rng
@@ -112,8 +116,8 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed
     for epoch in range(8):
         found = search.assign(som_map.prototypes, som_map.positions)
         if epoch == 4:
-            known, (cells, touching) = len(som_map), som_map.open_cells()
-            som_map.add([(cells[0], X[0].astype(float), int(touching[0].max()))], epoch)
+            known, (cell, parent) = len(som_map), min(free_cells(som_map))
+            som_map.add([(cell, X[0].astype(float), parent)], epoch)
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
         D, n_neurons = distances(X, som_map.prototypes), len(som_map)
         classes = ClassLeads.of(found.bmu, codes, n_neurons) if classed else None

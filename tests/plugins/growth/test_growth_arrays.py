@@ -14,6 +14,11 @@ from dbgsom_plugins.growth.growth_loops import share_errors
 from dbgsom_plugins.growth.snapshot import Snapshot
 
 
+def free_cells(som_map):
+    """Every free cell beside the map with a neuron that it touches."""
+    return [(cell, row) for row in range(len(som_map)) for cell in som_map.free_cells(row)]
+
+
 @st.composite
 def maps_and_errors(draw):
     """Maps with arms, rings and holes; errors with ties."""
@@ -21,9 +26,9 @@ def maps_and_errors(draw):
     rows, columns = draw(st.sampled_from([(2, 2), (5, 5), (1, 4)]))
     som_map = SomMap.rectangle(rows, columns, rng.normal(size=(rows * columns, 2)))
     for _ in range(draw(st.integers(0, 40))):
-        cells, touching = som_map.open_cells()
-        cell = rng.integers(len(cells))
-        som_map.add([(cells[cell], rng.normal(size=2), int(touching[cell].max()))], 1)
+        free = free_cells(som_map)
+        cell, parent = free[rng.integers(len(free))]
+        som_map.add([(cell, rng.normal(size=2), parent)], 1)
     return som_map, rng.exponential(size=len(som_map)).round(1)
 
 
@@ -54,7 +59,7 @@ def filled(som_map, errors, threshold, taken):
 @given(maps_and_errors(), st.sampled_from([0.5, 1.0, 2.0]))
 def test_notches_are_filled_as_cell_by_cell(drawn, threshold):
     som_map, errors = drawn
-    taken = [tuple(som_map.open_cells()[0][0].tolist())]
+    taken = [min(free_cells(som_map))[0]]
     found = births.filled(som_map, errors, threshold, taken, 1000)
     expected = filled(som_map, errors, threshold, taken)
     assert [(b.position, b.parent) for b in found] == [(cell, p) for cell, _, p in expected]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.api import Birth, GrowthState
-from dbgsom_core.som_map.grid import DIRECTIONS, SomMap
+from dbgsom_core.som_map.grid import DIRECTIONS, SomMap, beside
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
@@ -81,9 +81,17 @@ def place(candidate, snapshot):
     return reference.in_gap(candidate, neighbours, free[0], second, second, snapshot)
 
 
+def open_cells(som_map):
+    """The free cells beside a map, sorted, and the rows at their four sides, -1 for none."""
+    cells = sorted({cell for row in range(len(som_map)) for cell in som_map.free_cells(row)})
+    at_sides = [[som_map.neuron_at(side) for side in beside(cell)] for cell in cells]
+    rows = [[-1 if at is None else at for at in sides] for sides in at_sides]
+    return np.array(cells), np.array(rows)
+
+
 def fill(som_map, errors, threshold, taken, most):
     """Return a birth for each free cell whose neurons' errors add up to the threshold."""
-    cells, touching = som_map.open_cells()
+    cells, touching = open_cells(som_map)
     known = np.append(np.asarray(errors, dtype=np.float64), 0.0)  # row -1: nobody, without error
     north, south, east, west = known[touching].T
     claims = north + south + east + west
@@ -104,13 +112,13 @@ def fill(som_map, errors, threshold, taken, most):
 def between(cell, around, som_map):
     """The mean over the corners of a cell or, where there is none, of the neurons at its sides."""
     prototypes, (x, y) = som_map.prototypes, cell
-    beside = [(n, dx, dy) for n, (dx, dy) in zip(around, DIRECTIONS, strict=True) if n >= 0]
+    near = [(n, dx, dy) for n, (dx, dy) in zip(around, DIRECTIONS, strict=True) if n >= 0]
     corners = []
-    for (a, ax, ay), (b, bx, by) in combinations(beside, 2):
+    for (a, ax, ay), (b, bx, by) in combinations(near, 2):
         diagonal = som_map.neuron_at((x + ax + bx, y + ay + by))
         if diagonal is not None:
             corners.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
-    summands = corners or [prototypes[n] for n, _, _ in beside]
+    summands = corners or [prototypes[n] for n, _, _ in near]
     return np.asarray(reduce(np.add, summands) / len(summands))
 
 
@@ -120,7 +128,7 @@ def random_map(rng, births, compactness):
     som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 3)))
     som_map.prototypes = rng.normal(size=(len(som_map), 3)).round(1)  # with zeros of both signs
     for _ in range(births):
-        cells, touching = som_map.open_cells()
+        cells, touching = open_cells(som_map)
         crowded = np.sum(touching >= 0, axis=1) > 1
         likely = np.where(crowded, compactness, 1 - compactness)
         cell = rng.choice(len(cells), p=likely / likely.sum())
