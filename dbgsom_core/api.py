@@ -48,7 +48,8 @@ from dbgsom_core.interfaces.metrics import (
 from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
-from dbgsom_core.som_map.grid import Position, SomMap
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import Grid, Position
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
@@ -73,6 +74,7 @@ __all__ = [
     "FittingMetric",
     "FloatArray",
     "FormingMetric",
+    "Grid",
     "GrowthEvent",
     "GrowthState",
     "GrowthStrategy",

@@ -251,7 +251,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if start is None:
             som_map = self._start(parts, usual, moments)
         else:
-            som_map = SomMap(start.positions, start.prototypes)
+            som_map = SomMap(start.positions, start.prototypes, start.grid)
         return train(task, som_map, callback_notifier(self.callbacks, self.verbose))
 
     def _start(self, parts: Parts, data: LocalSamples, moments: Moments) -> SomMap:

@@ -93,7 +93,7 @@ def linked_runners_up(
         from dbgsom_core.engine.euclidean import fine_tuning
 
         return fine_tuning.linked_rows(
-            data, bmu, som_map.prototypes, som_map.sides, fine_tuning.classes_of(classes)
+            data, bmu, som_map.prototypes, som_map.links, fine_tuning.classes_of(classes)
         )
     linked = [np.asarray(som_map.neighbours(neuron)) for neuron in range(len(som_map))]
     runners_up = np.empty(len(bmu), dtype=np.int64)

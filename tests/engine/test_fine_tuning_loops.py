@@ -58,7 +58,7 @@ def own_winners(D, units, classes):
 
 def linked_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    seconds = fine_tuning.linked_seconds(found, som_map.sides, fine_tuning.classes_of(classes))
+    seconds = fine_tuning.linked_seconds(found, som_map.links, fine_tuning.classes_of(classes))
     return seconds.hits.copy(), unpacked(found.search.samples, seconds.sums, seconds.hits)
 
 

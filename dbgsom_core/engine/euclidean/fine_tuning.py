@@ -60,7 +60,7 @@ def linked_seconds(found: FastAssignment, sides: NDArray[np.int32], classes: Cla
     ----------
     found : FastAssignment
         Of the last pass; its units are those whose neighbours count.
-    sides : int32 array (K, SIDES)
+    sides : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none.
     classes : Classes
     """

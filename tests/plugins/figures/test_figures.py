@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import SQUARE
 from dbgsom_plugins.figures._cells import outline
 from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on
 from dbgsom_plugins.figures.curves import GrowthCurve
@@ -314,9 +315,10 @@ def test_a_history_of_one_epoch_is_drawn():
 
 
 def test_the_outline_runs_round_the_map_and_its_holes():
+    corners = np.array(SQUARE.corners)
     ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
-    assert len(outline(np.array(ring))) == 12 + 4
-    assert len(outline(np.array([(5, -5)]))) == 4
+    assert len(outline(np.array(ring), corners)) == 12 + 4
+    assert len(outline(np.array([(5, -5)]), corners)) == 4
 
 
 # Full colour blindness after Machado, Oliveira & Fernandes (2009), on linear sRGB.

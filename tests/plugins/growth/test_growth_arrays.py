@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
-from dbgsom_core.som_map.grid import SomMap, beside
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import SQUARE
 from dbgsom_plugins.growth import births
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.growth_loops import share_errors
@@ -36,9 +37,9 @@ def filled(som_map, errors, threshold, taken):
     """The rule, cell by cell: (position, prototype, parent), largest sum first."""
     where = {tuple(cell): neuron for neuron, cell in enumerate(som_map.positions.tolist())}
     W, claims = som_map.prototypes, []
-    free = {cell for known in where for cell in beside(known)} - where.keys() - set(taken)
+    free = {cell for known in where for cell in SQUARE.beside(known)} - where.keys() - set(taken)
     for cell in sorted(free):
-        near = [where[c] for c in beside(cell) if c in where]
+        near = [where[c] for c in SQUARE.beside(cell) if c in where]
         total = 0.0
         for neuron in near:
             total += errors[neuron]
@@ -79,7 +80,7 @@ def test_errors_are_shared_as_neuron_by_neuron(drawn):
         heirs = boundary[hops == hops.min()]
         expected[heirs] += errors[neuron] / 2 / len(heirs)
         expected[neuron] -= errors[neuron] / 2
-    share_errors(errors, som_map.sides, som_map.hops, 0.7)
+    share_errors(errors, som_map.links, som_map.hops, 0.7)
     np.testing.assert_array_equal(errors, expected)
 
 
