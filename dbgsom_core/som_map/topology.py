@@ -114,7 +114,7 @@ def topographic_function(
         one, other = som_map.positions[pairs.T]
         forward = som_map.grid.steps(one, other, over_corners=True)
     else:
-        forward = som_map.hops[pairs[:, 0], pairs[:, 1]]
+        forward = som_map.hops[pairs[:, 0], pairs[:, 1]].astype(np.int64)
     backward = _hops_over(pairs, som_map.edges(), n)
     finite = backward[np.isfinite(backward)]
     m = int(max(1, forward.max(initial=1), finite.max(initial=1)))
