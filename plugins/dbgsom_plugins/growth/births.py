@@ -99,8 +99,7 @@ def _rooms(prototypes: NDArray[np.float64], grid: Grid, most: int) -> tuple[Any,
         np.empty((slots, 2), rows),
         np.empty((slots, grid.degree), rows),
         np.empty((neurons, grid.degree), rows),
-        np.array(grid.offsets, rows),
-        np.array(grid.opposite, rows),
+        np.column_stack([grid.offsets, grid.opposite]).astype(rows),
     )
     work = (*np.empty((5, slots), rows), np.empty(slots))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))

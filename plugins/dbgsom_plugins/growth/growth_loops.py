@@ -27,9 +27,9 @@ UInt16 = NDArray[np.uint16]
 
 # Free cells beside the map: their places (F, 2), sorted by x, then y; the neurons that the links of
 # each would lead to (F, L), -1 for none; the other way round the numbers of the cells beside each
-# neuron (K, L), -1 where none is free; `Grid.offsets` (L, 2) and `Grid.opposite` (L,). F is L*K, of
-# which the first are in use.
-Cells = tuple[Int64, Int64, Int64, Int64, Int64]
+# neuron (K, L), -1 where none is free. F is L*K, of which the first are in use. And as it comes for
+# each link (L, 3): the grid's offset, x and y, and the link that leads the other way.
+Cells = tuple[Int64, Int64, Int64, Int64]
 # Room for births: places (B, 2), parents (B,) and prototypes (B, D).
 Births = tuple[Int64, Int64, Float64]
 # Room for what is in between: five arrays (F,) of rows and keys and one of errors.
@@ -65,7 +65,7 @@ def grown(
     least : float
         As `filled` knows it; nan: notches stay.
     cells, work, births
-        Filled, all but offsets and opposites, see `Cells`, `Work` and `Births`.
+        Filled, all but the last of `Cells`, see `Cells`, `Work` and `Births`.
 
     Returns
     -------
@@ -149,16 +149,16 @@ def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int
         highest = max(highest, positions[neuron, 1])
     height = highest - lowest + 3  # with a row of free cells below and above
     # One slot for each free link of a neuron; those of one cell get the same key.
-    places, touching, numbers, offsets, opposite = cells
+    places, touching, numbers, ways = cells
     order, merged, slots, keys, _, _ = work
     n: Any = np.int64(0)
-    last, degree = -1, len(opposite)
+    last, degree = -1, len(ways)
     for neuron in range(len(links)):
         for link in range(degree):
             numbers[neuron, link] = -1
             if links[neuron, link] < 0:
-                x = positions[neuron, 0] + offsets[link, 0]
-                y = positions[neuron, 1] + offsets[link, 1]
+                x = positions[neuron, 0] + ways[link, 0]
+                y = positions[neuron, 1] + ways[link, 1]
                 slots[n], keys[n] = degree * neuron + link, -((x - positions[0, 0]) * height + y)
                 n += 1
     _largest_first(keys, n, order, merged)
@@ -167,10 +167,10 @@ def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int
         if i == 0 or keys[order[i]] != keys[order[i - 1]]:
             last += 1
             for axis in range(2):
-                places[last, axis] = positions[neuron, axis] + offsets[link, axis]
+                places[last, axis] = positions[neuron, axis] + ways[link, axis]
             for other in range(degree):
                 touching[last, other] = -1
-        touching[last, opposite[link]] = neuron
+        touching[last, ways[link, 2]] = neuron
         numbers[neuron, link] = last
     return last + 1
 
@@ -205,7 +205,7 @@ def _serve(
             continue
         number = cells[2][candidate, link]
         # Away from the neighbour on the other side of the cell; on a straight line there is none.
-        away = links[candidate, cells[4][link]]
+        away = links[candidate, cells[3][link, 2]]
         if away < 0:
             away = links[candidate, smallest]
         if at_end >= 0:
@@ -252,13 +252,13 @@ def _link_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> in
     # The first free link, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
     # else aside from the largest neighbour, which is nearer to it than straight ahead is.
     first = -1
-    for link in range(len(cells[4])):
+    for link in range(len(cells[3])):
         number = cells[2][candidate, link]
         if number < 0:
             continue
         if first < 0:
             first = link
-        if _is_among(at_end, cells[1][number]) if at_end >= 0 else cells[4][link] != largest:
+        if _is_among(at_end, cells[1][number]) if at_end >= 0 else cells[3][link, 2] != largest:
             return link
     return first
 
@@ -348,10 +348,10 @@ def _bear(parent: int, number: int, cells: Cells, births: Births, born: int) -> 
 
 @compiled
 def _close(number: int, cells: Cells) -> None:
-    for link in range(len(cells[4])):
+    for link in range(len(cells[3])):
         neuron = cells[1][number, link]
         if neuron >= 0:
-            cells[2][neuron, cells[4][link]] = cells[1][number, link] = -1
+            cells[2][neuron, cells[3][link, 2]] = cells[1][number, link] = -1
 
 
 @compiled

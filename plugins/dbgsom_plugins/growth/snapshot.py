@@ -67,8 +67,9 @@ class Snapshot:
 
     def second_ring(self, neuron: int) -> list[int]:
         """Return the neurons two hops away, largest error first, ties by row."""
-        ring = {other for near in self._linked(neuron) for other in self._linked(near)}
-        return self._by_error(ring - {neuron})  # a neighbour of two neighbours is none itself
+        linked = self._linked(neuron)
+        ring = {other for near in linked for other in self._linked(near)}
+        return self._by_error(ring.difference(linked, [neuron]))
 
     def free_cells(self, neuron: int) -> list[Position]:
         """Return the cells beside a neuron that are free now, in the order of its links."""
@@ -93,8 +94,9 @@ class Snapshot:
         The one with the largest error, ties to the lowest row; None where there is none.
         """
         around = {self._neurons.get(place) for cell in cells for place in self.grid.beside(cell)}
-        near = {other for linked in self._linked(neuron) for other in self._links[linked]}
-        ring = (around & near) - {neuron, None}
+        linked = self._linked(neuron)
+        near = {other for one in linked for other in self._links[one]}
+        ring = (around & near).difference(linked, [neuron, None])
         return min(ring, key=self._ranks.__getitem__) if ring else None  # type: ignore[arg-type]
 
     def nearest_cell(self, cells: list[Position], neuron: int) -> Position:
