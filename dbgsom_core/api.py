@@ -43,7 +43,8 @@ from dbgsom_core.interfaces.metrics import Metric, MetricComponent
 from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
-from dbgsom_core.som_map.grid import Position, SomMap
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import Grid, Position
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
@@ -64,6 +65,7 @@ __all__ = [
     "Evaluation",
     "Figure",
     "FloatArray",
+    "Grid",
     "GrowthAbilities",
     "GrowthComponent",
     "GrowthEvent",

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dbgsom_core.som_map.grids import SQUARE, Grid
+
 mpl.use("Agg")
 
 # Compiled loops make the first example slow; examples stay the same from run to run.
@@ -12,6 +14,28 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+
+# Six links in axial coordinates, opposite ones three places apart.
+HEXAGONAL = Grid(
+    offsets=((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)),
+    diagonals=(),
+    axes=((1.0, 0.0), (0.5, 3**0.5 / 2)),
+    corners=tuple(
+        (np.cos(angle) / 3**0.5, np.sin(angle) / 3**0.5)
+        for angle in np.pi * (np.arange(6) / 3 + 1 / 6)
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def hexagonal():
+    return HEXAGONAL
+
+
+@pytest.fixture(scope="session", params=[SQUARE, HEXAGONAL], ids=["square", "hexagonal"])
+def grid(request):
+    return request.param
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def plot(
     where = _places(estimator, layout)
     ax.add_collection(
         LineCollection(
-            [where[pair] for pair in estimator.som_map_.links()], colors="0.75", zorder=1
+            [where[pair] for pair in estimator.som_map_.edges()], colors="0.75", zorder=1
         )
     )
     sizes = _sizes(estimator, pointsize)
@@ -100,7 +100,7 @@ def _new_axes() -> Axes:
 
 def _places(estimator: Any, layout: str) -> NDArray[np.float64]:
     if layout == "grid":
-        return np.asarray(estimator.som_map_.positions, dtype=np.float64)
+        return np.asarray(estimator.som_map_.plane_positions)
     if layout == "pca":
         return _components(estimator, 2)
     raise ValueError(f"layout must be 'grid' or 'pca', not {layout!r}")

@@ -1,29 +1,26 @@
-"""The map: neurons on a rectangular grid, their prototypes and the hops between them."""
+"""The map: neurons on a grid, their prototypes and the hops between them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbgsom_core.engine.results import MapGraph
+from dbgsom_core.som_map.grids import SQUARE, Grid, Position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Position = tuple[int, int]
-
-# Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
-DIRECTIONS: tuple[Position, ...] = ((0, 1), (0, -1), (1, 0), (-1, 0))
-
 
 class SomMap:
-    """Neurons on a 4-neighbour grid, in order of birth.
+    """Neurons on a grid, in order of birth.
 
     Rows of every array are neurons. The class keeps three things true: positions are distinct,
-    ``hops`` are the graph distances on the linked grid (not Manhattan distances), and the arrays
-    have one row per neuron.
+    ``hops`` are the graph distances over the links (free cells are no way), and the arrays have
+    one row per neuron.
 
     Parameters
     ----------
@@ -31,6 +28,8 @@ class SomMap:
         Grid cells (x, y) = (column, row) of the first neurons.
     prototypes : float array (K, D)
         Their prototypes.
+    grid : Grid
+        Which cells are linked.
 
     Attributes
     ----------
@@ -43,33 +42,31 @@ class SomMap:
         Two neurons share a cell, or the arrays do not fit together.
     """
 
-    def __init__(self, positions: Any, prototypes: Any) -> None:
+    def __init__(self, positions: Any, prototypes: Any, grid: Grid = SQUARE) -> None:
         positions = np.asarray(positions, dtype=np.int64)
         prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
         if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
             raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
         if len(positions) != len(prototypes):
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
+        self.grid = grid
         self.prototypes: NDArray[np.float64] = prototypes
         self.children: dict[int, SomMap] = {}
         self._positions: NDArray[np.int64] = positions.copy()
-        self._sides = np.empty((len(positions), len(DIRECTIONS)), dtype=np.int32)
         self._parents = np.full(len(positions), -1)
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
         self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
-        taken, _ = _linked(self._positions, self._sides, 0)
-        if taken >= 0:
-            raise ValueError(f"two neurons share the cell {tuple(positions[taken].tolist())}")
+        self._by_cell: dict[Position, int] = {}
+        self._links = self._link(self._by_cell, np.empty((0, grid.degree), np.int32), positions)
         self._forget()
-        full = _manhattan_if_full(positions)
-        if full is None:
-            _add_hops(self._all_hops, self._sides, 0)
+        if len(positions) and math.prod(self.shape) == len(positions):  # no cell is missing
+            steps = grid.steps(positions[:, None], positions)
+            self._all_hops[: len(positions), : len(positions)] = steps
         else:
-            self._all_hops[: len(full), : len(full)] = full
+            _add_hops(self._all_hops, self._links, 0)
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
-        self._cells: dict[Position, int] | None = None
         self._hops: NDArray[np.uint16] | None = None
         self._shape: tuple[int, int] | None = None
         self._diameter: int | None = None
@@ -77,9 +74,9 @@ class SomMap:
         self._degrees: NDArray[np.int64] | None = None
 
     @classmethod
-    def rectangle(cls, rows: int, columns: int, prototypes: Any) -> SomMap:
-        """Return a full grid in row-major order: (0,0), (1,0), … then the next row."""
-        return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes)
+    def rectangle(cls, rows: int, columns: int, prototypes: Any, grid: Grid = SQUARE) -> SomMap:
+        """Return a full map in row-major order: cells (0,0), (1,0), … then the next row."""
+        return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes, grid)
 
     @classmethod
     def restored(cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any) -> SomMap:
@@ -100,9 +97,14 @@ class SomMap:
         return self._positions.copy()
 
     @property
-    def sides(self) -> NDArray[np.int32]:
-        """Row of the neuron to the north, south, east and west, shape (K, 4); -1 where none is."""
-        return self._sides.copy()
+    def plane_positions(self) -> NDArray[np.float64]:
+        """Where the cells lie in the plane, (x, y) with y up, shape (K, 2)."""
+        return self.grid.plane(self._positions)
+
+    @property
+    def links(self) -> NDArray[np.int32]:
+        """Rows of linked neurons, (K, degree), in the order of the grid's offsets; -1: none."""
+        return self._links.copy()
 
     @property
     def hops(self) -> NDArray[np.uint16]:
@@ -144,7 +146,7 @@ class SomMap:
     @property
     def graph(self) -> MapGraph:
         """How the neurons are linked, for the passes over samples."""
-        return MapGraph(self.hops, self._sides, self.full_grid)
+        return MapGraph(self.hops, self._links, self.full_grid if self.grid == SQUARE else None)
 
     @property
     def diameter(self) -> int:
@@ -155,29 +157,32 @@ class SomMap:
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""
-        return self._by_cell().get(position)
+        return self._by_cell.get(position)
 
     def neighbours(self, neuron: int) -> list[int]:
         """Return the linked neighbours (rows), ascending."""
-        return sorted(side for side in self._sides[neuron].tolist() if side >= 0)
+        return sorted(other for other in self._links[neuron].tolist() if other >= 0)
 
     def free_cells(self, neuron: int) -> list[Position]:
-        """Return the free cells beside a neuron in the order north, south, east, west."""
+        """Return the free cells beside a neuron in the order of its links."""
         x, y = self._positions[neuron].tolist()
-        cells = self._by_cell()
-        return [cell for cell in beside((x, y)) if cell not in cells]
+        return [cell for cell in self.grid.beside((x, y)) if cell not in self._by_cell]
 
-    def links(self) -> NDArray[np.int64]:
+    def boundary(self) -> NDArray[np.bool_]:
+        """Return which neurons have a free cell beside them, shape (K,)."""
+        return np.asarray((self._links < 0).any(axis=1))
+
+    def edges(self) -> NDArray[np.int64]:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
-        one = np.repeat(np.arange(len(self)), len(DIRECTIONS))
-        other = self._sides.ravel()
+        one = np.repeat(np.arange(len(self)), self.grid.degree)
+        other = self._links.ravel()
         pairs = np.column_stack([one, other])[other > one]
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
         """Return how many linked neighbours each neuron has, shape (K,); read-only."""
         if self._degrees is None:
-            linked = self._sides >= 0
+            linked = self._links >= 0
             self._degrees = linked.sum(axis=1, dtype=np.int64)
             self._degrees.flags.writeable = False
         return self._degrees
@@ -201,21 +206,20 @@ class SomMap:
             return
         first, newborn = len(self), self._checked(births)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
+        by_cell = self._by_cell.copy()
+        links = self._link(by_cell, self._links, cells)
+        joins = (links >= 0) & (links < np.arange(len(links))[:, None])
+        lonely = np.flatnonzero(~joins[first:].any(axis=1))
+        if len(lonely):
+            position = tuple(cells[lonely[0]].tolist())
+            raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
-        sides = np.concatenate([self._sides, np.empty((len(births), len(DIRECTIONS)), np.int32)])
-        taken, lonely = _linked(positions, sides, first)
-        if lonely >= 0 or taken >= 0:
-            row, reason = (taken, "the cell is taken")
-            if taken < 0:
-                row, reason = lonely, "no neuron is beside it"
-            position = tuple(positions[row].tolist())
-            raise ValueError(f"a neuron cannot be born at {position}: {reason}")
         if len(positions) > len(self._all_hops):
             hops = _room_for_hops(max(2 * first, len(positions)))
             hops[:first, :first] = self.hops
             self._all_hops = hops
-        _add_hops(self._all_hops, sides, first)
-        self._positions, self._sides = positions, sides
+        _add_hops(self._all_hops, links, first)
+        self._positions, self._by_cell, self._links = positions, by_cell, links
         parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
@@ -226,6 +230,8 @@ class SomMap:
         # The prototypes (M, D) of births whose shapes and parents are right.
         shape, first = self.prototypes.shape[1:], len(self)
         for (x, y), prototype, parent in births:
+            if (x, y) in self._by_cell:
+                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
             if np.shape(prototype) != shape:
                 raise ValueError(
                     f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not {shape}"
@@ -234,43 +240,29 @@ class SomMap:
                 raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
         return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
 
-    def _by_cell(self) -> dict[Position, int]:
-        # Which neuron sits in a cell.
-        if self._cells is None:
-            self._cells = {(x, y): row for row, (x, y) in enumerate(self._positions.tolist())}
-        return self._cells
+    def _link(
+        self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows.
+        first, opposite = len(links), self.grid.opposite
+        links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
+        for new, (x, y) in enumerate(cells.tolist(), first):
+            if by_cell.setdefault((x, y), new) != new:
+                raise ValueError(f"two neurons share the cell {(x, y)}")
+            for link, cell in enumerate(self.grid.beside((x, y))):
+                other = by_cell.get(cell)
+                if other is not None:
+                    links[new, link], links[other, opposite[link]] = other, new
+        return links
 
 
-def _linked(positions: NDArray[np.int64], sides: NDArray[np.int32], first: int) -> tuple[int, int]:
-    from dbgsom_core.som_map.hops import link  # numba is slow to import
+def _add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int) -> None:
+    from dbgsom_core.som_map.hops import add_hops  # numba is slow to import
 
-    return link(positions, sides, first)
-
-
-def _add_hops(hops: NDArray[np.uint16], sides: NDArray[np.int32], first: int) -> None:
-    from dbgsom_core.som_map.hops import add_hops
-
-    add_hops(hops, sides, first, len(sides))
+    add_hops(hops, links, first, len(links))
 
 
 def _room_for_hops(neurons: int) -> NDArray[np.uint16]:
     # A column more than needed: what is handed out is then never contiguous, so that compiled
     # loops know one kind of it instead of two.
     return np.zeros((neurons, neurons + 1), dtype=np.uint16)
-
-
-def _manhattan_if_full(positions: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    # Hops (K, K) on a full rectangle of distinct cells, else None.
-    if len(positions) == 0:
-        return None
-    x, y = (positions - positions.min(axis=0)).T
-    columns, rows = int(x.max()) + 1, int(y.max()) + 1
-    if rows * columns != len(positions) or len(np.unique(y * columns + x)) != len(positions):
-        return None
-    return np.asarray(np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
-
-
-def beside(position: Position) -> tuple[Position, Position, Position, Position]:
-    """Return the four cells beside a cell: north, south, east, west."""
-    x, y = position
-    return (x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y)  # as in DIRECTIONS

@@ -99,8 +99,8 @@ def topographic_function(
     bmu, second_bmu : int arrays (n,)
         The two nearest neurons of each sample.
     neighbours : {8, 4}
-        How k > 0 measures the grid: 8 is the paper's maximum norm, where diagonal cells are
-        neighbours; 4 counts the hops along the map's links.
+        How k > 0 measures the grid: 8 is the paper's maximum norm, where cells that touch at a
+        corner are neighbours, too; 4 counts the hops along the map's links.
 
     Returns
     -------
@@ -111,11 +111,11 @@ def topographic_function(
     n = len(som_map)
     pairs = _links_of_data(n, bmu, second_bmu)
     if neighbours == 8:
-        positions = som_map.positions
-        forward = np.abs(positions[pairs[:, 0]] - positions[pairs[:, 1]]).max(axis=1, initial=0)
+        one, other = som_map.positions[pairs.T]
+        forward = som_map.grid.steps(one, other, over_corners=True)
     else:
-        forward = som_map.hops[pairs[:, 0], pairs[:, 1]]
-    backward = _hops_over(pairs, som_map.links(), n)
+        forward = som_map.hops[pairs[:, 0], pairs[:, 1]].astype(np.int64)
+    backward = _hops_over(pairs, som_map.edges(), n)
     finite = backward[np.isfinite(backward)]
     m = int(max(1, forward.max(initial=1), finite.max(initial=1)))
     k = np.arange(-m, m + 1)
@@ -144,10 +144,8 @@ def _blocks(n: int) -> Iterator[slice]:
 def _steps(som_map: SomMap, rows: slice, grid_distance: str) -> NDArray[np.float64]:
     if grid_distance == "hops":
         return np.asarray(som_map.hops[rows], dtype=np.float64)
-    x, y = som_map.positions.T
-    squares = np.square(x[rows, None] - x) + np.square(y[rows, None] - y)
-    # Roots of whole numbers: equal distances are equal to the bit.
-    return np.asarray(np.sqrt(squares, dtype=np.float64))
+    cells = som_map.positions
+    return np.sqrt(som_map.grid.squared_distances(cells[rows, None], cells))
 
 
 def _orders(

@@ -202,10 +202,10 @@ def leaf_map(tree: Tree) -> SomMap:
     if len(tree.maps) == 1:
         return tree.maps[0]
     positions = np.empty((len(tree), 2), dtype=np.int64)
-    column = 0
+    column, grid = 0, tree.maps[0].grid
     for som_map, leaves in zip(tree.maps, tree.leaf_of, strict=True):
         cells = som_map.positions
         cells = cells - cells.min(axis=0) + (column, 0)
         positions[leaves[leaves >= 0]] = cells[leaves >= 0]
         column = int(cells[:, 0].max()) + 2
-    return SomMap(positions, tree.weights)
+    return SomMap(positions, tree.weights, grid)

@@ -209,7 +209,7 @@ def train_map(
     if start is None:
         som_map = start_map(parts, usual, moments, settings.init, settings.random_state)
     else:
-        som_map = SomMap(start.positions, start.prototypes)
+        som_map = SomMap(start.positions, start.prototypes, start.grid)
     return train(task, som_map, notify)
 
 

@@ -77,7 +77,7 @@ def free_cells(som_map):
 
 
 @st.composite
-def cases(draw):
+def cases(draw, grid):
     """Samples with ties and duplicates, a map of any shape, classes of which some lead nowhere."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     n, d = draw(st.integers(2, 120)), draw(st.sampled_from([1, 2, 3, 4, 9, 17]))
@@ -87,7 +87,7 @@ def cases(draw):
     X = (X + draw(st.sampled_from([0.0, 1000.0]))).astype(
         draw(st.sampled_from([np.float32, np.float64]))
     )
-    som_map = SomMap.rectangle(1, 2, X[rng.integers(n, size=2)])
+    som_map = SomMap.rectangle(1, 2, X[rng.integers(n, size=2)], grid)
     for _ in range(draw(st.integers(0, 30))):
         free = free_cells(som_map)
         cell, parent = free[rng.integers(len(free))]
@@ -98,9 +98,9 @@ def cases(draw):
 
 
 @settings(deadline=None)
-@given(cases(), st.booleans())
-def test_neighbours_and_winners_are_those_of_the_definition(case, classed):
-    X, som_map, codes, _ = case
+@given(st.data(), st.booleans())
+def test_neighbours_and_winners_are_those_of_the_definition(grid, drawn, classed):
+    X, som_map, codes, _ = drawn.draw(cases(grid))
     data = LocalSamples(X, EUCLIDEAN)
     D = distances(X, som_map.prototypes)
     units = D.argmin(axis=1)
@@ -118,10 +118,10 @@ def test_neighbours_and_winners_are_those_of_the_definition(case, classed):
 
 
 @settings(deadline=None)
-@given(cases(), st.booleans(), st.sampled_from([1, 3]))
-def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(case, classed, threads):
+@given(st.data(), st.booleans(), st.sampled_from([1, 3]))
+def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(grid, drawn, classed, threads):
     """Prototypes move, the map grows, samples are laid out anew: sums of changes stay true."""
-    X, som_map, codes, rng = case
+    X, som_map, codes, rng = drawn.draw(cases(grid))
     data = LocalSamples(X, EUCLIDEAN, codes=codes)
     search = FastSearch(data, PackedSamples.of(X, threads), prunes=True)
     size = len(X) * np.abs(X).max()

@@ -49,7 +49,7 @@ def test_a_map_with_filled_notches_has_more_links_for_each_neuron():
 
     def links(growth):
         som_map = SomVQ(growth=growth).fit(X).som_map_
-        return len(som_map.links()) / len(som_map)
+        return len(som_map.edges()) / len(som_map)
 
     assert links(Directed()) > links(Directed(notches=None, spreading_factor=0.6)) + 0.05
 

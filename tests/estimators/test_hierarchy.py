@@ -255,7 +255,7 @@ def test_labellers_see_the_leaves_as_one_map():
     tree = Tree.of(tree_by_hand())
     leaves = leaf_map(tree)
     np.testing.assert_array_equal(leaves.prototypes, tree.weights)
-    assert leaves.links().tolist() == [[1, 2], [3, 4]]
+    assert leaves.edges().tolist() == [[1, 2], [3, 4]]
 
 
 @st.composite

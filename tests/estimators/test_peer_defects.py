@@ -49,7 +49,7 @@ def test_02_growth_is_not_cut_short_by_an_interior_neuron(digits):
         def grow(self, som_map, state):
             births = super().grow(som_map, state)
             shared = state.errors.copy()
-            share_errors(shared, som_map.sides, som_map.hops, state.threshold)
+            share_errors(shared, som_map.links, som_map.hops, state.threshold)
             eligible = np.flatnonzero((som_map.degrees() < 4) & (shared >= state.threshold))
             open_ones = {n for n in eligible.tolist() if som_map.free_cells(n)}
             cells = {birth.position for birth in births}

@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.som_map.grid import SomMap, beside
+from dbgsom_core.som_map.grid import SomMap
 
 
-def hops_by_search(positions):
+def beside(cell):
+    """The cells to the north, south, east and west."""
+    x, y = cell
+    return (x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y)
+
+
+def hops_by_search(positions, beside=beside):
     cells = {tuple(cell): row for row, cell in enumerate(positions)}
     hops = np.full((len(cells), len(cells)), np.iinfo(np.uint16).max)
     for start, row in cells.items():
@@ -56,7 +62,7 @@ def test_rows_of_every_array_are_neurons_in_order_of_birth(som_map):
     degrees = [len(som_map.neighbours(row)) for row in range(n_neurons)]
     np.testing.assert_array_equal(som_map.degrees(), degrees)
     assert all(len(som_map.free_cells(row)) == 4 - degrees[row] for row in range(n_neurons))
-    assert len(som_map.links()) * 2 == sum(degrees)
+    assert len(som_map.edges()) * 2 == sum(degrees)
 
 
 def test_a_ring_that_closes_shortens_the_way_around_it():
@@ -97,7 +103,7 @@ def test_a_neuron_cannot_be_born_beside_one_that_follows():
     with pytest.raises(ValueError, match=r"\(3, 0\): no neuron is beside it"):
         som_map.add([((3, 0), [0.0], 1), ((2, 0), [0.0], 1)], epoch=1)
     assert len(som_map) == 4
-    assert som_map.sides.tolist() == SomMap.rectangle(2, 2, np.zeros((4, 1))).sides.tolist()
+    assert som_map.links.tolist() == SomMap.rectangle(2, 2, np.zeros((4, 1))).links.tolist()
 
 
 def test_hops_cannot_be_written_from_outside():
@@ -123,18 +129,18 @@ def test_a_restored_map_remembers_its_births():
 
 
 @given(growing_maps())
-def test_sides_shape_and_links_follow_every_birth(som_map):
+def test_links_and_shape_follow_every_birth(som_map):
     x, y = som_map.positions.T
     assert som_map.shape == (np.ptp(y) + 1, np.ptp(x) + 1)
     assert som_map.diameter == som_map.hops.max()
     for row, position in enumerate(som_map.positions.tolist()):
         at_sides = [som_map.neuron_at(cell) for cell in beside(tuple(position))]
-        assert som_map.sides[row].tolist() == [-1 if at is None else at for at in at_sides]
+        assert som_map.links[row].tolist() == [-1 if at is None else at for at in at_sides]
         free = [
             cell for cell, at in zip(beside(tuple(position)), at_sides, strict=True) if at is None
         ]
         assert som_map.free_cells(row) == free
-    np.testing.assert_array_equal(som_map.links(), np.argwhere(np.triu(som_map.hops == 1)))
+    np.testing.assert_array_equal(som_map.edges(), np.argwhere(np.triu(som_map.hops == 1)))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 5), (4, 1), (3, 4)])

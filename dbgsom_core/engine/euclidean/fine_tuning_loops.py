@@ -21,7 +21,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.pass_loops import slack_of_block, turn_block
 from dbgsom_core.engine.llvm.bounds import lanes_other, lanes_with, lowest_bit
-from dbgsom_core.engine.llvm.neighbours import SIDES, nearest_side
+from dbgsom_core.engine.llvm.neighbours import LINKS, nearest_side
 from dbgsom_core.engine.llvm.panel import LINE, lanes_of
 from dbgsom_core.engine.llvm.transpose import add_row
 from dbgsom_core.engine.loops import euclidean_distance
@@ -95,7 +95,7 @@ def linked_rows(
 ) -> None:
     """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
 
-    ``neighbours`` are (K, 4). Those in which the sample's class leads come first.
+    ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
     """
     for i in range(start, stop):
         j = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, np.False_)
@@ -130,7 +130,7 @@ def linked_blocks(
     ----------
     units, seconds : int32 array (B*lanes,)
         The unit in each place, and its neighbour found last time and now.
-    sides : int32 array (K, SIDES)
+    sides : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none.
     rows, halves : array (K, depth), array (K,)
         All prototypes as `layout.Laid` holds them.
@@ -156,7 +156,7 @@ def linked_blocks(
         base = b * lanes
         inside = (1 << min(lanes, n - base)) - 1
         slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
-        left, doubtful = inside, 0
+        left, doubtful = (inside, 0) if sides.shape[1] == LINKS else (0, inside)
         while left != 0:  # one turn for each unit of the block
             unit = units[base + lowest_bit(left)]
             same = lanes_with(one, units_at + base * 4, unit) & left
@@ -167,7 +167,7 @@ def linked_blocks(
                 depth,
                 rows_at,
                 halves_at,
-                sides_at + unit * SIDES * 4,
+                sides_at + unit * LINKS * 4,
                 slack_at,
                 same,
                 found_at,

@@ -1,4 +1,4 @@
-"""Vector code for the linked neighbours of a unit: which of its four sides lies nearest."""
+"""Vector code for the linked neighbours of a unit: which of four lies nearest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, UNROLL, Vectors
 
-SIDES = 4
+LINKS = 4  # of each neuron: maps with another number are tuned without this code
 
 _INDEX = ir.IntType(32)
 _CHAINS = 2  # sums of a side that do not wait for each other
@@ -73,7 +73,7 @@ def _define(module: Any, bits: int) -> Any:
     )
     stride = builder.mul(depth, ir.Constant(ADDRESS, v.size))
     neurons, rows, starts = [], [], []
-    for side in range(SIDES):
+    for side in range(LINKS):
         neuron = v.load(builder, ids_at, side * 4, _INDEX)
         nobody = builder.icmp_signed("<", neuron, ir.Constant(_INDEX, 0))
         some = builder.sext(builder.select(nobody, ir.Constant(_INDEX, 0), neuron), ADDRESS)
@@ -130,7 +130,7 @@ def nearest_side(
     rows, halves : address
         Of (K, depth) and (K,) numbers: all prototypes, negated, and half their squares.
     ids : address
-        Of (SIDES,) int32: the neurons at the sides, -1 for none.
+        Of (LINKS,) int32: the linked neighbours, -1 for none.
     slack : address
         Of (lanes,) numbers: how close is too close to call.
     lanes : int

@@ -17,45 +17,49 @@ if TYPE_CHECKING:
     from dbgsom_plugins.figures._sheet import Sheet
 
 MAX_TEXTS = 150  # neurons up to which each cell may carry a text
-_SQUARE = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+_ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _LETTER = 0.62  # width of a character over the font size
 _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 
 
-def squares(
-    centres: NDArray[np.integer] | NDArray[np.floating], side: float = 1.0
+def polygons(
+    centres: NDArray[np.floating], corners: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """Return the corners (4, 2) of a square around each of the centres (K, 2)."""
-    return list(centres[:, None, :] + side * _SQUARE)
+    """Return the corners (C, 2) of a polygon around each of the centres (K, 2)."""
+    return list(centres[:, None, :] + corners)
 
 
 def draw_cells(
     sheet: Sheet, som_map: SomMap, colours: NDArray[np.float64], dead: NDArray[np.bool_]
 ) -> None:
     """Fill the cells with colours (K, 3); hatch those of dead neurons; outline the map."""
-    fill_cells(sheet, som_map.positions, colours, dead)
+    fill_cells(sheet, som_map.plane_positions, colours, dead)
 
 
 def fill_cells(
     sheet: Sheet,
-    positions: NDArray[np.integer],
+    centres: NDArray[np.floating],
     colours: NDArray[np.float64],
     dead: NDArray[np.bool_],
 ) -> None:
-    """Do as `draw_cells` with cells at positions (K, 2)."""
+    """Do as `draw_cells` with cells around centres (K, 2)."""
     from matplotlib.collections import PolyCollection
 
     line = float(np.clip(0.022 * sheet.cell, 0.15, 1.2))
     sheet.axes.add_collection(
         PolyCollection(
-            squares(positions), facecolors=colours, edgecolors="white", linewidths=line, zorder=1
+            polygons(centres, sheet.corners),
+            facecolors=colours,
+            edgecolors="white",
+            linewidths=line,
+            zorder=1,
         ),
         autolim=False,
     )
     if dead.any():
         sheet.axes.add_collection(
             PolyCollection(
-                squares(positions[dead], 0.96),
+                polygons(centres[dead], 0.96 * sheet.corners),
                 facecolors="none",
                 edgecolors="#aab0b8",
                 linewidths=0,
@@ -64,18 +68,18 @@ def fill_cells(
             ),
             autolim=False,
         )
-    draw_outline(sheet, positions)
+    draw_outline(sheet, centres)
 
 
 def draw_outline(
-    sheet: Sheet, positions: NDArray[np.integer], side: float = 1.0, *, weight: float = 1.0
+    sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0, *, weight: float = 1.0
 ) -> None:
-    """Draw a line where squares at ``side`` times positions (S, 2) border on free places."""
+    """Draw a line where cells of this size around centres (S, 2) border on free places."""
     from matplotlib.collections import LineCollection
 
     sheet.axes.add_collection(
         LineCollection(
-            [side * ends for ends in outline(positions)],
+            outline(centres, size * sheet.corners),
             colors=INK,
             linewidths=weight * float(np.clip(0.03 * sheet.cell, 0.5, 1.3)),
             capstyle="projecting",
@@ -86,22 +90,20 @@ def draw_outline(
     )
 
 
-def outline(positions: NDArray[np.integer]) -> list[NDArray[np.float64]]:
-    """Return the sides (2, 2) of unit squares at positions (S, 2) that border on free ones."""
-    taken = set(map(tuple, positions.tolist()))
-    sides = []
-    for x, y in positions.tolist():
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-            if (x + dx, y + dy) not in taken:
-                middle = np.array((x + dx / 2, y + dy / 2))
-                along = np.array((dy, dx)) / 2
-                sides.append(np.array((middle - along, middle + along)))
-    return sides
+def outline(
+    centres: NDArray[np.floating], corners: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Return the sides (2, 2) of polygons around centres (S, 2) that no other one has, too."""
+    ends = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+    sides = (centres[:, None, None] + ends).reshape(-1, 2, 2)
+    middles = np.rint(1e6 * sides.mean(axis=1))
+    _, which, counts = np.unique(middles, axis=0, return_inverse=True, return_counts=True)
+    return list(sides[counts[which.ravel()] == 1])
 
 
 def write_in_cells(
     sheet: Sheet,
-    positions: NDArray[np.integer],
+    centres: NDArray[np.floating],
     texts: Sequence[str],
     colours: NDArray[np.float64],
 ) -> bool:
@@ -116,7 +118,7 @@ def write_in_cells(
     size = min(0.36 * sheet.cell, 0.86 * sheet.cell / (_LETTER * longest), _FONT[1])
     if size < _FONT[0]:
         return False
-    for (x, y), text, colour in zip(positions.tolist(), texts, text_on(colours), strict=True):
+    for (x, y), text, colour in zip(centres.tolist(), texts, text_on(colours), strict=True):
         if text:
             sheet.axes.text(
                 x,
@@ -132,17 +134,17 @@ def write_in_cells(
     return True
 
 
-def mark_parents(sheet: Sheet, positions: NDArray[np.integer], side: float = 1.0) -> None:
-    """Draw a small grid into the upper right corner of cells of this side, centred at (P, 2)."""
+def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0) -> None:
+    """Draw a small grid into the upper right corner of cells of this size around (P, 2)."""
     from matplotlib.collections import PolyCollection
 
-    if not len(positions):
+    if not len(centres):
         return
-    corners = side * np.array([(0.27, 0.27), (0.39, 0.27), (0.39, 0.39), (0.27, 0.39)])
-    middles = (positions[:, None, :] + corners).reshape(-1, 2)
+    places = size * np.array([(0.27, 0.27), (0.39, 0.27), (0.39, 0.39), (0.27, 0.39)])
+    middles = (centres[:, None, :] + places).reshape(-1, 2)
     sheet.axes.add_collection(
         PolyCollection(
-            squares(middles, 0.12 * side),
+            polygons(middles, size * _ICON),
             facecolors="white",
             edgecolors=INK,
             linewidths=float(np.clip(0.02 * sheet.cell, 0.3, 0.9)),
@@ -152,9 +154,9 @@ def mark_parents(sheet: Sheet, positions: NDArray[np.integer], side: float = 1.0
     )
 
 
-def parents_of(som_map: SomMap) -> NDArray[np.int64]:
-    """Return the positions (P, 2) of the neurons that have a child map."""
-    return som_map.positions[sorted(som_map.children)]
+def parents_of(som_map: SomMap) -> NDArray[np.float64]:
+    """Return where (P, 2) the neurons lie in the plane that have a child map."""
+    return som_map.plane_positions[sorted(som_map.children)]
 
 
 def notes_on_parents(som_map: SomMap) -> list[str]:

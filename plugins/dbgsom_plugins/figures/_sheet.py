@@ -1,7 +1,7 @@
 """The page that the map figures share: title, map panel, key at the side, caption.
 
-Sizes are worked out in inches from the map's shape, so that a cell is square and text is readable
-on a map of four neurons and on one of two thousand.
+Sizes are worked out in inches from the map's shape, so that cells are not distorted and text is
+readable on a map of four neurons and on one of two thousand.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ class Sheet:
     ----------
     figure : Figure
     axes : Axes
-        The map panel in cell units, y up.
+        The map panel, in units in which linked cells lie 1 apart, y up.
     cell : float
-        The side of a cell in points.
+        Such a unit in points.
+    corners : float array (C, 2)
+        Of a cell around its centre.
     """
 
     figure: Figure
     axes: Axes
     cell: float
+    corners: NDArray[np.float64]
 
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
@@ -103,7 +106,7 @@ def map_sheet(
     title: str,
     notes: Sequence[str] = (),
     key_rows: int = 0,
-    positions: NDArray[np.integer] | None = None,
+    centres: NDArray[np.floating] | None = None,
 ) -> Sheet:
     """Return a page for a map with its title, and a caption that counts neurons and errors.
 
@@ -116,14 +119,15 @@ def map_sheet(
         Sentences that explain the figure, added to the caption.
     key_rows : int
         Rows of the legend, for which the page makes room.
-    positions : int array (S, 2), optional
-        The cells that are drawn; those of the map without them.
+    centres : float array (S, 2), optional
+        Of the cells that are drawn; those of the map without them.
     """
     from matplotlib.figure import Figure
 
-    if positions is None:
-        positions = view.evaluation.som_map.positions
-    low, high = positions.min(axis=0) - 0.5, positions.max(axis=0) + 0.5
+    if centres is None:
+        centres = view.evaluation.som_map.plane_positions
+    corners = np.array(view.evaluation.som_map.grid.corners)
+    low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
     columns, rows = high - low
     cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
     width = max(_NARROWEST, 2 * _MARGIN + columns * cell + 0.22 + _SIDE)
@@ -147,7 +151,7 @@ def map_sheet(
     axes.set_ylim(low[1], high[1])
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return Sheet(figure, axes, 72 * float(cell))
+    return Sheet(figure, axes, 72 * float(cell), corners)
 
 
 def write_title(figure: Figure, title: str, subtitle: str) -> None:

@@ -57,7 +57,7 @@ def draw_values(
         "" if empty else f"{value:.{0 if whole else _decimals(top)}f}"
         for value, empty in zip(values.tolist(), dead.tolist(), strict=True)
     ]
-    write_in_cells(sheet, som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.plane_positions, texts, colours)
     sheet.colour_bar(scale, label, whole=whole)
     return sheet.figure
 

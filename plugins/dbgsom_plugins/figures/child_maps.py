@@ -52,9 +52,10 @@ class ChildMaps(Component):
         tree = view.evaluation.tree
         shown = range(1, len(tree.maps)) if len(tree.maps) > 1 else range(1)
         gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down
-        corners = arranged([tree.maps[number].shape for number in shown], gap)
+        cells = [tree.maps[number].plane_positions for number in shown]
+        cell = np.ptp(tree.maps[0].grid.corners, axis=0)
+        corners = arranged([tuple((np.ptp(c, axis=0) + cell)[::-1]) for c in cells], gap)
         leaf = np.concatenate([tree.leaf_of[number] for number in shown])
-        cells = [tree.maps[number].positions for number in shown]
         cells = [c - c.min(axis=0) + corner for c, corner in zip(cells, corners, strict=True)]
         positions = np.concatenate(cells)
         colours, key = _colours(view, leaf)
@@ -71,9 +72,10 @@ class ChildMaps(Component):
         fill_cells(sheet, positions, colours, dead)
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]
-            low = som_map.positions.min(axis=0)
-            mark_parents(sheet, parents_of(som_map) - low + corner)
-            _write_heading(sheet, _cells_above(tree, number), corner, som_map.shape)
+            places = som_map.plane_positions
+            mark_parents(sheet, parents_of(som_map) - places.min(axis=0) + corner)
+            top = corner[1] + np.ptp(places[:, 1])
+            _write_heading(sheet, _cells_above(tree, number), corner[0], top)
         names = [name_of(view, one) if scale is None else f"{one:.3g}" for one in labels]
         texts = ["" if k < 0 or d else names[k] for k, d in zip(leaf, dead, strict=True)]
         write_in_cells(sheet, positions, texts, colours)
@@ -84,7 +86,7 @@ class ChildMaps(Component):
         return sheet.figure
 
 
-def arranged(shapes: list[tuple[int, int]], gap: int) -> list[NDArray[np.int64]]:
+def arranged(shapes: list[tuple[float, float]], gap: int) -> list[NDArray[np.float64]]:
     """Return lower left corners (x, y) for rectangles of (rows, columns) cells.
 
     They stand in lines from the top, in order, about as wide as high together, with ``gap`` free
@@ -92,10 +94,10 @@ def arranged(shapes: list[tuple[int, int]], gap: int) -> list[NDArray[np.int64]]
     """
     area = sum((rows + 1) * (columns + gap) for rows, columns in shapes)
     widest = max(max(columns for _, columns in shapes), round(1.2 * area**0.5))
-    corners, x, top, tallest = [], 0, 0, 0
+    corners, x, top, tallest = [], 0.0, 0.0, 0.0
     for rows, columns in shapes:
         if x and x + columns > widest:
-            x, top, tallest = 0, top - tallest - 1, 0
+            x, top, tallest = 0.0, top - tallest - 1, 0.0
         corners.append(np.array([x, top - rows + 1]))
         x, tallest = x + columns + gap, max(tallest, rows)
     return corners
@@ -138,7 +140,7 @@ def _notes(tree: Tree) -> list[str]:
     return [_HEADED, _MARKED] if tree.depth > 2 else [_HEADED]
 
 
-def _with_headings(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def _with_headings(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     # Room for the headings of the highest maps.
     return np.vstack([positions, (0, positions[:, 1].max() + 1)])
 
@@ -158,12 +160,10 @@ def _cells_above(tree: Tree, number: int) -> list[tuple[int, int]]:
     return cells
 
 
-def _write_heading(
-    sheet: Sheet, cells: list[tuple[int, int]], corner: NDArray[np.int64], shape: tuple[int, int]
-) -> None:
+def _write_heading(sheet: Sheet, cells: list[tuple[int, int]], left: float, top: float) -> None:
     sheet.axes.text(
-        corner[0] - 0.5,
-        corner[1] + shape[0] - 0.35,
+        left + sheet.corners[:, 0].min(),
+        top + sheet.corners[:, 1].max() + 0.15,
         " › ".join(f"({x}, {y})" for x, y in cells),
         fontsize=float(np.clip(0.42 * sheet.cell, 3.5, 8.0)),
         color=INK,

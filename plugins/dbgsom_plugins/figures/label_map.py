@@ -89,7 +89,7 @@ def _classes(view: MapView) -> Figure:
     draw_cells(sheet, som_map, colours, dead)
     mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
-    write_in_cells(sheet, som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.plane_positions, texts, colours)
     sheet.legend(entries)
     return sheet.figure
 
@@ -108,7 +108,7 @@ def _prototypes(view: MapView) -> Figure:
     draw_cells(sheet, som_map, colours, dead)
     mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
-    write_in_cells(sheet, som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.plane_positions, texts, colours)
     if dead.any():
         sheet.legend([dead_patch()])
     return sheet.figure
@@ -129,7 +129,7 @@ def _values(view: MapView) -> Figure:
     draw_cells(sheet, som_map, colours, dead)
     mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else f"{value:.3g}" for k, value in enumerate(values)]
-    write_in_cells(sheet, som_map.positions, texts, colours)
+    write_in_cells(sheet, som_map.plane_positions, texts, colours)
     sheet.colour_bar(scale, "Value")
     return sheet.figure
 

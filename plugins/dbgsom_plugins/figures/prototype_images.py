@@ -46,8 +46,8 @@ class PrototypeImages(Component):
         notes = ["Hatched neurons have no hits."] if dead.any() else []
         sheet = map_sheet(view, "Prototypes", notes + notes_on_parents(som_map))
         draw_cells(sheet, som_map, np.tile(to_rgb(EMPTY), (len(som_map), 1)), dead)
-        left, bottom = som_map.positions.min(axis=0) - 0.5
-        right, top = som_map.positions.max(axis=0) + 0.5
+        left, bottom = som_map.plane_positions.min(axis=0) - 0.5
+        right, top = som_map.plane_positions.max(axis=0) + 0.5
         sheet.axes.imshow(
             np.ma.masked_invalid(canvas),
             cmap="gray_r",
@@ -83,11 +83,12 @@ def mosaic(som_map: SomMap, image_shape: tuple[int, int] | None) -> NDArray[np.f
         )
     height, width = image_shape
     free = max(1, round(_MARGIN * max(image_shape)))
-    side = max(image_shape) + 2 * free  # cells are square
-    x, y = (som_map.positions - som_map.positions.min(axis=0)).T
-    canvas = np.full(((int(y.max()) + 1) * side, (int(x.max()) + 1) * side), np.nan)
+    side = max(image_shape) + 2 * free  # room for an image is square
+    places = som_map.plane_positions
+    x, y = np.rint(side * (places - places.min(axis=0))).astype(int).T
+    canvas = np.full((y.max() + side, x.max() + side), np.nan)
     above, before = (side - height) // 2, (side - width) // 2
     for prototype, column, row in zip(som_map.prototypes, x, y.max() - y, strict=True):
-        start, first = row * side + above, column * side + before
+        start, first = row + above, column + before
         canvas[start : start + height, first : first + width] = prototype.reshape(image_shape)
     return canvas

@@ -13,7 +13,7 @@ from dbgsom_plugins.figures._cells import (
     mark_parents,
     notes_on_parents,
     parents_of,
-    squares,
+    polygons,
 )
 from dbgsom_plugins.figures._colours import INK
 from dbgsom_plugins.figures._sheet import map_sheet
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView, SomMap
 
 _DOTS = 600  # neurons up to which the cells of neurons are dotted
-_DOTTED = "Dots are neurons; the square between two shows the distance of their prototypes."
-_UNDOTTED = "Every second square is a neuron; between two stands the distance of their prototypes."
+_DOTTED = "Dots are neurons; the cell between two shows the distance of their prototypes."
+_UNDOTTED = "Every second cell is a neuron; between two stands the distance of their prototypes."
 
 
 class UMatrix(Component):
     """The U-matrix (Ultsch & Siemon 1990): dark ridges are borders between clusters.
 
-    Between two linked neurons stands the distance of their prototypes. A neuron's own square, a
+    Between two linked neurons stands the distance of their prototypes. A neuron's own cell, a
     dotted one, shows the mean over its links, and so does a corner between four neurons.
     """
 
@@ -52,7 +52,7 @@ class UMatrix(Component):
         sheet = map_sheet(view, "U-matrix", notes)
         sheet.axes.add_collection(
             PolyCollection(
-                squares(matrix.centres, 0.5),
+                polygons(matrix.centres, 0.5 * sheet.corners),
                 facecolors=scale.to_rgba(values),
                 edgecolors="face",
                 linewidths=0.2,
@@ -63,7 +63,7 @@ class UMatrix(Component):
         if dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
             sheet.axes.plot(
-                *som_map.positions.T,
+                *som_map.plane_positions.T,
                 "o",
                 color=INK,
                 markersize=size,
@@ -72,21 +72,21 @@ class UMatrix(Component):
                 zorder=3,
             )
         mark_parents(sheet, parents_of(som_map), 0.5)
-        draw_outline(sheet, np.rint(2 * matrix.centres).astype(np.int64), 0.5, weight=0.8)
+        draw_outline(sheet, matrix.centres, 0.5, weight=0.8)
         sheet.colour_bar(scale, "Distance")
         return sheet.figure
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """The squares of a U-matrix: ``centres`` (S, 2) in grid units and ``values`` (S,)."""
+    """The cells of a U-matrix: ``centres`` (S, 2) in the plane and ``values`` (S,)."""
 
     centres: NDArray[np.float64]
     values: NDArray[np.float64]
 
 
 def u_matrix(som_map: SomMap, distances: NDArray[np.float64]) -> Matrix:
-    """Return the squares of the U-matrix: neurons first, then links, then corners.
+    """Return the cells of the U-matrix: neurons first, then links, then corners.
 
     Parameters
     ----------
@@ -98,25 +98,21 @@ def u_matrix(som_map: SomMap, distances: NDArray[np.float64]) -> Matrix:
     Returns
     -------
     Matrix
-        A neuron without links has no square of its own.
+        A neuron without links has no cell of its own.
     """
-    positions = som_map.positions.astype(np.float64)
-    links = som_map.links()
-    lengths = distances[links[:, 0], links[:, 1]]
-    between = positions[links].mean(axis=1)
-    ends = links.ravel()
+    # In halves of the grid's units cells are whole numbers: even ones are neurons.
+    positions, edges, grid = 2 * som_map.positions, som_map.edges(), som_map.grid
+    lengths = distances[edges[:, 0], edges[:, 1]]
+    between = positions[edges].sum(axis=1) // 2
+    ends = edges.ravel()
     degree = np.bincount(ends, minlength=len(positions))
     total = np.bincount(ends, weights=np.repeat(lengths, 2), minlength=len(positions))
     linked = degree > 0
-    at = {tuple(place): length for place, length in zip(between.tolist(), lengths, strict=True)}
-    corners: list[tuple[float, float]] = []
-    means: list[float] = []
-    for x, y in som_map.positions.tolist():
-        around = ((x + 0.5, y), (x, y + 0.5), (x + 1.0, y + 0.5), (x + 0.5, y + 1.0))
-        if all(place in at for place in around):
-            corners.append((x + 0.5, y + 0.5))
-            means.append(float(np.mean([at[place] for place in around])))
-    return Matrix(
-        np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))]),
-        np.concatenate([total[linked] / degree[linked], lengths, means]),
-    )
+    at = {(x, y): length for (x, y), length in zip(between.tolist(), lengths, strict=True)}
+    # All that lies around a corner are links; every corner lies up and right of a neuron.
+    corners = [(x + 1, y + 1) for x, y in positions.tolist()]
+    corners = [cell for cell in corners if all(place in at for place in grid.beside(cell))]
+    means = [float(np.mean([at[place] for place in grid.beside(cell)])) for cell in corners]
+    cells = np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))])
+    values = np.concatenate([total[linked] / degree[linked], lengths, means])
+    return Matrix(grid.plane(cells / 2), values)

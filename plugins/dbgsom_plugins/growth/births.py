@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, Position, SomMap
+from dbgsom_core.api import Birth, Grid, Position, SomMap
 
 
 def grown(
@@ -32,10 +32,10 @@ def grown(
 
     errors = np.array(errors, dtype=np.float64)  # the loop shares them in place
     prototypes = _as_known(som_map.prototypes)
-    cells, work, births = _rooms(prototypes, most)
+    cells, work, births = _rooms(prototypes, som_map.grid, most)
     born = growth_loops.grown(
         som_map.positions,
-        som_map.sides,
+        som_map.links,
         som_map.hops,
         errors,
         prototypes,
@@ -67,10 +67,10 @@ def filled(
     from dbgsom_plugins.growth import growth_loops
 
     prototypes = _as_known(som_map.prototypes)
-    cells, work, births = _rooms(prototypes, most)
+    cells, work, births = _rooms(prototypes, som_map.grid, most)
     born = growth_loops.filled(
         som_map.positions,
-        som_map.sides,
+        som_map.links,
         _as_known(errors),
         prototypes,
         np.array(taken, dtype=np.int64).reshape(-1, 2),
@@ -90,12 +90,17 @@ def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
     return np.array(array, np.float64, order="C")
 
 
-def _rooms(prototypes: NDArray[np.float64], most: int) -> tuple[Any, Any, Any]:
+def _rooms(prototypes: NDArray[np.float64], grid: Grid, most: int) -> tuple[Any, Any, Any]:
     # What the loops fill: `Cells`, `Work` and `Births` of growth_loops.
     neurons, features = prototypes.shape
-    slots, rows = 4 * neurons, np.int64  # free sides, so free cells, are no more
+    slots, rows = grid.degree * neurons, np.int64  # free links, so free cells, are no more
     room = max(min(most, slots), 0)
-    cells = np.empty((slots, 2), rows), np.empty((slots, 4), rows), np.empty((neurons, 4), rows)
+    cells = (
+        np.empty((slots, 2), rows),
+        np.empty((slots, grid.degree), rows),
+        np.empty((neurons, grid.degree), rows),
+        np.column_stack([grid.offsets, grid.opposite]).astype(rows),
+    )
     work = (*np.empty((5, slots), rows), np.empty(slots))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
     return cells, work, births

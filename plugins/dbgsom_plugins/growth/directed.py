@@ -26,7 +26,7 @@ class Directed(GrowthComponent):
     Fine-tuning is ours: with ``link_pull`` λ the samples x and their best-matching units b lower
     Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
     to lie at x and the second-best neuron is a neighbour of the best. A wide kernel pulls all
-    four neighbours instead, and pays for the three that need not come.
+    neighbours instead, and pays for those that need not come.
     """
 
     spreading_factor: float = Field(
@@ -150,7 +150,7 @@ class Directed(GrowthComponent):
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:
             errors = thresholds.class_entropy(state.class_counts)
-        most = len(som_map) * 4 if state.room is None else state.room + 1
+        most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
         # No sum of errors reaches nan.
         least = math.nan if self.notches is None else self.notches * state.threshold
         if self.reference:

@@ -19,27 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import compiled
-from dbgsom_core.som_map.grid import DIRECTIONS
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 UInt16 = NDArray[np.uint16]
 
-# Free cells beside the map: their places (F, 2), sorted by x, then y; the neurons to the north,
-# south, east and west of each (F, 4), -1 for none; the other way round the numbers of the cells
-# beside each neuron (K, 4), -1 where none is free. F is 4K, of which the first are in use.
-Cells = tuple[Int64, Int64, Int64]
+# Free cells beside the map: their places (F, 2), sorted by x, then y; the neurons that the links of
+# each would lead to (F, L), -1 for none; the other way round the numbers of the cells beside each
+# neuron (K, L), -1 where none is free. F is L*K, of which the first are in use. And as it comes for
+# each link (L, 3): the grid's offset, x and y, and the link that leads the other way.
+Cells = tuple[Int64, Int64, Int64, Int64]
 # Room for births: places (B, 2), parents (B,) and prototypes (B, D).
 Births = tuple[Int64, Int64, Float64]
-# Room for what is in between: five arrays (4K,) of rows and keys and one of errors.
+# Room for what is in between: five arrays (F,) of rows and keys and one of errors.
 Work = tuple[Int64, Int64, Int64, Int64, Int64, Float64]
 
 
 @compiled
 def grown(
     positions: Int64,
-    sides: Int32,
+    links: Int32,
     hops: UInt16,
     errors: Float64,
     prototypes: Float64,
@@ -54,8 +54,8 @@ def grown(
     Parameters
     ----------
     positions : int64 array (K, 2)
-    sides : int32 array (K, 4)
-        The neurons to the north, south, east and west of each, -1 for none.
+    links : int32 array (K, L)
+        The neurons that each is linked with, -1 for none.
     hops : uint16 array (K, K)
     errors : float64 array (K,)
         Overwritten: interior neurons share theirs.
@@ -65,23 +65,23 @@ def grown(
     least : float
         As `filled` knows it; nan: notches stay.
     cells, work, births
-        Filled, see `Cells`, `Work` and `Births`.
+        Filled, all but the last of `Cells`, see `Cells`, `Work` and `Births`.
 
     Returns
     -------
     int
         How many are born; no more than ``births`` has room for.
     """
-    share_errors(errors, sides, hops, threshold)
-    n_cells = _find_cells(positions, sides, cells, work)
-    born = _serve(sides, hops, errors, prototypes, threshold, cells, work, births)
-    return _fill(sides, errors, prototypes, least, cells, n_cells, work, births, born)
+    share_errors(errors, links, hops, threshold)
+    n_cells = _find_cells(positions, links, cells, work)
+    born = _serve(links, hops, errors, prototypes, threshold, cells, work, births)
+    return _fill(links, errors, prototypes, least, cells, n_cells, work, births, born)
 
 
 @compiled
 def filled(
     positions: Int64,
-    sides: Int32,
+    links: Int32,
     errors: Float64,
     prototypes: Float64,
     taken: Int64,
@@ -94,7 +94,7 @@ def filled(
 
     Parameters
     ----------
-    positions, sides, errors, prototypes, cells, work, births
+    positions, links, errors, prototypes, cells, work, births
         As for `grown`; the errors are those that interior neurons have shared.
     taken : int64 array (T, 2)
         Cells that newborns of this step take.
@@ -107,16 +107,16 @@ def filled(
     int
         How many are born.
     """
-    n_cells = _find_cells(positions, sides, cells, work)
+    n_cells = _find_cells(positions, links, cells, work)
     for number in range(n_cells):
         for place in taken:
             if cells[0][number, 0] == place[0] and cells[0][number, 1] == place[1]:
                 _close(number, cells)
-    return _fill(sides, errors, prototypes, least, cells, n_cells, work, births, 0)
+    return _fill(links, errors, prototypes, least, cells, n_cells, work, births, 0)
 
 
 @compiled
-def share_errors(errors: Float64, sides: Int32, hops: UInt16, threshold: float) -> None:
+def share_errors(errors: Float64, links: Int32, hops: UInt16, threshold: float) -> None:
     """Let interior neurons pass half of their error (K,) on to the boundary.
 
     An interior neuron with an error of at least ``threshold`` splits half of it equally over its
@@ -124,60 +124,60 @@ def share_errors(errors: Float64, sides: Int32, hops: UInt16, threshold: float) 
     lost.
     """
     for giver in range(len(errors)):
-        if _is_among(-1, sides[giver]) or not errors[giver] >= threshold:
+        if _is_among(-1, links[giver]) or not errors[giver] >= threshold:
             continue
         nearest, heirs = -1, 0
         for other in range(len(errors)):
-            if _is_among(-1, sides[other]):
+            if _is_among(-1, links[other]):
                 away = int(hops[giver, other])
                 if heirs == 0 or away < nearest:
                     nearest, heirs = away, 0
                 heirs += away == nearest
         half = errors[giver] / 2
         for other in range(len(errors)):
-            if hops[giver, other] == nearest and _is_among(-1, sides[other]):
+            if hops[giver, other] == nearest and _is_among(-1, links[other]):
                 errors[other] += half / heirs
         errors[giver] -= half
 
 
 @compiled
-def _find_cells(positions: Int64, sides: Int32, cells: Cells, work: Work) -> int:
+def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int:
     # Fill in the free cells beside the map, see `Cells`. Returns how many they are.
     lowest, highest = positions[0, 1], positions[0, 1]
     for neuron in range(len(positions)):
         lowest = min(lowest, positions[neuron, 1])
         highest = max(highest, positions[neuron, 1])
     height = highest - lowest + 3  # with a row of free cells below and above
-    # One slot for each free side of a neuron; those of one cell get the same key.
-    places, touching, numbers = cells
+    # One slot for each free link of a neuron; those of one cell get the same key.
+    places, touching, numbers, ways = cells
     order, merged, slots, keys, _, _ = work
     n: Any = np.int64(0)
-    last = -1
-    for neuron in range(len(sides)):
-        for side in range(4):
-            numbers[neuron, side] = -1
-            if sides[neuron, side] < 0:
-                x, y = DIRECTIONS[side]
-                x, y = positions[neuron, 0] + x, positions[neuron, 1] + y
-                slots[n], keys[n] = 4 * neuron + side, -((x - positions[0, 0]) * height + y)
+    last, degree = -1, len(ways)
+    for neuron in range(len(links)):
+        for link in range(degree):
+            numbers[neuron, link] = -1
+            if links[neuron, link] < 0:
+                x = positions[neuron, 0] + ways[link, 0]
+                y = positions[neuron, 1] + ways[link, 1]
+                slots[n], keys[n] = degree * neuron + link, -((x - positions[0, 0]) * height + y)
                 n += 1
     _largest_first(keys, n, order, merged)
     for i in range(n):
-        neuron, side = slots[order[i]] // 4, slots[order[i]] % 4
+        neuron, link = slots[order[i]] // degree, slots[order[i]] % degree
         if i == 0 or keys[order[i]] != keys[order[i - 1]]:
             last += 1
             for axis in range(2):
-                places[last, axis] = positions[neuron, axis] + DIRECTIONS[side][axis]
-            for other in range(4):
+                places[last, axis] = positions[neuron, axis] + ways[link, axis]
+            for other in range(degree):
                 touching[last, other] = -1
-        touching[last, side ^ 1] = neuron  # opposite directions come in pairs
-        numbers[neuron, side] = last
+        touching[last, ways[link, 2]] = neuron
+        numbers[neuron, link] = last
     return last + 1
 
 
 @compiled
 def _serve(
-    sides: Int32,
+    links: Int32,
     hops: UInt16,
     errors: Float64,
     prototypes: Float64,
@@ -197,17 +197,17 @@ def _serve(
         candidate = order[rank]
         if born == len(births[1]) or not errors[candidate] >= threshold:
             break
-        largest, smallest, linked = _linked(sides[candidate], ranks)
+        largest, smallest, linked = _linked(links[candidate], ranks)
         second = _second_touching(candidate, hops, ranks, cells)
         at_end = second if linked == 1 else -1
-        side = _side_to_grow(candidate, largest, at_end, cells)
-        if side < 0 or linked == 0:  # no cell, or nothing to extrapolate from
+        link = _link_to_grow(candidate, largest, at_end, cells)
+        if link < 0 or linked == 0:  # no cell, or nothing to extrapolate from
             continue
-        number = cells[2][candidate, side]
+        number = cells[2][candidate, link]
         # Away from the neighbour on the other side of the cell; on a straight line there is none.
-        away = sides[candidate, side ^ 1]
+        away = links[candidate, cells[3][link, 2]]
         if away < 0:
-            away = sides[candidate, smallest]
+            away = links[candidate, smallest]
         if at_end >= 0:
             away = -1
         if not _is_among(second, cells[1][number]):
@@ -220,15 +220,15 @@ def _serve(
 
 @compiled
 def _linked(around: Int32, ranks: Int64) -> tuple[int, int, int]:
-    # On which sides the neighbours with the largest and the smallest error are, and how many.
+    # Which links lead to the neighbours with the largest and the smallest error, and how many do.
     largest, smallest, linked = -1, -1, 0
-    for side in range(4):
-        if around[side] >= 0:
-            rank = ranks[around[side]]
+    for link in range(len(around)):
+        if around[link] >= 0:
+            rank = ranks[around[link]]
             if linked == 0 or rank < ranks[around[largest]]:
-                largest = side
+                largest = link
             if linked == 0 or rank > ranks[around[smallest]]:
-                smallest = side
+                smallest = link
             linked += 1
     return largest, smallest, linked
 
@@ -248,18 +248,18 @@ def _second_touching(candidate: int, hops: UInt16, ranks: Int64, cells: Cells) -
 
 
 @compiled
-def _side_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> int:
-    # The first free side, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
+def _link_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> int:
+    # The first free link, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
     # else aside from the largest neighbour, which is nearer to it than straight ahead is.
     first = -1
-    for side in range(4):
-        number = cells[2][candidate, side]
+    for link in range(len(cells[3])):
+        number = cells[2][candidate, link]
         if number < 0:
             continue
         if first < 0:
-            first = side
-        if _is_among(at_end, cells[1][number]) if at_end >= 0 else side != largest ^ 1:
-            return side
+            first = link
+        if _is_among(at_end, cells[1][number]) if at_end >= 0 else cells[3][link, 2] != largest:
+            return link
     return first
 
 
@@ -279,7 +279,7 @@ def _extrapolate(
 
 @compiled
 def _fill(
-    sides: Int32,
+    links: Int32,
     errors: Float64,
     prototypes: Float64,
     least: float,
@@ -309,24 +309,24 @@ def _fill(
         for neuron in around:
             if neuron >= 0 and (parent < 0 or errors[neuron] > errors[parent]):
                 parent = neuron
-        _between(births[2][born], prototypes, around, sides)
+        _between(births[2][born], prototypes, around, links)
         _bear(parent, number, cells, births, born)
         born += 1
     return born
 
 
 @compiled
-def _between(newborn: Float64, prototypes: Float64, around: Int64, sides: Int32) -> None:
+def _between(newborn: Float64, prototypes: Float64, around: Int64, links: Int32) -> None:
     # In a corner the newborn completes the parallelogram w_a + w_b - w_diagonal; it is the mean
-    # over the cell's corners or, where there is none, of the neurons at its sides.
+    # over the cell's corners or, where there is none, of the neurons around it.
     # Feature by feature: numba would make long code of a loop over features within the others,
     # which takes longer to load than it saves.
     for k in range(len(newborn)):
         total, summands = -0.0, 0  # as 0.0, but adding to it changes not even a sign
-        for one in range(4):
-            for other in range(one + 1, 4):
+        for one in range(len(around)):
+            for other in range(one + 1, len(around)):
                 a, b = around[one], around[other]
-                diagonal = sides[a, other] if a >= 0 and b >= 0 else -1  # none for opposite sides
+                diagonal = links[a, other] if a >= 0 and b >= 0 else -1  # none for opposite links
                 if diagonal >= 0:
                     total += prototypes[a, k] + prototypes[b, k] - prototypes[diagonal, k]
                     summands += 1
@@ -348,10 +348,10 @@ def _bear(parent: int, number: int, cells: Cells, births: Births, born: int) -> 
 
 @compiled
 def _close(number: int, cells: Cells) -> None:
-    for side in range(4):
-        neuron = cells[1][number, side]
+    for link in range(len(cells[3])):
+        neuron = cells[1][number, link]
         if neuron >= 0:
-            cells[2][neuron, side ^ 1] = cells[1][number, side] = -1
+            cells[2][neuron, cells[3][link, 2]] = cells[1][number, link] = -1
 
 
 @compiled

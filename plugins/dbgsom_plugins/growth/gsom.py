@@ -83,7 +83,7 @@ class Gsom(GrowthComponent):
         if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
             return ()
         errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
-        growing = np.flatnonzero((som_map.degrees() < 4) & (errors >= state.threshold))
+        growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
         snapshot = Snapshot(som_map, errors)
         births = []
         for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
@@ -98,7 +98,7 @@ def distributed(
 ) -> NDArray[np.float64]:
     """Let interior neurons over the threshold spread error (Alahakoon et al. 2000).
 
-    Largest error first, each once: its error becomes GT/2, that of its four neighbours n rises
+    Largest error first, each once: its error becomes GT/2, that of its neighbours n rises
     from E_n to E_n + factor*E_n, so that growth nears the boundary in a few epochs.
 
     Parameters
@@ -116,7 +116,7 @@ def distributed(
     float64 array (K,)
     """
     spread = np.array(errors, dtype=np.float64)
-    interior = np.flatnonzero((som_map.degrees() == 4) & (spread >= threshold))
+    interior = np.flatnonzero(~som_map.boundary() & (spread >= threshold))
     for neuron in interior[np.argsort(-spread[interior], kind="stable")].tolist():
         spread[som_map.neighbours(neuron)] *= 1.0 + factor
         spread[neuron] = threshold / 2
@@ -134,11 +134,11 @@ def newborn_prototype(som_map: SomMap, parent: int, cell: Position) -> NDArray[n
     * alone: the middle of the range of all prototypes, column by column.
     """
     prototypes = som_map.prototypes
-    (px, py), (x, y) = som_map.positions[parent].tolist(), cell
-    across = som_map.neuron_at((2 * x - px, 2 * y - py))
+    x, y = som_map.positions[parent].tolist()
+    across = som_map.neuron_at(som_map.grid.beyond((x, y), cell))
     if across is not None:
         return np.asarray((prototypes[parent] + prototypes[across]) / 2)
-    other = som_map.neuron_at((2 * px - x, 2 * py - y))
+    other = som_map.neuron_at(som_map.grid.beyond(cell, (x, y)))
     if other is None:
         other = min(som_map.neighbours(parent), default=None)
     if other is None:

@@ -18,19 +18,20 @@ from dbgsom_plugins.growth.snapshot import Placement, Snapshot
 def share_errors(som_map: SomMap, errors: NDArray[Any], threshold: float) -> NDArray[np.float64]:
     """Let interior neurons pass an eighth of their error to each boundary neighbour.
 
-    They keep half whatever the number of boundary neighbours, so the rest vanishes; without a
-    boundary neighbour nothing changes.
+    That is half of it over all neighbours of the program's square grid. They keep half whatever the
+    number of boundary neighbours, so the rest vanishes; without a boundary neighbour nothing
+    changes.
 
     Returns
     -------
     float64 array (K,)
     """
-    degrees = som_map.degrees()
+    boundary = som_map.boundary()
     shared = np.array(errors, dtype=np.float64)
-    for neuron in np.flatnonzero((degrees == 4) & (shared >= threshold)):
-        heirs = [other for other in som_map.neighbours(int(neuron)) if degrees[other] < 4]
+    for neuron in np.flatnonzero(~boundary & (shared >= threshold)):
+        heirs = [other for other in som_map.neighbours(int(neuron)) if boundary[other]]
         if heirs:
-            shared[heirs] += errors[neuron] / 8
+            shared[heirs] += errors[neuron] / (2 * som_map.grid.degree)
             shared[neuron] = errors[neuron] / 2
     return shared
 
@@ -55,7 +56,7 @@ def serve(
     list of (candidate row, Placement)
         In the order served: largest error first, ties by row.
     """
-    candidates = np.flatnonzero((som_map.degrees() < 4) & (shared >= threshold))
+    candidates = np.flatnonzero(som_map.boundary() & (shared >= threshold))
     candidates = candidates[np.argsort(-shared[candidates], kind="stable")]
     snapshot = Snapshot(som_map, shared)
     served: list[tuple[int, Placement]] = []
@@ -80,13 +81,13 @@ def place(candidate: int, snapshot: Snapshot) -> Placement:
     free = snapshot.free_cells(candidate)
     if not free:
         return Placement(0)
-    if len(free) + len(neighbours) < 4:
+    if len(free) + len(neighbours) < snapshot.grid.degree:
         return Placement(9)
     ring = snapshot.second_ring(candidate)
     second = snapshot.second_touching(candidate, free)
-    if len(free) == 3:
+    if len(neighbours) == 1:
         return at_end(candidate, neighbours[0], free, second, snapshot)
-    if len(free) == 2:
+    if len(neighbours) == 2:
         larger, smaller = neighbours
         if snapshot.errors[larger] == snapshot.errors[smaller]:
             smaller = larger  # with tied errors one neuron plays both parts
@@ -145,11 +146,12 @@ def in_gap(
     used: int | None,
     snapshot: Snapshot,
 ) -> Placement:
-    """Fill the one free cell of a neuron with three neighbours (codes 11, 12).
+    """Fill a free cell of a neuron with three neighbours, all that it has (codes 11, 12).
 
     Where some ``second`` neuron touches the cell, the prototype of ``used`` is averaged in.
     """
-    away = next(o for o in neighbours if snapshot.opposite(candidate, o) == cell)
+    across = (o for o in neighbours if snapshot.opposite(candidate, o) == cell)
+    away = next(across, neighbours[-1])
     w = 2 * snapshot.prototypes[candidate] - snapshot.prototypes[away]
     if second is None or used is None:
         return Placement(11, cell, w, -1, away)

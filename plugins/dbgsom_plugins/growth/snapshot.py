@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import Position, SomMap
-from dbgsom_core.som_map.grid import beside
 
 
 class Placement(NamedTuple):
@@ -49,6 +48,7 @@ class Snapshot:
     """
 
     def __init__(self, som_map: SomMap, errors: NDArray[Any]) -> None:
+        self.grid = som_map.grid
         self.prototypes = som_map.prototypes
         # Lists: numbers are taken out one at a time, which arrays are slow at.
         self.positions: list[Position] = [(x, y) for x, y in som_map.positions.tolist()]
@@ -58,7 +58,7 @@ class Snapshot:
         ranks[np.argsort(-errors, kind="stable")] = np.arange(len(errors))
         self._ranks: list[int] = ranks.tolist()  # largest error first, ties by row
         self._neurons = {cell: neuron for neuron, cell in enumerate(self.positions)}
-        self._sides: list[list[int]] = som_map.sides.tolist()
+        self._links: list[list[int]] = som_map.links.tolist()
         self._taken: set[Position] = set()
 
     def neighbours(self, neuron: int) -> list[int]:
@@ -67,13 +67,14 @@ class Snapshot:
 
     def second_ring(self, neuron: int) -> list[int]:
         """Return the neurons two hops away, largest error first, ties by row."""
-        ring = {other for near in self._linked(neuron) for other in self._linked(near)}
-        return self._by_error(ring - {neuron})  # a neighbour of two neighbours is none itself
+        linked = self._linked(neuron)
+        ring = {other for near in linked for other in self._linked(near)}
+        return self._by_error(ring.difference(linked, [neuron]))
 
     def free_cells(self, neuron: int) -> list[Position]:
-        """Return the cells beside a neuron that are free now: north, south, east, west."""
-        sides = zip(beside(self.positions[neuron]), self._sides[neuron], strict=True)
-        return [cell for cell, other in sides if other < 0 and cell not in self._taken]
+        """Return the cells beside a neuron that are free now, in the order of its links."""
+        links = zip(self.grid.beside(self.positions[neuron]), self._links[neuron], strict=True)
+        return [cell for cell, other in links if other < 0 and cell not in self._taken]
 
     def take(self, cell: Position) -> None:
         """Note that a newborn sits in this cell."""
@@ -81,33 +82,30 @@ class Snapshot:
 
     def touches(self, neuron: int, cell: Position) -> bool:
         """Say whether a neuron sits right beside a cell."""
-        return cell in beside(self.positions[neuron])
+        return cell in self.grid.beside(self.positions[neuron])
 
     def opposite(self, neuron: int, other: int) -> Position:
-        """Return the cell beside ``neuron`` on the side opposite to its neighbour ``other``."""
-        (x, y), (other_x, other_y) = self.positions[neuron], self.positions[other]
-        return 2 * x - other_x, 2 * y - other_y
+        """Return the cell beside ``neuron`` that lies opposite to its neighbour ``other``."""
+        return self.grid.beyond(self.positions[other], self.positions[neuron])
 
     def second_touching(self, neuron: int, cells: list[Position]) -> int | None:
         """Return which neuron two hops away touches one of the free ``cells`` beside ``neuron``.
 
         The one with the largest error, ties to the lowest row; None where there is none.
         """
-        around = {self._neurons.get(place) for cell in cells for place in beside(cell)}
-        near = {other for linked in self._linked(neuron) for other in self._sides[linked]}
-        ring = (around & near) - {neuron, None}
+        around = {self._neurons.get(place) for cell in cells for place in self.grid.beside(cell)}
+        linked = self._linked(neuron)
+        near = {other for one in linked for other in self._links[one]}
+        ring = (around & near).difference(linked, [neuron, None])
         return min(ring, key=self._ranks.__getitem__) if ring else None  # type: ignore[arg-type]
 
     def nearest_cell(self, cells: list[Position], neuron: int) -> Position:
-        """Return the cell nearest to a neuron on the grid, the first one when several are."""
-        return min(cells, key=lambda cell: _distance(cell, self.positions[neuron]))
+        """Return the cell nearest to a neuron in the plane, the first one when several are."""
+        place = np.array(self.positions[neuron])
+        return cells[int(self.grid.squared_distances(np.array(cells), place).argmin())]
 
     def _linked(self, neuron: int) -> list[int]:
-        return [other for other in self._sides[neuron] if other >= 0]
+        return [other for other in self._links[neuron] if other >= 0]
 
     def _by_error(self, neurons: Iterable[int]) -> list[int]:
         return sorted(neurons, key=self._ranks.__getitem__)
-
-
-def _distance(a: Sequence[int], b: Sequence[int]) -> int:
-    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2

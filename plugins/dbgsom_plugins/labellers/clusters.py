@@ -89,7 +89,7 @@ def live_links(som_map: SomMap, live: NDArray[np.int64]) -> Any:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, links = len(som_map), som_map.links()
+    n, links = len(som_map), som_map.edges()
     graph = coo_array((np.ones(len(links)), links.T), shape=(n, n)).tocsr()
     graph = (graph + graph.T).tocsr()
     dead = np.setdiff1d(np.arange(n), live)

@@ -64,11 +64,11 @@ class ClassScatter(MeasureComponent):
         won = _won(evaluation, "class_scatter", leaves=False)
         n_classes, n_pairs = int(won.classes.max()) + 1, len(won.counts)
         keys = won.neurons * n_classes + won.classes  # ascending
-        linked = evaluation.som_map.sides[won.neurons].T.astype(np.int64)
+        linked = evaluation.som_map.links[won.neurons].T.astype(np.int64)
         beside = np.where(linked >= 0, linked * n_classes + won.classes, -1)
         place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
-        side, pair = np.nonzero(keys[place] == beside)
-        edges = np.ones(len(pair), bool), (pair, place[side, pair])
+        link, pair = np.nonzero(keys[place] == beside)
+        edges = np.ones(len(pair), bool), (pair, place[link, pair])
         graph = csr_array(edges, shape=(n_pairs, n_pairs))
         regions, _ = connected_components(graph, directed=False)
         return int(regions) / n_classes

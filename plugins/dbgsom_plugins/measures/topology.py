@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TopographicError(MeasureComponent):
-    """Share of samples whose two nearest neurons are not linked (Kiviluoto 1996), 4 neighbours.
+    """Share of samples whose two nearest neurons are not linked (Kiviluoto 1996).
 
     A map of a single neuron has no second nearest one; its error is 0.
     """
@@ -24,21 +24,26 @@ class TopographicError(MeasureComponent):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons are not one hop apart."""
-        return _share(np.add(*_steps_between_winners(evaluation)) > 1)
+        return _share(evaluation.som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1)
 
 
 class TopographicError8(MeasureComponent):
     """Share of samples whose two nearest neurons do not touch, not even at a corner.
 
-    The topographic error of Kiviluoto (1996) with 8 neighbours: diagonal cells count as adjacent,
-    so it is never larger than `topographic_error`. The error of a single neuron is 0.
+    The topographic error of Kiviluoto (1996) with 8 neighbours on a square grid: diagonal cells
+    count as adjacent, so it is never larger than `topographic_error`. The error of a single neuron
+    is 0.
     """
 
     greater_is_better: ClassVar[bool] = False
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons' cells do not touch."""
-        return _share(np.maximum(*_steps_between_winners(evaluation)) > 1)
+        som_map = evaluation.som_map
+        first, second = (
+            som_map.positions[unit] for unit in (evaluation.bmu, evaluation.second_bmu)
+        )
+        return _share(som_map.grid.steps(first, second, over_corners=True) > 1)
 
 
 class CombinedError(MeasureComponent):
@@ -59,7 +64,7 @@ class CombinedError(MeasureComponent):
         som_map, length = evaluation.som_map, float(evaluation.distance.mean())
         if len(som_map) == 1:
             return length
-        one, other = som_map.links().T
+        one, other = som_map.edges().T
         apart = evaluation.prototype_distances[one, other]
         shape = (len(som_map), len(som_map))
         graph = csr_array((apart, (one, other)), shape=shape)
@@ -67,12 +72,6 @@ class CombinedError(MeasureComponent):
         won = np.flatnonzero(evaluation.hits)
         ways[won] = dijkstra(graph, directed=False, indices=won)
         return length + float(ways[evaluation.bmu, evaluation.second_bmu].mean())
-
-
-def _steps_between_winners(evaluation: Evaluation) -> list[NDArray[np.int64]]:
-    """Return |dx| and |dy| between the cells of each sample's two nearest neurons, (n,) each."""
-    first, second = evaluation.bmu, evaluation.second_bmu
-    return [np.abs(place[first] - place[second]) for place in evaluation.som_map.positions.T]
 
 
 def _share(errors: NDArray[np.bool_]) -> float:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import SQUARE
 from dbgsom_plugins.figures._cells import outline
 from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on
 from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.grid_maps import (
+    ChildMaps,
     DensityMap,
     ErrorMap,
     HitMap,
@@ -313,10 +316,33 @@ def test_a_history_of_one_epoch_is_drawn():
         rendered(GrowthCurve().draw(MapView(shown.evaluation, shown.neuron_labels, [record])))
 
 
+@pytest.mark.parametrize("kind", [*MAPS, ChildMaps])
+def test_maps_of_hexagons_are_drawn_as_hexagons(kind, hexagonal):
+    shown = view(12)
+    flat = shown.evaluation.som_map
+    som_map = SomMap(flat.positions, flat.prototypes, hexagonal)
+    evaluation = Evaluation(som_map, shown.evaluation.data)
+    figure = rendered(kind().draw(replace(shown, evaluation=evaluation)))
+    cells = next(c for c in figure.axes[0].collections if isinstance(c, PolyCollection))
+    corners = [path.vertices[:-1] for path in cells.get_paths()]
+    assert {len(ends) for ends in corners} == {6}
+    size = 0.5 if kind is UMatrix else 1.0
+    middles = np.array([ends.mean(axis=0) for ends in corners[:12]])
+    if kind is not ChildMaps:  # which moves maps about
+        np.testing.assert_allclose(middles, som_map.plane_positions, atol=1e-9)
+    apart = np.linalg.norm(corners[0] - middles[0], axis=1)
+    np.testing.assert_allclose(apart, size / 3**0.5)
+    (left, right), (low, high) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
+    ends = np.vstack(corners)
+    assert (ends.min(axis=0) >= (left - 1e-9, low - 1e-9)).all()
+    assert (ends.max(axis=0) <= (right + 1e-9, high + 1e-9)).all()
+
+
 def test_the_outline_runs_round_the_map_and_its_holes():
+    corners = np.array(SQUARE.corners)
     ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
-    assert len(outline(np.array(ring))) == 12 + 4
-    assert len(outline(np.array([(5, -5)]))) == 4
+    assert len(outline(np.array(ring), corners)) == 12 + 4
+    assert len(outline(np.array([(5, -5)]), corners)) == 4
 
 
 # Full colour blindness after Machado, Oliveira & Fernandes (2009), on linear sRGB.

@@ -35,7 +35,7 @@ def boundary_births(som_map, errors, threshold):
 
 def shared_errors(som_map, errors, threshold):
     shared = np.array(errors, float)
-    share_errors(shared, som_map.sides, som_map.hops, threshold)
+    share_errors(shared, som_map.links, som_map.hops, threshold)
     return shared
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.api import Birth, GrowthState
-from dbgsom_core.som_map.grid import DIRECTIONS, SomMap, beside
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import SQUARE
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot
@@ -84,7 +85,7 @@ def place(candidate, snapshot):
 def open_cells(som_map):
     """The free cells beside a map, sorted, and the rows at their four sides, -1 for none."""
     cells = sorted({cell for row in range(len(som_map)) for cell in som_map.free_cells(row)})
-    at_sides = [[som_map.neuron_at(side) for side in beside(cell)] for cell in cells]
+    at_sides = [[som_map.neuron_at(side) for side in SQUARE.beside(cell)] for cell in cells]
     rows = [[-1 if at is None else at for at in sides] for sides in at_sides]
     return np.array(cells), np.array(rows)
 
@@ -112,7 +113,7 @@ def fill(som_map, errors, threshold, taken, most):
 def between(cell, around, som_map):
     """The mean over the corners of a cell or, where there is none, of the neurons at its sides."""
     prototypes, (x, y) = som_map.prototypes, cell
-    near = [(n, dx, dy) for n, (dx, dy) in zip(around, DIRECTIONS, strict=True) if n >= 0]
+    near = [(n, dx, dy) for n, (dx, dy) in zip(around, SQUARE.offsets, strict=True) if n >= 0]
     corners = []
     for (a, ax, ay), (b, bx, by) in combinations(near, 2):
         diagonal = som_map.neuron_at((x + ax + bx, y + ay + by))
@@ -171,11 +172,11 @@ def test_births_are_those_of_the_rules(
     som_map = random_map(rng, births, compactness)
     errors = rng.exponential(size=len(som_map)).round(decimals)
     errors.flags.writeable = False
-    before = [som_map.positions, som_map.prototypes.copy(), som_map.sides, som_map.hops.copy()]
+    before = [som_map.positions, som_map.prototypes.copy(), som_map.links, som_map.hops.copy()]
     found = Directed(notches=notches).grow(som_map, state_of(errors, threshold, room))
     most = 4 * len(som_map) if room is None else room + 1
     assert_same_births(found, slowly_grown(som_map, errors, threshold, notches, most))
-    after = [som_map.positions, som_map.prototypes, som_map.sides, som_map.hops]
+    after = [som_map.positions, som_map.prototypes, som_map.links, som_map.hops]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -10,7 +10,8 @@ from sklearn.metrics import balanced_accuracy_score, normalized_mutual_info_scor
 
 from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap, beside
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grids import SQUARE
 from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.labels import BalancedAccuracy, NormalizedMutualInfo
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -28,7 +29,7 @@ def classes_on_maps(draw):
     cells = [(0, 0)]
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     for _ in range(draw(st.integers(0, 14))):
-        free = sorted({c for cell in cells for c in beside(cell)} - set(cells))
+        free = sorted({c for cell in cells for c in SQUARE.beside(cell)} - set(cells))
         cells.append(free[rng.integers(len(free))])
     n = draw(st.integers(1, 60))
     names = np.array(["a", "b", "c", "d"])[: draw(st.integers(1, 4))]
@@ -45,7 +46,7 @@ def slow_regions(cells, units, y):
             regions += 1
             walk = [left.pop()]
             while walk:
-                near = set(beside(walk.pop())) & left
+                near = set(SQUARE.beside(walk.pop())) & left
                 left -= near
                 walk += near
         found.append(regions)

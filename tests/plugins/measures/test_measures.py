@@ -83,7 +83,7 @@ def slow_combined_error(X, som_map):
     W, n_neurons = som_map.prototypes, len(som_map)
     way = np.where(np.eye(n_neurons) > 0, 0.0, np.inf)
     for _ in range(n_neurons):
-        for a, b in som_map.links():
+        for a, b in som_map.edges():
             length = np.linalg.norm(W[a] - W[b])
             way[:, b] = np.minimum(way[:, b], way[:, a] + length)
             way[:, a] = np.minimum(way[:, a], way[:, b] + length)

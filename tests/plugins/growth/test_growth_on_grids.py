@@ -1,0 +1,108 @@
+"""Growth rules know links and no directions: on any grid maps grow and stay in one piece."""
+
+import numpy as np
+import pytest
+
+from dbgsom_core.api import GrowthState
+from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.task import Task
+from dbgsom_core.training.train import train
+from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
+from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+STRATEGIES = [
+    Directed(when="every_epoch"),
+    Directed(when="every_epoch", notches=None),
+    Directed(reference=True),
+    Gsom(when="every_epoch"),
+]
+
+
+def state(errors, threshold=1.0):
+    return GrowthState(
+        epoch=2,
+        epochs=80,
+        threshold=threshold,
+        errors=np.asarray(errors, float),
+        hits=np.ones(len(errors), int),
+        class_counts=None,
+        movement=0.0,
+        room=None,
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("seed", range(5))
+def test_maps_grow_by_free_cells_and_stay_in_one_piece(grid, strategy, seed):
+    rng = np.random.default_rng(seed)
+    som_map = SomMap.rectangle(2, 2, rng.normal(size=(4, 3)), grid)
+    for epoch in range(12):
+        births = strategy.grow(som_map, state(1.5 * rng.random(len(som_map))))
+        for birth in births:
+            assert som_map.neuron_at(birth.position) is None
+            assert birth.position in som_map.free_cells(birth.parent)
+            assert np.isfinite(birth.prototype).all()
+        som_map.add(births, epoch)  # refuses a cell twice, and one that is not linked
+    assert len(som_map) > 12
+    assert som_map.hops.max() < len(som_map)
+
+
+def test_a_flat_map_stays_flat(grid):
+    """Prototypes that lie as their cells do are carried on alike by what extrapolates."""
+    som_map = SomMap.rectangle(3, 3, np.zeros((9, 2)), grid)
+    som_map.prototypes = som_map.plane_positions
+    errors = np.linspace(1.0, 2.0, 9)
+    for strategy in (Gsom(), Directed(notches=1e-6)):
+        births = strategy.grow(som_map, state(errors))
+        flat = 0
+        for birth in births:
+            flat += np.allclose(birth.prototype, grid.plane(np.array(birth.position)))
+        assert flat >= len(births) / 2
+    # What lies between two neurons or in line with two of them is exact.
+    for neuron in range(9):
+        for cell in som_map.free_cells(neuron):
+            x, y = som_map.positions[neuron].tolist()
+            behind = som_map.neuron_at((2 * x - cell[0], 2 * y - cell[1]))
+            across = som_map.neuron_at((2 * cell[0] - x, 2 * cell[1] - y))
+            if across is not None or behind is not None:
+                found = newborn_prototype(som_map, neuron, cell)
+                np.testing.assert_allclose(found, grid.plane(np.array(cell)), atol=1e-12)
+
+
+def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(grid):
+    cells = [(0, 0), *grid.beside((0, 0))]
+    som_map = SomMap(cells, np.zeros((len(cells), 1)), grid)
+    spread = distributed(som_map, [4.0] + [1.0] * grid.degree, 2.0, 0.5)
+    assert spread.tolist() == [1.0] + [1.5] * grid.degree
+    assert not som_map.boundary()[0]
+    births = Gsom().grow(som_map, state([9.0] + [0.0] * grid.degree, threshold=5.0))
+    assert births == []  # an interior neuron has no free cell to grow into
+
+
+@pytest.mark.parametrize("growth", [Directed(), Gsom()], ids=["directed", "gsom"])
+def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
+    X = np.ascontiguousarray(iris[0])
+    data = LocalEngine().over(X, Euclidean())
+    task = Task(
+        data=data,
+        kernel=Gaussian(),
+        growth=growth,
+        epochs=40,
+        tol=0.0,
+        deviation=float(np.linalg.norm(X.std(axis=0))),
+        threshold=6.0,
+        max_neurons=60,
+        class_codes=np.asarray(iris[1], np.int64),
+        n_classes=3,
+    )
+    start = SomMap.rectangle(2, 2, X[[0, 60, 100, 149]], grid)
+    alone = data.assign(start.prototypes).distance.mean()
+    trained = train(task, start, lambda record: None)
+    som_map = trained.som_map
+    assert som_map.grid == grid
+    assert 8 < len(som_map) <= 60
+    assert som_map.hops.max() < len(som_map)
+    assert data.assign(som_map.prototypes).distance.mean() < alone / 2
