@@ -59,7 +59,7 @@ def mixture_coefficients(
         while n_live > 0:
             fill_products(room, turned.blocks, n_live)
             n_live = improve_rows(turned.prototypes, room, n_live)
-        for row in np.flatnonzero(room.stalled < 0):
+        for row in np.flatnonzero(room.rounds < 0):
             turned.solve_exactly(room, row)
         counts = room.counts[: min(chunk, n - task * chunk)].copy()
         filled = np.arange(room.values.shape[1]) < counts[:, None]
@@ -120,7 +120,7 @@ class _Turned:
         room.samples[:n] = self._turn(X)
         room.samples[:n, 0] += self.prototypes.big
         room.residuals[:n] = room.samples[:n]
-        room.counts[:], room.stalled[:] = 0, 0
+        room.counts[:], room.rounds[:] = 0, 0
         live = np.flatnonzero(X.any(axis=1))  # turned, a sample of zeros is 0 but for rounding
         room.live[: len(live)] = live
         return len(live)
@@ -133,7 +133,9 @@ class _Turned:
         """
         _, distinct = np.unique(self.whole, axis=0, return_index=True)
         try:
-            values, _ = nnls(self.whole[distinct].T, room.samples[row], 10 * len(self.whole))
+            values, _ = nnls(
+                self.whole[distinct].T, room.samples[row], maxiter=10 * len(self.whole)
+            )
         except RuntimeError:  # it goes round in circles: what there is must do
             return
         inside = np.flatnonzero(values)

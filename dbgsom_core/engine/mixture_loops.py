@@ -19,7 +19,7 @@ _STEEP = 1e-10  # share of its bound that a slope must exceed to enter
 _SLACK = 1e-8  # and may have at an optimum
 _ROUNDING = 2.0**-50  # of all that a residual is made of
 _DEPENDENT = 1e-12  # of a squared length, what is left when it depends on those inside
-_PATIENCE = 4  # rounds in which nothing enters
+_PATIENCE = 16  # rounds that a sample may take beyond the number of prototypes that take part
 
 
 class Prototypes(NamedTuple):
@@ -44,8 +44,7 @@ class Room(NamedTuple):
 
     The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
     part in sample i and by how much, ``inverses[i]`` holds the inverse of their Gram matrix.
-    ``live`` are the samples in work, ``stalled`` (N,) counts the rounds in which nothing entered;
-    it is -1 where rounding hides the optimum. ``products`` has a row for each live sample. The
+    ``live`` are the samples in work, ``rounds`` (N,) counts theirs; it is -1 where rounding hides the optimum. ``products`` has a row for each live sample. The
     others are for one sample at a time.
     """
 
@@ -55,7 +54,7 @@ class Room(NamedTuple):
     zeros: NDArray[np.float64]
     products: NDArray[np.float64]
     live: NDArray[np.int64]
-    stalled: NDArray[np.int64]
+    rounds: NDArray[np.int64]
     counts: NDArray[np.int64]
     members: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -80,7 +79,7 @@ def room_for(rows: int, n_neurons: int, d: int) -> Room:
         zeros=np.zeros(PANEL_ROWS),
         products=np.empty((panels * PANEL_ROWS, width)),
         live=np.empty(rows, whole),
-        stalled=np.empty(rows, whole),
+        rounds=np.empty(rows, whole),
         counts=np.empty(rows, whole),
         members=np.empty((rows, rank), whole),
         values=np.empty((rows, rank)),
@@ -135,10 +134,11 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
     with another one is that with the difference of the two, which is small.
     """
     big, small, norms, gram, scale, steepness = prototypes
-    samples, residuals, products, stalled = room.samples, room.residuals, room.products, room.stalled
+    samples, residuals, products, rounds = room.samples, room.residuals, room.products, room.rounds
     members, values, inverses = room.members, room.values, room.inverses
     target, column, known, before = room.target, room.column, room.known, room.before
     d, kept = samples.shape[1], 0
+    most = _PATIENCE + values.shape[1]
     for at in range(n_live):
         i = room.live[at]
         size, first = room.counts[i], 0
@@ -165,14 +165,14 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
             known[a], before[a], target[a] = j, values[i, a], values[i, a]
             column[a] = (products[at, j] + whole) / scale
             products[at, j] = -np.inf
-        share = _SLACK if stalled[i] == _PATIENCE else _STEEP
+        share = _SLACK if rounds[i] == most else _STEEP
         n_entrants = _steepest(
             products, at, common, share * length, reach, norms, steepness, room.entrants
         )
         if n_entrants == 0 and balanced:
             continue
-        stalled[i] = -1 if stalled[i] == _PATIENCE else stalled[i] + 1
-        if stalled[i] < 0:
+        rounds[i] = -1 if rounds[i] == most else rounds[i] + 1
+        if rounds[i] < 0:
             continue
         n_known = size
         for b in range(size):  # what rounding left of the slopes inside
@@ -194,7 +194,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
                 if not _border(j, slope, gram, i, size, members, values, inverses, target, column):
                     continue
                 known[n_known], before[n_known] = j, 0.0
-                n_known, size, stalled[i] = n_known + 1, size + 1, 0
+                n_known, size = n_known + 1, size + 1
             size = _settle(i, size, members, values, inverses, target, column)
         room.counts[i] = size
         total = 0.0

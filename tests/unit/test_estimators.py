@@ -241,7 +241,7 @@ def test_transform_bears_duplicate_and_zero_prototypes():
 
     W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
     X = np.array([[2.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
-    c = mixture_coefficients(X, W)
+    c = mixture_coefficients(X, W).toarray()
     assert (c >= 0).all()
     np.testing.assert_allclose(c @ W, [[2.0, 2.0], [0.0, 0.0], [0.0, 0.0]], atol=1e-12)
 
