@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.mixture_loops import Prototypes, Room
+    from dbgsom_core.engine.mixture_loops import Room
 
 _CHUNK = 64  # samples of a task; a whole number of panels of any width
 _ROOM = 1 << 22  # numbers that a worker may hold for them
@@ -60,7 +60,7 @@ def mixture_coefficients(
             fill_products(room, turned.blocks, n_live)
             n_live = improve_rows(turned.prototypes, room, n_live)
         for row in np.flatnonzero(room.rounds < 0):
-            turned.solve_exactly(room, row)
+            turned.solve_exactly(room, int(row))
         counts = room.counts[: min(chunk, n - task * chunk)].copy()
         filled = np.arange(room.values.shape[1]) < counts[:, None]
         found[task] = (

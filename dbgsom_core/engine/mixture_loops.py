@@ -44,8 +44,9 @@ class Room(NamedTuple):
 
     The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
     part in sample i and by how much, ``inverses[i]`` holds the inverse of their Gram matrix.
-    ``live`` are the samples in work, ``rounds`` (N,) counts theirs; it is -1 where rounding hides the optimum. ``products`` has a row for each live sample. The
-    others are for one sample at a time.
+    ``live`` are the samples in work, ``rounds`` (N,) counts theirs; it is -1 where rounding hides
+    the optimum. ``products`` has a row for each live sample. The others are for one sample at a
+    time.
     """
 
     samples: NDArray[np.float64]

@@ -64,3 +64,57 @@ def test_float32_samples_and_zeros(rng):
     )
     assert not mixture_coefficients(np.zeros((2, 4)), W).toarray().any()
     assert not mixture_coefficients(X, np.zeros((3, 4))).toarray().any()
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize(("n_neurons", "d"), [(150, 20), (90, 60), (300, 3), (17, 33)])
+def test_every_row_meets_the_conditions_of_an_optimum(n_neurons, d, offset, rng):
+    """Kuhn & Tucker's, in extended precision: slopes are 0 inside and at most 0 outside."""
+    W, X = rng.normal(size=(n_neurons, d)) + offset, 2 * rng.normal(size=(200, d)) + offset
+    c = mixture_coefficients(X, W).toarray()
+    assert (c >= 0).all()
+    assert ((c > 0).sum(axis=1) <= d).all()
+    wide, C = W.astype(np.longdouble), c.astype(np.longdouble)
+    residual = X - C @ wide
+    slopes = (residual @ wide.T).astype(float)
+    parts = np.linalg.norm(X, axis=1) + c @ np.linalg.norm(W, axis=1)
+    bound = 1e-8 * np.linalg.norm(W, axis=1).max() * np.linalg.norm(residual.astype(float), axis=1)
+    bound += 1e-14 * np.linalg.norm(W, axis=1).max() * parts  # what a residual cannot tell
+    assert (slopes <= bound[:, None]).all()
+    assert (np.where(c > 0, -slopes, 0) <= bound[:, None]).all()
+
+
+def test_the_order_in_which_prototypes_enter_does_not_matter(rng):
+    W, X = rng.normal(size=(40, 50)) + 0.5, rng.normal(size=(70, 50)) + 0.5
+    order = rng.permutation(len(W))
+    c = mixture_coefficients(X, W).toarray()
+    np.testing.assert_allclose(mixture_coefficients(X, W[order]).toarray(), c[:, order], atol=1e-11)
+    np.testing.assert_allclose(c, [nnls(W.T, x)[0] for x in X], atol=1e-11)
+
+
+def test_a_row_is_the_same_wherever_it_stands(rng):
+    for n_neurons in (25, 120):  # the second's mixtures are not the only optima
+        W, X = rng.normal(size=(n_neurons, 24)), rng.normal(size=(150, 24))
+        W[3], X[5] = W[1], 0.0
+        whole = mixture_coefficients(X, W).toarray()
+        order = rng.permutation(len(X))
+        np.testing.assert_array_equal(mixture_coefficients(X[order], W).toarray(), whole[order])
+        for rows in (slice(0, 1), slice(61, 66), slice(149, 150)):
+            np.testing.assert_array_equal(mixture_coefficients(X[rows], W).toarray(), whole[rows])
+
+
+def test_read_only_and_strided_samples_are_taken_as_they_are(rng):
+    W, X = rng.normal(size=(12, 6)), rng.normal(size=(40, 6))
+    expected = mixture_coefficients(X, W).toarray()
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    for same in (fixed, np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2]):
+        np.testing.assert_array_equal(mixture_coefficients(same, W).toarray(), expected)
+    np.testing.assert_array_equal(fixed, X)
+
+
+def test_the_coefficients_are_a_sorted_csr_array(rng):
+    c = mixture_coefficients(rng.normal(size=(80, 9)), rng.normal(size=(33, 9)))
+    assert c.shape == (80, 33)
+    assert c.has_canonical_format
+    assert (c.data > 0).all()
