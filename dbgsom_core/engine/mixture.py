@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 64  # samples of a task; a whole number of panels of any width
 _ROOM = 1 << 22  # numbers that a worker may hold for them
+_COLUMNS = 32  # prototypes that scipy sees beside those that take part
+_TURNS = 100  # and how often it sees others, at most
 _SMALL_WORK = 1 << 18  # numbers in all products below which one thread does it
 
 
@@ -125,20 +128,49 @@ class _Turned:
         room.live[: len(live)] = live
         return len(live)
 
+    @cached_property
+    def distinct(self) -> NDArray[np.bool_]:
+        """Which prototypes are the first of their kind: scipy 1.15 stumbles over copies."""
+        first = np.zeros(len(self.whole), dtype=bool)
+        first[np.unique(self.whole, axis=0, return_index=True)[1]] = True
+        return first
+
     def solve_exactly(self, room: Room, row: int) -> None:
         """Solve for one sample by orthogonal factors, which keep small rows beside a large first.
 
         Normal equations square the condition of the prototypes: with a common offset of 1e7
-        spreads no digit is left.
+        spreads no digit is left. Scipy sees the prototypes that were found to take part and, in
+        turns, those along which the residual still falls.
         """
-        _, distinct = np.unique(self.whole, axis=0, return_index=True)
-        try:
-            values, _ = nnls(
-                self.whole[distinct].T, room.samples[row], maxiter=10 * len(self.whole)
-            )
-        except RuntimeError:  # it goes round in circles: what there is must do
-            return
-        inside = np.flatnonzero(values)
-        room.counts[row] = len(inside)
-        room.members[row, : len(inside)] = distinct[inside]
-        room.values[row, : len(inside)] = values[inside]
+        from dbgsom_core.engine.mixture_loops import ROUNDING, STEEP
+
+        big, small, norms = self.prototypes[:3]
+        x = room.samples[row]
+        columns = room.members[row, : room.counts[row]]
+        columns = columns[self.distinct[columns]]
+        for _ in range(_TURNS):
+            values = np.zeros(len(columns))
+            if len(columns):
+                try:
+                    values, _ = nnls(self.whole[columns].T, x, maxiter=30 * len(columns))
+                except RuntimeError:  # it goes round in circles: what there is must do
+                    return
+            columns, values = columns[values > 0], values[values > 0]
+            residual = x - values @ small[columns]
+            residual[0] -= big * values.sum()
+            slopes, common, reach = small @ residual, big * residual[0], abs(big)
+            if len(columns):  # orthogonal to these: as in `improve_rows`
+                first = columns[values.argmax()]
+                common, reach = -slopes[first], norms[first]
+            slopes += common
+            slopes[columns] = -np.inf
+            length = np.linalg.norm(residual)
+            parts = np.linalg.norm(x) + values @ norms[columns]
+            steep = np.flatnonzero(self.distinct & (slopes > STEEP * length * (norms + reach)))
+            if length <= ROUNDING * parts or len(steep) == 0:
+                break
+            steepest = np.argsort(-slopes[steep], kind="stable")[:_COLUMNS]
+            columns = np.concatenate([columns, steep[steepest]])
+        room.counts[row] = len(values)
+        room.members[row, : len(values)] = columns[: len(values)]
+        room.values[row, : len(values)] = values

@@ -15,11 +15,11 @@ from dbgsom_core.engine.fast.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.product_tile import LANES, write_products
 
 _ENTRANTS = 8  # prototypes that may enter between two computations of the residual
-_STEEP = 1e-10  # share of its bound that a slope must exceed to enter
+STEEP = 1e-10  # share of its bound that a slope must exceed to enter
 _SLACK = 1e-8  # and may have at an optimum
-_ROUNDING = 2.0**-50  # of all that a residual is made of
+ROUNDING = 2.0**-50  # of all that a residual is made of
 _DEPENDENT = 1e-12  # of a squared length, what is left when it depends on those inside
-_PATIENCE = 16  # rounds that a sample may take beyond the number of prototypes that take part
+_PATIENCE = 16  # rounds that a sample may take, and another for two prototypes that take part
 
 
 class Prototypes(NamedTuple):
@@ -139,20 +139,19 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
     members, values, inverses = room.members, room.values, room.inverses
     target, column, known, before = room.target, room.column, room.known, room.before
     d, kept = samples.shape[1], 0
-    most = _PATIENCE + values.shape[1]
+    most = _PATIENCE + values.shape[1] // 2
     for at in range(n_live):
         i = room.live[at]
         size, first = room.counts[i], 0
         length, total = 0.0, 0.0
         for k in range(d):
-            own = samples[i, k] - big if k == 0 else samples[i, k]
             length += residuals[i, k] * residuals[i, k]
-            total += own * own
+            total += samples[i, k] * samples[i, k]
         length, total = np.sqrt(length), np.sqrt(total)
         for a in range(size):
             total += values[i, a] * norms[members[i, a]]
             first = a if values[i, a] > values[i, first] else first
-        if length <= _ROUNDING * total:
+        if length <= ROUNDING * total:
             continue
         whole = big * residuals[i, 0]
         common, reach, balanced = whole, abs(big), True
@@ -166,7 +165,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
             known[a], before[a], target[a] = j, values[i, a], values[i, a]
             column[a] = (products[at, j] + whole) / scale
             products[at, j] = -np.inf
-        share = _SLACK if rounds[i] == most else _STEEP
+        share = _SLACK if rounds[i] == most else STEEP
         n_entrants = _steepest(
             products, at, common, share * length, reach, norms, steepness, room.entrants
         )
@@ -189,7 +188,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
                     slope -= gram[j, known[a]] * (room.coefficients[known[a]] - before[a])
                 for a in range(size):
                     room.coefficients[members[i, a]] = 0.0
-                least = _STEEP * (norms[j] + reach) * length / scale
+                least = STEEP * (norms[j] + reach) * length / scale
                 if size + 1 == values.shape[1] or slope <= least:
                     continue
                 if not _border(j, slope, gram, i, size, members, values, inverses, target, column):
