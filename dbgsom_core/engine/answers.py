@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.nnls import mixture_coefficients
@@ -29,15 +29,24 @@ def distances(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np
     return out
 
 
-def mixtures(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def mixtures(
+    data: LocalSamples, prototypes: NDArray[np.float64], sparse: bool = False
+) -> NDArray[np.floating[Any]] | csr_array:
     """Return the mixture coefficients (n, K) of samples, in their dtype."""
-    out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
-    size = max(1, _CHUNK_NUMBERS // data.X.shape[1]) if issparse(data.X) else data.n
+    out = None if sparse else np.zeros((data.n, len(prototypes)), dtype=data.X.dtype)
+    size = max(1, _CHUNK_NUMBERS // max(data.X.shape[1], 1))
+    parts = []
     for start in range(0, data.n, size):
         part = data.subset(slice(start, start + size))
-        dense = part.X.toarray() if issparse(part.X) else completed(part, prototypes)
-        out[start : start + size] = mixture_coefficients(dense, prototypes, data.threads)
-    return out
+        dense = part.X
+        if issparse(part.X) or data.incomplete:
+            dense = completed(part, prototypes)
+        found = mixture_coefficients(dense, prototypes, data.threads).astype(data.X.dtype)
+        if out is None:
+            parts.append(found)
+        else:
+            found.toarray(out=out[start : start + size])
+    return vstack(parts, format="csr") if out is None else out
 
 
 def completed(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:

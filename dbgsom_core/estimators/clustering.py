@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
+from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import stored_as
@@ -44,7 +45,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
         medians. The growing threshold and the start then follow samples weighed the same way.
     transform_algorithm : {"mixture", "distances"}
-        What `transform` gives.
+        What `transform` gives; `inverse_transform` undoes mixtures.
     warm_start : bool
         Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
         metric.
@@ -84,6 +85,8 @@ class SomVQ(ClusterMixin, GrowingMap):
     hit_counts_, errors_ : int and float64 arrays (K,)
         Training samples won, and the sum of their distances in the metric's units; with sample
         weights both are weighted sums, in float64.
+    cluster_centers_ : float array (C, D)
+        The centre of each cluster in ``labels_``; computed when asked for.
     average_distances_, densities_ : float64 arrays (K,)
         Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
         hits over that distance; computed when asked for.
@@ -162,6 +165,30 @@ class SomVQ(ClusterMixin, GrowingMap):
         """
         leaves = self._live_leaves(X)
         return np.asarray(self.leaf_labels_[leaves])
+
+    @property
+    def cluster_centers_(self) -> NDArray[np.floating[Any]]:
+        """Centres of the clusters that ``labels_`` and `predict` number, in the metric's space.
+
+        Where each neuron is a cluster of its own, as by default, these are the prototypes of the
+        leaves that won a training sample: ``cluster_centers_[predict(X)]`` quantizes X, as with
+        `sklearn.cluster.KMeans`. Where the labeller groups them, a centre is the mean of its
+        neurons' prototypes weighted by their hits. The columns of `transform` are all leaves
+        instead, rows of ``leaf_weights_``, whether or not they won a sample.
+
+        Shape (C, D), one row for each distinct label in ascending order; computed when asked for.
+        """
+        check_is_fitted(self)
+        won = self.leaf_hit_counts_ > 0
+        prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
+        labels = self.leaf_labels_[won]
+        centers = [
+            prototypes[labels == label][0]  # a mean of one may be rounded
+            if np.count_nonzero(labels == label) == 1
+            else np.average(prototypes[labels == label], axis=0, weights=hits[labels == label])
+            for label in np.unique(labels)
+        ]
+        return np.asarray(centers, dtype=prototypes.dtype)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers."""

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.blas import one_blas_thread
@@ -111,7 +112,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return data.assign(self.som_map_.prototypes).bmu
         return data.nearest_units(self.som_map_.prototypes, k)[0]
 
-    def transform(self, X: Any, algorithm: str | None = None) -> NDArray[np.floating[Any]]:
+    def transform(
+        self, X: Any, algorithm: str | None = None, sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
         """Describe each sample by the prototypes of the leaves, the neurons without a child map.
 
         Unless growth is hierarchical these are all neurons of the map.
@@ -121,21 +124,66 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like or CSR matrix (n, D)
         algorithm : {"mixture", "distances"}, optional
             ``"mixture"``: the coefficients c >= 0 that minimise ‖x - Σ_j c_j w_j‖ (Lawson & Hanson
-            1974, ch. 23) in the space of the metric; most of them are 0. A missing value counts
-            as that of the best-matching unit. ``"distances"``: the distance to each prototype, in
-            the metric's units, as `sklearn.cluster.KMeans` gives them. None:
+            1974, ch. 23) in the space of the metric; most of them are 0, at most D are not. A
+            missing value counts as that of the best-matching unit. ``"distances"``: the distance to
+            each prototype, in the metric's units, as `sklearn.cluster.KMeans` gives them. None:
             ``transform_algorithm``.
+        sparse : bool
+            Return mixtures as a CSR array; the dense one is never made.
 
         Returns
         -------
-        float array (n, L), in the dtype of X
+        float array or csr_array (n, L), in the dtype of X
+
+        Raises
+        ------
+        ValueError
+            There is no such algorithm, or distances, none of which is 0, are asked for as sparse.
         """
         data = self._samples(X)
         wanted = self.transform_algorithm if algorithm is None else algorithm
         self._check_algorithm(wanted, "algorithm")
-        describe = distances if wanted == "distances" else mixtures
+        if sparse and wanted == "distances":
+            raise ValueError("distances are not sparse: sparse=True needs algorithm='mixture'")
         with one_blas_thread():
-            return describe(data, self._tree.weights)
+            if wanted == "distances":
+                return distances(data, self._tree.weights)
+            return mixtures(data, self._tree.weights, sparse)
+
+    def inverse_transform(self, X: Any) -> NDArray[np.floating[Any]]:
+        """Return the samples Σ_j c_j w_j (n, D) that mixture coefficients c describe.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n, L)
+            Coefficients as `transform` gives them.
+
+        Returns
+        -------
+        float array (n, D), in the dtype of the coefficients
+
+        Raises
+        ------
+        ValueError
+            There is not one column for each leaf, ``transform_algorithm`` is ``"distances"``, or
+            the metric maps samples into a space of its own.
+        """
+        check_is_fitted(self)
+        if self.transform_algorithm == "distances":
+            raise ValueError(
+                "inverse_transform needs mixture coefficients, and transform_algorithm='distances' "
+                "gives distances, which do not tell the sample"
+            )
+        self._check_units("inverse_transform")
+        floats = [np.float64, np.float32]
+        coefficients = check_array(X, accept_sparse="csr", dtype=floats, input_name="X")
+        prototypes = self._tree.weights.astype(coefficients.dtype)
+        if coefficients.shape[1] != len(prototypes):
+            raise ValueError(
+                f"X has {coefficients.shape[1]} coefficients a sample, but transform gives "
+                f"{len(prototypes)}, one for each leaf"
+            )
+        return np.asarray(coefficients @ prototypes)
 
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
@@ -146,11 +194,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The metric maps samples into a space of its own, so prototypes hold no such values.
         """
         data = self._samples(X)
-        metric = self._metric.abilities
-        if metric.prepare is not None:
-            raise ValueError(
-                f"impute needs prototypes in the units of X, and metric {metric.name} has its own"
-            )
+        self._check_units("impute")
         return completed(data, self._tree.weights)
 
     def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
@@ -217,3 +261,10 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _check_algorithm(self, algorithm: Any, name: str) -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"{name} must be 'mixture' or 'distances', not {algorithm!r}")
+
+    def _check_units(self, method: str) -> None:
+        metric = self._metric.abilities
+        if metric.prepare is not None:
+            raise ValueError(
+                f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
+            )

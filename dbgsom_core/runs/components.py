@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dbgsom_core.interfaces.component import Component
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.training.parts import PARTS, Parts
 
 
 def describe_components(

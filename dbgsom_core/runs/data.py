@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import DataError
 from dbgsom_core.engine.moments import extremes
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, make_step
-from dbgsom_core.interfaces.metrics import MetricAbilities
 
 LEAST_ROWS = 4
 Rows = NDArray[np.intp]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dbgsom_core.interfaces.component import Component
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import get_registry

@@ -15,30 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.config import Experiment
-from dbgsom_core.training.fitted_metric import fitted
-from dbgsom_core.runs.environment import describe_environment
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.engine.moments import check_varies
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.growing_map import view_of
-from dbgsom_core.interfaces.figures import MapView
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.engine.moments import check_varies
-from dbgsom_core.plugins.observers import Observers
-from dbgsom_core.estimators.state import NotPlainError, to_plain
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.estimators.regressor import SomRegressor
+from dbgsom_core.estimators.state import NotPlainError, to_plain
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.components import describe_components
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, divisions, load_data, make_fold, whole
+from dbgsom_core.runs.environment import describe_environment
 from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.training.fitted_metric import fitted
 
 log = logging.getLogger("dbgsom")
 

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from dbgsom_core.engine.moments import extremes
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.estimators.scaling import RangeScaler
-from dbgsom_core.engine.moments import extremes
-
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.config import Experiment, Sweep
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
     Outcome,
     make_estimator,
@@ -19,9 +22,6 @@ from dbgsom_core.runs.pipeline import (
     start_run,
     told_of_failure,
 )
-from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import load_data
-from dbgsom_core.runs.params import common_params, flat_params
 
 log = logging.getLogger("dbgsom")
 

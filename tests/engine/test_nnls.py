@@ -21,7 +21,7 @@ def test_residuals_are_at_most_those_of_scipy(n_neurons, d, offset, rng):
     W = rng.normal(size=(n_neurons, d)) + offset
     X = 1.5 * rng.normal(size=(20, d)) + offset
     W[n_neurons // 2] = W[0]
-    c = mixture_coefficients(X, W)
+    c = mixture_coefficients(X, W).toarray()
     assert (c >= 0).all()
     expected = residuals(X, W, [nnls(W.T, x)[0] for x in X])
     rounding = 1e-13 + 1e-15 * offset * d
@@ -32,7 +32,7 @@ def test_residuals_are_at_most_those_of_scipy(n_neurons, d, offset, rng):
 @pytest.mark.parametrize("offset", [1e6, 1e8])
 def test_normal_equations_would_not_do(offset, rng):
     W, X = rng.normal(size=(12, 6)) + offset, rng.normal(size=(50, 6)) + offset
-    c = mixture_coefficients(X, W)
+    c = mixture_coefficients(X, W).toarray()
     # A mixture close to the samples weighs about 1, and the offset hides all but that.
     nearest = np.linalg.norm(X[:, None] - W, axis=2).min(axis=1)
     ours = residuals(X, W, c)
@@ -44,22 +44,77 @@ def test_normal_equations_would_not_do(offset, rng):
 def test_a_mixture_of_prototypes_is_found_again(rng):
     W = rng.normal(size=(5, 9)) + 1e6
     true = rng.random((10, 5)) * (rng.random((10, 5)) < 0.6)
-    np.testing.assert_allclose(mixture_coefficients(true @ W, W), true, atol=1e-8)
+    np.testing.assert_allclose(mixture_coefficients(true @ W, W).toarray(), true, atol=1e-8)
 
 
 def test_rows_do_not_depend_on_threads_or_on_other_rows(rng):
     for offset in (0.0, 1e7):
         W, X = rng.normal(size=(60, 30)) + offset, rng.normal(size=(500, 30)) + offset
-        one = mixture_coefficients(X, W, threads=1)
-        np.testing.assert_array_equal(mixture_coefficients(X, W, threads=3), one)
-        np.testing.assert_array_equal(mixture_coefficients(X[77:78], W), one[77:78])
+        one = mixture_coefficients(X, W, threads=1).toarray()
+        np.testing.assert_array_equal(mixture_coefficients(X, W, threads=3).toarray(), one)
+        np.testing.assert_array_equal(mixture_coefficients(X[77:78], W).toarray(), one[77:78])
 
 
 def test_float32_samples_and_zeros(rng):
     W = rng.normal(size=(7, 4))
     X = rng.normal(size=(9, 4)).astype(np.float32)
     np.testing.assert_array_equal(
-        mixture_coefficients(X, W), mixture_coefficients(X.astype(np.float64), W)
+        mixture_coefficients(X, W).toarray(),
+        mixture_coefficients(X.astype(np.float64), W).toarray(),
     )
-    assert not mixture_coefficients(np.zeros((2, 4)), W).any()
-    assert not mixture_coefficients(X, np.zeros((3, 4))).any()
+    assert not mixture_coefficients(np.zeros((2, 4)), W).toarray().any()
+    assert not mixture_coefficients(X, np.zeros((3, 4))).toarray().any()
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize(("n_neurons", "d"), [(150, 20), (90, 60), (300, 3), (17, 33)])
+def test_every_row_meets_the_conditions_of_an_optimum(n_neurons, d, offset, rng):
+    """Kuhn & Tucker's, in extended precision: slopes are 0 inside and at most 0 outside."""
+    W, X = rng.normal(size=(n_neurons, d)) + offset, 2 * rng.normal(size=(200, d)) + offset
+    c = mixture_coefficients(X, W).toarray()
+    assert (c >= 0).all()
+    assert ((c > 0).sum(axis=1) <= d).all()
+    wide, C = W.astype(np.longdouble), c.astype(np.longdouble)
+    residual = X - C @ wide
+    slopes = (residual @ wide.T).astype(float)
+    parts = np.linalg.norm(X, axis=1) + c @ np.linalg.norm(W, axis=1)
+    bound = 1e-8 * np.linalg.norm(W, axis=1).max() * np.linalg.norm(residual.astype(float), axis=1)
+    bound += 1e-14 * np.linalg.norm(W, axis=1).max() * parts  # what a residual cannot tell
+    assert (slopes <= bound[:, None]).all()
+    assert (np.where(c > 0, -slopes, 0) <= bound[:, None]).all()
+
+
+def test_the_order_in_which_prototypes_enter_does_not_matter(rng):
+    W, X = rng.normal(size=(40, 50)) + 0.5, rng.normal(size=(70, 50)) + 0.5
+    order = rng.permutation(len(W))
+    c = mixture_coefficients(X, W).toarray()
+    np.testing.assert_allclose(mixture_coefficients(X, W[order]).toarray(), c[:, order], atol=1e-11)
+    np.testing.assert_allclose(c, [nnls(W.T, x)[0] for x in X], atol=1e-11)
+
+
+def test_a_row_is_the_same_wherever_it_stands(rng):
+    for n_neurons in (25, 120):  # the second's mixtures are not the only optima
+        W, X = rng.normal(size=(n_neurons, 24)), rng.normal(size=(150, 24))
+        W[3], X[5] = W[1], 0.0
+        whole = mixture_coefficients(X, W).toarray()
+        order = rng.permutation(len(X))
+        np.testing.assert_array_equal(mixture_coefficients(X[order], W).toarray(), whole[order])
+        for rows in (slice(0, 1), slice(61, 66), slice(149, 150)):
+            np.testing.assert_array_equal(mixture_coefficients(X[rows], W).toarray(), whole[rows])
+
+
+def test_read_only_and_strided_samples_are_taken_as_they_are(rng):
+    W, X = rng.normal(size=(12, 6)), rng.normal(size=(40, 6))
+    expected = mixture_coefficients(X, W).toarray()
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    for same in (fixed, np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2]):
+        np.testing.assert_array_equal(mixture_coefficients(same, W).toarray(), expected)
+    np.testing.assert_array_equal(fixed, X)
+
+
+def test_the_coefficients_are_a_sorted_csr_array(rng):
+    c = mixture_coefficients(rng.normal(size=(80, 9)), rng.normal(size=(33, 9)))
+    assert c.shape == (80, 33)
+    assert c.has_canonical_format
+    assert (c.data > 0).all()

@@ -255,9 +255,71 @@ def test_transform_bears_duplicate_and_zero_prototypes():
 
     W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
     X = np.array([[2.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
-    c = mixture_coefficients(X, W)
+    c = mixture_coefficients(X, W).toarray()
     assert (c >= 0).all()
     np.testing.assert_allclose(c @ W, [[2.0, 2.0], [0.0, 0.0], [0.0, 0.0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("as_csr", [False, True])
+def test_a_sparse_transform_holds_the_same_coefficients(dtype, as_csr, digits):
+    X = digits[0].astype(dtype)
+    vq = SomVQ(max_neurons=40, epochs=20).fit(X)
+    samples = csr_array(X[:70]) if as_csr else X[:70]
+    sparse = vq.transform(samples, sparse=True)
+    assert isinstance(sparse, csr_array)
+    assert sparse.dtype == dtype
+    np.testing.assert_array_equal(sparse.toarray(), vq.transform(samples))
+    assert sparse.nnz < 0.6 * np.prod(sparse.shape)
+    with pytest.raises(ValueError, match="distances are not sparse"):
+        vq.transform(samples, "distances", sparse=True)
+
+
+def test_inverse_transform_goes_back_to_the_space_of_the_samples(digits):
+    X = digits[0]
+    vq = SomVQ(max_neurons=40, epochs=20).fit(X)
+    coefficients = vq.transform(X[:60])
+    again = vq.inverse_transform(coefficients)
+    np.testing.assert_allclose(again, coefficients @ vq.weights_)
+    np.testing.assert_allclose(vq.inverse_transform(csr_array(coefficients)), again)
+    np.testing.assert_allclose(vq.inverse_transform(np.eye(len(vq.weights_))), vq.weights_)
+    assert vq.inverse_transform(coefficients.astype(np.float32)).dtype == np.float32
+    table = vq.set_output(transform="pandas").transform(X[:60])
+    assert list(table.columns) == list(vq.get_feature_names_out())
+    np.testing.assert_array_equal(vq.inverse_transform(table), again)
+    # As near as the nearest prototype, at least: a mixture may be that one alone.
+    nearest = np.linalg.norm(X[:60, None] - vq.weights_, axis=2).min(axis=1)
+    assert (np.linalg.norm(again - X[:60], axis=1) <= nearest).all()
+
+
+def test_inverse_transform_says_why_it_cannot(digits):
+    X = digits[0]
+    vq = SomVQ(max_neurons=12, epochs=5).fit(X)
+    with pytest.raises(ValueError, match="X has 3 coefficients a sample, but transform gives 12"):
+        vq.inverse_transform(np.ones((2, 3)))
+    vq.set_params(transform_algorithm="distances")
+    with pytest.raises(ValueError, match="needs mixture coefficients"):
+        vq.inverse_transform(np.ones((2, 12)))
+    cosine = SomVQ(metric="cosine", max_neurons=12, epochs=5).fit(X)
+    with pytest.raises(ValueError, match="metric Cosine has its own"):
+        cosine.inverse_transform(np.ones((2, 12)))
+
+
+def test_cluster_centers_are_what_predict_numbers(digits):
+    X = digits[0]
+    vq = SomVQ(growth={"name": "fixed", "rows": 12, "columns": 12}, epochs=10).fit(X[:150])
+    assert (vq.hit_counts_ == 0).any()  # neurons that no label stands for
+    centers = vq.cluster_centers_
+    assert len(centers) == vq.labels_.max() + 1
+    np.testing.assert_array_equal(centers, vq.weights_[vq.hit_counts_ > 0])
+    distances = np.linalg.norm(X[:, None] - centers, axis=2)
+    np.testing.assert_array_equal(vq.predict(X), distances.argmin(axis=1))
+    grouped = SomVQ(max_neurons=30, epochs=10, labeller="clusters").fit(X)
+    for label, center in enumerate(grouped.cluster_centers_):
+        own = grouped.neuron_labels_ == label
+        shares = np.where(own, grouped.hit_counts_, 0) / grouped.hit_counts_[own].sum()
+        np.testing.assert_allclose(center, shares @ grouped.weights_)
+    assert not hasattr(SomVQ(), "cluster_centers_")
 
 
 def test_cosine_maps_live_on_the_unit_sphere(digits):

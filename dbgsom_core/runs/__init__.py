@@ -1,0 +1,1 @@
+"""One run from a configuration, many of them, and reading them back."""
