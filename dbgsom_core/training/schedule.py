@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import FineTuning
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
 # With the pull on linked neighbours the kernel has next to nothing left to do at the end.
@@ -37,16 +37,16 @@ class Schedule:
     anneals_again: bool = False
 
     @classmethod
-    def of(cls, kernel: Any, growth: Any, epochs: int, continues: bool = False) -> Schedule:
-        """Return the schedule that a kernel and a growth strategy ask for.
+    def of(cls, kernel: Any, fine: FineTuning, epochs: int, continues: bool = False) -> Schedule:
+        """Return the schedule that a kernel and fine-tuning ask for.
 
         A map whose training ``continues`` is unfolded: the width begins where it ends.
         """
-        growing, widths = GrowthAbilities.of(growth), KernelAbilities.of(kernel)
-        fine, pull, end = int(epochs * growing.fine_tuning), float(growing.link_pull), widths.end
+        widths, pull = KernelAbilities.of(kernel), fine.link_pull
+        end = widths.end
         return cls(
             epochs=epochs,
-            fine_epochs=min(fine, epochs - 1),
+            fine_epochs=fine.epochs(epochs),
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
             decay=widths.decay,

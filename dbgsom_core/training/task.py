@@ -68,8 +68,3 @@ class Task:
     def growing(self) -> GrowthAbilities:
         """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)
-
-    @cached_property
-    def tunes_classes(self) -> bool:
-        """Whether samples train neurons of their class in fine-tuning."""
-        return self.data.codes is not None and self.growing.class_tuning

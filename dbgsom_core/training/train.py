@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.majorities import leading
 from dbgsom_core.engine.results import Found, Search
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update, smoothed_over_links
@@ -43,7 +43,8 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
 
     started = time.perf_counter()
-    schedule = Schedule.of(task.kernel, task.growth, task.epochs, task.continues)
+    fine = FineTuning.of(task.growing)
+    schedule = Schedule.of(task.kernel, fine, task.epochs, task.continues)
     history: list[EpochRecord] = []
     converged = capped = full = False
     search = task.data.search()
@@ -52,7 +53,11 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     for epoch in range(1, task.epochs + 1):
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
-        som_map.prototypes = _updated(som_map, task, found, schedule, epoch, width)
+        if schedule.phase(epoch) == "fine":
+            pull = schedule.pull(epoch)
+            som_map.prototypes = fine.updated(som_map, task, found, width, pull)
+        else:
+            som_map.prototypes = batch_update(som_map, task, found, width)
         movement = step_length(before, som_map.prototypes) / task.deviation
         found = search.assign(som_map.prototypes, positions)
         births: tuple[GrowthEvent, ...] = ()
@@ -98,19 +103,6 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             stacklevel=3,
         )
     return Training(som_map, tuple(history), converged, task.threshold, found, search)
-
-
-def _updated(
-    som_map: SomMap, task: Task, found: Found, schedule: Schedule, epoch: int, width: float
-) -> NDArray[np.float64]:
-    # In fine-tuning a sample may train another neuron than its best-matching unit, and a second.
-    pull, counts = schedule.pull(epoch), None
-    if schedule.phase(epoch) == "fine" and task.tunes_classes:
-        counts = found.class_counts
-    if counts is None:
-        return batch_update(som_map, task, found, width, pull)
-    leads = leading(counts)
-    return batch_update(som_map, task, found.trained_by_class(leads), width, pull, leads)
 
 
 def _growth_state(

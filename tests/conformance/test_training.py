@@ -8,7 +8,9 @@ import pytest
 from dbgsom_core import presets
 from dbgsom_core.engine.moments import Moments
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.start import summarize
 from dbgsom_core.training.task import Task
@@ -19,6 +21,11 @@ from dbgsom_plugins.kernels.compact import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
 from dbgsom_plugins.measures.fit import Distortion
 from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+def fine(growth):
+    return FineTuning.of(GrowthAbilities.of(growth))
+
 
 DATA = Path(__file__).parent / "data"
 CASES = ("iris_sf07", "ring_sf03", "wine_sf05")
@@ -56,7 +63,7 @@ def test_free_run_every_epoch_is_the_programs(case):
     growth = Directed(reference=True, spreading_factor=float(case["spread_factor"]))
     kernel = Triangular()
     data = LocalEngine().over(case["X_scaled"], Euclidean())
-    schedule = Schedule.of(kernel, growth, epochs)
+    schedule = Schedule.of(kernel, fine(growth), epochs)
     threshold = growth.growing_threshold(summarize(data, Moments.of(data), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
     task = Task(data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0)

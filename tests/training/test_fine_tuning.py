@@ -11,7 +11,9 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
@@ -19,6 +21,10 @@ from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+def fine(growth):
+    return FineTuning.of(GrowthAbilities.of(growth))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,7 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
 
 
 def test_width_and_pull_ease_to_their_final_values():
-    schedule = Schedule.of(Gaussian(), Directed(), 100)
+    schedule = Schedule.of(Gaussian(), fine(Directed()), 100)
     som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
     assert schedule.width(80, som_map) == 0.5
     assert schedule.pull(80) == 0.0
@@ -150,7 +156,7 @@ def test_width_and_pull_ease_to_their_final_values():
 
 
 def test_a_width_that_is_given_is_kept_to_the_end():
-    schedule = Schedule.of(Gaussian(end=0.7), Directed(), 100)
+    schedule = Schedule.of(Gaussian(end=0.7), fine(Directed()), 100)
     som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
     assert {schedule.width(epoch, som_map) for epoch in range(80, 101)} == {0.7}
 
@@ -158,7 +164,7 @@ def test_a_width_that_is_given_is_kept_to_the_end():
 def test_the_papers_program_and_the_classical_map_know_no_pull():
     reference = Directed(reference=True)
     assert (reference.link_pull, reference.class_tuning) == (0.0, False)
-    assert Schedule.of(Gaussian(), Fixed(), 50).pull(50) == 0.0
+    assert Schedule.of(Gaussian(), fine(Fixed()), 50).pull(50) == 0.0
 
 
 def test_digits_lie_clearly_below_the_front_of_a_fixed_grid(digits):

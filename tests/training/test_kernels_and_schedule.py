@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
 from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
+
+
+def fine(growth):
+    return FineTuning.of(GrowthAbilities.of(growth))
+
 
 HOPS = np.arange(7.0)
 MAP = SomMap.rectangle(8, 8, np.zeros((64, 1)))
@@ -46,7 +53,7 @@ def test_epanechnikov_by_hand():
 
 
 def test_epanechnikov_reaches_linked_neighbours_to_the_end():
-    widths = [Schedule.of(Epanechnikov(), Fixed(), 30).width(e, MAP) for e in range(1, 31)]
+    widths = [Schedule.of(Epanechnikov(), fine(Fixed()), 30).width(e, MAP) for e in range(1, 31)]
     assert widths[-1] == 1.1
     assert all(np.diff(widths) < 0)
 
@@ -64,24 +71,24 @@ def test_every_kernel_weighs_its_own_neuron_most_and_each_hop_alone(name, width)
 
 
 def test_linear_decay_is_the_papers_formula():
-    schedule = Schedule.of(Triangular(), Fixed(), 40)
+    schedule = Schedule.of(Triangular(), fine(Fixed()), 40)
     expected = [(2 - 0.7) * ((40 - e) / 39) + 0.7 for e in range(1, 41)]
     assert [schedule.width(e, MAP) for e in range(1, 41)] == expected
 
 
 def test_exponential_decay_goes_from_start_to_end():
-    schedule = Schedule.of(Gaussian(start=5.0, end=0.5), Fixed(), 50)
+    schedule = Schedule.of(Gaussian(start=5.0, end=0.5), fine(Fixed()), 50)
     widths = [schedule.width(e, MAP) for e in range(1, 51)]
     expected = [5.0 * (0.5 / 5.0) ** ((e - 1) / 49) for e in range(1, 51)]
     np.testing.assert_allclose(widths, expected, rtol=1e-12)
 
 
 def test_a_single_epoch_runs_at_the_final_width():
-    assert Schedule.of(Gaussian(start=3.0, end=0.5), Fixed(), 1).width(1, MAP) == 0.5
+    assert Schedule.of(Gaussian(start=3.0, end=0.5), fine(Fixed()), 1).width(1, MAP) == 0.5
 
 
 def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
-    schedule = Schedule.of(Gaussian(start=3.0, end=0.5), Directed(fine_tuning=0.25), 40)
+    schedule = Schedule.of(Gaussian(start=3.0, end=0.5), fine(Directed(fine_tuning=0.25)), 40)
     assert schedule.growing_epochs == 30
     assert {schedule.width(e, MAP) for e in range(31, 41)} == {0.5}
     assert [e for e in range(1, 41) if schedule.may_grow(e)] == list(range(2, 30))
@@ -89,7 +96,7 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
 
 
 def test_fine_tuning_follows_at_once_when_the_map_is_full():
-    schedule = Schedule.of(Gaussian(), Directed(), 100).full_after(30)
+    schedule = Schedule.of(Gaussian(), fine(Directed()), 100).full_after(30)
     assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (50, 30, 20)
     assert [schedule.phase(e) for e in (30, 31)] == ["growing", "fine"]
     assert not any(schedule.may_grow(e) for e in range(30, 51))
@@ -106,12 +113,12 @@ def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
         (Gaussian(), Directed(fine_tuning=0)),
         (Gaussian(), Fixed()),
     ):
-        schedule = Schedule.of(kernel, growth, 100)
+        schedule = Schedule.of(kernel, fine(growth), 100)
         assert schedule.full_after(30) == schedule
 
 
 def test_without_a_start_the_width_follows_the_maps_size():
-    schedule = Schedule.of(Gaussian(), Fixed(), 50)
+    schedule = Schedule.of(Gaussian(), fine(Fixed()), 50)
     wide = SomMap.rectangle(2, 40, np.zeros((80, 1)))
     assert schedule.width(1, MAP) == 2.0
     assert schedule.width(1, wide) == 10.0

@@ -1,0 +1,54 @@
+"""Fine-tuning: the end of a training, in which the map no longer grows and samples may do more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.majorities import leading
+from dbgsom_core.engine.results import Found
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.training.task import Task
+from dbgsom_core.training.update import batch_update
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What a growth strategy leaves to the end; its fields are documented in `GrowthComponent`.
+
+    Attributes
+    ----------
+    share : float
+        Of the epochs, in [0, 1).
+    link_pull : float
+        What each sample weighs besides in the linked neighbour nearest to it.
+    class_tuning : bool
+        A sample with a class trains the nearest neuron in which its class is in the majority.
+    """
+
+    share: float = 0.0
+    link_pull: float = 0.0
+    class_tuning: bool = False
+
+    @classmethod
+    def of(cls, growing: GrowthAbilities) -> Self:
+        """Return what the fields of a growth strategy say."""
+        return cls(growing.fine_tuning, float(growing.link_pull), growing.class_tuning)
+
+    def epochs(self, total: int) -> int:
+        """Return how many of so many epochs it takes; one at least is left to growth."""
+        return min(int(total * self.share), total - 1)
+
+    def updated(
+        self, som_map: SomMap, task: Task, found: Found, width: float, pull: float
+    ) -> NDArray[np.float64]:
+        """Return the prototypes (K, D) after the update of one epoch, with so much of the pull."""
+        counts = found.class_counts if self.class_tuning else None
+        if counts is None:
+            return batch_update(som_map, task, found, width, pull)
+        leads = leading(counts)
+        return batch_update(som_map, task, found.trained_by_class(leads), width, pull, leads)
