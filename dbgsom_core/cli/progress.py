@@ -6,17 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import line
 
-if TYPE_CHECKING:
-    from dbgsom_core.cli.compile_clock import CompileClock
-
 _SECONDS_BETWEEN_LINES = 2.0
-_COMPILES = "compiling loops that are not cached yet: takes some seconds, once"
 
 
 @contextmanager
@@ -33,19 +30,17 @@ def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
     if quiet:
         yield object()
         return
-    from dbgsom_core.cli.compile_clock import compile_clock  # numba is slow to import
-
     if sys.stderr.isatty():
-        with _bar() as bar, compile_clock(lambda: bar.console.print(_COMPILES)):
-            yield BarObserver(bar, runs)
+        with _bar() as bar, compile_clock(bar.console.print) as clock:
+            yield BarObserver(bar, runs, clock)
     else:
-        with compile_clock(lambda: _print(_COMPILES)) as clock:
+        with compile_clock(_print) as clock:
             yield LineObserver(runs, clock)
 
 
 def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}"),
@@ -53,7 +48,7 @@ def _bar() -> Any:
         TextColumn("epoch {task.completed}/{task.total}"),
         TextColumn("{task.fields[neurons]} neurons"),
         TextColumn("QE {task.fields[error]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
     )
 
@@ -61,8 +56,9 @@ def _bar() -> Any:
 class BarObserver:
     """Shows one rich bar per run."""
 
-    def __init__(self, bar: Any, runs: int) -> None:
+    def __init__(self, bar: Any, runs: int, clock: CompileClock) -> None:
         self._bar, self._runs = bar, runs
+        self._clock, self._trained = clock, _Trained(clock)
         self._tasks: dict[str, Any] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -72,8 +68,9 @@ class BarObserver:
         number = f"{len(self._tasks) + 1}/{self._runs} " if self._runs > 1 else ""
         self._bar.console.print(f"{number}{run.name}", markup=False, highlight=False)
         self._tasks[run.id] = self._bar.add_task(
-            number, total=run.total_epochs, neurons=0, error="-"
+            number, total=run.total_epochs, neurons=0, error="-", left=""
         )
+        self._trained = _Trained(self._clock)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Move the bar."""
@@ -83,13 +80,14 @@ class BarObserver:
             total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
             neurons=epoch.neurons,
             error=f"{epoch.quantization_error:.4g}",
+            left=self._trained.left(epoch),
         )
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Fill the bar: training may have converged before the last epoch."""
         if run.id in self._tasks:
             ran = len(result.history)
-            self._bar.update(self._tasks[run.id], completed=ran, total=ran)
+            self._bar.update(self._tasks[run.id], completed=ran, total=ran, left="")
 
 
 class LineObserver:
@@ -110,10 +108,9 @@ class LineObserver:
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Print the epoch now and then, with the time that is left at most."""
-        spent = self._trained.until(epoch.seconds)
+        left = self._trained.left(epoch)
         if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            left = spent / epoch.epoch * (epoch.epochs - epoch.epoch)
-            _print(f"{line(epoch)}  ETA {left:.0f} s")
+            _print(f"{line(epoch)}  {left}")
             self._last_line = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
@@ -124,18 +121,18 @@ class LineObserver:
 
 
 class _Trained:
-    """How long a training took so far without what numba compiled meanwhile."""
+    """How long a training took so far without what was compiled meanwhile."""
 
     def __init__(self, clock: CompileClock) -> None:
         self._clock = clock
         self._seconds, self._compiled, self._spent = 0.0, clock.seconds, 0.0
 
-    def until(self, seconds: float) -> float:
-        """Return it, ``seconds`` after the training began."""
-        compiled = self._clock.seconds
+    def left(self, epoch: EpochRecord) -> str:
+        """Say how long the epochs that are left take at most."""
+        seconds, compiled = epoch.seconds, self._clock.seconds
         self._spent += max(seconds - self._seconds - (compiled - self._compiled), 0.0)
         self._seconds, self._compiled = seconds, compiled
-        return self._spent
+        return f"ETA {self._spent / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
 
 
 def _print(text: str) -> None:

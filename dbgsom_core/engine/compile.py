@@ -15,13 +15,25 @@ from typing import Any, TypeVar
 import llvmlite
 import numba
 from numba import njit
-from numba.core import config
+from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 
+from dbgsom_core.engine import compiling
 from dbgsom_core.engine.cache_folder import cache_folder
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+class _Told(event.Listener):  # type: ignore[misc] # it has no types
+    def on_start(self, event: Any) -> None:
+        compiling.begin()
+
+    def on_end(self, event: Any) -> None:
+        compiling.end()
+
+
+event.register("numba:compile", _Told())  # of what is not in the cache
 
 
 def compiled(function: Loop) -> Loop:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.estimators.fitted_map import FittedMap, MapTopology
 from dbgsom_core.estimators.leaves import WithLeaves
@@ -158,7 +159,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, X, weights)
         samples, target, kept = self._weighted(parts, X, target, weights)
-        with one_blas_thread():
+        with one_blas_thread(), compile_clock(print if self.verbose else None):
             state = fit_map(parts, samples, target, self._settings(), self._notifier(), start)
             self._take(parts, state)
             self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
@@ -178,7 +179,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
         everything = memory.beside(samples)
-        with one_blas_thread():
+        with one_blas_thread(), compile_clock(print if self.verbose else None):
             state = fit_map(
                 parts, everything, target, self._settings(), self._notifier(), self.som_map_,
                 new=samples.n,

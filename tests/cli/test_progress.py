@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 from numba import njit
 
-from dbgsom_core.cli.compile_clock import CompileClock, compile_clock
-from dbgsom_core.cli.progress import LineObserver
+import dbgsom_core.engine.compile  # noqa: F401 - tells what numba compiles
+from dbgsom_core.cli.progress import BarObserver, LineObserver
+from dbgsom_core.engine.compiling import COMPILES, CompileClock, compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
 
 RUN = SimpleNamespace(kind="run", name="a run", id="1", data={"samples": 9, "features": 2})
@@ -26,11 +27,11 @@ def test_the_clock_adds_up_what_numba_compiles_and_tells_once():
 
     told = []
     started = time.perf_counter()
-    with compile_clock(lambda: told.append("compiling")) as clock:
+    with compile_clock(told.append) as clock:
         njit(add_up)(np.ones(3))
         njit(add_up)(np.ones(3, np.float32))
     whole = time.perf_counter() - started
-    assert told == ["compiling"]
+    assert told == [COMPILES]
     assert 0 < clock.seconds < whole
     before = clock.seconds
     njit(add_up)(np.ones(3, int))
@@ -39,7 +40,7 @@ def test_the_clock_adds_up_what_numba_compiles_and_tells_once():
 
 def test_the_time_left_leaves_out_what_compiling_took(monkeypatch, capsys):
     monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    clock = CompileClock(lambda: None)
+    clock = CompileClock()
     clock.seconds = 100.0  # before this run
     observer = LineObserver(1, clock)
     observer.dbgsom_run_started(RUN)
@@ -53,10 +54,24 @@ def test_the_time_left_leaves_out_what_compiling_took(monkeypatch, capsys):
 
 def test_what_was_compiled_before_training_began_is_not_counted_against_it(monkeypatch, capsys):
     monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    clock = CompileClock(lambda: None)
+    clock = CompileClock()
     observer = LineObserver(1, clock)
     observer.dbgsom_run_started(RUN)
     clock.seconds = 5.0
     observer.dbgsom_epoch_finished(RUN, record(1, seconds=2.0))
     observer.dbgsom_epoch_finished(RUN, record(2, seconds=4.0))
     assert capsys.readouterr().err.splitlines()[2].endswith("ETA 8 s")
+
+
+def test_a_bar_foresees_no_compilation_either():
+    seen, clock = [], CompileClock()
+    bar = SimpleNamespace(
+        console=SimpleNamespace(print=lambda *text, **how: None),
+        add_task=lambda *given, **fields: 0,
+        update=lambda task, **fields: seen.append(fields["left"]),
+    )
+    observer = BarObserver(bar, 1, clock)
+    observer.dbgsom_run_started(SimpleNamespace(total_epochs=10, **vars(RUN)))
+    clock.seconds = 20.0
+    observer.dbgsom_epoch_finished(RUN, record(1, seconds=21.0))
+    assert seen == ["ETA 9 s"]
