@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.loops import add_columns, add_squares
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.workers import available_threads, share
@@ -99,6 +100,7 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _of_dense(X: NDArray[Any]) -> Moments:
+    X = for_loops(X)
     mean = _total(X, lambda rows, out: add_columns(X[rows], out)) / len(X)
     squares = _total(X, lambda rows, out: add_squares(X[rows], mean, out))
     return Moments(mean, np.sqrt(squares / len(X)))

@@ -40,6 +40,7 @@ def won_sums(
         Float64 (K, D); ``seen``, the weights of what was observed, is None for complete samples.
     """
     from dbgsom_core.engine import sum_loops
+    from dbgsom_core.engine.aligned import for_loops
     from dbgsom_core.engine.loops import add_samples
 
     sums = np.zeros((n_neurons, X.shape[1]))
@@ -47,7 +48,9 @@ def won_sums(
     given = weights if weights is not None else np.ones(X.shape[0])
     if issparse(X):
         sum_loops.add_sparse(X.data, X.indices, X.indptr, given, bmu, sums)
-    elif seen is not None:
+        return sums, seen
+    X = for_loops(X)
+    if seen is not None:
         sum_loops.add_observed(X, given, bmu, sums, seen)
     elif weights is not None:
         sum_loops.add_weighted(X, weights, bmu, sums)

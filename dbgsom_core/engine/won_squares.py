@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.workers import share
@@ -42,7 +43,7 @@ def won_squares(
         The distances to it.
     """
     n_neurons, d = prototypes.shape
-    n, X = data.n, data.X
+    n, X = data.n, for_loops(data.X)
     tasks = int(np.clip(_PART_NUMBERS // prototypes.size, 1, min(_TASKS, n)))
     parts = np.zeros((tasks, n_neurons, d))
 

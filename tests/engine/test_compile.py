@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
+from dbgsom_core import SomClassifier
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.compiling import compile_clock
 
 _CALL = """
 import sys
@@ -94,3 +97,20 @@ def test_without_a_compiler_the_reason_is_said():
     )
     assert done.returncode != 0
     assert "unset NUMBA_DISABLE_JIT" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_read_only_samples_are_no_other_kind_of_array(dtype):
+    """As joblib hands them out: no loop is compiled once more, and the map is the same."""
+    X = np.random.default_rng(0).normal(size=(1000, 40)).astype(dtype)
+    y = np.arange(1000) % 3
+    expected = SomClassifier(max_neurons=12, epochs=12).fit(X, y)
+    answers = expected.predict(X), expected.transform(X), expected.transform(X, "distances")
+    X.flags.writeable = False
+    with compile_clock() as clock:
+        found = SomClassifier(max_neurons=12, epochs=12).fit(X, y)
+        again = found.predict(X), found.transform(X), found.transform(X, "distances")
+    assert clock.seconds == 0
+    np.testing.assert_array_equal(found.weights_, expected.weights_)
+    for one, other in zip(again, answers, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean import one_shot_loops
 from dbgsom_core.engine.euclidean.blocks import Blocks, Frame
 from dbgsom_core.engine.euclidean.layout import PanelRoom
@@ -55,7 +55,7 @@ def nearest_units(
     int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers of a usual size.
     """
-    centre = prototypes.mean(axis=0)
+    X, centre = for_loops(X), prototypes.mean(axis=0)
     reach = float(np.abs(prototypes - centre).max())
     if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None
@@ -127,7 +127,7 @@ def distances_to(
     X: NDArray[Any], prototypes: NDArray[np.float64], units: NDArray[np.int64], threads: int
 ) -> NDArray[np.float64]:
     """Return the distance of each sample to the prototype in its entry of units, float64 (n,)."""
-    n = len(X)
+    X, n = for_loops(X), len(X)
     out = np.empty(n)
     tasks = min(_TASKS, n, X.size // _TASK_NUMBERS + 1)
 

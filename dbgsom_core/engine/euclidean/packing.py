@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -61,7 +61,7 @@ class PackedSamples:
     @classmethod
     def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
         """Pack the rows of X, C-contiguous, in the order in which they come."""
-        n, d = X.shape
+        X, (n, d) = for_loops(X), X.shape
         centre, reach = _middle(X, threads)
         blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)
         digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.euclidean import fine_tuning_loops
 from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes, OwnNeurons
 from dbgsom_core.engine.samples import Samples
@@ -44,11 +45,11 @@ def linked_rows(
     leads: NDArray[np.bool_] | None,
 ) -> NDArray[np.int64]:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
-    out, classes = np.empty_like(units), classes_of(codes, leads)
+    X, out, classes = for_loops(samples.X), np.empty_like(units), classes_of(codes, leads)
     _by_rows(
         samples,
         lambda start, stop: fine_tuning_loops.linked_rows(
-            samples.X, prototypes, units, links, classes, start, stop, out
+            X, prototypes, units, links, classes, start, stop, out
         ),
     )
     return out
@@ -63,12 +64,10 @@ def own_rows(
 ) -> NDArray[np.int64]:
     """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
     own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
-    out = np.empty_like(units)
+    X, out = for_loops(samples.X), np.empty_like(units)
     _by_rows(
         samples,
-        lambda start, stop: fine_tuning_loops.own_rows(
-            samples.X, units, classes, own, start, stop, out
-        ),
+        lambda start, stop: fine_tuning_loops.own_rows(X, units, classes, own, start, stop, out),
     )
     return out
 

@@ -75,12 +75,12 @@ class Expanded:
 
     def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
         """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
-        from dbgsom_core.engine.aligned import aligned
+        from dbgsom_core.engine.aligned import aligned, for_loops
         from dbgsom_core.engine.llvm.expanded_tile import LANES
         from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
         from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room, fill_distances
 
-        n, depth = len(X), self.blocks.shape[1]
+        X, n, depth = for_loops(X), len(X), self.blocks.shape[1]
         if n * self.prototypes.size < _SMALL_WORK:
             threads = 1
         tasks = min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
