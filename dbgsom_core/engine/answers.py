@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.nnls import mixture_coefficients
 from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.engine.results import Samples
+from dbgsom_core.engine.samples import PlainSamples
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 
 
-def distances(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def distances(data: PlainSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
     if data.is_euclidean:
@@ -29,7 +30,7 @@ def distances(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np
     return out
 
 
-def mixtures(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def mixtures(data: Samples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the mixture coefficients (n, K) of samples, in their dtype."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
     size = max(1, _CHUNK_NUMBERS // data.X.shape[1]) if issparse(data.X) else data.n
@@ -40,7 +41,7 @@ def mixtures(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.
     return out
 
 
-def completed(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def completed(data: Samples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the samples (n, D) with their nearest prototype's value where one is missing.
 
     Without missing values that is a copy.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.validation import check_samples, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
@@ -80,7 +80,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _metric: FittedMetric
     _tree: Tree
 
-    def _samples(self, X: Any) -> LocalSamples:
+    def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
         X = check_samples(self, X, self._metric.abilities, reset=False)
         return self._parts.engine.over(X, self._metric.abilities)
@@ -133,9 +133,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         data = self._samples(X)
         wanted = self.transform_algorithm if algorithm is None else algorithm
         self._check_algorithm(wanted, "algorithm")
-        describe = distances if wanted == "distances" else mixtures
+        describe = data.distances if wanted == "distances" else data.mixtures
         with one_blas_thread():
-            return describe(data, self._tree.weights)
+            return describe(self._tree.weights)
 
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
@@ -151,7 +151,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"impute needs prototypes in the units of X, and metric {metric.name} has its own"
             )
-        return completed(data, self._tree.weights)
+        return data.completed(self._tree.weights)
 
     def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
         """Return the mean distance of samples X (n, D) to their best-matching units.

@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import LocalSamples
+    from dbgsom_core.engine.results import Samples
     from dbgsom_core.som_map.grid import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 
@@ -27,7 +27,7 @@ class Evaluation:
     ----------
     som_map : SomMap
         The map, K neurons in order of birth.
-    data : LocalSamples
+    data : Samples
         The samples, prepared by the metric, ready to be compared with prototypes.
     y : array (n,) or None
         Targets as given.
@@ -40,7 +40,7 @@ class Evaluation:
     """
 
     som_map: SomMap
-    data: LocalSamples
+    data: Samples
     y: NDArray[Any] | None = None
     predictions: NDArray[Any] | None = None
     seed: int = 0
@@ -120,11 +120,9 @@ class Evaluation:
 
         It takes one look at the samples instead of K; None where the geometry is not Euclidean.
         """
-        from dbgsom_core.engine.won_squares import won_squares
-
         if not self.data.is_euclidean:
             return None
-        return won_squares(self.data, self.som_map.prototypes, self.bmu, self.distance)
+        return self.data.won_squares(self.som_map.prototypes, self.bmu, self.distance)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

@@ -31,7 +31,6 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.engine.moments import check_varies
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.estimators.state import NotPlainError, to_plain
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -101,7 +100,7 @@ def run_experiment(
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
         metric = fitted(parts.metric, fold.train.X)
-        check_varies(parts.engine.over(fold.train.X, metric.abilities).X)
+        parts.engine.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.metric_calls import MetricCalls
 
 if TYPE_CHECKING:
     from dbgsom_core.som_map.grid import SomMap

@@ -15,8 +15,8 @@ from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes, leading
-from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
 
 EUCLIDEAN = MetricAbilities.of(get_registry().build("metric", "euclidean"))
