@@ -18,14 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from dbgsom_core.engine.results import (
+    Assignment,
+    Found,
+    MapGraph,
+    Moments,
+    PerSample,
+    Samples,
+    Search,
+    Totals,
+)
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.arrays import FloatArray, IntArray
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
+from dbgsom_core.interfaces.engine import Engine, samples_in_memory
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.figures import Figure, MapView
+from dbgsom_core.interfaces.figures import Figure, Html, MapView
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
@@ -39,7 +50,7 @@ from dbgsom_core.interfaces.growth import (
 from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerComponent
 from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
-from dbgsom_core.interfaces.metrics import Metric, MetricComponent
+from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
 from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
@@ -54,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "SUPPORTED_API_VERSIONS",
+    "Assignment",
     "Birth",
     "Component",
     "Data",
@@ -61,32 +73,42 @@ __all__ = [
     "DataSummary",
     "Dataset",
     "DbgsomError",
+    "Engine",
     "EpochRecord",
     "Evaluation",
     "Figure",
     "FloatArray",
+    "Found",
     "Grid",
     "GrowthAbilities",
     "GrowthComponent",
     "GrowthEvent",
     "GrowthState",
     "GrowthStrategy",
+    "Html",
     "IntArray",
     "Kernel",
     "KernelComponent",
     "LabelEvidence",
     "Labeller",
     "LabellerComponent",
+    "MapGraph",
     "MapView",
     "Measure",
     "MeasureComponent",
     "Metric",
+    "MetricAbilities",
     "MetricComponent",
+    "Moments",
     "Nested",
+    "PerSample",
     "Position",
     "Run",
     "RunResult",
+    "Samples",
+    "Search",
     "SomMap",
+    "Totals",
     "Tracker",
     "TrackerComponent",
     "Tree",
@@ -95,6 +117,7 @@ __all__ = [
     "compiled",
     "did_you_mean",
     "hookimpl",
+    "samples_in_memory",
     "share",
     "topographic_function",
     "topographic_product",

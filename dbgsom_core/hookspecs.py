@@ -1,4 +1,4 @@
-"""Every hook of dbgsom: eight that offer components and four that observe a run.
+"""Every hook of dbgsom: nine that offer components and four that observe a run.
 
 A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
@@ -68,6 +68,11 @@ def dbgsom_trackers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 
 @hookspec
+def dbgsom_engines() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer engines: ``{name: class}``, each a `dbgsom_core.api.Engine`."""
+
+
+@hookspec
 def dbgsom_run_started(run: Run) -> None:
     """Hear that a run has started: the data is loaded and valid, training has not begun.
 
@@ -127,6 +132,7 @@ KINDS: dict[str, str] = {
     "measure": "dbgsom_measures",
     "figure": "dbgsom_figures",
     "tracker": "dbgsom_trackers",
+    "engine": "dbgsom_engines",
 }
 
 LIFECYCLE_HOOKS: tuple[str, ...] = (

@@ -11,7 +11,6 @@ from dbgsom_core.config.check import check
 from dbgsom_core.config.components import (
     Built,
     build_component,
-    build_engine,
     each_item,
     named_section,
     with_default_name,
@@ -73,7 +72,8 @@ class _Builder:
         figures = self._list("figure", "figures", DEFAULT_FIGURES)
         tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
         check_matching(self._root, model, measures, split, self._problems)
-        engine = build_engine(self._spot("engine", default="local"), self._problems)
+        place = with_default_name(self._spot("engine", default="local"), "local")
+        engine = build_component("engine", place, self._registry, self._problems)
         if general is None or dataset is None or engine is None or len(self._problems) > before:
             return None
         resolved = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
@@ -14,12 +13,10 @@ from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
 from dbgsom_core.plugins.registry import Registry
-
-ENGINES = {"local": "dbgsom_core.interfaces.engine:LocalEngine"}
 
 
 @dataclass(frozen=True)
@@ -60,23 +57,6 @@ def build_component(
     with looking_up_in(registry):
         what = f"{kind} '{name}'"
         return _built(what, name, cls, inner.spot, problems, filled_elsewhere, inner.built)
-
-
-def build_engine(spot: Spot, problems: Problems) -> Built | None:
-    """Return the engine at ``spot``, or None with problems."""
-    node = as_section(spot.node)
-    if isinstance(node, Section) and node.get("name") is None:
-        local = Scalar("local", node.place)
-        node = Section({"name": Entry(node.place, local), **node.entries}, node.place)
-    named = _named("engine", Spot(spot.path, spot.key_place, node), problems)
-    if named is None:
-        return None
-    name, place, section = named
-    if name not in ENGINES:
-        hint = did_you_mean(name, ENGINES) or f"; known: {', '.join(ENGINES)}"
-        problems.add(place, _name_path(spot), f"unknown engine '{name}'{hint}")
-        return None
-    return _built(f"engine '{name}'", name, resolve_name(ENGINES[name]), section, problems)
 
 
 def with_default_name(spot: Spot, name: str | None) -> Spot:
@@ -178,9 +158,7 @@ def _built(
 ) -> Built | None:
     section = spot.node
     assert isinstance(section, Section)
-    checked_apart = [field for field, built in nested.items() if built is None]
-    if "name" not in cls.model_fields:
-        checked_apart.append("name")
+    checked_apart = ["name", *(field for field, built in nested.items() if built is None)]
     fields = Spot(spot.path, spot.key_place, section.without(*checked_apart))
     try:
         component = check(cls, fields, problems, known=("name", *nested))

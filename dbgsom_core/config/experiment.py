@@ -11,7 +11,7 @@ from dbgsom_core.config.settings import Split
 from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.engine import LocalEngine
+    from dbgsom_core.interfaces.engine import Engine
 
 Named = tuple[str, Component]
 
@@ -51,7 +51,7 @@ class Experiment:
     measures : tuple of (name, Component), or None
         None is the default list of the estimator.
     figures, tracking : tuple of (name, Component)
-    engine : LocalEngine
+    engine : Engine
     resolved : mapping
         The configuration with every default filled and every reference to the environment as it
         was written: plain values that load again to an equal experiment.
@@ -74,7 +74,7 @@ class Experiment:
     measures: tuple[Named, ...] | None
     figures: tuple[Named, ...]
     tracking: tuple[Named, ...]
-    engine: LocalEngine
+    engine: Engine
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()
     source: str = field(default="<python>", compare=False)

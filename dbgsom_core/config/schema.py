@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel
 
 from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
-from dbgsom_core.config.components import ENGINES
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.interfaces.component import nested_fields
@@ -50,12 +48,13 @@ def experiment_schema(registry: Registry) -> JsonSchema:
         "measures": several("measure", "figures of merit; default: the estimator's", "default"),
         "figures": several("figure", "what to draw; default: the four basic ones", "default"),
         "tracking": several("tracker", "where runs are mirrored; null: only the run folder"),
-        "engine": _engine(defs),
+        "engine": component("engine", "how one pass over the data runs"),
         "plugins": _or_null(_fields(PluginSettings)),
         "extends": _extends(),
         "sweep": _or_null(_sweep()),
     }
     root.pop("required", None)
+    defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dbgsom experiment",
@@ -143,14 +142,6 @@ def _prepare() -> JsonSchema:
         "anyOf": [step, {"type": "array", "items": step}, {"type": "null"}],
         "description": "scikit-learn transformers before training, in order",
     }
-
-
-def _engine(defs: JsonSchema) -> JsonSchema:
-    options: list[JsonSchema] = [{"enum": sorted(ENGINES)}]
-    for name, where in ENGINES.items():
-        options.append(_named("engine", name, resolve_name(where), defs))
-        defs[f"engine.{name}"].pop("required")  # the only engine needs no name
-    return {"anyOf": options, "description": "how one pass over the data runs"}
 
 
 def _extends() -> JsonSchema:

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.nnls import mixture_coefficients
 from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.engine.results import Samples
+from dbgsom_core.engine.samples import PlainSamples
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 
 
-def distances(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def distances(data: PlainSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
     if data.is_euclidean:
@@ -30,7 +31,7 @@ def distances(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np
 
 
 def mixtures(
-    data: LocalSamples, prototypes: NDArray[np.float64], sparse: bool = False
+    data: Samples, prototypes: NDArray[np.float64], sparse: bool = False
 ) -> NDArray[np.floating[Any]] | csr_array:
     """Return the mixture coefficients (n, K) of samples, in their dtype."""
     out = None if sparse else np.zeros((data.n, len(prototypes)), dtype=data.X.dtype)
@@ -49,7 +50,7 @@ def mixtures(
     return vstack(parts, format="csr") if out is None else out
 
 
-def completed(data: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def completed(data: Samples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the samples (n, D) with their nearest prototype's value where one is missing.
 
     Without missing values that is a copy.

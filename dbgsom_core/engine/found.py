@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.euclidean.rows import linked_rows, own_rows
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
 from dbgsom_core.engine.results import Assignment, Centre, MapGraph, PerSample, Totals, groups
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.smoothing import updated_from
 
 
@@ -20,7 +20,7 @@ from dbgsom_core.engine.smoothing import updated_from
 class PlainFound:
     """See `Found`; ``of`` knows the units and distances of the samples."""
 
-    samples: Samples
+    samples: PlainSamples
     prototypes: NDArray[np.float64]
     of: PerSample
     moved: float = 1.0
@@ -115,7 +115,7 @@ class PlainFound:
     ) -> NDArray[np.float64]:
         """See `Found`.
 
-        Samples that share best-matching unit and runner-up form a group: there are few, so the
+        PlainSamples that share best-matching unit and runner-up form a group: there are few, so the
         samples need not be held twice.
         """
         influence, units, so_far = weights[graph.hops], self.bmu, self.prototypes
@@ -140,7 +140,7 @@ class PlainFound:
 
 
 def winners_of_own_class(
-    samples: Samples,
+    samples: PlainSamples,
     bmu: NDArray[np.int64],
     prototypes: NDArray[np.float64],
     leads: NDArray[np.bool_],
@@ -164,7 +164,7 @@ def winners_of_own_class(
 
 
 def linked_runners_up(
-    samples: Samples,
+    samples: PlainSamples,
     bmu: NDArray[np.int64],
     prototypes: NDArray[np.float64],
     graph: MapGraph,
@@ -194,14 +194,14 @@ def linked_runners_up(
     return runners_up
 
 
-def _codes(samples: Samples) -> NDArray[np.int64]:
+def _codes(samples: PlainSamples) -> NDArray[np.int64]:
     if samples.codes is None:
         raise ValueError("samples have no classes")
     return samples.codes
 
 
 def _nearest(
-    samples: Samples,
+    samples: PlainSamples,
     rows: NDArray[np.int64],
     prototypes: NDArray[np.float64],
     neurons: NDArray[np.int64],

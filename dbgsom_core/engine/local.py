@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse, vstack
 
+from dbgsom_core.engine import answers
 from dbgsom_core.engine.found import PlainFound
-from dbgsom_core.engine.results import Assignment, Found, MapGraph, PerSample, Search, unlinked
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.moments import check_varies, extremes, moments_of
+from dbgsom_core.engine.principal import principal_axes
+from dbgsom_core.engine.results import (
+    Assignment,
+    Found,
+    MapGraph,
+    Moments,
+    PerSample,
+    Rows,
+    Search,
+    groups,
+    unlinked,
+)
+from dbgsom_core.engine.robust import robust_weights
+from dbgsom_core.engine.samples import PlainSamples
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -22,8 +36,8 @@ _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
 @dataclass(frozen=True)
-class LocalSamples(Samples):
-    """`Samples` that are compared with prototypes again and again, as fast as may be."""
+class LocalSamples(PlainSamples):
+    """`Samples` in memory that are compared with prototypes again and again, as fast as may be."""
 
     @property
     def _may_search_fast(self) -> bool:
@@ -51,6 +65,76 @@ class LocalSamples(Samples):
         if room is not None and PackedSamples.bytes_for(self.X) > room:
             return None
         return PackedSamples.of(self.X, self.threads)
+
+    def with_classes(self, codes: NDArray[np.int64] | None, n_classes: int) -> Self:
+        """See `Samples`."""
+        return replace(self, codes=codes, n_classes=n_classes)
+
+    def followed_by(
+        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
+    ) -> Self:
+        """See `Samples`."""
+        more = X.astype(self.X.dtype, copy=False)
+        if issparse(self.X):
+            both = vstack([self.X, csr_array(more)], format="csr")
+        else:
+            both = np.vstack([self.X, more])
+        return replace(
+            self,
+            X=both,
+            weights=np.concatenate([self.sample_weights, weights]),
+            scatter=np.concatenate([np.zeros(self.n), scatter]),
+        )
+
+    def moments(self) -> Moments:
+        """See `Samples`."""
+        return moments_of(self)
+
+    def check_varies(self, moments: Moments | None = None) -> None:
+        """See `Samples`."""
+        check_varies(self.X, moments if self.weights is None else None)
+
+    def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """See `Samples`."""
+        return extremes(self.X)
+
+    def principal_axes(self, moments: Moments) -> list[NDArray[np.float64]]:
+        """See `Samples`."""
+        return principal_axes(self, moments)
+
+    def robust(self, gamma: float | None) -> tuple[Self, float]:
+        """See `Samples`."""
+        weights, gamma = robust_weights(self, gamma)
+        return replace(self, weights=weights), gamma
+
+    def groups(self, of: PerSample) -> list[Rows]:
+        """See `Samples`."""
+        return groups(of.bmu)
+
+    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`."""
+        return answers.distances(self, prototypes)
+
+    def mixtures(
+        self, prototypes: NDArray[np.float64], sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
+        """See `Samples`."""
+        return answers.mixtures(self, prototypes, sparse)
+
+    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`."""
+        return answers.completed(self, prototypes)
+
+    def won_squares(
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        distance: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """See `Samples`."""
+        from dbgsom_core.engine.won_squares import won_squares
+
+        return won_squares(self, prototypes, units, distance)
 
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.loops import add_columns, add_squares
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.results import Moments
+from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK_ROWS = 8192
@@ -23,33 +23,22 @@ _LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Weighted column means (D,) and population standard deviations (D,) in float64.
+def moments_of(data: PlainSamples) -> Moments:
+    """Compute the moments in two passes, so that large offsets do no harm.
 
-    Of a column with missing values they are those of what was observed.
+    The parts that are added up do not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        A column has no observed value.
     """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, data: Samples) -> Moments:
-        """Compute them in two passes, so that large offsets do no harm.
-
-        The parts that are added up do not depend on the number of threads.
-
-        Raises
-        ------
-        ValueError
-            A column has no observed value.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
-            if issparse(data.X):
-                return _of_sparse(data)
-            if data.weights is None and not data.incomplete:
-                return _of_dense(data.X)
-            return _of_any(data)
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
+        if issparse(data.X):
+            return _of_sparse(data)
+        if data.weights is None and not data.incomplete:
+            return _of_dense(data.X)
+        return _of_any(data)
 
 
 def check_varies(X: Any, moments: Moments | None = None) -> None:
@@ -106,7 +95,7 @@ def _of_dense(X: NDArray[Any]) -> Moments:
     return Moments(mean, np.sqrt(squares / len(X)))
 
 
-def _of_any(data: Samples) -> Moments:
+def _of_any(data: PlainSamples) -> Moments:
     X, weights = data.X, data.sample_weights
     observed = _total(X, lambda rows, out: _add(weights[rows], ~np.isnan(X[rows]), out))
     _check_observed(observed)
@@ -122,7 +111,7 @@ def _add(weights: NDArray[Any], values: NDArray[Any], out: NDArray[np.float64]) 
     out += np.einsum("i,ij->j", weights, values, dtype=np.float64)
 
 
-def _of_sparse(data: Samples) -> Moments:
+def _of_sparse(data: PlainSamples) -> Moments:
     X, weights = data.X, data.sample_weights
     n_columns, total = X.shape[1], weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.moments import Moments
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.results import Moments
+from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
 _CHUNK_ROWS = 8192
@@ -18,7 +18,7 @@ _FLAT = 1e-13  # share of the largest variance below which one is rounding
 _WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
 
 
-def principal_axes(data: Samples, moments: Moments) -> list[NDArray[np.float64]]:
+def principal_axes(data: PlainSamples, moments: Moments) -> list[NDArray[np.float64]]:
     """Return the first two principal axes (D,), each as long as the standard deviation along it.
 
     The sign of an axis is that of its largest entry. Where the covariance of all samples would take
@@ -43,7 +43,7 @@ def principal_axes(data: Samples, moments: Moments) -> list[NDArray[np.float64]]
     return found
 
 
-def _of_covariance(data: Samples, moments: Moments) -> tuple[Any, Any]:
+def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
@@ -64,7 +64,7 @@ def _of_covariance(data: Samples, moments: Moments) -> tuple[Any, Any]:
     return values[::-1], vectors.T[::-1]
 
 
-def _of_operator(data: Samples, moments: Moments) -> tuple[Any, Any]:
+def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     # Many columns: the centred and weighted samples are only ever multiplied with vectors.
     from scipy.sparse.linalg import LinearOperator, svds
 
@@ -83,7 +83,9 @@ def _of_operator(data: Samples, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _product(data: Samples, mean: NDArray[np.float64], incomplete: bool) -> NDArray[np.float64]:
+def _product(
+    data: PlainSamples, mean: NDArray[np.float64], incomplete: bool
+) -> NDArray[np.float64]:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     X: Any = data.X
     if issparse(X):

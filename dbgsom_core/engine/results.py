@@ -1,13 +1,16 @@
-"""What a search finds, and what a search is."""
+"""What an engine hands out: samples, searches over them, and what a pass finds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from dbgsom_core.engine.metric_calls import MetricCalls
 
 _ROWS = 1 << 16  # samples looked up at a time
 
@@ -66,6 +69,17 @@ class Totals:
     sums: NDArray[np.float64]
     errors: NDArray[np.float64]
     seen: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted column means (D,) and population standard deviations (D,) in float64.
+
+    Of a column with missing values they are those of what was observed.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -171,6 +185,158 @@ class Search(Protocol):
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """Return of which samples (n,) the two nearest neurons are not linked."""
+
+
+class Samples(Protocol):
+    """Samples that an engine holds: n of them, prepared by the metric, as training asks of them.
+
+    Training itself asks for totals, moments and searches, which are of the size of the map or of
+    a sample. Arrays with a row for each sample (units, distances, weights, classes) are made when
+    somebody asks for them. Wherever the samples are and however they are divided, each answer
+    has the bits that `dbgsom_core.api.samples_in_memory` gives: sums are added in an order that
+    does not matter, or in the order of the samples. Prototypes are float64 (K, D).
+    """
+
+    @property
+    def X(self) -> Any:  # noqa: N802
+        """What has ``shape`` (n, D), ``dtype``, and rows where slices of them are asked for.
+
+        Dense, nan where a value is missing, or CSR.
+        """
+
+    @property
+    def metric(self) -> MetricCalls:
+        """The metric's methods."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads may answer."""
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """The weights (n,), or None."""
+
+    @property
+    def scatter(self) -> NDArray[np.float64] | None:
+        """Where a sample stands for several, their mean distance to it, (n,); else None."""
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """The classes (n,), 0 and up, negative for none; None without classes."""
+
+    @property
+    def sample_weights(self) -> NDArray[np.float64]:
+        """The weights (n,), 1 where none were given."""
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights: how many samples there are in effect."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether values are missing."""
+
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether the metric is Euclidean and the samples are dense and complete."""
+
+    def subset(self, rows: NDArray[Any] | slice) -> Self:
+        """Return the same for some of the samples, in the order of ``rows``."""
+
+    def with_classes(self, codes: NDArray[np.int64] | None, n_classes: int) -> Self:
+        """Return the same with classes ``codes`` (n,)."""
+
+    def followed_by(
+        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
+    ) -> Self:
+        """Return the same with m more samples, prepared, each of which stands for several."""
+
+    def moments(self) -> Moments:
+        """Return the means and deviations; ValueError where a column has no observed value."""
+
+    def check_varies(self, moments: Moments | None = None) -> None:
+        """Raise ValueError when no column varies, or squares leave the range of float64."""
+
+    def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the smallest and the largest observed value of each column, (D,)."""
+
+    def principal_axes(self, moments: Moments) -> list[NDArray[np.float64]]:
+        """Return the first two principal axes (D,), each as long as the deviation along it."""
+
+    def robust(self, gamma: float | None) -> tuple[Self, float]:
+        """Return the same with outliers weighed down, and γ: ``gamma``, or one that suits."""
+
+    def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
+        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
+
+    def total_distance(self, point: NDArray[np.float64]) -> float:
+        """Return the (weighted) sum of the distances to one point (1, D)."""
+
+    def search(self) -> Search:
+        """Return a search for the epochs of one training."""
+
+    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
+        """Return totals of what units won that are known already, added up exactly.
+
+        Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
+        """
+
+    def sums_seen(
+        self, units: NDArray[np.int64], n_units: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the ``sums`` and ``seen`` of `Totals` of what ``units`` (n,) won."""
+
+    def groups(self, of: PerSample) -> list[Rows]:
+        """Return the samples of each unit that won some, ascending, in the order of the units."""
+
+    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
+        """Find the nearest prototype of every sample, ties to the lowest row."""
+
+    def nearest_units(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
+
+        And their distances (n, k), or None where `distances_to` is to be asked.
+        """
+
+    def distances_to(
+        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the distance (n,) of each sample to the prototype in its entry of ``units``."""
+
+    def chunks(
+        self, prototypes: NDArray[np.float64]
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
+
+    def pairwise(
+        self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the distances (m, K) of other prepared samples ``X`` (m, D), held in memory."""
+
+    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """Return the distances (n, K), in the dtype of the samples."""
+
+    def mixtures(
+        self, prototypes: NDArray[np.float64], sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
+        """Return what to mix of the prototypes to get nearest to each sample, (n, K)."""
+
+    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """Return the samples (n, D) with the nearest prototype's value where one is missing."""
+
+    def won_squares(
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        distance: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the sums (K, K) of squared distances of what b won to j, where `is_euclidean`."""
 
 
 def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import smoothed_weights
+from dbgsom_core.engine.results import Samples
 
 _MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
 
 
-@dataclass(frozen=True)
-class RobustView:
-    """The data before training with outliers weighed down, and γ for what follows.
+def robust_weights(data: Samples, gamma: float | None) -> tuple[NDArray[np.float64], float]:
+    """Return weights (n,) by the distances to the column medians, and γ.
 
-    Attributes
-    ----------
-    data : LocalSamples
-        Weighed by the distances to the column medians.
-    gamma : float
+    γ None is 0.1 over the median squared distance to the medians.
     """
-
-    data: LocalSamples
-    gamma: float
-
-    @classmethod
-    def of(cls, data: LocalSamples, gamma: float | None) -> Self:
-        """Weigh the data; γ None is 0.1 over the median squared distance to the medians."""
-        distance = data.assign(data.metric.centred(_medians(data)[None])).distance
-        if gamma is None:
-            middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
-            gamma = _MILD / middle**2
-        weights = smoothed_weights(distance, data.sample_weights, gamma)
-        return cls(replace(data, weights=weights), gamma)
+    distance = data.assign(data.metric.centred(_medians(data)[None])).distance
+    if gamma is None:
+        middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
+        gamma = _MILD / middle**2
+    return smoothed_weights(distance, data.sample_weights, gamma), gamma
 
 
-def _medians(data: LocalSamples) -> NDArray[np.float64]:
+def _medians(data: Samples) -> NDArray[np.float64]:
     """Return the weighted medians (D,) of the columns, of what is observed in them."""
     X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
     columns = list(range(X.shape[1]))

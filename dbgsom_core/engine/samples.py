@@ -23,7 +23,7 @@ _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they
 
 
 @dataclass(frozen=True)
-class Samples:
+class PlainSamples:
     """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again.
 
     ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'

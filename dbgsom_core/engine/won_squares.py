@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # sums of so many parts of the data are joined in their order, whatever the threads,
@@ -18,7 +18,7 @@ _SMALL_WORK = 1 << 18  # numbers below which a second thread costs more than it 
 
 
 def won_squares(
-    data: Samples,
+    data: PlainSamples,
     prototypes: NDArray[np.float64],
     bmu: NDArray[np.int64],
     distance: NDArray[np.float64],
@@ -34,7 +34,7 @@ def won_squares(
 
     Parameters
     ----------
-    data : Samples
+    data : PlainSamples
         Of Euclidean geometry, n samples.
     prototypes : float64 array (K, D)
     bmu : int64 array (n,)

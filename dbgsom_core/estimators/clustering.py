@@ -51,7 +51,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         metric.
     random_state : int, RandomState or None
         Used by ``init="random"`` only.
-    engine : str, mapping or LocalEngine
+    engine : str, mapping or Engine
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
         change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
     callbacks : list of callables or observers, optional

@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.validation import check_samples, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
@@ -81,7 +81,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _metric: FittedMetric
     _tree: Tree
 
-    def _samples(self, X: Any) -> LocalSamples:
+    def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
         X = check_samples(self, X, self._metric.abilities, reset=False)
         return self._parts.engine.over(X, self._metric.abilities)
@@ -147,8 +147,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError("distances are not sparse: sparse=True needs algorithm='mixture'")
         with one_blas_thread():
             if wanted == "distances":
-                return distances(data, self._tree.weights)
-            return mixtures(data, self._tree.weights, sparse)
+                return data.distances(self._tree.weights)
+            return data.mixtures(self._tree.weights, sparse)
 
     def inverse_transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the samples Σ_j c_j w_j (n, D) that mixture coefficients c describe.
@@ -195,7 +195,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         data = self._samples(X)
         self._check_units("impute")
-        return completed(data, self._tree.weights)
+        return data.completed(self._tree.weights)
 
     def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
         """Return the mean distance of samples X (n, D) to their best-matching units.

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compiling import compile_clock
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.estimators.fitted_map import FittedMap, MapTopology
 from dbgsom_core.estimators.leaves import WithLeaves
 from dbgsom_core.estimators.novelty import NoveltyScores, check_contamination
@@ -178,7 +178,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
-        everything = memory.beside(samples)
+        everything = samples.followed_by(memory.X, memory.weights, memory.scatter)
         with one_blas_thread(), compile_clock(print if self.verbose else None):
             state = fit_map(
                 parts, everything, target, self._settings(), self._notifier(), self.som_map_,
@@ -190,7 +190,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
 
     def _weighted(
         self, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
-    ) -> tuple[LocalSamples, Target | None, NDArray[np.bool_] | None]:
+    ) -> tuple[Samples, Target | None, NDArray[np.bool_] | None]:
         # Samples of weight 0 are left out of training; kept says which are not, None: all.
         kept = None
         if weights is not None and not weights.all():
@@ -247,7 +247,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
                 f"{parts.metric!r}; fit a new estimator, or set the metric back"
             )
 
-    def _warn_of_collapse(self, data: LocalSamples) -> None:
+    def _warn_of_collapse(self, data: Samples) -> None:
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
             return
         cure = "; look at the scales of the columns and at the metric"

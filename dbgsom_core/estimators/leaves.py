@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 
@@ -28,7 +28,7 @@ class WithLeaves:
     _leaf_probabilities: NDArray[np.float64] | None
     _tree: Tree
 
-    def _to_live_leaves(self, data: LocalSamples) -> Descent:
+    def _to_live_leaves(self, data: Samples) -> Descent:
         # Only neurons that won a training sample have something to say.
         return descend(self._tree, data, self._tree.live(self.leaf_hit_counts_))
 

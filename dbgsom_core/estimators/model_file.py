@@ -128,7 +128,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     params = {
         name: to_plain(value, arrays, name)
         for name, value in estimator.get_params(deep=False).items()
-        if name not in (*PARTS, "engine", "callbacks", "random_state")
+        if name not in (*PARTS, "callbacks", "random_state")
     }
     seed = estimator.random_state
     params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
@@ -147,7 +147,6 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         "params": params,
         "metric_state": None if state is None else to_plain(state, arrays, "metric"),
         "parts": parts,
-        "engine": estimator._parts.engine.model_dump(mode="json"),
         "fitted": fitted,
         "map": _map_written(estimator.som_map_, arrays),
         "history": [asdict(record) for record in estimator.history_],
@@ -224,8 +223,10 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[
 def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     cls = _ESTIMATORS[stored["class"]]
     params = {name: from_plain(value, arrays) for name, value in stored["params"].items()}
-    built = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
-    estimator = cls(**params, **built, engine=stored["engine"])
+    built: dict[str, Any] = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
+    if "engine" in stored:  # of files before engines came from plugins
+        built["engine"] = stored["engine"]
+    estimator = cls(**params, **built)
     fitted = {name: from_plain(value, arrays) for name, value in stored["fitted"].items()}
     for name in _SIMPLE:
         if name in fitted or name not in _NOT_ALWAYS:

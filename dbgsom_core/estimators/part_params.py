@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, nested_fields
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.training.parts import PARTS, Parts
+
+_UNNAMED = {"engine": "local"}  # what a mapping without a name means
 
 
 class PartParams:
@@ -67,16 +68,8 @@ def build_parts(params: Mapping[str, Any]) -> Parts:
     growth = _build("growth", params["growth"])
     for field in ("spreading_factor", "max_neurons"):
         growth = _fill(growth, field, params[field])
-    engine = params["engine"]
-    if isinstance(engine, str):
-        engine = {"name": engine}
-    return Parts(
-        metric=_build("metric", params["metric"]),
-        kernel=_build("kernel", params["kernel"]),
-        growth=growth,
-        labeller=_build("labeller", params["labeller"]),
-        engine=_validated("engine", LocalEngine, engine),
-    )
+    built = {kind: _build(kind, params[kind]) for kind in PARTS if kind != "growth"}
+    return Parts(growth=growth, **built)
 
 
 def build_metric(params: Mapping[str, Any]) -> Metric:
@@ -90,9 +83,11 @@ def _build(kind: str, spec: Any) -> Any:
         get_registry().build(kind, spec)  # says so when it is of another kind
         given = {field: getattr(spec, field) for field in spec.model_fields_set}
         return _validated(kind, type(spec), given)
-    if isinstance(spec, Mapping) and isinstance(spec.get("name"), str):
-        params = {key: value for key, value in spec.items() if key != "name"}
-        return _validated(kind, get_registry().find(kind, spec["name"]), params)
+    if isinstance(spec, Mapping):
+        params = dict(spec)
+        name = params.pop("name", _UNNAMED.get(kind))
+        if isinstance(name, str):
+            return _validated(kind, get_registry().find(kind, name), params)
     return get_registry().build(kind, spec)
 
 
@@ -128,7 +123,7 @@ def _is_inner(key: str) -> bool:
 def _class_of(part: str, spec: Any) -> type[Component] | None:
     if isinstance(spec, Component):
         return type(spec)
-    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    name = spec.get("name", _UNNAMED.get(part)) if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
         return None
     try:

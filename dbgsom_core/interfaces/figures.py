@@ -48,9 +48,16 @@ class MapView:
     leaf_labels: NDArray[Any] | None = None
 
 
+@dataclass(frozen=True)
+class Html:
+    """A figure that is a page: the whole text of an HTML file, which needs no other file."""
+
+    text: str
+
+
 @runtime_checkable
 class Figure(Protocol):
     """A figure of a trained map."""
 
-    def draw(self, view: MapView) -> MatplotlibFigure:
-        """Return a new matplotlib figure made without pyplot's global state."""
+    def draw(self, view: MapView) -> MatplotlibFigure | Html:
+        """Return a new matplotlib figure made without pyplot's global state, or a page."""

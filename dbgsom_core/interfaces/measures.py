@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import LocalSamples
+    from dbgsom_core.engine.results import Samples
     from dbgsom_core.som_map.grid import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 
@@ -27,7 +26,7 @@ class Evaluation:
     ----------
     som_map : SomMap
         The map, K neurons in order of birth.
-    data : LocalSamples
+    data : Samples
         The samples, prepared by the metric, ready to be compared with prototypes.
     y : array (n,) or None
         Targets as given.
@@ -40,7 +39,7 @@ class Evaluation:
     """
 
     som_map: SomMap
-    data: LocalSamples
+    data: Samples
     y: NDArray[Any] | None = None
     predictions: NDArray[Any] | None = None
     seed: int = 0
@@ -107,11 +106,15 @@ class Evaluation:
     @cached_property
     def hits(self) -> NDArray[np.int64]:
         """How many samples each neuron won, shape (K,)."""
+        import numpy as np  # a configuration is read without it
+
         return np.bincount(self.bmu, minlength=len(self.som_map))
 
     @cached_property
     def errors(self) -> NDArray[np.float64]:
         """Sum of the distances of the samples that each neuron won, shape (K,)."""
+        import numpy as np
+
         return np.bincount(self.bmu, self.distance, len(self.som_map)).astype(np.float64)
 
     @cached_property
@@ -120,11 +123,9 @@ class Evaluation:
 
         It takes one look at the samples instead of K; None where the geometry is not Euclidean.
         """
-        from dbgsom_core.engine.won_squares import won_squares
-
         if not self.data.is_euclidean:
             return None
-        return won_squares(self.data, self.som_map.prototypes, self.bmu, self.distance)
+        return self.data.won_squares(self.som_map.prototypes, self.bmu, self.distance)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

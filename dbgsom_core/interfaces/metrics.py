@@ -135,6 +135,18 @@ class MetricAbilities(MetricCalls, Abilities):
             raise PluginError(f"metric {self.name} lacks prepare, which gets what its fit returns")
         return replace(self, prepare=lambda X: prepare(X, state))
 
+    def check_compiled(self) -> None:
+        """Raise PluginError where loops are to go around a ``scalar`` that is not compiled."""
+        if self.scalar is None or (self.assign is not None and self.pairwise is not None):
+            return
+        from numba.extending import is_jitted  # slow to import
+
+        if not is_jitted(self.scalar):
+            raise PluginError(
+                f"{getattr(self.scalar, '__qualname__', self.scalar)!s} is no compiled function: "
+                "write scalar = staticmethod(numba.njit(f)) in the metric's class"
+            )
+
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dbgsom_core.interfaces.epochs import EpochRecord
-    from dbgsom_core.interfaces.figures import MapView
+    from dbgsom_core.interfaces.figures import Html, MapView
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunResult:
     measures : mapping of str to float
         Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
     history : sequence of EpochRecord
-    figures : mapping of str to matplotlib Figure
+    figures : mapping of str to matplotlib Figure or Html
     view : MapView or None
         The trained map as figures see it; None for a sweep.
     model : ClusterModel or None
@@ -81,7 +81,7 @@ class RunResult:
 
     measures: Mapping[str, float]
     history: Sequence[EpochRecord] = ()
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Figure | Html] = field(default_factory=dict)
     view: MapView | None = None
     model: Any = None
     example: Any = None

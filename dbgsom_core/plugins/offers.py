@@ -133,6 +133,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "measure": ("compute", "greater_is_better"),
     "figure": ("draw",),
     "tracker": ("observer",),
+    "engine": ("over",),
 }
 
 

@@ -201,7 +201,9 @@ class Registry:
         if isinstance(spec, Mapping):
             params = dict(spec)
             if not isinstance(params.get("name"), str):
-                raise ValueError(f"a {kind} given as a mapping needs a 'name': got {dict(spec)!r}")
+                raise ValueError(
+                    f"{_a(kind)} given as a mapping needs a 'name': got {dict(spec)!r}"
+                )
             return self.find(kind, params.pop("name")).model_validate(params)
         if not isinstance(spec, Component):
             raise ValueError(
@@ -246,7 +248,7 @@ class Registry:
                 )
         source = f"{cls.__module__}:{cls.__qualname__}"
         raise PluginError(
-            f"no installed plugin offers {source} as a {kind}, so it cannot be written down by "
+            f"no installed plugin offers {source} as {_a(kind)}, so it cannot be written down by "
             f"name; offer it through the entry-point group '{GROUP}'"
         )
 
@@ -339,6 +341,10 @@ def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
 
 def _is_deprecation(warning: warnings.WarningMessage) -> bool:
     return issubclass(warning.category, DbgsomDeprecationWarning)
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind == 'engine' else 'a'} {kind}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -58,7 +58,10 @@ def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Com
     resolved = experiment.resolved
     yield "dataset", experiment.dataset, resolved["dataset"]
     for kind in PARTS:
-        part, section = getattr(parts, kind), resolved["model"].get(kind)
+        part, section = (
+            getattr(parts, kind),
+            {**resolved["model"], "engine": resolved["engine"]}.get(kind),
+        )
         yield kind, part, section
         for field, inner_kind in nested_fields(type(part)).items():
             inner = section.get(field) if isinstance(section, dict) else None

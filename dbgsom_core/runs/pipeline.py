@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.engine.moments import check_varies
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
@@ -101,7 +100,7 @@ def run_experiment(
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
         metric = fitted(parts.metric, fold.train.X)
-        check_varies(parts.engine.over(fold.train.X, metric.abilities).X)
+        parts.engine.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):

@@ -12,7 +12,7 @@
         measures.json      final measures
         model.npz          the saved pipeline
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
-        figures/NAME.png
+        figures/NAME.png   or NAME.html, where the figure is a page
         report.md
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
@@ -95,13 +95,14 @@ class RunFiles:
         """A page for people."""
         return self.folder / "report.md"
 
-    def figure(self, name: str) -> Path:
+    def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
         """Return the place of one figure."""
-        return self.folder / "figures" / f"{name}.png"
+        return self.folder / "figures" / f"{name}.{ending}"
 
     def figures(self) -> list[Path]:
         """Return the figures that exist, by name."""
-        return sorted((self.folder / "figures").glob("[!.]*.png"))
+        found = (self.folder / "figures").glob("[!.]*")
+        return sorted(path for path in found if path.suffix in (".png", ".html"))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment, PerSample, Rows, groups
+from dbgsom_core.engine.results import Assignment, PerSample, Rows, Samples, groups
 from dbgsom_core.som_map.grid import SomMap
 
 
@@ -127,7 +127,7 @@ class Descent:
 
 
 def descend(
-    tree: Tree, data: LocalSamples, live: Sequence[Rows] | None = None, start: int = 0
+    tree: Tree, data: Samples, live: Sequence[Rows] | None = None, start: int = 0
 ) -> Descent:
     """Send samples down: to the nearest neuron, to the nearest one of its child map, and so on.
 
@@ -137,14 +137,14 @@ def descend(
     Parameters
     ----------
     tree : Tree
-    data : LocalSamples
+    data : Samples
         Prepared samples (n, D).
     live : sequence of int64 arrays, optional
         For each map the rows of the neurons that take part; all without it.
     start : int
         The map in which to begin.
     """
-    n = data.X.shape[0]
+    n = data.n
     if len(tree.maps) == 1:
         found, units = _units(tree, data, live, 0)
         return Descent(units, units[:, None], found)
@@ -167,7 +167,7 @@ def descend(
 
 
 def _units(
-    tree: Tree, data: LocalSamples, live: Sequence[Rows] | None, number: int
+    tree: Tree, data: Samples, live: Sequence[Rows] | None, number: int
 ) -> tuple[PerSample, Rows]:
     # The nearest neurons of one map.
     prototypes = tree.maps[number].prototypes
@@ -178,7 +178,7 @@ def _units(
     return found, live[number][found.bmu]
 
 
-def stand_ins(tree: Tree, data: LocalSamples, hits: NDArray[Any]) -> Rows:
+def stand_ins(tree: Tree, data: Samples, hits: NDArray[Any]) -> Rows:
     """Return for each leaf (L,) the leaf that answers for it: itself when it won a sample.
 
     A dead leaf's prototype goes down from its own map, over live neurons only.

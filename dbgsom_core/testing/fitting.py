@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.parts import PARTS
 
 _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 
@@ -56,10 +57,10 @@ def twice_in_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: An
 
 
 def _saved_and_loaded(estimator: Any, X: NDArray[Any], answers: NDArray[Any]) -> None:
-    from dbgsom_core.persistence import load
+    from dbgsom_core.estimators.model_file import load
 
     try:
-        for kind in ("metric", "kernel", "growth", "labeller"):
+        for kind in PARTS:
             get_registry().identify(kind, getattr(estimator._parts, kind))
     except PluginError:  # not installed, so nobody could load it by name
         return

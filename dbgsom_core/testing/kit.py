@@ -18,7 +18,16 @@ from dbgsom_core.plugins.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
-_MODULES = ("common", "metrics", "metric_abilities", "kernels", "growth", "labellers", "run_parts")
+_MODULES = (
+    "common",
+    "metrics",
+    "metric_abilities",
+    "kernels",
+    "growth",
+    "labellers",
+    "run_parts",
+    "engines",
+)
 
 
 @dataclass(frozen=True)

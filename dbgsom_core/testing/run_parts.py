@@ -14,7 +14,7 @@ import numpy as np
 from dbgsom_core import hookspecs
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
@@ -42,7 +42,8 @@ def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
     if only_regresses(measure):
         target = X[:, 0]
         evaluation = replace(evaluation, y=target, predictions=target + 0.1 * X[:, 1])
-    return replace(evaluation, data=replace(evaluation.data, chunk_rows=chunk_rows))
+    in_memory: Any = evaluation.data
+    return replace(evaluation, data=replace(in_memory, chunk_rows=chunk_rows))
 
 
 @check("measure")
@@ -73,13 +74,16 @@ def check_measure_reads_only(component: Any, subject: Subject) -> None:
 
 @check("figure")
 def check_draw(component: Any, subject: Subject) -> None:
-    """It draws a matplotlib figure that can be written, and leaves pyplot's state alone."""
+    """It draws a page or a matplotlib figure that can be written, without pyplot's state."""
     from matplotlib.figure import Figure
 
     before = _open_figures()
     figure = component.draw(_view())
-    assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
-    figure.savefig(io.BytesIO(), format="png", dpi=40)
+    if isinstance(figure, Html):
+        assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
+    else:
+        assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
+        figure.savefig(io.BytesIO(), format="png", dpi=40)
     assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
 
 

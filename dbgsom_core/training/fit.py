@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.moments import Moments, check_varies
-from dbgsom_core.engine.results import Assignment, Totals
-from dbgsom_core.engine.robust import RobustView
+from dbgsom_core.engine.results import Assignment, Samples, Totals
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
@@ -91,7 +88,7 @@ class FittedState:
 
 def fit_map(
     parts: Parts,
-    samples: LocalSamples,
+    samples: Samples,
     target: Target | None,
     settings: Settings,
     notify: Notify,
@@ -103,7 +100,7 @@ def fit_map(
     Parameters
     ----------
     parts : Parts
-    samples : LocalSamples
+    samples : Samples
         Prepared, n of them.
     target : Target or None
         Theirs.
@@ -171,7 +168,7 @@ def fit_map(
 
 def train_map(
     parts: Parts,
-    samples: LocalSamples,
+    samples: Samples,
     target: Target | None,
     settings: Settings,
     notify: Notify,
@@ -179,17 +176,15 @@ def train_map(
     goes_on: bool = False,
 ) -> Training:
     """Train one map; parameters and errors are those of `fit_map`."""
-    usual, gamma, moments = samples, None, Moments.of(samples)
-    check_varies(samples.X, moments if samples.weights is None else None)
+    usual, gamma, moments = samples, None, samples.moments()
+    samples.check_varies(moments)
     if settings.robust is not None:
-        given = None if isinstance(settings.robust, str) else settings.robust
-        view = RobustView.of(samples, given)
-        usual, gamma = view.data, view.gamma
-        moments = Moments.of(usual)
+        usual, gamma = samples.robust(None if isinstance(settings.robust, str) else settings.robust)
+        moments = usual.moments()
     classes = None if target is None else target.classes
     n_classes = 0 if classes is None else len(classes)
     if target is not None:
-        samples = replace(samples, codes=target.codes, n_classes=n_classes)
+        samples = samples.with_classes(target.codes, n_classes)
     summary = summarize(usual, moments, n_classes or None)
     growing = GrowthAbilities.of(parts.growth)
     epochs = int(settings.epochs)
@@ -215,14 +210,14 @@ def train_map(
 
 def _grow_children(
     parts: Parts,
-    samples: LocalSamples,
+    samples: Samples,
     target: Target | None,
     settings: Settings,
     trained: _Trained,
 ) -> None:
     below = replace(settings, init="pca")
 
-    def train_one(parts: Parts, part: LocalSamples, own: Target | None) -> Training:
+    def train_one(parts: Parts, part: Samples, own: Target | None) -> Training:
         return train_map(parts, part, own, below, lambda record: None)
 
     children = ChildMaps(parts, train_one, root_error(samples))
@@ -243,7 +238,7 @@ class _Trained:
     unlinked: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, training: Training, samples: LocalSamples) -> _Trained:
+    def of(cls, training: Training, samples: Samples) -> _Trained:
         som_map, found = training.som_map, training.found
         weights: NDArray[Any] = som_map.prototypes
         if samples.X.dtype == np.float32:  # what users get is what finds the units

@@ -52,9 +52,11 @@ def fitted(
     Raises
     ------
     PluginError
-        ``fit`` returned something other than a mapping of names to arrays.
+        ``scalar`` is not compiled, or ``fit`` returned something other than a mapping of names to
+        arrays.
     """
     abilities = MetricAbilities.of(metric)
+    abilities.check_compiled()
     if abilities.fit is None:
         return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.targets import Target
@@ -48,7 +49,7 @@ def evidence_of(
     return LabelEvidence(som_map, bmu, hits, y, classes, counts, weights)
 
 
-def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSamples) -> NeuronLabels:
+def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> NeuronLabels:
     """Ask the labeller, then let neurons without (labelled) samples answer as their nearest one
     with some.
 
@@ -72,7 +73,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSample
 
 
 def _nearest_of(
-    telling: NDArray[np.int64], prototypes: NDArray[np.float64], data: LocalSamples
+    telling: NDArray[np.int64], prototypes: NDArray[np.float64], data: Samples
 ) -> NDArray[np.int64]:
     # Which of the telling neurons is nearest to each neuron; a telling one is so itself.
     nearest = np.arange(len(prototypes))

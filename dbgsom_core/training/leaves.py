@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
 from dbgsom_core.training.labels import evidence_of, label_neurons
@@ -38,7 +38,7 @@ class LeafAnswers:
         cls,
         labeller: Labeller,
         tree: Tree,
-        data: LocalSamples,
+        data: Samples,
         leaf: NDArray[np.int64],
         target: Target | None,
     ) -> Self:
@@ -48,7 +48,7 @@ class LeafAnswers:
         ----------
         labeller : Labeller
         tree : Tree
-        data : LocalSamples
+        data : Samples
             The training samples, n of them.
         leaf : int64 array (n,)
             The leaf in which each ended.

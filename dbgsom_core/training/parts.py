@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.growth import GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric
 
-PARTS = ("metric", "kernel", "growth", "labeller")
+PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 
 
 @dataclass(frozen=True)
@@ -21,4 +21,4 @@ class Parts:
     kernel: Kernel
     growth: GrowthStrategy
     labeller: Labeller
-    engine: LocalEngine
+    engine: Engine

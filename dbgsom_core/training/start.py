@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.moments import Moments, extremes
-from dbgsom_core.engine.principal import principal_axes
+from dbgsom_core.engine.results import Moments, Samples
 from dbgsom_core.interfaces.growth import DataSummary, GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.parts import Parts
 
 
-def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> DataSummary:
+def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
     """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
     deviation = spread = float(np.linalg.norm(moments.deviation))
@@ -32,7 +30,7 @@ def summarize(data: LocalSamples, moments: Moments, n_classes: int | None) -> Da
 
 
 def principal_start(
-    data: LocalSamples, moments: Moments, rows: int, columns: int
+    data: Samples, moments: Moments, rows: int, columns: int
 ) -> NDArray[np.float64]:
     """Spread a grid untwisted over the plane of the first two principal axes.
 
@@ -45,7 +43,7 @@ def principal_start(
     -------
     float64 array (rows*columns, D), row-major.
     """
-    (first, second) = principal_axes(data, moments)
+    (first, second) = data.principal_axes(moments)
     along_x, along_y = (first, second) if columns >= rows else (second, first)
     y, x = np.divmod(np.arange(rows * columns), columns)
     offsets = np.outer(_centred(x, columns), along_x) + np.outer(_centred(y, rows), along_y)
@@ -53,13 +51,13 @@ def principal_start(
 
 
 def random_start(
-    data: LocalSamples, moments: Moments, n_neurons: int, rng: np.random.RandomState
+    data: Samples, moments: Moments, n_neurons: int, rng: np.random.RandomState
 ) -> NDArray[np.float64]:
     """Return column means + 0.1*column range*N(0, 1), float64 (n_neurons, D).
 
     On range-scaled data this is the start of Vasighi & Amini (2017).
     """
-    low, high = extremes(data.X)
+    low, high = data.extremes()
     noise = rng.standard_normal((n_neurons, data.X.shape[1]))
     return np.asarray(moments.mean + 0.1 * (high - low) * noise)
 
@@ -69,7 +67,7 @@ def _centred(index: NDArray[np.intp], size: int) -> NDArray[np.float64]:
 
 
 def start_map(
-    parts: Parts, samples: LocalSamples, moments: Moments, init: Any, random_state: Any
+    parts: Parts, samples: Samples, moments: Moments, init: Any, random_state: Any
 ) -> SomMap:
     """Return the map with which training begins.
 

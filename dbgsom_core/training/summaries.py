@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment, Totals
+from dbgsom_core.engine.results import Assignment, Samples, Totals
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 
@@ -42,7 +40,7 @@ class Summaries:
     @classmethod
     def of(
         cls,
-        data: LocalSamples,
+        data: Samples,
         found: Assignment,
         n_neurons: int,
         target: Target | None,
@@ -76,17 +74,6 @@ class Summaries:
             return cls(means, hits, scatter, labels)
         codes = kinds % (len(classes) + 1) - 1
         return cls(means, hits, scatter, classes[codes], codes != UNLABELLED)
-
-    def beside(self, data: LocalSamples) -> LocalSamples:
-        """Return new samples followed by what is remembered."""
-        weights = np.concatenate([data.sample_weights, self.weights])
-        scatter = np.concatenate([np.zeros(data.n), self.scatter])
-        remembered = self.X.astype(data.X.dtype, copy=False)
-        if issparse(data.X):
-            X = vstack([data.X, csr_array(remembered)], format="csr")
-        else:
-            X = np.vstack([data.X, remembered])
-        return replace(data, X=X, weights=weights, scatter=scatter)
 
 
 def followed_by(target: Target, memory: Summaries) -> Target:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 
@@ -20,7 +20,7 @@ class Task:
 
     Attributes
     ----------
-    data : LocalSamples
+    data : Samples
         The prepared training samples, with their classes where y gives some.
     kernel : Kernel
     growth : GrowthStrategy
@@ -42,7 +42,7 @@ class Task:
         The map is trained already: the kernel stays at its final width.
     """
 
-    data: LocalSamples
+    data: Samples
     kernel: Kernel
     growth: GrowthStrategy
     epochs: int

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.moments import Moments, check_varies
-from dbgsom_core.engine.results import PerSample, groups
+from dbgsom_core.engine.results import PerSample, Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.parts import Parts
@@ -20,7 +18,7 @@ from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import Training
 
 # Trains one map on samples and their targets (or None).
-TrainOne = Callable[[Parts, LocalSamples, Target | None], Training]
+TrainOne = Callable[[Parts, Samples, Target | None], Training]
 
 
 def is_vertical(parts: Parts) -> bool:
@@ -34,13 +32,13 @@ def horizontal(parts: Parts) -> Parts:
     return parts if base is None else replace(parts, growth=base)
 
 
-def root_error(data: LocalSamples) -> float:
+def root_error(data: Samples) -> float:
     """Return qe₀, the sum of the distances of all samples to a single neuron at their mean.
 
     Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
     where it has one.
     """
-    mean = Moments.of(data).mean[None]
+    mean = data.moments().mean[None]
     return data.total_distance(data.metric.centred(mean))
 
 
@@ -64,7 +62,7 @@ class ChildMaps:
     def grow(
         self,
         som_map: SomMap,
-        data: LocalSamples,
+        data: Samples,
         found: PerSample,
         target: Target | None = None,
         depth: int = 1,
@@ -75,7 +73,7 @@ class ChildMaps:
         ----------
         som_map : SomMap
             Its ``children`` are filled.
-        data : LocalSamples
+        data : Samples
             The samples that the map was trained on, n of them.
         found : PerSample
             Their best-matching units.
@@ -90,7 +88,7 @@ class ChildMaps:
             The strategy's answer has the wrong shape.
         """
         wanted = self._wanted(som_map, data, found, depth)
-        for rows in groups(found.bmu):
+        for rows in data.groups(found):
             neuron = int(found.bmu[rows[0]])
             # A neuron that holds everything would get the same map again.
             if not wanted[neuron] or len(rows) == len(found.bmu):
@@ -103,7 +101,7 @@ class ChildMaps:
                 self.grow(child, samples, below, own, depth + 1)
 
     def _wanted(
-        self, som_map: SomMap, data: LocalSamples, found: PerSample, depth: int
+        self, som_map: SomMap, data: Samples, found: PerSample, depth: int
     ) -> NDArray[np.bool_]:
         n_neurons = len(som_map)
         exact = data.found(som_map.prototypes, found)
@@ -120,18 +118,17 @@ class ChildMaps:
             )
         return wanted
 
-    def _can_train(self, samples: LocalSamples, target: Target | None) -> bool:
+    def _can_train(self, samples: Samples, target: Target | None) -> bool:
         grows_by_class = GrowthAbilities.of(horizontal(self.parts).growth).needs_classes
         if grows_by_class and not _knows_classes(target):
             return False
         try:
-            moments = Moments.of(samples)
-            check_varies(samples.X, moments if samples.weights is None else None)
+            samples.check_varies(samples.moments())
         except ValueError:
             return False
         return True
 
-    def _child(self, samples: LocalSamples, target: Target | None) -> tuple[SomMap, PerSample]:
+    def _child(self, samples: Samples, target: Target | None) -> tuple[SomMap, PerSample]:
         target = target if _knows_classes(target) else None
         with warnings.catch_warnings():
             # Nobody chose the size of each child map, so nobody needs to hear of its cap.

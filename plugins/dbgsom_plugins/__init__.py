@@ -149,3 +149,9 @@ def dbgsom_figures() -> dict[str, str]:
 def dbgsom_trackers() -> dict[str, str]:
     """Offer the built-in trackers."""
     return _offers("trackers", {"run_folder": "run_folder:RunFolder", "mlflow": "mlflow:MLflow"})
+
+
+@hookimpl
+def dbgsom_engines() -> dict[str, str]:
+    """Offer the built-in engine."""
+    return _offers("engines", {"local": "local:LocalEngine"})

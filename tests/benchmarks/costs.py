@@ -69,8 +69,8 @@ def pruning(options):
 
 
 def _epochs(X, k, prunes, restless):
-    from dbgsom_core.interfaces.engine import LocalEngine
     from dbgsom_core.plugins.registry import get_registry
+    from dbgsom_plugins.engines.local import LocalEngine
 
     metric = get_registry().build("metric", "euclidean")
     cells = np.column_stack(np.divmod(np.arange(k), int(k**0.5)))

@@ -23,8 +23,8 @@ def passes(options):
     A pass is short, and what else the machine does only adds to it: the least of many turns tells
     what the code needs. With one thread it does so on a busy machine too.
     """
-    from dbgsom_core.interfaces.engine import LocalEngine
     from dbgsom_core.plugins.registry import get_registry
+    from dbgsom_plugins.engines.local import LocalEngine
 
     threads = options.threads or len(os.sched_getaffinity(0))
     metric, engine = get_registry().build("metric", "euclidean"), LocalEngine(threads=threads)

@@ -13,6 +13,7 @@ from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_plugins.engines.local import LocalEngine
 
 
 class Euclid(Component):
@@ -181,6 +182,10 @@ class Offers:
     @hookimpl
     def dbgsom_trackers(self) -> dict[str, Any]:
         return {"mlflow": Track, "run_folder": Track}
+
+    @hookimpl
+    def dbgsom_engines(self) -> dict[str, Any]:
+        return {"local": LocalEngine}
 
 
 FULL = """\

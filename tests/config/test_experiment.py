@@ -7,8 +7,8 @@ import pytest
 
 from dbgsom_core.config import Model, PrepareStep, Split, parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_plugins.engines.local import LocalEngine
 
 
 def test_every_section_is_built(bench, fakes, full):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from dbgsom_core import presets
-from dbgsom_core.engine.moments import Moments
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
@@ -15,6 +13,7 @@ from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.start import summarize
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.compact import Triangular
@@ -64,7 +63,7 @@ def test_free_run_every_epoch_is_the_programs(case):
     kernel = Triangular()
     data = LocalEngine().over(case["X_scaled"], Euclidean())
     schedule = Schedule.of(kernel, fine(growth), epochs)
-    threshold = growth.growing_threshold(summarize(data, Moments.of(data), None))
+    threshold = growth.growing_threshold(summarize(data, data.moments(), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
     task = Task(data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0)
     som_map = SomMap.rectangle(2, 2, case["W0"])

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dbgsom_core.api import Component
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_plugins.engines.local import LocalEngine
 
 METRICS = ("euclidean", "manhattan", "cosine")
 coarse = hnp.arrays(  # few distinct values: many ties

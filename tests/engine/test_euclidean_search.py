@@ -16,10 +16,10 @@ from dbgsom_core.engine.euclidean.panel_groups import patches
 from dbgsom_core.engine.euclidean.search import FastSearch, _Patience, _Sorting
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
 
 KERNEL = {"name": "gaussian", "start": 2.0, "end": 0.5}
 EUCLIDEAN = MetricAbilities.of(get_registry().build("metric", "euclidean"))

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.pairwise.expanded import Expanded
-from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 

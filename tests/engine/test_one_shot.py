@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from dbgsom_core.engine import local
 from dbgsom_core.engine.euclidean import one_shot
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 

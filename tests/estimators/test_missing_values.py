@@ -5,8 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.engine.moments import Moments
-from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_plugins.engines.local import LocalEngine
 
 
 def with_gaps(X, share, seed=0):
@@ -68,7 +67,7 @@ def test_imputing_beats_column_means(digits):
 
 def test_moments_leave_missing_values_out():
     X = with_gaps(1e6 + np.random.default_rng(3).normal(size=(500, 4)), 0.4)
-    moments = Moments.of(LocalEngine().over(X, SomVQ().parts().metric))
+    moments = LocalEngine().over(X, SomVQ().parts().metric).moments()
     np.testing.assert_allclose(moments.mean, np.nanmean(X, axis=0), rtol=1e-12)
     np.testing.assert_allclose(moments.deviation, np.nanstd(X, axis=0), rtol=1e-8)
 

@@ -170,7 +170,7 @@ def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
 def test_a_model_remembers_every_component_with_all_its_parameters(saved):
     with np.load(saved[1], allow_pickle=False) as file:
         parts = json.loads(bytes(file["header"]))["estimator"]["parts"]
-    assert set(parts) == {"metric", "kernel", "growth", "labeller"}
+    assert set(parts) == {"metric", "kernel", "growth", "labeller", "engine"}
     for part in parts.values():
         assert part["distribution"] == "dbgsom-core"
         assert part["version"]

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.interfaces.engine import LocalEngine
+from dbgsom_plugins.engines.local import LocalEngine
 
 
 def repeated(X, y, weights):

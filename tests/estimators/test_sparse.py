@@ -6,9 +6,8 @@ import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.engine.moments import Moments
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.training.start import principal_start
+from dbgsom_plugins.engines.local import LocalEngine
 
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
@@ -76,7 +75,7 @@ def test_moments_and_start_are_those_of_the_dense_copy(d):
     X = sparse_table(300, d)
     metric, engine = SomVQ().parts().metric, LocalEngine()
     dense, sparse = engine.over(X, metric), engine.over(sp.csr_array(X), metric)
-    expected, moments = Moments.of(dense), Moments.of(sparse)
+    expected, moments = dense.moments(), sparse.moments()
     np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(moments.deviation, expected.deviation, rtol=1e-10)
     start, found = principal_start(dense, expected, 3, 4), principal_start(sparse, moments, 3, 4)

@@ -24,6 +24,7 @@ INTERFACES = {
     "measure": (api.Measure, api.MeasureComponent),
     "figure": (api.Figure,),
     "tracker": (api.Tracker, api.TrackerComponent),
+    "engine": (api.Engine,),
 }
 
 

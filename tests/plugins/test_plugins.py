@@ -188,5 +188,5 @@ def test_plugins_with_lifecycle_hooks_are_observers(installed):
 
 
 def test_hook_specifications_name_all_kinds_and_the_lifecycle():
-    assert len(KINDS) == 8
+    assert len(KINDS) == 9
     assert len(LIFECYCLE_HOOKS) == 4

@@ -24,10 +24,14 @@ def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_p
     run = start_run(experiment, registry, data=experiment.dataset.load(), estimator=estimator)
     components = {one["kind"]: one for one in run.environment["components"]}
     assert list(components) == [
-        "dataset", "metric", "kernel", "growth", "labeller", "measure", "figure", "tracker",
+        "dataset", "metric", "kernel", "growth", "labeller", "engine", "measure", "figure",
+        "tracker",
     ]  # fmt: skip
     assert components["dataset"]["params"]["samples"] == 50
     assert components["growth"]["params"]["max_neurons"] == "auto"
+    assert components["engine"]["params"] == {
+        "threads": None, "chunk_rows": 4096, "working_memory": None,
+    }  # fmt: skip
     assert components["kernel"]["params"]["start"] == "${env:SOM_WIDTH}"
     assert str(tmp_path) not in str(components["tracker"])
     assert {one["distribution"] for one in components.values()} == {"dbgsom-core"}

@@ -10,13 +10,13 @@ from sklearn.model_selection import train_test_split
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels.gaussian import Gaussian

@@ -11,11 +11,11 @@ from dbgsom_core.api import Component
 from dbgsom_core.engine.found import linked_runners_up
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
 from dbgsom_plugins.metrics.manhattan import Manhattan

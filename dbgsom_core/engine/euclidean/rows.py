@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.euclidean import fine_tuning_loops
 from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes, OwnNeurons
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
@@ -37,7 +37,7 @@ def own_neurons(prototypes: NDArray[np.float64], leads: NDArray[np.bool_]) -> Ow
 
 
 def linked_rows(
-    samples: Samples,
+    samples: PlainSamples,
     codes: NDArray[np.int64] | None,
     units: NDArray[np.int64],
     prototypes: NDArray[np.float64],
@@ -56,7 +56,7 @@ def linked_rows(
 
 
 def own_rows(
-    samples: Samples,
+    samples: PlainSamples,
     codes: NDArray[np.int64],
     units: NDArray[np.int64],
     prototypes: NDArray[np.float64],
@@ -72,7 +72,7 @@ def own_rows(
     return out
 
 
-def _by_rows(samples: Samples, work: Callable[[int, int], None]) -> None:
+def _by_rows(samples: PlainSamples, work: Callable[[int, int], None]) -> None:
     n = samples.n
     tasks = 1 if samples.X.size < _SMALL_WORK else -(-n // _ROWS)
     ends = [n * task // tasks for task in range(tasks + 1)]

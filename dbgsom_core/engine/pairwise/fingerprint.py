@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import dbgsom_core
+from dbgsom_core.engine.cache_folder import engine_sources
 
 _VERSIONED = ("numba", "numpy", "llvmlite")  # packages whose version says what their members do
 _FIXED = ("math", "cmath", "operator", "builtins")
@@ -26,13 +26,13 @@ def fingerprint(dispatcher: Any) -> str | None:
 
     It covers the function's bytecode, the options that it is compiled with, the values of its
     closure and of the globals that it uses (other such functions and all that they use, numbers,
-    arrays), and the versions of Python, numba, numpy and this package. Bytecode is there where
-    source is not: in a console, or made by ``exec``.
+    arrays), the versions of Python, numba and numpy, and the sources of the engine. Bytecode is
+    there where source is not: in a console, or made by ``exec``.
     """
     digest = hashlib.sha256()
     import numba
 
-    versions = (dbgsom_core.__version__, sys.version, numba.__version__, np.__version__)
+    versions = (engine_sources(), sys.version, numba.__version__, np.__version__)
     try:
         for part in (*versions, *_told(dispatcher, set(), frozenset())):
             digest.update(part.encode() + b"\0")

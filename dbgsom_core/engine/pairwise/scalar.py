@@ -18,7 +18,7 @@ def scalar_assign(
 
     Raises
     ------
-    PluginError
+    TypeError
         ``metric.scalar`` is not compiled with numba.
     """
     bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.pairwise.fingerprint import fingerprint
-from dbgsom_core.errors import PluginError
 
 _TEXT = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
 
@@ -101,7 +100,7 @@ def loops_around(scalar: Any) -> Loops:
 
     Raises
     ------
-    PluginError
+    TypeError
         It is not compiled with numba.
     """
     with _compiling:  # threads ask at the same time
@@ -113,10 +112,7 @@ def _loops(scalar: Any) -> Loops:
     from numba.extending import is_jitted
 
     if not is_jitted(scalar):
-        raise PluginError(
-            f"{getattr(scalar, '__qualname__', scalar)!s} is no compiled function: write "
-            "scalar = staticmethod(numba.njit(f)) in the metric's class"
-        )
+        raise TypeError(f"{scalar!r} is not compiled with numba")
     name = fingerprint(scalar)
     folder = _folder() if name else None
     if name is None or folder is None:

@@ -14,7 +14,10 @@ PARTS = ("train", "test")
 def report(
     run: Run, result: RunResult, figures: Sequence[str], children: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Return the report of a finished run or sweep as markdown."""
+    """Return the report of a finished run or sweep as markdown.
+
+    ``figures`` are the names of their files: pictures are shown, pages linked.
+    """
     blocks = [f"# {run.name}", _sentence(run, result)]
     if result.measures:
         blocks.append("## Measures\n\n" + measures_table(result.measures))
@@ -24,8 +27,11 @@ def report(
         rows = ([f"`{name}`", _cell(value)] for name, value in run.params.items())
         blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
     if figures:
-        pictures = (f"![{name}](figures/{name}.png)" for name in figures)
-        blocks.append("## Figures\n\n" + "\n\n".join(pictures))
+        shown = (
+            f"{'!' * file.endswith('.png')}[{file.rpartition('.')[0]}](figures/{file})"
+            for file in figures
+        )
+        blocks.append("## Figures\n\n" + "\n\n".join(shown))
     if result.notes:
         blocks.append("## Notes\n\n" + "\n".join(f"* {note}" for note in result.notes))
     return "\n\n".join(blocks) + "\n"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import EpochRecord, Run, RunResult, TrackerComponent, write_atomically
+from dbgsom_core.api import EpochRecord, Html, Run, RunResult, TrackerComponent, write_atomically
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
@@ -118,7 +119,8 @@ def _write_result(files: RunFiles, run: Run, result: RunResult) -> None:
         write_atomically(files.model, result.model.save)
         if result.example is not None:
             _write_examples(files, result)
-    figures = [name for name, figure in result.figures.items() if _save(files, name, figure)]
+    written = (_save(files, name, figure) for name, figure in result.figures.items())
+    figures = [path.name for path in written if path is not None]
     children = [
         {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
         for child, measures in result.children
@@ -138,15 +140,17 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
     write_atomically(files.output_example, lambda path: np.save(path, answers))
 
 
-def _save(files: RunFiles, name: str, figure: Any) -> bool:
+def _save(files: RunFiles, name: str, figure: Any) -> Path | None:
+    path = files.figure(name, "html" if isinstance(figure, Html) else "png")
     try:
-        write_atomically(
-            files.figure(name), lambda path: figure.savefig(path, format="png", dpi=150)
-        )
+        if isinstance(figure, Html):
+            write_text(path, figure.text)
+        else:
+            write_atomically(path, lambda beside: figure.savefig(beside, format="png", dpi=150))
     except Exception as error:
         _log.warning("figure '%s' could not be written: %s: %s", name, type(error).__name__, error)
-        return False
-    return True
+        return None
+    return path
 
 
 def _best(measures: Mapping[str, float], children: Sequence[Mapping[str, Any]]) -> str | None:

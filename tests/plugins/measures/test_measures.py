@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.api import Measure
-from dbgsom_core.interfaces.engine import LocalEngine
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin
 from dbgsom_plugins.measures.fit import (

@@ -1,0 +1,129 @@
+"""Checks of engines: a map does not depend on the engine, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.testing import material
+from dbgsom_core.testing.fitting import check_fit
+from dbgsom_core.testing.kit import Subject, check
+
+_SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
+_GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
+_LEARNED = (
+    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
+    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_",
+)  # fmt: skip
+
+
+def _samples() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    generator = material.generator()
+    codes = generator.integers(0, 4, _SAMPLES)
+    centres = 3.0 * generator.standard_normal((4, _FEATURES))
+    X = centres[codes] + generator.standard_normal((_SAMPLES, _FEATURES))
+    return X, np.array(["ash", "beech", "cedar", "yew"])[codes]
+
+
+def _both(component: Any, classes: bool = False, **parts: Any) -> tuple[Any, Any]:
+    # An estimator over this engine, and one over the built-in.
+    from dbgsom_core.estimators.classifier import SomClassifier
+    from dbgsom_core.estimators.clustering import SomVQ
+
+    estimator = SomClassifier if classes else SomVQ
+    params = {"growth": _GROWING, "epochs": 12, "random_state": 0, **parts}
+    return estimator(engine=component, **params), estimator(engine="local", **params)
+
+
+def _same(mine: Any, usual: Any) -> None:
+    for name in _LEARNED:
+        found, expected = getattr(mine, name), getattr(usual, name)
+        assert np.array_equal(found, expected), f"{name} differs from that of engine 'local'"
+    told = [
+        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
+        for fitted in (mine, usual)
+    ]
+    assert told[0] == told[1], "the epochs differ from those over engine 'local'"
+
+
+@check("engine")
+def check_same_maps(component: Any, subject: Subject) -> None:
+    """A map that it trains has the bits of the built-in engine's, in float64 and float32."""
+    X, _ = _samples()
+    for dtype in (np.float64, np.float32):
+        others: list[dict[str, Any]] = [
+            {},
+            {"metric": "manhattan"},
+            {"init": "random", "robust": "auto"},
+        ]
+        for parts in others:
+            mine, usual = _both(component, **parts)
+            _same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
+
+
+@check("engine")
+def check_same_weighted_maps(component: Any, subject: Subject) -> None:
+    """So has one of samples that count differently, some of them not at all."""
+    X, _ = _samples()
+    weights = material.generator().integers(0, 4, _SAMPLES).astype(np.float64)
+    mine, usual = _both(component)
+    _same(mine.fit(X, sample_weight=weights), usual.fit(X, sample_weight=weights))
+
+
+@check("engine")
+def check_same_incomplete_maps(component: Any, subject: Subject) -> None:
+    """So has one of samples with missing values."""
+    X, _ = _samples()
+    X[material.generator().random(X.shape) < 0.1] = np.nan
+    mine, usual = _both(component)
+    _same(mine.fit(X), usual.fit(X))
+    assert np.array_equal(mine.impute(X), usual.impute(X)), "what is missing is filled otherwise"
+
+
+@check("engine")
+def check_same_classes(component: Any, subject: Subject) -> None:
+    """So have a map of samples with classes, and its child maps."""
+    X, y = _samples()
+    for growth in (_GROWING, {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}):
+        mine, usual = _both(component, classes=True, growth=growth)
+        _same(mine.fit(X, y), usual.fit(X, y))
+        shares = (one.predict_proba(X) for one in (mine, usual))
+        assert np.array_equal(*shares), "probabilities differ from those over engine 'local'"
+
+
+@check("engine")
+def check_training_goes_on(component: Any, subject: Subject) -> None:
+    """So has one that goes on with new samples."""
+    X, _ = _samples()
+    mine, usual = _both(component)
+    for part in (X[:90], X[90:]):
+        _same(mine.partial_fit(part), usual.partial_fit(part))
+
+
+@check("engine")
+def check_same_answers(component: Any, subject: Subject) -> None:
+    """It answers for new samples as the built-in engine does, to the bit."""
+    X, _ = _samples()
+    mine, usual = (one.fit(X[:120]) for one in _both(component))
+    new = X[120:]
+    asks: dict[str, Any] = {
+        "predict": lambda one: one.predict(new),
+        "bmu": lambda one: one.bmu(new, 3),
+        "distances": lambda one: one.transform(new, "distances"),
+        "mixture": lambda one: one.transform(new, "mixture"),
+        "score_samples": lambda one: one.score_samples(new),
+        "quantization error": lambda one: one.calculate_quantization_error(new),
+        "evaluation": lambda one: one.evaluate(new).distance,
+        "chunks": lambda one: np.vstack([block for _, block in one.evaluate(new).chunks()]),
+        "squares": lambda one: one.evaluate(new).won_squares,
+    }
+    for name, ask in asks.items():
+        assert np.array_equal(ask(mine), ask(usual)), f"{name} differs from engine 'local'"
+
+
+@check("engine")
+def check_engine_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained over it, saved and loaded."""
+    check_fit(material.data(), engine=component)

@@ -1,0 +1,219 @@
+"""Engines as plugins: what training asks of samples is the contract, and the kit checks it."""
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import Field
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
+from dbgsom_core.api import Component, hookimpl, samples_in_memory
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.errors import ConfigError, PluginError
+from dbgsom_core.estimators import model_file, part_params
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.testing import checks_for, run_checks
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+DBGSOM_API_VERSION = 1
+CONTRACT = {name for name in vars(api.Samples) if not name.startswith("_")}
+HANDS_ON = ("subset", "with_classes", "followed_by", "robust")  # these return samples
+
+
+@dataclass(frozen=True)
+class Distant:
+    """Samples that answer what the contract names, and nothing else."""
+
+    kept: Any
+
+    def __getattr__(self, name):
+        if name not in CONTRACT:
+            raise AttributeError(f"{name} is no part of the contract")
+        found = getattr(self.kept, name)
+        if name not in HANDS_ON:
+            return found
+
+        def handed_on(*arguments):
+            made = found(*arguments)
+            return (Distant(made[0]), made[1]) if name == "robust" else Distant(made)
+
+        return handed_on
+
+
+class Far(Component):
+    """A third party's engine: its samples are of a class of its own."""
+
+    rows: int = Field(default=50, ge=1, description="rows that are compared at a time")
+
+    def over(self, X, metric, weights=None):
+        return Distant(samples_in_memory(X, metric, weights, threads=1, chunk_rows=self.rows))
+
+
+class Lossy(Component):
+    """Forgets the last sample in its sums."""
+
+    def over(self, X, metric, weights=None):
+        weights = np.ones(X.shape[0]) if weights is None else weights.copy()
+        weights[-1] /= 2
+        return samples_in_memory(X, metric, weights)
+
+
+class Unweighted(Component):
+    """Forgets the weights."""
+
+    def over(self, X, metric, weights=None):
+        return samples_in_memory(X, metric)
+
+
+class Rounded(Component):
+    """Answers a little off."""
+
+    def over(self, X, metric, weights=None):
+        prepared = metric.prepared(X)
+        near = replace(metric, prepare=lambda X: np.round(prepared, 6))
+        return samples_in_memory(X, near, weights)
+
+
+class Offers:
+    """A plugin."""
+
+    DBGSOM_API_VERSION = 1
+
+    @hookimpl
+    def dbgsom_engines(self):
+        return {"far": Far}
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    found = Registry.discover(own_only=True)
+    found.register(Offers(), "far", "dbgsom-far", "2.0")
+    for module in (part_params, model_file):
+        monkeypatch.setattr(module, "get_registry", lambda: found)
+    return found
+
+
+def failures(component):
+    return {one.check for one in run_checks(component) if one.status == "failed"}
+
+
+@pytest.mark.parametrize("check", checks_for(Far()), ids=repr)
+def test_samples_of_another_class_pass_every_check(check):
+    check(Far())
+
+
+def test_the_kit_finds_what_is_wrong():
+    assert "same_maps" in failures(Lossy())
+    assert failures(Unweighted()) == {"same_weighted_maps"}
+    assert {"same_maps", "same_answers"} <= failures(Rounded())
+
+
+@pytest.mark.parametrize(
+    "metric", ["cosine", "manhattan", "minkowski", "hamming", "mahalanobis", "canberra"]
+)
+def test_every_way_to_train_and_to_ask_keeps_to_the_contract(rng, metric):
+    X = np.abs(rng.normal(size=(150, 4))) + 0.1
+    X = np.rint(3 * X) if metric == "hamming" else X
+    y = rng.integers(0, 3, 150)
+    own_registry = Registry.discover(own_only=True)
+    for estimator in (SomVQ, SomClassifier, SomRegressor):
+        params = {"metric": metric, "max_neurons": 9, "epochs": 8, "random_state": 1}
+        mine = estimator(engine=Far(), **params).fit(X, y, sample_weight=1.0 + y)
+        usual = estimator(**params).fit(X, y, sample_weight=1.0 + y)
+        np.testing.assert_array_equal(mine.weights_, usual.weights_)
+        np.testing.assert_array_equal(mine.predict(X), usual.predict(X))
+        assert mine.topographic_product_ == usual.topographic_product_
+        for offered in own_registry.offered("measure"):
+            measure = offered.load()()
+            if not getattr(measure, "needs_target", False):
+                one, other = (
+                    measure.compute(fitted.evaluate(X, predictions=fitted.predict(X)))
+                    for fitted in (mine, usual)
+                )
+                assert one == other, offered.name
+
+
+def test_sparse_samples_too(rng):
+    from scipy.sparse import csr_array
+
+    X = csr_array(rng.normal(size=(120, 6)) * (rng.random((120, 6)) < 0.4))
+    params = {"max_neurons": 9, "epochs": 8}
+    mine, usual = (SomVQ(engine=e, **params).fit(X) for e in (Far(), "local"))
+    np.testing.assert_array_equal(mine.weights_, usual.weights_)
+    np.testing.assert_array_equal(mine.transform(X), usual.transform(X))
+    for part in (X[:60], X[60:]):
+        mine, usual = mine.partial_fit(part), usual.partial_fit(part)
+    np.testing.assert_array_equal(mine.weights_, usual.weights_)
+
+
+def test_everything_in_the_contract_is_described_and_offered_by_the_built_in():
+    made = LocalEngine().over(np.eye(3), api.MetricAbilities.of(SomVQ().parts().metric))
+    for name in CONTRACT:
+        assert inspect.getdoc(inspect.getattr_static(api.Samples, name)), name
+        assert hasattr(made, name), name
+
+
+def test_its_fields_are_parameters_of_the_estimator(iris):
+    X, y = iris
+    vq = SomVQ(engine="local")
+    assert vq.get_params()["engine__threads"] is None
+    assert clone(vq).set_params(engine__threads=2).parts().engine == LocalEngine(threads=2)
+    assert SomVQ(engine={"threads": 2}).get_params()["engine__threads"] == 2
+    assert SomVQ(engine={"threads": 2}).parts().engine == LocalEngine(threads=2)
+    changed = SomVQ(engine=LocalEngine(threads=2)).set_params(engine__chunk_rows=7)
+    assert changed.parts().engine == LocalEngine(threads=2, chunk_rows=7)
+    with pytest.raises(ValueError, match=r"invalid parameter 'thread' for engine LocalEngine.*thr"):
+        vq.set_params(engine__thread=1)
+    search = GridSearchCV(
+        SomClassifier(max_neurons=9, epochs=5), {"engine__chunk_rows": [10, 40]}, cv=2
+    ).fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert search.best_estimator_._parts.engine.chunk_rows in (10, 40)
+    assert scores[0] == scores[1]
+
+
+def test_a_model_remembers_its_engine(registry, tmp_path, iris):
+    X, _ = iris
+    vq = SomVQ(engine={"name": "dbgsom-far:far", "rows": 9}, max_neurons=9, epochs=5).fit(X)
+    vq.save(tmp_path / "m.npz")
+    again = SomVQ.load(tmp_path / "m.npz")
+    assert again.engine == Far(rows=9)
+    np.testing.assert_array_equal(again.predict(X), vq.predict(X))
+
+
+def test_a_model_whose_engine_is_not_installed_names_its_distribution(
+    registry, tmp_path, iris, monkeypatch
+):
+    SomVQ(engine="far", max_neurons=9, epochs=5).fit(iris[0]).save(tmp_path / "m.npz")
+    monkeypatch.setattr(model_file, "get_registry", lambda: Registry.discover(own_only=True))
+    with pytest.raises(PluginError, match=r"engine 'far' of dbgsom-far 2\.0.*install dbgsom-far"):
+        SomVQ.load(tmp_path / "m.npz")
+
+
+def test_an_engine_that_nobody_offers_cannot_be_saved(tmp_path, iris):
+    fitted = SomVQ(engine=Far(), max_neurons=9, epochs=5).fit(iris[0])
+    with pytest.raises(PluginError, match="Far as an engine"):
+        persistence.save(fitted, tmp_path / "m.npz")
+
+
+def test_a_configuration_names_any_engine(registry):
+    def engine(section):
+        return parse_experiment({"experiment": "x", "dataset": "iris", "engine": section}, registry)
+
+    assert engine({"name": "far", "rows": 3}).engine == Far(rows=3)
+    assert engine({"name": "far", "rows": 3}).resolved["engine"] == {"name": "far", "rows": 3}
+    assert engine({"threads": 2}).engine == LocalEngine(threads=2)
+    with pytest.raises(ConfigError, match="unknown engine 'fat'; did you mean 'far'"):
+        engine("fat")
+    with pytest.raises(ConfigError, match=r"engine\.rows: must be an integer of at least 1"):
+        engine({"name": "far", "rows": 0})
+
+
+def test_what_is_no_engine_is_told():
+    with pytest.raises(ValueError, match="Euclidean is no engine: it lacks over"):
+        SomVQ(engine=Euclidean()).parts()

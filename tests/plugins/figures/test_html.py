@@ -1,0 +1,99 @@
+"""A figure may be a page: the run folder keeps it, the report links it, MLflow holds it."""
+
+import re
+
+import pytest
+
+from dbgsom_core.api import Component, Html, hookimpl
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.store import read_run
+from dbgsom_core.testing import checks_for
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+DBGSOM_API_VERSION = 1
+
+
+class Table(Component):
+    """The hits of each neuron as a page, with a letter that is not ASCII."""
+
+    def draw(self, view):
+        rows = "".join(f"<tr><td>{hits}</td></tr>" for hits in view.evaluation.hits)
+        return Html(f"<!doctype html><html><h1>Größe</h1><table>{rows}</table></html>")
+
+
+class Fragment(Component):
+    """No whole page."""
+
+    def draw(self, view):
+        return Html("<p>hello</p>")
+
+
+class Pages:
+    """A plugin."""
+
+    DBGSOM_API_VERSION = 1
+
+    @hookimpl
+    def dbgsom_figures(self):
+        return {"table": Table}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    registry = Registry.discover(own_only=True)
+    registry.register(Pages(), "pages", "dbgsom-pages", "1")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    experiment = parse_experiment(
+        {
+            "experiment": "pages",
+            "dataset": "iris",
+            "model": {"epochs": 5, "max_neurons": 9},
+            "figures": ["hit_map", "table"],
+            "tracking": [
+                {"name": "run_folder", "path": str(folder / "runs")},
+                {"name": "mlflow", "uri": uri},
+            ],
+        },
+        registry,
+    )
+    outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    return outcome, uri
+
+
+def test_a_page_is_a_file_of_the_run_folder(finished):
+    outcome, _ = finished
+    files = read_run(outcome.run.folder).files
+    assert [path.name for path in files.figures()] == ["hit_map.png", "table.html"]
+    text = files.figure("table", "html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "Größe" in text
+    assert sum(map(int, re.findall(r"<td>(\d+)</td>", text))) == 150
+
+
+def test_the_report_shows_pictures_and_links_pages(finished):
+    report = (finished[0].run.folder / "report.md").read_text(encoding="utf-8")
+    assert "![hit_map](figures/hit_map.png)" in report
+    assert "\n[table](figures/table.html)" in report
+    assert "table.png" not in report
+
+
+def test_mlflow_holds_the_page(finished):
+    _, uri = finished
+    with quiet():
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("pages")
+        (run,) = client.search_runs([experiment.experiment_id])
+        held = {one.path for one in client.list_artifacts(run.info.run_id, "figures")}
+    assert held == {"figures/hit_map.png", "figures/table.html"}
+
+
+def test_the_kit_takes_whole_pages_alone():
+    check = {one.name: one for one in checks_for(Table())}["draw"]
+    check(Table())
+    with pytest.raises(AssertionError, match="whole page"):
+        check(Fragment())
