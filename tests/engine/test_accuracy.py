@@ -38,7 +38,7 @@ def grid(n_neurons):
     return np.column_stack(np.divmod(np.arange(n_neurons), 8))
 
 
-# ----------------------------------------------------------------------- exact numbers, slow twins
+# ------------------------------------------------------------------------ exact numbers, slow twins
 
 
 def exactly(row):
@@ -132,7 +132,7 @@ def both_dtypes(X):
     return samples, samples.doubled()
 
 
-# --------------------------------------------------------------------------------- packed samples
+# ----------------------------------------------------------------------------------- packed samples
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -303,7 +303,7 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
     assert wrong > 10  # by values alone
 
 
-# ------------------------------------------------------------------------------------------ bounds
+# ------------------------------------------------------------------------------------------- bounds
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -336,7 +336,7 @@ def test_bounds_stay_below_and_above_true_distances_while_prototypes_move(dtype,
     assert tight > 1000
 
 
-# ------------------------------------------------------------------------------------------ errors
+# ------------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -390,7 +390,7 @@ def test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block(dtyp
     np.testing.assert_allclose(*errors, rtol=1e-6)  # and no more
 
 
-# ------------------------------------------------------------------------------- rings, and the tile
+# ------------------------------------------------------------------------------ rings, and the tile
 
 
 def test_rings_lose_no_more_than_one_product_and_one_sum_a_ring(rng):
@@ -432,7 +432,7 @@ def test_a_distance_of_the_tile_is_as_exact_as_its_features_allow(dtype, d, rng)
         assert worst > 0.1 * relative  # the bound is not idle
 
 
-# ----------------------------------------------------------------------------- sizes at the far ends
+# ---------------------------------------------------------------------------- sizes at the far ends
 
 
 @pytest.mark.parametrize("power", [-480, -300, 0, 300, 500])
