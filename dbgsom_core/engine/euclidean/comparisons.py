@@ -1,6 +1,6 @@
 """Which panels a block of samples is compared with, and what settles a near tie.
 
-See `block_loops` for what blocks, panels and their coordinates are.
+See `blocks` for what blocks, panels and their coordinates are.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def linked_blocks(
     turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
     sums, hits, _, _ = tally
     turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
-    # Asked once: see `comparing.Addresses`.
+    # Asked once: see `comparisons.Addresses`.
     numbers_at, squares_at, slack_at = (
         numbers.ctypes.data,
         blocks.squares.ctypes.data,
@@ -200,7 +200,7 @@ def linked_blocks(
                 add_row(X[0, 0], row, depth, -1.0, sums_at + before * depth * 8)
             hits[j] += 1
             add_row(X[0, 0], row, depth, 1.0, sums_at + j * depth * 8)
-    slack[0, 0] = 0.0  # used until here, see `comparing.Addresses`
+    slack[0, 0] = 0.0  # used until here, see `comparisons.Addresses`
 
 
 @compiled

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned, for_loops
+from dbgsom_core.engine.euclidean.accuracy import accuracy_of
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -21,7 +22,7 @@ from dbgsom_core.engine.euclidean.blocks import (
     move_places,
     pack_blocks,
 )
-from dbgsom_core.engine.llvm.panel import LINE, ROW_BITS, UNROLL
+from dbgsom_core.engine.llvm.panel import LINE, UNROLL
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
@@ -131,30 +132,8 @@ class PackedSamples:
         self._fill()
 
     def accuracy(self, largest: float) -> Accuracy:
-        """Bound the error of a value ‖w‖²/2 - x·w and of the definition's squared distances.
-
-        ``largest`` is the largest norm of a packed prototype, not rounded down.
-
-        With u the rounding unit: the start, the prototype, the sample, their centring and D fused
-        steps give at most (D + 5)u of ‖w‖²/2 + ‖x‖‖w‖, and the row of a prototype that is kept in
-        the lowest bits of its value 8u more; a grid of q moves a sample by √D q/2;
-        the definition itself rounds half a squared distance by (D + 6)/2 units of float64. The
-        spare 2 % stand for products of such errors.
-        """
-        product, grid, definition = self._errors
-        constant = (product / 2 + definition) * largest**2 + grid * largest + 1e-30
-        by_norm = (product + 2 * definition) * largest
-        return Accuracy(constant, by_norm, definition, self.unit, largest)
-
-    @cached_property
-    def _errors(self) -> tuple[float, float, float]:
-        # Of the product of vectors of norm 1, of the grid, of the definition.
-        d = self.X.shape[1]
-        return (
-            1.02 * (d + 5 + (1 << ROW_BITS)) * self.unit,
-            0.51 * math.sqrt(d) * self.grid,
-            0.51 * (d + 6) * 2.0**-53,
-        )
+        """Return how wrong values may be where no packed prototype is longer than ``largest``."""
+        return accuracy_of(self.X.shape[1], self.unit, self.grid, largest)
 
     def _fill(self) -> None:
         tasks = self.tasks(_TASK_PACKED)

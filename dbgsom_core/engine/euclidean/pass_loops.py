@@ -1,6 +1,6 @@
 """Compiled passes of the fast search: units of all blocks, and what each unit won.
 
-See `block_loops` for what blocks, panels and their coordinates are.
+See `blocks` for what blocks, panels and their coordinates are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TWICE
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -49,15 +50,14 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
     Both are addresses.
     """
-    # One per cent more for the rounding of the sum itself.
     kind = type(one)
     write_slack(
         one,
         squares,
-        kind(2.02 * accuracy.constant),
-        kind(2.02 * accuracy.by_norm),
-        kind(2.02 * accuracy.by_square),
-        kind(4 * accuracy.unit),
+        kind(TWICE * accuracy.constant),
+        kind(TWICE * accuracy.by_norm),
+        kind(TWICE * accuracy.by_square),
+        kind(OF_SQUARES * accuracy.unit),
         slack,
     )
 

@@ -1,0 +1,448 @@
+"""The bounds that `engine.euclidean.accuracy` derives hold where rounding is at its worst."""
+
+from fractions import Fraction
+from math import isqrt, sqrt
+
+import numpy as np
+import pytest
+
+from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.euclidean import one_shot
+from dbgsom_core.engine.euclidean.accuracy import accuracy_of
+from dbgsom_core.engine.euclidean.blocks import Frame
+from dbgsom_core.engine.euclidean.comparisons import (
+    ALL,
+    addresses_of,
+    compare_blocks,
+    hold,
+    room_for,
+)
+from dbgsom_core.engine.euclidean.hop_rings import smoothed_rings
+from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
+from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.llvm.bounds import POOR, write_upper_bounds
+from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+EUCLIDEAN = MetricAbilities.of(Euclidean())
+UNIT = 2.0**-53  # of float64
+
+
+def grid(n_neurons):
+    return np.column_stack(np.divmod(np.arange(n_neurons), 8))
+
+
+# ------------------------------------------------------------------------ exact numbers, slow twins
+
+
+def exactly(row):
+    return [Fraction(float(number)) for number in row]
+
+
+def packed_exactly(samples, row):
+    """Return (x - centre)*scale without any rounding."""
+    centre, scale = exactly(samples.centre), Fraction(samples.scale)
+    return [(number - c) * scale for number, c in zip(exactly(row), centre, strict=True)]
+
+
+def square(row):
+    return sum(number * number for number in row)
+
+
+def value(x, w):
+    return square(w) / 2 - sum(a * b for a, b in zip(x, w, strict=True))
+
+
+def length(row):
+    return sqrt(square(row))
+
+
+def root_of(number):
+    """Return the root of a Fraction to 200 bits or so, rounded down."""
+    return Fraction(isqrt(number.numerator * 4**200 // number.denominator), 2**200)
+
+
+# -------------------------------------------------------------------------- what compiled code says
+
+
+@compiled
+def compare_all(one, blocks, panels, accuracy, bounds, nearest, slack, upper):
+    """Compare each block by itself with all panels, and keep all that the search would."""
+    lanes, n = lanes_of(one), blocks.order.size
+    depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
+    room = room_for(one, panels)
+    at = addresses_of(blocks, panels, bounds, room)
+    for b in range(blocks.numbers.shape[0]):
+        squares = at.squares + b * LINE
+        slack_of_block(one, squares, accuracy, at.slack)
+        compare_blocks(
+            one, 1, b, 1, n, ALL, 0, True, depth, bounds.shape[1], n_panels, panels.drift,
+            room.values, room.done, room.upper, at,
+        )  # fmt: skip
+        write_upper_bounds(one, at.values, squares, at.slack, at.upper)
+        for lane in range(lanes):
+            upper[b * lanes + lane] = room.upper[0, lane]
+            for line in range(SLACKS):
+                slack[b * lanes + lane, line] = room.slack[0, line, lane]
+            for g in range(n_panels):
+                nearest[b * lanes + lane, g] = room.nearest[0, g, lane]
+    hold(room)
+
+
+def one_each(n_neurons):
+    ids = np.full((n_neurons, PANEL_ROWS), -1, np.int32)
+    ids[:, 0] = np.arange(n_neurons)
+    return ids
+
+
+class Compared:
+    """Samples compared with prototypes of which each has a panel of its own."""
+
+    def __init__(self, samples, W, room=None, ids=None, drift=None, before=None):
+        room = PanelRoom(samples) if room is None else room
+        ids = one_each(len(W)) if ids is None else ids
+        drift = np.zeros(len(W)) if drift is None else drift
+        self.laid = room.lay(W, ids, drift, before)
+        n_blocks, _, lanes = samples.blocks.numbers.shape
+        dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
+        bounds = aligned((n_blocks, len(W), lanes), np.float32)
+        values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
+        upper = np.empty(places, np.float32)
+        compare_all(
+            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, bounds, values,
+            slack, upper,
+        )  # fmt: skip
+        lower = np.moveaxis(bounds, 1, 2).reshape(places, -1)
+        self.values, self.slack, self.upper, self.lower = (
+            values[:n],
+            slack[:n],
+            upper[:n],
+            lower[:n],
+        )
+
+
+def both_dtypes(X):
+    samples = PackedSamples.of(X, 1)
+    return samples, samples.doubled()
+
+
+# ----------------------------------------------------------------------------------- packed samples
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e7])
+def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset, rng):
+    X = (rng.normal(size=(40, 5)) * 10.0 ** rng.integers(-4, 3, size=5) + offset).astype(dtype)
+    for samples in both_dtypes(X):
+        numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:40, :5]
+        assert np.abs(numbers).max() <= 1
+        for row, stored in zip(X, numbers, strict=True):
+            for wanted, number in zip(packed_exactly(samples, row), exactly(stored), strict=True):
+                assert number % Fraction(samples.grid) == 0
+                rounded = abs(wanted) + Fraction(samples.grid)
+                bound = Fraction(samples.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
+                assert abs(number - wanted) <= bound
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 255, 256, 4095, 4096])
+def test_no_sum_of_packed_samples_needs_more_than_53_bits(dtype, n):
+    X = np.full((n, 1), 7.0, dtype)
+    X[0] += 3
+    grid = PackedSamples.of(X, 1).grid
+    assert n / grid <= 2**52  # as many samples of packed size 1
+    finest = 2.0**-30 if dtype == np.float32 else 0.0
+    assert 2 * (n + 1) * UNIT <= grid <= max(4 * (n + 1) * UNIT, finest)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtype, rng):
+    X = (rng.choice([-1.0, 1.0], size=(3000, 3)) * (1 - 1e-7 * rng.random((3000, 3)))).astype(dtype)
+    first, last = rng.normal(size=(2, 20, 3))
+    first[0] = last[0] = 1.0  # wins a lot
+    for threads, prototypes, order in (
+        (1, [last], slice(None)),
+        (2, [first, last], slice(None, None, -1)),
+    ):
+        search = FastSearch(LocalSamples(X[order], EUCLIDEAN), PackedSamples.of(X[order], threads))
+        for W in prototypes:
+            found = search.assign(W)
+        samples = search.samples
+        steps = np.rint((X.astype(float) - samples.centre) * (samples.scale / samples.grid))
+        whole = (steps * samples.grid).astype(dtype).astype(float) / samples.grid
+        units = found.bmu[order]
+        for j in range(20):
+            sums = [sum(int(number) for number in column) for column in whole[units == j].T]
+            assert [int(s) for s in found.packed_sums[j, :3] / samples.grid] == (sums or [0] * 3)
+
+
+# ----------------------------------------------------------------------------- values and the slack
+
+
+def losing(d, unit):
+    """Samples and prototypes of which each addition to a value loses half a unit of its last bit.
+
+    Samples come in pairs of opposite sign, so that packing does not change them.
+    """
+    w = np.full(d, sqrt(0.98 * UNIT))  # squares vanish beside that of the first
+    if unit != UNIT:
+        w *= 2.0**13
+    x = -0.49 * unit / w
+    w[0], x[0] = 1 + 2.0**-40, 0.0
+    ends = np.eye(d)[0]
+    X = np.vstack([x, -x, ends, -ends, w / 2, -w / 2])
+    return X, np.vstack([w, -w, w + x, np.zeros(d), ends])
+
+
+def far_and_near(d, rng):
+    """Samples close to prototypes that are far from the centre: nearly all digits cancel."""
+    X = rng.normal(size=(8, d)) + 1e3
+    X[4:] -= 2e3
+    return X, X[[0, 3, 5]] * (1 + 1e-7 * rng.normal(size=(3, d)))
+
+
+@pytest.mark.parametrize("d", [1, 5, 64, 700])
+@pytest.mark.parametrize("kind", ["losing", "far and near", "offset"])
+def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
+    worst = {}
+    for unit in (2.0**-24, UNIT):
+        if kind == "losing":
+            X, W = losing(d, unit)
+        elif kind == "far and near":
+            X, W = far_and_near(d, rng)
+        else:
+            X, W = rng.normal(size=(2, 5, d)) + 1e4
+        samples = both_dtypes(X)[unit == UNIT]
+        compared = Compared(samples, W)
+        accuracy, ratios = compared.laid.accuracy, []
+        for x, values, slack in zip(X, compared.values, compared.slack, strict=True):
+            x = packed_exactly(samples, x)
+            norm = length(x)
+            bound = accuracy.constant + accuracy.by_norm * norm + accuracy.by_square * norm**2
+            assert 2 * bound <= slack[0] <= 2.1 * bound
+            for number, w in zip(values, W, strict=True):
+                error = abs(Fraction(float(number)) - value(x, packed_exactly(samples, w)))
+                assert error <= bound
+                ratios.append(float(error) / bound)
+        worst[unit] = max(ratios)
+    if kind == "losing" and d == 700:
+        assert worst[2.0**-24] > 0.5  # the bound is not idle
+
+
+def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
+    """In float64 half a square is the sum of D rounded ones; in a training the grid has room."""
+    d = 256
+    X, W = losing(d, UNIT)
+    samples = PackedSamples.of(X, 1).doubled()
+    x, w = (packed_exactly(samples, row) for row in (X[0], W[0]))
+    compared = Compared(samples, W[:1])
+    error = float(abs(Fraction(float(compared.values[0, 0])) - value(x, w)))
+    size = length(w) ** 2 / 2 + length(x) * length(w)
+    of_values = 1.02 * (d + 13) * UNIT * size  # what is enough in float32
+    of_definition = (d + 4) * UNIT * (length(x) + length(w)) ** 2 / 2
+    assert error > 1.5 * of_values
+    largest = compared.laid.accuracy.largest
+    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (0.0, 2.0**-48))
+    for accuracy in (once, training):
+        bound = accuracy.constant + accuracy.by_norm * length(x)
+        assert error + of_definition <= bound
+
+
+def spheres(d, rng):
+    """Prototypes around a sample whose distances differ by a few units of the last bit."""
+    X = rng.normal(size=(30, d)) + rng.choice([0.0, 1000.0])
+    directions = rng.normal(size=(60, d))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    radii = 1 + rng.integers(-3, 4, size=60) * 10.0 ** -rng.integers(6, 17, size=60)
+    return X, X[rng.integers(3, size=60)] + radii[:, None] * directions
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [2, 64])
+def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng):
+    for _ in range(6):
+        X, W = spheres(d, rng)
+        X = np.vstack([X, X[:3]]).astype(dtype)
+        expected = LocalSamples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
+        for doubled in (False, True):
+            search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1), prunes=True)
+            if doubled:
+                search._double()
+            for _ in range(3):
+                np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
+            np.testing.assert_array_equal(search.nearest_two(W), expected)
+        frame = Frame(W.mean(axis=0), 2.0**-11, 0.0)
+        for kind in (np.float32, np.float64):
+            found, _ = one_shot._nearest(X, W, 2, 1, frame, kind, len(X))
+            np.testing.assert_array_equal(found.T, expected)
+
+
+def test_values_that_lost_half_their_bits_do_not_decide(rng):
+    """Beside a prototype that loses with each addition stands one whose value is exact."""
+    d, wrong = 256, 0
+    X, W = losing(d, UNIT)
+    data = LocalSamples(X, EUCLIDEAN)
+    for steps in range(-8, 560, 8):
+        other = W[1] * 0
+        other[0] = -W[0, 0] - steps * 2.0**-52 / 4
+        pair = np.vstack([other, W[0]])
+        expected = data.nearest_plainly(pair, 1)[0][:, 0]
+        samples = PackedSamples.of(X, 1).doubled()
+        wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
+        search = FastSearch(data, samples)
+        np.testing.assert_array_equal(search.assign(pair).bmu, expected)
+        frame = Frame(np.zeros(d), 0.5, 0.0)
+        found, _ = one_shot._nearest(X, pair, 1, 1, frame, np.float64, len(X))
+        np.testing.assert_array_equal(found[0], expected)
+    assert wrong > 10  # by values alone
+
+
+# ------------------------------------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("doubled", [False, True])
+def test_bounds_stay_below_and_above_true_distances_while_prototypes_move(dtype, doubled, rng):
+    d, n_neurons = 7, 12
+    X = (rng.normal(size=(20, d)) + 50).astype(dtype)
+    samples = both_dtypes(X)[doubled]
+    W = np.vstack([X[:6] + 1e-6 * rng.normal(size=(6, d)), X[:6] + rng.normal(size=(6, d))])
+    numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:20, :d]
+    room, drift, before, history = PanelRoom(samples), np.zeros(n_neurons), None, []
+    ids, tight = one_each(n_neurons), 0
+    for epoch in range(8):
+        compared = Compared(samples, W, room, ids, drift, before)
+        before, moved = compared.laid.packed, compared.laid.panels.drift.copy()
+        history.append(compared.lower)
+        for i, x in enumerate(map(exactly, numbers)):
+            squares = [square([a - b for a, b in zip(x, exactly(w), strict=True)]) for w in before]
+            for lower in history:
+                now = lower[i] - moved  # in float32, as the search subtracts
+                assert now.dtype == np.float32
+                for bound, true in zip(now.tolist(), squares, strict=True):
+                    # What the search excludes when a bound exceeds the upper one by a last bit.
+                    assert bound <= 0 or Fraction(bound) ** 2 <= true * Fraction(1 + 2.0**-23)
+                    tight += bound > 0.9 * sqrt(true)
+            best = compared.values[i].min()
+            beyond = np.array([true > Fraction(float(compared.upper[i])) ** 2 for true in squares])
+            assert (compared.values[i][beyond] > best + compared.slack[i, 0]).all()
+        W = W + 10.0 ** -(epoch % 5) * 0.01 * rng.normal(size=W.shape)
+    assert tight > 1000
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_are_whole_steps_of_distances_that_lost_little(dtype, rng):
+    X = (rng.normal(size=(1500, 6)) + 5).astype(dtype)
+    W = np.vstack([X[:10], X[10:30] + 1e-4, X[30:60] + 0.3 * rng.normal(size=(30, 6))]).astype(
+        float
+    )
+    search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1))
+    found = search.assign(W)
+    samples, accuracy = search.samples, search.laid(W).accuracy
+    steps = search._steps(accuracy)
+    assert steps * (sqrt(6) + accuracy.largest) <= 2**51
+    assert len(X) * steps * (sqrt(6) + accuracy.largest) < 2**62
+    whole = found.errors * steps * samples.scale
+    np.testing.assert_array_equal(whole, np.rint(whole))
+    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
+    for j in range(len(W)):
+        own = expected.distance[expected.bmu == j]
+        shift = sqrt(6) * samples.grid / 2 / samples.scale
+        bound = (own / (2 * POOR - 1) + shift + 1 / steps / samples.scale).sum()
+        assert abs(found.errors[j] - own.sum()) <= bound
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block(dtype, rng):
+    """A tie with a panel that is not compared goes unseen: its distance is not computed anew."""
+    known, n = 64, 3000
+    X, W = rng.normal(size=(n, 6)), rng.normal(size=(known + 2, 6))
+    order = LocalSamples(X, EUCLIDEAN).nearest_plainly(W[:known], 2)[0]
+    apart, middle = W[order[:, 0]] - W[order[:, 1]], (W[order[:, 0]] + W[order[:, 1]]) / 2
+    beyond = ((X - middle) * apart).sum(axis=1) / np.square(apart).sum(axis=1)
+    X = np.where((rng.random(n) < 0.03)[:, None], X - beyond[:, None] * apart, X).astype(dtype)
+    data, positions = LocalSamples(X, EUCLIDEAN), grid(known + 2)
+    plainly, (_, two) = data.assign_plainly(W), data.nearest_plainly(W[:known], 2)
+    whole = FastSearch(data, PackedSamples.of(X, 1)).assign(W, positions)
+    doubtful = plainly.distance * (two[:, 1] - two[:, 0] < 1e-3)
+    bound = np.bincount(plainly.bmu, doubtful, known + 2) / (2 * POOR - 1) + 1e-12
+    errors = []
+    for ranks in (np.arange(known), rng.permutation(known)):
+        search = FastSearch(data, PackedSamples.of(X, 1))
+        found = search.assign(W[:known], positions[:known])
+        search.samples.sort(ranks.astype(np.int32))
+        found = search.admit(found, W, positions, known)
+        assert search.samples.one.dtype == np.float32
+        np.testing.assert_array_equal(found.bmu, plainly.bmu)
+        np.testing.assert_array_equal(found.hits, whole.hits)
+        np.testing.assert_array_equal(found.packed_sums, whole.packed_sums)
+        assert (np.abs(found.errors - whole.errors) <= bound).all()
+        errors.append(found.errors)
+    np.testing.assert_allclose(*errors, rtol=1e-6)  # and no more
+
+
+# ------------------------------------------------------------------------------ rings, and the tile
+
+
+def test_rings_lose_no_more_than_one_product_and_one_sum_a_ring(rng):
+    """Sums that are whole numbers near 2**52 cancel along diagonals without a trace."""
+    rows, columns = 9, 7
+    won = rng.integers(-(2**46), 2**46, size=(63, 2)).astype(float)
+    weights = np.exp(-(np.arange(15.0) ** 2) / 8)
+    found = smoothed_rings((rows, columns), weights, 14, 0.0, won, 1)
+    y, x = np.divmod(np.arange(63), columns)
+    for j in range(63):
+        hops = np.abs(y - y[j]) + np.abs(x - x[j])
+        for k in range(2):
+            rings = [sum(exactly(won[hops == h, k])) for h in range(15)]
+            terms = [Fraction(w) * ring for w, ring in zip(weights.tolist(), rings, strict=True)]
+            bound = 15 * Fraction(UNIT) * Fraction(1.01) * sum(map(abs, terms))
+            assert abs(Fraction(found[j, k]) - sum(terms)) <= bound
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [2, 64, 400])
+def test_a_distance_of_the_tile_is_as_exact_as_its_features_allow(dtype, d, rng):
+    # At the edge of cancellation: one part in 1,000 of the squares is left.
+    w = np.full(d, sqrt(0.98 * UNIT))
+    w[0] = 1 + 2.0**-40
+    W = np.vstack([w, -w])
+    X = np.vstack([w * (1 + s * np.sqrt(f)) for s in (-1, 1) for f in (0.0021, 0.003, 0.1)])
+    X = np.vstack([X, rng.normal(size=(6, d))])
+    X[:6, 1:] = 0.99 * W[0, 1:]
+    out, worst = np.empty((len(X), 2), dtype), 0.0
+    Expanded.of(W, dtype).fill(X, out)
+    relative = 2.0**-23 if dtype == np.float32 else 1e3 * 1.5 * (d + 6) * UNIT
+    for i, x in enumerate(X):
+        for j in range(2):
+            true = root_of(square([a - b for a, b in zip(exactly(x), exactly(W[j]), strict=True)]))
+            error = abs(Fraction(float(out[i, j])) - true) / true
+            assert error <= relative
+            worst = max(worst, float(error))
+    if d == 400:
+        assert worst > 0.1 * relative  # the bound is not idle
+
+
+# ---------------------------------------------------------------------------- sizes at the far ends
+
+
+@pytest.mark.parametrize("power", [-480, -300, 0, 300, 500])
+def test_units_do_not_depend_on_the_size_of_the_data(power, rng):
+    X = rng.uniform(-1, 1, size=(500, 3))
+    W = np.vstack([X[:20], X[:20], (X[:10] + X[10:20]) / 2])  # duplicates: ties to the lower row
+    scale = 2.0**power
+    search = FastSearch(LocalSamples(X * scale, EUCLIDEAN), PackedSamples.of(X * scale, 1), True)
+    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
+    for _ in range(3):
+        found = search.assign(W * scale)
+        np.testing.assert_array_equal(found.bmu, expected.bmu)
+        np.testing.assert_array_equal(found.distance, expected.distance * scale)
