@@ -6,6 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -51,51 +52,30 @@ def all_or_nothing(method: _Method) -> _Method:
     return cast(_Method, guarded)
 
 
+# The fields are the parameters: scikit-learn reads them from the constructor that they make.
+@dataclass(kw_only=True, eq=False, repr=False)
 class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
 
-    history_: tuple[EpochRecord, ...]
-
-    def __init__(
-        self,
-        *,
-        metric: Any = "euclidean",
-        kernel: Any = "gaussian",
-        growth: Any = "directed",
-        labeller: Any = "index",
-        epochs: int = 100,
-        tol: float = 1e-4,
-        spreading_factor: float | None = None,
-        max_neurons: int | str | None = None,
-        init: Any = "pca",
-        robust: float | str | None = None,
-        transform_algorithm: str = "mixture",
-        warm_start: bool = False,
-        random_state: Any = None,
-        engine: Any = "local",
-        callbacks: Any = None,
-        verbose: int = 0,
-        contamination: float = 0.05,
-    ) -> None:
-        self.metric = metric
-        self.kernel = kernel
-        self.growth = growth
-        self.labeller = labeller
-        self.epochs = epochs
-        self.tol = tol
-        self.spreading_factor = spreading_factor
-        self.max_neurons = max_neurons
-        self.init = init
-        self.robust = robust
-        self.transform_algorithm = transform_algorithm
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.engine = engine
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.contamination = contamination
+    metric: Any = "euclidean"
+    kernel: Any = "gaussian"
+    growth: Any = "directed"
+    labeller: Any = "index"
+    epochs: int = 100
+    tol: float = 1e-4
+    spreading_factor: float | None = None
+    max_neurons: int | str | None = None
+    init: Any = "pca"
+    robust: float | str | None = None
+    transform_algorithm: str = "mixture"
+    warm_start: bool = False
+    random_state: Any = None
+    engine: Any = "local"
+    callbacks: Any = None
+    verbose: int = 0
+    contamination: float = 0.05
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from dbgsom_core.training.targets import Target
 
 
 @stored_as("SomRegressor")
+@dataclass(kw_only=True, eq=False, repr=False)
 class SomRegressor(RegressorMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a number.
 
@@ -35,46 +37,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     _kind: ClassVar[str] = "regressor"
 
-    def __init__(
-        self,
-        *,
-        metric: Any = "euclidean",
-        kernel: Any = "gaussian",
-        growth: Any = "directed",
-        labeller: Any = "mean",
-        epochs: int = 100,
-        tol: float = 1e-4,
-        spreading_factor: float | None = None,
-        max_neurons: int | str | None = None,
-        init: Any = "pca",
-        robust: float | str | None = None,
-        transform_algorithm: str = "mixture",
-        warm_start: bool = False,
-        random_state: Any = None,
-        engine: Any = "local",
-        callbacks: Any = None,
-        verbose: int = 0,
-        contamination: float = 0.05,
-    ) -> None:
-        super().__init__(
-            metric=metric,
-            kernel=kernel,
-            growth=growth,
-            labeller=labeller,
-            epochs=epochs,
-            tol=tol,
-            spreading_factor=spreading_factor,
-            max_neurons=max_neurons,
-            init=init,
-            robust=robust,
-            transform_algorithm=transform_algorithm,
-            warm_start=warm_start,
-            random_state=random_state,
-            engine=engine,
-            callbacks=callbacks,
-            verbose=verbose,
-            contamination=contamination,
-        )
+    labeller: Any = "mean"
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
