@@ -57,7 +57,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ValueError
             The data, the labels or a parameter cannot be used.
         """
-        _require(y)
+        self._require(y, "class labels")
         parts = self.check_parts(y)
         X = self._checked(X, parts, reset=True)
         target = class_labels(X, y, self.unlabelled)
@@ -72,7 +72,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
         are added when they come.
         """
-        _require(y)
+        self._require(y, "class labels")
         parts = self.check_parts(y)
         known = hasattr(self, "som_map_")
         X = self._checked(X, parts, reset=not known)
@@ -95,11 +95,6 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             return evaluation
         return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each sample of X (n, D), shape (n,)."""
-        leaves = self._live_leaves(X)
-        return np.asarray(self.leaf_labels_[leaves])
-
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
 
@@ -113,10 +108,3 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
         return np.asarray(self._leaf_probabilities[leaves])
-
-
-def _require(y: Any) -> None:
-    if y is None:
-        raise ValueError(
-            "SomClassifier needs class labels: requires y to be passed, but the target y is None"
-        )

@@ -15,13 +15,16 @@ from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.estimators.fitted_map import FittedMap, MapTopology
-from dbgsom_core.estimators.leaves import WithLeaves
-from dbgsom_core.estimators.novelty import NoveltyScores, check_contamination
+from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
-from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights
+from dbgsom_core.estimators.validation import (
+    LEAST_SAMPLES,
+    check_samples,
+    check_weights,
+    is_integer,
+)
 from dbgsom_core.interfaces.compatibility import check_suits, reads_target
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -54,7 +57,7 @@ def all_or_nothing(method: _Method) -> _Method:
 
 # The fields are the parameters: scikit-learn reads them from the constructor that they make.
 @dataclass(kw_only=True, eq=False, repr=False)
-class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
+class GrowingMap(FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
@@ -89,7 +92,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         ValueError
             A parameter is wrong, or a part needs class labels and ``y`` is None.
         """
-        if isinstance(self.epochs, bool) or not _is_integer(self.epochs) or self.epochs < 1:
+        if not is_integer(self.epochs) or self.epochs < 1:
             raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
         if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
             raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
@@ -102,7 +105,9 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if not isinstance(self.verbose, (bool, int, np.integer)):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
-        check_contamination(self.contamination)
+        if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
+            told = f"not {self.contamination!r}"
+            raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
         parts = self.parts()
         check_suits(parts, self._kind)
         reader = reads_target(parts)
@@ -122,6 +127,13 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         return tags
 
     # ------------------------------------------------------------------------------ fitting
+
+    def _require(self, y: Any, targets: str) -> None:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} needs {targets}: requires y to be passed, but the target "
+                "y is None"
+            )
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         least = LEAST_SAMPLES if reset else 1
@@ -252,15 +264,14 @@ def _check_columns(som_map: SomMap, X: Any) -> None:
         )
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _is_robust(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return value in (None, "auto")
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
+    return _is_number(value) and 0 < value < math.inf
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:
