@@ -24,17 +24,6 @@ from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
 from dbgsom_core.plugins.offers import Identity, Offered, PluginRecord, missing_methods
 
-__all__ = [
-    "GROUP",
-    "KINDS",
-    "OWN_DISTRIBUTION",
-    "Identity",
-    "Offered",
-    "PluginRecord",
-    "Registry",
-    "get_registry",
-]
-
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
 

@@ -17,19 +17,16 @@ from dbgsom_core.training.targets import Target
 
 @dataclass(frozen=True)
 class NeuronLabels:
-    """Answers of all K neurons, and which of them are live.
+    """Answers of all K neurons.
 
     Attributes
     ----------
     labels : array (K,)
     probabilities : float64 array (K, C) or None
-    live : int64 array
-        Rows of the neurons that won a training sample, ascending.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
-    live: NDArray[np.int64]
 
 
 def evidence_of(
@@ -57,10 +54,9 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSample
     ValueError
         The labeller's answer has the wrong shape.
     """
-    live = np.flatnonzero(evidence.hits > 0)
-    prototypes = evidence.som_map.prototypes
-    counts = evidence.class_counts
-    telling = live if counts is None else np.flatnonzero(counts.sum(axis=1) > 0)
+    prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
+    heard = evidence.hits if counts is None else counts.sum(axis=1)
+    telling = np.flatnonzero(heard > 0)
     nearest = _nearest_of(telling, prototypes, data)
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
     probabilities = LabellerAbilities.of(labeller).probabilities
@@ -68,7 +64,7 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSample
     if probabilities is not None and evidence.classes is not None:
         shape = (len(prototypes), len(evidence.classes))
         shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
-    return NeuronLabels(labels[nearest], shares, live)
+    return NeuronLabels(labels[nearest], shares)
 
 
 def _nearest_of(
