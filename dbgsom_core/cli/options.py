@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -17,7 +18,15 @@ Command = Callable[..., Any]
 
 
 def plugin_options(command: Command) -> Command:
-    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``."""
+    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``.
+
+    The command gets the ``registry`` that they ask for.
+    """
+
+    @functools.wraps(command)
+    def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
+        return command(registry=open_registry(no_plugins, strict_plugins), **given)
+
     command = click.option(
         "--disable-plugin",
         metavar="NAME",
@@ -25,7 +34,7 @@ def plugin_options(command: Command) -> Command:
         expose_value=False,
         callback=_disable,
         help="Leave a plugin or a distribution alone; may be repeated.",
-    )(command)
+    )(opened)
     command = click.option(
         "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
     )(command)
@@ -54,7 +63,7 @@ def set_option(command: Command) -> Command:
     )(command)
 
 
-def open_registry(no_plugins: bool, strict_plugins: bool) -> Registry:
+def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Registry:
     """Return the registry that the options ask for.
 
     Raises

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.options import plugin_options
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_doctor import doctor
 from dbgsom_core.cli.plugins_new import new_plugin
@@ -26,9 +26,8 @@ def plugins() -> None:
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugin_options
-def list_plugins(as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
+def list_plugins(as_json: bool, registry: Registry) -> None:
     """List every component by kind, and the plugins that could not be loaded."""
-    registry = open_registry(no_plugins, strict_plugins)
     components = _components(registry)
     if as_json:
         click.echo(json.dumps({"plugins": _records(registry), "components": components}, indent=2))
@@ -56,10 +55,7 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
     }
     return [
         {
-            "kind": one.kind,
-            "name": one.name,
-            "distribution": one.distribution,
-            "version": one.version,
+            **one.facts,
             "status": status_of(one, registry),
             "import_seconds": round(seconds.get((one.distribution, one.plugin), 0.0), 6),
             "source": one.source,
@@ -70,33 +66,19 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _records(registry: Registry) -> list[dict[str, Any]]:
+    told = ("name", "distribution", "version", "status", "error", "details", "api_version", "notes")
     return [
-        {
-            "name": record.name,
-            "distribution": record.distribution,
-            "version": record.version,
-            "status": record.status,
-            "error": record.error,
-            "details": record.details,
-            "api_version": record.api_version,
-            "notes": list(record.notes),
-            "import_seconds": round(record.import_seconds, 6),
-        }
+        {key: getattr(record, key) for key in told}
+        | {"import_seconds": round(record.import_seconds, 6)}
         for record in registry.records
     ]
 
 
 def _print_components(components: Sequence[dict[str, Any]]) -> None:
-    rows = [("kind", "name", "distribution", "version", "status", "import")]
+    told = ("kind", "name", "distribution", "version", "status")
+    rows = [(*told, "import")]
     rows += [
-        (
-            one["kind"],
-            one["name"],
-            one["distribution"],
-            one["version"],
-            one["status"],
-            f"{one['import_seconds'] * 1000:.0f} ms",
-        )
+        (*(one[key] for key in told), f"{one['import_seconds'] * 1000:.0f} ms")
         for one in components
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

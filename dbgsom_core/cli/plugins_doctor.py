@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.options import plugin_options
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins.registry import Registry
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
 @plugin_options
-def doctor(as_json: bool, details: bool, no_plugins: bool, strict_plugins: bool) -> int:
+def doctor(as_json: bool, details: bool, registry: Registry) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
 
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
     are told, and do no harm.
     """
-    registry = open_registry(no_plugins, strict_plugins)
     from dbgsom_core.plugins.doctor import diagnose
 
     findings = diagnose(registry)
