@@ -27,7 +27,7 @@ def plugin_options(command: Command) -> Command:
     def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
         return command(registry=open_registry(no_plugins, strict_plugins), **given)
 
-    command = click.option(
+    with_options = click.option(
         "--disable-plugin",
         metavar="NAME",
         multiple=True,
@@ -35,12 +35,12 @@ def plugin_options(command: Command) -> Command:
         callback=_disable,
         help="Leave a plugin or a distribution alone; may be repeated.",
     )(opened)
-    command = click.option(
+    with_options = click.option(
         "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
-    )(command)
+    )(with_options)
     return click.option(
         "--no-plugins", is_flag=True, help="Use built-ins only, no third-party plugin."
-    )(command)
+    )(with_options)
 
 
 def _disable(context: click.Context, option: click.Parameter, names: Sequence[str]) -> None:
