@@ -12,21 +12,26 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
 from dbgsom_core.training.targets import Target
 
 
 @dataclass(frozen=True)
-class NeuronLabels:
-    """Answers of all K neurons.
+class Answers:
+    """Answers of K neurons, or of the L leaves of a tree.
 
     Attributes
     ----------
     labels : array (K,)
+        A dead one carries the label of the nearest live one within its map.
     probabilities : float64 array (K, C) or None
+    hits : array (K,)
+        Training samples won, or the sum of their weights.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
+    hits: NDArray[Any]
 
 
 def evidence_of(
@@ -45,7 +50,7 @@ def evidence_of(
     return LabelEvidence(som_map, bmu, hits, y, classes, counts, weights)
 
 
-def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSamples) -> NeuronLabels:
+def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSamples) -> Answers:
     """Ask the labeller, then let neurons without (labelled) samples answer as their nearest one
     with some.
 
@@ -64,7 +69,45 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: LocalSample
     if probabilities is not None and evidence.classes is not None:
         shape = (len(prototypes), len(evidence.classes))
         shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
-    return NeuronLabels(labels[nearest], shares)
+    return Answers(labels[nearest], shares, np.asarray(evidence.hits))
+
+
+def label_leaves(
+    labeller: Labeller,
+    tree: Tree,
+    data: LocalSamples,
+    leaf: NDArray[np.int64],
+    target: Target | None,
+) -> Answers:
+    """Ask the labeller about all leaves at once.
+
+    Parameters
+    ----------
+    labeller : Labeller
+    tree : Tree
+    data : LocalSamples
+        The training samples, n of them.
+    leaf : int64 array (n,)
+        The leaf in which each ended.
+    target : Target or None
+        Theirs.
+    """
+    evidence = evidence_of(leaf_map(tree), leaf, data.weights, target)
+    answers = label_neurons(labeller, evidence, data)
+    answering = stand_ins(tree, data, answers.hits)
+    shares = answers.probabilities
+    shares = None if shares is None else shares[answering]
+    return Answers(answers.labels[answering], shares, answers.hits)
+
+
+def labels_of_neurons(tree: Tree, answers: Answers) -> NDArray[Any]:
+    """Return a label for each neuron of the root: with a child map that of most of its samples."""
+    labels = []
+    for neuron in range(len(tree.maps[0])):
+        below = tree.paths[:, 0] == neuron
+        distinct, rows = np.unique(answers.labels[below], return_inverse=True)
+        labels.append(distinct[np.bincount(rows, weights=answers.hits[below]).argmax()])
+    return np.array(labels, dtype=answers.labels.dtype)
 
 
 def _nearest_of(
