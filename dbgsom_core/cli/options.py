@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
 Command = Callable[..., Any]
+_HANDLER = "dbgsom command line"
 
 
 def plugin_options(command: Command) -> Command:
@@ -91,25 +92,19 @@ def show_warnings(quiet: bool) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal."""
     logger = logging.getLogger("dbgsom")
     for handler in list(logger.handlers):
-        if getattr(handler, "is_dbgsom_cli", False):
+        if handler.name == _HANDLER:
             logger.removeHandler(handler)
+    told: set[str] = set()
+
+    def once(record: logging.LogRecord) -> bool:  # however many runs say the same sentence
+        before = len(told)
+        told.add(record.getMessage())
+        return len(told) > before
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.is_dbgsom_cli = True  # type: ignore[attr-defined]
-    handler.addFilter(_Once())
+    handler.name = _HANDLER
+    handler.addFilter(once)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
-
-
-class _Once:
-    """Lets the same sentence pass once, however many runs say it."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        new = text not in self._told
-        self._told.add(text)
-        return new

@@ -28,7 +28,7 @@ from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.plugins.observers import Callback, callback_notifier
+from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
@@ -150,10 +150,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, X, weights)
         samples, target, kept = self._weighted(parts, X, target, weights)
-        with one_blas_thread():
-            state = fit_map(parts, samples, target, self._settings(), self._notifier(), start)
-            self._take(parts, state)
-            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        self._train(parts, samples, target, start, None, X, kept)
         self._warn_of_collapse(samples)
         return self
 
@@ -170,13 +167,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
         everything = memory.beside(samples)
-        with one_blas_thread():
-            state = fit_map(
-                parts, everything, target, self._settings(), self._notifier(), self.som_map_,
-                new=samples.n,
-            )  # fmt: skip
-            self._take(parts, state)
-            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        self._train(parts, everything, target, self.som_map_, samples.n, X, kept)
         return self
 
     def _weighted(
@@ -190,13 +181,24 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             target = None if target is None else target.of(kept)
         return parts.engine.over(X, self._metric.abilities, weights), target, kept
 
-    def _settings(self) -> Settings:
-        return Settings(
+    def _train(
+        self,
+        parts: Parts,
+        samples: LocalSamples,
+        target: Target | None,
+        start: SomMap | None,
+        new: int | None,
+        X: Any,
+        kept: NDArray[np.bool_] | None,
+    ) -> None:
+        settings = Settings(
             self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
         )
-
-    def _notifier(self) -> Callback:
-        return callback_notifier(self.callbacks, self.verbose)
+        notify = callback_notifier(self.callbacks, self.verbose)
+        with one_blas_thread():
+            state = fit_map(parts, samples, target, settings, notify, start, new)
+            self._take(parts, state)
+            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
 
     def _take(self, parts: Parts, state: FittedState) -> None:
         """Copy out what a fit left."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.interfaces.component import flat
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.store import StoredRun, find_experiments, find_runs
 
@@ -144,7 +145,7 @@ def _greater_is_better(measure: str, registry: Registry) -> bool:
 def _varying(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
     """Return the columns that differ; a configuration key that repeats a parameter is left out."""
     relevant = ({k: v for k, v in run.config.items() if k not in _BESIDE_THE_POINT} for run in runs)
-    configs = [_flat(config) for config in relevant]
+    configs = [flat(config) for config in relevant]
     params = {key for run in runs for key in run.params}
     columns: dict[str, list[Any]] = {}
     for rows in ([run.params for run in runs], configs):
@@ -156,16 +157,6 @@ def _varying(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
             if differs and values not in columns.values():
                 columns[name] = values
     return columns
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _part(name: str) -> str:
