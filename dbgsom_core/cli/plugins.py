@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dbgsom_core.cli.options import plugin_options
 from dbgsom_core.cli.plugins_check import check_plugins
-from dbgsom_core.cli.plugins_doctor import doctor
-from dbgsom_core.cli.plugins_new import new_plugin
 from dbgsom_core.cli.plugins_show import show_component
 
 if TYPE_CHECKING:
@@ -42,7 +42,53 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
             )
 
 
-for command in (show_component, check_plugins, doctor, new_plugin):
+@plugins.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
+@click.option("--details", is_flag=True, help="Show tracebacks.")
+@plugin_options
+def doctor(as_json: bool, details: bool, registry: Registry) -> int:
+    """Name plugins that are broken, clashing, stale, slow, or of another API version.
+
+    Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
+    are told, and do no harm.
+    """
+    from dbgsom_core.plugins.doctor import diagnose
+
+    findings = diagnose(registry)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            click.echo(
+                f"{one.problem}: {one.name} of {one.distribution} {one.version}: {one.message}"
+            )
+            if details and one.details:
+                click.echo(one.details)
+        loaded = sum(record.status == "ok" for record in registry.records)
+        if not findings:
+            click.echo(f"all is well: {loaded} plugin(s) loaded")
+    return 0 if all(one.harmless for one in findings) else 3
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option(
+    "--into", default=".", show_default=True, type=click.Path(), help="Folder to put it in."
+)
+def new_plugin(name: str, into: str) -> None:
+    """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
+    from dbgsom_core.plugins.template import render
+
+    folder = render(name, Path(into))
+    click.echo(
+        f"{folder}: a metric, a kernel, a growth strategy and a labeller to delete from\n"
+        "to install and test it:\n"
+        f'  pip install -e "{folder}[test]"\n'
+        f"  pytest {folder}"
+    )
+
+
+for command in (show_component, check_plugins):
     plugins.add_command(command)
 
 

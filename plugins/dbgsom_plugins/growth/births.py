@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,12 @@ def grown(
         How much the errors of a notch's neurons add up to before it is filled; nan: never.
     most : int
     """
+    from dbgsom_plugins.growth import growth_loops  # numba is slow to import
+
     errors = np.array(errors, dtype=np.float64)  # the loop shares them in place
     prototypes, rooms = _rooms(som_map, most)
     given = (som_map.hops, errors, prototypes, float(threshold), float(least))
-    return _born(_loops().grown, som_map, given, rooms)
+    return _born(growth_loops.grown, som_map, given, rooms)
 
 
 def filled(
@@ -51,14 +52,12 @@ def filled(
         Cells that newborns of this step take.
     most : int
     """
+    from dbgsom_plugins.growth import growth_loops
+
     prototypes, rooms = _rooms(som_map, most)
     places = np.array(taken, dtype=np.int64).reshape(-1, 2)
     given = (_as_known(errors), prototypes, places, float(least))
-    return _born(_loops().filled, som_map, given, rooms)
-
-
-def _loops() -> Any:
-    return import_module("dbgsom_plugins.growth.growth_loops")  # numba is slow to import
+    return _born(growth_loops.filled, som_map, given, rooms)
 
 
 def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
