@@ -25,7 +25,7 @@ def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool
     from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.compare import compare_runs
 
-    found = compare_runs(Path(runs), experiment, by, open_registry(False, False))
+    found = compare_runs(Path(runs), experiment, by, open_registry())
     measures = list(found.measures) if show_all else _telling(found)
     rows = [
         [

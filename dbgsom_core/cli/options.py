@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -14,24 +15,33 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
 Command = Callable[..., Any]
+_HANDLER = "dbgsom command line"
 
 
 def plugin_options(command: Command) -> Command:
-    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``."""
-    command = click.option(
+    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``.
+
+    The command gets the ``registry`` that they ask for.
+    """
+
+    @functools.wraps(command)
+    def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
+        return command(registry=open_registry(no_plugins, strict_plugins), **given)
+
+    with_options = click.option(
         "--disable-plugin",
         metavar="NAME",
         multiple=True,
         expose_value=False,
         callback=_disable,
         help="Leave a plugin or a distribution alone; may be repeated.",
-    )(command)
-    command = click.option(
+    )(opened)
+    with_options = click.option(
         "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
-    )(command)
+    )(with_options)
     return click.option(
         "--no-plugins", is_flag=True, help="Use built-ins only, no third-party plugin."
-    )(command)
+    )(with_options)
 
 
 def _disable(context: click.Context, option: click.Parameter, names: Sequence[str]) -> None:
@@ -54,7 +64,7 @@ def set_option(command: Command) -> Command:
     )(command)
 
 
-def open_registry(no_plugins: bool, strict_plugins: bool) -> Registry:
+def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Registry:
     """Return the registry that the options ask for.
 
     Raises
@@ -82,25 +92,19 @@ def show_warnings(quiet: bool) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal."""
     logger = logging.getLogger("dbgsom")
     for handler in list(logger.handlers):
-        if getattr(handler, "is_dbgsom_cli", False):
+        if handler.name == _HANDLER:
             logger.removeHandler(handler)
+    told: set[str] = set()
+
+    def once(record: logging.LogRecord) -> bool:  # however many runs say the same sentence
+        before = len(told)
+        told.add(record.getMessage())
+        return len(told) > before
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.is_dbgsom_cli = True  # type: ignore[attr-defined]
-    handler.addFilter(_Once())
+    handler.name = _HANDLER
+    handler.addFilter(once)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
-
-
-class _Once:
-    """Lets the same sentence pass once, however many runs say it."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        new = text not in self._told
-        self._told.add(text)
-        return new

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.options import plugin_options
 from dbgsom_core.cli.plugins_check import check_plugins
-from dbgsom_core.cli.plugins_doctor import doctor
-from dbgsom_core.cli.plugins_new import new_plugin
 from dbgsom_core.cli.plugins_show import show_component
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def plugins() -> None:
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugin_options
-def list_plugins(as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
+def list_plugins(as_json: bool, registry: Registry) -> None:
     """List every component by kind, and the plugins that could not be loaded."""
-    registry = open_registry(no_plugins, strict_plugins)
     components = _components(registry)
     if as_json:
         click.echo(json.dumps({"plugins": _records(registry), "components": components}, indent=2))
@@ -43,7 +42,53 @@ def list_plugins(as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
             )
 
 
-for command in (show_component, check_plugins, doctor, new_plugin):
+@plugins.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
+@click.option("--details", is_flag=True, help="Show tracebacks.")
+@plugin_options
+def doctor(as_json: bool, details: bool, registry: Registry) -> int:
+    """Name plugins that are broken, clashing, stale, slow, or of another API version.
+
+    Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
+    are told, and do no harm.
+    """
+    from dbgsom_core.plugins.doctor import diagnose
+
+    findings = diagnose(registry)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            click.echo(
+                f"{one.problem}: {one.name} of {one.distribution} {one.version}: {one.message}"
+            )
+            if details and one.details:
+                click.echo(one.details)
+        loaded = sum(record.status == "ok" for record in registry.records)
+        if not findings:
+            click.echo(f"all is well: {loaded} plugin(s) loaded")
+    return 0 if all(one.harmless for one in findings) else 3
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option(
+    "--into", default=".", show_default=True, type=click.Path(), help="Folder to put it in."
+)
+def new_plugin(name: str, into: str) -> None:
+    """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
+    from dbgsom_core.plugins.template import render
+
+    folder = render(name, Path(into))
+    click.echo(
+        f"{folder}: a metric, a kernel, a growth strategy and a labeller to delete from\n"
+        "to install and test it:\n"
+        f'  pip install -e "{folder}[test]"\n'
+        f"  pytest {folder}"
+    )
+
+
+for command in (show_component, check_plugins):
     plugins.add_command(command)
 
 
@@ -56,10 +101,7 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
     }
     return [
         {
-            "kind": one.kind,
-            "name": one.name,
-            "distribution": one.distribution,
-            "version": one.version,
+            **one.facts,
             "status": status_of(one, registry),
             "import_seconds": round(seconds.get((one.distribution, one.plugin), 0.0), 6),
             "source": one.source,
@@ -70,33 +112,19 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _records(registry: Registry) -> list[dict[str, Any]]:
+    told = ("name", "distribution", "version", "status", "error", "details", "api_version", "notes")
     return [
-        {
-            "name": record.name,
-            "distribution": record.distribution,
-            "version": record.version,
-            "status": record.status,
-            "error": record.error,
-            "details": record.details,
-            "api_version": record.api_version,
-            "notes": list(record.notes),
-            "import_seconds": round(record.import_seconds, 6),
-        }
+        {key: getattr(record, key) for key in told}
+        | {"import_seconds": round(record.import_seconds, 6)}
         for record in registry.records
     ]
 
 
 def _print_components(components: Sequence[dict[str, Any]]) -> None:
-    rows = [("kind", "name", "distribution", "version", "status", "import")]
+    told = ("kind", "name", "distribution", "version", "status")
+    rows = [(*told, "import")]
     rows += [
-        (
-            one["kind"],
-            one["name"],
-            one["distribution"],
-            one["version"],
-            one["status"],
-            f"{one['import_seconds'] * 1000:.0f} ms",
-        )
+        (*(one[key] for key in told), f"{one['import_seconds'] * 1000:.0f} ms")
         for one in components
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.options import plugin_options
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 @click.argument("distribution", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugin_options
-def check_plugins(
-    distribution: str | None, as_json: bool, no_plugins: bool, strict_plugins: bool
-) -> int:
+def check_plugins(distribution: str | None, as_json: bool, registry: Registry) -> int:
     """Test every component of DISTRIBUTION (of all third parties without one).
 
     Exit code 3 when a promise is broken.
     """
-    registry = open_registry(no_plugins, strict_plugins)
     results = [_tested(one) for one in _chosen(distribution, registry)]
     broken = [one for one in registry.broken if distribution in (None, one.distribution)]
     failed = bool(broken) or any(one["failed"] for one in results)
@@ -66,15 +63,7 @@ def _tested(offered: Offered) -> dict[str, Any]:
     from dbgsom_core.errors import PluginError
     from dbgsom_core.testing.kit import run_checks
 
-    result: dict[str, Any] = {
-        "kind": offered.kind,
-        "name": offered.name,
-        "distribution": offered.distribution,
-        "version": offered.version,
-        "passed": [],
-        "failed": {},
-        "skipped": {},
-    }
+    result: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
     try:
         cls = offered.load()
         component = cls(**_examples(cls))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options
+from dbgsom_core.cli.options import plugin_options
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.offers import Offered
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the schema included.")
 @plugin_options
-def show_component(name: str, as_json: bool, no_plugins: bool, strict_plugins: bool) -> None:
+def show_component(name: str, as_json: bool, registry: Registry) -> None:
     """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
-    registry = open_registry(no_plugins, strict_plugins)
     found = [_described(one) for one in _offers_named(name, registry)]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -57,10 +56,7 @@ def _described(offered: Offered) -> dict[str, Any]:
     schema = cls.model_json_schema()
     required = schema.get("required", [])
     return {
-        "kind": offered.kind,
-        "name": offered.name,
-        "distribution": offered.distribution,
-        "version": offered.version,
+        **offered.facts,
         "source": offered.source,
         "file": file,
         "help": inspect.cleandoc(cls.__doc__ or ""),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import open_registry, plugin_options, set_option, show_warnings
+from dbgsom_core.cli.options import plugin_options, set_option, show_warnings
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
+    from dbgsom_core.plugins.registry import Registry
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
@@ -21,11 +22,8 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
 @set_option
 @quiet_option
 @plugin_options
-def run(
-    file: str, overrides: Sequence[str], quiet: bool, no_plugins: bool, strict_plugins: bool
-) -> None:
+def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> None:
     """Train, measure, draw and log what FILE describes."""
-    registry = open_registry(no_plugins, strict_plugins)
     show_warnings(quiet)
     from dbgsom_core.config import load_experiment
 
@@ -50,11 +48,8 @@ def run(
 @set_option
 @quiet_option
 @plugin_options
-def sweep(
-    file: str, overrides: Sequence[str], quiet: bool, no_plugins: bool, strict_plugins: bool
-) -> int:
+def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
     """Run every combination of the sweep section of FILE."""
-    registry = open_registry(no_plugins, strict_plugins)
     show_warnings(quiet)
     from dbgsom_core.config import load_sweep
 
@@ -83,9 +78,8 @@ def sweep(
 @click.argument("file", type=click.Path())
 @set_option
 @plugin_options
-def validate(file: str, overrides: Sequence[str], no_plugins: bool, strict_plugins: bool) -> None:
+def validate(file: str, overrides: Sequence[str], registry: Registry) -> None:
     """Check FILE (a run or a sweep) without reading data or training."""
-    registry = open_registry(no_plugins, strict_plugins)
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 
     if is_sweep(file, overrides):

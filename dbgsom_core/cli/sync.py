@@ -27,7 +27,7 @@ def sync(experiments: Sequence[str], runs: str) -> int:
     from dbgsom_core.errors import did_you_mean
     from dbgsom_core.runs.store import find_experiments, find_runs
 
-    registry = open_registry(False, False)
+    registry = open_registry()
     show_warnings(quiet=False)
     root = Path(runs)
     known = find_experiments(root)

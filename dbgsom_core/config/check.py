@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import truediv
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, held, plain
+from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, held, plain
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.interfaces.component import parse
-from dbgsom_core.plugins.validation_messages import findings, keys_beside, sentence, unknown_key
+from dbgsom_core.plugins.validation_messages import explained
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,8 +40,17 @@ def check(
     try:
         return parse(cls, plain(as_text))
     except ValidationError as error:
-        _explain(error, cls, spot, problems, known)
+        found = explained(error, cls, plain(node), known, lambda at: held(_at(spot, at).node))
+        for kind, steps, words in found:
+            at = _at(spot, steps[:-1] if kind == "missing" else steps)
+            path = f"{at.path}.{steps[-1]}".lstrip(".") if kind == "missing" else at.path
+            of_key = kind in ("missing", "extra_forbidden") or at == spot
+            problems.add(at.key_place if of_key else at.node.place, path, words)
         return None
+
+
+def _at(spot: Spot, steps: Iterable[str | int]) -> Spot:
+    return reduce(truediv, steps, spot)
 
 
 def _environment_as_text(node: Section, error: ValidationError) -> Section:
@@ -65,42 +76,3 @@ def _with_text(node: Any, location: Sequence[str | int]) -> Any:
         items[step] = _with_text(items[step], rest)
         return Items(tuple(items), node.place)
     return _with_text(node, rest)  # the name of a union's branch
-
-
-def _explain(
-    error: ValidationError,
-    cls: type[BaseModel],
-    spot: Spot,
-    problems: Problems,
-    known: Iterable[str],
-) -> None:
-    told: set[str] = set()
-    for one in findings(error):
-        at, steps, missing = _walk(spot, one["loc"])
-        kind = one["type"]
-        if kind == "extra_forbidden":
-            names = [*known, *keys_beside(cls, steps[:-1])]
-            problems.add(at.key_place, at.path, unknown_key(missing, names))
-        elif kind == "missing":
-            path = f"{at.path}.{missing}" if at.path else missing
-            problems.add(at.key_place, path, "is required")
-        elif at.path not in told:
-            told.add(at.path)
-            place = at.key_place if at == spot else at.node.place
-            words = sentence(one, cls, steps, plain(at.node), held(at.node))
-            problems.add(place, at.path, words)
-
-
-def _walk(spot: Spot, location: Sequence[str | int]) -> tuple[Spot, list[str | int], str]:
-    """Follow a pydantic location as far as the data goes; steps absent from it are skipped."""
-    missing = ""
-    taken: list[str | int] = []
-    for step in location:
-        node: Node = spot.node
-        missing = str(step)
-        in_section = isinstance(node, Section) and step in node.entries
-        in_items = isinstance(node, Items) and isinstance(step, int) and step < len(node.items)
-        if in_section or in_items:
-            spot = spot / step
-            taken.append(step)
-    return spot, taken, missing

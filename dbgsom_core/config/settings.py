@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Base of sections: frozen, strict, without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class General(_Settings):
+class General(Settings):
     """The top level of a configuration."""
 
     experiment: str = Field(
@@ -37,7 +39,7 @@ class General(_Settings):
         return value
 
 
-class PluginSettings(_Settings):
+class PluginSettings(Settings):
     """Which installed plugins a run leaves alone."""
 
     disable: tuple[str, ...] = Field(
@@ -45,7 +47,7 @@ class PluginSettings(_Settings):
     )
 
 
-class Split(_Settings):
+class Split(Settings):
     """How the data is divided: one test part, or cross-validation in folds."""
 
     test_size: float | None = Field(
@@ -68,7 +70,7 @@ class Split(_Settings):
         return self
 
 
-class ModelSettings(_Settings):
+class ModelSettings(Settings):
     """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
 
     estimator: Literal["vq", "classifier", "regressor"] = Field(

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import merge
 from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, held, plain
 from dbgsom_core.config.overrides import is_dotted_key, patch
 from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.settings import Settings
 from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 KINDS = ("grid", "random", "list")
@@ -25,10 +26,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
 Varied = Mapping[str, Entry]
 
 
-class RandomSettings(BaseModel):
+class RandomSettings(Settings):
     """How many combinations of a grid to draw, and from which seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     samples: int = Field(ge=1, description="distinct combinations to draw")
     seed: int = Field(default=0, ge=0, description="start of the draw")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from dbgsom_core.training.targets import class_labels, labelled
 
 
 @stored_as("SomClassifier")
+@dataclass(kw_only=True, eq=False, repr=False)
 class SomClassifier(ClassifierMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a class.
 
@@ -40,48 +41,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     _kind: ClassVar[str] = "classifier"
 
-    def __init__(
-        self,
-        *,
-        metric: Any = "euclidean",
-        kernel: Any = "gaussian",
-        growth: Any = "directed",
-        labeller: Any = "majority",
-        epochs: int = 100,
-        tol: float = 1e-4,
-        spreading_factor: float | None = None,
-        max_neurons: int | str | None = None,
-        init: Any = "pca",
-        robust: float | str | None = None,
-        transform_algorithm: str = "mixture",
-        unlabelled: Any = "auto",
-        warm_start: bool = False,
-        random_state: Any = None,
-        engine: Any = "local",
-        callbacks: Any = None,
-        verbose: int = 0,
-        contamination: float = 0.05,
-    ) -> None:
-        super().__init__(
-            metric=metric,
-            kernel=kernel,
-            growth=growth,
-            labeller=labeller,
-            epochs=epochs,
-            tol=tol,
-            spreading_factor=spreading_factor,
-            max_neurons=max_neurons,
-            init=init,
-            robust=robust,
-            transform_algorithm=transform_algorithm,
-            warm_start=warm_start,
-            random_state=random_state,
-            engine=engine,
-            callbacks=callbacks,
-            verbose=verbose,
-            contamination=contamination,
-        )
-        self.unlabelled = unlabelled
+    labeller: Any = "majority"
+    unlabelled: Any = "auto"
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -96,7 +57,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ValueError
             The data, the labels or a parameter cannot be used.
         """
-        _require(y)
+        self._require(y, "class labels")
         parts = self.check_parts(y)
         X = self._checked(X, parts, reset=True)
         target = class_labels(X, y, self.unlabelled)
@@ -111,7 +72,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
         are added when they come.
         """
-        _require(y)
+        self._require(y, "class labels")
         parts = self.check_parts(y)
         known = hasattr(self, "som_map_")
         X = self._checked(X, parts, reset=not known)
@@ -134,11 +95,6 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             return evaluation
         return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each sample of X (n, D), shape (n,)."""
-        leaves = self._live_leaves(X)
-        return np.asarray(self.leaf_labels_[leaves])
-
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
 
@@ -152,10 +108,3 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
         return np.asarray(self._leaf_probabilities[leaves])
-
-
-def _require(y: Any) -> None:
-    if y is None:
-        raise ValueError(
-            "SomClassifier needs class labels: requires y to be passed, but the target y is None"
-        )

@@ -159,13 +159,6 @@ class SomVQ(ClusterMixin, GrowingMap):
     def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
         return None if y is None or reads_target(parts) is None else class_labels(X, y)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the cluster of each sample of X (n, D), shape (n,): that of the nearest neuron
-        that won a training sample, of its child map's nearest one where it has a child map.
-        """
-        leaves = self._live_leaves(X)
-        return np.asarray(self.leaf_labels_[leaves])
-
     @property
     def cluster_centers_(self) -> NDArray[np.floating[Any]]:
         """Centres of the clusters that ``labels_`` and `predict` number, in the metric's space.

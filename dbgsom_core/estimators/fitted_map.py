@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.results import Samples
+from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.validation import check_samples, weights_of
+from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.topology import (
@@ -23,68 +24,50 @@ from dbgsom_core.som_map.topology import (
     topographic_function,
     topographic_product,
 )
-from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.parts import Parts
 
 _ALGORITHMS = ("mixture", "distances")
-
-
-class MapTopology:
-    """The topographic measures of the estimators."""
-
-    som_map_: SomMap
-    _metric: FittedMetric
-
-    @property
-    def topographic_product_(self) -> float:
-        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
-        check_is_fitted(self)
-        prototypes = self.som_map_.prototypes
-        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
-        return topographic_product(self.som_map_, pairwise)
-
-    def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
-        """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-        neighbours : {8, 4}
-            8: the paper's maximum norm on the grid; 4: hops along the map's links.
-
-        Returns
-        -------
-        (k, phi)
-            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
-
-        Raises
-        ------
-        ValueError
-            ``neighbours`` is neither 4 nor 8.
-        """
-        data = self._samples(X)  # type: ignore[attr-defined]
-        if neighbours not in (4, 8):
-            raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
-        nearest = data.nearest_units(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
-        return topographic_function(self.som_map_, nearest[:, 0], nearest[:, -1], neighbours)
 
 
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
     som_map_: SomMap
+    weights_: NDArray[np.floating[Any]]
     hit_counts_: NDArray[Any]
     neuron_labels_: NDArray[Any]
+    leaf_labels_: NDArray[Any]
+    leaf_hit_counts_: NDArray[Any]
     transform_algorithm: str
     _parts: Parts
     _metric: FittedMetric
     _tree: Tree
+    _leaf_probabilities: NDArray[np.float64] | None
+    _novelty: Novelty
 
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
         X = check_samples(self, X, self._metric.abilities, reset=False)
         return self._parts.engine.over(X, self._metric.abilities)
+
+    def _to_live_leaves(self, data: Samples) -> Descent:
+        # Only neurons that won a training sample have something to say.
+        return descend(self._tree, data, self._tree.live(self.leaf_hit_counts_))
+
+    def _live_leaves(self, X: Any) -> NDArray[np.int64]:
+        return self._to_live_leaves(self._samples(X)).leaf
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
+
+        It is that of the nearest neuron that won a training sample, or of its child map's nearest
+        one where it has a child map.
+        """
+        leaves = self._live_leaves(X)
+        return np.asarray(self.leaf_labels_[leaves])
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
@@ -105,12 +88,27 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ``k`` is not between 1 and the number of neurons.
         """
         data = self._samples(X)
-        is_integer = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
-        if not is_integer or not 1 <= k <= len(self.som_map_):
+        if not is_integer(k) or not 1 <= k <= len(self.som_map_):
             raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
         if k == 1:
             return data.assign(self.som_map_.prototypes).bmu
         return data.nearest_units(self.som_map_.prototypes, k)[0]
+
+    def bmu_path(self, X: Any) -> NDArray[np.int64]:
+        """Return the way of each sample down the maps.
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+
+        Returns
+        -------
+        int64 array (n, depth)
+            The first column is `bmu`, a row of ``weights_``. The second is a row of the child map
+            ``som_map_.children[…]`` of that neuron, and so on; -1 where there is none.
+        """
+        data = self._samples(X)
+        return descend(self._tree, data).path
 
     def transform(
         self, X: Any, algorithm: str | None = None, sparse: bool = False
@@ -212,6 +210,68 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         weights = weights_of(data.X, sample_weight)
         return float(np.average(descend(self._tree, data).distance, weights=weights))
 
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal each sample is: the higher, the more like the training data.
+
+        The score is (mean - d) / deviation, where d is the sample's distance to the nearest neuron
+        that won a training sample, and mean and deviation are those of that neuron's training
+        distances: -3 is three standard deviations farther away than usual there. Neurons with few
+        samples lean on the map's (see `Novelty`). Multiplying data and map by
+        a number changes no score.
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+
+        Returns
+        -------
+        float64 array (n,)
+            Below ``offset_`` are outliers.
+        """
+        data = self._samples(X)
+        ended = self._to_live_leaves(data)
+        return self._learnt_novelty().scores(ended.leaf, ended.distance)
+
+    @property
+    def offset_(self) -> float:
+        """The score below which a sample counts as an outlier: the ``contamination`` quantile of
+        the training samples' scores.
+        """
+        check_is_fitted(self)
+        return self._learnt_novelty().offset
+
+    def _learnt_novelty(self) -> Novelty:
+        if not hasattr(self, "_novelty"):
+            raise ModelFileError(
+                "this map was saved by a version without novelty scores; fit and save it again"
+            )
+        return self._novelty
+
+    def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
+        """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+        neighbours : {8, 4}
+            8: the paper's maximum norm on the grid; 4: hops along the map's links.
+
+        Returns
+        -------
+        (k, phi)
+            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
+
+        Raises
+        ------
+        ValueError
+            ``neighbours`` is neither 4 nor 8.
+        """
+        data = self._samples(X)
+        if neighbours not in (4, 8):
+            raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
+        nearest = data.nearest_units(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
+        return topographic_function(self.som_map_, nearest[:, 0], nearest[:, -1], neighbours)
+
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
         return Evaluation(
@@ -257,6 +317,26 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def densities_(self) -> NDArray[np.float64]:
         """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
         return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+
+    @property
+    def topographic_product_(self) -> float:
+        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
+        check_is_fitted(self)
+        prototypes = self.som_map_.prototypes
+        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
+        return topographic_product(self.som_map_, pairwise)
+
+    @property
+    def leaf_weights_(self) -> NDArray[np.floating[Any]]:
+        """Prototypes of the leaves, the neurons without a child map, shape (L, D)."""
+        check_is_fitted(self)
+        return np.asarray(self._tree.weights.astype(self.weights_.dtype))
+
+    @property
+    def leaf_paths_(self) -> NDArray[np.int64]:
+        """Rows of the neurons that lead to each leaf, as in `bmu_path`, shape (L, depth)."""
+        check_is_fitted(self)
+        return self._tree.paths
 
     def _check_algorithm(self, algorithm: Any, name: str) -> None:
         if algorithm not in _ALGORITHMS:

@@ -6,6 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -15,17 +16,20 @@ from sklearn.base import BaseEstimator
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.engine.results import Samples
-from dbgsom_core.estimators.fitted_map import FittedMap, MapTopology
-from dbgsom_core.estimators.leaves import WithLeaves
-from dbgsom_core.estimators.novelty import NoveltyScores, check_contamination
+from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
-from dbgsom_core.estimators.validation import LEAST_SAMPLES, check_samples, check_weights
+from dbgsom_core.estimators.validation import (
+    LEAST_SAMPLES,
+    check_samples,
+    check_weights,
+    is_integer,
+)
 from dbgsom_core.interfaces.compatibility import check_suits, reads_target
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.plugins.observers import Callback, callback_notifier
+from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
@@ -52,51 +56,30 @@ def all_or_nothing(method: _Method) -> _Method:
     return cast(_Method, guarded)
 
 
-class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, BaseEstimator):
+# The fields are the parameters: scikit-learn reads them from the constructor that they make.
+@dataclass(kw_only=True, eq=False, repr=False)
+class GrowingMap(FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
 
-    history_: tuple[EpochRecord, ...]
-
-    def __init__(
-        self,
-        *,
-        metric: Any = "euclidean",
-        kernel: Any = "gaussian",
-        growth: Any = "directed",
-        labeller: Any = "index",
-        epochs: int = 100,
-        tol: float = 1e-4,
-        spreading_factor: float | None = None,
-        max_neurons: int | str | None = None,
-        init: Any = "pca",
-        robust: float | str | None = None,
-        transform_algorithm: str = "mixture",
-        warm_start: bool = False,
-        random_state: Any = None,
-        engine: Any = "local",
-        callbacks: Any = None,
-        verbose: int = 0,
-        contamination: float = 0.05,
-    ) -> None:
-        self.metric = metric
-        self.kernel = kernel
-        self.growth = growth
-        self.labeller = labeller
-        self.epochs = epochs
-        self.tol = tol
-        self.spreading_factor = spreading_factor
-        self.max_neurons = max_neurons
-        self.init = init
-        self.robust = robust
-        self.transform_algorithm = transform_algorithm
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.engine = engine
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.contamination = contamination
+    metric: Any = "euclidean"
+    kernel: Any = "gaussian"
+    growth: Any = "directed"
+    labeller: Any = "index"
+    epochs: int = 100
+    tol: float = 1e-4
+    spreading_factor: float | None = None
+    max_neurons: int | str | None = None
+    init: Any = "pca"
+    robust: float | str | None = None
+    transform_algorithm: str = "mixture"
+    warm_start: bool = False
+    random_state: Any = None
+    engine: Any = "local"
+    callbacks: Any = None
+    verbose: int = 0
+    contamination: float = 0.05
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
@@ -110,7 +93,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         ValueError
             A parameter is wrong, or a part needs class labels and ``y`` is None.
         """
-        if isinstance(self.epochs, bool) or not _is_integer(self.epochs) or self.epochs < 1:
+        if not is_integer(self.epochs) or self.epochs < 1:
             raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
         if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
             raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
@@ -123,7 +106,9 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if not isinstance(self.verbose, (bool, int, np.integer)):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
-        check_contamination(self.contamination)
+        if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
+            told = f"not {self.contamination!r}"
+            raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
         parts = self.parts()
         check_suits(parts, self._kind)
         reader = reads_target(parts)
@@ -144,6 +129,13 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
 
     # ------------------------------------------------------------------------------ fitting
 
+    def _require(self, y: Any, targets: str) -> None:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} needs {targets}: requires y to be passed, but the target "
+                "y is None"
+            )
+
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         least = LEAST_SAMPLES if reset else 1
         return check_samples(self, X, parts.metric, reset=reset, least=least)
@@ -159,10 +151,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, X, weights)
         samples, target, kept = self._weighted(parts, X, target, weights)
-        with one_blas_thread(), compile_clock(print if self.verbose else None):
-            state = fit_map(parts, samples, target, self._settings(), self._notifier(), start)
-            self._take(parts, state)
-            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        self._train(parts, samples, target, start, None, X, kept)
         self._warn_of_collapse(samples)
         return self
 
@@ -179,13 +168,7 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
         everything = samples.followed_by(memory.X, memory.weights, memory.scatter)
-        with one_blas_thread(), compile_clock(print if self.verbose else None):
-            state = fit_map(
-                parts, everything, target, self._settings(), self._notifier(), self.som_map_,
-                new=samples.n,
-            )  # fmt: skip
-            self._take(parts, state)
-            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        self._train(parts, everything, target, self.som_map_, samples.n, X, kept)
         return self
 
     def _weighted(
@@ -199,13 +182,24 @@ class GrowingMap(NoveltyScores, MapTopology, WithLeaves, FittedMap, PartParams, 
             target = None if target is None else target.of(kept)
         return parts.engine.over(X, self._metric.abilities, weights), target, kept
 
-    def _settings(self) -> Settings:
-        return Settings(
+    def _train(
+        self,
+        parts: Parts,
+        samples: Samples,
+        target: Target | None,
+        start: SomMap | None,
+        new: int | None,
+        X: Any,
+        kept: NDArray[np.bool_] | None,
+    ) -> None:
+        settings = Settings(
             self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
         )
-
-    def _notifier(self) -> Callback:
-        return callback_notifier(self.callbacks, self.verbose)
+        notify = callback_notifier(self.callbacks, self.verbose)
+        with one_blas_thread(), compile_clock(print if self.verbose else None):
+            state = fit_map(parts, samples, target, settings, notify, start, new)
+            self._take(parts, state)
+            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
 
     def _take(self, parts: Parts, state: FittedState) -> None:
         """Copy out what a fit left."""
@@ -273,15 +267,14 @@ def _check_columns(som_map: SomMap, X: Any) -> None:
         )
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _is_robust(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return value in (None, "auto")
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
+    return _is_number(value) and 0 < value < math.inf
 
 
 def view_of(estimator: GrowingMap, evaluation: Evaluation, **details: Any) -> MapView:

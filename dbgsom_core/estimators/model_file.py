@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators.part_params import build_parts
 from dbgsom_core.estimators.state import NotPlainError, from_plain, to_plain
-from dbgsom_core.interfaces.component import Component, nested_fields, parse
+from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
@@ -271,20 +271,9 @@ def _without(params: dict[str, Any], filled: Sequence[str]) -> dict[str, Any]:
     return kept
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    # The fields of nested components as ``base.rows``.
-    flat: dict[str, Any] = {}
-    for field, value in fields.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{field}.")
-        else:
-            flat[prefix + field] = value
-    return flat
-
-
 def _warn_of_other_defaults(kind: str, part: dict[str, Any], now: dict[str, Any]) -> None:
     # A field that nobody gave holds a default, which another version may have changed.
-    was, now = _flat(part.get("fields", now)), _flat(now)
+    was, now = flat(part.get("fields", now)), flat(now)
     changed = [
         f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
         for field in dict.fromkeys((*was, *now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +13,14 @@ from dbgsom_core.errors import did_you_mean
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ATTRIBUTES = ("label", "epoch_created", "error", "average_distance", "density", "hit_count")
+ATTRIBUTES = {
+    "label": attrgetter("neuron_labels_"),
+    "epoch_created": attrgetter("som_map_.birth_epochs"),
+    "error": attrgetter("errors_"),
+    "average_distance": attrgetter("average_distances_"),
+    "density": attrgetter("densities_"),
+    "hit_count": attrgetter("hit_counts_"),
+}
 _MOST_CATEGORIES = 20
 
 
@@ -58,7 +66,10 @@ def plot(
 
     if palette is not None and palette not in colormaps:
         raise ValueError(f"unknown palette '{palette}'{did_you_mean(palette, list(colormaps))}")
-    ax = _new_axes() if ax is None else ax
+    if ax is None:
+        import matplotlib.pyplot as plt  # so that a notebook shows the figure
+
+        _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
     where = _places(estimator, layout)
     ax.add_collection(
         LineCollection(
@@ -76,26 +87,10 @@ def plot(
 
 def attribute(estimator: Any, name: str) -> NDArray[Any]:
     """Return one value per neuron, shape (K,), for an attribute's name."""
-    values = {
-        "label": lambda: estimator.neuron_labels_,
-        "epoch_created": lambda: estimator.som_map_.birth_epochs,
-        "error": lambda: estimator.errors_,
-        "average_distance": lambda: estimator.average_distances_,
-        "density": lambda: estimator.densities_,
-        "hit_count": lambda: estimator.hit_counts_,
-    }
-    if name not in values:
-        hint = did_you_mean(name, values) or f"; known: {', '.join(ATTRIBUTES)}"
+    if name not in ATTRIBUTES:
+        hint = did_you_mean(name, ATTRIBUTES) or f"; known: {', '.join(ATTRIBUTES)}"
         raise ValueError(f"unknown attribute '{name}'{hint}")
-    return np.asarray(values[name]())
-
-
-def _new_axes() -> Axes:
-    # pyplot, so that a notebook shows the figure.
-    import matplotlib.pyplot as plt
-
-    _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
-    return ax
+    return np.asarray(ATTRIBUTES[name](estimator))
 
 
 def _places(estimator: Any, layout: str) -> NDArray[np.float64]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
@@ -17,6 +17,7 @@ from dbgsom_core.training.targets import Target
 
 
 @stored_as("SomRegressor")
+@dataclass(kw_only=True, eq=False, repr=False)
 class SomRegressor(RegressorMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a number.
 
@@ -35,46 +36,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     _kind: ClassVar[str] = "regressor"
 
-    def __init__(
-        self,
-        *,
-        metric: Any = "euclidean",
-        kernel: Any = "gaussian",
-        growth: Any = "directed",
-        labeller: Any = "mean",
-        epochs: int = 100,
-        tol: float = 1e-4,
-        spreading_factor: float | None = None,
-        max_neurons: int | str | None = None,
-        init: Any = "pca",
-        robust: float | str | None = None,
-        transform_algorithm: str = "mixture",
-        warm_start: bool = False,
-        random_state: Any = None,
-        engine: Any = "local",
-        callbacks: Any = None,
-        verbose: int = 0,
-        contamination: float = 0.05,
-    ) -> None:
-        super().__init__(
-            metric=metric,
-            kernel=kernel,
-            growth=growth,
-            labeller=labeller,
-            epochs=epochs,
-            tol=tol,
-            spreading_factor=spreading_factor,
-            max_neurons=max_neurons,
-            init=init,
-            robust=robust,
-            transform_algorithm=transform_algorithm,
-            warm_start=warm_start,
-            random_state=random_state,
-            engine=engine,
-            callbacks=callbacks,
-            verbose=verbose,
-            contamination=contamination,
-        )
+    labeller: Any = "mean"
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -87,7 +49,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         ValueError
             The data, the targets or a parameter cannot be used; texts are no targets.
         """
-        _require(y)
+        self._require(y, "targets")
         parts = self.check_parts(y)
         X, target = self._checked_pair(X, y, parts, reset=True)
         return self._fit(parts, X, target, sample_weight)
@@ -97,7 +59,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """Go on training with further samples, see `SomVQ.partial_fit`."""
         if not hasattr(self, "som_map_"):
             return self.fit(X, y, sample_weight)
-        _require(y)
+        self._require(y, "targets")
         parts = self.check_parts(y)
         X, target = self._checked_pair(X, y, parts, reset=False)
         return self._partial_fit(parts, X, followed_by(target, self._memory), sample_weight)
@@ -108,20 +70,6 @@ class SomRegressor(RegressorMixin, GrowingMap):
         y = column_or_1d(check_array(y, ensure_2d=False, input_name="y"), warn=True)
         check_consistent_length(X, y)
         return X, Target(y.astype(np.float64))
-
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the answer for each sample of X (n, D), shape (n,): that of the nearest neuron
-        that won a training sample.
-        """
-        leaves = self._live_leaves(X)
-        return np.asarray(self.leaf_labels_[leaves])
-
-
-def _require(y: Any) -> None:
-    if y is None:
-        raise ValueError(
-            "SomRegressor needs targets: requires y to be passed, but the target y is None"
-        )
 
 
 def check_no_text(y: Any) -> None:

@@ -94,6 +94,11 @@ def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
     return np.asarray(weights)
 
 
+def is_integer(value: Any) -> bool:
+    """Say whether a value is a whole number of Python or numpy; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _canonical(X: Any) -> Any:
     if not X.has_canonical_format:
         X = X.copy()  # the caller's matrix stays as it is

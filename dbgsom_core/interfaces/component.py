@@ -152,6 +152,17 @@ def nested_fields(cls: type[Any]) -> dict[str, str]:
     }
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, what stands inside under dotted keys such as ``base.rows``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
 def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
     """Return an instance from plain YAML values; raises pydantic's ValidationError."""
     text = json.dumps(values)

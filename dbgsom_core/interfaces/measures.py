@@ -106,7 +106,7 @@ class Evaluation:
     @cached_property
     def hits(self) -> NDArray[np.int64]:
         """How many samples each neuron won, shape (K,)."""
-        import numpy as np  # a configuration is read without it
+        import numpy as np  # a configuration is checked without it
 
         return np.bincount(self.bmu, minlength=len(self.som_map))
 

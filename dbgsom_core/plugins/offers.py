@@ -62,6 +62,12 @@ class Offered:
     plugin: str = ""
 
     @property
+    def facts(self) -> dict[str, str]:
+        """Which component this is, as plain values."""
+        told = ("kind", "name", "distribution", "version")
+        return {key: getattr(self, key) for key in told}
+
+    @property
     def source(self) -> str:
         """Where the class lives, as ``module:Class``, without importing it."""
         if isinstance(self.offer, str):

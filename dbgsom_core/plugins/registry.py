@@ -24,17 +24,6 @@ from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
 from dbgsom_core.plugins.offers import Identity, Offered, PluginRecord, missing_methods
 
-__all__ = [
-    "GROUP",
-    "KINDS",
-    "OWN_DISTRIBUTION",
-    "Identity",
-    "Offered",
-    "PluginRecord",
-    "Registry",
-    "get_registry",
-]
-
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
 
@@ -222,11 +211,15 @@ class Registry:
         plugin offers is told by its place in Python.
         """
         cls = type(component)
-        for offered in self.offered(kind):
-            if offered.means(cls):
-                own = offered.distribution == OWN_DISTRIBUTION
-                return offered.name if own else f"{offered.distribution}:{offered.name}"
-        return f"{cls.__module__}:{cls.__qualname__}"
+        offered = self.offer_of(kind, cls)
+        if offered is None:
+            return f"{cls.__module__}:{cls.__qualname__}"
+        own = offered.distribution == OWN_DISTRIBUTION
+        return offered.name if own else f"{offered.distribution}:{offered.name}"
+
+    def offer_of(self, kind: str, cls: type[Component]) -> Offered | None:
+        """Return the offer that means a class, or None where no plugin offers it."""
+        return next((one for one in self.offered(kind) if one.means(cls)), None)
 
     def identify(self, kind: str, component: Component) -> Identity:
         """Return name, distribution, version and parameters of a component.
@@ -237,15 +230,9 @@ class Registry:
             No plugin offers its class, so nobody could build it again.
         """
         cls = type(component)
-        for offered in self.offered(kind):
-            if offered.means(cls):
-                return Identity(
-                    kind,
-                    offered.name,
-                    offered.distribution,
-                    offered.version,
-                    component.model_dump(mode="json"),
-                )
+        offered = self.offer_of(kind, cls)
+        if offered is not None:
+            return Identity(**offered.facts, params=component.model_dump(mode="json"))
         source = f"{cls.__module__}:{cls.__qualname__}"
         raise PluginError(
             f"no installed plugin offers {source} as {_a(kind)}, so it cannot be written down by "

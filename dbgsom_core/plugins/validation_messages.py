@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -89,30 +89,42 @@ def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: 
     where : str
         What stands before the keys of the mapping.
     """
-    told: dict[str, str] = {}
-    for finding in findings(error):
+    told = explained(error, cls, values)
+    return [f"{'.'.join(map(str, (where, *steps)))} {words}" for _, steps, words in told]
+
+
+def explained(
+    error: ValidationError,
+    cls: type[BaseModel],
+    values: Any,
+    known: Iterable[str] = (),
+    held: Callable[[Sequence[str | int]], str] = lambda steps: "",
+) -> Iterator[tuple[str, list[str | int], str]]:
+    """Yield pydantic's type, the steps to the place and the sentence of what is wrong there.
+
+    ``known`` are further keys, to suggest for a misspelt one; ``held(steps)`` is how a value is
+    told that is not to be shown itself. The other arguments are those of `sentences`.
+    """
+    told: list[list[str | int]] = []
+    found: list[Any] = list(error.errors(include_url=False))
+    # A sentence of the model's own comes before what the types say.
+    for finding in sorted(found, key=lambda one: one["type"] not in OWN_WORDS):
         at: Any = values
         steps: list[str | int] = []
-        for step in finding["loc"]:
+        for step in finding["loc"]:  # names of a union's branches stand between
             inside = dict(at) if isinstance(at, BaseModel) else at
             in_list = isinstance(inside, (list, tuple)) and step in range(len(inside))
             if in_list or (isinstance(inside, Mapping) and step in inside):
                 at = inside[step]
                 steps.append(step)
-        place = ".".join(map(str, (where, *steps)))
         if finding["type"] == "extra_forbidden":
-            told[place] = unknown_key(str(steps[-1]), keys_beside(cls, steps[:-1]))
+            names = [*known, *keys_beside(cls, steps[:-1])]
+            yield finding["type"], steps, unknown_key(str(steps[-1]), names)
         elif finding["type"] == "missing":
-            told[f"{place}.{finding['loc'][-1]}"] = "is required"
-        else:
-            told.setdefault(place, sentence(finding, cls, steps, at))
-    return [f"{place} {words}" for place, words in told.items()]
-
-
-def findings(error: ValidationError) -> list[Any]:
-    """Return what pydantic found; a sentence of the model's own comes before what its type says."""
-    found: list[Any] = list(error.errors(include_url=False))
-    return sorted(found, key=lambda one: one["type"] not in OWN_WORDS)
+            yield finding["type"], [*steps, finding["loc"][-1]], "is required"
+        elif steps not in told:
+            told.append(steps)
+            yield finding["type"], steps, sentence(finding, cls, steps, at, held(steps))
 
 
 def _must_be(schema: JsonSchema, root: JsonSchema, value: Any, held: str) -> str:

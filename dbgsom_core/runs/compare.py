@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.interfaces.component import flat
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.store import StoredRun, find_experiments, find_runs
 
@@ -18,28 +18,13 @@ PARTS = ("test", "train")
 _BESIDE_THE_POINT = ("experiment", "name", "tracking", "figures", "measures", "sweep", "extends")
 
 
-@dataclass(frozen=True)
-class ComparedRun:
-    """One finished run: a row.
+class ComparedRun(NamedTuple):
+    """One finished run, a row: its id, what of it varies (None: it has no such key), all measures.
 
-    Attributes
-    ----------
-    id, name : str
-    folder : Path
-    started : datetime or None
-    seconds : float or None
-        From start to end.
-    varying : mapping
-        The value of every column in `Comparison.varying`; None where the run has no such key.
-    measures : mapping of str to float
-        All final measures.
+    ``varying`` has every column in `Comparison.varying`.
     """
 
     id: str
-    name: str
-    folder: Path
-    started: datetime | None
-    seconds: float | None
     varying: Mapping[str, Any]
     measures: Mapping[str, float]
 
@@ -101,9 +86,9 @@ def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Co
     names = list(dict.fromkeys(name for run in finished for name in run.measures))
     measure = _resolve(by, names)
     greater = _greater_is_better(measure, registry)
-    columns = _varying(finished)
+    columns, part = _varying(finished), _part(measure)
     rows = [
-        _row(run, {name: values[at] for name, values in columns.items()})
+        ComparedRun(run.id, {name: them[at] for name, them in columns.items()}, run.measures)
         for at, run in enumerate(finished)
     ]
     return Comparison(
@@ -111,7 +96,7 @@ def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Co
         by=measure,
         greater_is_better=greater,
         varying=list(columns),
-        measures=_ordered(names, measure),
+        measures=sorted(names, key=lambda name: (name != measure, _part(name) != part, name)),
         runs=sorted(rows, key=lambda row: _rank(row, measure, greater)),
     )
 
@@ -159,7 +144,8 @@ def _greater_is_better(measure: str, registry: Registry) -> bool:
 
 def _varying(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
     """Return the columns that differ; a configuration key that repeats a parameter is left out."""
-    configs = [_flat(_relevant(run.config)) for run in runs]
+    relevant = ({k: v for k, v in run.config.items() if k not in _BESIDE_THE_POINT} for run in runs)
+    configs = [flat(config) for config in relevant]
     params = {key for run in runs for key in run.params}
     columns: dict[str, list[Any]] = {}
     for rows in ([run.params for run in runs], configs):
@@ -173,37 +159,8 @@ def _varying(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
     return columns
 
 
-def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in _BESIDE_THE_POINT}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _row(run: StoredRun, varying: Mapping[str, Any]) -> ComparedRun:
-    known = run.started is not None and run.ended is not None
-    seconds = (run.ended - run.started).total_seconds() if known else None  # type: ignore[operator]
-    return ComparedRun(
-        id=run.id,
-        name=run.name,
-        folder=run.files.folder,
-        started=run.started,
-        seconds=seconds,
-        varying=varying,
-        measures=run.measures,
-    )
-
-
-def _ordered(names: Iterable[str], by: str) -> list[str]:
-    part = by.partition("/")[0]
-    return sorted(names, key=lambda name: (name != by, name.partition("/")[0] != part, name))
+def _part(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _rank(row: ComparedRun, by: str, greater: bool) -> tuple[bool, float, str]:

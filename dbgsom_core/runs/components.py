@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from dbgsom_core.config import Experiment
@@ -39,18 +40,10 @@ def describe_components(
             identity = registry.identify(kind, component)
         except PluginError:  # a class of the user's own, given in Python
             continue
-        params = identity.params
+        told = asdict(identity)
         if isinstance(section, dict):
-            params = {key: value for key, value in section.items() if key != "name"}
-        described.append(
-            {
-                "kind": kind,
-                "name": identity.name,
-                "distribution": identity.distribution,
-                "version": identity.version,
-                "params": dict(params),
-            }
-        )
+            told["params"] = {key: value for key, value in section.items() if key != "name"}
+        described.append(told)
     return described
 
 

@@ -35,12 +35,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
         "versions": {"dbgsom-core": _version("dbgsom-core")}
         | {name: found for name in _LIBRARIES if (found := _version(name))},
         "plugins": [
-            {
-                "name": record.name,
-                "distribution": record.distribution,
-                "version": record.version,
-                "status": record.status,
-            }
+            {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
             for record in registry.records
         ],
         "command": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),

@@ -11,6 +11,7 @@ from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.parts import PARTS
 
 Value = str | int | float | bool
 
@@ -46,11 +47,9 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     # From the configuration as it was written: what the environment holds stays there.
     resolved = experiment.resolved
     sections = {"dataset": resolved["dataset"]} | {
-        kind: resolved["model"].get(kind) for kind in ("metric", "kernel", "growth", "labeller")
+        kind: resolved["model"].get(kind) for kind in PARTS
     }
-    built = {"dataset": experiment.dataset} | {
-        kind: getattr(parts, kind) for kind in ("metric", "kernel", "growth", "labeller")
-    }
+    built = {"dataset": experiment.dataset} | {kind: getattr(parts, kind) for kind in PARTS}
     for kind, component in built.items():
         section = sections[kind] if isinstance(sections[kind], dict) else {}
         for key, value in _given_fields(kind, component, section).items():

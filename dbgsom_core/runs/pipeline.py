@@ -62,10 +62,8 @@ def make_observers(
     tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
 ) -> Observers:
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
-    given: dict[str, Any] = dict(tracking)
-    folder: Any = given.get("run_folder") or registry.build("tracker", "run_folder")
     trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
-    first = folder.observer()
+    first = _run_folder(tracking, registry).observer()
     others = [tracker.observer() for tracker in trackers]
     return Observers([first, *registry.observers, *extra, *others], vital=first)
 
@@ -147,11 +145,12 @@ def start_run(
     folder = _new_folder(runs / group)
     facts: dict[str, Any] = {}
     if data is not None:
+        regresses = experiment.model.estimator == "regressor"
         facts = {
             "name": experiment.dataset_name,
             "samples": len(data.X),
             "features": data.X.shape[1],
-            "classes": _number_of_classes(experiment, data),
+            "classes": None if data.y is None or regresses else len(np.unique(data.y)),
             "digest": digest(data),
         }
     environment = describe_environment(registry, experiment.folder)
@@ -197,7 +196,7 @@ def _result(
     measures = _chosen_measures(experiment, registry, data)
     with _noted(notes):
         values = _cross_validated(experiment, data, divided, measures, notes)
-        _fit(estimator.set_params(callbacks=[heard]), fold.train)
+        estimator.set_params(callbacks=[heard]).fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None)
         values = (
             _measured(estimator, fold.train, "train", measures, experiment.seed, notes) | values
@@ -217,16 +216,6 @@ def _result(
     )
 
 
-def _number_of_classes(experiment: Experiment, data: Data) -> int | None:
-    if data.y is None or experiment.model.estimator == "regressor":
-        return None
-    return len(np.unique(data.y))
-
-
-def _fit(estimator: Any, part: Part) -> Any:
-    return estimator.fit(part.X, part.y)
-
-
 def _cross_validated(
     experiment: Experiment,
     data: Data,
@@ -238,7 +227,7 @@ def _cross_validated(
     for number, (train, test) in enumerate(divided, start=1):
         log.info("fold %d of %d", number, len(divided))
         fold = make_fold(experiment, data, train, test)
-        estimator = _fit(make_estimator(experiment), fold.train)
+        estimator = make_estimator(experiment).fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
         for name, value in tested.items():
@@ -292,7 +281,10 @@ def _measured(
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     names = {}
-    if _answers_classes(estimator) and data.target_names is not None and data.y is not None:
+    # Cluster numbers and means are no classes, whatever the data set calls its classes.
+    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
+    classes = supervised and estimator._kind != "regressor"
+    if classes and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
@@ -303,12 +295,6 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
     )
-
-
-def _answers_classes(estimator: Any) -> bool:
-    # Cluster numbers and means are no classes, whatever the data set calls its classes.
-    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
-    return supervised and estimator._kind != "regressor"
 
 
 def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:
@@ -364,8 +350,11 @@ def _note(notes: list[str], text: str) -> None:
 
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:
     """Return the folder under which the runs of this experiment are kept."""
-    given: Any = dict(experiment.tracking).get("run_folder")
-    return Path((given or registry.build("tracker", "run_folder")).path)
+    return Path(_run_folder(experiment.tracking, registry).path)
+
+
+def _run_folder(tracking: Sequence[tuple[str, Component]], registry: Registry) -> Any:
+    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
 
 
 def _new_folder(group: Path) -> Path:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,61 +39,21 @@ from dbgsom_core.interfaces.files import write_atomically
 Status = Literal["running", "finished", "failed", "killed"]
 
 
-@dataclass(frozen=True)
 class RunFiles:
-    """The paths of one run folder; none of them needs to exist."""
+    """The paths of one run folder, see the module; none of them needs to exist."""
 
-    folder: Path
-
-    @property
-    def status(self) -> Path:
-        """How the run stands."""
-        return self.folder / "status.json"
-
-    @property
-    def run(self) -> Path:
-        """What the run is."""
-        return self.folder / "run.json"
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.folder / "config.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, plugins, machine, git."""
-        return self.folder / "environment.json"
-
-    @property
-    def journal(self) -> Path:
-        """One line an epoch, appended while the run goes on."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def measures(self) -> Path:
-        """Final measures."""
-        return self.folder / "measures.json"
-
-    @property
-    def model(self) -> Path:
-        """The saved pipeline."""
-        return self.folder / "model.npz"
-
-    @property
-    def input_example(self) -> Path:
-        """A few raw input rows."""
-        return self.folder / "input_example.npy"
-
-    @property
-    def output_example(self) -> Path:
-        """What the model answers to the input example."""
-        return self.folder / "output_example.npy"
-
-    @property
-    def report(self) -> Path:
-        """A page for people."""
-        return self.folder / "report.md"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.status = folder / "status.json"
+        self.run = folder / "run.json"
+        self.config = folder / "config.yaml"
+        self.environment = folder / "environment.json"
+        self.journal = folder / "metrics.jsonl"
+        self.measures = folder / "measures.json"
+        self.model = folder / "model.npz"
+        self.input_example = folder / "input_example.npy"
+        self.output_example = folder / "output_example.npy"
+        self.report = folder / "report.md"
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
         """Return the place of one figure."""
@@ -223,7 +183,7 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
 def read_run(folder: Path) -> StoredRun:
     """Read a run folder back; missing or unreadable files leave their fields empty."""
     files = RunFiles(folder)
-    run, status = _read_json(files.run), _read_json(files.status)
+    run, status = _read(files.run, json.loads), _read(files.status, json.loads)
     return StoredRun(
         files=files,
         id=run.get("id", folder.name),
@@ -237,9 +197,9 @@ def read_run(folder: Path) -> StoredRun:
         error=status.get("error"),
         params=run.get("params", {}),
         data=run.get("data", {}),
-        config=_read_yaml(files.config),
-        environment=_read_json(files.environment),
-        measures={name: float(value) for name, value in _read_json(files.measures).items()},
+        config=_read(files.config, yaml.safe_load),
+        environment=_read(files.environment, json.loads),
+        measures={name: float(value) for name, value in _read(files.measures, json.loads).items()},
         children=[
             {**child, "measures": {key: float(one) for key, one in child["measures"].items()}}
             for child in run.get("children", [])
@@ -269,17 +229,9 @@ def _journal_line(line: bytes) -> JournalLine | None:
         return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,11 +68,8 @@ class SomMap:
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
-        self._hops: NDArray[np.uint16] | None = None
-        self._shape: tuple[int, int] | None = None
-        self._diameter: int | None = None
-        self._is_full: bool | None = None
-        self._degrees: NDArray[np.int64] | None = None
+        for name in ("hops", "shape", "full_grid", "diameter"):
+            vars(self).pop(name, None)
 
     @classmethod
     def rectangle(cls, rows: int, columns: int, prototypes: Any, grid: Grid = SQUARE) -> SomMap:
@@ -106,13 +104,12 @@ class SomMap:
         """Rows of linked neurons, (K, degree), in the order of the grid's offsets; -1: none."""
         return self._links.copy()
 
-    @property
+    @cached_property
     def hops(self) -> NDArray[np.uint16]:
         """Graph distances between all neurons in links, shape (K, K); a read-only view."""
-        if self._hops is None:
-            self._hops = self._all_hops[: len(self), : len(self)]
-            self._hops.setflags(write=False)
-        return self._hops
+        hops = self._all_hops[: len(self), : len(self)]
+        hops.setflags(write=False)
+        return hops
 
     @property
     def parents(self) -> NDArray[np.int64]:
@@ -124,36 +121,29 @@ class SomMap:
         """Epoch in which each neuron was born, shape (K,); 0 for the first neurons."""
         return self._birth_epochs.copy()
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the smallest rectangle around the map."""
-        if self._shape is None:
-            cells = self._positions
-            columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
-            self._shape = rows, columns
-        return self._shape
+        columns, rows = (np.ptp(self._positions, axis=0) + 1).tolist()
+        return rows, columns
 
-    @property
+    @cached_property
     def full_grid(self) -> tuple[int, int] | None:
         """Rows and columns where neurons fill a rectangle in row-major order, else None."""
-        if self._is_full is None:
-            rows, columns = self.shape
-            cells = self._positions - self._positions.min(axis=0)
-            places = cells[:, 1] * columns + cells[:, 0]
-            self._is_full = np.array_equal(places, np.arange(rows * columns))
-        return self.shape if self._is_full else None
+        rows, columns = self.shape
+        cells = self._positions - self._positions.min(axis=0)
+        places = cells[:, 1] * columns + cells[:, 0]
+        return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
 
     @property
     def graph(self) -> MapGraph:
         """How the neurons are linked, for the passes over samples."""
         return MapGraph(self.hops, self._links, self.full_grid if self.grid == SQUARE else None)
 
-    @property
+    @cached_property
     def diameter(self) -> int:
         """The largest number of hops between two neurons."""
-        if self._diameter is None:
-            self._diameter = int(self.hops.max())
-        return self._diameter
+        return int(self.hops.max())
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""
@@ -180,12 +170,8 @@ class SomMap:
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
-        """Return how many linked neighbours each neuron has, shape (K,); read-only."""
-        if self._degrees is None:
-            linked = self._links >= 0
-            self._degrees = linked.sum(axis=1, dtype=np.int64)
-            self._degrees.flags.writeable = False
-        return self._degrees
+        """Return how many linked neighbours each neuron has, shape (K,)."""
+        return np.asarray((self._links >= 0).sum(axis=1, dtype=np.int64))
 
     def mean_over_links(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean of distances (K, K) over the links of each neuron, (K,); 0 for none."""

@@ -31,14 +31,7 @@ _HOMES = {
     "run_checks": "kit",
 }
 
-__all__ = [
-    "Check",
-    "Outcome",
-    "all_checks",
-    "checks_for",
-    "parametrize_with_checks",
-    "run_checks",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -187,7 +187,5 @@ def _known(kind: str) -> str:
 def _offered_name(kind: str, component: Component) -> str | None:
     from dbgsom_core.plugins.registry import get_registry
 
-    for offered in get_registry().offered(kind):
-        if offered.means(type(component)):
-            return offered.name
-    return None
+    offered = get_registry().offer_of(kind, type(component))
+    return None if offered is None else offered.name

@@ -14,8 +14,13 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.grid import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
-from dbgsom_core.training.labels import evidence_of, label_neurons
-from dbgsom_core.training.leaves import LeafAnswers, labels_of_neurons
+from dbgsom_core.training.labels import (
+    Answers,
+    evidence_of,
+    label_leaves,
+    label_neurons,
+    labels_of_neurons,
+)
 from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.start import start_map, summarize
@@ -60,7 +65,7 @@ class FittedState:
     quantization_error, topographic_error : float
     neuron_labels : array (K,)
     probabilities : float64 array (K, C) or None
-    leaves : LeafAnswers
+    leaves : Answers
     new_leaves : int64 array (m,)
         The leaf of each new sample.
     novelty : Novelty
@@ -80,7 +85,7 @@ class FittedState:
     topographic_error: float
     neuron_labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
-    leaves: LeafAnswers
+    leaves: Answers
     new_leaves: NDArray[np.int64]
     novelty: Novelty
     summaries: Summaries
@@ -130,11 +135,10 @@ def fit_map(
     labels = label_neurons(parts.labeller, evidence, samples)
     tree, neuron_labels = Tree.of(som_map), labels.labels
     if len(tree.maps) == 1:  # its neurons are the leaves
-        leaves = LeafAnswers(labels.labels, labels.probabilities, np.asarray(evidence.hits))
-        ended, totals = found, trained.totals
+        leaves, ended, totals = labels, found, trained.totals
     else:
         below = descend(tree, samples)
-        leaves = LeafAnswers.of(parts.labeller, tree, samples, below.leaf, target)
+        leaves = label_leaves(parts.labeller, tree, samples, below.leaf, target)
         ended, totals = Assignment(below.leaf, below.distance), None
         if target is None:  # numbers of clusters mean nothing before the leaves are numbered
             neuron_labels = labels_of_neurons(tree, leaves)
@@ -153,7 +157,7 @@ def fit_map(
         history=trained.history,
         converged=trained.converged,
         growing_threshold=trained.threshold,
-        hit_counts=np.asarray(evidence.hits),
+        hit_counts=labels.hits,
         errors=errors,
         quantization_error=float(np.average(ended.distance[first], weights=counted)),
         topographic_error=float(np.average(trained.unlinked[first], weights=counted)),

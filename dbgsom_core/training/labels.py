@@ -13,24 +13,26 @@ from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.results import Samples
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
 from dbgsom_core.training.targets import Target
 
 
 @dataclass(frozen=True)
-class NeuronLabels:
-    """Answers of all K neurons, and which of them are live.
+class Answers:
+    """Answers of K neurons, or of the L leaves of a tree.
 
     Attributes
     ----------
     labels : array (K,)
+        A dead one carries the label of the nearest live one within its map.
     probabilities : float64 array (K, C) or None
-    live : int64 array
-        Rows of the neurons that won a training sample, ascending.
+    hits : array (K,)
+        Training samples won, or the sum of their weights.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
-    live: NDArray[np.int64]
+    hits: NDArray[Any]
 
 
 def evidence_of(
@@ -49,7 +51,7 @@ def evidence_of(
     return LabelEvidence(som_map, bmu, hits, y, classes, counts, weights)
 
 
-def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> NeuronLabels:
+def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:
     """Ask the labeller, then let neurons without (labelled) samples answer as their nearest one
     with some.
 
@@ -58,10 +60,9 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) ->
     ValueError
         The labeller's answer has the wrong shape.
     """
-    live = np.flatnonzero(evidence.hits > 0)
-    prototypes = evidence.som_map.prototypes
-    counts = evidence.class_counts
-    telling = live if counts is None else np.flatnonzero(counts.sum(axis=1) > 0)
+    prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
+    heard = evidence.hits if counts is None else counts.sum(axis=1)
+    telling = np.flatnonzero(heard > 0)
     nearest = _nearest_of(telling, prototypes, data)
     labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
     probabilities = LabellerAbilities.of(labeller).probabilities
@@ -69,7 +70,45 @@ def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) ->
     if probabilities is not None and evidence.classes is not None:
         shape = (len(prototypes), len(evidence.classes))
         shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
-    return NeuronLabels(labels[nearest], shares, live)
+    return Answers(labels[nearest], shares, np.asarray(evidence.hits))
+
+
+def label_leaves(
+    labeller: Labeller,
+    tree: Tree,
+    data: Samples,
+    leaf: NDArray[np.int64],
+    target: Target | None,
+) -> Answers:
+    """Ask the labeller about all leaves at once.
+
+    Parameters
+    ----------
+    labeller : Labeller
+    tree : Tree
+    data : LocalSamples
+        The training samples, n of them.
+    leaf : int64 array (n,)
+        The leaf in which each ended.
+    target : Target or None
+        Theirs.
+    """
+    evidence = evidence_of(leaf_map(tree), leaf, data.weights, target)
+    answers = label_neurons(labeller, evidence, data)
+    answering = stand_ins(tree, data, answers.hits)
+    shares = answers.probabilities
+    shares = None if shares is None else shares[answering]
+    return Answers(answers.labels[answering], shares, answers.hits)
+
+
+def labels_of_neurons(tree: Tree, answers: Answers) -> NDArray[Any]:
+    """Return a label for each neuron of the root: with a child map that of most of its samples."""
+    labels = []
+    for neuron in range(len(tree.maps[0])):
+        below = tree.paths[:, 0] == neuron
+        distinct, rows = np.unique(answers.labels[below], return_inverse=True)
+        labels.append(distinct[np.bincount(rows, weights=answers.hits[below]).argmax()])
+    return np.array(labels, dtype=answers.labels.dtype)
 
 
 def _nearest_of(

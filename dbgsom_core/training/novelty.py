@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
-
-if TYPE_CHECKING:
-    from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grid import SomMap
 
 MAP_SAMPLES = 10.0  # how many of the map's distances each neuron is given beside its own
 _ROUNDING = 1e-12  # a spread below this share of the mean distance is rounding, not spread

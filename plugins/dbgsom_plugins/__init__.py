@@ -133,12 +133,12 @@ def dbgsom_figures() -> dict[str, str]:
     return _offers(
         "figures",
         {
-            "label_map": "grid_maps:LabelMap",
-            "hit_map": "grid_maps:HitMap",
-            "u_matrix": "grid_maps:UMatrix",
-            "error_map": "grid_maps:ErrorMap",
-            "density_map": "grid_maps:DensityMap",
-            "prototype_images": "grid_maps:PrototypeImages",
+            "label_map": "label_map:LabelMap",
+            "hit_map": "hit_map:HitMap",
+            "u_matrix": "u_matrix:UMatrix",
+            "error_map": "error_map:ErrorMap",
+            "density_map": "density_map:DensityMap",
+            "prototype_images": "prototype_images:PrototypeImages",
             "child_maps": "child_maps:ChildMaps",
             "growth_curve": "curves:GrowthCurve",
         },

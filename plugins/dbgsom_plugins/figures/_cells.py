@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_plugins.figures._colours import INK, text_on
+from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import SomMap
+    from dbgsom_core.api import MapView, SomMap
     from dbgsom_plugins.figures._sheet import Sheet
 
 MAX_TEXTS = 150  # neurons up to which each cell may carry a text
@@ -29,11 +30,25 @@ def polygons(
     return list(centres[:, None, :] + corners)
 
 
-def draw_cells(
-    sheet: Sheet, som_map: SomMap, colours: NDArray[np.float64], dead: NDArray[np.bool_]
-) -> None:
-    """Fill the cells with colours (K, 3); hatch those of dead neurons; outline the map."""
+def map_of_cells(
+    view: MapView,
+    title: str,
+    colours: NDArray[np.float64],
+    texts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    key_rows: int = 0,
+) -> Sheet:
+    """Return a page with the map's cells in colours (K, 3), hatched where no sample was won.
+
+    ``texts`` (K,) stand in the cells where they can be read; neurons with child maps are marked.
+    The other arguments are those of `map_sheet`.
+    """
+    som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+    sheet = map_sheet(view, title, [*notes, *notes_on_parents(som_map)], key_rows)
     fill_cells(sheet, som_map.plane_positions, colours, dead)
+    mark_parents(sheet, parents_of(som_map))
+    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    return sheet
 
 
 def fill_cells(
@@ -42,7 +57,7 @@ def fill_cells(
     colours: NDArray[np.float64],
     dead: NDArray[np.bool_],
 ) -> None:
-    """Do as `draw_cells` with cells around centres (K, 2)."""
+    """Fill cells around centres (K, 2) with colours (K, 3); hatch dead ones; outline them all."""
     from matplotlib.collections import PolyCollection
 
     line = float(np.clip(0.022 * sheet.cell, 0.15, 1.2))

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbgsom_plugins.figures._cells import (
-    draw_cells,
-    mark_parents,
-    notes_on_parents,
-    parents_of,
-    write_in_cells,
-)
+from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import PAPER
-from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,21 +36,18 @@ def draw_values(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, to_rgb
 
-    som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+    dead = view.evaluation.hits == 0
     top = float(values[~dead].max(initial=0.0))
     low = 0.0 if from_zero else float(values[~dead].min(initial=top))
     scale = ScalarMappable(Normalize(low, top if top > low else low + 1.0), cmap="viridis")
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = to_rgb(PAPER)
     told = [*notes, *(["Hatched neurons have no hits."] if dead.any() else [])]
-    sheet = map_sheet(view, title, told + notes_on_parents(som_map))
-    draw_cells(sheet, som_map, colours, dead)
-    mark_parents(sheet, parents_of(som_map))
     texts = [
         "" if empty else f"{value:.{0 if whole else _decimals(top)}f}"
         for value, empty in zip(values.tolist(), dead.tolist(), strict=True)
     ]
-    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    sheet = map_of_cells(view, title, colours, texts, told)
     sheet.colour_bar(scale, label, whole=whole)
     return sheet.figure
 

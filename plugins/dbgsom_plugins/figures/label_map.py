@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import (
-    dead_patch,
-    draw_cells,
-    mark_parents,
-    notes_on_parents,
-    parents_of,
-    write_in_cells,
-)
+from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
     categorical,
     towards_white,
 )
-from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,32 +75,22 @@ def _classes(view: MapView) -> Figure:
     ]
     if dead.any():
         entries.append(dead_patch())
-    som_map = view.evaluation.som_map
-    notes += notes_on_parents(som_map)
-    sheet = map_sheet(view, "Label map", notes, key_rows=len(entries))
-    draw_cells(sheet, som_map, colours, dead)
-    mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
-    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    sheet = map_of_cells(view, "Label map", colours, texts, notes, len(entries))
     sheet.legend(entries)
     return sheet.figure
 
 
 def _prototypes(view: MapView) -> Figure:
     dead = view.evaluation.hits == 0
-    som_map = view.evaluation.som_map
-    colours = by_prototype(som_map.prototypes)
+    colours = by_prototype(view.evaluation.som_map.prototypes)
     colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
     note = (
         "Similar colours are similar prototypes: their first three principal components are "
         "lightness, blue to yellow, and green to red."
     )
-    notes = [note, *notes_on_parents(som_map)]
-    sheet = map_sheet(view, "Label map", notes, key_rows=int(dead.any()))
-    draw_cells(sheet, som_map, colours, dead)
-    mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
-    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    sheet = map_of_cells(view, "Label map", colours, texts, [note], int(dead.any()))
     if dead.any():
         sheet.legend([dead_patch()])
     return sheet.figure
@@ -123,13 +105,9 @@ def _values(view: MapView) -> Figure:
     scale = ScalarMappable(Normalize(values.min(), values.max()), cmap="viridis")
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
-    som_map = view.evaluation.som_map
     notes = ["Hatched neurons have no hits."] if dead.any() else []
-    sheet = map_sheet(view, "Label map", notes + notes_on_parents(som_map))
-    draw_cells(sheet, som_map, colours, dead)
-    mark_parents(sheet, parents_of(som_map))
     texts = ["" if dead[k] else f"{value:.3g}" for k, value in enumerate(values)]
-    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    sheet = map_of_cells(view, "Label map", colours, texts, notes)
     sheet.colour_bar(scale, "Value")
     return sheet.figure
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import draw_cells, mark_parents, notes_on_parents, parents_of
+from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY
-from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +43,8 @@ class PrototypeImages(Component):
         low, high = float(np.nanmin(canvas)), float(np.nanmax(canvas))
         norm = Normalize(low, high if high > low else low + 1)
         notes = ["Hatched neurons have no hits."] if dead.any() else []
-        sheet = map_sheet(view, "Prototypes", notes + notes_on_parents(som_map))
-        draw_cells(sheet, som_map, np.tile(to_rgb(EMPTY), (len(som_map), 1)), dead)
+        empty = np.tile(to_rgb(EMPTY), (len(som_map), 1))
+        sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
         left, bottom = som_map.plane_positions.min(axis=0) - 0.5
         right, top = som_map.plane_positions.max(axis=0) + 0.5
         sheet.axes.imshow(
@@ -56,7 +55,6 @@ class PrototypeImages(Component):
             interpolation="nearest",
             zorder=2.5,
         )
-        mark_parents(sheet, parents_of(som_map))
         sheet.colour_bar(ScalarMappable(norm, cmap="gray_r"), "Value")
         return sheet.figure
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, Grid, Position, SomMap
+from dbgsom_core.api import Birth, Position, SomMap
 
 
 def grown(
@@ -31,21 +31,9 @@ def grown(
     from dbgsom_plugins.growth import growth_loops  # numba is slow to import
 
     errors = np.array(errors, dtype=np.float64)  # the loop shares them in place
-    prototypes = _as_known(som_map.prototypes)
-    cells, work, births = _rooms(prototypes, som_map.grid, most)
-    born = growth_loops.grown(
-        som_map.positions,
-        som_map.links,
-        som_map.hops,
-        errors,
-        prototypes,
-        float(threshold),
-        float(least),
-        cells,
-        work,
-        births,
-    )
-    return _listed(births, born)
+    prototypes, rooms = _rooms(som_map, most)
+    given = (som_map.hops, errors, prototypes, float(threshold), float(least))
+    return _born(growth_loops.grown, som_map, given, rooms)
 
 
 def filled(
@@ -66,20 +54,10 @@ def filled(
     """
     from dbgsom_plugins.growth import growth_loops
 
-    prototypes = _as_known(som_map.prototypes)
-    cells, work, births = _rooms(prototypes, som_map.grid, most)
-    born = growth_loops.filled(
-        som_map.positions,
-        som_map.links,
-        _as_known(errors),
-        prototypes,
-        np.array(taken, dtype=np.int64).reshape(-1, 2),
-        float(least),
-        cells,
-        work,
-        births,
-    )
-    return _listed(births, born)
+    prototypes, rooms = _rooms(som_map, most)
+    places = np.array(taken, dtype=np.int64).reshape(-1, 2)
+    given = (_as_known(errors), prototypes, places, float(least))
+    return _born(growth_loops.filled, som_map, given, rooms)
 
 
 def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
@@ -90,8 +68,9 @@ def _as_known(array: NDArray[Any]) -> NDArray[np.float64]:
     return np.array(array, np.float64, order="C")
 
 
-def _rooms(prototypes: NDArray[np.float64], grid: Grid, most: int) -> tuple[Any, Any, Any]:
-    # What the loops fill: `Cells`, `Work` and `Births` of growth_loops.
+def _rooms(som_map: SomMap, most: int) -> tuple[NDArray[np.float64], tuple[Any, Any, Any]]:
+    # The prototypes, and what the loops fill: `Cells`, `Work` and `Births` of growth_loops.
+    prototypes, grid = _as_known(som_map.prototypes), som_map.grid
     neurons, features = prototypes.shape
     slots, rows = grid.degree * neurons, np.int64  # free links, so free cells, are no more
     room = max(min(most, slots), 0)
@@ -103,14 +82,13 @@ def _rooms(prototypes: NDArray[np.float64], grid: Grid, most: int) -> tuple[Any,
     )
     work = (*np.empty((5, slots), rows), np.empty(slots))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
-    return cells, work, births
+    return prototypes, (cells, work, births)
 
 
-def _listed(births: tuple[Any, Any, Any], born: int) -> list[Birth]:
-    places, parents, prototypes = births
-    return [
-        Birth((x, y), prototype, parent)
-        for (x, y), prototype, parent in zip(
-            places[:born].tolist(), prototypes[:born], parents[:born].tolist(), strict=True
-        )
-    ]
+def _born(
+    loop: Any, som_map: SomMap, given: tuple[Any, ...], rooms: tuple[Any, Any, Any]
+) -> list[Birth]:
+    born = loop(som_map.positions, som_map.links, *given, *rooms)
+    places, parents, prototypes = (one[:born] for one in rooms[2])
+    found = zip(places.tolist(), prototypes, parents.tolist(), strict=True)
+    return [Birth((x, y), prototype, parent) for (x, y), prototype, parent in found]

@@ -9,13 +9,13 @@ from typing import Any, Literal, Self
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, DataSummary, GrowthComponent, GrowthState, SomMap
+from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
-from dbgsom_plugins.growth.settling import has_settled
+from dbgsom_plugins.growth.settling import SettlingGrowth
 
 
-class Directed(GrowthComponent):
+class Directed(SettlingGrowth):
     """Directed growth (Vasighi & Amini 2017): boundary neurons with a large error get a neighbour.
 
     A neuron's error is the sum of the distances of its samples under the updated prototypes (with
@@ -56,34 +56,11 @@ class Directed(GrowthComponent):
         "threshold classical, when every_epoch, max_neurons null, fine_tuning 0, link_pull 0, "
         "class_tuning false, notches null",
     )
-    when: Literal["every_epoch", "settled"] = Field(
-        default="settled", description="grow after every epoch, or when the map has settled"
-    )
-    settled_at: float = Field(
-        default=0.02,
-        gt=0,
-        description="settled: the prototypes moved less than this share of the data's deviation, "
-        "or a sixteenth of the growing phase has passed since the last birth",
-    )
     notches: float | None = Field(
         default=0.6,
         gt=0,
         description="a free cell between two or more neurons is filled, too, where their errors "
         "add up to this share of the growing threshold, which keeps the map compact; null: never",
-    )
-    smooth_before_growth: bool = Field(
-        default=False,
-        description="before neurons are born each prototype becomes the mean of its own and its "
-        "linked neighbours', weighted by hits and kernel",
-    )
-    max_neurons: int | Literal["auto"] | None = Field(
-        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
-    )
-    fine_tuning: float = Field(
-        default=0.2,
-        ge=0,
-        lt=1,
-        description="share of the epochs kept for fine-tuning without growth at the final width",
     )
     link_pull: float = Field(
         default=0.7,
@@ -105,8 +82,6 @@ class Directed(GrowthComponent):
             for name, value in _REFERENCE.items():
                 if name not in self.model_fields_set:
                     self.__dict__[name] = value
-        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
-            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
         if self.scale == "lambda" and self.lambda_ is None:
             raise ValueError("scale 'lambda' needs lambda_, for example lambda_=110")
         given = {name for name in _KNOBS if getattr(self, name) is not None}
@@ -145,7 +120,7 @@ class Directed(GrowthComponent):
 
         Where there is room for fewer, one more than that is returned: the rest is not worked out.
         """
-        if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
+        if self.waits(som_map, state):
             return ()
         errors = state.errors
         if self.needs_classes and state.class_counts is not None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from dbgsom_core.api import Birth, DataSummary, GrowthComponent, GrowthState, Position, SomMap
+from dbgsom_core.api import Birth, DataSummary, GrowthState, Position, SomMap
 from dbgsom_plugins.growth import thresholds
-from dbgsom_plugins.growth.settling import has_settled
+from dbgsom_plugins.growth.settling import SettlingGrowth
 from dbgsom_plugins.growth.snapshot import Snapshot
 
 
-class Gsom(GrowthComponent):
+class Gsom(SettlingGrowth):
     """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
 
     The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold
@@ -41,35 +41,6 @@ class Gsom(GrowthComponent):
         "neuron over the growing threshold rises, while that of the interior neuron falls to half "
         "the threshold",
     )
-    when: Literal["every_epoch", "settled"] = Field(
-        default="settled", description="grow after every epoch, or when the map has settled"
-    )
-    settled_at: float = Field(
-        default=0.02,
-        gt=0,
-        description="settled: the prototypes moved less than this share of the data's deviation, "
-        "or a sixteenth of the growing phase has passed since the last birth",
-    )
-    smooth_before_growth: bool = Field(
-        default=False,
-        description="before neurons are born each prototype becomes the mean of its own and its "
-        "linked neighbours', weighted by hits and kernel",
-    )
-    max_neurons: int | Literal["auto"] | None = Field(
-        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
-    )
-    fine_tuning: float = Field(
-        default=0.2,
-        ge=0,
-        lt=1,
-        description="share of the epochs kept for fine-tuning without growth at the final width",
-    )
-
-    @model_validator(mode="after")
-    def _room_for_the_start(self) -> Self:
-        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
-            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
-        return self
 
     def growing_threshold(self, summary: DataSummary) -> float:
         """Return GT = -D*ln(SF), in units of the errors."""
@@ -80,7 +51,7 @@ class Gsom(GrowthComponent):
 
         Newborns of the same epoch do not count as neighbours, but their cells are taken.
         """
-        if self.when == "settled" and not has_settled(som_map, state, self.settled_at):
+        if self.waits(som_map, state):
             return ()
         errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
         growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))

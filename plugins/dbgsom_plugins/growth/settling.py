@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from dbgsom_core.api import GrowthState, SomMap
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dbgsom_core.api import GrowthComponent, GrowthState, SomMap
 
 _LEAST_WAVES = 16
+
+
+class SettlingGrowth(GrowthComponent):
+    """Base of strategies that grow when the map has settled, and fine-tune it at the end."""
+
+    when: Literal["every_epoch", "settled"] = Field(
+        default="settled", description="grow after every epoch, or when the map has settled"
+    )
+    settled_at: float = Field(
+        default=0.02,
+        gt=0,
+        description="settled: the prototypes moved less than this share of the data's deviation, "
+        "or a sixteenth of the growing phase has passed since the last birth",
+    )
+    smooth_before_growth: bool = Field(
+        default=False,
+        description="before neurons are born each prototype becomes the mean of its own and its "
+        "linked neighbours', weighted by hits and kernel",
+    )
+    max_neurons: int | Literal["auto"] | None = Field(
+        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
+    )
+    fine_tuning: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+
+    @model_validator(mode="after")
+    def _room_for_the_start(self) -> Self:
+        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
+            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
+        return self
+
+    def waits(self, som_map: SomMap, state: GrowthState) -> bool:
+        """Say whether nothing is born before the map has settled, and it has not."""
+        return self.when == "settled" and not has_settled(som_map, state, self.settled_at)
 
 
 def has_settled(som_map: SomMap, state: GrowthState, settled_at: float) -> bool:

@@ -41,41 +41,55 @@ def scale_up(out: Float64, observed: int, features: int) -> None:
             out[j] *= features / observed if observed > 0 else np.nan
 
 
-@compiled
-def pairwise_manhattan(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Sum of |x - w|."""
-    features = prototypes.shape[0]
-    for i in range(X.shape[0]):
-        row, observed = out[i], 0
-        row[:] = 0.0
-        for k in range(features):
-            x = X[i, k]
-            if np.isnan(x):
-                continue
-            observed += 1
-            for j in range(row.size):
-                row[j] += abs(x - prototypes[k, j])
-        scale_up(row, observed, features)
+def _pairwise(kind: int) -> Any:
+    # The loop of one kind: a number that is known when it is compiled, so that no other is left.
+
+    @compiled
+    def pairwise(X: Float64, prototypes: Float64, out: Float64) -> None:
+        features = prototypes.shape[0]
+        for i in range(X.shape[0]):
+            row, observed = out[i], 0
+            row[:] = 0.0
+            for k in range(features):
+                x = X[i, k]
+                if np.isnan(x):
+                    continue
+                observed += 1
+                for j in range(row.size):
+                    w = prototypes[k, j]
+                    if kind == _MANHATTAN:
+                        row[j] += abs(x - w)
+                    elif kind == _EUCLIDEAN:
+                        difference = x - w
+                        row[j] += difference * difference
+                    elif kind == _CHEBYSHEV:
+                        row[j] = max(row[j], abs(x - w))
+                    elif kind == _CANBERRA:
+                        size = abs(x) + abs(w)
+                        row[j] += abs(x - w) / size if size > 0.0 else 0.0
+                    else:
+                        row[j] += 1.0 if x != w else 0.0
+            if kind == _CHEBYSHEV:
+                if observed == 0:
+                    row[:] = np.nan
+            elif kind == _HAMMING:
+                for j in range(row.size):
+                    row[j] /= observed
+            else:
+                scale_up(row, observed, features)
+            if kind == _EUCLIDEAN:
+                for j in range(row.size):
+                    row[j] = np.sqrt(row[j])
+
+    return pairwise
 
 
-@compiled
-def pairwise_euclidean(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Square root of the sum of (x - w)**2."""
-    features = prototypes.shape[0]
-    for i in range(X.shape[0]):
-        row, observed = out[i], 0
-        row[:] = 0.0
-        for k in range(features):
-            x = X[i, k]
-            if np.isnan(x):
-                continue
-            observed += 1
-            for j in range(row.size):
-                difference = x - prototypes[k, j]
-                row[j] += difference * difference
-        scale_up(row, observed, features)
-        for j in range(row.size):
-            row[j] = np.sqrt(row[j])
+_MANHATTAN, _EUCLIDEAN, _CHEBYSHEV, _CANBERRA, _HAMMING = range(5)
+pairwise_manhattan = _pairwise(_MANHATTAN)  # sum of |x - w|
+pairwise_euclidean = _pairwise(_EUCLIDEAN)  # square root of the sum of (x - w)**2
+pairwise_chebyshev = _pairwise(_CHEBYSHEV)  # largest |x - w|
+pairwise_canberra = _pairwise(_CANBERRA)  # sum of |x - w|/(|x| + |w|), where 0/0 counts as 0
+pairwise_hamming = _pairwise(_HAMMING)  # share of the features with x != w
 
 
 @compiled
@@ -90,24 +104,6 @@ def pairwise_cosine(X: Float64, prototypes: Float64, out: Float64) -> None:
                 row[j] += x * prototypes[k, j]
         for j in range(row.size):
             row[j] = max(0.0, 1.0 - row[j])
-
-
-@compiled
-def pairwise_chebyshev(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Largest |x - w|."""
-    features = prototypes.shape[0]
-    for i in range(X.shape[0]):
-        row, observed = out[i], 0
-        row[:] = 0.0
-        for k in range(features):
-            x = X[i, k]
-            if np.isnan(x):
-                continue
-            observed += 1
-            for j in range(row.size):
-                row[j] = max(row[j], abs(x - prototypes[k, j]))
-        if observed == 0:
-            row[:] = np.nan
 
 
 @compiled
@@ -145,43 +141,6 @@ def pairwise_minkowski(X: Float64, prototypes: Float64, power: float, out: Float
         scale_up(sums, observed, features)
         for j in range(n_neurons):
             row[j] *= sums[j] ** (1.0 / power)
-
-
-@compiled
-def pairwise_canberra(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Sum of |x - w|/(|x| + |w|), where 0/0 counts as 0."""
-    features = prototypes.shape[0]
-    for i in range(X.shape[0]):
-        row, observed = out[i], 0
-        row[:] = 0.0
-        for k in range(features):
-            x = X[i, k]
-            if np.isnan(x):
-                continue
-            observed += 1
-            for j in range(row.size):
-                w = prototypes[k, j]
-                size = abs(x) + abs(w)
-                row[j] += abs(x - w) / size if size > 0.0 else 0.0
-        scale_up(row, observed, features)
-
-
-@compiled
-def pairwise_hamming(X: Float64, prototypes: Float64, out: Float64) -> None:
-    """Share of the features with x != w."""
-    features = prototypes.shape[0]
-    for i in range(X.shape[0]):
-        row, observed = out[i], 0
-        row[:] = 0.0
-        for k in range(features):
-            x = X[i, k]
-            if np.isnan(x):
-                continue
-            observed += 1
-            for j in range(row.size):
-                row[j] += 1.0 if x != prototypes[k, j] else 0.0
-        for j in range(row.size):
-            row[j] /= observed
 
 
 @compiled

@@ -83,7 +83,7 @@ def _run_sparse(name: str, X: Any, prototypes: NDArray[Any], *out: NDArray[Any])
     norms = np.einsum("ij,ij->i", rows, rows)
     transposed = np.ascontiguousarray(rows.T)
     loop = getattr(_loops("sparse"), name)
-    loop(X.data, X.indices, X.indptr, transposed, rows, norms, *out)
+    loop((X.data, X.indices, X.indptr), (transposed, rows, norms), *out)
 
 
 def _loops(kind: str) -> Any:

@@ -1,7 +1,6 @@
 """Compiled distances of sparse samples, in time that goes with what they store.
 
-The rows of a CSR matrix come as (values, columns, starts); prototypes are dense, transposed (D, K)
-where the inner loop runs over neurons.
+The inner loop runs over neurons where prototypes are transposed.
 """
 
 from __future__ import annotations
@@ -15,6 +14,10 @@ from dbgsom_core.api import compiled
 
 Float64 = NDArray[np.float64]
 Ints = NDArray[Any]
+# The rows of a CSR matrix (m, D): values, columns, starts.
+Sparse = tuple[NDArray[Any], Ints, Ints]
+# Dense prototypes: transposed (D, K), as they are (K, D), and their squared lengths (K,).
+Prototypes = tuple[Float64, Float64, Float64]
 
 _UNIT = 2.0**-53
 _EXPANDABLE = 1e-3  # of ‖x‖² + ‖w‖²: below, the expanded square has lost too many digits
@@ -78,26 +81,17 @@ def squares(
 
 
 @compiled
-def assign_euclidean(
-    values: NDArray[Any],
-    columns: Ints,
-    starts: Ints,
-    prototypes: Float64,
-    rows: Float64,
-    norms: Float64,
-    bmu: Ints,
-    distance: Float64,
-) -> None:
+def assign_euclidean(X: Sparse, prototypes: Prototypes, bmu: Ints, distance: Float64) -> None:
     """Fill bmu (m,) and distance (m,): the nearest by the direct distance, ties to the lowest.
 
-    ``rows`` (K, D) are the prototypes once more, ``norms`` (K,) their squared lengths. Prototypes
-    that lie within the rounding of the expanded square are compared directly.
+    Prototypes that lie within the rounding of the expanded square are compared directly.
     """
+    (values, columns, starts), (transposed, rows, norms) = X, prototypes
     expanded = np.empty(norms.size)
     longest = norms.max()
     for i in range(bmu.size):
         start, stop = starts[i], starts[i + 1]
-        norm = squares(values, columns, start, stop, prototypes, norms, expanded)
+        norm = squares(values, columns, start, stop, transposed, norms, expanded)
         best = first_smallest(expanded)
         smallest = expanded[best]
         # An upper bound on twice the error of an expanded square and of the definition's.
@@ -118,19 +112,12 @@ def assign_euclidean(
 
 
 @compiled
-def pairwise_euclidean(
-    values: NDArray[Any],
-    columns: Ints,
-    starts: Ints,
-    prototypes: Float64,
-    rows: Float64,
-    norms: Float64,
-    out: Float64,
-) -> None:
+def pairwise_euclidean(X: Sparse, prototypes: Prototypes, out: Float64) -> None:
     """Fill out (m, K) with Euclidean distances."""
+    (values, columns, starts), (transposed, rows, norms) = X, prototypes
     for i in range(out.shape[0]):
         start, stop = starts[i], starts[i + 1]
-        norm = squares(values, columns, start, stop, prototypes, norms, out[i])
+        norm = squares(values, columns, start, stop, transposed, norms, out[i])
         for j in range(out.shape[1]):
             if out[i, j] < _EXPANDABLE * (norm + norms[j]):
                 out[i, j] = direct_square(values, columns, start, stop, rows[j])
@@ -138,20 +125,12 @@ def pairwise_euclidean(
 
 
 @compiled
-def assign_cosine(
-    values: NDArray[Any],
-    columns: Ints,
-    starts: Ints,
-    prototypes: Float64,
-    rows: Float64,
-    norms: Float64,
-    bmu: Ints,
-    distance: Float64,
-) -> None:
+def assign_cosine(X: Sparse, prototypes: Prototypes, bmu: Ints, distance: Float64) -> None:
     """Fill bmu (m,) and distance (m,) of unit samples and prototypes; see the Euclidean loop."""
+    (values, columns, starts), (transposed, _, norms) = X, prototypes
     found = np.empty(norms.size)
     for i in range(bmu.size):
-        products(values, columns, starts[i], starts[i + 1], prototypes, found)
+        products(values, columns, starts[i], starts[i + 1], transposed, found)
         for j in range(found.size):
             found[j] = max(0.0, 1.0 - found[j])
         bmu[i] = first_smallest(found)
@@ -159,17 +138,10 @@ def assign_cosine(
 
 
 @compiled
-def pairwise_cosine(
-    values: NDArray[Any],
-    columns: Ints,
-    starts: Ints,
-    prototypes: Float64,
-    rows: Float64,
-    norms: Float64,
-    out: Float64,
-) -> None:
+def pairwise_cosine(X: Sparse, prototypes: Prototypes, out: Float64) -> None:
     """Fill out (m, K) with cosine distances of unit vectors."""
+    (values, columns, starts), (transposed, _, _) = X, prototypes
     for i in range(out.shape[0]):
-        products(values, columns, starts[i], starts[i + 1], prototypes, out[i])
+        products(values, columns, starts[i], starts[i + 1], transposed, out[i])
         for j in range(out.shape[1]):
             out[i, j] = max(0.0, 1.0 - out[i, j])

@@ -15,8 +15,10 @@ from dbgsom_core.estimators.growing_map import view_of
 from dbgsom_plugins.figures._cells import mark_parents
 from dbgsom_plugins.figures._colours import EMPTY, categorical
 from dbgsom_plugins.figures._sheet import map_sheet
-from dbgsom_plugins.figures.child_maps import arranged
-from dbgsom_plugins.figures.grid_maps import ChildMaps, HitMap, LabelMap, UMatrix
+from dbgsom_plugins.figures.child_maps import ChildMaps, arranged
+from dbgsom_plugins.figures.hit_map import HitMap
+from dbgsom_plugins.figures.label_map import LabelMap
+from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
 
