@@ -6,17 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dbgsom_core
 from dbgsom_core.engine import cache_folder as module
 from dbgsom_core.engine.cache_folder import cache_folder
 
-_FIT = """
-import sys
+_COUNT = """
 import numpy as np
 import numba.core.event as event
-from dbgsom_core import SomVQ
 compilations = []
 
 class Listener(event.Listener):
@@ -27,10 +26,29 @@ class Listener(event.Listener):
         pass
 
 event.register("numba:compile", Listener())
+"""
+_FIT = (
+    _COUNT
+    + """
+from dbgsom_core import SomVQ
 X = np.random.default_rng(0).normal(size=(60, 3))
 som = SomVQ(epochs=3, random_state=0).fit(X)
 print(len(compilations), som.weights_.tobytes().hex())
 """
+)
+_LOOPS = (
+    _COUNT
+    + """
+from dbgsom_core.engine.loops import add_columns, add_squares
+total = np.zeros(2)
+for dtype in (np.float32, np.float64):
+    X = np.ones((3, 2), dtype)
+    add_columns(X, total)
+    add_squares(X, np.zeros(2), total)
+print(len(compilations), total.tobytes().hex())
+"""
+)
+_SUM = np.full(2, 12.0).tobytes().hex()
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +64,17 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def started(cache, root=None, code=_FIT):
+def started(folder, code, cache=None, root=None):
+    """Start code in a folder; without ``cache`` its loops are kept where everybody's are."""
     packages = Path(dbgsom_core.__file__).parents[1]
     path = [str(root or packages), str((root or packages) / "plugins")]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = str(cache)
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=environment,
-        cwd=cache.parent,
+        cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -62,8 +83,8 @@ def started(cache, root=None, code=_FIT):
 def answer(process):
     out, _ = process.communicate()
     assert process.returncode == 0
-    count, weights = out.split()
-    return int(count), weights
+    count, result = out.split()
+    return int(count), result
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
@@ -116,32 +137,29 @@ def test_where_nothing_can_be_written_there_is_no_folder(place, monkeypatch):
 def test_without_a_folder_loops_are_compiled_in_each_process(tmp_path):
     file = tmp_path / "a file"
     file.write_text("")
-    code = "import numpy as np\nfrom dbgsom_core.engine.loops import add_columns\n"
-    code += (
-        "total = np.zeros(2)\nadd_columns(np.ones((3, 2)), total)\nprint(1, total.tobytes().hex())"
-    )
-    assert answer(started(file, code=code)) == (1, (2 * b"\x00\x00\x00\x00\x00\x00\x08@").hex())
+    assert answer(started(tmp_path, _LOOPS, file)) == (4, _SUM)
 
 
 def test_another_installation_of_the_same_code_compiles_nothing(tmp_path):
-    cache = tmp_path / "cache"
-    first, weights = answer(started(cache))
-    assert first > 0
     packages = Path(dbgsom_core.__file__).parents[1]
     copy = tmp_path / "elsewhere"
-    for folder in ("dbgsom_core", "plugins"):
+    for folder in ("dbgsom_core", "plugins"):  # with dates of their own, as installers give them
         shutil.copytree(
-            packages / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__")
+            packages / folder,
+            copy / folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            copy_function=shutil.copyfile,
         )
-    for file in copy.rglob("*.py"):
-        os.utime(file, (0, 0))  # as installers date them
-    assert answer(started(cache, copy)) == (0, weights)
+    _, weights = answer(started(tmp_path, _FIT))  # whatever nobody has compiled yet
+    assert answer(started(tmp_path, _FIT, root=copy)) == (0, weights)
 
 
 def test_processes_that_fill_the_cache_at_once_leave_it_whole(tmp_path):
     cache = tmp_path / "cache"
-    processes = [started(cache) for _ in range(2)]
-    weights = {answer(process)[1] for process in processes}
-    weights |= {answer(started(cache))[1], answer(started(cache))[1]}
-    assert len(weights) == 1
-    assert answer(started(cache))[0] == 0
+    processes = [started(tmp_path, _LOOPS, cache) for _ in range(2)]
+    counts, sums = zip(*map(answer, processes), strict=True)
+    assert sum(counts) >= 4
+    assert set(sums) == {_SUM}
+    for _ in range(2):
+        assert answer(started(tmp_path, _LOOPS, cache))[1] == _SUM
+    assert answer(started(tmp_path, _LOOPS, cache)) == (0, _SUM)
