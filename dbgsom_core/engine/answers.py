@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from dbgsom_core.engine.results import Samples
 from dbgsom_core.engine.samples import PlainSamples
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
+
+
+class _InMemory(Samples, Protocol):
+    @property
+    def threads(self) -> int: ...
 
 
 def distances(data: PlainSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
@@ -31,7 +36,7 @@ def distances(data: PlainSamples, prototypes: NDArray[np.float64]) -> NDArray[np
 
 
 def mixtures(
-    data: Samples, prototypes: NDArray[np.float64], sparse: bool = False
+    data: _InMemory, prototypes: NDArray[np.float64], sparse: bool = False
 ) -> NDArray[np.floating[Any]] | csr_array:
     """Return the mixture coefficients (n, K) of samples, in their dtype."""
     out = None if sparse else np.zeros((data.n, len(prototypes)), dtype=data.X.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine import answers
+from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.principal import principal_axes
@@ -27,6 +27,7 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.won_squares import won_squares
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -38,6 +39,13 @@ _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 @dataclass(frozen=True)
 class LocalSamples(PlainSamples):
     """`Samples` in memory that are compared with prototypes again and again, as fast as may be."""
+
+    moments = moments_of
+    principal_axes = principal_axes
+    distances = distances
+    mixtures = mixtures
+    completed = completed
+    won_squares = won_squares
 
     @property
     def _may_search_fast(self) -> bool:
@@ -86,10 +94,6 @@ class LocalSamples(PlainSamples):
             scatter=np.concatenate([np.zeros(self.n), scatter]),
         )
 
-    def moments(self) -> Moments:
-        """See `Samples`."""
-        return moments_of(self)
-
     def check_varies(self, moments: Moments | None = None) -> None:
         """See `Samples`."""
         check_varies(self.X, moments if self.weights is None else None)
@@ -97,10 +101,6 @@ class LocalSamples(PlainSamples):
     def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """See `Samples`."""
         return extremes(self.X)
-
-    def principal_axes(self, moments: Moments) -> list[NDArray[np.float64]]:
-        """See `Samples`."""
-        return principal_axes(self, moments)
 
     def robust(self, gamma: float | None) -> tuple[Self, float]:
         """See `Samples`."""
@@ -110,31 +110,6 @@ class LocalSamples(PlainSamples):
     def groups(self, of: PerSample) -> list[Rows]:
         """See `Samples`."""
         return groups(of.bmu)
-
-    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        """See `Samples`."""
-        return answers.distances(self, prototypes)
-
-    def mixtures(
-        self, prototypes: NDArray[np.float64], sparse: bool = False
-    ) -> NDArray[np.floating[Any]] | csr_array:
-        """See `Samples`."""
-        return answers.mixtures(self, prototypes, sparse)
-
-    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        """See `Samples`."""
-        return answers.completed(self, prototypes)
-
-    def won_squares(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        distance: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """See `Samples`."""
-        from dbgsom_core.engine.won_squares import won_squares
-
-        return won_squares(self, prototypes, units, distance)
 
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""

@@ -209,10 +209,6 @@ class Samples(Protocol):
         """The metric's methods."""
 
     @property
-    def threads(self) -> int:
-        """How many threads may answer."""
-
-    @property
     def n(self) -> int:
         """The number of samples."""
 

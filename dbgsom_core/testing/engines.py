@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from dbgsom_core.testing.kit import Subject, check
 
 _SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
 _GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
+_WAYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"metric": "manhattan"},
+    {"init": "random", "robust": "auto"},
+)
 _LEARNED = (
     "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
     "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_",
@@ -27,13 +33,13 @@ def _samples() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     return X, np.array(["ash", "beech", "cedar", "yew"])[codes]
 
 
-def _both(component: Any, classes: bool = False, **parts: Any) -> tuple[Any, Any]:
+def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
     # An estimator over this engine, and one over the built-in.
     from dbgsom_core.estimators.classifier import SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ
 
-    estimator = SomClassifier if classes else SomVQ
-    params = {"growth": _GROWING, "epochs": 12, "random_state": 0, **parts}
+    estimator = SomClassifier if "labeller" in parts else SomVQ
+    params: dict[str, Any] = {"growth": _GROWING, "epochs": 12, "random_state": 0, **parts}
     return estimator(engine=component, **params), estimator(engine="local", **params)
 
 
@@ -53,12 +59,7 @@ def check_same_maps(component: Any, subject: Subject) -> None:
     """A map that it trains has the bits of the built-in engine's, in float64 and float32."""
     X, _ = _samples()
     for dtype in (np.float64, np.float32):
-        others: list[dict[str, Any]] = [
-            {},
-            {"metric": "manhattan"},
-            {"init": "random", "robust": "auto"},
-        ]
-        for parts in others:
+        for parts in _WAYS:
             mine, usual = _both(component, **parts)
             _same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
 
@@ -87,7 +88,7 @@ def check_same_classes(component: Any, subject: Subject) -> None:
     """So have a map of samples with classes, and its child maps."""
     X, y = _samples()
     for growth in (_GROWING, {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}):
-        mine, usual = _both(component, classes=True, growth=growth)
+        mine, usual = _both(component, labeller="majority", growth=growth)
         _same(mine.fit(X, y), usual.fit(X, y))
         shares = (one.predict_proba(X) for one in (mine, usual))
         assert np.array_equal(*shares), "probabilities differ from those over engine 'local'"
@@ -108,7 +109,7 @@ def check_same_answers(component: Any, subject: Subject) -> None:
     X, _ = _samples()
     mine, usual = (one.fit(X[:120]) for one in _both(component))
     new = X[120:]
-    asks: dict[str, Any] = {
+    asks: dict[str, Callable[[Any], Any]] = {
         "predict": lambda one: one.predict(new),
         "bmu": lambda one: one.bmu(new, 3),
         "distances": lambda one: one.transform(new, "distances"),

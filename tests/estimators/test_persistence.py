@@ -12,6 +12,7 @@ from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import model_file
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_plugins.engines.local import LocalEngine
 
 DATA = Path(__file__).parent / "data"
 
@@ -237,6 +238,21 @@ def test_a_file_of_the_first_format_still_answers():
     scores = model.estimator.score_samples(model.prepare(rows))
     np.testing.assert_allclose(scores, told["scores"], rtol=1e-9)
     assert type(model.estimator._memory).__name__ == "Summaries"
+
+
+def test_a_file_from_before_engines_were_plugins_keeps_its_engine(saved, iris):
+    clf, path = saved
+
+    def change(header):
+        del header["estimator"]["parts"]["engine"]
+        header["estimator"]["engine"] = {
+            "name": "local", "threads": 2, "chunk_rows": 99, "working_memory": None,
+        }  # fmt: skip
+
+    rewritten(path, change)
+    again = SomClassifier.load(path)
+    assert again._parts.engine == LocalEngine(threads=2, chunk_rows=99, working_memory=None)
+    np.testing.assert_array_equal(again.predict(iris[0]), clf.predict(iris[0]))
 
 
 def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
