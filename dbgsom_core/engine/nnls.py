@@ -46,14 +46,14 @@ def mixture_coefficients(
     -------
     csr_array (n, K) of float64, indices sorted
     """
-    from dbgsom_core.engine.nnls_loops import fill_products, improve_rows
+    from dbgsom_core.engine.nnls_loops import fill_products, improve_rows, room_for
 
     n, n_neurons = len(X), len(prototypes)
     turned = _Turned(np.asarray(prototypes, dtype=np.float64))
     chunk = min(_CHUNK, max(8, _ROOM // (min(prototypes.shape) + 1) ** 2))
     tasks = -(-n // chunk)
     helpers = 1 if n * prototypes.size < _SMALL_WORK else threads or available_threads()
-    rooms = [turned.room(chunk) for _ in range(max(1, min(helpers, tasks)))]
+    rooms = [room_for(chunk, *prototypes.shape) for _ in range(max(1, min(helpers, tasks)))]
     found: list[Any] = [None] * tasks
 
     def work(worker: int, task: int) -> None:
@@ -110,12 +110,6 @@ class _Turned:
         # Sums of each row by itself: a product of matrices may depend on the other rows.
         along = (turned * self.mirror).sum(axis=1)
         return np.ascontiguousarray(turned - along[:, None] * self.mirror)
-
-    def room(self, rows: int) -> Room:
-        """Return what a worker needs for so many samples."""
-        from dbgsom_core.engine.nnls_loops import room_for
-
-        return room_for(rows, *self.prototypes.small.shape)
 
     def begin(self, X: NDArray[Any], room: Room) -> int:
         """Write samples to a worker's room; returns how many are to be solved."""
