@@ -59,7 +59,6 @@ class Site:
             env={**kept, "PYTHONPATH": str(self.folder), **environment},
             capture_output=True,
             text=True,
-            timeout=300,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done
