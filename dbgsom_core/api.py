@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from dbgsom_core.engine.results import (
+from dbgsom_core.engine.contract import (
     Assignment,
     Found,
     MapGraph,
@@ -54,8 +54,8 @@ from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricCompon
 from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
-from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.som_map.grids import Grid, Position
+from dbgsom_core.som_map.grid import Grid, Position
+from dbgsom_core.som_map.som_map import SomMap
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled

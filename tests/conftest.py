@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dbgsom_core.som_map.grids import SQUARE, Grid
+from dbgsom_core.som_map.grid import SQUARE, Grid
 
 mpl.use("Agg")
 

@@ -1,8 +1,11 @@
-"""How one pass over the data runs.
+"""How one pass over the data runs: arrays, numba and threads, and nothing else.
 
-`results` says what samples, searches and their findings are. `local` holds the data and chooses
-the way: `euclidean` for Euclidean maps, the metric's own methods or `pairwise` for all others,
-asked anew in each epoch. `sums` adds up what neurons won and `smoothing` spreads it over the map;
-`answers` tell of samples by a trained map.
-`compile` and `workers` are what all loops and threads share.
+`contract` says what samples, searches and what they find are; it is all that training knows. `local`
+holds samples in memory and chooses the way: `euclidean` for Euclidean maps, the metric's own methods
+(`samples`, with `pairwise`) for all others. `found` adds up what neurons won sample by sample,
+`sums` does the adding, `smoothing` spreads it over the map. `moments`, `principal` and `robust` are
+asked before training, `answers` (distances, mixtures with `nnls`, completion) after it.
+`metric_calls` is a metric as the engine sees it. `compile`, `cache_folder`, `compiling` and
+`workers` are what all loops and threads share; `llvm` holds the instructions that numba does not
+write.
 """

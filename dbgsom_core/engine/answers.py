@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.nnls import mixture_coefficients
 from dbgsom_core.engine.pairwise.expanded import Expanded
-from dbgsom_core.engine.results import Samples
 from dbgsom_core.engine.samples import PlainSamples
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time

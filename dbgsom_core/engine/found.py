@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean.rows import linked_rows, own_rows
+from dbgsom_core.engine.contract import Assignment, Centre, MapGraph, PerSample, Totals, groups
+from dbgsom_core.engine.euclidean.fine_tuning_rows import linked_rows, own_rows
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
-from dbgsom_core.engine.results import Assignment, Centre, MapGraph, PerSample, Totals, groups
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.smoothing import updated_from
 

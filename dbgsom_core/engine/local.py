@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.answers import completed, distances, mixtures
-from dbgsom_core.engine.found import PlainFound
-from dbgsom_core.engine.moments import check_varies, extremes, moments_of
-from dbgsom_core.engine.principal import principal_axes
-from dbgsom_core.engine.results import (
+from dbgsom_core.engine.contract import (
     Assignment,
     Found,
     MapGraph,
@@ -25,6 +22,9 @@ from dbgsom_core.engine.results import (
     groups,
     unlinked,
 )
+from dbgsom_core.engine.found import PlainFound
+from dbgsom_core.engine.moments import check_varies, extremes, moments_of
+from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.won_squares import won_squares

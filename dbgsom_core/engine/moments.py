@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.aligned import for_loops
+from dbgsom_core.engine.contract import Moments
 from dbgsom_core.engine.loops import add_columns, add_squares
-from dbgsom_core.engine.results import Moments
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import available_threads, share
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.results import Moments
+from dbgsom_core.engine.contract import Moments
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 

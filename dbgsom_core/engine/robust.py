@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.majorities import smoothed_weights
-from dbgsom_core.engine.results import Samples
 
 _MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.contract import Assignment
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.engine.results import Assignment
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 

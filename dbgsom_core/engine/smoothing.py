@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import Centre, MapGraph, Totals
 from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows, squared_steps
-from dbgsom_core.engine.results import Centre, MapGraph, Totals
 from dbgsom_core.engine.workers import share
 
 _ROWS = 64  # neurons that one task updates

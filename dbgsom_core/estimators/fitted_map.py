@@ -12,13 +12,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Samples
 from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import (
     TopographicFunction,
     topographic_function,

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compiling import compile_clock
-from dbgsom_core.engine.results import Samples
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
 from dbgsom_core.estimators.validation import (
@@ -30,7 +30,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.parts import Parts

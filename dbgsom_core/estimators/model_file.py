@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators.part_params import build_parts
-from dbgsom_core.estimators.state import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.grid import SQUARE
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fitted_metric import restored
 from dbgsom_core.training.parts import PARTS
@@ -44,6 +45,7 @@ _SIMPLE = (
     "feature_names_in_", "classes_", "_probabilities", "_memory", "_novelty",
     "leaf_labels_", "leaf_hit_counts_", "_leaf_probabilities",
 )  # fmt: skip
+# Those that a file may lack: name here what is added above, or older files no longer load.
 _NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty")
 
 
@@ -154,6 +156,8 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    if som_map.grid != SQUARE:
+        raise ModelFileError("model files hold maps on the square grid, and this is on another one")
     written: dict[str, Any] = {
         name: to_plain(getattr(som_map, name), arrays) for name in _MAP_ARRAYS
     }

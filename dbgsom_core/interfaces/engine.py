@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dbgsom_core.engine.contract import Samples
     from dbgsom_core.engine.local import LocalSamples
-    from dbgsom_core.engine.results import Samples
     from dbgsom_core.interfaces.metrics import Metric
 
 

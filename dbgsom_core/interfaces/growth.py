@@ -11,7 +11,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.som_map.som_map import SomMap
 
 
 @dataclass(frozen=True)

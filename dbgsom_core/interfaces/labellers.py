@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.som_map.som_map import SomMap
 
 
 @dataclass(frozen=True)

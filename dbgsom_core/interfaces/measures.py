@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.results import Samples
-    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.engine.contract import Samples
+    from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 
 

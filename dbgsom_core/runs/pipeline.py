@@ -21,8 +21,8 @@ from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.growing_map import view_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
-from dbgsom_core.estimators.state import NotPlainError, to_plain
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord

@@ -1,254 +1,104 @@
-"""The map: neurons on a grid, their prototypes and the hops between them."""
+"""Grids: which cells are linked, and where they lie in the plane."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import pairwise
+from math import atan2
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import MapGraph
-from dbgsom_core.som_map.grids import SQUARE, Grid, Position
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Position = tuple[int, int]
+Place = tuple[float, float]
 
 
-class SomMap:
-    """Neurons on a grid, in order of birth.
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of cells (x, y) in whole numbers, alike seen from each of them.
 
-    Rows of every array are neurons. The class keeps three things true: positions are distinct,
-    ``hops`` are the graph distances over the links (free cells are no way), and the arrays have
-    one row per neuron.
-
-    Parameters
-    ----------
-    positions : int array (K, 2)
-        Grid cells (x, y) = (column, row) of the first neurons.
-    prototypes : float array (K, D)
-        Their prototypes.
-    grid : Grid
-        Which cells are linked.
+    Linked cells lie a distance of 1 apart in the plane, and the squares of all distances are whole
+    numbers.
 
     Attributes
     ----------
-    children : dict of int to SomMap
-        Child maps by the row of the neuron whose samples they split.
-
-    Raises
-    ------
-    ValueError
-        Two neurons share a cell, or the arrays do not fit together.
+    offsets : tuple of (x, y)
+        From a cell to those that it is linked with, in the order in which they are looked at: of
+        -1, 0 and 1, and with each its opposite.
+    diagonals : tuple of (x, y)
+        From a cell to those that touch it at a corner alone.
+    axes : ((x, y), (x, y))
+        Where the cells (1, 0) and (0, 1) lie in the plane, seen from (0, 0).
+    corners : tuple of (x, y)
+        Of a cell in the plane, seen from its centre, in turn.
     """
 
-    def __init__(self, positions: Any, prototypes: Any, grid: Grid = SQUARE) -> None:
-        positions = np.asarray(positions, dtype=np.int64)
-        prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
-        if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
-            raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
-        if len(positions) != len(prototypes):
-            raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
-        self.grid = grid
-        self.prototypes: NDArray[np.float64] = prototypes
-        self.children: dict[int, SomMap] = {}
-        self._positions: NDArray[np.int64] = positions.copy()
-        self._parents = np.full(len(positions), -1)
-        self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
-        self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
-        self._by_cell: dict[Position, int] = {}
-        self._links = self._link(self._by_cell, np.empty((0, grid.degree), np.int32), positions)
-        self._forget()
-        if len(positions) and math.prod(self.shape) == len(positions):  # no cell is missing
-            steps = grid.steps(positions[:, None], positions)
-            self._all_hops[: len(positions), : len(positions)] = steps
-        else:
-            _add_hops(self._all_hops, self._links, 0)
-
-    def _forget(self) -> None:
-        # Not known until someone asks, and no longer after a birth.
-        for name in ("hops", "shape", "full_grid", "diameter"):
-            vars(self).pop(name, None)
-
-    @classmethod
-    def rectangle(cls, rows: int, columns: int, prototypes: Any, grid: Grid = SQUARE) -> SomMap:
-        """Return a full map in row-major order: cells (0,0), (1,0), … then the next row."""
-        return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes, grid)
-
-    @classmethod
-    def restored(cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any) -> SomMap:
-        """Return a map whose births are known, one row per neuron in every array."""
-        som_map = cls(positions, prototypes)
-        if not len(parents) == len(birth_epochs) == len(som_map):
-            raise ValueError("parents and birth epochs must have one row per neuron")
-        som_map._parents[:] = parents
-        som_map._birth_epochs[:] = birth_epochs
-        return som_map
-
-    def __len__(self) -> int:
-        return len(self._positions)
+    offsets: tuple[Position, ...]
+    diagonals: tuple[Position, ...]
+    axes: tuple[Place, Place]
+    corners: tuple[Place, ...]
 
     @property
-    def positions(self) -> NDArray[np.int64]:
-        """Grid cells (x, y) = (column, row), shape (K, 2)."""
-        return self._positions.copy()
-
-    @property
-    def plane_positions(self) -> NDArray[np.float64]:
-        """Where the cells lie in the plane, (x, y) with y up, shape (K, 2)."""
-        return self.grid.plane(self._positions)
-
-    @property
-    def links(self) -> NDArray[np.int32]:
-        """Rows of linked neurons, (K, degree), in the order of the grid's offsets; -1: none."""
-        return self._links.copy()
+    def degree(self) -> int:
+        """How many cells a cell is linked with."""
+        return len(self.offsets)
 
     @cached_property
-    def hops(self) -> NDArray[np.uint16]:
-        """Graph distances between all neurons in links, shape (K, K); a read-only view."""
-        hops = self._all_hops[: len(self), : len(self)]
-        hops.setflags(write=False)
-        return hops
+    def opposite(self) -> tuple[int, ...]:
+        """For each link of a cell the number of the one that leads the other way."""
+        return tuple(self.offsets.index((-x, -y)) for x, y in self.offsets)
 
-    @property
-    def parents(self) -> NDArray[np.int64]:
-        """Row of each neuron's parent, shape (K,); -1 for the first neurons."""
-        return self._parents.copy()
+    def beside(self, cell: Position) -> list[Position]:
+        """Return the cells that a cell is linked with, in the order of its links."""
+        x, y = cell
+        return [(x + dx, y + dy) for dx, dy in self.offsets]
 
-    @property
-    def birth_epochs(self) -> NDArray[np.int64]:
-        """Epoch in which each neuron was born, shape (K,); 0 for the first neurons."""
-        return self._birth_epochs.copy()
+    def beyond(self, cell: Position, other: Position) -> Position:
+        """Return the cell beside ``other`` that lies opposite to ``cell``, linked with it, too."""
+        return 2 * other[0] - cell[0], 2 * other[1] - cell[1]
 
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the smallest rectangle around the map."""
-        columns, rows = (np.ptp(self._positions, axis=0) + 1).tolist()
-        return rows, columns
+    def plane(self, cells: NDArray[Any]) -> NDArray[np.float64]:
+        """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
+        return np.asarray(cells @ np.array(self.axes))
 
-    @cached_property
-    def full_grid(self) -> tuple[int, int] | None:
-        """Rows and columns where neurons fill a rectangle in row-major order, else None."""
-        rows, columns = self.shape
-        cells = self._positions - self._positions.min(axis=0)
-        places = cells[:, 1] * columns + cells[:, 0]
-        return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
+    def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the squared distances (...) in the plane between cells (..., 2) and others.
 
-    @property
-    def graph(self) -> MapGraph:
-        """How the neurons are linked, for the passes over samples."""
-        return MapGraph(self.hops, self._links, self.full_grid if self.grid == SQUARE else None)
-
-    @cached_property
-    def diameter(self) -> int:
-        """The largest number of hops between two neurons."""
-        return int(self.hops.max())
-
-    def neuron_at(self, position: Position) -> int | None:
-        """Return the row of the neuron in this cell, or None when it is free."""
-        return self._by_cell.get(position)
-
-    def neighbours(self, neuron: int) -> list[int]:
-        """Return the linked neighbours (rows), ascending."""
-        return sorted(other for other in self._links[neuron].tolist() if other >= 0)
-
-    def free_cells(self, neuron: int) -> list[Position]:
-        """Return the free cells beside a neuron in the order of its links."""
-        x, y = self._positions[neuron].tolist()
-        return [cell for cell in self.grid.beside((x, y)) if cell not in self._by_cell]
-
-    def boundary(self) -> NDArray[np.bool_]:
-        """Return which neurons have a free cell beside them, shape (K,)."""
-        return np.asarray((self._links < 0).any(axis=1))
-
-    def edges(self) -> NDArray[np.int64]:
-        """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
-        one = np.repeat(np.arange(len(self)), self.grid.degree)
-        other = self._links.ravel()
-        pairs = np.column_stack([one, other])[other > one]
-        return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
-
-    def degrees(self) -> NDArray[np.int64]:
-        """Return how many linked neighbours each neuron has, shape (K,)."""
-        return np.asarray((self._links >= 0).sum(axis=1, dtype=np.int64))
-
-    def mean_over_links(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean of distances (K, K) over the links of each neuron, (K,); 0 for none."""
-        linked = self.hops == 1
-        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
-
-    def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
-        """Append neurons given as (position, prototype (D,), parent), in this order.
-
-        Raises
-        ------
-        ValueError
-            A cell is taken or not linked to the map, or a prototype does not fit; the map is
-            then as before.
+        They are whole, so that equal distances are equal to the bit.
         """
-        births = list(births)
-        if not births:
-            return
-        first, newborn = len(self), self._checked(births)
-        cells = np.array([position for position, _, _ in births], dtype=np.int64)
-        by_cell = self._by_cell.copy()
-        links = self._link(by_cell, self._links, cells)
-        joins = (links >= 0) & (links < np.arange(len(links))[:, None])
-        lonely = np.flatnonzero(~joins[first:].any(axis=1))
-        if len(lonely):
-            position = tuple(cells[lonely[0]].tolist())
-            raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
-        positions = np.concatenate([self._positions, cells])
-        if len(positions) > len(self._all_hops):
-            hops = _room_for_hops(max(2 * first, len(positions)))
-            hops[:first, :first] = self.hops
-            self._all_hops = hops
-        _add_hops(self._all_hops, links, first)
-        self._positions, self._by_cell, self._links = positions, by_cell, links
-        parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
-        self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
-        self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
-        self.prototypes = np.concatenate([self.prototypes, newborn])
-        self._forget()
+        return np.asarray(np.rint(np.square(self.plane(cells - others)).sum(axis=-1)))
 
-    def _checked(self, births: list[tuple[Position, Any, int]]) -> NDArray[np.float64]:
-        # The prototypes (M, D) of births whose shapes and parents are right.
-        shape, first = self.prototypes.shape[1:], len(self)
-        for (x, y), prototype, parent in births:
-            if (x, y) in self._by_cell:
-                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
-            if np.shape(prototype) != shape:
-                raise ValueError(
-                    f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not {shape}"
-                )
-            if not 0 <= parent < first:
-                raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
-        return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
+    def steps(
+        self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False
+    ) -> NDArray[np.int64]:
+        """Return how many steps lead from cells (..., 2) to others where no cell is missing.
 
-    def _link(
-        self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
-    ) -> NDArray[np.int32]:
-        # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows.
-        first, opposite = len(links), self.grid.opposite
-        links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
-        for new, (x, y) in enumerate(cells.tolist(), first):
-            if by_cell.setdefault((x, y), new) != new:
-                raise ValueError(f"two neurons share the cell {(x, y)}")
-            for link, cell in enumerate(self.grid.beside((x, y))):
-                other = by_cell.get(cell)
-                if other is not None:
-                    links[new, link], links[other, opposite[link]] = other, new
-        return links
+        Parameters
+        ----------
+        over_corners : bool
+            Steps lead to every cell that touches, also to the ``diagonals``.
+
+        Returns
+        -------
+        int64 array (...)
+        """
+        # The cells that n steps reach are those within a polygon, n times as large as that of the
+        # neighbours: how far off a cell lies is told by the side that it faces. Two neighbours next
+        # to each other and the cell span a triangle of area 1/2, so (normal, neighbour) is 1.
+        around = sorted(
+            self.offsets + self.diagonals * over_corners, key=lambda to: atan2(to[1], to[0])
+        )
+        sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
+        normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
+        return reduce(np.maximum, (np.abs(cells @ n - others @ n) for n in normals))
 
 
-def _add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int) -> None:
-    from dbgsom_core.som_map.hops import add_hops  # numba is slow to import
-
-    add_hops(hops, links, first, len(links))
-
-
-def _room_for_hops(neurons: int) -> NDArray[np.uint16]:
-    # A column more than needed: what is handed out is then never contiguous, so that compiled
-    # loops know one kind of it instead of two.
-    return np.zeros((neurons, neurons + 1), dtype=np.uint16)
+# Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
+SQUARE = Grid(
+    offsets=((0, 1), (0, -1), (1, 0), (-1, 0)),
+    diagonals=((1, 1), (1, -1), (-1, 1), (-1, -1)),
+    axes=((1.0, 0.0), (0.0, 1.0)),
+    corners=((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)),
+)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.som_map.som_map import SomMap
 
 _BLOCK = 1 << 20  # distances that one block of rows may hold (8 MiB)
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import Assignment, PerSample, Rows, Samples, groups
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import Assignment, PerSample, Rows, Samples, groups
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 
 
 @dataclass(frozen=True)

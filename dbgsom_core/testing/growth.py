@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Subject, check

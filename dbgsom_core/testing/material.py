@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.labellers import LabelEvidence
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import fitted_metric
 
 SAMPLES, FEATURES = 40, 4

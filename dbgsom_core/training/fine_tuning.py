@@ -1,4 +1,7 @@
-"""Fine-tuning: the end of a training, in which the map no longer grows and samples may do more."""
+"""Fine-tuning: the end of a training, in which the map no longer grows and samples may do more.
+
+`schedule` says when it begins, how wide the kernel is in it and how the pull is eased in.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import Found
 from dbgsom_core.engine.majorities import leading
-from dbgsom_core.engine.results import Found
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import Assignment, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, Samples, Totals
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
 from dbgsom_core.training.labels import (
     Answers,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes
-from dbgsom_core.engine.results import Samples
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
 from dbgsom_core.training.targets import Target
 

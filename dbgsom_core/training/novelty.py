@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 
 MAP_SAMPLES = 10.0  # how many of the map's distances each neuron is given beside its own
 _ROUNDING = 1e-12  # a spread below this share of the mean distance is rounding, not spread

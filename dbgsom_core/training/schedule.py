@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from dbgsom_core.interfaces.kernels import KernelAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.results import Moments, Samples
+from dbgsom_core.engine.contract import Moments, Samples
 from dbgsom_core.interfaces.growth import DataSummary, GrowthAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import Assignment, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, Samples, Totals
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 

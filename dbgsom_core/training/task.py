@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import Samples
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 

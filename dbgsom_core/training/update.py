@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import Found
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.engine.contract import Found
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import Training

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import davies_bouldin
 from dbgsom_plugins.measures.fit import QuantizationError, distortion

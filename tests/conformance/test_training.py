@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.start import summarize

@@ -18,7 +18,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 
 KERNEL = {"name": "gaussian", "start": 2.0, "end": 0.5}

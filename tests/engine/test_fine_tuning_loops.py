@@ -17,7 +17,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 
 EUCLIDEAN = MetricAbilities.of(get_registry().build("metric", "euclidean"))
 

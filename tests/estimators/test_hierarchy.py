@@ -13,11 +13,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
+from dbgsom_core.engine.contract import groups
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.results import groups
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.vertical import root_error
 from dbgsom_plugins.engines.local import LocalEngine

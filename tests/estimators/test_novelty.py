@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.novelty import MAP_SAMPLES, Novelty
 from dbgsom_plugins.metrics.euclidean import Euclidean
 

@@ -17,7 +17,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
 from dbgsom_core.training.start import principal_start

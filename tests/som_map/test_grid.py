@@ -1,156 +1,192 @@
-"""SomMap: hops are graph distances, positions are distinct, rows fit together."""
+"""A grid is links, cells in the plane and nothing else: maps work on one of any degree."""
 
+import pickle
 from collections import deque
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.topology import topographic_function, topographic_product
+from dbgsom_core.som_map.tree import Tree, leaf_map
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures._cells import outline
+from dbgsom_plugins.figures.u_matrix import u_matrix
+from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+FAR = np.iinfo(np.uint16).max
+# Written out once more, for the twins: what is linked, and what touches.
+LINKED = {
+    4: [(0, 1), (0, -1), (1, 0), (-1, 0)],
+    6: [(1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)],
+}
+TOUCHING = {4: [*LINKED[4], (1, 1), (1, -1), (-1, 1), (-1, -1)], 6: LINKED[6]}
 
 
-def beside(cell):
-    """The cells to the north, south, east and west."""
-    x, y = cell
-    return (x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y)
-
-
-def hops_by_search(positions, beside=beside):
-    cells = {tuple(cell): row for row, cell in enumerate(positions)}
-    hops = np.full((len(cells), len(cells)), np.iinfo(np.uint16).max)
-    for start, row in cells.items():
-        hops[row, row] = 0
+def walked(cells, offsets):
+    """Steps between cells (K, K) by breadth-first search."""
+    row = {cell: k for k, cell in enumerate(cells)}
+    steps = np.full((len(cells), len(cells)), FAR)
+    for start in cells:
+        steps[row[start], row[start]] = 0
         queue = deque([start])
         while queue:
-            cell = queue.popleft()
-            for other in beside(cell):
-                if other in cells and hops[row, cells[other]] == np.iinfo(np.uint16).max:
-                    hops[row, cells[other]] = hops[row, cells[cell]] + 1
+            x, y = queue.popleft()
+            for other in ((x + dx, y + dy) for dx, dy in offsets):
+                if other in row and steps[row[start], row[other]] == FAR:
+                    steps[row[start], row[other]] = steps[row[start], row[x, y]] + 1
                     queue.append(other)
-    return hops
+    return steps
 
 
 @st.composite
-def growing_maps(draw):
-    """A 2×2 map and births at random free cells, ring-like shapes among them."""
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    for epoch in range(1, draw(st.integers(1, 40))):
-        free = sorted({c for n in range(len(som_map)) for c in som_map.free_cells(n)})
-        cell = draw(st.sampled_from(free))
-        parent = next(
-            som_map.neuron_at(c) for c in beside(cell) if som_map.neuron_at(c) is not None
-        )
-        som_map.add([(cell, [float(epoch)], parent)], epoch)
+def growing_maps(draw, grid, births=25):
+    """Maps of any shape, grown cell by cell."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows, columns = draw(st.sampled_from([(1, 1), (2, 2), (3, 4)]))
+    som_map = SomMap.rectangle(rows, columns, rng.normal(size=(rows * columns, 2)), grid)
+    for epoch in range(draw(st.integers(0, births))):
+        boundary = np.flatnonzero(som_map.boundary())
+        parent = int(boundary[rng.integers(len(boundary))])
+        free = som_map.free_cells(parent)
+        som_map.add([(free[rng.integers(len(free))], rng.normal(size=2), parent)], epoch)
     return som_map
 
 
-@given(growing_maps())
-def test_incremental_hops_equal_a_breadth_first_search(som_map):
-    np.testing.assert_array_equal(som_map.hops, hops_by_search(som_map.positions.tolist()))
-
-
-@given(growing_maps())
-def test_rows_of_every_array_are_neurons_in_order_of_birth(som_map):
-    n_neurons = len(som_map)
-    assert len(set(map(tuple, som_map.positions.tolist()))) == n_neurons
-    assert som_map.prototypes.shape == (n_neurons, 1)
-    assert som_map.parents.shape == som_map.birth_epochs.shape == (n_neurons,)
-    assert (np.diff(som_map.birth_epochs) >= 0).all()
-    for row, position in enumerate(som_map.positions.tolist()):
-        assert som_map.neuron_at(tuple(position)) == row
-    degrees = [len(som_map.neighbours(row)) for row in range(n_neurons)]
-    np.testing.assert_array_equal(som_map.degrees(), degrees)
-    assert all(len(som_map.free_cells(row)) == 4 - degrees[row] for row in range(n_neurons))
-    assert len(som_map.edges()) * 2 == sum(degrees)
-
-
-def test_a_ring_that_closes_shortens_the_way_around_it():
-    ring = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2)]
-    som_map = SomMap(ring, np.zeros((7, 1)))
-    assert som_map.hops[0, 6] == 6
-    som_map.add([((0, 1), [0.0], 0)], epoch=1)
-    assert som_map.hops[0, 6] == 2
-    np.testing.assert_array_equal(som_map.hops, hops_by_search([*ring, (0, 1)]))
-
-
-def test_a_rectangle_is_row_major_with_x_as_the_column():
-    som_map = SomMap.rectangle(2, 3, np.zeros((6, 1)))
-    assert som_map.positions.tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
-    assert som_map.shape == (2, 3)
-    assert som_map.diameter == 3
-
-
-@pytest.mark.parametrize(
-    ("birth", "reason"),
-    [
-        (((0, 0), [0.0], 0), "taken"),
-        (((5, 5), [0.0], 0), "beside"),
-        (((2, 0), [0.0, 1.0], 0), "shape"),
-        (((2, 0), [0.0], 9), "parent"),
-    ],
-)
-def test_an_impossible_birth_is_refused_and_changes_nothing(birth, reason):
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    with pytest.raises(ValueError, match=reason):
-        som_map.add([((-1, 0), [0.0], 0), birth], epoch=1)
-    assert len(som_map) == 4
-    assert som_map.prototypes.shape == (4, 1)
-
-
-def test_a_neuron_cannot_be_born_beside_one_that_follows():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    with pytest.raises(ValueError, match=r"\(3, 0\): no neuron is beside it"):
-        som_map.add([((3, 0), [0.0], 1), ((2, 0), [0.0], 1)], epoch=1)
-    assert len(som_map) == 4
-    assert som_map.links.tolist() == SomMap.rectangle(2, 2, np.zeros((4, 1))).links.tolist()
-
-
-def test_hops_cannot_be_written_from_outside():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    with pytest.raises(ValueError, match="read-only"):
-        som_map.hops[0, 0] = 7
-
-
-def test_two_neurons_cannot_start_in_one_cell():
-    with pytest.raises(ValueError, match="share the cell"):
-        SomMap([(0, 0), (0, 0)], np.zeros((2, 1)))
-
-
-def test_a_restored_map_remembers_its_births():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    som_map.add([((2, 0), [1.0], 1)], epoch=7)
-    again = SomMap.restored(
-        som_map.positions, som_map.prototypes, som_map.parents, som_map.birth_epochs
-    )
-    np.testing.assert_array_equal(again.hops, som_map.hops)
-    assert again.parents.tolist() == [-1, -1, -1, -1, 1]
-    assert again.birth_epochs.tolist() == [0, 0, 0, 0, 7]
-
-
-@given(growing_maps())
-def test_links_and_shape_follow_every_birth(som_map):
-    x, y = som_map.positions.T
-    assert som_map.shape == (np.ptp(y) + 1, np.ptp(x) + 1)
-    assert som_map.diameter == som_map.hops.max()
-    for row, position in enumerate(som_map.positions.tolist()):
-        at_sides = [som_map.neuron_at(cell) for cell in beside(tuple(position))]
-        assert som_map.links[row].tolist() == [-1 if at is None else at for at in at_sides]
-        free = [
-            cell for cell, at in zip(beside(tuple(position)), at_sides, strict=True) if at is None
-        ]
-        assert som_map.free_cells(row) == free
+@given(st.data())
+def test_links_hops_and_free_cells_are_those_of_the_cells(grid, data):
+    som_map = data.draw(growing_maps(grid))
+    cells = [(x, y) for x, y in som_map.positions.tolist()]
+    offsets = LINKED[grid.degree]
+    np.testing.assert_array_equal(som_map.hops, walked(cells, offsets))
+    links, row = som_map.links, {cell: k for k, cell in enumerate(cells)}
+    assert links.shape == (len(cells), len(offsets))
+    for k, (x, y) in enumerate(cells):
+        around = [(x + dx, y + dy) for dx, dy in offsets]
+        assert links[k].tolist() == [row.get(cell, -1) for cell in around]
+        assert som_map.free_cells(k) == [cell for cell in around if cell not in row]
+        assert som_map.neighbours(k) == sorted(row[cell] for cell in around if cell in row)
+        for link, other in enumerate(links[k].tolist()):  # it leads back the other way
+            assert other < 0 or links[other, grid.opposite[link]] == k
+    np.testing.assert_array_equal(som_map.boundary(), som_map.degrees() < len(offsets))
     np.testing.assert_array_equal(som_map.edges(), np.argwhere(np.triu(som_map.hops == 1)))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 5), (4, 1), (3, 4)])
-def test_hops_of_a_full_grid_are_those_of_a_search(rows, columns):
-    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
-    np.testing.assert_array_equal(som_map.hops, hops_by_search(som_map.positions.tolist()))
+def test_every_link_has_an_opposite_one_that_is_its_own_opposite(grid):
+    for link, (dx, dy) in enumerate(grid.offsets):
+        assert grid.offsets[grid.opposite[link]] == (-dx, -dy)
+        assert grid.opposite[grid.opposite[link]] == link
+        assert grid.beyond((3 + dx, 5 + dy), (3, 5)) == grid.beside((3, 5))[grid.opposite[link]]
 
 
-def test_prototypes_are_kept_row_by_row_however_they_come():
-    prototypes = np.asfortranarray(np.arange(8.0).reshape(4, 2))
-    som_map = SomMap.rectangle(2, 2, prototypes)
-    assert som_map.prototypes.flags.c_contiguous
-    np.testing.assert_array_equal(som_map.prototypes, prototypes)
+@pytest.mark.parametrize("over_corners", [False, True])
+def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
+    cells = list(product(range(-3, 4), range(-3, 4)))
+    offsets = (TOUCHING if over_corners else LINKED)[grid.degree]
+    places = np.array(cells)
+    steps = grid.steps(places[:, None], places, over_corners=over_corners)
+    np.testing.assert_array_equal(steps, walked(cells, offsets))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 6), (5, 1), (4, 7)])
+def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns):
+    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
+    cells = [(x, y) for x, y in som_map.positions.tolist()]
+    np.testing.assert_array_equal(som_map.hops, walked(cells, LINKED[grid.degree]))
+
+
+def test_linked_cells_lie_one_apart_in_the_plane_and_others_farther(grid):
+    cells = np.array(list(product(range(-4, 5), range(-4, 5))))
+    apart = np.linalg.norm(grid.plane(cells), axis=1)
+    linked = {tuple(cell) for cell in cells[np.isclose(apart, 1)].tolist()}
+    assert linked == set(LINKED[grid.degree])
+    assert (apart > 0.999).sum() == len(cells) - 1
+    dx, dy = cells.T
+    squares = dx**2 + dy**2 + (dx * dy if grid.degree == 6 else 0)
+    np.testing.assert_array_equal(grid.squared_distances(cells, np.zeros(2, int)), squares)
+
+
+def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
+    corners = np.array(grid.corners)
+    alone = outline(grid.plane(np.zeros((1, 2))), corners)
+    assert len(alone) == grid.degree
+    for offset in grid.offsets:
+        pair = outline(grid.plane(np.array([(0, 0), offset])), corners)
+        assert len(pair) == 2 * grid.degree - 2
+    around = grid.plane(np.array([(0, 0), *TOUCHING[grid.degree]]))
+    (x, y), (later_x, later_y) = corners.T, np.roll(corners, -1, axis=0).T
+    assert np.sum(x * later_y - y * later_x) / 2 == pytest.approx(abs(np.linalg.det(grid.axes)))
+    # No corner of a cell lies nearer to another cell than to its own.
+    apart = np.linalg.norm(corners[:, None] - around, axis=2)
+    np.testing.assert_allclose(apart[:, 0], apart.min(axis=1))
+
+
+def test_a_map_keeps_its_grid_in_a_pickle(grid):
+    som_map = pickle.loads(pickle.dumps(SomMap.rectangle(2, 3, np.zeros((6, 1)), grid)))
+    assert som_map.grid == grid
+    som_map.add([(som_map.free_cells(5)[0], [1.0], 5)], 1)
+    assert som_map.hops.max() < FAR
+
+
+def test_rings_smooth_square_maps_alone(grid):
+    som_map = SomMap.rectangle(3, 4, np.zeros((12, 1)), grid)
+    assert som_map.graph.rectangle == ((3, 4) if grid.degree == 4 else None)
+
+
+def test_leaves_of_different_maps_are_not_linked(grid):
+    root = SomMap.rectangle(3, 3, np.zeros((9, 1)), grid)
+    for neuron in (0, 4, 5):
+        root.children[neuron] = SomMap.rectangle(2, 3, np.zeros((6, 1)), grid)
+    tree = Tree.of(root)
+    leaves = leaf_map(tree)
+    assert leaves.grid == grid
+    expected = set()
+    for som_map, leaf_of in zip(tree.maps, tree.leaf_of, strict=True):
+        expected |= {tuple(sorted(leaf_of[edge].tolist())) for edge in som_map.edges()}
+    expected = {edge for edge in expected if edge[0] >= 0}
+    assert {tuple(edge) for edge in leaves.edges().tolist()} == expected
+
+
+@given(st.data())
+def test_measures_of_topology_walk_along_links(grid, data):
+    som_map = data.draw(growing_maps(grid, births=8))
+    X = np.random.default_rng(len(som_map)).normal(size=(30, 2))
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    cells = [(x, y) for x, y in som_map.positions.tolist()]
+    pairs = list(zip(evaluation.bmu.tolist(), evaluation.second_bmu.tolist(), strict=True))
+    for measure, offsets in ((TopographicError, LINKED), (TopographicError8, TOUCHING)):
+        torn = 0
+        for one, other in pairs if len(cells) > 1 else ():
+            (x, y), (u, v) = cells[one], cells[other]
+            torn += (u - x, v - y) not in offsets[grid.degree]
+        assert measure().compute(evaluation) == torn / len(X)
+    if len(cells) > 1:
+        phi = topographic_function(som_map, evaluation.bmu, evaluation.second_bmu)
+        far = {
+            tuple(sorted(pair))
+            for pair in pairs
+            if tuple(np.subtract(cells[pair[0]], cells[pair[1]])) not in TOUCHING[grid.degree]
+        }
+        assert phi.at(1) == 2 * len(far) / len(cells)
+
+
+def test_the_product_is_nothing_where_prototypes_lie_as_their_cells_do(grid):
+    som_map = SomMap.rectangle(4, 5, np.zeros((20, 2)), grid)
+    som_map.prototypes = som_map.plane_positions
+    assert topographic_product(som_map, Euclidean().pairwise) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):
+    som_map = SomMap.rectangle(3, 4, np.zeros((12, 2)), grid)
+    som_map.prototypes = som_map.plane_positions
+    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
+    corners = 6 if grid.degree == 4 else 0  # a link runs through every corner between hexagons
+    assert len(matrix.centres) == 12 + len(som_map.edges()) + corners
+    np.testing.assert_allclose(matrix.values, 1.0)
+    apart = np.linalg.norm(matrix.centres[:, None] - matrix.centres, axis=2)
+    assert apart[apart > 0].min() == pytest.approx(0.5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
 from dbgsom_core.som_map import topology
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_plugins.metrics.euclidean import Euclidean
 

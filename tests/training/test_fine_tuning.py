@@ -11,7 +11,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.task import Task

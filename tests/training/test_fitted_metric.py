@@ -12,7 +12,7 @@ from dbgsom_core.engine.found import linked_runners_up
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
 from dbgsom_plugins.engines.local import LocalEngine
@@ -175,7 +175,7 @@ def test_a_form_of_the_wrong_shape_is_told(iris):
 def test_newborns_live_in_the_space_of_the_metric(digits):
     """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
     from dbgsom_core.api import Birth
-    from dbgsom_core.som_map.grid import SomMap
+    from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.training.train import _give_birth
 
     som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))

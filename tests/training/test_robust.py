@@ -8,7 +8,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import smoothed_weights
 from dbgsom_core.engine.robust import weighted_median
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.growth.fixed import Fixed

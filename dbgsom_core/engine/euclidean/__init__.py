@@ -11,7 +11,9 @@
   one sum to another. `fine_tuning_loops` is fine-tuning's pass.
 * `packing`: the packed copy of the data. `search`: one training's memory of bounds, sums and
   order, and when each pays. `assignment`: what a pass found. `update`: the prototypes that follow
-  from it; `hop_rings` smooths it over a rectangle. `fine_tuning`: on top of it.
+  from it; `hop_rings` smooths it over a rectangle. `tally`: how threads add up.
+* `fine_tuning_blocks`: what samples train besides, by packed blocks; `fine_tuning_rows`: the same
+  sample by sample, for what is found without them.
 * `one_shot`, `one_shot_loops`: the same comparison for samples that are asked about once, without
   a copy.
 

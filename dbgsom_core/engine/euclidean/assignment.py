@@ -9,15 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean import fine_tuning
+from dbgsom_core.engine.contract import Assignment, Centre, Found, MapGraph, PerSample, Totals
+from dbgsom_core.engine.euclidean import fine_tuning_blocks
+from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of
 from dbgsom_core.engine.euclidean.layout import Laid
 from dbgsom_core.engine.euclidean.one_shot import distances_to
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.rows import classes_of
 from dbgsom_core.engine.euclidean.tally import Seconds, unpacked
 from dbgsom_core.engine.euclidean.update import updated
 from dbgsom_core.engine.majorities import count_classes
-from dbgsom_core.engine.results import Assignment, Centre, Found, MapGraph, PerSample, Totals
 from dbgsom_core.engine.smoothing import updated_from
 
 
@@ -129,7 +129,9 @@ class FastFound:
         """See `Found`."""
         units, sums, hits = self.units.copy(), self.packed_sums.copy(), self.hits.copy()
         classes = classes_of(self.search.data.codes, leads)
-        fine_tuning.own_class(self.search.samples, self.prototypes, classes, units, sums, hits)
+        fine_tuning_blocks.own_class(
+            self.search.samples, self.prototypes, classes, units, sums, hits
+        )
         return replace(self, hits=hits, packed_sums=sums, units=units)
 
     def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
@@ -171,7 +173,7 @@ class FastFound:
 
     def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
         search = self.search
-        search.seconds = fine_tuning.linked_seconds(
+        search.seconds = fine_tuning_blocks.linked_seconds(
             search.samples, search.laid(self.prototypes), self.prototypes, self.units, graph.links,
             classes_of(search.data.codes, leads), search.seconds,
         )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.contract import Found, MapGraph, unlinked
 from dbgsom_core.engine.euclidean import layout, pass_loops
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Tally
@@ -19,7 +20,6 @@ from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
 from dbgsom_core.engine.euclidean.tally import Seconds, tallied, workload
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
-from dbgsom_core.engine.results import Found, MapGraph, unlinked
 from dbgsom_core.engine.workers import share
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use

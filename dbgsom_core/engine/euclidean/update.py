@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import MapGraph
 from dbgsom_core.engine.euclidean import hop_rings, layout
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.tally import Seconds
-from dbgsom_core.engine.results import MapGraph
 from dbgsom_core.engine.smoothing import reach_of, smoothed
 
 

@@ -13,8 +13,8 @@ from dbgsom_core.api import Figure
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.som_map.grids import SQUARE
+from dbgsom_core.som_map.grid import SQUARE
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._cells import outline
 from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on

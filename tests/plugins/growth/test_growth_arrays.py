@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth import births
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.growth_loops import share_errors

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.api import Birth, GrowthState
-from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.som_map.grids import SQUARE
+from dbgsom_core.som_map.grid import SQUARE
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth import reference
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.snapshot import Placement, Snapshot

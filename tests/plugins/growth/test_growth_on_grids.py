@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dbgsom_core.api import GrowthState
-from dbgsom_core.interfaces.engine import LocalEngine
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
 from dbgsom_plugins.kernels.gaussian import Gaussian

@@ -11,7 +11,7 @@ from sklearn.preprocessing import minmax_scale
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
 
 PLUS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]  # an interior neuron and its four neighbours

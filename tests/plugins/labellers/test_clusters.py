@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import LabelEvidence, Labeller
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.labellers.clusters import Clusters, live_links
 
 METHODS = ["agglomerative", "k_means"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, normalized_mutual_info_score
 
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
-from dbgsom_core.som_map.grids import SQUARE
+from dbgsom_core.som_map.grid import SQUARE
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.labels import BalancedAccuracy, NormalizedMutualInfo

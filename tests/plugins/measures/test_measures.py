@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import Measure
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin

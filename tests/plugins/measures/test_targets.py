@@ -6,7 +6,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.neighbourhoods import TopographicFunction, TopographicProduct
 from dbgsom_plugins.measures.targets import R2, RootMeanSquaredError

@@ -6,7 +6,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomVQ
-from dbgsom_core.som_map.grid import SomMap
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth.births import filled
 from dbgsom_plugins.growth.directed import Directed
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.euclidean import fine_tuning_loops
 from dbgsom_core.engine.euclidean.blocks import Tally
 from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes
+from dbgsom_core.engine.euclidean.fine_tuning_rows import own_neurons
 from dbgsom_core.engine.euclidean.layout import Laid
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.rows import own_neurons
 from dbgsom_core.engine.euclidean.tally import Seconds, tallied
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
