@@ -85,7 +85,7 @@ def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(grid):
 @pytest.mark.parametrize("growth", [Directed(), Gsom()], ids=["directed", "gsom"])
 def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
     X = np.ascontiguousarray(iris[0])
-    data = LocalEngine().over(X, Euclidean())
+    data = LocalEngine().over(X, Euclidean()).with_classes(np.asarray(iris[1], np.int64), 3)
     task = Task(
         data=data,
         kernel=Gaussian(),
@@ -95,8 +95,6 @@ def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
         deviation=float(np.linalg.norm(X.std(axis=0))),
         threshold=6.0,
         max_neurons=60,
-        class_codes=np.asarray(iris[1], np.int64),
-        n_classes=3,
     )
     start = SomMap.rectangle(2, 2, X[[0, 60, 100, 149]], grid)
     alone = data.assign(start.prototypes).distance.mean()
