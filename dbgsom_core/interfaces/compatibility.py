@@ -64,7 +64,7 @@ def check_suits(parts: Any, estimator: str) -> None:
 
 def reads_target(parts: Any) -> str | None:
     """Return which part cannot do without targets, as kind and class; None: they all can."""
-    if GrowthAbilities.of(parts.growth).needs_classes:
+    if parts.growing.needs_classes:
         return f"growth {type(parts.growth).__name__}"
     if LabellerAbilities.of(parts.labeller).needs_target:
         return f"labeller {type(parts.labeller).__name__}"

@@ -68,7 +68,7 @@ class SomMap:
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
-        for name in ("hops", "shape", "full_grid", "diameter"):
+        for name in ("hops", "shape", "full_grid", "diameter", "graph"):
             vars(self).pop(name, None)
 
     @classmethod
@@ -135,7 +135,7 @@ class SomMap:
         places = cells[:, 1] * columns + cells[:, 0]
         return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
 
-    @property
+    @cached_property
     def graph(self) -> MapGraph:
         """How the neurons are linked, for the passes over samples."""
         return MapGraph(self.hops, self._links, self.full_grid if self.grid == SQUARE else None)
@@ -194,8 +194,9 @@ class SomMap:
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
         links = self._link(by_cell, self._links, cells)
-        joins = (links >= 0) & (links < np.arange(len(links))[:, None])
-        lonely = np.flatnonzero(~joins[first:].any(axis=1))
+        joined = links[first:]
+        joins = (joined >= 0) & (joined < np.arange(first, len(links))[:, None])
+        lonely = np.flatnonzero(~joins.any(axis=1))
         if len(lonely):
             position = tuple(cells[lonely[0]].tolist())
             raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
@@ -230,15 +231,19 @@ class SomMap:
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
     ) -> NDArray[np.int32]:
         # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows.
-        first, opposite = len(links), self.grid.opposite
-        links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
+        first, back = len(links), tuple(zip(self.grid.offsets, self.grid.opposite, strict=True))
+        ends: list[tuple[int, int, int]] = []  # a neuron, its link, and where that leads
         for new, (x, y) in enumerate(cells.tolist(), first):
             if by_cell.setdefault((x, y), new) != new:
                 raise ValueError(f"two neurons share the cell {(x, y)}")
-            for link, cell in enumerate(self.grid.beside((x, y))):
-                other = by_cell.get(cell)
+            for link, ((dx, dy), opposite) in enumerate(back):
+                other = by_cell.get((x + dx, y + dy))
                 if other is not None:
-                    links[new, link], links[other, opposite[link]] = other, new
+                    ends += (new, link, other), (other, opposite, new)
+        links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
+        if ends:
+            rows, columns, found = np.array(ends).T
+            links[rows, columns] = found
         return links
 
 

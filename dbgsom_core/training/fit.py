@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Samples, Totals
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
 from dbgsom_core.training.labels import (
@@ -190,7 +189,7 @@ def train_map(
     if target is not None:
         samples = samples.with_classes(target.codes, n_classes)
     summary = summarize(usual, moments, n_classes or None)
-    growing = GrowthAbilities.of(parts.growth)
+    growing = parts.growing
     epochs = int(settings.epochs)
     task = Task(
         data=samples,

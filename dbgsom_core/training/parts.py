@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from dbgsom_core.interfaces.engine import Engine
-from dbgsom_core.interfaces.growth import GrowthStrategy
+from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric
@@ -22,3 +23,8 @@ class Parts:
     growth: GrowthStrategy
     labeller: Labeller
     engine: Engine
+
+    @cached_property
+    def growing(self) -> GrowthAbilities:
+        """What the growth strategy can do."""
+        return GrowthAbilities.of(self.growth)

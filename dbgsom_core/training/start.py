@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.contract import Moments, Samples
-from dbgsom_core.interfaces.growth import DataSummary, GrowthAbilities
+from dbgsom_core.interfaces.growth import DataSummary
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
 
@@ -76,7 +76,7 @@ def start_map(
     ValueError
         ``init`` is no way to start, or an array of another shape than the start's.
     """
-    growing = GrowthAbilities.of(parts.growth)
+    growing = parts.growing
     (rows, columns), cap = growing.shape, growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(

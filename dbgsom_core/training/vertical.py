@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample, Samples
-from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
+from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
@@ -23,12 +23,12 @@ TrainOne = Callable[[Parts, Samples, Target | None], Training]
 
 def is_vertical(parts: Parts) -> bool:
     """Say whether the growth strategy may give neurons child maps."""
-    return GrowthAbilities.of(parts.growth).wants_children is not None
+    return parts.growing.wants_children is not None
 
 
 def horizontal(parts: Parts) -> Parts:
     """Return the parts with the strategy that grows a single map."""
-    base = GrowthAbilities.of(parts.growth).base if is_vertical(parts) else None
+    base = parts.growing.base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
 
 
@@ -119,7 +119,7 @@ class ChildMaps:
         return wanted
 
     def _can_train(self, samples: Samples, target: Target | None) -> bool:
-        grows_by_class = GrowthAbilities.of(horizontal(self.parts).growth).needs_classes
+        grows_by_class = horizontal(self.parts).growing.needs_classes
         if grows_by_class and not _knows_classes(target):
             return False
         try:
