@@ -79,16 +79,16 @@ def build_metric(params: Mapping[str, Any]) -> Metric:
 
 
 def _build(kind: str, spec: Any) -> Any:
-    if isinstance(spec, Component):
-        get_registry().build(kind, spec)  # says so when it is of another kind
-        given = {field: getattr(spec, field) for field in spec.model_fields_set}
-        return _validated(kind, type(spec), given)
-    if isinstance(spec, Mapping):
-        params = dict(spec)
-        name = params.pop("name", _UNNAMED.get(kind))
-        if isinstance(name, str):
-            return _validated(kind, get_registry().find(kind, name), params)
-    return get_registry().build(kind, spec)
+    if isinstance(spec, Mapping) and kind in _UNNAMED:
+        spec = {"name": _UNNAMED[kind], **spec}
+    try:
+        return get_registry().build(kind, spec)
+    except ValidationError as error:
+        cls, given = _class_of(kind, spec), spec
+        if isinstance(spec, Component):
+            given = {field: getattr(spec, field) for field in spec.model_fields_set}
+        assert cls is not None  # or there was nothing to validate
+        raise ValueError("; ".join(sentences(error, cls, given, kind))) from None
 
 
 def _validated(where: str, component: type[Any], values: Any) -> Any:

@@ -114,26 +114,12 @@ class Nested:
         return {"anyOf": [{"type": "string"}, section]}
 
     def _built(self, spec: Any) -> Any:
-        registry = lookup_in_use()
-        if isinstance(spec, BaseModel):
-            registry.build(self.kind, spec)  # says so when it is of another kind
-            given = {field: getattr(spec, field) for field in spec.model_fields_set}
-            return type(spec).model_validate(given)
-        if isinstance(spec, str):
-            return registry.build(self.kind, spec)
-        if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        named = isinstance(spec, Mapping) and isinstance(spec.get("name"), str)
+        if not (named or isinstance(spec, (str, BaseModel))):
             raise ValueError(
                 f"must be a name, a mapping with a 'name', or a component instance; got {spec!r}"
             )
-        cls = registry.find(self.kind, spec["name"])
-        params = {key: value for key, value in spec.items() if key != "name"}
-        try:
-            return cls.model_validate(params)
-        except ValidationError as error:
-            try:  # what was read from a file has lists where a field may want a tuple
-                return parse(cls, params)
-            except (ValidationError, TypeError):
-                raise error from None
+        return lookup_in_use().build(self.kind, spec)
 
     def _written(self, component: Any, info: Any) -> dict[str, Any]:
         if not isinstance(component, BaseModel):  # a default that nobody has looked at

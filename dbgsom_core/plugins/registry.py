@@ -8,18 +8,19 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
+from pydantic import ValidationError
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Component, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
 from dbgsom_core.plugins.offers import Identity, Offered, PluginRecord, missing_methods
@@ -177,6 +178,9 @@ class Registry:
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance.
 
+        An instance is built anew from the fields that it was given, since its copies are not
+        checked. What was read from a file has lists where a field may want a tuple.
+
         Raises
         ------
         UnknownNameError, PluginError
@@ -193,7 +197,13 @@ class Registry:
                 raise ValueError(
                     f"{_a(kind)} given as a mapping needs a 'name': got {dict(spec)!r}"
                 )
-            return self.find(kind, params.pop("name")).model_validate(params)
+            cls = self.find(kind, params.pop("name"))
+            try:
+                return cls.model_validate(params)
+            except ValidationError as error:
+                with suppress(ValidationError, TypeError):
+                    return parse(cls, params)
+                raise error from None
         if not isinstance(spec, Component):
             raise ValueError(
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
@@ -202,7 +212,7 @@ class Registry:
         missing = missing_methods(kind, type(spec))
         if missing:
             raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
-        return spec
+        return type(spec).model_validate({key: getattr(spec, key) for key in spec.model_fields_set})
 
     def name_of(self, kind: str, component: Any) -> str:
         """Return the name under which a component can be built again.
