@@ -67,13 +67,16 @@ class Abilities:
 
         ``known`` are fields that are no capabilities.
         """
-        for one in fields(cls):
-            if one.name not in known:
-                value = getattr(component, one.name, None)
-                if value is None:
-                    value = getattr(cls.defaults, one.name, one.default)
-                known[one.name] = value
+        for name, default in _defaults(cls):  # type: ignore[arg-type] # classes are hashable
+            if name not in known:
+                value = getattr(component, name, None)
+                known[name] = default if value is None else value
         return cls(**known)
+
+
+@lru_cache(maxsize=64)
+def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, getattr(cls.defaults, one.name, one.default)) for one in fields(cls))
 
 
 @dataclass(frozen=True)

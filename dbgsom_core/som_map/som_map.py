@@ -58,7 +58,8 @@ class SomMap:
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
         self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
         self._by_cell: dict[Position, int] = {}
-        self._links = self._link(self._by_cell, np.empty((0, grid.degree), np.int32), positions)
+        nobody = np.empty((0, grid.degree), np.int32)
+        self._links = self._link(self._by_cell, nobody, positions)[0]
         self._forget()
         if len(positions) and math.prod(self.shape) == len(positions):  # no cell is missing
             steps = grid.steps(positions[:, None], positions)
@@ -124,13 +125,16 @@ class SomMap:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the smallest rectangle around the map."""
-        columns, rows = (np.ptp(self._positions, axis=0) + 1).tolist()
+        cells = self._positions
+        columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
         return rows, columns
 
     @cached_property
     def full_grid(self) -> tuple[int, int] | None:
         """Rows and columns where neurons fill a rectangle in row-major order, else None."""
         rows, columns = self.shape
+        if rows * columns != len(self):
+            return None
         cells = self._positions - self._positions.min(axis=0)
         places = cells[:, 1] * columns + cells[:, 0]
         return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
@@ -193,13 +197,9 @@ class SomMap:
         first, newborn = len(self), self._checked(births)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
-        links = self._link(by_cell, self._links, cells)
-        joined = links[first:]
-        joins = (joined >= 0) & (joined < np.arange(first, len(links))[:, None])
-        lonely = np.flatnonzero(~joins.any(axis=1))
-        if len(lonely):
-            position = tuple(cells[lonely[0]].tolist())
-            raise ValueError(f"a neuron cannot be born at {position}: no neuron is beside it")
+        links, lonely = self._link(by_cell, self._links, cells)
+        if lonely is not None:
+            raise ValueError(f"a neuron cannot be born at {lonely}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
         if len(positions) > len(self._all_hops):
             hops = _room_for_hops(max(2 * first, len(positions)))
@@ -229,22 +229,27 @@ class SomMap:
 
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
-    ) -> NDArray[np.int32]:
-        # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows.
-        first, back = len(links), tuple(zip(self.grid.offsets, self.grid.opposite, strict=True))
+    ) -> tuple[NDArray[np.int32], Position | None]:
+        # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows, and
+        # the first of them beside which nobody is when its turn comes.
+        first = len(links)
         ends: list[tuple[int, int, int]] = []  # a neuron, its link, and where that leads
+        lonely = None
         for new, (x, y) in enumerate(cells.tolist(), first):
             if by_cell.setdefault((x, y), new) != new:
                 raise ValueError(f"two neurons share the cell {(x, y)}")
-            for link, ((dx, dy), opposite) in enumerate(back):
+            before = len(ends)
+            for link, (dx, dy, opposite) in enumerate(self.grid.ways):
                 other = by_cell.get((x + dx, y + dy))
                 if other is not None:
                     ends += (new, link, other), (other, opposite, new)
+            if len(ends) == before and lonely is None:
+                lonely = (x, y)
         links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
         if ends:
             rows, columns, found = np.array(ends).T
             links[rows, columns] = found
-        return links
+        return links, lonely
 
 
 def _add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int) -> None:
