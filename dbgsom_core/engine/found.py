@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Centre, MapGraph, PerSample, Totals, groups
-from dbgsom_core.engine.euclidean.fine_tuning_rows import linked_rows, own_rows
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.smoothing import updated_from
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,8 @@ class PlainFound:
         centre: Centre | None = None,
     ) -> NDArray[np.float64]:
         """See `Found`."""
+        from dbgsom_core.engine.smoothing import updated_from  # numba is slow to import
+
         won = self.totals
         pulled = self.linked_totals(graph, leads) if pull > 0 else None
         threads = self.samples.threads
@@ -152,6 +152,8 @@ def winners_of_own_class(
     """
     codes = _codes(samples)
     if samples.is_euclidean:
+        from dbgsom_core.engine.euclidean.fine_tuning_rows import own_rows
+
         return own_rows(samples, codes, bmu, prototypes, leads)
     winners = bmu.copy()
     others = np.flatnonzero(strangers(codes, leads, bmu))
@@ -177,6 +179,8 @@ def linked_runners_up(
     """
     codes = None if leads is None else _codes(samples)
     if samples.is_euclidean:
+        from dbgsom_core.engine.euclidean.fine_tuning_rows import linked_rows
+
         return linked_rows(samples, codes, bmu, prototypes, graph.links, leads)
     linked = [np.sort(row[row >= 0]).astype(np.int64) for row in graph.links]
     runners_up = np.empty(len(bmu), dtype=np.int64)

@@ -27,7 +27,6 @@ from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.won_squares import won_squares
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -45,7 +44,6 @@ class LocalSamples(PlainSamples):
     distances = distances
     mixtures = mixtures
     completed = completed
-    won_squares = won_squares
 
     @property
     def _may_search_fast(self) -> bool:
@@ -110,6 +108,17 @@ class LocalSamples(PlainSamples):
     def groups(self, of: PerSample) -> list[Rows]:
         """See `Samples`."""
         return groups(of.bmu)
+
+    def won_squares(
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        distance: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """See `Samples`."""
+        from dbgsom_core.engine.won_squares import won_squares  # numba is slow to import
+
+        return won_squares(self, prototypes, units, distance)
 
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""

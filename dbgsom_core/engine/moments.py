@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Moments
-from dbgsom_core.engine.loops import add_columns, add_squares
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import available_threads, share
 
@@ -89,6 +87,9 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _of_dense(X: NDArray[Any]) -> Moments:
+    from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
+    from dbgsom_core.engine.loops import add_columns, add_squares
+
     X = for_loops(X)
     mean = _total(X, lambda rows, out: add_columns(X[rows], out)) / len(X)
     squares = _total(X, lambda rows, out: add_squares(X[rows], mean, out))

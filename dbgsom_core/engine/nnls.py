@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
 from dbgsom_core.engine.workers import available_threads, share
@@ -136,6 +135,8 @@ class _Turned:
         spreads no digit is left. Scipy sees the prototypes that were found to take part and, in
         turns, those along which the residual still falls.
         """
+        from scipy.optimize import nnls  # slow to import, and seldom needed
+
         from dbgsom_core.engine.nnls_loops import ROUNDING, STEEP
 
         big, small, norms = self.prototypes[:3]
