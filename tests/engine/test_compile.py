@@ -90,7 +90,7 @@ def test_a_file_that_another_process_wrote_for_other_types_is_not_used(tmp_path)
 
 
 def test_without_a_compiler_the_reason_is_said():
-    code = "from dbgsom_core import SomVQ"
+    code = "from dbgsom_core import SomVQ; SomVQ().fit([[0, 0], [1, 0], [0, 2], [1, 3]])"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
