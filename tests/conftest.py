@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import logging
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -36,6 +38,16 @@ def hexagonal():
 @pytest.fixture(scope="session", params=[SQUARE, HEXAGONAL], ids=["square", "hexagonal"])
 def grid(request):
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before():
+    """The command line keeps its warnings to itself: here for one test only."""
+    logger = logging.getLogger("dbgsom")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Running the command line inside this process."""
 
-import logging
 import sys
 from dataclasses import dataclass
 
@@ -29,10 +28,7 @@ def dbgsom(monkeypatch, tmp_path, capsys):
         told = capsys.readouterr()
         return Answer(ended.value.code or 0, told.out, told.err)
 
-    yield call
-    logger = logging.getLogger("dbgsom")
-    logger.handlers.clear()
-    logger.propagate = True
+    return call
 
 
 @pytest.fixture
