@@ -50,11 +50,6 @@ class Grid:
         """For each link of a cell the number of the one that leads the other way."""
         return tuple(self.offsets.index((-x, -y)) for x, y in self.offsets)
 
-    @cached_property
-    def ways(self) -> tuple[tuple[int, int, int], ...]:
-        """For each link of a cell the offset, x and y, and the number of the opposite link."""
-        return tuple((*to, back) for to, back in zip(self.offsets, self.opposite, strict=True))
-
     def beside(self, cell: Position) -> list[Position]:
         """Return the cells that a cell is linked with, in the order of its links."""
         x, y = cell

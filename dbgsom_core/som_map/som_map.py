@@ -78,9 +78,11 @@ class SomMap:
         return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes, grid)
 
     @classmethod
-    def restored(cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any) -> SomMap:
+    def restored(
+        cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any, grid: Grid = SQUARE
+    ) -> SomMap:
         """Return a map whose births are known, one row per neuron in every array."""
-        som_map = cls(positions, prototypes)
+        som_map = cls(positions, prototypes, grid)
         if not len(parents) == len(birth_epochs) == len(som_map):
             raise ValueError("parents and birth epochs must have one row per neuron")
         som_map._parents[:] = parents
@@ -239,10 +241,10 @@ class SomMap:
             if by_cell.setdefault((x, y), new) != new:
                 raise ValueError(f"two neurons share the cell {(x, y)}")
             before = len(ends)
-            for link, (dx, dy, opposite) in enumerate(self.grid.ways):
-                other = by_cell.get((x + dx, y + dy))
+            for link, cell in enumerate(self.grid.beside((x, y))):
+                other = by_cell.get(cell)
                 if other is not None:
-                    ends += (new, link, other), (other, opposite, new)
+                    ends += (new, link, other), (other, self.grid.opposite[link], new)
             if len(ends) == before and lonely is None:
                 lonely = (x, y)
         links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])

@@ -78,7 +78,7 @@ def _rooms(som_map: SomMap, most: int) -> tuple[NDArray[np.float64], tuple[Any, 
         np.empty((slots, 2), rows),
         np.empty((slots, grid.degree), rows),
         np.empty((neurons, grid.degree), rows),
-        np.array(grid.ways, rows),
+        np.column_stack([grid.offsets, grid.opposite]).astype(rows),
     )
     work = (*np.empty((5, slots), rows), np.empty(slots))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
