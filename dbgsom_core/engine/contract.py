@@ -305,7 +305,10 @@ class Samples(Protocol):
     def distances_to(
         self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return the distance (n,) of each sample to the prototype in its entry of ``units``."""
+        """Return the distance (n,) of each sample to the prototype in its entry of ``units``.
+
+        Only asked for where `nearest_units` returned no distances.
+        """
 
     def chunks(
         self, prototypes: NDArray[np.float64]

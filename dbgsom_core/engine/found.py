@@ -115,7 +115,7 @@ class PlainFound:
     ) -> NDArray[np.float64]:
         """See `Found`.
 
-        PlainSamples that share best-matching unit and runner-up form a group: there are few, so the
+        Samples that share best-matching unit and runner-up form a group: there are few, so the
         samples need not be held twice.
         """
         influence, units, so_far = weights[graph.hops], self.bmu, self.prototypes

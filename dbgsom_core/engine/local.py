@@ -146,7 +146,7 @@ class LocalSamples(PlainSamples):
         return found
 
     def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
-        """Find the nearest of ``prototypes`` (K, D) for every sample, ties to the lowest row."""
+        """See `Samples`."""
         found = self._found_fast(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
@@ -170,49 +170,28 @@ class LocalSamples(PlainSamples):
             np.where(nearer, newcomers.distance, assignment.distance),
         )
 
-    def nearest(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the ``k`` nearest prototypes of each sample, nearest first, ties to lower rows.
-
-        Returns
-        -------
-        (neurons (n, k) int64, distances (n, k) float64)
-        """
-        units, distances = self.nearest_units(prototypes, k)
-        if distances is None:
-            columns = [self.distances_to(prototypes, column) for column in units.T]
-            distances = np.column_stack(columns)
-        return units, distances
-
     def nearest_units(
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-        """Return the ``k`` nearest prototypes (n, k) int64 of each sample, as `nearest` does.
-
-        And their distances (n, k) float64, or None where they were not needed to find the units.
-        """
+        """See `Samples`; distances are None where they were not needed to find the units."""
         found = self._found_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found.T, None
         return self.nearest_plainly(prototypes, k)
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
-        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
+        """See `Samples`."""
         squares = np.square(self.assign(point).distance)
         return float(np.sqrt(np.average(squares, weights=self.weights)))
 
     def total_distance(self, point: NDArray[np.float64]) -> float:
-        """Return the (weighted) sum of the distances to one point (1, D)."""
+        """See `Samples`."""
         return float(self.assign(point).distance @ self.sample_weights)
 
     def distances_to(
         self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return the distance (n,) of each sample to the prototype in its entry of ``units``.
-
-        Only for dense, complete samples of Euclidean geometry.
-        """
+        """See `Samples`; for dense, complete samples of Euclidean geometry."""
         from dbgsom_core.engine.euclidean.one_shot import distances_to
 
         return distances_to(self.X, prototypes, units, self.threads)
@@ -245,7 +224,7 @@ class PlainSearch:
         """See `Search`."""
         if len(prototypes) == 1:
             return np.zeros(self.data.n, dtype=bool)
-        return unlinked(self.data.nearest(prototypes, 2)[0], graph)
+        return unlinked(self.data.nearest_units(prototypes, 2)[0], graph)
 
     def _found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
         moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))

@@ -101,10 +101,6 @@ class PlainSamples:
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
 
-    def sums(self, bmu: NDArray[np.int64], n_neurons: int) -> NDArray[np.float64]:
-        """Return the ``sums`` of `Totals`, added in row order."""
-        return self.sums_seen(bmu, n_neurons)[0]
-
     def sums_seen(
         self, bmu: NDArray[np.int64], n_neurons: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -165,7 +161,7 @@ class PlainSamples:
     def nearest_plainly(
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest` by the metric's own methods."""
+        """Do as `nearest_units` by the metric's own methods, distances included."""
         n = self.n
         neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
 

@@ -86,7 +86,7 @@ def label_leaves(
     ----------
     labeller : Labeller
     tree : Tree
-    data : LocalSamples
+    data : Samples
         The training samples, n of them.
     leaf : int64 array (n,)
         The leaf in which each ended.

@@ -59,13 +59,13 @@ def test_admitting_newcomers_equals_a_full_search(name, X, W, known):
 def test_threads_and_chunks_do_not_change_a_bit(name, rng):
     X, W = rng.normal(size=(3001, 7)), rng.normal(size=(150, 7))
     reference = LocalEngine(threads=1, chunk_rows=10**6).over(X, metric(name))
-    expected, two = reference.assign(W), reference.nearest(W, 2)
+    expected, two = reference.assign(W), reference.nearest_units(W, 2)
     for threads, rows in ((1, 7), (2, 64), (5, 1000)):
         data = LocalEngine(threads=threads, chunk_rows=rows).over(X, metric(name))
         found = data.assign(W)
         np.testing.assert_array_equal(found.bmu, expected.bmu)
         np.testing.assert_array_equal(found.distance, expected.distance)
-        for got, want in zip(data.nearest(W, 2), two, strict=True):
+        for got, want in zip(data.nearest_units(W, 2), two, strict=True):
             np.testing.assert_array_equal(got, want)
         blocks, same = (np.vstack([b for _, b in d.chunks(W)]) for d in (data, reference))
         np.testing.assert_array_equal(blocks, same)
@@ -78,7 +78,7 @@ def test_one_level_of_a_metric_is_enough_for_everything(level, rng):
     data = LocalEngine(chunk_rows=8).over(X, level())
     distances = ((X[:, None] - W[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(data.assign(W).bmu, distances.argmin(axis=1))
-    np.testing.assert_array_equal(data.nearest(W, 3)[0], np.argsort(distances, axis=1)[:, :3])
+    np.testing.assert_array_equal(data.nearest_units(W, 3)[0], np.argsort(distances, axis=1)[:, :3])
     np.testing.assert_allclose(data.pairwise(X, W), distances, rtol=1e-12)
     assert data.metric.level == ("assign" if level is AssignOnly else "pairwise")
 
@@ -86,8 +86,8 @@ def test_one_level_of_a_metric_is_enough_for_everything(level, rng):
 def test_nearest_orders_ties_by_row():
     data = LocalEngine().over(np.zeros((1, 2)), metric("euclidean"))
     W = np.ones((6, 2))
-    assert data.nearest(W, 2)[0].tolist() == [[0, 1]]
-    assert data.nearest(W, 6)[0].tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert data.nearest_units(W, 2)[0].tolist() == [[0, 1]]
+    assert data.nearest_units(W, 6)[0].tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
@@ -102,7 +102,7 @@ def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
 
 def test_sums_are_those_of_a_plain_loop(rng):
     X, bmu = rng.normal(size=(100, 4)), rng.integers(0, 6, size=100)
-    sums = LocalEngine().over(X, metric("euclidean")).sums(bmu, 7)
+    sums = LocalEngine().over(X, metric("euclidean")).sums_seen(bmu, 7)[0]
     expected = np.array([X[bmu == j].sum(axis=0) for j in range(7)])
     np.testing.assert_allclose(sums, expected, atol=1e-12)
 
@@ -144,5 +144,5 @@ def test_float32_samples_are_compared_in_float64(rng):
     double = LocalEngine().over(X.astype(np.float64), metric("euclidean"))
     np.testing.assert_array_equal(single.assign(W).distance, double.assign(W).distance)
     np.testing.assert_array_equal(
-        single.sums(np.zeros(200, int), 1), double.sums(np.zeros(200, int), 1)
+        single.sums_seen(np.zeros(200, int), 1)[0], double.sums_seen(np.zeros(200, int), 1)[0]
     )

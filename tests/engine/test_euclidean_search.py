@@ -73,7 +73,7 @@ def assert_same(found, X, prototypes):
     errors = np.bincount(expected.bmu, expected.distance, n_neurons)
     np.testing.assert_allclose(totals.errors, errors, rtol=2e-3, atol=1e-12)
     assert found.total_error == pytest.approx(totals.errors.sum(), rel=1e-12)
-    sums = LocalSamples(X, EUCLIDEAN).sums(expected.bmu, n_neurons)
+    sums = LocalSamples(X, EUCLIDEAN).sums_seen(expected.bmu, n_neurons)[0]
     size = len(X) * np.abs(X).max()
     np.testing.assert_allclose(totals.sums, sums, atol=1e-7 * size)
 

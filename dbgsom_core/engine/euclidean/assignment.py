@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Centre, Found, MapGraph, PerSample, Totals
+from dbgsom_core.engine.contract import Assignment, Centre, Found, MapGraph, Samples, Totals
 from dbgsom_core.engine.euclidean import fine_tuning_blocks
 from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of
 from dbgsom_core.engine.euclidean.layout import Laid
@@ -21,16 +21,8 @@ from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.smoothing import updated_from
 
 
-class ExactSamples(Protocol):
+class ExactSamples(Samples, Protocol):
     """The samples as given, which find units and add up where packed numbers cannot."""
-
-    @property
-    def X(self) -> Any:  # noqa: N802
-        """The samples (n, D)."""
-
-    @property
-    def codes(self) -> NDArray[np.int64] | None:
-        """Their classes (n,), negative for none."""
 
     @property
     def n_classes(self) -> int:
@@ -39,9 +31,6 @@ class ExactSamples(Protocol):
     @property
     def working_memory(self) -> int | None:
         """Bytes that a search may take; None: what is usual."""
-
-    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
-        """Return what was found with its totals added up sample by sample."""
 
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Find the nearest of ``prototypes`` (K, D) for every sample."""

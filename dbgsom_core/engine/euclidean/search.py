@@ -147,7 +147,7 @@ class FastSearch:
         return unlinked(self.nearest_two(prototypes), graph)
 
     def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
-        """See `Search`; int32 where packed numbers serve."""
+        """Return the two nearest prototypes (n, 2) of each sample, int32 if packed ones serve."""
         if len(prototypes) < 2:
             return self.data.nearest_plainly(prototypes, 2)[0]
         known = len(prototypes) == len(self.packed)
