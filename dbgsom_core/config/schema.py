@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
-from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
+from dbgsom_core.config.build import BUILT_IN_STEPS
+from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Settings, Split
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
@@ -16,6 +16,50 @@ from dbgsom_core.plugins.registry import Registry
 JsonSchema = dict[str, Any]
 
 _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+_PARTS = {
+    "metric": "distance between samples and prototypes",
+    "kernel": "how much a neuron learns from samples won some hops away",
+    "growth": "which neurons are born, where and when",
+    "labeller": "the answer that each neuron gives",
+}
+
+# What is read by hand, for its places, is described here by models that nothing else uses.
+_StepName = Literal[BUILT_IN_STEPS] | Annotated[str, Field(pattern=_ANY_CLASS)]  # type: ignore[valid-type]
+_Axes = Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+_Changes = Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class _Step(BaseModel):
+    name: _StepName
+
+
+class _Random(RandomSettings):
+    space: _Axes = Field(description="dotted keys and their values")
+
+
+class _Sweep(Settings):
+    model_config = ConfigDict(
+        json_schema_extra={"required": [], "minProperties": 1, "maxProperties": 1}
+    )
+
+    grid: _Axes = Field(description="dotted keys and their values: every combination")
+    random: _Random = Field(description=str(RandomSettings.__doc__))
+    list_: list[_Changes] = Field(alias="list", min_length=1, description="what each run changes")
+
+
+class _File(General):
+    """The top level of a configuration."""
+
+    prepare: _StepName | _Step | list[_StepName | _Step] | None = Field(
+        default=None, description="scikit-learn transformers before training, in order"
+    )
+    split: Split | None = Field(default=None, description=str(Split.__doc__))
+    model: ModelSettings | None = Field(default=None, description=str(ModelSettings.__doc__))
+    plugins: PluginSettings | None = Field(default=None, description=str(PluginSettings.__doc__))
+    extends: str | list[str] | None = Field(
+        default=None, description="files, relative to this one, over which this one is merged"
+    )
+    sweep: _Sweep | None = Field(default=None, description="several runs from one file")
 
 
 def experiment_schema(registry: Registry) -> JsonSchema:
@@ -39,19 +83,17 @@ def experiment_schema(registry: Registry) -> JsonSchema:
         options += [one, {"type": "array", "items": one}, {"type": "null"}]
         return {"anyOf": options, "description": description}
 
-    root = _fields(General)
+    root = _untitled(_File.model_json_schema())
+    defs |= root.pop("$defs")
+    defs["ModelSettings"]["properties"] |= {
+        kind: component(kind, meaning) for kind, meaning in _PARTS.items()
+    }
     root["properties"] |= {
         "dataset": component("dataset", "the data to learn from"),
-        "prepare": _prepare(),
-        "split": _or_null(_fields(Split)),
-        "model": _or_null(_model(component)),
         "measures": several("measure", "figures of merit; default: the estimator's", "default"),
         "figures": several("figure", "what to draw; default: the four basic ones", "default"),
         "tracking": several("tracker", "where runs are mirrored; null: only the run folder"),
         "engine": component("engine", "how one pass over the data runs"),
-        "plugins": _or_null(_fields(PluginSettings)),
-        "extends": _extends(),
-        "sweep": _or_null(_sweep()),
     }
     root.pop("required", None)
     defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
@@ -86,107 +128,33 @@ def _count(offered: list[Any], name: str) -> int:
 def _named(kind: str, name: str, cls: type[BaseModel], defs: JsonSchema) -> JsonSchema:
     """Add the section of one class to ``defs`` and return a reference to it."""
     key = f"{kind}.{name}"
-    schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
+    schema = _untitled(cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}"))
     for inner, definition in schema.pop("$defs", {}).items():
         defs[f"{key}.{inner}"] = definition
     schema["properties"] = {
         "name": {"const": name, "description": f"this {kind}"},
-        **{field: rest for field, rest in _untitled(schema).items() if field != "name"},
+        **{field: rest for field, rest in schema["properties"].items() if field != "name"},
     }
     schema["required"] = ["name", *(one for one in schema.get("required", ()) if one != "name")]
     for field, inner_kind in nested_fields(cls).items():
         about = schema["properties"][field]
         kept = {word: about[word] for word in ("default", "description") if word in about}
         schema["properties"][field] = {"$ref": f"#/$defs/{inner_kind}", **kept}
-    schema.pop("title", None)
     defs[key] = schema
     return {"$ref": f"#/$defs/{key}"}
 
 
-def _fields(cls: type[BaseModel]) -> JsonSchema:
-    schema = cls.model_json_schema()
-    schema["properties"] = _untitled(schema)
-    schema.pop("title", None)
-    return schema
-
-
-def _untitled(schema: JsonSchema) -> JsonSchema:
+def _untitled(schema: Any) -> Any:
+    # Titles repeat the names; a property may be called title, too.
+    if isinstance(schema, list):
+        return [_untitled(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
     return {
-        name: {key: value for key, value in field.items() if key != "title"}
-        for name, field in schema.get("properties", {}).items()
+        key: _untitled(value)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
     }
-
-
-def _model(component: Any) -> JsonSchema:
-    model = _fields(ModelSettings)
-    meanings = {
-        "metric": "distance between samples and prototypes",
-        "kernel": "how much a neuron learns from samples won some hops away",
-        "growth": "which neurons are born, where and when",
-        "labeller": "the answer that each neuron gives",
-    }
-    for kind in MODEL_COMPONENTS:
-        model["properties"][kind] = component(kind, meanings[kind])
-    return model
-
-
-def _prepare() -> JsonSchema:
-    name = {"anyOf": [{"enum": list(BUILT_IN_STEPS)}, {"type": "string", "pattern": _ANY_CLASS}]}
-    step = {
-        "anyOf": [
-            name,
-            {"type": "object", "properties": {"name": name}, "required": ["name"]},
-        ]
-    }
-    return {
-        "anyOf": [step, {"type": "array", "items": step}, {"type": "null"}],
-        "description": "scikit-learn transformers before training, in order",
-    }
-
-
-def _extends() -> JsonSchema:
-    return {
-        "anyOf": [
-            {"type": "string"},
-            {"type": "array", "items": {"type": "string"}},
-            {"type": "null"},
-        ],
-        "description": "files, relative to this one, over which this one is merged",
-    }
-
-
-def _sweep() -> JsonSchema:
-    axes = {
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": {"type": "array", "minItems": 1},
-    }
-    drawn = _fields(RandomSettings)
-    drawn["properties"]["space"] = {**axes, "description": "dotted keys and their values"}
-    drawn["required"] = ["samples", "space"]
-    child = {"type": "object", "minProperties": 1}
-    return {
-        "type": "object",
-        "properties": {
-            "grid": {**axes, "description": "dotted keys and their values: every combination"},
-            "random": drawn,
-            "list": {
-                "type": "array",
-                "minItems": 1,
-                "items": child,
-                "description": "what each run changes",
-            },
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-        "maxProperties": 1,
-        "description": "several runs from one file",
-    }
-
-
-def _or_null(schema: JsonSchema) -> JsonSchema:
-    description = schema.pop("description", "")
-    return {"anyOf": [schema, {"type": "null"}], "description": description}
 
 
 def schema_text(registry: Registry) -> str:
