@@ -47,16 +47,31 @@ def build_component(
     named = _named(kind, spot, problems)
     if named is None:
         return None
-    name, place, section = named
+    name, place, inside = named
     try:
         cls = registry.find(kind, name)
     except UnknownNameError as error:
-        problems.add(place, _name_path(spot), str(error))
+        path = f"{spot.path}.name" if isinstance(spot.node, Section) else spot.path
+        problems.add(place, path, str(error))
         return None
-    inner = _build_nested(cls, section, registry, problems, filled_elsewhere)
-    with looking_up_in(registry):
-        what = f"{kind} '{name}'"
-        return _built(what, name, cls, inner.spot, problems, filled_elsewhere, inner.built)
+    section, nested = _build_nested(cls, inside, registry, problems, filled_elsewhere)
+    checked_apart = [field for field, built in nested.items() if built is None]
+    fields = Spot(spot.path, spot.key_place, section.without("name", *checked_apart))
+    try:
+        with looking_up_in(registry):
+            component = check(cls, fields, problems, known=("name", *nested))
+            if component is None or checked_apart:
+                return None
+            names = {field: built.name for field, built in nested.items() if built is not None}
+            values = {"name": name, **_written_down(component, filled_elsewhere, names)}
+    except DbgsomError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{kind} '{name}' cannot check its fields ({type(error).__name__}: {error}); "
+            "this is an error of the plugin, not of the configuration"
+        ) from error
+    return Built(name, component, mask(values, section))
 
 
 def with_default_name(spot: Spot, name: str | None) -> Spot:
@@ -108,23 +123,11 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind == "engine" else f"a {kind}"
 
 
-def _name_path(spot: Spot) -> str:
-    return f"{spot.path}.name" if isinstance(spot.node, Section) else spot.path
-
-
 def _text_of(node: Any) -> Any:
     # a name from the environment is text even if it looks like a number
     if isinstance(node, Scalar) and node.reference and node.value is not None:
         return Scalar(node.text, node.place, node.reference, node.text)
     return node
-
-
-@dataclass(frozen=True)
-class _Inner:
-    """A section of which the nested components are checked, and those that were found."""
-
-    spot: Spot
-    built: dict[str, Built | None]
 
 
 def _build_nested(
@@ -133,7 +136,8 @@ def _build_nested(
     registry: Registry,
     problems: Problems,
     filled_elsewhere: Collection[str],
-) -> _Inner:
+) -> tuple[Section, dict[str, Built | None]]:
+    # The section at ``spot`` with nested components named, and those that could be built.
     section = spot.node
     assert isinstance(section, Section)
     built: dict[str, Built | None] = {}
@@ -143,37 +147,7 @@ def _build_nested(
             inner = with_default_name(spot / field, cls.model_fields[field].default)
             built[field] = build_component(kind, inner, registry, problems, filled_elsewhere)
             entries[field] = Entry(inner.key_place, inner.node)
-    node = Section(entries, section.place, section.patch)
-    return _Inner(Spot(spot.path, spot.key_place, node), built)
-
-
-def _built(
-    what: str,
-    name: str,
-    cls: type[BaseModel],
-    spot: Spot,
-    problems: Problems,
-    filled_elsewhere: Collection[str] = (),
-    nested: Mapping[str, Built | None] = MappingProxyType({}),
-) -> Built | None:
-    section = spot.node
-    assert isinstance(section, Section)
-    checked_apart = ["name", *(field for field, built in nested.items() if built is None)]
-    fields = Spot(spot.path, spot.key_place, section.without(*checked_apart))
-    try:
-        component = check(cls, fields, problems, known=("name", *nested))
-        if component is None or None in nested.values():
-            return None
-        names = {field: built.name for field, built in nested.items() if built is not None}
-        values = {"name": name, **_written_down(component, filled_elsewhere, names)}
-    except DbgsomError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"{what} cannot check its fields ({type(error).__name__}: {error}); "
-            "this is an error of the plugin, not of the configuration"
-        ) from error
-    return Built(name, component, mask(values, section))
+    return Section(entries, section.place, section.patch), built
 
 
 def _written_down(

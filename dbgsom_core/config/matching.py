@@ -10,8 +10,8 @@ from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import Split
-from dbgsom_core.interfaces.compatibility import measure_suits, why_not
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.training.compatibility import measure_suits, why_not
 
 
 def check_matching(

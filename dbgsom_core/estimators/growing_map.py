@@ -24,13 +24,13 @@ from dbgsom_core.estimators.validation import (
     check_weights,
     is_integer,
 )
-from dbgsom_core.interfaces.compatibility import check_suits, reads_target
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.compatibility import check_suits, reads_target
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.parts import Parts

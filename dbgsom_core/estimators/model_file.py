@@ -188,7 +188,7 @@ def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
         "params": params,
         # What the estimator's own parameters filled in, a reader lets them fill again.
         "filled": _filled(part, given),
-        "fields": dict(identity.params),
+        "fields": part.model_dump(mode="json"),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
-from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
@@ -84,9 +84,8 @@ def _build(kind: str, spec: Any) -> Any:
     try:
         return get_registry().build(kind, spec)
     except ValidationError as error:
-        cls, given = _class_of(kind, spec), spec
-        if isinstance(spec, Component):
-            given = {field: getattr(spec, field) for field in spec.model_fields_set}
+        cls = _class_of(kind, spec)
+        given = given_fields(spec) if isinstance(spec, Component) else spec
         assert cls is not None  # or there was nothing to validate
         raise ValueError("; ".join(sentences(error, cls, given, kind))) from None
 
@@ -102,7 +101,7 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     if value is None:
         return growth
     name = type(growth).__name__
-    given = {key: getattr(growth, key) for key in growth.model_fields_set}
+    given = given_fields(growth)
     if field not in type(growth).model_fields:
         if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
             filled = {**given, "base": _fill(growth.base, field, value)}

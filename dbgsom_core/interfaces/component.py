@@ -141,6 +141,11 @@ def nested_fields(cls: type[Any]) -> dict[str, str]:
     }
 
 
+def given_fields(component: BaseModel) -> dict[str, Any]:
+    """Return the fields that a component was given, as it holds them."""
+    return {field: getattr(component, field) for field in component.model_fields_set}
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, what stands inside under dotted keys such as ``base.rows``."""
     found: dict[str, Any] = {}
@@ -161,7 +166,7 @@ def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
         if not issubclass(cls, Component):
             raise
     parsed = _json_twin(cls).model_validate_json(text, strict=True)
-    return cls.model_validate({key: getattr(parsed, key) for key in parsed.model_fields_set})
+    return cls.model_validate(given_fields(parsed))
 
 
 @lru_cache(maxsize=256)

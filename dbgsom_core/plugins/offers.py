@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -113,17 +112,6 @@ class Offered:
                 "see its Protocol in dbgsom_core.api"
             )
         return loaded
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which component this is: enough to write it down and to build it again."""
-
-    kind: str
-    name: str
-    distribution: str
-    version: str
-    params: Mapping[str, Any]
 
 
 def _same_root(module: str, cls: type) -> bool:

@@ -20,10 +20,10 @@ from pydantic import ValidationError
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
-from dbgsom_core.interfaces.component import Component, parse
+from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
-from dbgsom_core.plugins.offers import Identity, Offered, PluginRecord, missing_methods
+from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
@@ -212,7 +212,7 @@ class Registry:
         missing = missing_methods(kind, type(spec))
         if missing:
             raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
-        return type(spec).model_validate({key: getattr(spec, key) for key in spec.model_fields_set})
+        return type(spec).model_validate(given_fields(spec))
 
     def name_of(self, kind: str, component: Any) -> str:
         """Return the name under which a component can be built again.
@@ -231,8 +231,8 @@ class Registry:
         """Return the offer that means a class, or None where no plugin offers it."""
         return next((one for one in self.offered(kind) if one.means(cls)), None)
 
-    def identify(self, kind: str, component: Component) -> Identity:
-        """Return name, distribution, version and parameters of a component.
+    def identify(self, kind: str, component: Component) -> Offered:
+        """Return the offer that means a component's class.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class Registry:
         cls = type(component)
         offered = self.offer_of(kind, cls)
         if offered is not None:
-            return Identity(**offered.facts, params=component.model_dump(mode="json"))
+            return offered
         source = f"{cls.__module__}:{cls.__qualname__}"
         raise PluginError(
             f"no installed plugin offers {source} as {_a(kind)}, so it cannot be written down by "

@@ -22,46 +22,12 @@ _NOUNS = {
     "object": "a section of 'key: value' lines",
     "array": "a list",
 }
-
-
-def schema_at(root: JsonSchema, path: Sequence[str | int]) -> JsonSchema | None:
-    """Return the part of a JSON Schema that speaks of the value at ``path``, or None."""
-    found: JsonSchema | None = root
-    for step in path:
-        if found is None:
-            return None
-        found = _step(root, found, step)
-    return None if found is None else _followed(root, found)
-
-
-def sentence(
-    finding: Any, cls: type[BaseModel], steps: Sequence[str | int], value: Any, held: str = ""
-) -> str:
-    """Return what is wrong with one value.
-
-    Parameters
-    ----------
-    finding : mapping
-        One of the ``errors()`` of a ValidationError, of a type other than ``missing`` and
-        ``extra_forbidden``.
-    cls : pydantic model
-    steps : sequence of str or int
-        The keys and positions that lead to the value.
-    value : object
-    held : str
-        How the value is told, where it is not to be shown itself.
-    """
-    if finding["type"] in OWN_WORDS:
-        return str(finding.get("ctx", {}).get("error", finding["msg"]))
-    schema = _schema(cls)
-    part = schema_at(schema, steps) if steps else None
-    if part is None:
-        told = str(finding["msg"])
-        wanted = told.removeprefix("Input should be ")
-        if wanted != told:
-            return f"must be {wanted}, not {held or shown(value)}"
-        return told[:1].lower() + told[1:]
-    return _must_be(part, schema, value, held)
+_BOUNDS = {
+    "exclusiveMinimum": "above",
+    "minimum": "of at least",
+    "exclusiveMaximum": "below",
+    "maximum": "of at most",
+}
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -71,23 +37,11 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"unknown key{did_you_mean(key, names) or listed}"
 
 
-def keys_beside(cls: type[BaseModel], steps: Sequence[str | int]) -> list[str]:
-    """Return the keys that a model knows at the end of ``steps``."""
-    schema = _schema(cls)
-    return list((schema_at(schema, steps) or schema).get("properties", ()))
-
-
 def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: str) -> list[str]:
     """Return one sentence for each thing that is wrong, with its dotted place in front.
 
-    Parameters
-    ----------
-    error : ValidationError
-    cls : pydantic model
-        What ``values`` were to become.
-    values : mapping or what was given in its place
-    where : str
-        What stands before the keys of the mapping.
+    ``cls`` is what ``values``, a mapping or what was given in its place, were to become; ``where``
+    stands before the keys of the mapping.
     """
     told = explained(error, cls, values)
     return [f"{'.'.join(map(str, (where, *steps)))} {words}" for _, steps, words in told]
@@ -105,6 +59,7 @@ def explained(
     ``known`` are further keys, to suggest for a misspelt one; ``held(steps)`` is how a value is
     told that is not to be shown itself. The other arguments are those of `sentences`.
     """
+    schema = _schema(cls)
     told: list[list[str | int]] = []
     found: list[Any] = list(error.errors(include_url=False))
     # A sentence of the model's own comes before what the types say.
@@ -118,21 +73,42 @@ def explained(
                 at = inside[step]
                 steps.append(step)
         if finding["type"] == "extra_forbidden":
-            names = [*known, *keys_beside(cls, steps[:-1])]
+            section = _at(schema, steps[:-1]) or schema
+            names = [*known, *section.get("properties", ())]
             yield finding["type"], steps, unknown_key(str(steps[-1]), names)
         elif finding["type"] == "missing":
             yield finding["type"], [*steps, finding["loc"][-1]], "is required"
         elif steps not in told:
             told.append(steps)
-            yield finding["type"], steps, sentence(finding, cls, steps, at, held(steps))
+            yield finding["type"], steps, _sentence(finding, schema, steps, at, held(steps))
 
 
-def _must_be(schema: JsonSchema, root: JsonSchema, value: Any, held: str) -> str:
-    choices = _choices(root, schema) if isinstance(value, str) and not held else ()
-    wanted = describe(schema, root, bounds=not isinstance(value, str))
-    excluded = _excluded_bound(root, schema, value)
-    hint = did_you_mean(value, choices) if choices else ""
-    return f"must be {wanted}{excluded}, not {held or shown(value)}{hint}"
+def _sentence(
+    finding: Any, root: JsonSchema, steps: Sequence[str | int], value: Any, held: str
+) -> str:
+    if finding["type"] in OWN_WORDS:
+        return str(finding.get("ctx", {}).get("error", finding["msg"]))
+    schema, hint = _at(root, steps) if steps else None, ""
+    if schema is None:
+        told = str(finding["msg"])
+        wanted = told.removeprefix("Input should be ")
+        if wanted == told:
+            return told[:1].lower() + told[1:]
+    else:
+        wanted = describe(schema, root, bounds=not isinstance(value, str))
+        wanted += _excluded_bound(root, schema, value)
+        if isinstance(value, str) and not held:
+            hint = did_you_mean(value, _choices(root, schema))
+    return f"must be {wanted}, not {held or shown(value)}{hint}"
+
+
+def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
+    # The part of a schema that speaks of the value at the end of ``steps``.
+    found: JsonSchema | None = root
+    for step in steps:
+        if found is not None:
+            found = _step(root, found, step)
+    return None if found is None else _followed(root, found)
 
 
 def describe(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str:
@@ -226,27 +202,18 @@ def _either(phrases: Mapping[str, None]) -> str:
 
 
 def _number(schema: JsonSchema, noun: str) -> str:
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    least, most = schema.get("minimum"), schema.get("maximum")
-    low = above if above is not None else least
-    high = below if below is not None else most
-    if low is not None and high is not None:
-        return f"{noun} between {_short(low)} and {_short(high)}"
-    if above is not None:
-        return f"{noun} above {_short(above)}"
-    if least is not None:
-        return f"{noun} of at least {_short(least)}"
-    if below is not None:
-        return f"{noun} below {_short(below)}"
-    return f"{noun} of at most {_short(most)}" if most is not None else noun
+    bounds = [(words, _short(schema[key])) for key, words in _BOUNDS.items() if key in schema]
+    if len(bounds) > 1:
+        return f"{noun} between {bounds[0][1]} and {bounds[-1][1]}"
+    return " ".join((noun, *bounds[0])) if bounds else noun
 
 
 def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
-    for option in _options(root, schema):
-        bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and value in bounds and None not in bounds:
-            return " (both excluded)"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        for option in _options(root, schema):
+            bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
+            if value in bounds and None not in bounds:
+                return " (both excluded)"
     return ""
 
 

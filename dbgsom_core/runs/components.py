@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from dbgsom_core.config import Experiment
@@ -37,13 +36,13 @@ def describe_components(
     described = []
     for kind, component, section in _components(experiment, parts):
         try:
-            identity = registry.identify(kind, component)
+            offered = registry.identify(kind, component)
         except PluginError:  # a class of the user's own, given in Python
             continue
-        told = asdict(identity)
+        params = component.model_dump(mode="json")
         if isinstance(section, dict):
-            told["params"] = {key: value for key, value in section.items() if key != "name"}
-        described.append(told)
+            params = {key: value for key, value in section.items() if key != "name"}
+        described.append({**offered.facts, "params": params})
     return described
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.training.parts import Parts
 
 USUAL_LABELLERS = {"vq": "index", "classifier": "majority", "regressor": "mean"}
 
@@ -24,20 +25,9 @@ def measure_suits(measure: Any, estimator: str) -> bool:
 
 
 def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
-    """Return why a labeller or a growth strategy cannot serve an estimator, in a sentence.
+    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure.
 
-    Parameters
-    ----------
-    kind : {"labeller", "growth"}
-    name : str
-        What the component is called.
-    component : Labeller or GrowthStrategy
-    estimator : {"vq", "classifier", "regressor"}
-
-    Returns
-    -------
-    str or None
-        With the cure; None when it can.
+    None when it can. ``kind`` is ``"labeller"`` or ``"growth"``.
     """
     if kind == "labeller":
         kinds = LabellerAbilities.of(component).estimators
@@ -54,7 +44,7 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
     return None
 
 
-def check_suits(parts: Any, estimator: str) -> None:
+def check_suits(parts: Parts, estimator: str) -> None:
     """Raise ValueError when the labeller or the growth strategy cannot serve this estimator."""
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
         problem = why_not(kind, type(part).__name__, part, estimator)
@@ -62,7 +52,7 @@ def check_suits(parts: Any, estimator: str) -> None:
             raise ValueError(problem)
 
 
-def reads_target(parts: Any) -> str | None:
+def reads_target(parts: Parts) -> str | None:
     """Return which part cannot do without targets, as kind and class; None: they all can."""
     if parts.growing.needs_classes:
         return f"growth {type(parts.growth).__name__}"
