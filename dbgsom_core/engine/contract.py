@@ -51,6 +51,27 @@ class MapGraph(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Neighbourhood:
+    """How samples train the neurons around their units in one update.
+
+    Attributes
+    ----------
+    graph : MapGraph
+    weights : float64 array (H,)
+        The kernel at each number of hops.
+    pull : float
+        What a sample weighs besides in the linked neighbour of its unit that lies nearest to it.
+    leads : bool array (K, C) or None
+        Which classes lead in a neuron: neighbours in which a sample's class leads come first.
+    """
+
+    graph: MapGraph
+    weights: NDArray[np.float64]
+    pull: float = 0.0
+    leads: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
 class Totals:
     """What each neuron won.
 
@@ -142,28 +163,14 @@ class Found(PerSample, Protocol):
         Neighbours in which a sample's class leads come first, where ``leads`` (K, C) are given.
         """
 
-    def updated(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-        centre: Centre | None = None,
-    ) -> NDArray[np.float64]:
+    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
         """Return the prototypes (K, D) as kernel-weighted means of what neurons won.
 
-        ``weights`` (H,) is the kernel at each number of hops, ``pull`` what a sample weighs besides
-        in the neuron of `linked_totals`, ``centre`` what makes a prototype of a mean. A neuron, or
-        a feature, that nothing reaches keeps its value.
+        ``centre`` is what makes a prototype of a mean. A neuron, or a feature, that nothing reaches
+        keeps its value.
         """
 
-    def formed(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float64]:
+    def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
         """Return the prototypes (K, D) that the metric's ``form`` makes of the samples."""
 
 

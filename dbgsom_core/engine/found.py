@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Centre, MapGraph, PerSample, Totals, groups
+from dbgsom_core.engine.contract import (
+    Assignment,
+    Centre,
+    MapGraph,
+    Neighbourhood,
+    PerSample,
+    Totals,
+    groups,
+)
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
 from dbgsom_core.engine.samples import PlainSamples
 
@@ -90,41 +98,27 @@ class PlainFound:
         sums, seen = self.samples.sums_seen(seconds, n_neurons)
         return Totals(hits, sums, np.empty(0), seen)
 
-    def updated(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-        centre: Centre | None = None,
-    ) -> NDArray[np.float64]:
+    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
         """See `Found`."""
         from dbgsom_core.engine.smoothing import updated_from  # numba is slow to import
 
         won = self.totals
-        pulled = self.linked_totals(graph, leads) if pull > 0 else None
-        threads = self.samples.threads
-        return updated_from(won, self.prototypes, graph, weights, pull, pulled, centre, threads)
+        pulled = self.linked_totals(around.graph, around.leads) if around.pull > 0 else None
+        return updated_from(won, self.prototypes, around, pulled, centre, self.samples.threads)
 
-    def formed(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float64]:
+    def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
         """See `Found`.
 
         Samples that share best-matching unit and runner-up form a group: there are few, so the
         samples need not be held twice.
         """
-        influence, units, so_far = weights[graph.hops], self.bmu, self.prototypes
-        if pull > 0:
-            seconds = linked_runners_up(self.samples, units, so_far, graph, leads)
+        influence, units, so_far = around.weights[around.graph.hops], self.bmu, self.prototypes
+        if around.pull > 0:
+            seconds = linked_runners_up(self.samples, units, so_far, around.graph, around.leads)
             pairs, units = np.unique(units * len(so_far) + seconds, return_inverse=True)
             winners, runners_up = np.divmod(pairs, len(so_far))
             influence = influence[winners]
-            influence[np.arange(len(pairs)), runners_up] += pull
+            influence[np.arange(len(pairs)), runners_up] += around.pull
         samples = self.samples
         form = samples.metric.form
         if form is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Centre, MapGraph, Totals
+from dbgsom_core.engine.contract import Centre, Neighbourhood, Totals
 from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows, squared_steps
 from dbgsom_core.engine.workers import share
 
@@ -90,19 +90,18 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
 def updated_from(
     won: Totals,
     before: NDArray[np.float64],
-    graph: MapGraph,
-    weights: NDArray[np.float64],
-    pull: float,
+    around: Neighbourhood,
     pulled: Totals | None,
     centre: Centre | None,
     threads: int,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) that follow from what neurons ``won``, see `Found.updated`."""
+    hops, weights, pull = around.graph.hops, around.weights, around.pull
     reach = reach_of(weights, float(won.hits.sum()))
-    sums, reached = smoothed(graph.hops, weights, reach, won.hits, won.sums, threads)
+    sums, reached = smoothed(hops, weights, reach, won.hits, won.sums, threads)
     seen = won.seen
     if seen is not None:
-        seen = smoothed(graph.hops, weights, reach, won.hits, seen, threads)[0]
+        seen = smoothed(hops, weights, reach, won.hits, seen, threads)[0]
     if pulled is not None:
         reached = reached + pull * pulled.hits
         sums = sums + pull * pulled.sums

@@ -60,11 +60,6 @@ class Task:
         return self.data.metric.centre
 
     @cached_property
-    def forms_below(self) -> float | None:
-        """The weight of linked neighbours up to which the metric forms prototypes; None: never."""
-        return None if self.data.metric.form is None else float(self.data.metric.forms_below)
-
-    @cached_property
     def growing(self) -> GrowthAbilities:
         """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)

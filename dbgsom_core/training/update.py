@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found
+from dbgsom_core.engine.contract import Found, Neighbourhood
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task
 
@@ -32,18 +32,12 @@ def batch_update(
     weights = np.asarray(
         task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
-    pull = pull if len(som_map) > 1 else 0.0
-    if _forms(task, weights):
-        return counted.formed(som_map.graph, weights, pull, leads)
-    return counted.updated(som_map.graph, weights, pull, leads, task.centre)
-
-
-def _forms(task: Task, weights: NDArray[np.float64]) -> bool:
-    # Whether the metric makes the prototypes at a kernel with these weights by hops.
-    if task.forms_below is None:
-        return False
-    neighbours = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
-    return neighbours <= task.forms_below
+    around = Neighbourhood(som_map.graph, weights, pull if len(som_map) > 1 else 0.0, leads)
+    metric = task.data.metric
+    beside = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
+    if metric.form is not None and beside <= metric.forms_below:
+        return counted.formed(around)
+    return counted.updated(around, task.centre)
 
 
 def smoothed_over_links(

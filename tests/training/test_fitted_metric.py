@@ -8,6 +8,7 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
+from dbgsom_core.engine.contract import Neighbourhood
 from dbgsom_core.engine.found import linked_runners_up
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
@@ -160,7 +161,7 @@ def test_pulled_samples_count_as_further_samples(rng):
     bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
     weights = np.exp(-np.arange(5.0))
     influence = weights[som_map.hops]
-    made = found.formed(graph, weights, 0.4)
+    made = found.formed(Neighbourhood(graph, weights, 0.4))
     both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
     units = np.concatenate([bmu, n_neurons + second])
     expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)

@@ -9,7 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Centre, Found, MapGraph, Samples, Totals
+from dbgsom_core.engine.contract import (
+    Assignment,
+    Centre,
+    Found,
+    MapGraph,
+    Neighbourhood,
+    Samples,
+    Totals,
+)
 from dbgsom_core.engine.euclidean import fine_tuning_blocks
 from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of
 from dbgsom_core.engine.euclidean.layout import Laid
@@ -129,36 +137,18 @@ class FastFound:
         sums = unpacked(self.search.samples, pulled.sums, pulled.hits)
         return Totals(pulled.hits, sums, np.empty(0))
 
-    def updated(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-        centre: Centre | None = None,
-    ) -> NDArray[np.float64]:
+    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
         """See `Found`."""
+        samples, before, pulls = self.search.samples, self.prototypes, around.pull > 0
         if centre is not None:
-            linked = self.exactly().linked_totals(graph, leads) if pull > 0 else None
-            threads = self.search.samples.threads
-            return updated_from(
-                self.totals, self.prototypes, graph, weights, pull, linked, centre, threads
-            )
-        pulled = self._seconds(graph, leads) if pull > 0 else None
-        return updated(
-            self.search.samples, self.packed_sums, self.hits, self.prototypes, graph, weights,
-            pull, pulled,
-        )  # fmt: skip
+            linked = self.exactly().linked_totals(around.graph, around.leads) if pulls else None
+            return updated_from(self.totals, before, around, linked, centre, samples.threads)
+        pulled = self._seconds(around.graph, around.leads) if pulls else None
+        return updated(samples, self.packed_sums, self.hits, before, around, pulled)
 
-    def formed(
-        self,
-        graph: MapGraph,
-        weights: NDArray[np.float64],
-        pull: float = 0.0,
-        leads: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float64]:
+    def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
         """See `Found`."""
-        return self.exactly().formed(graph, weights, pull, leads)
+        return self.exactly().formed(around)
 
     def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
         search = self.search

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import MapGraph
+from dbgsom_core.engine.contract import Neighbourhood
 from dbgsom_core.engine.euclidean import hop_rings, layout
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.tally import Seconds
@@ -17,9 +17,7 @@ def updated(
     sums: NDArray[np.float64],
     hits: NDArray[np.int64],
     before: NDArray[np.float64],
-    graph: MapGraph,
-    weights: NDArray[np.float64],
-    pull: float,
+    around: Neighbourhood,
     pulled: Seconds | None,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) after the batch update.
@@ -31,19 +29,17 @@ def updated(
         What the neurons won, packed.
     before : float64 array (K, D)
         The prototypes so far: where nothing reaches a neuron, its own stays.
-    graph : MapGraph
-    weights : float64 array (H,)
-        The kernel at each number of hops.
-    pull : float
-        How often a sample counts in the neuron that ``pulled`` it.
+    around : Neighbourhood
     pulled : Seconds or None
+        What the linked neighbours won that pull samples.
     """
-    smooth, reached = _smoothed(samples, sums, hits, graph, weights)
+    smooth, reached = _smoothed(samples, sums, hits, around)
     more, pulled_hits = (smooth[:0], hits[:0]) if pulled is None else (pulled.sums, pulled.hits)
     after = np.empty(before.shape)
     layout.unpack_means(
-        before, smooth, reached, pull, more, pulled_hits, samples.centre, samples.scale, after
-    )
+        before, smooth, reached, around.pull, more, pulled_hits, samples.centre, samples.scale,
+        after,
+    )  # fmt: skip
     return after
 
 
@@ -51,10 +47,10 @@ def _smoothed(
     samples: PackedSamples,
     sums: NDArray[np.float64],
     hits: NDArray[np.int64],
-    graph: MapGraph,
-    weights: NDArray[np.float64],
+    around: Neighbourhood,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     # Packed sums (K, at least D) and hits (K,), kernel-weighted: by rings on a large rectangle.
+    graph, weights = around.graph, around.weights
     reach, least = reach_of(weights, float(len(samples.X)))
     if graph.rectangle is not None and hop_rings.pays(len(hits), reach):
         won = np.column_stack([sums, hits.astype(np.float64)])
