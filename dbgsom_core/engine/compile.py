@@ -36,11 +36,17 @@ class _Told(event.Listener):  # type: ignore[misc] # it has no types
 event.register("numba:compile", _Told())  # of what is not in the cache
 
 
+def loops_folder() -> Path | None:
+    """Return the folder of what is compiled, or None where none can be written."""
+    return cache_folder(numba.__version__, llvmlite.__version__)
+
+
 def compiled(function: Loop) -> Loop:
     """Compile with numba on first call: no GIL, strict IEEE arithmetic, cached on disk.
 
     Only for functions at module level that call other such functions: numba's cache misses for
-    closures. Where no cache folder can be written the function is compiled in each process.
+    closures. Where no cache folder can be written the function is compiled in each process, and so
+    is generated code, unless a global ``MADE_OF`` beside it names all that it depends on.
     """
     return _compiled(function)
 
@@ -78,8 +84,8 @@ class _Place:
     @classmethod
     def from_function(cls, function: Any, file: str) -> _Place | None:
         """Return the place, or None where nothing can be written."""
-        folder = cache_folder(numba.__version__, llvmlite.__version__)
-        return None if folder is None else cls(function, folder, _source(function, file))
+        folder, source = loops_folder(), _source(function, file)
+        return None if folder is None or source is None else cls(function, folder, source)
 
     def ensure_cache_path(self) -> None:
         """Make the folder once more where somebody removed it."""
@@ -112,17 +118,19 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
             super().save_overload(signature, data)
 
 
-def _source(function: Any, file: str) -> bytes:
-    # Of the file, or of a function that was written in a notebook, or of generated code.
+def _source(function: Any, file: str) -> bytes | None:
+    # Of the file, or of a function that was written in a notebook. What generated code depends on
+    # only its maker knows.
     path = Path(file)
     if path.is_file():
         return _contents(path)
+    made_of: str | None = function.__globals__.get("MADE_OF")
+    if made_of is not None:
+        return made_of.encode()
     try:
         return inspect.getsource(function).encode()
     except OSError:
-        code = function.__code__
-        text: bytes = code.co_code + repr((code.co_consts, code.co_names)).encode()
-        return text
+        return None
 
 
 @lru_cache(maxsize=64)

@@ -155,7 +155,8 @@ def _with_field(part: str, spec: Any, field: str, value: Any) -> Any:
         kind, nested = nested_fields(component)[head], _fields_of(part, spec)[head]
         field, value = head, _with_field(kind, nested, rest, value)
     if component is not None and field not in component.model_fields:
-        hint = did_you_mean(field, component.model_fields)
+        known = ", ".join(component.model_fields) or "none"
+        hint = did_you_mean(field, component.model_fields) or f"; known: {known}"
         raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")
     if isinstance(spec, Component):
         return spec.model_copy(update={field: value})

@@ -130,15 +130,15 @@ def fit_map(
     som_map, found, weights = trained.som_map, trained.found, samples.weights
     if is_vertical(parts):
         _grow_children(parts, samples, target, settings, trained)
-    evidence = evidence_of(som_map, found.bmu, weights, target)
+    evidence = evidence_of(som_map, samples, found, target)
     labels = label_neurons(parts.labeller, evidence, samples)
     tree, neuron_labels = Tree.of(som_map), labels.labels
     if len(tree.maps) == 1:  # its neurons are the leaves
         leaves, ended, totals = labels, found, trained.totals
     else:
         below = descend(tree, samples)
-        leaves = label_leaves(parts.labeller, tree, samples, below.leaf, target)
         ended, totals = Assignment(below.leaf, below.distance), None
+        leaves = label_leaves(parts.labeller, tree, samples, ended, target)
         if target is None:  # numbers of clusters mean nothing before the leaves are numbered
             neuron_labels = labels_of_neurons(tree, leaves)
     first = slice(samples.n if new is None else new)

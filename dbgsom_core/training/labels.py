@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
@@ -36,19 +35,16 @@ class Answers:
 
 
 def evidence_of(
-    som_map: SomMap,
-    bmu: NDArray[np.int64],
-    weights: NDArray[np.float64] | None,
-    target: Target | None,
+    som_map: SomMap, data: Samples, found: PerSample, target: Target | None
 ) -> LabelEvidence:
-    """Return what a labeller sees of a trained map: units ``bmu`` (n,) of the training samples."""
-    counts, classes, n_neurons = None, None, len(som_map)
-    if target is not None and target.codes is not None and target.classes is not None:
-        classes = target.classes
-        counts = count_classes(bmu, target.codes, n_neurons, len(classes), weights)
-    hits = np.bincount(bmu, weights, n_neurons)
-    y = None if target is None else target.y
-    return LabelEvidence(som_map, bmu, hits, y, classes, counts, weights)
+    """Return what a labeller sees of a trained map and the units of the training samples."""
+    y = classes = None
+    if target is not None:
+        y, classes = target.y, target.classes
+        data = data.with_classes(target.codes, 0 if classes is None else len(classes))
+    won = data.found(som_map.prototypes, found)
+    counts = won.class_counts
+    return LabelEvidence(som_map, found.bmu, won.hits, y, classes, counts, data.weights)
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:
@@ -77,23 +73,11 @@ def label_leaves(
     labeller: Labeller,
     tree: Tree,
     data: Samples,
-    leaf: NDArray[np.int64],
+    ended: PerSample,
     target: Target | None,
 ) -> Answers:
-    """Ask the labeller about all leaves at once.
-
-    Parameters
-    ----------
-    labeller : Labeller
-    tree : Tree
-    data : Samples
-        The training samples, n of them.
-    leaf : int64 array (n,)
-        The leaf in which each ended.
-    target : Target or None
-        Theirs.
-    """
-    evidence = evidence_of(leaf_map(tree), leaf, data.weights, target)
+    """Ask the labeller about all leaves at once: those in which the training samples ``ended``."""
+    evidence = evidence_of(leaf_map(tree), data, ended, target)
     answers = label_neurons(labeller, evidence, data)
     answering = stand_ins(tree, data, answers.hits)
     shares = answers.probabilities

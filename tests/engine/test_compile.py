@@ -9,6 +9,7 @@ import pytest
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.compiling import compile_clock
 
 _CALL = """
@@ -114,3 +115,10 @@ def test_read_only_samples_are_no_other_kind_of_array(dtype):
     np.testing.assert_array_equal(found.weights_, expected.weights_)
     for one, other in zip(again, answers, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_generated_code_is_not_taken_for_other_code_of_the_same_text():
+    for scale in (2.0, 3.0):
+        namespace = {"SCALE": scale, "__name__": "made"}
+        exec("def f(x):\n    return SCALE * x", namespace)
+        assert compiled(namespace["f"])(1.0) == scale

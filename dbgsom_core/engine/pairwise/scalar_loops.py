@@ -1,21 +1,18 @@
 """The loops around a metric that is written for one pair, compiled once and kept on disk.
 
-Numba keeps compiled code only for functions of a file, and finds a change only in that file. So
-each metric gets a file of its own in numba's cache folder, named by everything known about the
-metric's function and by the versions: a changed function has another name and is compiled anew.
-The file is never read here; what runs is this module's own text.
+What is kept is named by everything known about the metric's function and by the versions: a changed
+function has another name and is compiled anew. Where something about a function cannot be known its
+loops are compiled in each process. An empty file remembers whether it works for many prototypes.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -25,9 +22,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.pairwise.fingerprint import fingerprint
 
-_TEXT = '''"""A metric's loops, written by dbgsom-core; `scalar` is put in when they are loaded."""
-
-from dbgsom_core.engine.compile import compiled
+_TEXT = """
 from dbgsom_core.engine.llvm.many_prototypes import PAIRS, rows_at, write_numbers
 
 
@@ -53,7 +48,7 @@ def pairwise(X, prototypes, params, values, out):
         distances(X[i], prototypes, params, values)
         for j in range(out.shape[1]):  # numba compiles a slice ten times as long
             out[i, j] = values[j]
-'''
+"""
 _ONE = _TEXT.format(
     distances="""for j in range(prototypes.shape[0]):
         values[j] = scalar(x, prototypes[j], params)"""
@@ -111,25 +106,29 @@ def loops_around(scalar: Any) -> Loops:
 def _loops(scalar: Any) -> Loops:
     from numba.extending import is_jitted
 
+    from dbgsom_core.engine.compile import loops_folder  # numba is slow to import
+
     if not is_jitted(scalar):
         raise TypeError(f"{scalar!r} is not compiled with numba")
-    name = fingerprint(scalar)
-    folder = _folder() if name else None
+    name, folder = fingerprint(scalar), loops_folder()
     if name is None or folder is None:
-        return _module(scalar, _works_for_many(scalar), "dbgsom_scalar", "<scalar metric>")
-    paths = {many: folder / f"scalar_{name}_{'many' if many else 'one'}.py" for many in (1, 0)}
-    known = [many for many, path in paths.items() if path.exists()]
-    many = bool(known[0]) if known else _works_for_many(scalar)
-    path = paths[many]
-    if not known and not _write(path, _MANY if many else _ONE):
-        return _module(scalar, many, "dbgsom_scalar", "<scalar metric>")
-    return _module(scalar, many, path.stem, str(path))
+        return _made(scalar, _works_for_many(scalar), None)
+    marks = {many: folder / f"scalar_{name}_{'many' if many else 'one'}" for many in (True, False)}
+    many = next((many for many, mark in marks.items() if mark.exists()), None)
+    if many is None:
+        many = _works_for_many(scalar)
+        with suppress(OSError):
+            marks[many].touch()
+    return _made(scalar, many, marks[many].name)
 
 
-def _module(scalar: Any, many: bool, name: str, file: str) -> Loops:
+def _made(scalar: Any, many: bool, made_of: str | None) -> Loops:
+    from dbgsom_core.engine.compile import compiled
+
+    name = made_of or f"scalar_{id(scalar)}"
     module = ModuleType(name)
-    module.__dict__.update(scalar=scalar, __file__=file)
-    exec(compile(_MANY if many else _ONE, file, "exec"), module.__dict__)
+    module.__dict__.update(scalar=scalar, compiled=compiled, MADE_OF=made_of)
+    exec(compile(_MANY if many else _ONE, f"<{name}>", "exec"), module.__dict__)
     sys.modules[name] = module  # where numba looks for the globals of what it loads
     return Loops(many, module.assign, module.pairwise)
 
@@ -154,31 +153,3 @@ def _works_for_many(scalar: Any) -> bool:
     except Exception:  # whatever numba says about it: it is compiled for one pair then
         return False
     return found == NUMBERS or isinstance(found, (types.Float, types.Integer))
-
-
-def _folder() -> Path | None:
-    """Return the folder for the files, where numba keeps what it compiled; None: no such place."""
-    from numba.core import config
-    from numba.misc.appdirs import AppDirs
-
-    base = config.CACHE_DIR or AppDirs(appname="numba", appauthor=False).user_cache_dir
-    folder = Path(base) / "dbgsom_core_metrics"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def _write(path: Path, text: str) -> bool:
-    """Write a file at once, dated alike by all processes: numba compares the date."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
-        temporary.write_text(text, encoding="utf-8")
-        os.utime(temporary, (0, 0))
-        temporary.replace(path)
-    except OSError:
-        return False
-    return True
