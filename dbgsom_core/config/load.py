@@ -46,12 +46,7 @@ def load_experiment(
     root = _merged(path, overrides, problems)
     told = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
     root = reject(root, "sweep", told, problems)
-    experiment = build_experiment(
-        root, registry or get_registry(), problems, os.fspath(path), _folder(path)
-    )
-    problems.raise_any()
-    assert experiment is not None
-    return experiment
+    return _built(root, registry, problems, os.fspath(path), _folder(path))
 
 
 def load_sweep(
@@ -104,7 +99,13 @@ def parse_experiment(values: Mapping[str, Any], registry: Registry | None = None
         raise problems.error()
     root = reject(root, "extends", "can only be written in a file", problems)
     root = reject(root, "sweep", "can only be written in a file", problems)
-    experiment = build_experiment(root, registry or get_registry(), problems, _PYTHON, Path.cwd())
+    return _built(root, registry, problems, _PYTHON, Path.cwd())
+
+
+def _built(
+    root: Section, registry: Registry | None, problems: Problems, source: str, folder: Path
+) -> Experiment:
+    experiment = build_experiment(root, registry or get_registry(), problems, source, folder)
     problems.raise_any()
     assert experiment is not None
     return experiment

@@ -48,9 +48,11 @@ def unfold(spot: Spot, problems: Problems) -> list[Varied]:
         return []
     unfolding = {"grid": _grid, "random": _random, "list": _list}[given[0]]
     children = unfolding(spot / given[0], problems)
-    for child in children:
-        for key, entry in child.items():
-            _check_key(key, entry, problems)
+    for key, entry in (item for child in children for item in child.items()):
+        if not is_dotted_key(key):
+            problems.add(entry.place, key, "is no dotted key such as model.epochs")
+        elif key.partition(".")[0] in _FIXED:
+            problems.add(entry.place, key, "cannot vary within a sweep")
     return children
 
 
@@ -77,7 +79,15 @@ def child_names(children: list[Varied]) -> list[str]:
 
 def _grid(spot: Spot, problems: Problems) -> list[Varied]:
     axes = _axes(spot, problems)
-    return [_combination(axes, i) for i in range(_size(axes, spot, problems))]
+    size = _size(axes)
+    if size > MOST_CHILDREN:
+        problems.add(
+            spot.key_place,
+            spot.path,
+            f"makes {size} runs, more than {MOST_CHILDREN}; use 'random' to draw some of them",
+        )
+        return []
+    return [_combination(axes, i) for i in range(size)]
 
 
 def _random(spot: Spot, problems: Problems) -> list[Varied]:
@@ -90,7 +100,7 @@ def _random(spot: Spot, problems: Problems) -> list[Varied]:
     axes = _axes(spot / "space", problems)
     if settings is None or not axes:
         return []
-    size = math.prod(len(values) for values in axes.values())
+    size = _size(axes)
     if settings.samples > min(size, MOST_CHILDREN):
         problems.add(
             section.entries["samples"].node.place,
@@ -128,16 +138,13 @@ def _axes(spot: Spot, problems: Problems) -> dict[str, tuple[Node, ...]]:
     for key, entry in section.entries.items():
         path = f"{spot.path}.{key}"
         if not isinstance(entry.node, Items) or not entry.node.items:
-            problems.add(entry.node.place, path, f"must be a list of values, not {_bare(entry)}")
+            found = "an empty list" if isinstance(entry.node, Items) else _shown(entry.node)
+            problems.add(entry.node.place, path, f"must be a list of values, not {found}")
             continue
         for node in _repeated(entry.node.items):
             problems.add(node.place, path, f"{_shown(node)} appears twice")
         axes[key] = entry.node.items
     return axes
-
-
-def _bare(entry: Entry) -> str:
-    return "an empty list" if isinstance(entry.node, Items) else _shown(entry.node)
 
 
 def _shown(node: Node) -> str:
@@ -153,16 +160,8 @@ def _repeated(nodes: tuple[Node, ...]) -> Iterator[Node]:
         seen.add(written)
 
 
-def _size(axes: Mapping[str, tuple[Node, ...]], spot: Spot, problems: Problems) -> int:
-    size = math.prod(len(values) for values in axes.values()) if axes else 0
-    if size > MOST_CHILDREN:
-        problems.add(
-            spot.key_place,
-            spot.path,
-            f"makes {size} runs, more than {MOST_CHILDREN}; use 'random' to draw some of them",
-        )
-        return 0
-    return size
+def _size(axes: Mapping[str, tuple[Node, ...]]) -> int:
+    return math.prod(map(len, axes.values())) if axes else 0
 
 
 def _combination(axes: Mapping[str, tuple[Node, ...]], index: int) -> Varied:
@@ -172,13 +171,6 @@ def _combination(axes: Mapping[str, tuple[Node, ...]], index: int) -> Varied:
         node = values[place]
         chosen[key] = Entry(node.place, node)
     return {key: chosen[key] for key in axes}
-
-
-def _check_key(key: str, entry: Entry, problems: Problems) -> None:
-    if not is_dotted_key(key):
-        problems.add(entry.place, key, "is no dotted key such as model.epochs")
-    elif key.partition(".")[0] in _FIXED:
-        problems.add(entry.place, key, "cannot vary within a sweep")
 
 
 def _told(node: Node) -> str:

@@ -307,11 +307,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def average_distances_(self) -> NDArray[np.float64]:
         """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
-        check_is_fitted(self)
-        prototypes = self.som_map_.prototypes
-        # The map's prototypes are prepared already, so they are compared as they are.
-        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
-        return self.som_map_.mean_over_links(pairwise(prototypes, prototypes))
+        prototypes = self._prototypes()
+        apart = prototypes.pairwise(prototypes.X, prototypes.X)
+        return self.som_map_.mean_over_links(apart)
 
     @property
     def densities_(self) -> NDArray[np.float64]:
@@ -321,10 +319,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
-        check_is_fitted(self)
-        prototypes = self.som_map_.prototypes
-        pairwise = LocalSamples(prototypes, self._metric.abilities).pairwise
-        return topographic_product(self.som_map_, pairwise)
+        return topographic_product(self.som_map_, self._prototypes().pairwise)
 
     @property
     def leaf_weights_(self) -> NDArray[np.floating[Any]]:
@@ -337,6 +332,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Rows of the neurons that lead to each leaf, as in `bmu_path`, shape (L, depth)."""
         check_is_fitted(self)
         return self._tree.paths
+
+    def _prototypes(self) -> LocalSamples:
+        check_is_fitted(self)
+        # They are prepared already, so they are compared as they are.
+        return LocalSamples(self.som_map_.prototypes, self._metric.abilities)
 
     def _check_algorithm(self, algorithm: Any, name: str) -> None:
         if algorithm not in _ALGORITHMS:

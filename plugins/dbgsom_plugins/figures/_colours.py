@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from numpy.typing import NDArray
 
     Colours = NDArray[np.float64]
@@ -38,6 +39,14 @@ def categorical(n: int) -> Colours:
     ten = _from_hex(_TEN)
     darker = 0.55 * ten
     return np.vstack([ten, darker])[:n]
+
+
+def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
+    """Return a colour scale from ``low`` to ``high``, one wide where these are equal."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    return ScalarMappable(Normalize(low, high if high > low else low + 1.0), cmap=cmap)
 
 
 def towards_white(colours: Colours, strength: NDArray[np.float64]) -> Colours:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_plugins.figures._cells import map_of_cells
-from dbgsom_plugins.figures._colours import PAPER
+from dbgsom_plugins.figures._colours import PAPER, scale_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,13 +33,12 @@ def draw_values(
     ``label`` names the values at the colour bar; ``whole``: they are whole numbers; colours begin
     at 0 or, without ``from_zero``, at the least value.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize, to_rgb
+    from matplotlib.colors import to_rgb
 
     dead = view.evaluation.hits == 0
     top = float(values[~dead].max(initial=0.0))
     low = 0.0 if from_zero else float(values[~dead].min(initial=top))
-    scale = ScalarMappable(Normalize(low, top if top > low else low + 1.0), cmap="viridis")
+    scale = scale_of(low, top)
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = to_rgb(PAPER)
     told = [*notes, *(["Hatched neurons have no hits."] if dead.any() else [])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
     categorical,
+    scale_of,
     towards_white,
 )
 from dbgsom_plugins.figures._sheet import map_sheet
 from dbgsom_plugins.figures.label_map import name_of, names_neurons
 
 if TYPE_CHECKING:
-    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
@@ -58,10 +58,11 @@ class ChildMaps(Component):
         leaf = np.concatenate([tree.leaf_of[number] for number in shown])
         cells = [c - c.min(axis=0) + corner for c, corner in zip(cells, corners, strict=True)]
         positions = np.concatenate(cells)
-        colours, key = _colours(view, leaf)
-        scale = _scale(view) if view.estimator == "regressor" else None
         labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
-        if scale is not None:
+        colours, key = _colours(view, leaf, labels)
+        scale = None
+        if view.estimator == "regressor":
+            scale = scale_of(float(labels.min()), float(labels.max()))
             colours[leaf >= 0] = np.asarray(scale.to_rgba(labels[leaf[leaf >= 0]]))[:, :3]
         hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
         dead = (leaf >= 0) & (hits[leaf] == 0)
@@ -103,14 +104,15 @@ def arranged(shapes: list[tuple[float, float]], gap: int) -> list[NDArray[np.flo
     return corners
 
 
-def _colours(view: MapView, leaf: NDArray[np.int64]) -> tuple[NDArray[np.float64], list[Key]]:
+def _colours(
+    view: MapView, leaf: NDArray[np.int64], labels: NDArray[Any]
+) -> tuple[NDArray[np.float64], list[Key]]:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
     tree = view.evaluation.tree
     colours = np.tile(to_rgb(EMPTY), (len(leaf), 1))
     is_leaf = leaf >= 0
-    labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
     classes = np.unique(labels)
     if view.estimator == "regressor":
         return colours, []
@@ -124,14 +126,6 @@ def _colours(view: MapView, leaf: NDArray[np.int64]) -> tuple[NDArray[np.float64
         for colour, label in zip(palette, classes, strict=True)
     ]
     return colours, key
-
-
-def _scale(view: MapView) -> ScalarMappable:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    values = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
-    return ScalarMappable(Normalize(float(values.min()), float(values.max())), cmap="viridis")
 
 
 def _notes(tree: Tree) -> list[str]:

@@ -12,6 +12,7 @@ from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
     categorical,
+    scale_of,
     towards_white,
 )
 
@@ -97,12 +98,9 @@ def _prototypes(view: MapView) -> Figure:
 
 
 def _values(view: MapView) -> Figure:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     dead = view.evaluation.hits == 0
     values = np.asarray(view.neuron_labels, dtype=np.float64)
-    scale = ScalarMappable(Normalize(values.min(), values.max()), cmap="viridis")
+    scale = scale_of(float(values.min()), float(values.max()))
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
     notes = ["Hatched neurons have no hits."] if dead.any() else []

@@ -15,7 +15,7 @@ from dbgsom_plugins.figures._cells import (
     parents_of,
     polygons,
 )
-from dbgsom_plugins.figures._colours import INK
+from dbgsom_plugins.figures._colours import INK, scale_of
 from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
@@ -38,15 +38,13 @@ class UMatrix(Component):
 
     def draw(self, view: MapView) -> Figure:
         """Return the figure."""
-        from matplotlib.cm import ScalarMappable
         from matplotlib.collections import PolyCollection
-        from matplotlib.colors import Normalize
 
         som_map = view.evaluation.som_map
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
         values = matrix.values
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        scale = ScalarMappable(Normalize(low, high if high > low else low + 1), cmap="magma_r")
+        scale = scale_of(low, high, "magma_r")
         dotted = len(som_map) <= _DOTS
         notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_parents(som_map)]
         sheet = map_sheet(view, "U-matrix", notes)

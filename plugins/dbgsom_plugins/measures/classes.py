@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import MeasureComponent
+from dbgsom_plugins.measures.labels import with_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,12 +93,8 @@ def _won(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Won:
     # With leaves of the neurons at the end of a sample's way down, else of those of the first map.
     if evaluation.y is None:
         raise ValueError(f"{measure} counts classes, and there are no targets: y is missing")
-    y, neurons = evaluation.y, evaluation.leaf if leaves else evaluation.bmu
-    if evaluation.labelled is not None:
-        if not evaluation.labelled.any():
-            raise ValueError(f"{measure} needs samples with a class, and none has one")
-        y, neurons = y[evaluation.labelled], neurons[evaluation.labelled]
-        y = np.array(y.tolist()) if y.dtype == object else y  # None stood among them
+    units = evaluation.leaf if leaves else evaluation.bmu
+    y, neurons = with_classes(evaluation, measure, evaluation.y, units)
     classes, codes = np.unique(y, return_inverse=True)
     pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
     neurons, codes = np.divmod(pairs, len(classes))

@@ -109,11 +109,18 @@ def _groups(evaluation: Evaluation, measure: str) -> list[NDArray[np.int64]]:
 def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
     if evaluation.y is None or evaluation.predictions is None:
         raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
-    y, predictions, labelled = evaluation.y, evaluation.predictions, evaluation.labelled
+    return with_classes(evaluation, measure, evaluation.y, evaluation.predictions)
+
+
+def with_classes(
+    evaluation: Evaluation, measure: str, y: NDArray[Any], other: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return targets (n,), and what stands beside them, of the samples that have a class."""
+    labelled = evaluation.labelled
     if labelled is None:
-        return y, predictions
+        return y, other
     if not labelled.any():
         raise ValueError(f"{measure} needs samples with a class, and none has one")
     y = y[labelled]
     # Beside None numbers and texts stand in arrays of objects, which no measure takes.
-    return (np.array(y.tolist()) if y.dtype == object else y), predictions[labelled]
+    return (np.array(y.tolist()) if y.dtype == object else y), other[labelled]
