@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -44,9 +43,10 @@ def loops_folder() -> Path | None:
 def compiled(function: Loop) -> Loop:
     """Compile with numba on first call: no GIL, strict IEEE arithmetic, cached on disk.
 
-    Only for functions at module level that call other such functions: numba's cache misses for
-    closures. Where no cache folder can be written the function is compiled in each process, and so
-    is generated code, unless a global ``MADE_OF`` beside it names all that it depends on.
+    Only for functions at module level that call other such functions, of their own file or of the
+    core: a change of another file would go unseen, and numba's cache misses for closures. Where no
+    cache folder can be written functions are compiled in each process, and so is code that stands
+    in no file, unless a global ``MADE_OF`` beside it names all that it depends on.
     """
     return _compiled(function)
 
@@ -119,18 +119,12 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
 
 
 def _source(function: Any, file: str) -> bytes | None:
-    # Of the file, or of a function that was written in a notebook. What generated code depends on
-    # only its maker knows.
+    # Of the file; what code in a notebook or generated code depends on only its maker knows.
     path = Path(file)
     if path.is_file():
         return _contents(path)
     made_of: str | None = function.__globals__.get("MADE_OF")
-    if made_of is not None:
-        return made_of.encode()
-    try:
-        return inspect.getsource(function).encode()
-    except OSError:
-        return None
+    return None if made_of is None else made_of.encode()
 
 
 @lru_cache(maxsize=64)
