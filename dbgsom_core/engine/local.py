@@ -127,7 +127,7 @@ class LocalSamples(PlainSamples):
         from dbgsom_core.engine.euclidean.search import FastSearch
 
         fast = FastSearch(self, self.packed)
-        return fast if self.weights is None else WeighedSearch(self, fast)
+        return fast if self.weights is None else PlainSearch(self, fast)
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> PlainFound:
         """Return what was found with its totals added up sample by sample."""
@@ -199,14 +199,20 @@ class LocalSamples(PlainSamples):
 
 @dataclass
 class PlainSearch:
-    """A search that begins anew in each epoch, for any metric."""
+    """A search whose totals are added up sample by sample, for any metric and any weights.
+
+    It finds units by a ``fast`` one, or anew in each epoch.
+    """
 
     data: LocalSamples
+    fast: Search | None = None
     _before: NDArray[np.int64] | None = None
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
         """See `Search`."""
-        return self._found(prototypes, self.data.assign(prototypes))
+        if self.fast is None:
+            return self._found(prototypes, self.data.assign(prototypes))
+        return self._found(prototypes, self.fast.assign(prototypes, positions))
 
     def admit(
         self,
@@ -218,10 +224,14 @@ class PlainSearch:
         """See `Search`."""
         if known == len(prototypes):
             return found
-        return self._found(prototypes, self.data.admit(found, prototypes, known))
+        if self.fast is None:
+            return self._found(prototypes, self.data.admit(found, prototypes, known))
+        return self._found(prototypes, self.fast.admit(found, prototypes, positions, known))
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
+        if self.fast is not None:
+            return self.fast.unlinked(prototypes, graph)
         if len(prototypes) == 1:
             return np.zeros(self.data.n, dtype=bool)
         return unlinked(self.data.nearest_units(prototypes, 2)[0], graph)
@@ -230,33 +240,3 @@ class PlainSearch:
         moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
         self._before = of.bmu
         return PlainFound(self.data, prototypes, of, moved)
-
-
-@dataclass(frozen=True)
-class WeighedSearch:
-    """A search that finds units fast, of samples that count differently."""
-
-    data: LocalSamples
-    fast: Search
-
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
-        """See `Search`."""
-        found = self.fast.assign(prototypes, positions)
-        return PlainFound(self.data, prototypes, found, found.moved)
-
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
-        """See `Search`."""
-        if known == len(prototypes):
-            return found
-        more = self.fast.admit(found, prototypes, positions, known)
-        return PlainFound(self.data, prototypes, more, more.moved)
-
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
-        """See `Search`."""
-        return self.fast.unlinked(prototypes, graph)

@@ -110,8 +110,9 @@ class FastSearch:
             paid = self._patience.pays(share_compared, d, self._changed, len(prototypes))
             if self.prunes is None and not paid:
                 self._bounds = None
+        found = self._assignment(prototypes)
         self._passes += 1
-        return self._assignment(prototypes)
+        return found
 
     def admit(
         self,
@@ -232,9 +233,10 @@ class FastSearch:
         return math.ldexp(1.0, self._digits - power)
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
+        moved = self._changed if self._passes else 1.0
         return FastFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
-            self.samples.blocks.bmu, self._changed,
+            self.samples.blocks.bmu, moved,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ panels and bounds
