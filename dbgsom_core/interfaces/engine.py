@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from dbgsom_core.engine.contract import Samples
@@ -63,6 +62,7 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data; as `local` explains.
     """
+    import numpy as np
     from scipy.sparse import issparse
 
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import

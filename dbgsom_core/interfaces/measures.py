@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from dbgsom_core.engine.contract import Samples
@@ -107,11 +106,15 @@ class Evaluation:
     @cached_property
     def hits(self) -> NDArray[np.int64]:
         """How many samples each neuron won, shape (K,)."""
+        import numpy as np  # a configuration is checked without it
+
         return np.bincount(self.bmu, minlength=len(self.som_map))
 
     @cached_property
     def errors(self) -> NDArray[np.float64]:
         """Sum of the distances of the samples that each neuron won, shape (K,)."""
+        import numpy as np
+
         return np.bincount(self.bmu, self.distance, len(self.som_map)).astype(np.float64)
 
     @cached_property
