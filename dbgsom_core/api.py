@@ -18,20 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from dbgsom_core.engine.contract import (
-    Assignment,
-    Found,
-    MapGraph,
-    Moments,
-    Neighbourhood,
-    PerSample,
-    Samples,
-    Search,
-    Totals,
-)
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
-from dbgsom_core.interfaces.arrays import FloatArray, IntArray
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
@@ -55,11 +43,23 @@ from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricCompon
 from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
-from dbgsom_core.som_map.grid import Grid, Position
-from dbgsom_core.som_map.som_map import SomMap
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
+    from dbgsom_core.engine.contract import (
+        Assignment,
+        Found,
+        MapGraph,
+        Moments,
+        Neighbourhood,
+        PerSample,
+        Samples,
+        Search,
+        Totals,
+    )
+    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.som_map.grid import Grid, Position
+    from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import topographic_function, topographic_product
     from dbgsom_core.som_map.tree import Tree
 
@@ -132,15 +132,21 @@ DEPRECATED: dict[str, Deprecation] = {}
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
 
-_SLOW_TO_IMPORT = {
-    "Tree": "dbgsom_core.som_map.tree",
-    "compiled": "dbgsom_core.engine.compile",
-    "topographic_function": "dbgsom_core.som_map.topology",
-    "topographic_product": "dbgsom_core.som_map.topology",
+# What needs numpy or numba: plugins are found without either.
+_HOMES = {
+    "engine.compile": "compiled",
+    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
+    "Totals",
+    "interfaces.arrays": "FloatArray IntArray",
+    "som_map.grid": "Grid Position",
+    "som_map.som_map": "SomMap",
+    "som_map.topology": "topographic_function topographic_product",
+    "som_map.tree": "Tree",
 }
+_SLOW_TO_IMPORT = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SLOW_TO_IMPORT:
-        return getattr(import_module(_SLOW_TO_IMPORT[name]), name)
+        return getattr(import_module(f"dbgsom_core.{_SLOW_TO_IMPORT[name]}"), name)
     return deprecated_name(__name__, name, DEPRECATED)

@@ -319,7 +319,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
-        return topographic_product(self.som_map_, self._prototypes().pairwise)
+        prototypes = self._prototypes()
+        return topographic_product(self.som_map_, prototypes.pairwise)
 
     @property
     def leaf_weights_(self) -> NDArray[np.floating[Any]]:

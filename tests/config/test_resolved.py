@@ -137,11 +137,11 @@ def test_a_mapping_in_itself_is_refused(registry):
         parse_experiment(values, registry)
 
 
-def test_importing_the_configuration_is_cheap():
+@pytest.mark.parametrize("module", ["dbgsom_core.config", "dbgsom_core.api", "dbgsom_plugins"])
+def test_importing_what_finds_and_reads_is_cheap(module):
     heavy = "numba sklearn matplotlib mlflow scipy pandas numpy"
     code = (
-        "import sys, dbgsom_core.config; "
-        f"print([name for name in '{heavy}'.split() if name in sys.modules])"
+        f"import sys, {module}; print([name for name in '{heavy}'.split() if name in sys.modules])"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
