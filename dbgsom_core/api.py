@@ -41,6 +41,7 @@ from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerCo
 from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
 from dbgsom_core.interfaces.privacy import without_passwords
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
@@ -110,6 +111,7 @@ __all__ = [
     "Samples",
     "Search",
     "SomMap",
+    "StoredType",
     "Totals",
     "Tracker",
     "TrackerComponent",

@@ -1,4 +1,4 @@
-"""Every hook of dbgsom: nine that offer components and four that observe a run.
+"""Every hook of dbgsom: nine that offer components, one for transformers, four that observe a run.
 
 A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
@@ -19,6 +19,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.stored_types import StoredType
     from dbgsom_core.interfaces.trackers import Run, RunResult
 
 hookspec = pluggy.HookspecMarker("dbgsom")
@@ -70,6 +71,15 @@ def dbgsom_trackers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 @hookspec
 def dbgsom_engines() -> Mapping[str, Offer]:  # type: ignore[empty-body]
     """Offer engines: ``{name: class}``, each a `dbgsom_core.api.Engine`."""
+
+
+@hookspec
+def dbgsom_transformers() -> Mapping[str, StoredType]:  # type: ignore[empty-body]
+    """List transformers that model files may hold: ``{name: dbgsom_core.api.StoredType}``.
+
+    A configuration names such a prepare step ``module:Class`` without this hook, too; but what no
+    list knows can be neither saved nor loaded. Files know it as ``distribution:name``.
+    """
 
 
 @hookspec
@@ -134,6 +144,8 @@ KINDS: dict[str, str] = {
     "tracker": "dbgsom_trackers",
     "engine": "dbgsom_engines",
 }
+
+TRANSFORMERS = "dbgsom_transformers"
 
 LIFECYCLE_HOOKS: tuple[str, ...] = (
     "dbgsom_run_started",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.model_file import stored_as
+from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import class_labels, labelled

@@ -1,62 +1,46 @@
 """Fitted models in one file: a zip of .npy arrays and a JSON header, without pickle.
 
 The header holds the format's version, the estimator's class and parameters, and for each part its
-name, distribution, version and fields. Reading it imports the plugins that it names and nothing
-else.
+name, distribution, version and fields. Reading it imports installed plugins that it names, listed
+transformers, and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError
+from dbgsom_core.errors import DbgsomError, ModelFileError
+from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
+from dbgsom_core.estimators.model_reading import (
+    FITTED,
+    MAP_ARRAYS,
+    check_room,
+    check_widths,
+    read_estimator,
+    read_steps,
+)
 from dbgsom_core.estimators.part_params import build_parts
-from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
-from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
+from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
+from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.stored_types import StoredTypes
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.fitted_metric import restored
 from dbgsom_core.training.parts import PARTS
-
-Model = TypeVar("Model")
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
 _NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
-_ESTIMATORS: dict[str, type[Any]] = {}  # by the names that files know
-_MAP_ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")
-# Fitted attributes that are written as they are; the map and the parts are written apart.
-_SIMPLE = (
-    "weights_", "labels_", "neuron_labels_", "hit_counts_", "errors_", "n_iter_", "converged_",
-    "growing_threshold_", "quantization_error_", "topographic_error_", "n_features_in_",
-    "feature_names_in_", "classes_", "_probabilities", "_memory", "_novelty",
-    "leaf_labels_", "leaf_hit_counts_", "_leaf_probabilities",
-)  # fmt: skip
-# Those that a file may lack: name here what is added above, or older files no longer load.
-_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty")
-
-
-def stored_as(name: str) -> Callable[[type[Model]], type[Model]]:
-    """Let files hold estimators of the decorated class, under a name that stays."""
-
-    def noted(cls: type[Model]) -> type[Model]:
-        _ESTIMATORS[name] = cls
-        return cls
-
-    return noted
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
@@ -67,52 +51,55 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     PluginError
         A part's class is offered by no plugin, so that nobody could load it.
     ModelFileError
-        The folder does not exist, or a prepare step or a label holds something that has no plain
-        form.
+        The folder does not exist, or what would be written could not be loaded again: a prepare
+        step or the estimator is of a class that is not on the list (a subclass, too), or holds
+        something that it may not.
     """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
     arrays: dict[str, NDArray[Any]] = {}
+    types = stored_types()
     try:
         header = {
             "format": FORMAT,
             "version": __version__,
-            "steps": [[name, to_plain(step, arrays, name)] for name, step in model.steps],
+            "steps": [[name, to_plain(step, arrays, types, name)] for name, step in model.steps],
             "estimator": _written(model.estimator, arrays),
         }
-    except NotPlainError as error:
+        header = json.loads(json.dumps(header))
+    except (NotPlainError, RecursionError) as error:
         raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
-    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    refused = "the model cannot be saved, for nobody could load it again: it"
+    with _told(refused):
+        _read(header, dict(arrays).pop)
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **{**arrays, "header": text})  # type: ignore[arg-type]
-
-    write_atomically(target, write)
+    maps = model.estimator._tree.maps
+    with _told(refused):
+        write_archive(target, header, arrays, lambda size: check_room(maps, size))
 
 
 def load(path: str | PathLike[str]) -> Any:
     """Read what `save` wrote: a `FittedModel`, or the estimator where there are no steps.
 
+    No code of the file is run, and no class is built that is not on the list of those that files
+    may hold. Who wrote the file decides all the same what the model answers.
+
     Raises
     ------
     ModelFileError
-        The file is missing, truncated, from a newer version, or no model.
+        The file is missing, damaged, from a newer version, or no model.
     PluginError
-        A part's plugin is not installed; the message says which distribution to install.
+        A part's plugin is not installed here; the message says what the file claims of it.
     """
-    header, arrays = _read(path)
     try:
-        steps = tuple((name, from_plain(step, arrays)) for name, step in header["steps"])
-        estimator = _read_back(header["estimator"], arrays)
-    except DbgsomError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
-        raise ModelFileError(f"{path} is no model that this version can read: {error}") from error
-    return FittedModel(steps, estimator) if steps else estimator
+        with _told(str(path)), opened_archive(Path(path)) as archive:
+            return _read(archive.header, archive.take, archive.size)
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no model file {path}") from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
@@ -126,9 +113,43 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     return loaded
 
 
+@contextmanager
+def _told(subject: str) -> Iterator[None]:
+    # A file can be wrong in more ways than anyone has thought of: whatever is raised is told.
+    try:
+        yield
+    except (DbgsomError, OSError, Warning):
+        raise
+    except UnfitError as error:
+        raise ModelFileError(f"{subject} {one_line(error)}") from error
+    except Exception as error:
+        raise ModelFileError(
+            f"{subject} is no model that this version can read: {one_line(error)}"
+        ) from error
+
+
+def _read(header: Mapping[str, Any], take: Take, size: int | None = None) -> Any:
+    if header["format"] > FORMAT:
+        raise UnfitError(
+            f"was written by dbgsom-core {str(header.get('version'))[:40]}, which is newer than "
+            f"this one ({__version__}); upgrade dbgsom-core to read it"
+        )
+    types = stored_types()
+    steps = read_steps(header["steps"], take, types)
+    estimator = read_estimator(header["estimator"], take, types, size)
+    check_widths(steps, estimator)
+    return FittedModel(steps, estimator) if steps else estimator
+
+
 def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    cls, types = type(estimator), stored_types()
+    if ESTIMATORS.get(cls.__name__) is not cls:
+        raise ModelFileError(
+            f"a {cls.__module__}.{cls.__qualname__} cannot be saved, as no file could name it; "
+            f"save one of {', '.join(sorted(ESTIMATORS))} itself"
+        )
     params = {
-        name: to_plain(value, arrays, name)
+        name: to_plain(value, arrays, types, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in (*PARTS, "callbacks", "random_state")
     }
@@ -139,40 +160,35 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         kind: _part(kind, getattr(estimator._parts, kind), getattr(given, kind)) for kind in PARTS
     }
     fitted = {
-        name: to_plain(getattr(estimator, name), arrays, name)
-        for name in _SIMPLE
+        name: to_plain(getattr(estimator, name), arrays, types, name)
+        for name in FITTED
         if hasattr(estimator, name)
     }
     state = estimator._metric.state
     return {
-        "class": type(estimator).__name__,
+        "class": cls.__name__,
         "params": params,
-        "metric_state": None if state is None else to_plain(state, arrays, "metric"),
+        "metric_state": None if state is None else to_plain(dict(state), arrays, types, "metric"),
         "parts": parts,
         "fitted": fitted,
-        "map": _map_written(estimator.som_map_, arrays),
+        "map": _map_written(estimator.som_map_, arrays, types),
         "history": [asdict(record) for record in estimator.history_],
     }
 
 
-def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _map_written(
+    som_map: SomMap, arrays: dict[str, NDArray[Any]], types: StoredTypes
+) -> dict[str, Any]:
     if som_map.grid != SQUARE:
         raise ModelFileError("model files hold maps on the square grid, and this is on another one")
     written: dict[str, Any] = {
-        name: to_plain(getattr(som_map, name), arrays) for name in _MAP_ARRAYS
+        name: to_plain(getattr(som_map, name), arrays, types) for name in MAP_ARRAYS
     }
     written["children"] = [
-        [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
+        [neuron, _map_written(child, arrays, types)]
+        for neuron, child in sorted(som_map.children.items())
     ]
     return written
-
-
-def _map_read(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SomMap:
-    som_map = SomMap.restored(*(from_plain(stored[name], arrays) for name in _MAP_ARRAYS))
-    som_map.children = {
-        int(neuron): _map_read(child, arrays) for neuron, child in stored["children"]
-    }
-    return som_map
 
 
 def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
@@ -199,101 +215,6 @@ def _filled(part: Component, given: Component) -> list[str]:
             inner = _filled(getattr(part, field), getattr(given, field))
             filled += [f"{field}.{name}" for name in inner]
     return filled
-
-
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            header = json.loads(bytes(file["header"]).decode())
-            version = header["format"]
-            if version > FORMAT:
-                raise ModelFileError(
-                    f"{path} was written by dbgsom-core {header.get('version')}, which is newer "
-                    f"than this one ({__version__}); upgrade dbgsom-core to read it"
-                )
-            return header, {name: file[name] for name in file.files if name != "header"}
-    except FileNotFoundError:
-        raise ModelFileError(f"there is no model file {path}") from None
-    except ModelFileError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} was not written by dbgsom-core: {error}") from error
-    except Exception as error:  # a damaged byte can make zip, zlib and numpy raise anything
-        raise ModelFileError(
-            f"{path} is damaged or cut short, or no model file: {error}"
-        ) from error
-
-
-def _read_back(stored: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
-    cls = _ESTIMATORS[stored["class"]]
-    params = {name: from_plain(value, arrays) for name, value in stored["params"].items()}
-    built: dict[str, Any] = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
-    if "engine" in stored:  # of files before engines came from plugins
-        built["engine"] = stored["engine"]
-    estimator = cls(**params, **built)
-    fitted = {name: from_plain(value, arrays) for name, value in stored["fitted"].items()}
-    for name in _SIMPLE:
-        if name in fitted or name not in _NOT_ALWAYS:
-            setattr(estimator, name, fitted[name])
-    som_map = _map_read(stored["map"], arrays)
-    estimator.som_map_ = som_map
-    estimator._tree = Tree.of(som_map)
-    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
-    estimator._n_features_out = len(estimator._tree)
-    estimator.history_ = tuple(_record(record) for record in stored["history"])
-    estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
-    estimator._parts = estimator.parts()
-    state = from_plain(stored.get("metric_state"), arrays)
-    estimator._metric = restored(estimator._parts.metric, state)
-    return estimator
-
-
-def _component(kind: str, part: dict[str, Any]) -> Component:
-    registry = get_registry()
-    distribution, name = part["distribution"], part["name"]
-    try:
-        cls = registry.find(kind, f"{distribution}:{name}")
-        for field, inner_kind in nested_fields(cls).items():
-            if field in part["params"]:
-                registry.find(inner_kind, part["params"][field]["name"])
-    except DbgsomError as error:
-        raise PluginError(
-            f"the model needs {kind} '{name}' of {distribution} {part['version']}, which is not "
-            f"available ({error}); install {distribution}"
-        ) from error
-    component = parse(cls, part["params"])
-    _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
-    return parse(cls, _without(part["params"], part.get("filled", ())))
-
-
-def _without(params: dict[str, Any], filled: Sequence[str]) -> dict[str, Any]:
-    kept = {}
-    for key, value in params.items():
-        inner = [name.removeprefix(f"{key}.") for name in filled if name.startswith(f"{key}.")]
-        if key not in filled:
-            kept[key] = _without(value, inner) if inner else value
-    return kept
-
-
-def _warn_of_other_defaults(kind: str, part: dict[str, Any], now: dict[str, Any]) -> None:
-    # A field that nobody gave holds a default, which another version may have changed.
-    was, now = flat(part.get("fields", now)), flat(now)
-    changed = [
-        f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
-        for field in dict.fromkeys((*was, *now))
-        if was.get(field) != now.get(field)
-    ]
-    if changed:
-        warnings.warn(
-            f"the model was saved with {kind} '{part['name']}' of {part['distribution']} "
-            f"{part['version']}; the installed version differs: {', '.join(changed)}",
-            stacklevel=6,
-        )
-
-
-def _record(stored: dict[str, Any]) -> EpochRecord:
-    births = tuple(GrowthEvent(e, p, (x, y)) for e, p, (x, y) in stored["births"])
-    return EpochRecord(**{**stored, "births": births})
 
 
 @dataclass(frozen=True)

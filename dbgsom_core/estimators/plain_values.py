@@ -1,58 +1,36 @@
 """Objects as JSON values and arrays, and back: no pickle, nothing from the file is run.
 
-What is known: None, bool, int, float, str, bytes-free containers, numpy arrays of numbers or text,
-the few state types of this package, each by a tag that stays when its class moves, and fitted
-scikit-learn objects by the name under which scikit-learn offers their class.
+What is known: None, bool, int, float, str, lists, tuples and mappings of them, numpy arrays of
+numbers, text or dates, and objects of the types that `stored_classes` lists, by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.estimators.scaling import RangeScaler
-from dbgsom_core.training.novelty import Novelty
-from dbgsom_core.training.summaries import Summaries
+from dbgsom_core.errors import did_you_mean
+from dbgsom_core.estimators.stored_classes import FORMERLY, OURS, SCIKIT_LEARN
+from dbgsom_core.interfaces.stored_types import StoredTypes
 
+# Gives the array of a name, each once: a file cannot have one array stand for many.
+Take = Callable[[str], NDArray[Any]]
 
-@dataclass(frozen=True)
-class StateType:
-    """A class of this package whose objects stand in model files.
-
-    Attributes
-    ----------
-    tag : str
-        What files call it, for ever.
-    version : int
-        Of its attributes: a new one for each change that an older reader would not understand.
-    cls : type
-    formerly : str
-        What files of format 1, written by 0.1.0, call it.
-    """
-
-    tag: str
-    version: int
-    cls: type[Any]
-    formerly: str
-
-
-STATE_TYPES = (
-    StateType("summaries", 1, Summaries, "dbgsom_core.memory:Memory"),
-    StateType("novelty", 1, Novelty, "dbgsom_core.novelty:Novelty"),
-    StateType("range_scale", 1, RangeScaler, "dbgsom_core.prepare:RangeScaler"),
-)
+ARRAY_KINDS = "biufSUMm"
+_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 
 
 class NotPlainError(TypeError):
-    """A value has no plain form."""
+    """A value has no plain form, or the plain form is not one of a value that may be held."""
 
 
-def to_plain(value: Any, arrays: dict[str, NDArray[Any]], where: str = "state") -> Any:
+def to_plain(
+    value: Any, arrays: dict[str, NDArray[Any]], types: StoredTypes, where: str = "state"
+) -> Any:
     """Return ``value`` as JSON data; arrays are put into ``arrays`` and referred to by name.
 
     Raises
@@ -64,11 +42,11 @@ def to_plain(value: Any, arrays: dict[str, NDArray[Any]], where: str = "state") 
         return value
     if isinstance(value, np.ndarray):
         key = f"a{len(arrays)}"
-        if value.dtype != object:
+        if value.dtype.kind in ARRAY_KINDS:
             arrays[key] = value
             return {"$array": key}
-        if not all(isinstance(item, str) for item in value.ravel()):
-            raise NotPlainError(f"{where} is an array of Python objects other than text")
+        if value.dtype != object or not all(isinstance(item, str) for item in value.ravel()):
+            raise NotPlainError(f"{where} is an array of things that are no numbers, text or dates")
         arrays[key] = value.astype(str)
         return {"$objects": key}
     if isinstance(value, np.dtype):
@@ -76,82 +54,94 @@ def to_plain(value: Any, arrays: dict[str, NDArray[Any]], where: str = "state") 
     if isinstance(value, type) and issubclass(value, np.generic):
         return {"$dtype": np.dtype(value).str, "$type": True}
     if isinstance(value, np.generic):
-        return to_plain(np.asarray(value), arrays, where) | {"$scalar": True}
+        return to_plain(np.asarray(value), arrays, types, where) | {"$scalar": True}
     if isinstance(value, tuple):
-        return {"$tuple": [to_plain(item, arrays, f"{where}[]") for item in value]}
+        return {"$tuple": [to_plain(item, arrays, types, f"{where}[]") for item in value]}
     if isinstance(value, list):
-        return [to_plain(item, arrays, f"{where}[]") for item in value]
+        return [to_plain(item, arrays, types, f"{where}[]") for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {
-            "$map": {key: to_plain(item, arrays, f"{where}.{key}") for key, item in value.items()}
-        }
-    kind = _kind_of(type(value))
-    if kind is None or not hasattr(value, "__dict__"):
-        raise NotPlainError(f"{where} is a {type(value).__module__}.{type(value).__qualname__}")
-    state = {key: to_plain(item, arrays, f"{where}.{key}") for key, item in vars(value).items()}
+        inside = {k: to_plain(item, arrays, types, f"{where}.{k}") for k, item in value.items()}
+        return {"$map": inside}
+    name = types.name_of(type(value))
+    if name is None:
+        raise NotPlainError(f"{where} is {_unlisted(type(value), types)}")
+    problem = types.object_mismatch(value, types.types[name], {})
+    if problem:
+        raise NotPlainError(f"{where}{problem}")
+    kind: dict[str, Any] = {"$object": name}
+    if name not in SCIKIT_LEARN:
+        kind = {"$state": name, "version": types.types[name].version}
+    state = {key: to_plain(it, arrays, types, f"{where}.{key}") for key, it in vars(value).items()}
     return {**kind, "state": state}
 
 
-def from_plain(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return what `to_plain` was given.
+def from_plain(value: Any, take: Take, types: StoredTypes) -> Any:
+    """Return what `to_plain` was given; whether objects are in order, who holds them checks.
 
     Raises
     ------
     NotPlainError
-        The data names a class that is neither a state type nor scikit-learn's, or a newer version.
+        The data names a type that is not listed, or a newer version of one.
     """
     if isinstance(value, list):
-        return [from_plain(item, arrays) for item in value]
+        return [from_plain(item, take, types) for item in value]
     if not isinstance(value, dict):
         return value
     if "$array" in value:
-        array = arrays[value["$array"]]
+        array = take(value["$array"])
         return array[()] if value.get("$scalar") else array
     if "$objects" in value:
-        return arrays[value["$objects"]].astype(object)
+        return take(value["$objects"]).astype(str).astype(object)
     if "$dtype" in value:
+        if not _DTYPE.fullmatch(value["$dtype"]):
+            raise NotPlainError(f"the file names a dtype that is none of numbers: {value}")
         dtype = np.dtype(value["$dtype"])
         return dtype.type if value.get("$type") else dtype
     if "$tuple" in value:
-        return tuple(from_plain(item, arrays) for item in value["$tuple"])
+        return tuple(from_plain(item, take, types) for item in value["$tuple"])
     if "$map" in value:
-        return {key: from_plain(item, arrays) for key, item in value["$map"].items()}
-    made: Any = object.__new__(_class_of(value))
-    vars(made).update({key: from_plain(item, arrays) for key, item in value["state"].items()})
+        return {key: from_plain(item, take, types) for key, item in value["$map"].items()}
+    cls = _class_of(value, types)
+    state = {key: from_plain(item, take, types) for key, item in value["state"].items()}
+    made: Any = object.__new__(cls)
+    vars(made).update(state)
     return made
 
 
-def _kind_of(cls: type[Any]) -> dict[str, Any] | None:
-    # How a file names the class of an object, None where it cannot.
-    for known in STATE_TYPES:
-        if known.cls is cls:
-            return {"$state": known.tag, "version": known.version}
-    if cls.__module__.partition(".")[0] != "sklearn":
-        return None
-    # The package that offers the class: modules with an underscore may move.
-    public = cls.__module__.partition("._")[0]
-    offered = getattr(import_module(public), cls.__qualname__, None) is cls
-    return {"$object": f"{public if offered else cls.__module__}:{cls.__qualname__}"}
+def _unlisted(cls: type[Any], types: StoredTypes) -> str:
+    # What it is, and what to do about it.
+    told = f"a {cls.__module__}.{cls.__qualname__}"
+    for base in cls.__mro__[1:]:
+        name = types.name_of(base)
+        if name is not None:
+            return (
+                f"{told}, a class of its own that no model file may name; use {base.__name__} "
+                "itself, or list the class in a plugin's dbgsom_transformers"
+            )
+    return (
+        f"{told}, which is not on the list of what model files hold; use a listed transformer, "
+        "prepare the data before, or list the class in a plugin's dbgsom_transformers"
+    )
 
 
-def _class_of(value: Mapping[str, Any]) -> type[Any]:
+def _class_of(value: Mapping[str, Any], types: StoredTypes) -> type[Any]:
     if "$state" in value:
-        tag, version = value["$state"], value["version"]
-        for known in STATE_TYPES:
-            if known.tag == tag and version <= known.version:
-                return known.cls
+        name, version = value["$state"], value["version"]
+        stored = types.types.get(name) if name not in SCIKIT_LEARN else None
+        if stored is not None and version > stored.version:
+            raise NotPlainError(
+                f"the file holds '{name}' of version {version}, which is newer than what is "
+                "installed here; upgrade what offers it"
+            )
+    else:
+        name = value["$object"]
+        # The package that offers the class: files of format 1 name the module within it.
+        module, _, attribute = name.partition(":")
+        name = FORMERLY.get(name, f"{module.partition('._')[0]}:{attribute}")
+        stored = types.types.get(name) if name in SCIKIT_LEARN or name in OURS else None
+    if stored is None:
         raise NotPlainError(
-            f"the file holds '{tag}' of version {version}, which this dbgsom-core does not know; "
-            "upgrade it"
+            f"the file holds a '{name}', which is not on the list of what model files hold"
+            + did_you_mean(name, types.types)
         )
-    name = value["$object"]
-    for known in STATE_TYPES:
-        if known.formerly == name:
-            return known.cls
-    module, _, attribute = name.partition(":")
-    if module.partition(".")[0] != "sklearn":
-        raise NotPlainError(f"the file names a class outside scikit-learn: {name}")
-    cls = getattr(import_module(module), attribute)
-    if not isinstance(cls, type):
-        raise NotPlainError(f"the file names something that is no class: {name}")
-    return cls
+    return stored.load()

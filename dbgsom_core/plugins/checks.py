@@ -10,11 +10,12 @@ import pluggy
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, did_you_mean
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import Offered
 
-HOOKS: tuple[str, ...] = (*KINDS.values(), *LIFECYCLE_HOOKS)
+HOOKS: tuple[str, ...] = (*KINDS.values(), TRANSFORMERS, *LIFECYCLE_HOOKS)
 
 _marker = pluggy.PluginManager("dbgsom")  # only reads the marks that `hookimpl` leaves
 
@@ -107,12 +108,7 @@ def offers_of(
     for kind, hook in KINDS.items():
         if hook not in hooks:
             continue
-        offers = getattr(plugin, hook)()
-        if not isinstance(offers, Mapping):
-            raise PluginError(
-                f"{hook} of {distribution} must return a mapping of names to classes, "
-                f"not {type(offers).__name__}"
-            )
+        offers = _mapping(plugin, hook, distribution, "classes")
         for component, offer in offers.items():
             if not isinstance(component, str) or not isinstance(offer, (str, type)):
                 raise PluginError(
@@ -130,3 +126,35 @@ def offers_of(
                     "write 'module:Class'"
                 )
             yield Offered(kind, component, offer, distribution, version, name)
+
+
+def transformers_of(plugin: Any, hooks: list[str], distribution: str) -> dict[str, StoredType]:
+    """Return the transformers that a plugin lists, by the names that files know.
+
+    Raises
+    ------
+    PluginError
+        The hook returns something else than names with `StoredType`.
+    """
+    if TRANSFORMERS not in hooks:
+        return {}
+    listed = _mapping(plugin, TRANSFORMERS, distribution, "StoredType")
+    for name, stored in listed.items():
+        if not (isinstance(name, str) and name.strip() and ":" not in name):
+            raise PluginError(f"{TRANSFORMERS} of {distribution} lists {name!r}, which is no name")
+        if not isinstance(stored, StoredType):
+            raise PluginError(
+                f"{TRANSFORMERS} of {distribution} must map names to StoredType, "
+                f"not {name!r} to {stored!r}"
+            )
+    return {f"{distribution}:{name}": stored for name, stored in listed.items()}
+
+
+def _mapping(plugin: Any, hook: str, distribution: str, of: str) -> Mapping[Any, Any]:
+    returned = getattr(plugin, hook)()
+    if not isinstance(returned, Mapping):
+        raise PluginError(
+            f"{hook} of {distribution} must return a mapping of names to {of}, "
+            f"not {type(returned).__name__}"
+        )
+    return returned

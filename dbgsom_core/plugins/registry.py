@@ -22,7 +22,14 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
-from dbgsom_core.plugins.checks import age_note, check_api_version, check_hooks, offers_of
+from dbgsom_core.interfaces.stored_types import StoredType
+from dbgsom_core.plugins.checks import (
+    age_note,
+    check_api_version,
+    check_hooks,
+    offers_of,
+    transformers_of,
+)
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods
 
 GROUP = "dbgsom.plugins"
@@ -40,6 +47,7 @@ class Registry:
         self.records: list[PluginRecord] = []
         self._offers: dict[str, dict[str, list[Offered]]] = {kind: {} for kind in KINDS}
         self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
+        self._transformers: dict[str, tuple[str, StoredType]] = {}  # with the plugin's name
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
@@ -89,6 +97,11 @@ class Registry:
             for offered in self.offered(kind):
                 if not off & {offered.plugin, offered.distribution}:
                     rest._offers[kind].setdefault(offered.name, []).append(offered)
+        rest._transformers = {
+            name: (plugin, stored)
+            for name, (plugin, stored) in self._transformers.items()
+            if not off & {plugin, name.partition(":")[0]}
+        }
         rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
         rest._manager = self._manager
         return rest
@@ -106,13 +119,17 @@ class Registry:
         check_api_version(plugin)
         hooks = check_hooks(plugin)
         offers = list(offers_of(plugin, hooks, distribution, version, name))
+        listed = transformers_of(plugin, hooks, distribution)
         self._refuse_twice(offers)
+        for one in listed.keys() & self._transformers.keys():
+            raise PluginError(f"transformer '{one}' is listed twice; rename one")
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
             raise PluginError(f"{name} cannot be registered: {_first_line(error)}") from error
         for offered in offers:
             self._offers[offered.kind].setdefault(offered.name, []).append(offered)
+        self._transformers |= {key: (name, stored) for key, stored in listed.items()}
         if set(hooks) & set(LIFECYCLE_HOOKS):
             self._observers.append((distribution, name, plugin))
 
@@ -129,6 +146,11 @@ class Registry:
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
         return [plugin for _, _, plugin in self._observers]
+
+    @property
+    def stored_types(self) -> dict[str, StoredType]:
+        """The transformers that plugins list for model files, as ``distribution:name``."""
+        return {name: stored for name, (_, stored) in self._transformers.items()}
 
     @property
     def broken(self) -> list[PluginRecord]:
@@ -294,8 +316,12 @@ class Registry:
         distribution = name.rpartition(":")[0]
         if distribution:
             status = {one.distribution: one.status for one in self.records}.get(distribution)
-            cure = f"{distribution} is {status}" if status else f"install {distribution}"
-            hint, known = f"; {cure}" if status != "ok" else hint, ""
+            why = (
+                f"{distribution} is {status}"
+                if status
+                else f"no installed {distribution} offers it"
+            )
+            hint, known = f"; {why}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
 
 

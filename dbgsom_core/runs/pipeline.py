@@ -23,6 +23,7 @@ from dbgsom_core.estimators.growing_map import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
+from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -322,11 +323,10 @@ def _check_savable(fold: Fold) -> None:
     """Refuse prepare steps that no model file could hold before anything is trained."""
     for name, step in fold.steps:
         try:
-            to_plain(step, {}, name)
+            to_plain(step, {}, stored_types(), name)
         except NotPlainError as error:
             raise ConfigError(
-                f"prepare step '{name}' cannot be saved with the model without pickle ({error}); "
-                "use another transformer, or prepare the data before the run"
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
             ) from error
 
 

@@ -31,6 +31,7 @@ def rewritten(path, change):
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     header = json.loads(bytes(arrays.pop("header")))
+    del arrays["digest"], header["digests"]  # as a file that somebody wrote on purpose
     change(header)
     with path.open("wb") as file:
         np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
@@ -94,7 +95,7 @@ def test_a_step_that_holds_code_is_refused_and_leaves_no_file(tmp_path, iris):
     step = make_step("sklearn.preprocessing:FunctionTransformer", {"func": np.log1p})
     steps = [("log", step)]
     model = FittedModel(tuple(steps), SomVQ(epochs=3).fit(fit_steps(steps, iris[0], None)))
-    with pytest.raises(ModelFileError, match=r"log.func"):
+    with pytest.raises(ModelFileError, match="FunctionTransformer, which is not on the list"):
         model.save(tmp_path / "m.npz")
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +142,7 @@ def test_a_missing_plugin_is_named_with_its_distribution(saved):
         }  # fmt: skip
 
     rewritten(saved[1], change)
-    with pytest.raises(PluginError, match=r"'warping' of dbgsom-warping 1\.2.*install dbgsom-war"):
+    with pytest.raises(PluginError, match=r"claims that it came with dbgsom-warping 1\.2"):
         persistence.load(saved[1])
 
 
@@ -274,4 +275,31 @@ def test_a_state_of_a_newer_version_is_refused(saved):
 
     rewritten(saved[1], change)
     with pytest.raises(ModelFileError, match=r"'summaries' of version 2.*upgrade"):
+        persistence.load(saved[1])
+
+
+def test_saving_changes_nothing(saved, iris, tmp_path):
+    clf, path = saved
+    before = clf.predict_proba(iris[0])
+    clf.save(tmp_path / "again.npz")
+    np.testing.assert_array_equal(clf.predict_proba(iris[0]), before)
+    assert clf.weights_.flags.writeable
+    assert SomClassifier.load(path).weights_.flags.writeable
+
+
+def test_a_file_without_digests_loads(saved, iris):
+    clf, path = saved
+    rewritten(path, lambda header: None)
+    np.testing.assert_array_equal(SomClassifier.load(path).predict(iris[0]), clf.predict(iris[0]))
+
+
+@pytest.mark.parametrize("part", ["header", "a5"])
+def test_what_was_changed_after_writing_is_damage(saved, part):
+    with np.load(saved[1]) as file:
+        arrays = dict(file)
+    arrays[part] = arrays[part].copy()
+    arrays[part].view(np.uint8).reshape(-1)[-2] ^= 1
+    with saved[1].open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(ModelFileError, match=r"is damaged: its header|it is damaged"):
         persistence.load(saved[1])

@@ -140,7 +140,7 @@ def test_a_distribution_that_is_installed_twice_is_stale(site):
     assert "is installed twice" in site.dbgsom("plugins", "doctor", code=3).stdout
 
 
-def test_a_run_whose_plugin_is_gone_says_what_to_install(site):
+def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     site.write("dbgsom-good", KERNEL % "'good_one'")
     (site.work / "run.yaml").write_text(
         "experiment: x\ndataset: {name: blobs, samples: 60}\n"
@@ -151,8 +151,9 @@ def test_a_run_whose_plugin_is_gone_says_what_to_install(site):
     read = f"from dbgsom_core.persistence import load; load({str(folder / 'model.npz')!r})"
     site.python("-c", read)
     gone = site.python("-c", read, code=1, DBGSOM_NO_PLUGINS="1").stderr
-    assert "the model needs kernel 'good_one' of dbgsom-good 1.0" in gone
-    assert "install dbgsom-good" in gone
+    assert "the model needs kernel 'good_one', which cannot be had here" in gone
+    assert "the file claims that it came with dbgsom-good 1.0" in gone
+    assert "install dbgsom-good" not in gone
     environment = json.loads((folder / "environment.json").read_text())
     kernel = next(one for one in environment["components"] if one["kind"] == "kernel")
     assert (kernel["distribution"], kernel["version"]) == ("dbgsom-good", "1.0")

@@ -19,7 +19,7 @@ class LocalEngine(Component):
     """
 
     threads: int | None = Field(
-        default=None, ge=1, description="threads; null: as many as this process may use"
+        default=None, ge=1, le=1024, description="threads; null: as many as this process may use"
     )
     chunk_rows: int = Field(default=4096, ge=1, description="rows that one task compares at a time")
     working_memory: float | None = Field(

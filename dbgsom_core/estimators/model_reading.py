@@ -1,0 +1,329 @@
+"""From the plain values of a model file to steps and an estimator whose parts fit each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from sklearn.base import OneToOneFeatureMixin
+
+from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
+from dbgsom_core.estimators.archive import UnfitError
+from dbgsom_core.estimators.plain_values import Take, from_plain
+from dbgsom_core.estimators.stored_classes import ESTIMATORS
+from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.stored_types import StoredTypes, shown
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.tree import Tree
+from dbgsom_core.training.fitted_metric import FittedMetric, restored
+from dbgsom_core.training.parts import PARTS
+
+# Fitted attributes that are written as they are, and what each may hold: K neurons of the map, L
+# leaves, D columns of prototypes and F of samples, C classes. The map and the parts are apart.
+FITTED = {
+    "weights_": "finite[K, D]",
+    "labels_": "any[*]",
+    "neuron_labels_": "any[K]",
+    "hit_counts_": "finite[K]",
+    "errors_": "number[K]",
+    "n_iter_": "integer",
+    "converged_": "flag",
+    "growing_threshold_": "number",
+    "quantization_error_": "number",
+    "topographic_error_": "number",
+    "n_features_in_": "size[F]",
+    "feature_names_in_": "text[F]",
+    "classes_": "any[C]",
+    "_probabilities": "number[K, C] | none",
+    "_memory": "summaries",
+    "_novelty": "novelty",
+    "leaf_labels_": "any[L]",
+    "leaf_hit_counts_": "finite[L]",
+    "_leaf_probabilities": "number[L, C] | none",
+}
+# Those that a file may lack: name here what is added above, or older files no longer load.
+_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty")
+MAP_ARRAYS = {
+    "positions": "int[K, 2]",
+    "prototypes": "finite[K, D]",
+    "parents": "int[K]",
+    "birth_epochs": "int[K]",
+}
+_RECORD = {
+    "epoch": "integer",
+    "epochs": "integer",
+    "phase": "'growing' | 'fine'",
+    "width": "number",
+    "neurons": "integer",
+    "quantization_error": "number",
+    "movement": "number",
+    "seconds": "number",
+}
+# Hops between K neurons take 2*K*K bytes, which no file holds: so many, and so many times its own.
+_HOP_BYTES = (1 << 28, 1000)
+
+
+def read_steps(
+    stored: Sequence[Any], take: Take, types: StoredTypes
+) -> tuple[tuple[str, Any], ...]:
+    """Return fitted transformers with their names.
+
+    Raises
+    ------
+    NotPlainError
+        One is of a type that is not listed, or holds what it may not.
+    UnfitError
+        One does not take what the one before returns.
+    """
+    steps = []
+    for name, plain in stored:
+        step = from_plain(plain, take, types)
+        known = types.name_of(type(step))
+        name = _word(name)
+        if known is None:
+            raise UnfitError(f"has a prepare step that is no transformer but {shown(step)}")
+        problem = types.object_mismatch(step, types.types[known], {})
+        if problem:
+            raise UnfitError(f"has a prepare step '{name}' that is wrong: {name}{problem}")
+        steps.append((name, step))
+    return tuple(steps)
+
+
+def check_room(maps: Sequence[SomMap], size: int) -> None:
+    """Raise `UnfitError` where a file of ``size`` bytes cannot hold so many neurons."""
+    room = _Room(size)
+    for som_map in maps:
+        room.take(len(som_map))
+
+
+def check_widths(steps: Sequence[tuple[str, Any]], estimator: Any) -> None:
+    """Raise `UnfitError` where a step or the estimator cannot take what the step before returns."""
+    given: Any = None
+    for name, step in (*steps, ("the map", estimator)):
+        takes = getattr(step, "n_features_in_", None)
+        if None not in (given, takes) and takes != given:
+            raise UnfitError(
+                f"has parts that do not fit: {name} takes {takes} columns and gets {given}"
+            )
+        same = isinstance(step, OneToOneFeatureMixin)
+        given = takes if same else getattr(step, "_n_features_out", None)
+
+
+def read_estimator(
+    stored: Mapping[str, Any], take: Take, types: StoredTypes, size: int | None = None
+) -> Any:
+    """Return a fitted estimator.
+
+    Parameters
+    ----------
+    stored : mapping
+        As `model_file` writes it.
+    take : callable
+        Gives the arrays.
+    types : StoredTypes
+        The objects that may be among its attributes.
+    size : int, optional
+        Bytes of the file, which bound the neurons.
+
+    Raises
+    ------
+    NotPlainError, UnfitError, ValueError
+        Something is not what it may be, or does not fit the rest.
+    PluginError
+        A part's plugin is not installed.
+    """
+    cls = ESTIMATORS.get(stored["class"])
+    if cls is None:
+        raise UnfitError(
+            f"holds an estimator that this version does not know: {shown(stored['class'])}"
+        )
+    som_map = _read_map(stored["map"], take, types, _Room(size))
+    tree = Tree.of(som_map)
+    sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
+    fitted = {name: from_plain(value, take, types) for name, value in stored["fitted"].items()}
+    for name, holds in FITTED.items():
+        if name in fitted or name not in _NOT_ALWAYS:
+            problem = types.mismatch(fitted[name], holds, sizes)
+            if problem:
+                raise UnfitError(f"holds arrays that do not fit each other: {name}{problem}")
+    hits = fitted["leaf_hit_counts_"]
+    if (hits < 0).any() or not all(map(len, tree.live(hits))):
+        raise UnfitError("holds a map in which no neuron has won a sample")
+    estimator = _unfitted(cls, stored, take, types)
+    for name in fitted.keys() & FITTED.keys():
+        setattr(estimator, name, fitted[name])
+    estimator.som_map_, estimator._tree = som_map, tree
+    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
+    estimator._n_features_out = len(tree)
+    estimator.history_ = tuple(_record(record, types) for record in stored["history"])
+    estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
+    estimator._parts = estimator.check_parts(())
+    state = from_plain(stored.get("metric_state"), take, types)
+    estimator._metric = _metric(estimator._parts.metric, state, sizes)
+    return estimator
+
+
+def _unfitted(cls: type[Any], stored: Mapping[str, Any], take: Take, types: StoredTypes) -> Any:
+    params = {name: from_plain(value, take, types) for name, value in stored["params"].items()}
+    if params.keys() & {*PARTS, "callbacks"}:
+        raise UnfitError("gives parameters that no file gives")
+    for name, value in params.items():
+        if not _is_plain(value):
+            raise UnfitError(f"gives a parameter {name} that must be plain, not {shown(value)}")
+    if not stored["parts"].keys() <= set(PARTS):
+        raise UnfitError(f"names parts that no map has; it has {', '.join(PARTS)}")
+    built: dict[str, Any] = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
+    if "engine" in stored:  # of files before engines came from plugins
+        built["engine"] = stored["engine"]
+    return cls(**params, **built)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, (bool, int, float, str, np.ndarray, np.generic))
+
+
+def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
+    if state is not None and not (
+        isinstance(state, Mapping) and all(isinstance(one, np.ndarray) for one in state.values())
+    ):
+        raise UnfitError(f"holds a metric's state that must be arrays by name, not {shown(state)}")
+    if (state is None) != (MetricAbilities.of(metric).fit is None):
+        raise UnfitError("lacks what its metric learned, or holds it for one that learns nothing")
+    found = restored(metric, state)
+    prepare, columns, features = found.abilities.prepare, sizes["D"], sizes["F"]
+    if prepare is not None and state is not None:
+        features = np.shape(prepare(np.ones((1, features))))[1]
+    if (prepare is None or state is not None) and features != columns:
+        raise UnfitError(f"holds prototypes of {columns} columns for samples of {features}")
+    return found
+
+
+class _Room:
+    """How much the hops of a file's maps may still take."""
+
+    def __init__(self, size: int | None) -> None:
+        self.left = None if size is None else _HOP_BYTES[0] + _HOP_BYTES[1] * size
+
+    def take(self, neurons: int) -> None:
+        if self.left is None:
+            return
+        self.left -= 2 * neurons * (neurons + 1)
+        if self.left < 0:
+            raise UnfitError(f"holds {neurons} neurons, which is more than a file of its size can")
+
+
+def _read_map(stored: Mapping[str, Any], take: Take, types: StoredTypes, room: _Room) -> SomMap:
+    arrays = {name: from_plain(stored[name], take, types) for name in MAP_ARRAYS}
+    sizes: dict[str, int] = {}
+    for name, holds in MAP_ARRAYS.items():
+        problem = types.mismatch(arrays[name], holds, sizes)
+        if problem:
+            raise UnfitError(f"holds a map whose arrays do not fit each other: {name}{problem}")
+    positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
+    if not (n and sizes["D"]):
+        raise UnfitError("holds a map without neurons or columns")
+    room.take(n)
+    span = positions.max(axis=0).astype(object) - positions.min(axis=0).astype(object)
+    if max(abs(positions.min()), abs(positions.max())) > 2**31 or (span >= n).any():
+        raise UnfitError("holds a map with neurons that nothing links")
+    if (
+        (parents < -1).any()
+        or (parents >= np.arange(n)).any()
+        or (arrays["birth_epochs"] < 0).any()
+    ):
+        raise UnfitError("holds a map with births out of order")
+    som_map = SomMap.restored(*arrays.values())
+    if som_map.diameter >= np.iinfo(np.uint16).max:
+        raise UnfitError("holds a map with neurons that nothing links")
+    for neuron, child in stored["children"]:
+        if not 0 <= neuron < n or neuron in som_map.children:
+            raise UnfitError(f"holds a child map of {shown(neuron)}, which is no neuron or has one")
+        below = _read_map(child, take, types, room)
+        if below.prototypes.shape[1] != sizes["D"]:
+            raise UnfitError("holds a child map with other columns than its parent")
+        som_map.children[int(neuron)] = below
+    return som_map
+
+
+def _component(kind: str, part: Mapping[str, Any]) -> Component:
+    registry = get_registry()
+    distribution, name, version = (_word(part[key]) for key in ("distribution", "name", "version"))
+    try:
+        cls = registry.find(kind, f"{distribution}:{name}")
+        for field, inner_kind in nested_fields(cls).items():
+            if field in part["params"]:
+                registry.find(inner_kind, _word(part["params"][field]["name"]))
+    except DbgsomError as error:
+        near = did_you_mean(name, registry.names(kind))
+        raise PluginError(
+            f"the model needs {kind} '{name}', which cannot be had here ({error}){near}; the file "
+            f"claims that it came with {distribution} {version}, and anyone can write that: know "
+            "where the file is from before you add what it names"
+        ) from error
+    params = part["params"]
+    try:
+        component = parse(cls, params)
+        _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
+        return parse(cls, _without(params, part.get("filled", ())))
+    except ValidationError as error:
+        told = "; ".join(sentences(error, cls, params, kind))
+        raise UnfitError(f"holds a part that is wrong: {told}") from error
+
+
+def _word(text: Any) -> str:
+    # What is shown to people as it stands in the file.
+    if not (isinstance(text, str) and len(text) <= 200 and text.isprintable()):
+        raise UnfitError(f"names something by {shown(text)}, which is no name")
+    return text
+
+
+def _without(params: Mapping[str, Any], filled: Sequence[str]) -> dict[str, Any]:
+    kept = {}
+    for key, value in params.items():
+        inner = [name.removeprefix(f"{key}.") for name in filled if name.startswith(f"{key}.")]
+        if key not in filled:
+            kept[key] = _without(value, inner) if inner else value
+    return kept
+
+
+def _warn_of_other_defaults(kind: str, part: Mapping[str, Any], now: dict[str, Any]) -> None:
+    # A field that nobody gave holds a default, which another version may have changed.
+    was, now = flat(part.get("fields", now)), flat(now)
+    changed = [
+        f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
+        for field in dict.fromkeys((*was, *now))
+        if was.get(field) != now.get(field)
+    ]
+    if changed:
+        warnings.warn(
+            f"the model was saved with {kind} '{part['name']}' of {part['distribution']} "
+            f"{part['version']}; the installed version differs: {', '.join(changed)}",
+            stacklevel=8,
+        )
+
+
+def _record(stored: Mapping[str, Any], types: StoredTypes) -> EpochRecord:
+    births = tuple(_event(*birth) for birth in stored["births"])
+    for name, holds in _RECORD.items():
+        problem = types.mismatch(stored[name], holds, {})
+        if problem:
+            raise UnfitError(f"holds a history whose {name}{problem}")
+    return EpochRecord(**{**stored, "births": births})
+
+
+def _event(epoch: Any, parent: Any, position: Any) -> GrowthEvent:
+    x, y = position
+    if not all(type(one) is int for one in (epoch, parent, x, y)):
+        raise UnfitError(f"holds a birth that is none: {shown((epoch, parent, x, y))}")
+    return GrowthEvent(epoch, parent, (x, y))

@@ -1,0 +1,380 @@
+"""Files that somebody wrote to be loaded by somebody else: nothing runs, nothing is unpacked."""
+
+import json
+import os
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ, persistence
+from dbgsom_core.errors import ModelFileError, PluginError
+from dbgsom_core.estimators import archive
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs.prepare import fit_steps, make_step
+
+SCALER = "sklearn.preprocessing:StandardScaler"
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory, iris):
+    """Header and arrays of a saved classifier behind a scaler."""
+    path = tmp_path_factory.mktemp("honest") / "m.npz"
+    X, y = iris
+    steps = [("standardize", make_step("standardize", {}))]
+    clf = SomClassifier(max_neurons=9, epochs=5).fit(fit_steps(steps, X, y), y)
+    FittedModel(tuple(steps), clf).save(path)
+    with np.load(path) as file:
+        return bytes(file["header"]), {name: file[name] for name in file.files}
+
+
+@pytest.fixture
+def forged(honest, tmp_path):
+    """Write a file with another header or other arrays; return its path."""
+
+    def write(change=lambda header: None, **arrays):
+        header = json.loads(honest[0])
+        del header["digests"]
+        change(header)
+        known = {k: v for k, v in honest[1].items() if k not in ("header", "digest")} | arrays
+        path = tmp_path / "forged.npz"
+        np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **known)
+        return path
+
+    return write
+
+
+def step(plain):
+    return lambda header: header.update(steps=[["x", plain]])
+
+
+def obj(name, **state):
+    return {"$object": name, "state": state}
+
+
+# What each of these did once: connect and unpickle, write and unpickle, close file descriptors.
+HOSTILE = {
+    "a callback in a stacked estimator": obj(
+        "sklearn.ensemble._stacking:StackingClassifier",
+        estimators_=[
+            obj("sklearn.preprocessing._data:StandardScaler", callbacks=[obj("sklearn.callback:X")])
+        ],
+        final_estimator_=obj("sklearn.linear_model:LogisticRegression"),
+    ),
+    "a pipeline with memory": obj("sklearn.pipeline:Pipeline", steps=[], memory="/tmp/x"),
+    "a plain pipeline": obj("sklearn.pipeline:Pipeline", steps=[], memory=None),
+    "a connection": obj("sklearn.externals._x:Connection", _handle=2, _readable=True),
+    "joblib's": obj("joblib.memory:Memory", location="/tmp/x"),
+    "a function": obj("sklearn.preprocessing:FunctionTransformer", func="os:system"),
+    "something that scikit-learn imports": obj("sklearn.utils._joblib:parallel_backend"),
+    "a tag in place of a name": {"$state": SCALER, "version": 1, "state": {}},
+    "ours by its module": obj("dbgsom_core.estimators.scaling:RangeScaler"),
+}
+
+
+@pytest.mark.parametrize("plain", HOSTILE.values(), ids=HOSTILE)
+def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
+    def imported(name, *_):
+        raise AssertionError(f"{name} is imported")
+
+    path = forged(step(plain))
+    monkeypatch.setattr("dbgsom_core.interfaces.stored_types.resolve_name", imported)
+    with pytest.raises(ModelFileError, match="not on the list"):
+        persistence.load(path)
+
+
+def test_a_near_name_is_offered(forged):
+    path = forged(step(obj("sklearn.preprocessing:StandardScalr")))
+    with pytest.raises(ModelFileError, match=f"did you mean '{SCALER}'"):
+        persistence.load(path)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [
+        ("transform", "os:system", "transform is an attribute that model files do not hold"),
+        ("callbacks", [], "callbacks is an attribute"),
+        ("with_mean", "yes", r"with_mean must be flag, not 'yes'"),
+        ("mean_", 0.5, r"mean_ must be float\[D\] | none where D is 4, not 0.5"),
+        ("mean_", {"$array": "a9"}, r"mean_ must be float\[D\]"),
+        ("mean_", obj(SCALER), "mean_ must be .* not a sklearn"),
+        ("scale_", {"$array": "a0"}, "names it twice"),
+        ("n_features_in_", 7, r"must be float\[D\] \| none where D is 7"),
+        ("with_std", None, "with_std must be flag"),
+    ],
+)
+def test_an_attribute_holds_what_is_listed_and_nothing_else(attribute, value, told, forged):
+    def change(header):
+        header["steps"][0][1]["state"][attribute] = value
+
+    with pytest.raises(ModelFileError, match=told):
+        persistence.load(forged(change))
+
+
+def test_an_attribute_that_is_missing_is_told(forged):
+    path = forged(lambda header: header["steps"][0][1]["state"].pop("mean_"))
+    with pytest.raises(ModelFileError, match="standardize lacks mean_"):
+        persistence.load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("params.init", obj(SCALER, with_mean=True), "init that must be plain"),
+        ("params.callbacks", [], "no file gives"),
+        ("params.metric", "manhattan", "no file gives"),
+        ("params.epochs", -1, "epochs must be an integer of at least 1"),
+        ("class", "Popen", "estimator that this version does not know: 'Popen'"),
+        ("parts.tracker", {"name": "mlflow"}, "parts that no map has"),
+        ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
+        ("fitted._novelty", obj(SCALER), "_novelty must be novelty, not a sklearn"),
+        ("metric_state", {"$map": {"mean": 1}}, "must be arrays by name"),
+        ("metric_state", {"$map": {}}, "what its metric learned"),
+        ("history", [{}], "'births'"),
+        ("parts.engine.params.threads", 10**9, "threads"),
+        ("parts.kernel.name", "\x1b[31mred", r"'\\x1b\[31mred', which is no name"),
+    ],
+)
+def test_a_header_holds_what_is_expected_and_nothing_else(place, value, told, forged):
+    def change(header):
+        *way, last = place.split(".")
+        inner = header["estimator"]
+        for key in way:
+            inner = inner[key]
+        inner[last] = value
+
+    with pytest.raises(ModelFileError, match=told) as caught:
+        persistence.load(forged(change))
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_from_a_file_is_nothing_to_install(forged):
+    def change(header):
+        header["estimator"]["parts"]["kernel"] |= {"name": "gausian", "distribution": "evil-som"}
+
+    with pytest.raises(PluginError) as caught:
+        persistence.load(forged(change))
+    told = str(caught.value)
+    assert "did you mean 'gaussian'" in told
+    assert "the file claims that it came with evil-som" in told
+    assert "install evil-som" not in told
+
+
+# ------------------------------------------------------------------------------ arrays and sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("prototypes", lambda a: a[:-1], r"K.*prototypes must be finite\[K, D\]|do not fit"),
+        ("prototypes", lambda a: a * np.nan, "prototypes must be finite"),
+        ("prototypes", lambda a: a.astype(str), "prototypes must be finite"),
+        ("positions", lambda a: a * 1000, "nothing links"),
+        ("positions", lambda a: a * 0, "share the cell"),
+        ("positions", lambda a: np.vstack([a[:-1], a.max(axis=0) + 1]), "nothing links"),
+        ("parents", lambda a: a + 10**6, "births out of order"),
+        ("birth_epochs", lambda a: a - 10, "births out of order"),
+        ("weights_", lambda a: a[:, :2], r"weights_ must be finite\[K, D\] where .*D is 4"),
+        ("leaf_hit_counts_", lambda a: a * 0, "no neuron has won a sample"),
+        ("leaf_labels_", lambda a: a[:1], r"leaf_labels_ must be any\[L\]"),
+        ("classes_", lambda a: a[:2], r"_probabilities must be number\[K, C\] .* C is 2"),
+        ("_probabilities", lambda a: a[:, :1], "_probabilities must be"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(name, change, told, forged, honest):
+    estimator = json.loads(honest[0])["estimator"]
+    key = ({**estimator["map"], **estimator["fitted"]})[name]["$array"]
+    path = forged(**{key: change(honest[1][key])})
+    with pytest.raises(ModelFileError, match=told):
+        persistence.load(path)
+
+
+def test_a_step_that_returns_too_few_columns_is_refused(forged, iris):
+    scaler = make_step("standardize", {}).fit(iris[0][:, :2])
+    arrays = {"x0": scaler.mean_, "x1": scaler.var_, "x2": scaler.scale_}
+
+    def change(header):
+        state = header["steps"][0][1]["state"]
+        state |= {"n_features_in_": 2, "mean_": {"$array": "x0"}, "var_": {"$array": "x1"}}
+        state["scale_"] = {"$array": "x2"}
+
+    with pytest.raises(ModelFileError, match="the map takes 4 columns and gets 2"):
+        persistence.load(forged(change, **arrays))
+
+
+def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + content
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        (npy(shape="(1000000000000,)"), "its size does not fit"),
+        (npy(shape="(4, 99999999999999999)"), "its size does not fit"),
+        (npy(descr="<U99999999", shape="(1,)"), "its size does not fit"),
+        (npy(descr="|O"), "no array of plain values"),
+        (npy(descr="|V8"), "no array of plain values"),
+        (npy(descr="<U0", shape="(1000000000,)", content=b""), "no array of plain values"),
+        (npy(shape="(4,)+(1,)*99"), "no array of plain values"),
+        (npy(shape="(-4,)"), "no array of plain values"),
+        (npy(descr="<U1", content=b"\xff" * 16), "holds text in 'a0' that is none"),
+        (npy(descr="|b1", content=b"\7" * 4), "neither 0 nor 1"),
+        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "no array of plain values"),
+        (b"cos\nsystem\n(S'true'\ntR.", "no array of plain values"),
+        (b"", "no array of plain values"),
+    ],
+)
+def test_what_an_array_says_of_itself_is_checked_before_it_is_made(member, told, forged):
+    path = replaced(forged(), "a0.npy", member)
+    assert peak_of_refusal(path, told) < 2**21
+
+
+def replaced(path, name, content, twice=False):
+    """Let a member have other content."""
+    with zipfile.ZipFile(path) as file:
+        parts = [(one, file.read(one)) for one in file.namelist() if twice or one != name]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for one, part in [*parts, (name, content)]:
+            file.writestr(one, part)
+    return path
+
+
+def peak_of_refusal(path, told):
+    """Return the bytes that Python took to refuse a file."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=told):
+            persistence.load(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_is_not_unpacked(forged):
+    zeros = b"\0" * (1 << 27)
+    path = replaced(forged(), "a0.npy", npy(shape=f"({1 << 24},)", content=zeros))
+    assert path.stat().st_size < 1 << 18
+    assert peak_of_refusal(path, "would unpack to more than") < 2**21
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_not_unpacked(forged):
+    path = replaced(forged(), "a0.npy", npy(content=b"\0" * (1 << 25)))
+    # Both places where a zip says how large its members are.
+    content = path.read_bytes()
+    size, told = (len(npy(content=b"")) + more for more in (1 << 25, 32))
+    assert content.count(size.to_bytes(4, "little")) == 2
+    path.write_bytes(content.replace(size.to_bytes(4, "little"), told.to_bytes(4, "little")))
+    assert peak_of_refusal(path, "damaged|cut short") < 2**22
+
+
+def test_a_header_is_not_larger_than_its_file_deserves(forged):
+    def change(header):
+        header["padding"] = [[]] * (1 << 20)
+
+    path = forged(change)
+    with zipfile.ZipFile(path) as file:
+        header = file.read("header.npy")
+    assert peak_of_refusal(replaced(path, "header.npy", header), "which no model needs") < 2**21
+
+
+def test_a_header_does_not_nest_deeper_than_maps_do(forged):
+    def change(header):
+        for _ in range(300):
+            header["steps"] = [header["steps"]]
+
+    with pytest.raises(ModelFileError, match="nests more than 200"):
+        persistence.load(forged(change))
+
+
+def test_a_header_that_nests_too_deep_for_a_parser_is_refused(forged):
+    deep = b"[" * 200_000
+    member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
+    with pytest.raises(ModelFileError, match="damaged"):
+        persistence.load(replaced(forged(), "header.npy", member))
+
+
+def test_what_stands_in_a_file_twice_is_refused(forged):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = replaced(forged(), "a0.npy", npy(), twice=True)
+    with pytest.raises(ModelFileError, match=r"'a0\.npy' twice"):
+        persistence.load(path)
+
+
+def test_a_key_of_the_header_that_stands_there_twice_is_refused(forged):
+    path = forged()
+    text = b'{"format": 2, "format": 2}'
+    replaced(path, "header.npy", npy(descr="|u1", shape=f"({len(text)},)", content=text))
+    with pytest.raises(ModelFileError, match="key of its header twice"):
+        persistence.load(path)
+
+
+def test_members_that_nobody_names_are_not_read(forged):
+    path = replaced(forged(), "../unused.npy", b"no array")
+    assert isinstance(persistence.load(path), FittedModel)
+
+
+def test_more_neurons_than_a_file_can_hold_are_refused(forged, honest):
+    # Their hops alone would take 20 GB.
+    stored, n = json.loads(honest[0])["estimator"]["map"], 100_000
+    line = np.column_stack([np.arange(n), np.zeros(n, int)])
+    arrays = {"positions": line, "prototypes": np.zeros((n, 4)), "parents": np.arange(n) - 1,
+              "birth_epochs": np.zeros(n, int)}  # fmt: skip
+    path = forged(**{stored[name]["$array"]: array for name, array in arrays.items()})
+    with zipfile.ZipFile(path) as file:
+        parts = [(one, file.read(one)) for one in file.namelist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for one, part in parts:
+            file.writestr(one, part)
+    assert peak_of_refusal(path, "100000 neurons, which is more than") < 2**25
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, "/dev/zero"):
+        with pytest.raises(ModelFileError, match="no regular file"):
+            persistence.load(path)
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        persistence.load("x" * 5000)
+
+
+# ------------------------------------------------------------------------------------- saving
+
+
+def test_a_subclass_is_refused_before_anything_is_written(tmp_path, iris):
+    class Mine(SomVQ):
+        pass
+
+    with pytest.raises(ModelFileError, match=r"Mine cannot be saved.*save one of .*SomVQ"):
+        Mine(epochs=3).fit(iris[0]).save(tmp_path / "m.npz")
+
+    scaler = make_step("standardize", {})
+    scaler.__class__ = type("StandardScaler", (type(scaler),), {"__module__": "mine"})
+    X = scaler.fit(iris[0]).transform(iris[0])
+    model = FittedModel((("mine", scaler),), SomVQ(epochs=3).fit(X))
+    with pytest.raises(ModelFileError, match=r"mine is a mine.StandardScaler.*dbgsom_transformers"):
+        model.save(tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attribute_of_another_type_is_refused_at_save(tmp_path, iris):
+    scaler = make_step("standardize", {}).fit(iris[0])
+    vq = SomVQ(epochs=3).fit(scaler.transform(iris[0]))
+    scaler.mean_ = scaler.mean_[:2]
+    with pytest.raises(ModelFileError, match=r"x.mean_ must be float\[D\]"):
+        FittedModel((("x", scaler),), vq).save(tmp_path / "m.npz")
+    vq.leaf_labels_ = vq.leaf_labels_[:-1]
+    with pytest.raises(ModelFileError, match=r"could load it again: .* leaf_labels_ must be"):
+        vq.save(tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_packs_too_well_is_written_so_that_it_loads(tmp_path, iris, monkeypatch):
+    # So regular that a reader would take it for a bomb if it were packed.
+    vq = SomVQ(epochs=3, max_neurons=9).fit(iris[0])
+    vq.labels_ = np.zeros(1 << 19, dtype=np.int64)
+    monkeypatch.setattr(archive, "ARRAY_BYTES", (1 << 20, 100))
+    vq.save(tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").stat().st_size > 1 << 22
+    assert len(SomVQ.load(tmp_path / "m.npz").labels_) == 1 << 19

@@ -1,0 +1,210 @@
+"""The transformers that model files hold: what each holds, and those that plugins list."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import StandardScaler
+
+from dbgsom_core import SomVQ, persistence
+from dbgsom_core.api import StoredType, hookimpl
+from dbgsom_core.errors import ModelFileError, PluginError
+from dbgsom_core.estimators import model_file, stored_classes
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.stored_classes import OURS, SCIKIT_LEARN
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.prepare import make_step
+
+PARAMS = {
+    "preprocessing:QuantileTransformer": [{"n_quantiles": 20}, {"output_distribution": "normal"}],
+    "preprocessing:PowerTransformer": [{}, {"standardize": False}, {"method": "box-cox"}],
+    "preprocessing:PolynomialFeatures": [
+        {},
+        {"degree": 3, "interaction_only": True},
+        {"degree": (2, 3), "include_bias": False},
+        {"degree": (0, 1)},
+        {"degree": 6, "interaction_only": True},
+    ],
+    "preprocessing:StandardScaler": [{}, {"with_mean": False}, {"with_std": False}],
+    "preprocessing:RobustScaler": [{}, {"with_centering": False}, {"with_scaling": False}],
+    "preprocessing:OneHotEncoder": [{"sparse_output": False, "handle_unknown": "ignore"}],
+    "preprocessing:OrdinalEncoder": [
+        {"handle_unknown": "use_encoded_value", "unknown_value": -1, "dtype": np.float32}
+    ],
+    "preprocessing:Binarizer": [{"threshold": 2.0}],
+    "impute:SimpleImputer": [{}, {"strategy": "median", "add_indicator": True}],
+    "impute:MissingIndicator": [{"features": "all"}],
+    "impute:KNNImputer": [{}, {"weights": "distance", "add_indicator": True}],
+    "decomposition:PCA": [{"n_components": 2, "whiten": True}, {"n_components": 0.9}, {}],
+    "decomposition:IncrementalPCA": [{"n_components": 2}],
+    "decomposition:FactorAnalysis": [
+        {"n_components": 2},
+        {"n_components": 2, "rotation": "varimax"},
+    ],
+    "decomposition:FastICA": [{"n_components": 2, "random_state": 0}, {"whiten": False}],
+    "random_projection:GaussianRandomProjection": [
+        {"n_components": 3, "random_state": 0},
+        {"n_components": 3, "random_state": 0, "compute_inverse_components": True},
+    ],
+    "kernel_approximation:RBFSampler": [{"random_state": 0}, {"gamma": "scale", "random_state": 1}],
+}  # fmt: skip
+CASES = [
+    (name, params)
+    for name in SCIKIT_LEARN
+    for params in PARAMS.get(name.removeprefix("sklearn."), [{}])
+]
+
+
+@pytest.fixture(scope="module")
+def vq(iris):
+    return SomVQ(max_neurons=6, epochs=3).fit(iris[0])
+
+
+@pytest.mark.parametrize(("name", "params"), CASES, ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_listed_transformer_is_the_same_after_a_file(name, params, dtype, tmp_path, iris):
+    X = iris[0].astype(dtype)
+    if "impute" in name:
+        X[::9, 1] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few samples for so much
+        step = make_step(name, params).fit(X)
+    Z = np.asarray(step.transform(X), dtype=float)
+    model = FittedModel((("step", step),), SomVQ(max_neurons=6, epochs=2).fit(Z))
+    model.save(tmp_path / "m.npz")
+    again = persistence.load(tmp_path / "m.npz").steps[0][1]
+    assert type(again) is type(step)
+    assert vars(again).keys() == vars(step).keys()
+    for key, value in vars(step).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(vars(again)[key], value, strict=True)
+    # Components that were no array in one piece are now, and products of them round otherwise.
+    np.testing.assert_allclose(again.transform(X), step.transform(X), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", [*SCIKIT_LEARN, *OURS])
+def test_a_listed_class_is_there(name):
+    stored = {**SCIKIT_LEARN, **OURS}[name]
+    cls = stored.load()
+    assert f"{cls.__module__.partition('._')[0]}:{cls.__qualname__}" == stored.where
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "change"),
+    [
+        ("preprocessing:OneHotEncoder", {}, {"_n_features_outs": [9, 9, 9, 9]}),
+        ("preprocessing:PolynomialFeatures", {}, {"_n_out_full": 10**9}),
+        ("preprocessing:PolynomialFeatures", {}, {"_max_degree": 10**9}),
+        ("preprocessing:PolynomialFeatures", {}, {"n_output_features_": 3}),
+        ("impute:MissingIndicator", {"features": "all"}, {"features_": np.array([0, 99])}),
+        ("impute:SimpleImputer", {}, {"add_indicator": True}),
+        ("decomposition:IncrementalPCA", {}, {"batch_size_": 0}),
+        ("decomposition:PCA", {}, {"random_state": np.random.RandomState(0)}),
+        ("impute:KNNImputer", {}, {"metric": max}),
+    ],
+)
+def test_attributes_that_do_not_fit_each_other_are_refused(
+    name, params, change, iris, vq, tmp_path
+):
+    step = make_step(f"sklearn.{name}", params).fit(iris[0])
+    vars(step).update(change)
+    with pytest.raises(ModelFileError, match=r"do not fit each other|must be|is a "):
+        FittedModel((("step", step),), vq).save(tmp_path / "m.npz")
+
+
+# --------------------------------------------------------------------------------- of plugins
+
+
+class Halves(TransformerMixin, BaseEstimator):
+    """A third party's transformer."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_, self.half_ = X.shape[1], np.abs(X).max(axis=0) / 2
+        return self
+
+    def transform(self, X):
+        return X / self.half_
+
+
+HALVES = StoredType(f"{__name__}:Halves", {"n_features_in_": "size[D]", "half_": "finite[D]"})
+
+
+def plugin(listed):
+    class Plugin:
+        DBGSOM_API_VERSION = 1
+
+        @staticmethod
+        @hookimpl
+        def dbgsom_transformers():
+            return listed
+
+    return Plugin()
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    found = Registry.discover(own_only=True)
+    monkeypatch.setattr(stored_classes, "get_registry", lambda: found)
+    monkeypatch.setattr(
+        StoredType, "load", lambda self: Halves if "Halves" in self.where else LOAD(self)
+    )
+    return found
+
+
+LOAD = StoredType.load
+
+
+def test_a_plugin_lists_its_transformer(registry, tmp_path, iris, vq):
+    step = Halves().fit(iris[0])
+    model = FittedModel((("halves", step),), vq)
+    with pytest.raises(ModelFileError, match=r"Halves, which is not on the list.*dbgsom_transform"):
+        model.save(tmp_path / "m.npz")
+    registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
+    model.save(tmp_path / "m.npz")
+    assert b"acme-som:halves" in np.load(tmp_path / "m.npz")["header"].tobytes()
+    again = persistence.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.prepare(iris[0]), step.transform(iris[0]))
+
+
+def test_a_transformer_that_nobody_lists_any_more_is_refused(
+    registry, tmp_path, iris, vq, monkeypatch
+):
+    registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
+    FittedModel((("halves", Halves().fit(iris[0])),), vq).save(tmp_path / "m.npz")
+    for gone in (registry.without(["acme"]), registry.without(["acme-som"])):
+        monkeypatch.setattr(stored_classes, "get_registry", lambda gone=gone: gone)
+        with pytest.raises(ModelFileError, match="'acme-som:halves', which is not on the list"):
+            persistence.load(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ([], "must return a mapping of names to StoredType, not list"),
+        ({"halves": Halves}, "must map names to StoredType"),
+        ({"a:b": HALVES}, "'a:b', which is no name"),
+    ],
+)
+def test_what_lists_no_stored_types_is_broken(listed, told):
+    with pytest.raises(PluginError, match=told):
+        Registry().register(plugin(listed), "acme", "acme-som")
+
+
+@pytest.mark.parametrize("holds", ["foat[D]", "float[D", "float[]", "'", "list of", "none | a b"])
+def test_what_means_nothing_is_told_when_it_is_listed(holds):
+    with pytest.raises(ValueError, match="which means nothing"):
+        StoredType("a:B", {"x_": holds})
+
+
+def test_a_place_without_a_class_is_told():
+    with pytest.raises(ValueError, match="write 'module:Class'"):
+        StoredType("acme", {})
+
+
+def test_a_class_that_calls_itself_like_a_listed_one_is_another(tmp_path, iris, vq):
+    fake = type("StandardScaler", (BaseEstimator,), {"__module__": StandardScaler.__module__})()
+    fake.n_features_in_ = 4
+    with pytest.raises(ModelFileError, match="not on the list"):
+        FittedModel((("fake", fake),), vq).save(tmp_path / "m.npz")
+    assert model_file.FORMAT == 2

@@ -1,0 +1,408 @@
+"""Damage model files and forge them: what is loaded answers as before, or it is refused.
+
+    python tests/faults/model_files.py [--cases 2000] [--seed 0]
+
+Two kinds of case, on real files of several kinds. *Damage* is what disks and networks do, and edits
+by hand: bits flipped, parts cut, members swapped, the header changed. Each such file is refused or
+answers as it did. *Forgery* is what somebody does on purpose, digests made anew: values, dtypes and
+shapes that lie, types in places where they do not belong. Each such file is refused, or loaded and
+then answers, if not the same, or says as scikit-learn does why it cannot: whoever writes a file
+decides what it says. Neither ever raises an
+error of another kind, opens a socket or a file for writing, starts a process, unpickles, hangs, or
+takes more memory than a file of its size may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import io
+import json
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.runs.prepare import fit_steps, make_step
+
+FIRST_FORMAT = Path(__file__).parents[1] / "estimators" / "data" / "model-format-1.npz"
+FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
+             "pickle.find_class", "ctypes.dlopen", "shutil.", "os.remove", "os.rename")  # fmt: skip
+MEMORY = 1 << 30  # bytes that no case may take
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A real model file and what it answers."""
+
+    name: str
+    content: bytes
+    rows: np.ndarray
+    answers: list[np.ndarray]
+
+
+def answers(model: Any, rows: np.ndarray) -> list[np.ndarray]:
+    """Ask a loaded model everything that a user may."""
+    estimator = getattr(model, "estimator", model)
+    told = [model.predict(rows), model.bmu(rows), model.bmu_path(rows), estimator.weights_]
+    prepared = model.prepare(rows) if estimator is not model else rows
+    told += [estimator.transform(prepared), estimator.score_samples(prepared)]
+    if hasattr(estimator, "classes_"):
+        told.append(model.predict_proba(rows))
+    return told
+
+
+def samples(folder: Path) -> list[Sample]:
+    """Train and save maps of each kind."""
+    from sklearn.datasets import load_iris
+
+    X, y = load_iris(return_X_y=True)
+    rows = X[::7]
+    names = np.array(["setosa", "versicolor", "virginica"], dtype=object)[y]
+    steps = [
+        (name, make_step(name, params))
+        for name, params in (
+            ("range_scale", {}),
+            ("sklearn.preprocessing:PolynomialFeatures", {"include_bias": False}),
+            ("sklearn.decomposition:PCA", {"n_components": 3}),
+        )
+    ]
+    prepared = fit_steps(steps, X, y)
+    small = {"name": "directed", "spreading_factor": 0.1, "max_neurons": 6}
+    tree = {"name": "hierarchical", "base": small, "tau_2": 0.05}
+    models = {
+        "steps": persistence.FittedModel(
+            tuple(steps), SomClassifier(max_neurons=9, epochs=9).fit(prepared, names)
+        ),
+        "tree": SomVQ(growth=tree, metric="mahalanobis", epochs=9).fit(X),
+        "numbers": SomRegressor(max_neurons=9, epochs=9).fit(X.astype(np.float32), X[:, 0]),
+    }
+    found = []
+    for name, model in models.items():
+        path = folder / f"{name}.npz"
+        model.save(path)
+        found.append(Sample(name, path.read_bytes(), rows, answers(model, rows)))
+    first = answers(persistence.load(FIRST_FORMAT), rows)
+    return [*found, Sample("first format", FIRST_FORMAT.read_bytes(), rows, first)]
+
+
+# ------------------------------------------------------------------------------------- damage
+
+
+def members(content: bytes) -> dict[str, bytes]:
+    """Return what is in a zip, by name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def zipped(parts: list[tuple[str, bytes]]) -> bytes:
+    """Return a zip of these members, checksums and all."""
+    target = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        warnings.simplefilter("ignore")  # a name may come twice
+        for name, part in parts:
+            file.writestr(name, part)
+    return target.getvalue()
+
+
+def flipped(content: bytes, chance: random.Random) -> bytes:
+    """Flip one bit."""
+    damaged = bytearray(content)
+    damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
+def smeared(content: bytes, chance: random.Random) -> bytes:
+    """Overwrite up to 64 bytes."""
+    start = chance.randrange(len(content))
+    damage = chance.choice([b"\x00", b"\xff", chance.randbytes(1)]) * chance.randint(1, 64)
+    return content[:start] + damage + content[start + len(damage) :]
+
+
+def cut(content: bytes, chance: random.Random) -> bytes:
+    """Cut the file short, or a piece out of it."""
+    start = chance.randrange(len(content))
+    return content[:start] + (chance.choice([b"", content[start + chance.randint(1, 500) :]]))
+
+
+def shuffled(content: bytes, chance: random.Random) -> bytes:
+    """Swap, drop, double or rename members, whose checksums stay right."""
+    parts = list(members(content).items())
+    one, other = chance.sample(range(len(parts)), 2)
+    how = chance.randrange(4)
+    if how == 0:
+        (a, x), (b, y) = parts[one], parts[other]
+        parts[one], parts[other] = (a, y), (b, x)
+    elif how == 1:
+        del parts[one]
+    elif how == 2:
+        parts.append((parts[one][0], parts[other][1]))
+    else:
+        parts[one] = (chance.choice(["a99.npy", "../../up.npy", "x"]), parts[one][1])
+    return zipped(parts)
+
+
+def edited(content: bytes, chance: random.Random) -> bytes:
+    """Change a byte within a member and set its checksum right."""
+    parts = members(content)
+    name = chance.choice(list(parts))
+    return zipped(list({**parts, name: flipped(parts[name], chance)}.items()))
+
+
+DAMAGE = (flipped, flipped, flipped, smeared, cut, shuffled, edited)
+
+# ------------------------------------------------------------------------------------ forgery
+
+_VALUES = (
+    None, True, -1, 0, 2, 3, 10**6, 2**63, 10**400, 0.5, -1.5, float("nan"), float("inf"), 1e308,
+    "", "x", "a0", "\x1b[31m", "os:system", "x" * 5000, [], {}, [[]],
+    {"$array": "a0"}, {"$array": "a1"},
+    {"$objects": "a1"}, {"$tuple": [1, 2]}, {"$map": {}}, {"$dtype": "<f8"}, {"$dtype": "O"},
+    {"$dtype": "V999999999"}, {"$object": "sklearn.preprocessing:StandardScaler", "state": {}},
+    {"$object": "sklearn.pipeline:Pipeline", "state": {"steps": [], "memory": "/tmp/x"}},
+    {"$object": "builtins:eval", "state": {}}, {"$state": "novelty", "version": 1, "state": {}},
+)  # fmt: skip
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _places(inner, (*path, key))
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def forged_header(header: dict[str, Any], chance: random.Random) -> None:
+    """Change one to three places of the header to something else."""
+    for _ in range(chance.randint(1, 3)):
+        # Many places are those of the history: a shorter path comes as often as a longer one.
+        places = list(_places(header))
+        depth = chance.choice(sorted({len(path) for path in places}))
+        path = chance.choice([path for path in places if len(path) == depth])
+        holder = _at(header, path[:-1])
+        how = chance.randrange(5)
+        if how == 0:
+            del holder[path[-1]]
+        elif how == 1:
+            holder[path[-1]] = copy.deepcopy(_at(header, chance.choice(places)))
+        elif how == 2 and isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[path[-1]]))
+        elif how == 3 and type(holder[path[-1]]) in (int, float):
+            holder[path[-1]] = holder[path[-1]] * chance.choice([-1, 0, 2, 10**9]) + chance.choice(
+                [0, 1, -1]
+            )
+        else:
+            holder[path[-1]] = copy.deepcopy(chance.choice(_VALUES))
+
+
+def forged_array(array: np.ndarray, chance: random.Random) -> np.ndarray:
+    """Return an array of another shape, dtype or with other values."""
+    how = chance.randrange(6)
+    if how == 0:
+        return array[: chance.randint(0, max(len(array) - 1, 0))] if array.ndim else array[None]
+    if how == 1:
+        return np.concatenate([array, array]) if array.ndim else array
+    if how == 2:
+        return array.T[..., None]
+    if how == 3:
+        kind = chance.choice(["<i8", "<f4", ">f8", "<u2", "|b1", "<U3", "<M8[s]", "|S2", "<f2"])
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                return array.astype(kind)
+            except (ValueError, TypeError):
+                return array.astype(str)
+    if array.dtype.kind not in "fiu" or not array.size:
+        return array[::-1]
+    changed = np.array(array)
+    numbers = [-1, 0, 1, 2**31, 1e18] + [np.nan, np.inf, 1e308, -1e308] * (array.dtype.kind == "f")
+    with np.errstate(all="ignore"):
+        value = np.array(chance.choice(numbers)).astype(array.dtype)
+    changed.flat[chance.randrange(array.size)] = value
+    if how == 5:
+        changed[...] = value
+    return changed
+
+
+def _digest(array: np.ndarray) -> str:
+    told = f"{array.dtype.str} {array.shape}".encode()
+    return hashlib.sha256(told + array.tobytes()).hexdigest()
+
+
+def written(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
+    """Return a file of header and arrays, with digests as they should be."""
+    header = {**header, "digests": {name: _digest(array) for name, array in arrays.items()}}
+    text = json.dumps(header).encode()
+    parts = {
+        **arrays,
+        "header": np.frombuffer(text, np.uint8),
+        "digest": np.frombuffer(hashlib.sha256(text).digest(), np.uint8),
+    }
+    target = io.BytesIO()
+    np.savez_compressed(target, **parts)  # type: ignore[arg-type]
+    return target.getvalue()
+
+
+def read(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and arrays of a file."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files if name != "digest"}
+    header = json.loads(bytes(arrays.pop("header")))
+    header.pop("digests", None)
+    return header, arrays
+
+
+def forged(content: bytes, chance: random.Random) -> bytes:
+    """Change header or arrays and write digests that agree."""
+    header, arrays = read(content)
+    if chance.random() < 0.5:
+        forged_header(header, chance)
+    else:
+        name = chance.choice(list(arrays))
+        arrays[name] = forged_array(arrays[name], chance)
+    return written(header, arrays)
+
+
+# -------------------------------------------------------------------------------------- judging
+
+
+class Watch:
+    """Notes what a model file may never make Python do."""
+
+    def __init__(self) -> None:
+        self.on, self.seen = False, []
+        sys.addaudithook(self._hear)  # stays until the process ends
+
+    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
+        if (writes or event.startswith(FORBIDDEN)) and not _is_numbas():
+            self.seen.append((event, str(args)[:200]))
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.seen, self.on = [], True
+        try:
+            yield
+        finally:
+            self.on = False
+        assert not self.seen, f"the file made Python do {self.seen}"
+
+
+def _is_numbas() -> bool:
+    # numba keeps compiled loops in files of its own.
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("numba."):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def judged(sample: Sample, content: bytes, path: Path, watch: Watch, forged: bool) -> str:
+    """Return what became of a changed file: it was refused, is equal, declines to answer for a
+    reason that scikit-learn gives, or answers otherwise; all else raises, for damage the last two,
+    too.
+    """
+    path.write_bytes(content)
+    with warnings.catch_warnings(record=True) as caught, watch():
+        warnings.simplefilter("always")
+        try:
+            model = persistence.load(path)
+        except DbgsomError as error:
+            told = str(error)
+            if told.isprintable() and len(told) < 2000 + len(str(path)):
+                return "refused"
+            raise
+        try:
+            told = answers(model, sample.rows)
+        except ValueError:
+            if forged:
+                return "declines"
+            raise
+    texts = [str(one.message) for one in caught]
+    strange = [text for text in texts if "the installed version differs" not in text]
+    known = len(told) == len(sample.answers) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(told, sample.answers, strict=True)
+    )
+    assert not (known and strange), strange
+    assert known or forged, "a damaged file answers otherwise"
+    return "equal" if known else "other"
+
+
+def is_forgery(sample: Sample, what: str) -> bool:
+    """Say whether a change is one that nobody can tell: the first format has no digests."""
+    return what == "forged" or (
+        what in ("shuffled", "edited") and "digest.npy" not in members(sample.content)
+    )
+
+
+def case(number: int, seed: int, known: list[Sample]) -> tuple[Sample, str, bytes]:
+    """Return the case of this number: a sample, what was done to it, and the changed file."""
+    chance = random.Random(f"{seed} {number}")
+    sample = chance.choice(known)
+    change: Callable[[bytes, random.Random], bytes] = (
+        forged if number % 2 else chance.choice(DAMAGE)
+    )
+    return sample, change.__name__, change(sample.content, chance)
+
+
+def main() -> int:
+    """Run the cases; the answer is 1 where one of them did what no file may."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=int, default=20, help="after which a case hangs")
+    options = parser.parse_args()
+    counts: Counter[tuple[str, str]] = Counter()
+    failures, watch, began = [], Watch(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        known = samples(Path(folder))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for number in range(options.cases):
+            sample, what, content = case(number, options.seed, known)
+            signal.alarm(options.seconds)
+            try:
+                forgery = is_forgery(sample, what)
+                outcome = judged(sample, content, Path(folder) / "case.npz", watch, forgery)
+            except Exception as error:
+                outcome = "FAILED"
+                failures.append(f"case {number}: {sample.name}, {what}: {error!r}"[:500])
+            finally:
+                signal.alarm(0)
+            counts[what, outcome] += 1
+        taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    for (what, outcome), count in sorted(counts.items()):
+        print(f"{what:10} {outcome:8} {count:6}")
+    print(f"{taken / 2**20:.0f} MiB more at most, {time.process_time() - began:.0f} s of CPU")
+    if taken > MEMORY:
+        failures.append(f"{taken} bytes were taken")
+    print("\n".join(failures))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Changed model files: refused, or loaded to equal answers. The command beside has more cases."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+PATH = Path(__file__).with_name("model_files.py")
+
+
+def loaded(path):
+    spec = spec_from_file_location("faults_model_files", path)
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+faults = loaded(PATH)
+many = settings(max_examples=120, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    return {one.name: one for one in faults.samples(tmp_path_factory.mktemp("models"))}
+
+
+@pytest.fixture(scope="module")
+def watch():
+    return faults.Watch()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("case") / "case.npz"
+
+
+@many
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_answers_as_before(data, known, watch, path):
+    sample = known[data.draw(st.sampled_from(["steps", "tree", "numbers"]))]
+    change = data.draw(st.sampled_from(sorted(set(faults.DAMAGE), key=lambda one: one.__name__)))
+    content = change(sample.content, data.draw(st.randoms()))
+    assert faults.judged(sample, content, path, watch, forged=False) in ("refused", "equal")
+
+
+@many
+@given(data=st.data())
+def test_a_forged_file_is_refused_or_answers(data, known, watch, path):
+    sample = known[data.draw(st.sampled_from(sorted(known)))]
+    content = faults.forged(sample.content, data.draw(st.randoms()))
+    faults.judged(sample, content, path, watch, forged=True)
+
+
+def test_the_watch_sees_what_no_file_may_do(watch, tmp_path):
+    with pytest.raises(AssertionError, match="open"), watch():
+        (tmp_path / "x").write_text("")
