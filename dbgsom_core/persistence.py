@@ -1,4 +1,4 @@
-"""Saving and loading fitted models: one file, without pickle."""
+"""Saving and loading fitted models: one file, without pickle; nothing in it is run."""
 
 from __future__ import annotations
 

@@ -196,7 +196,8 @@ def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
     nested = nested_fields(type(part))
     for field, inner_kind in nested.items():  # says so when nobody could build it again
         get_registry().identify(inner_kind, getattr(part, field))
-    params = part.model_dump(mode="json", exclude_unset=True)
+    local = set(part.of_this_machine)
+    params = part.model_dump(mode="json", exclude_unset=True, exclude=local)
     return {
         "name": identity.name,
         "distribution": identity.distribution,
@@ -204,7 +205,7 @@ def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
         "params": params,
         # What the estimator's own parameters filled in, a reader lets them fill again.
         "filled": _filled(part, given),
-        "fields": part.model_dump(mode="json"),
+        "fields": part.model_dump(mode="json", exclude=local),
     }
 
 

@@ -112,8 +112,12 @@ def check_widths(steps: Sequence[tuple[str, Any]], estimator: Any) -> None:
             raise UnfitError(
                 f"has parts that do not fit: {name} takes {takes} columns and gets {given}"
             )
-        same = isinstance(step, OneToOneFeatureMixin)
-        given = takes if same else getattr(step, "_n_features_out", None)
+        given = takes
+        if not isinstance(step, OneToOneFeatureMixin):
+            known = (
+                getattr(step, name, None) for name in ("_n_features_out", "n_output_features_")
+            )
+            given = next((columns for columns in known if columns is not None), None)
 
 
 def read_estimator(
@@ -261,9 +265,7 @@ def _component(kind: str, part: Mapping[str, Any]) -> Component:
     distribution, name, version = (_word(part[key]) for key in ("distribution", "name", "version"))
     try:
         cls = registry.find(kind, f"{distribution}:{name}")
-        for field, inner_kind in nested_fields(cls).items():
-            if field in part["params"]:
-                registry.find(inner_kind, _word(part["params"][field]["name"]))
+        params = _portable(cls, part["params"])
     except DbgsomError as error:
         near = did_you_mean(name, registry.names(kind))
         raise PluginError(
@@ -271,14 +273,25 @@ def _component(kind: str, part: Mapping[str, Any]) -> Component:
             f"claims that it came with {distribution} {version}, and anyone can write that: know "
             "where the file is from before you add what it names"
         ) from error
-    params = part["params"]
     try:
         component = parse(cls, params)
-        _warn_of_other_defaults(kind, part, component.model_dump(mode="json"))
+        now = component.model_dump(mode="json", exclude=set(cls.of_this_machine))
+        _warn_of_other_defaults(kind, part, now)
         return parse(cls, _without(params, part.get("filled", ())))
     except ValidationError as error:
         told = "; ".join(sentences(error, cls, params, kind))
         raise UnfitError(f"holds a part that is wrong: {told}") from error
+
+
+def _portable(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
+    # The fields that a file may fill; raises where a component inside is not to be had.
+    kept = {name: value for name, value in params.items() if name not in cls.of_this_machine}
+    for field, kind in nested_fields(cls).items():
+        if field in kept:
+            inner = dict(kept[field])
+            name = _word(inner.pop("name"))
+            kept[field] = {"name": name, **_portable(get_registry().find(kind, name), inner)}
+    return kept
 
 
 def _word(text: Any) -> str:

@@ -31,7 +31,14 @@ class Component(BaseModel):
     """Base of every component: a frozen pydantic model that forbids unknown fields.
 
     Values are taken strictly (``"10"`` is no int), but numpy scalars count as Python numbers.
+
+    Attributes
+    ----------
+    of_this_machine : tuple of str
+        Fields that model files neither hold nor fill: addresses, folders, credentials.
     """
+
+    of_this_machine: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

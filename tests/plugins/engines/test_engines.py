@@ -1,8 +1,9 @@
 """Engines as plugins: what training asks of samples is the contract, and the kit checks it."""
 
 import inspect
+import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ class Far(Component):
         return Distant(samples_in_memory(X, metric, weights, threads=1, chunk_rows=self.rows))
 
 
+class Remote(Far):
+    """Goes where it is told."""
+
+    of_this_machine: ClassVar[tuple[str, ...]] = ("address",)
+
+    address: str = Field(default="here", description="the host that does the work")
+
+
 class Lossy(Component):
     """Forgets the last sample in its sums."""
 
@@ -86,7 +95,7 @@ class Offers:
 
     @hookimpl
     def dbgsom_engines(self):
-        return {"far": Far}
+        return {"far": Far, "remote": Remote}
 
 
 @pytest.fixture
@@ -184,6 +193,20 @@ def test_a_model_remembers_its_engine(registry, tmp_path, iris):
     again = SomVQ.load(tmp_path / "m.npz")
     assert again.engine == Far(rows=9)
     np.testing.assert_array_equal(again.predict(X), vq.predict(X))
+
+
+def test_what_is_of_one_machine_is_in_no_model(registry, tmp_path, iris):
+    engine = {"name": "remote", "rows": 9, "address": "host.example"}
+    SomVQ(engine=engine, max_neurons=9, epochs=5).fit(iris[0]).save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as file:
+        header, arrays = json.loads(bytes(file["header"])), dict(file)
+    assert "host.example" not in json.dumps(header)
+    assert SomVQ.load(tmp_path / "m.npz").engine == Remote(rows=9)
+    header["estimator"]["parts"]["engine"]["params"]["address"] = "evil.example"
+    del header["digests"], arrays["digest"]
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(tmp_path / "m.npz", **arrays)
+    assert SomVQ.load(tmp_path / "m.npz").engine.address == "here"
 
 
 def test_a_model_whose_engine_is_not_installed_names_its_distribution(
