@@ -46,6 +46,7 @@ def write_archive(
 
     ``check_size`` gets the size of the new file and raises where that does not do.
     """
+    _check_nesting(header)
     digests = {name: _digest(_declared(array), array) for name, array in arrays.items()}
     text = json.dumps({**header, "digests": digests}).encode()
     digest = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
@@ -191,9 +192,9 @@ def _told_as_damage() -> Iterator[None]:
         raise UnfitError(f"is damaged or cut short, or no model file: {one_line(error)}") from error
 
 
-def one_line(error: Exception) -> str:
-    """Return an error's text, which may repeat what is in a file, fit to be shown."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+def one_line(told: object) -> str:
+    """Return a text, or that of an error, fit to be shown though it repeats what is in a file."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(told))
     return text if len(text) <= 500 else f"{text[:499]}…"
 
 

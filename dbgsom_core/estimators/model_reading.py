@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
-from dbgsom_core.estimators.archive import UnfitError
+from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stored_types import StoredTypes, shown
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
@@ -183,10 +183,12 @@ def _unfitted(cls: type[Any], stored: Mapping[str, Any], take: Take, types: Stor
             raise UnfitError(f"gives a parameter {name} that must be plain, not {shown(value)}")
     if not stored["parts"].keys() <= set(PARTS):
         raise UnfitError(f"names parts that no map has; it has {', '.join(PARTS)}")
-    built: dict[str, Any] = {kind: _component(kind, part) for kind, part in stored["parts"].items()}
+    parts = dict(stored["parts"])
     if "engine" in stored:  # of files before engines came from plugins
-        built["engine"] = stored["engine"]
-    return cls(**params, **built)
+        engine = dict(stored["engine"])
+        core = {"distribution": OWN_DISTRIBUTION, "version": "0.1.0"}
+        parts["engine"] = {**core, "name": engine.pop("name"), "params": engine}
+    return cls(**params, **{kind: _component(kind, part) for kind, part in parts.items()})
 
 
 def _is_plain(value: Any) -> bool:
@@ -206,7 +208,7 @@ def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
         raise UnfitError("lacks what its metric learned, or holds it for one that learns nothing")
     found = restored(metric, state)
     prepare, columns, features = found.abilities.prepare, sizes["D"], sizes["F"]
-    if prepare is not None and state is not None:
+    if prepare is not None and state is not None and features <= 1 << 20:
         features = np.shape(prepare(np.ones((1, features))))[1]
     if (prepare is None or state is not None) and features != columns:
         raise UnfitError(f"holds prototypes of {columns} columns for samples of {features}")
@@ -321,7 +323,7 @@ def _warn_of_other_defaults(kind: str, part: Mapping[str, Any], now: dict[str, A
     if changed:
         warnings.warn(
             f"the model was saved with {kind} '{part['name']}' of {part['distribution']} "
-            f"{part['version']}; the installed version differs: {', '.join(changed)}",
+            f"{part['version']}; the installed version differs: {one_line(', '.join(changed))}",
             stacklevel=8,
         )
 

@@ -1,4 +1,4 @@
-"""A compiled loop that keeps hops between neurons up to date while a map grows."""
+"""Compiled loops that find the hops between neurons, and keep them up to date while a map grows."""
 
 from __future__ import annotations
 
@@ -43,3 +43,32 @@ def add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int, sto
                 through = int(hops[one, new]) + int(hops[new, other])
                 if through < hops[one, other]:
                     hops[one, other] = through
+
+
+@compiled
+def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
+    """Fill in all hops, whatever the map: in time K², where adding its neurons may take K³.
+
+    Parameters
+    ----------
+    hops : uint16 array (K, K) or larger
+    links : int32 array (K, degree)
+        The linked neighbours of each neuron, -1 for none.
+    """
+    neurons = len(links)
+    waiting = np.empty(neurons, np.int32)
+    for start in range(neurons):
+        hops[start, :neurons] = FAR
+        hops[start, start] = 0
+        waiting[0], first, last = start, 0, 1
+        while first < last:
+            one = waiting[first]
+            first += 1
+            farther = int(hops[start, one]) + 1
+            if farther >= FAR:
+                continue
+            for linked in links[one]:
+                if linked >= 0 and hops[start, linked] == FAR:
+                    hops[start, linked] = farther
+                    waiting[last] = linked
+                    last += 1

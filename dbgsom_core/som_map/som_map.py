@@ -65,7 +65,9 @@ class SomMap:
             steps = grid.steps(positions[:, None], positions)
             self._all_hops[: len(positions), : len(positions)] = steps
         else:
-            _add_hops(self._all_hops, self._links, 0)
+            from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
+
+            fill_hops(self._all_hops, self._links)
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.

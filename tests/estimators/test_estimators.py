@@ -164,7 +164,7 @@ def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
         ({"engine": "locl"}, "engine"),
         (
             {"engine": {"name": "local", "threads": 0}},
-            r"engine\.threads must be .* at least 1, not 0",
+            r"engine\.threads must be .* between 1 and 1024, not 0",
         ),
         ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
         (
