@@ -105,11 +105,14 @@ class Archive:
             declared, array = self._array(member)
         if self._digests is not None and self._digests.get(name) != _digest(declared, array):
             raise UnfitError(f"holds another array {name!r} than was written: it is damaged")
-        if array.dtype.kind == "U" and array.size and array.view(np.uint32).max() > 0x10FFFF:
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        flat = array.ravel(order="K")
+        if array.dtype.kind == "U" and array.size and flat.view(np.uint32).max() > 0x10FFFF:
             raise UnfitError(f"holds text in {name!r} that is none")
-        if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+        if array.dtype.kind == "b" and array.size and flat.view(np.uint8).max() > 1:
             raise UnfitError(f"holds flags in {name!r} that are neither 0 nor 1")
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        return array
 
     def _read_header(self) -> dict[str, Any]:
         member = self._members.pop("header.npy", None)

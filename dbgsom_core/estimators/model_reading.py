@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
 from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.plain_values import Take, from_plain
@@ -66,6 +67,7 @@ _RECORD = {
     "movement": "number",
     "seconds": "number",
 }
+_MOST_COLUMNS = 1 << 24
 # Hops between K neurons take 2*K*K bytes, which no file holds: so many, and so many times its own.
 _HOP_BYTES = (1 << 28, 1000)
 
@@ -146,7 +148,8 @@ def read_estimator(
     cls = ESTIMATORS.get(stored["class"])
     if cls is None:
         raise UnfitError(
-            f"holds an estimator that this version does not know: {shown(stored['class'])}"
+            f"holds an estimator that is not known here: {shown(stored['class'])}; "
+            "dbgsom_core.persistence.load knows all of this version"
         )
     som_map = _read_map(stored["map"], take, types, _Room(size))
     tree = Tree.of(som_map)
@@ -208,9 +211,12 @@ def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
         raise UnfitError("lacks what its metric learned, or holds it for one that learns nothing")
     found = restored(metric, state)
     prepare, columns, features = found.abilities.prepare, sizes["D"], sizes["F"]
-    if prepare is not None and state is not None and features <= 1 << 20:
-        features = np.shape(prepare(np.ones((1, features))))[1]
-    if (prepare is None or state is not None) and features != columns:
+    if features > _MOST_COLUMNS:
+        raise UnfitError(f"claims to be of samples of {features} columns")
+    if prepare is not None:  # what a row becomes shows whether the state and the map fit it
+        with one_blas_thread():
+            features = np.shape(prepare(np.arange(1.0, features + 1.0)[None]))[1]
+    if features != columns:
         raise UnfitError(f"holds prototypes of {columns} columns for samples of {features}")
     return found
 

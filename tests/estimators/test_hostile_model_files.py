@@ -125,7 +125,7 @@ def test_an_attribute_that_is_missing_is_told(forged):
         ("params.callbacks", [], "no file gives"),
         ("params.metric", "manhattan", "no file gives"),
         ("params.epochs", -1, "epochs must be an integer of at least 1"),
-        ("class", "Popen", "estimator that this version does not know: 'Popen'"),
+        ("class", "Popen", "estimator that is not known here: 'Popen'"),
         ("parts.tracker", {"name": "mlflow"}, "parts that no map has"),
         ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
         ("fitted._novelty", obj(SCALER), "_novelty must be novelty, not a sklearn"),
@@ -378,3 +378,45 @@ def test_what_packs_too_well_is_written_so_that_it_loads(tmp_path, iris, monkeyp
     vq.save(tmp_path / "m.npz")
     assert (tmp_path / "m.npz").stat().st_size > 1 << 22
     assert len(SomVQ.load(tmp_path / "m.npz").labels_) == 1 << 19
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("whitening", lambda a: a[:2]),
+        ("whitening", lambda a: a[:, :2]),
+        ("mean", lambda a: a[:2]),
+        ("mean", lambda a: a[:1, None]),
+    ],
+)
+def test_what_a_metric_learned_fits_its_samples(name, change, tmp_path, iris):
+    vq = SomVQ(metric="mahalanobis", max_neurons=6, epochs=3).fit(iris[0])
+    path = tmp_path / "m.npz"
+    vq.save(path)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files if key != "digest"}
+    header = json.loads(bytes(arrays["header"]))
+    del header["digests"]
+    key = header["estimator"]["metric_state"]["$map"][name]["$array"]
+    arrays[key] = change(arrays[key])
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(ModelFileError, match="not of samples of 4 columns"):
+        persistence.load(path)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation", "hamming", "jensen_shannon"])
+@pytest.mark.parametrize("features", [3, 5, 10**12])
+def test_samples_have_the_columns_of_the_prototypes(metric, features, tmp_path, iris):
+    # What is compiled would read beside an array that is too short.
+    X = np.rint(2 * iris[0])
+    SomVQ(metric=metric, max_neurons=6, epochs=3).fit(X).save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as file:
+        arrays = {key: file[key] for key in file.files if key != "digest"}
+    header = json.loads(bytes(arrays["header"]))
+    del header["digests"]
+    header["estimator"]["fitted"]["n_features_in_"] = features
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(tmp_path / "m.npz", **arrays)
+    with pytest.raises(ModelFileError, match=r"prototypes of 4 columns|claims to be of"):
+        persistence.load(tmp_path / "m.npz")

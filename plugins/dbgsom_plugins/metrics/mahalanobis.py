@@ -74,7 +74,12 @@ class Mahalanobis(FeatureMetric):
         map_rows = import_module("dbgsom_plugins.metrics.feature_loops").map_rows
         samples = np.ascontiguousarray(X)
         whitened = np.empty(samples.shape, dtype=np.result_type(samples, np.float32))
-        mean, matrix = (np.ascontiguousarray(state[name]) for name in ("mean", "whitening"))
+        mean, matrix = (
+            np.ascontiguousarray(state[name], dtype=np.float64) for name in ("mean", "whitening")
+        )
+        d = samples.shape[1]
+        if mean.shape != (d,) or matrix.shape != (d, d):  # the loops read what they are told
+            raise ValueError(f"what was learned is not of samples of {d} columns")
 
         def work(worker: int, task: int) -> None:
             stop = min((task + 1) * _ROWS, len(samples))
