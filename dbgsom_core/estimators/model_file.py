@@ -32,7 +32,6 @@ from dbgsom_core.estimators.part_params import build_parts
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.component import Component, nested_fields
-from dbgsom_core.interfaces.stored_types import StoredTypes
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
@@ -63,7 +62,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         header = {
             "format": FORMAT,
             "version": __version__,
-            "steps": [[name, to_plain(step, arrays, types, name)] for name, step in model.steps],
+            "steps": [[name, to_plain(step, arrays, name, types)] for name, step in model.steps],
             "estimator": _written(model.estimator, arrays),
         }
         header = json.loads(json.dumps(header))
@@ -149,7 +148,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             f"save one of {', '.join(sorted(ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(value, arrays, types, name)
+        name: to_plain(value, arrays, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in (*PARTS, "callbacks", "random_state")
     }
@@ -160,7 +159,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         kind: _part(kind, getattr(estimator._parts, kind), getattr(given, kind)) for kind in PARTS
     }
     fitted = {
-        name: to_plain(getattr(estimator, name), arrays, types, name)
+        name: to_plain(getattr(estimator, name), arrays, name, types)
         for name in FITTED
         if hasattr(estimator, name)
     }
@@ -168,25 +167,22 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return {
         "class": cls.__name__,
         "params": params,
-        "metric_state": None if state is None else to_plain(dict(state), arrays, types, "metric"),
+        "metric_state": None if state is None else to_plain(dict(state), arrays, "metric"),
         "parts": parts,
         "fitted": fitted,
-        "map": _map_written(estimator.som_map_, arrays, types),
+        "map": _map_written(estimator.som_map_, arrays),
         "history": [asdict(record) for record in estimator.history_],
     }
 
 
-def _map_written(
-    som_map: SomMap, arrays: dict[str, NDArray[Any]], types: StoredTypes
-) -> dict[str, Any]:
+def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if som_map.grid != SQUARE:
         raise ModelFileError("model files hold maps on the square grid, and this is on another one")
     written: dict[str, Any] = {
-        name: to_plain(getattr(som_map, name), arrays, types) for name in MAP_ARRAYS
+        name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS
     }
     written["children"] = [
-        [neuron, _map_written(child, arrays, types)]
-        for neuron, child in sorted(som_map.children.items())
+        [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
     ]
     return written
 

@@ -20,6 +20,7 @@ from dbgsom_core.interfaces.stored_types import StoredTypes
 # Gives the array of a name, each once: a file cannot have one array stand for many.
 Take = Callable[[str], NDArray[Any]]
 
+NO_OBJECTS = StoredTypes({})
 ARRAY_KINDS = "biufSUMm"
 _DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 
@@ -29,9 +30,14 @@ class NotPlainError(TypeError):
 
 
 def to_plain(
-    value: Any, arrays: dict[str, NDArray[Any]], types: StoredTypes, where: str = "state"
+    value: Any,
+    arrays: dict[str, NDArray[Any]],
+    where: str = "state",
+    types: StoredTypes = NO_OBJECTS,
 ) -> Any:
     """Return ``value`` as JSON data; arrays are put into ``arrays`` and referred to by name.
+
+    ``types`` are those whose objects may be among it, ``where`` is what messages call it.
 
     Raises
     ------
@@ -54,13 +60,13 @@ def to_plain(
     if isinstance(value, type) and issubclass(value, np.generic):
         return {"$dtype": np.dtype(value).str, "$type": True}
     if isinstance(value, np.generic):
-        return to_plain(np.asarray(value), arrays, types, where) | {"$scalar": True}
+        return to_plain(np.asarray(value), arrays, where, types) | {"$scalar": True}
     if isinstance(value, tuple):
-        return {"$tuple": [to_plain(item, arrays, types, f"{where}[]") for item in value]}
+        return {"$tuple": [to_plain(item, arrays, f"{where}[]", types) for item in value]}
     if isinstance(value, list):
-        return [to_plain(item, arrays, types, f"{where}[]") for item in value]
+        return [to_plain(item, arrays, f"{where}[]", types) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        inside = {k: to_plain(item, arrays, types, f"{where}.{k}") for k, item in value.items()}
+        inside = {k: to_plain(item, arrays, f"{where}.{k}", types) for k, item in value.items()}
         return {"$map": inside}
     name = types.name_of(type(value))
     if name is None:
@@ -71,11 +77,13 @@ def to_plain(
     kind: dict[str, Any] = {"$object": name}
     if name not in SCIKIT_LEARN:
         kind = {"$state": name, "version": types.types[name].version}
-    state = {key: to_plain(it, arrays, types, f"{where}.{key}") for key, it in vars(value).items()}
+    state = {key: to_plain(it, arrays, f"{where}.{key}", types) for key, it in vars(value).items()}
     return {**kind, "state": state}
 
 
-def from_plain(value: Any, take: Take, types: StoredTypes) -> Any:
+def from_plain(
+    value: Any, take: Take | Mapping[str, NDArray[Any]], types: StoredTypes = NO_OBJECTS
+) -> Any:
     """Return what `to_plain` was given; whether objects are in order, who holds them checks.
 
     Raises
@@ -83,6 +91,8 @@ def from_plain(value: Any, take: Take, types: StoredTypes) -> Any:
     NotPlainError
         The data names a type that is not listed, or a newer version of one.
     """
+    if isinstance(take, Mapping):
+        take = take.__getitem__
     if isinstance(value, list):
         return [from_plain(item, take, types) for item in value]
     if not isinstance(value, dict):

@@ -323,7 +323,7 @@ def _check_savable(fold: Fold) -> None:
     """Refuse prepare steps that no model file could hold before anything is trained."""
     for name, step in fold.steps:
         try:
-            to_plain(step, {}, stored_types(), name)
+            to_plain(step, {}, name, stored_types())
         except NotPlainError as error:
             raise ConfigError(
                 f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
