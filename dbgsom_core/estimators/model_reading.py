@@ -13,12 +13,12 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
 from dbgsom_core.estimators.archive import UnfitError, one_line
+from dbgsom_core.estimators.held_values import StoredTypes, shown
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.interfaces.stored_types import StoredTypes, shown
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.som_map import SomMap

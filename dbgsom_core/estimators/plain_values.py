@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.estimators.held_values import StoredTypes
 from dbgsom_core.estimators.stored_classes import FORMERLY, OURS, SCIKIT_LEARN
-from dbgsom_core.interfaces.stored_types import StoredTypes
 
 # Gives the array of a name, each once: a file cannot have one array stand for many.
 Take = Callable[[str], NDArray[Any]]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from math import comb
 from typing import Any, TypeVar
 
-from dbgsom_core.interfaces.stored_types import StoredType, StoredTypes
+from dbgsom_core.estimators.held_values import StoredTypes
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 
 Model = TypeVar("Model")

@@ -155,7 +155,7 @@ WRONG = {
     "figures: [{name: sketch, size: big}]": "3:32: figures.0.size: must be a number, "
     "not the text 'big'",
     "tracking: [mlflo]": "3:12: tracking.0: unknown tracker 'mlflo'; did you mean 'mlflow'?",
-    "engine: {threads: 0}": "3:19: engine.threads: must be an integer of at least 1, not 0",
+    "engine: {threads: 0}": "3:19: engine.threads: must be an integer between 1 and 1024, not 0",
     "engine: lokal": "3:9: engine: unknown engine 'lokal'; did you mean 'local'?",
     "sweep: {grid: {seed: [1]}}": "3:1: sweep: this file describes several runs; "
     "use 'dbgsom sweep run.yaml'",
