@@ -46,7 +46,7 @@ from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComp
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.compile import compiled
+    from dbgsom_core.engine.compile import compiled, inner_loop
     from dbgsom_core.engine.contract import (
         Assignment,
         Found,
@@ -121,6 +121,7 @@ __all__ = [
     "compiled",
     "did_you_mean",
     "hookimpl",
+    "inner_loop",
     "samples_in_memory",
     "share",
     "topographic_function",
@@ -136,7 +137,7 @@ hookimpl = pluggy.HookimplMarker("dbgsom")
 
 # What needs numpy or numba: plugins are found without either.
 _HOMES = {
-    "engine.compile": "compiled",
+    "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
     "interfaces.arrays": "FloatArray IntArray",

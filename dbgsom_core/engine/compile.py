@@ -17,6 +17,7 @@ from numba import njit
 from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
+from numba.extending import register_jitable
 
 from dbgsom_core.engine import compiling
 from dbgsom_core.engine.cache_folder import cache_folder
@@ -51,22 +52,44 @@ def compiled(function: Loop) -> Loop:
     return _compiled(function)
 
 
+def loop(function: Loop) -> Loop:
+    """Compile as `compiled` does what makes no array: no reference to one is counted.
+
+    That halves the code which numba makes of a loop over the arrays of a tuple. The caller keeps
+    what it gives, also what only its address is used of.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def inner_loop(function: Loop) -> Loop:
+    """Compile as `loop` does, and only as a part of the compiled functions that call it."""
+    return _part(function)
+
+
 def inlined(function: Loop) -> Loop:
-    """Compile as `compiled` does and put the code wherever it is called.
+    """Compile as `inner_loop` does and put the code wherever it is called.
 
     Numba passes every field of an array as an argument of its own, which costs more than a short
     function does.
     """
-    return _compiled(function, forceinline=True)
+    return _part(function, forceinline=True)
+
+
+# Nothing calls a loop by a pointer of C.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+
+def _part(function: Loop, **more: Any) -> Loop:
+    loop: Loop = register_jitable(**_OPTIONS, _nrt=False, **more)(function)
+    return loop
 
 
 def _compiled(function: Loop, **more: Any) -> Loop:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
     if config.DISABLE_JIT:
         raise ImportError(
             "dbgsom_core finds units with loops that numba compiles: unset NUMBA_DISABLE_JIT"
         )
-    compiled_function: Any = njit(**options)(function)
+    compiled_function: Any = njit(**_OPTIONS, **more)(function)
     with contextlib.suppress(RuntimeError):  # numba found no folder that it may write
         compiled_function._cache = _FunctionCache(function)
         _load_carefully(compiled_function._cache)
@@ -77,7 +100,8 @@ def _compiled(function: Loop, **more: Any) -> Loop:
 class _Place:
     """Tells numba where to cache a function, and what its code is: dates of files tell nothing."""
 
-    def __init__(self, function: Any, folder: Path, source: bytes) -> None:
+    def __init__(self, function: Any, file: str, folder: Path, source: bytes) -> None:
+        self._py_file = file  # for numba's warnings
         self._line, self._folder = function.__code__.co_firstlineno, folder
         self._module, self._stamp = function.__module__, hashlib.sha256(source).hexdigest()
 
@@ -85,7 +109,7 @@ class _Place:
     def from_function(cls, function: Any, file: str) -> _Place | None:
         """Return the place, or None where nothing can be written."""
         folder, source = loops_folder(), _source(function, file)
-        return None if folder is None or source is None else cls(function, folder, source)
+        return None if folder is None or source is None else cls(function, file, folder, source)
 
     def ensure_cache_path(self) -> None:
         """Make the folder once more where somebody removed it."""

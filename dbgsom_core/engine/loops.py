@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import inner_loop, loop
 
 
-@compiled
+@loop
 def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
     """Add every row of X (n, D) to ``sums[bmu[i]]``, sums (K, D), in the order of the rows."""
     for i in range(X.shape[0]):
@@ -19,7 +19,7 @@ def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float6
             sums[j, k] += X[i, k]
 
 
-@compiled
+@loop
 def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
     """Add every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):
@@ -27,7 +27,7 @@ def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
             total[k] += X[i, k]
 
 
-@compiled
+@loop
 def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.float64]) -> None:
     """Add (X[i, k] - centre[k])**2 of every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):
@@ -36,7 +36,7 @@ def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.
             total[k] += difference * difference
 
 
-@compiled
+@loop
 def squared_steps(
     before: NDArray[np.float64], after: NDArray[np.float64], by_feature: NDArray[np.float64]
 ) -> float:
@@ -54,7 +54,7 @@ def squared_steps(
     return total
 
 
-@compiled
+@loop
 def divide_reached(
     before: NDArray[np.float64],
     sums: NDArray[np.float64],
@@ -75,7 +75,7 @@ def divide_reached(
                 out[j, k] = before[j, k]
 
 
-@compiled
+@loop
 def fill_influence(
     hops: NDArray[np.uint16], weights: NDArray[np.float64], start: int, out: NDArray[np.float64]
 ) -> None:
@@ -85,7 +85,7 @@ def fill_influence(
             out[j, i] = weights[hops[start + j, i]]
 
 
-@compiled
+@loop
 def smooth_rows(
     hops: NDArray[np.uint16],
     weights: NDArray[np.float64],
@@ -104,7 +104,8 @@ def smooth_rows(
     """
     for j in range(start, stop):
         for limit in (reach, weights.size - 1):
-            out_sums[j, :] = 0.0
+            for k in range(sums.shape[1]):
+                out_sums[j, k] = 0.0
             total = 0.0
             for i in range(hits.size):
                 if hits[i] == 0 or hops[j, i] > limit:
@@ -118,7 +119,7 @@ def smooth_rows(
                 break
 
 
-@compiled
+@inner_loop
 def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64], j: int) -> float:
     """Return the distance of X[i] and prototypes[j]: its definition, added up by feature."""
     total = 0.0

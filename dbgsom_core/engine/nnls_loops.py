@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.llvm.product_tile import LANES, write_products
 
@@ -103,7 +103,7 @@ def in_blocks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ascontiguousarray(blocks)
 
 
-@compiled
+@loop
 def fill_products(room: Room, blocks: NDArray[np.float64], n_live: int) -> None:
     """Fill ``products`` with those of the live residuals and the small differences in blocks."""
     n_blocks, depth, _ = blocks.shape
@@ -126,7 +126,7 @@ def fill_products(room: Room, blocks: NDArray[np.float64], n_live: int) -> None:
             )
 
 
-@compiled
+@loop
 def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
     """Bring each live sample nearer to its optimum by means of its ``products``.
 
@@ -210,7 +210,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
     return kept
 
 
-@compiled
+@inner_loop
 def _steepest(
     products: NDArray[np.float64],
     at: int,
@@ -241,7 +241,7 @@ def _steepest(
     return found
 
 
-@compiled
+@inner_loop
 def _border(
     j: int,
     slope: float,
@@ -279,7 +279,7 @@ def _border(
     return True
 
 
-@compiled
+@inner_loop
 def _settle(
     i: int,
     size: int,

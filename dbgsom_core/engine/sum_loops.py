@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import loop
 
 
-@compiled
+@loop
 def add_weighted(
     X: NDArray[Any],
     weights: NDArray[np.float64],
@@ -24,7 +24,7 @@ def add_weighted(
             sums[j, k] += weight * X[i, k]
 
 
-@compiled
+@loop
 def add_observed(
     X: NDArray[Any],
     weights: NDArray[np.float64],
@@ -41,7 +41,7 @@ def add_observed(
                 seen[j, k] += weight
 
 
-@compiled
+@loop
 def add_sparse(
     values: NDArray[Any],
     columns: NDArray[Any],

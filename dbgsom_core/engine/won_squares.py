@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import loop
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
@@ -67,7 +67,7 @@ def won_squares(
     return out
 
 
-@compiled
+@loop
 def _add_offsets(
     X: NDArray[Any],
     bmu: NDArray[np.int64],
@@ -81,7 +81,7 @@ def _add_offsets(
             out[b, k] += X[i, k] - prototypes[b, k]
 
 
-@compiled
+@loop
 def _add_apart(
     columns: NDArray[np.float64],
     hits: NDArray[np.int64],

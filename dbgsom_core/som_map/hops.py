@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import loop
 
-FAR = np.iinfo(np.uint16).max  # hops between neurons that no path links
+FAR = 2**16 - 1  # of uint16: hops between neurons that no path links
 
 
-@compiled
+@loop
 def add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int, stop: int) -> None:
     """Fill in the hops to and from neurons ``first`` to ``stop``, which join one after another.
 
@@ -25,12 +27,12 @@ def add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int, sto
     for new in range(first, stop):
         joins = False
         for other in range(new):
-            nearest = int(FAR)
+            nearest: Any = FAR
             for linked in links[new]:
                 if 0 <= linked < new:
-                    nearest = min(nearest, int(hops[linked, other]))
+                    nearest = min(nearest, np.int64(hops[linked, other]))
             # One hop further than the nearest of its neighbours.
-            hops[new, other] = hops[other, new] = min(nearest + 1, int(FAR))
+            hops[new, other] = hops[other, new] = min(nearest + 1, FAR)
         hops[new, new] = 0
         for one in links[new]:
             for other in links[new]:
@@ -40,7 +42,7 @@ def add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int, sto
             continue
         for one in range(new):
             for other in range(new):
-                through = int(hops[one, new]) + int(hops[new, other])
+                through = np.int64(hops[one, new]) + np.int64(hops[new, other])
                 if through < hops[one, other]:
                     hops[one, other] = through
 

@@ -14,10 +14,10 @@ from dbgsom_core.engine.euclidean.accuracy import accuracy_of
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.comparisons import (
     ALL,
-    addresses_of,
+    begin,
     compare_blocks,
-    hold,
-    room_for,
+    memory_for,
+    room_in,
 )
 from dbgsom_core.engine.euclidean.hop_rings import smoothed_rings
 from dbgsom_core.engine.euclidean.layout import PanelRoom
@@ -73,12 +73,12 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, bounds, nearest, slack, upper):
+def compare_all(one, blocks, panels, accuracy, bounds, memory, nearest, slack, upper):
     """Compare each block by itself with all panels, and keep all that the search would."""
     lanes, n = lanes_of(one), blocks.order.size
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
-    room = room_for(one, panels)
-    at = addresses_of(blocks, panels, bounds, room)
+    room = room_in(one, memory, n_panels, depth, depth)
+    at = begin(one, blocks, panels, bounds, room)
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
@@ -93,7 +93,6 @@ def compare_all(one, blocks, panels, accuracy, bounds, nearest, slack, upper):
                 slack[b * lanes + lane, line] = room.slack[0, line, lane]
             for g in range(n_panels):
                 nearest[b * lanes + lane, g] = room.nearest[0, g, lane]
-    hold(room)
 
 
 def one_each(n_neurons):
@@ -116,8 +115,9 @@ class Compared:
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
         upper = np.empty(places, np.float32)
         compare_all(
-            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, bounds, values,
-            slack, upper,
+            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, bounds,
+            memory_for(len(self.laid.panels.ids), samples.blocks.numbers.shape[1]), values, slack,
+            upper,
         )  # fmt: skip
         lower = np.moveaxis(bounds, 1, 2).reshape(places, -1)
         self.values, self.slack, self.upper, self.lower = (

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.compile import inlined, loop
 from dbgsom_core.engine.llvm.panel import LINE, lanes_of
 from dbgsom_core.engine.llvm.transpose import fetch_line, pack_tile
+from dbgsom_core.engine.rows import Rows, number_at
 
 _AHEAD = 1
 _FETCHED = 512  # bytes of a row, at most
@@ -88,21 +89,25 @@ class Tally(NamedTuple):
     counts: NDArray[np.int64]
 
 
-@compiled
+@loop
 def pack_blocks(
     one: Any,
-    X: NDArray[Any],
+    samples: Rows,
     frame: Frame,
     blocks: Blocks,
+    total: NDArray[np.float64],
+    rows: NDArray[np.int64],
     start: int,
     stop: int,
 ) -> None:
-    """Fill blocks ``start`` to ``stop`` from the rows of X (n, D) in their order."""
+    """Fill blocks ``start`` to ``stop`` from the samples (n, D) in their order.
+
+    ``total`` and ``rows`` (lanes,) are room.
+    """
     numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
-    lanes, n, d = lanes_of(one), order.size, X.shape[1]
-    steps, middle, grid = frame.scale / frame.grid, frame.centre.copy(), frame.grid
-    total, rows = np.empty(lanes), np.empty(lanes, np.int64)
-    x_at, long = X.ctypes.data, d * X.itemsize
+    lanes, n, d = lanes_of(one), order.size, samples.columns
+    steps, middle, grid = frame.scale / frame.grid, frame.centre, frame.grid
+    size, x_at, long = samples.size, samples.at, d * samples.size
     numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
     rows_at, total_at = rows.ctypes.data, total.ctypes.data
     for b in range(start, stop):
@@ -113,17 +118,24 @@ def pack_blocks(
             for offset in range(0, min(long, _FETCHED), LINE):
                 fetch_line(row + offset)
             fetch_line(row + min(long, _FETCHED) - 1)
-        total[:] = 0.0
+        for lane in range(lanes):
+            total[lane] = 0.0
         tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
         for lane in range(used):
             rows[lane] = x_at + order[b * lanes + lane] * long
         for k in range(0, tiled, lanes):
             out = numbers_at + (b * numbers.shape[1] + k) * LINE
-            pack_tile(one, X[0, 0], rows_at, middle_at + k * 8, steps, grid, out, total_at)
-            rows += lanes * X.itemsize
+            if size == 4:
+                kind = np.float32(0)
+                pack_tile(one, kind, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            else:
+                pack_tile(one, 0.0, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            for lane in range(lanes):
+                rows[lane] += lanes * size
         for k in range(tiled, d):
             for lane in range(used):
-                value = (np.float64(X[order[b * lanes + lane], k]) - middle[k]) * steps
+                at = x_at + order[b * lanes + lane] * long
+                value = (number_at(at, k, size) - middle[k]) * steps
                 packed = type(one)(np.rint(value) * grid)
                 numbers[b, k, lane] = packed
                 total[lane] += np.float64(packed) * packed
@@ -132,14 +144,16 @@ def pack_blocks(
 
 
 @inlined
-def pack_row(X: NDArray[Any], i: int, frame: Frame, out: NDArray[Any]) -> None:
-    """Fill out (D,), of the dtype of X, with the packed numbers of row i of X (n, D)."""
-    steps = frame.scale / frame.grid
-    for k in range(X.shape[1]):
-        out[k] = np.rint((np.float64(X[i, k]) - frame.centre[k]) * steps) * frame.grid
+def pack_row(samples: Rows, i: int, frame: Frame, out: NDArray[np.float64]) -> None:
+    """Fill the first D of out with the packed numbers of sample i, exact to its dtype."""
+    steps, size = frame.scale / frame.grid, samples.size
+    at = samples.at + i * samples.columns * size
+    for k in range(samples.columns):
+        value = np.rint((number_at(at, k, size) - frame.centre[k]) * steps) * frame.grid
+        out[k] = np.float64(np.float32(value)) if size == 4 else value
 
 
-@compiled
+@loop
 def column_totals(
     X: NDArray[Any], start: int, stop: int, total: NDArray[np.float64], ends: Any
 ) -> None:
@@ -152,7 +166,7 @@ def column_totals(
             ends[1, k] = max(ends[1, k], value)
 
 
-@compiled
+@loop
 def count_ranks(
     bmu: NDArray[np.int32], rank: NDArray[np.int32], start: int, stop: int, out: NDArray[np.int64]
 ) -> None:
@@ -161,7 +175,7 @@ def count_ranks(
         out[rank[bmu[place]]] += 1
 
 
-@compiled
+@loop
 def move_places(
     order: NDArray[np.int32],
     bmu: NDArray[np.int32],

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.aligned import aligned
+from dbgsom_core.engine.compile import inlined, inner_loop
 from dbgsom_core.engine.euclidean.blocks import Blocks, Panels
 from dbgsom_core.engine.llvm.bounds import (
     any_in_reach,
@@ -20,6 +21,7 @@ from dbgsom_core.engine.llvm.bounds import (
     write_upper_bounds,
 )
 from dbgsom_core.engine.llvm.compare import sweep_panels
+from dbgsom_core.engine.llvm.memory import array_at
 from dbgsom_core.engine.llvm.panel import (
     LINE,
     PANEL_ROWS,
@@ -29,22 +31,25 @@ from dbgsom_core.engine.llvm.panel import (
     compare_panel_two,
     lanes_of,
 )
-from dbgsom_core.engine.loops import euclidean_distance
+from dbgsom_core.engine.rows import Rows, row_distance
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
 _LARGEST = 1e38  # of float32, about
+_NONE = 2**31 - 1
 
 
 class Room(NamedTuple):
-    """What one task needs for the blocks that it is at.
+    """What one worker needs for the blocks that it is at; nothing of it lasts.
 
-    Each but the last for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so
-    far, with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places``
-    (C, lanes) int32 where in the panels the first of them is; ``nearest`` (C, G, lanes) the
-    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``upper``
-    (C, lanes) float32 bounds; ``done`` a bit for each panel compared; ``starts`` those of the
-    panels, all finite.
+    The first six for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so far,
+    with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places`` (C, lanes)
+    int32 where in the panels the first of them is; ``nearest`` (C, G, lanes) the smallest of each
+    panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``upper`` (C, lanes)
+    float32 bounds; ``done`` (C, words) a bit for each panel compared. ``starts`` (G, PANEL_ROWS)
+    are those of the panels, all finite. ``whole`` and ``leading`` (lanes,) are distances in steps,
+    ``total`` (lanes,) is float64. ``turned`` and ``packed`` (lanes, depth) are the samples of a
+    block, in its dtype and, more exactly, in float64, there with 0 from column D on.
     """
 
     values: NDArray[Any]
@@ -55,15 +60,76 @@ class Room(NamedTuple):
     upper: NDArray[np.float32]
     done: NDArray[np.int64]
     starts: NDArray[Any]
+    whole: NDArray[np.int64]
+    leading: NDArray[np.int64]
+    total: NDArray[np.float64]
+    turned: NDArray[Any]
+    packed: NDArray[np.float64]
+
+
+@inlined
+def _parts(n_panels: int, depth: int) -> tuple[int, ...]:
+    # Where the arrays of `Room` begin in one memory, and its length, in bytes. A line holds the
+    # lanes of a block's dtype, or more of four bytes; two hold those of eight.
+    words = (n_panels + _WORD - 1) // _WORD
+    rows = TOGETHER * VALUES * LINE
+    places = rows + TOGETHER * 2 * LINE
+    nearest = places + TOGETHER * LINE
+    slack = nearest + TOGETHER * n_panels * LINE
+    upper = slack + TOGETHER * SLACKS * LINE
+    done = upper + TOGETHER * LINE
+    starts = done + (TOGETHER * words * 8 + LINE - 1) // LINE * LINE
+    whole = starts + n_panels * LINE
+    leading = whole + 2 * LINE
+    total = leading + 2 * LINE
+    turned = total + 2 * LINE
+    packed = turned + depth * LINE
+    end = packed + 2 * depth * LINE
+    return (
+        0, rows, places, nearest, slack, upper, done, starts, whole, leading, total, turned, packed,
+        end,
+    )  # fmt: skip
+
+
+def room_bytes(n_panels: int, depth: int) -> int:
+    """Return how much memory the `Room` of one worker takes."""
+    return int(_parts(n_panels, depth)[-1])
+
+
+def memory_for(n_panels: int, depth: int) -> NDArray[np.uint8]:
+    """Return memory for the `Room` of one worker: so many panels, samples of a depth."""
+    return aligned((room_bytes(n_panels, depth),), np.uint8)
+
+
+@inlined
+def room_in(one: Any, memory: NDArray[np.uint8], n_panels: int, depth: int, columns: int) -> Room:
+    """Return the arrays of one worker in its memory, see `memory_for`, for samples (n, columns)."""
+    lanes, at, words = lanes_of(one), memory.ctypes.data, (n_panels + _WORD - 1) // _WORD
+    place, whole, real = np.int32(0), np.int64(0), np.float64(0)
+    parts = _parts(n_panels, depth)
+    packed = array_at(real, at + parts[12], (lanes, depth))
+    for lane in range(lanes):
+        for k in range(columns, depth):
+            packed[lane, k] = 0.0
+    return Room(
+        array_at(one, at + parts[0], (TOGETHER, VALUES, lanes)),
+        array_at(place, at + parts[1], (TOGETHER, 2, lanes)),
+        array_at(place, at + parts[2], (TOGETHER, lanes)),
+        array_at(one, at + parts[3], (TOGETHER, n_panels, lanes)),
+        array_at(one, at + parts[4], (TOGETHER, SLACKS, lanes)),
+        array_at(np.float32(0), at + parts[5], (TOGETHER, lanes)),
+        array_at(whole, at + parts[6], (TOGETHER, words)),
+        array_at(one, at + parts[7], (n_panels, PANEL_ROWS)),
+        array_at(whole, at + parts[8], (lanes,)),
+        array_at(whole, at + parts[9], (lanes,)),
+        array_at(real, at + parts[10], (lanes,)),
+        array_at(one, at + parts[11], (lanes, depth)),
+        packed,
+    )
 
 
 class Addresses(NamedTuple):
-    """Where arrays begin.
-
-    Asking an array of a tuple for its address counts a reference, an atomic step of memory that
-    costs as much as a comparison: it is done once a task. Arrays whose addresses are used must be
-    used themselves later on, or numba frees them.
-    """
+    """Where arrays begin: an argument each, where an array is seven of a compiled function."""
 
     numbers: int
     squares: int
@@ -82,34 +148,18 @@ class Addresses(NamedTuple):
     upper: int
 
 
-@compiled
-def room_for(one: Any, panels: Panels) -> Room:
-    """Return the memory of one task."""
-    lanes, n_panels, dtype = lanes_of(one), panels.ids.shape[0], panels.numbers.dtype
-    # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
-    # bits of a value would make that no number. Here and elsewhere loops stand for functions of
-    # whole arrays: with them numba would need 0.1 s to load what is cached.
-    starts, largest = np.empty(panels.starts.shape, dtype), type(one)(_LARGEST)
-    for g in range(n_panels):
-        for r in range(PANEL_ROWS):
-            starts[g, r] = min(panels.starts[g, r], largest)
-    return Room(
-        np.empty((TOGETHER, VALUES, lanes), dtype),
-        np.zeros((TOGETHER, 2, lanes), np.int32),
-        np.zeros((TOGETHER, lanes), np.int32),
-        np.empty((TOGETHER, n_panels, lanes), dtype),
-        np.empty((TOGETHER, SLACKS, lanes), dtype),
-        np.empty((TOGETHER, lanes), np.float32),
-        np.empty((TOGETHER, (n_panels + _WORD - 1) // _WORD), np.int64),
-        starts,
-    )
-
-
-@compiled
-def addresses_of(
-    blocks: Blocks, panels: Panels, bounds: NDArray[np.float32], room: Room
+@inlined
+def begin(
+    one: Any, blocks: Blocks, panels: Panels, bounds: NDArray[np.float32], room: Room
 ) -> Addresses:
-    """Return where the arrays of a search begin."""
+    """Fill in the starts of the panels; return where the arrays of a search begin."""
+    # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
+    # bits of a value would make that no number.
+    largest = type(one)(_LARGEST)
+    for g in range(panels.starts.shape[0]):
+        for r in range(PANEL_ROWS):
+            start = panels.starts[g, r]
+            room.starts[g, r] = start if start < largest else largest
     return Addresses(
         blocks.numbers.ctypes.data,
         blocks.squares.ctypes.data,
@@ -127,13 +177,6 @@ def addresses_of(
         room.slack.ctypes.data,
         room.upper.ctypes.data,
     )
-
-
-@inlined
-def hold(room: Room) -> None:
-    """Keep the arrays whose addresses alone are used until here."""
-    room.starts[0, 0] = room.places[0, 0] = 0
-    room.upper[0, 0] = 0.0
 
 
 @inlined
@@ -258,9 +301,9 @@ def compare_blocks(
     return compared
 
 
-@compiled
+@inner_loop
 def settle(
-    X: NDArray[Any],
+    samples: Rows,
     i: int,
     prototypes: NDArray[np.float64],
     panels: Panels,
@@ -270,13 +313,13 @@ def settle(
     lane: int,
     limit: float,
 ) -> tuple[int, float, int]:
-    """Return (unit, distance, second unit) of row i by definition.
+    """Return (unit, distance, second unit) of sample i by definition.
 
     It lies in a lane of the block that has this ``place`` among those compared together. Only
     panels that have a bit in ``done`` are looked at, and whose ``nearest`` (C, G, lanes) lies
     within the limit.
     """
-    first = second = np.iinfo(np.int32).max
+    first = second = _NONE
     nearer = farther = np.inf
     for g in range(nearest.shape[1]):
         if not done[place, g >> 6] >> (g & 63) & 1:
@@ -284,10 +327,10 @@ def settle(
         if nearest[place, g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
-            j = int(panels.ids[g, r])
+            j: Any = np.int64(panels.ids[g, r])
             if j < 0:
                 continue
-            exact = euclidean_distance(X, i, prototypes, j)
+            exact = row_distance(samples, i, prototypes, j)
             if exact < nearer or (exact == nearer and j < first):
                 farther, second, nearer, first = nearer, first, exact, j
             elif exact < farther or (exact == farther and j < second):

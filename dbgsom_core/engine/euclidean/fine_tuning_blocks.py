@@ -30,13 +30,14 @@ def own_class(
     """
     own = own_neurons(prototypes, classes.leads)
 
-    def work(tally: Tally, start: int, stop: int) -> None:
+    def work(tally: Tally, memory: NDArray[np.uint8], start: int, stop: int) -> None:
+        squares, packed = np.empty(len(own.rows)), np.empty(samples.X.shape[1])
         fine_tuning_loops.own_blocks(
-            samples.one, samples.X, samples.frame, samples.blocks, classes, own, units, tally,
-            start, stop,
+            samples.one, samples.rows, samples.frame, samples.blocks, classes, own, units, tally,
+            squares, packed, start, stop,
         )  # fmt: skip
 
-    tallied(samples, samples.X.size < _SMALL_WORK, sums, hits, work)
+    tallied(samples, samples.X.size < _SMALL_WORK, sums, hits, 1, work)
 
 
 def linked_seconds(
@@ -71,12 +72,12 @@ def linked_seconds(
         before = Seconds(np.zeros_like(units), np.zeros(shape), np.zeros(n_neurons, int))
     places = before.places
 
-    def work(tally: Tally, start: int, stop: int) -> None:
+    def work(tally: Tally, memory: NDArray[np.uint8], start: int, stop: int) -> None:
         fine_tuning_loops.linked_blocks(
-            samples.one, samples.X, prototypes, samples.frame, samples.blocks, units,
+            samples.one, samples.rows, prototypes, samples.frame, samples.blocks, units,
             links, laid.rows, laid.halves, laid.accuracy, classes, known, places, tally,
-            start, stop,
+            memory, start, stop,
         )  # fmt: skip
 
-    tallied(samples, samples.X.size < _SMALL_WORK, before.sums, before.hits, work)
+    tallied(samples, samples.X.size < _SMALL_WORK, before.sums, before.hits, 1, work)
     return before

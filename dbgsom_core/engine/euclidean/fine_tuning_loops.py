@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -19,12 +19,12 @@ from dbgsom_core.engine.euclidean.blocks import (
     Tally,
     pack_row,
 )
-from dbgsom_core.engine.euclidean.pass_loops import slack_of_block, turn_block
+from dbgsom_core.engine.euclidean.comparisons import room_in
+from dbgsom_core.engine.euclidean.pass_loops import add_turned, slack_of_block, turn_block
 from dbgsom_core.engine.llvm.bounds import lanes_other, lanes_with, lowest_bit
 from dbgsom_core.engine.llvm.neighbours import LINKS, nearest_side
 from dbgsom_core.engine.llvm.panel import LINE, lanes_of
-from dbgsom_core.engine.llvm.transpose import add_row
-from dbgsom_core.engine.loops import euclidean_distance
+from dbgsom_core.engine.rows import Rows, number_at, row_distance
 
 
 class Classes(NamedTuple):
@@ -49,7 +49,7 @@ class OwnNeurons(NamedTuple):
     columns: NDArray[np.float64]
 
 
-@compiled
+@inner_loop
 def is_stranger(classes: Classes, i: int, j: int) -> bool:
     """Say whether sample i has a class that does not lead in neuron j."""
     if classes.leads.shape[1] == 0:
@@ -58,9 +58,9 @@ def is_stranger(classes: Classes, i: int, j: int) -> bool:
     return bool(code >= 0 and not classes.leads[j, code])
 
 
-@compiled
+@inner_loop
 def nearest_linked(
-    X: NDArray[Any],
+    samples: Rows,
     i: int,
     prototypes: NDArray[np.float64],
     neighbours: NDArray[np.int32],
@@ -73,18 +73,18 @@ def nearest_linked(
     """
     best, nearest = -1, np.inf
     for side in range(neighbours.size):
-        j = int(neighbours[side])
+        j = np.int64(neighbours[side])
         if j < 0 or (own and is_stranger(classes, i, j)):
             continue
-        distance = euclidean_distance(X, i, prototypes, j)
+        distance = row_distance(samples, i, prototypes, j)
         if best < 0 or distance < nearest or (distance == nearest and j < best):
             best, nearest = j, distance
     return best
 
 
-@compiled
+@loop
 def linked_rows(
-    X: NDArray[Any],
+    samples: Rows,
     prototypes: NDArray[np.float64],
     units: NDArray[np.int64],
     neighbours: NDArray[np.int32],
@@ -98,17 +98,17 @@ def linked_rows(
     ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
     """
     for i in range(start, stop):
-        j = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, np.False_)
+        j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
         if is_stranger(classes, i, j):
-            own = nearest_linked(X, i, prototypes, neighbours[units[i]], classes, np.True_)
+            own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
             j = own if own >= 0 else j
         out[i] = j
 
 
-@compiled
+@loop
 def linked_blocks(
     one: Any,
-    X: NDArray[Any],
+    samples: Rows,
     prototypes: NDArray[np.float64],
     frame: Frame,
     blocks: Blocks,
@@ -121,6 +121,7 @@ def linked_blocks(
     only_changes: bool,
     seconds: NDArray[np.int32],
     tally: Tally,
+    memory: NDArray[np.uint8],
     start: int,
     stop: int,
 ) -> None:
@@ -140,16 +141,13 @@ def linked_blocks(
     numbers, _, order, _ = blocks
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
     classed = classes.leads.shape[1] > 0
-    slack, found = np.empty((2, lanes), numbers.dtype), np.zeros(lanes, np.int32)
-    turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
     sums, hits, _, _ = tally
-    turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
-    # Asked once: see `comparisons.Addresses`.
-    numbers_at, squares_at, slack_at = (
-        numbers.ctypes.data,
-        blocks.squares.ctypes.data,
-        slack.ctypes.data,
-    )
+    room = room_in(one, memory, 1, depth, samples.columns)
+    alike, found = samples.size == numbers.itemsize, room.places[0]
+    turned, packed = room.turned, room.packed
+    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
+    numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
+    slack_at = room.slack.ctypes.data
     rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
     found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
     for b in range(start, stop):
@@ -176,11 +174,11 @@ def linked_blocks(
         while asked != 0:
             lane = lowest_bit(asked)
             asked &= asked - 1
-            i, among = int(order[base + lane]), sides[units[base + lane]]
+            i, among = np.int64(order[base + lane]), sides[units[base + lane]]
             if doubtful >> lane & 1:
-                found[lane] = nearest_linked(X, i, prototypes, among, classes, np.False_)
-            if is_stranger(classes, i, int(found[lane])):
-                own = nearest_linked(X, i, prototypes, among, classes, np.True_)
+                found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
+            if is_stranger(classes, i, np.int64(found[lane])):
+                own = nearest_linked(samples, i, prototypes, among, classes, np.True_)
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
@@ -193,19 +191,17 @@ def linked_blocks(
             j, before = found[lane], seconds[base + lane]
             seconds[base + lane] = j
             if not alike:
-                pack_row(X, order[base + lane], frame, turned[lane])
-            row = turned_at + lane * depth * turned.itemsize
+                pack_row(samples, order[base + lane], frame, packed[lane])
             if only_changes:
                 hits[before] -= 1
-                add_row(X[0, 0], row, depth, -1.0, sums_at + before * depth * 8)
+                add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
             hits[j] += 1
-            add_row(X[0, 0], row, depth, 1.0, sums_at + j * depth * 8)
-    slack[0, 0] = 0.0  # used until here, see `comparisons.Addresses`
+            add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
 
 
-@compiled
+@inner_loop
 def nearest_own(
-    X: NDArray[Any], i: int, code: int, own: OwnNeurons, squares: NDArray[np.float64]
+    samples: Rows, i: int, code: int, own: OwnNeurons, squares: NDArray[np.float64]
 ) -> int:
     """Return the neuron of class ``code``, which has one, that lies nearest to sample i.
 
@@ -213,9 +209,11 @@ def nearest_own(
     vectors without changing the order of a sum.
     """
     first, last = own.ends[code], own.ends[code + 1]
-    squares[first:last] = 0.0
-    for k in range(X.shape[1]):
-        x = np.float64(X[i, k])
+    at = samples.at + i * samples.columns * samples.size
+    for m in range(first, last):
+        squares[m] = 0.0
+    for k in range(samples.columns):
+        x = number_at(at, k, samples.size)
         for m in range(first, last):
             difference = x - own.columns[k, m]
             squares[m] += difference * difference
@@ -227,59 +225,61 @@ def nearest_own(
     return int(own.rows[best])
 
 
-@compiled
+@loop
 def own_rows(
-    X: NDArray[Any],
+    samples: Rows,
     units: NDArray[np.int64],
     classes: Classes,
     own: OwnNeurons,
+    squares: NDArray[np.float64],
     start: int,
     stop: int,
     out: NDArray[np.int64],
 ) -> None:
     """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads.
 
-    A sample keeps its unit if it has no class, or its class leads there or nowhere.
+    A sample keeps its unit if it has no class, or its class leads there or nowhere. ``squares``
+    is room, see `nearest_own`.
     """
-    squares = np.empty(own.rows.size)
     for i in range(start, stop):
         out[i] = units[i]
         code = classes.codes[i]
         if is_stranger(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
-            out[i] = nearest_own(X, i, code, own, squares)
+            out[i] = nearest_own(samples, i, code, own, squares)
 
 
-@compiled
+@loop
 def own_blocks(
     one: Any,
-    X: NDArray[Any],
+    samples: Rows,
     frame: Frame,
     blocks: Blocks,
     classes: Classes,
     own: OwnNeurons,
     units: NDArray[np.int32],
     tally: Tally,
+    squares: NDArray[np.float64],
+    packed: NDArray[np.float64],
     start: int,
     stop: int,
 ) -> None:
     """Do as `own_rows` for blocks ``start`` to ``stop`` and tally what that moves.
 
-    ``units`` (B*lanes,) is filled by place.
+    ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are room.
     """
     _, _, order, bmu = blocks
-    lanes, packed = lanes_of(one), np.empty(X.shape[1], X.dtype)
-    squares = np.empty(own.rows.size)
+    lanes = lanes_of(one)
     for place in range(start * lanes, min(stop * lanes, order.size)):
         i, unit = order[place], bmu[place]
         units[place] = unit
         code = classes.codes[i]
         if not is_stranger(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
             continue
-        j = nearest_own(X, i, code, own, squares)
+        j = nearest_own(samples, i, code, own, squares)
         units[place] = j
         tally.hits[unit] -= 1
         tally.hits[j] += 1
-        pack_row(X, i, frame, packed)
+        pack_row(samples, i, frame, packed)
         for k in range(packed.size):
             tally.sums[unit, k] -= packed[k]
             tally.sums[j, k] += packed[k]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.euclidean import fine_tuning_loops
 from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes, OwnNeurons
+from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
@@ -45,11 +45,12 @@ def linked_rows(
     leads: NDArray[np.bool_] | None,
 ) -> NDArray[np.int64]:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
-    X, out, classes = for_loops(samples.X), np.empty_like(units), classes_of(codes, leads)
+    X, out = np.ascontiguousarray(samples.X), np.empty_like(units)
+    rows, classes = Rows.of(X), classes_of(codes, leads)
     _by_rows(
         samples,
         lambda start, stop: fine_tuning_loops.linked_rows(
-            X, prototypes, units, links, classes, start, stop, out
+            rows, prototypes, units, links, classes, start, stop, out
         ),
     )
     return out
@@ -64,11 +65,14 @@ def own_rows(
 ) -> NDArray[np.int64]:
     """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
     own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
-    X, out = for_loops(samples.X), np.empty_like(units)
-    _by_rows(
-        samples,
-        lambda start, stop: fine_tuning_loops.own_rows(X, units, classes, own, start, stop, out),
-    )
+    X, out = np.ascontiguousarray(samples.X), np.empty_like(units)
+    rows = Rows.of(X)
+
+    def work(start: int, stop: int) -> None:
+        squares = np.empty(len(own.rows))
+        fine_tuning_loops.own_rows(rows, units, classes, own, squares, start, stop, out)
+
+    _by_rows(samples, work)
     return out
 
 

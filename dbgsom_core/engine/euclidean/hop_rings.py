@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.compile import inlined, loop
 from dbgsom_core.engine.workers import share
 
 _PAYS = 16  # a ring costs as much as so many neurons do in a matrix product
@@ -64,7 +64,7 @@ def smoothed_rings(
     return out
 
 
-@compiled
+@loop
 def run_along_diagonals(
     rows: int,
     columns: int,
@@ -109,7 +109,7 @@ def _edge(rows: int, columns: int, y: int, x: int, side: int, length: int) -> tu
     return end, above * columns + beside
 
 
-@compiled
+@loop
 def add_rings(
     rows: int,
     columns: int,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Panels
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
@@ -17,7 +17,7 @@ _LEAST_NEURONS = 128  # that there is room for
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
-@compiled
+@inner_loop
 def pack_rows(
     prototypes: NDArray[np.float64],
     centre: NDArray[np.float64],
@@ -50,7 +50,7 @@ def pack_rows(
     return float(np.sqrt(largest) * (1 + 1e-9))
 
 
-@compiled
+@loop
 def lay_panels(
     prototypes: NDArray[np.float64],
     centre: NDArray[np.float64],
@@ -107,7 +107,7 @@ def lay_panels(
     return largest
 
 
-@compiled
+@loop
 def unpack_errors(errors: NDArray[np.int64], steps: float, out: NDArray[np.float64]) -> float:
     """Fill out (K,) with errors (K,), which are whole numbers of 1/steps; return their sum."""
     total = 0
@@ -117,7 +117,7 @@ def unpack_errors(errors: NDArray[np.int64], steps: float, out: NDArray[np.float
     return total / steps
 
 
-@compiled
+@loop
 def unpack_sums(
     sums: NDArray[np.float64],
     hits: NDArray[Any],
@@ -133,7 +133,7 @@ def unpack_sums(
             out[j, k] = sums[j, k] * larger + count * centre[k]
 
 
-@compiled
+@loop
 def unpack_means(
     before: NDArray[np.float64],
     sums: NDArray[np.float64],

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean import one_shot_loops
 from dbgsom_core.engine.euclidean.blocks import Blocks, Frame
+from dbgsom_core.engine.euclidean.comparisons import memory_for
 from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.one_shot_loops import Chunk
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, UNROLL
@@ -55,7 +57,7 @@ def nearest_units(
     int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers of a usual size.
     """
-    X, centre = for_loops(X), prototypes.mean(axis=0)
+    X, centre = np.ascontiguousarray(for_loops(X)), prototypes.mean(axis=0)
     reach = float(np.abs(prototypes - centre).max())
     if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None
@@ -83,18 +85,21 @@ def _nearest(
     depth, lanes = -(-d // UNROLL) * UNROLL, LINE // np.dtype(dtype).itemsize
     row_blocks = max(1, _CHUNK_BYTES // (depth * LINE))
 
-    def room() -> Blocks:
-        return Blocks(
+    ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
+
+    def chunk() -> Chunk:
+        blocks = Blocks(
             aligned((row_blocks, depth, lanes), dtype),
             aligned((row_blocks, lanes), dtype),
             np.arange(row_blocks * lanes, dtype=np.int32),
             np.zeros(row_blocks * lanes, np.int32),
         )
+        found, memory = np.empty((len(blocks.order), 2), np.int32), memory_for(len(ids), depth)
+        return Chunk(blocks, found, np.empty((1, 1, 1), np.float32), memory)
 
-    rooms = [room() for _ in range(threads)]
+    chunks = [chunk() for _ in range(threads)]
     out = np.empty((places, n), np.int64)
-    samples = PackedSamples(X, rooms[0], *frame, threads)
-    ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
+    samples = PackedSamples(X, chunks[0].blocks, *frame, threads)
     laid = PanelRoom(samples).lay(prototypes, ids, np.zeros(len(ids)))
     if laid is None:
         return out, -1
@@ -106,11 +111,11 @@ def _nearest(
             return
         doubts[task] = one_shot_loops.nearest_units(
             samples.one,
-            X,
+            samples.rows,
             prototypes,
             frame.centre,
             frame.scale,
-            rooms[worker],
+            chunks[worker],
             laid.panels,
             laid.accuracy,
             out,

@@ -23,6 +23,7 @@ from dbgsom_core.engine.euclidean.blocks import (
     pack_blocks,
 )
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
+from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
@@ -61,8 +62,8 @@ class PackedSamples:
 
     @classmethod
     def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
-        """Pack the rows of X, C-contiguous, in the order in which they come."""
-        X, (n, d) = for_loops(X), X.shape
+        """Pack the rows of X in the order in which they come."""
+        X, (n, d) = np.ascontiguousarray(for_loops(X)), X.shape
         centre, reach = _middle(X, threads)
         blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)
         digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
@@ -81,6 +82,16 @@ class PackedSamples:
     def one(self) -> Any:
         """The number 1 in the dtype of the blocks: tells the loops which they are for."""
         return self.blocks.numbers.dtype.type(1)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The samples as given, for the loops."""
+        return Rows.of(self.X)
+
+    @cached_property
+    def memories(self) -> list[NDArray[np.uint8]]:
+        """Of the workers that went through the blocks last, see `comparisons.memory_for`."""
+        return []
 
     @cached_property
     def unit(self) -> float:
@@ -136,10 +147,11 @@ class PackedSamples:
         return accuracy_of(self.X.shape[1], self.unit, self.grid, largest)
 
     def _fill(self) -> None:
-        tasks = self.tasks(_TASK_PACKED)
+        tasks, lanes = self.tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
 
         def work(worker: int, task: int) -> None:
-            pack_blocks(self.one, self.X, self.frame, self.blocks, *tasks[task])
+            total, rows = np.empty(lanes), np.empty(lanes, np.int64)
+            pack_blocks(self.one, self.rows, self.frame, self.blocks, total, rows, *tasks[task])
 
         share(self.threads, len(tasks), work)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, inlined
+from dbgsom_core.engine.compile import inlined, loop
 from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TWICE
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
@@ -22,10 +22,9 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import (
     Addresses,
-    addresses_of,
+    begin,
     compare_blocks,
-    hold,
-    room_for,
+    room_in,
     settle,
 )
 from dbgsom_core.engine.llvm.bounds import (
@@ -41,7 +40,7 @@ from dbgsom_core.engine.llvm.bounds import (
 )
 from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_of
 from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
-from dbgsom_core.engine.loops import euclidean_distance
+from dbgsom_core.engine.rows import Rows, row_distance
 
 
 @inlined
@@ -83,7 +82,7 @@ def turn_block(
     turned_at: int,
 ) -> None:
     """Fill turned (lanes, depth) with the numbers of block b, which are of the same dtype."""
-    lanes, depth = turned.shape
+    lanes, depth = lanes_of(one), turned.shape[1]
     tiled = depth - depth % lanes
     for k in range(0, tiled, lanes):
         tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
@@ -94,6 +93,22 @@ def turn_block(
 
 
 @inlined
+def add_turned(
+    one: Any, alike: bool, lane: int, depth: int, turned: int, packed: int, sign: float, sums: int,
+    j: int,
+) -> None:  # fmt: skip
+    """Add ``sign`` times the sample in a lane of `Room`'s arrays to row j of the sums.
+
+    It is in ``turned`` where that is ``alike`` in dtype to the samples, else in ``packed``.
+    """
+    place, row = lane * depth, sums + j * depth * 8
+    if alike:
+        add_row(one, turned + place * (LINE // lanes_of(one)), depth, sign, row)
+    else:
+        add_row(np.float64(0), packed + place * 8, depth, sign, row)
+
+
+@inlined
 def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: int) -> None:
     # Add the errors that lie in lanes to those of the unit that led.
     for lane in range(leading.size):
@@ -101,10 +116,10 @@ def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: in
         leading[lane] = 0
 
 
-@compiled
+@loop
 def search_blocks(
     one: Any,
-    X: NDArray[Any],
+    samples: Rows,
     prototypes: NDArray[np.float64],
     frame: Frame,
     steps: float,
@@ -117,6 +132,7 @@ def search_blocks(
     keeps: bool,
     only_changes: bool,
     tally: Tally,
+    memory: NDArray[np.uint8],
     start: int,
     stop: int,
 ) -> None:
@@ -134,15 +150,17 @@ def search_blocks(
     """
     numbers, _, order, bmu = blocks
     lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
-    room = room_for(one, panels)
+    room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
     upper, done, drift, wide = room.upper, room.done, panels.drift, bounds.shape[1]
-    at = addresses_of(blocks, panels, bounds, room)
-    whole, leading = np.empty(lanes, np.int64), np.zeros(lanes, np.int64)
+    at = begin(one, blocks, panels, bounds, room)
+    whole, leading = room.whole, room.leading
     whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
-    turned, alike = np.zeros((lanes, depth), X.dtype), X.itemsize == numbers.itemsize
+    for lane in range(lanes):
+        leading[lane] = 0
     sums, hits, errors, _ = tally
-    turned_at, sums_at = turned.ctypes.data, sums.ctypes.data
+    alike, turned, packed = samples.size == numbers.itemsize, room.turned, room.packed
+    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
     compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
     for first in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - first)
@@ -172,13 +190,15 @@ def search_blocks(
             while doubtful != 0:
                 lane = lowest_bit(doubtful)
                 doubtful &= doubtful - 1
-                row = int(order[base + lane])
+                row = np.int64(order[base + lane])
                 if ties >> lane & 1:
                     limit = values[i, 0, lane] + slack[i, 0, lane]
-                    j, exact, _ = settle(X, row, prototypes, panels, done, nearest, i, lane, limit)
+                    j, exact, _ = settle(
+                        samples, row, prototypes, panels, done, nearest, i, lane, limit
+                    )
                     rows[i, 0, lane] = j
                 else:
-                    exact = euclidean_distance(X, row, prototypes, int(rows[i, 0, lane]))
+                    exact = row_distance(samples, row, prototypes, np.int64(rows[i, 0, lane]))
                 whole[lane] = np.int64(exact * (steps * frame.scale))
             same = lanes_with(one, rows_at, leader) & inside
             if 2 * count_of(same) < used:
@@ -204,24 +224,22 @@ def search_blocks(
                 j, before = rows[i, 0, lane], bmu[base + lane]
                 bmu[base + lane] = j
                 if not alike:
-                    pack_row(X, order[base + lane], frame, turned[lane])
-                turned_row = turned_at + lane * depth * turned.itemsize
+                    pack_row(samples, order[base + lane], frame, packed[lane])
                 if only_changes:
                     hits[before] -= 1
-                    add_row(X[0, 0], turned_row, depth, -1.0, sums_at + before * depth * 8)
+                    add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
                 hits[j] += 1
-                add_row(X[0, 0], turned_row, depth, 1.0, sums_at + j * depth * 8)
+                add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
     _hand_over(leading, errors, leader)
-    hold(room)
     tally.counts[0] += compared
     tally.counts[1] += changed
     tally.counts[2] += doubts
 
 
-@compiled
+@loop
 def nearest_two_blocks(
     one: Any,
-    X: NDArray[Any],
+    samples: Rows,
     prototypes: NDArray[np.float64],
     blocks: Blocks,
     panels: Panels,
@@ -229,6 +247,7 @@ def nearest_two_blocks(
     bounds: NDArray[np.float32],
     mode: int,
     out: NDArray[np.int32],
+    memory: NDArray[np.uint8],
     start: int,
     stop: int,
 ) -> int:
@@ -239,10 +258,10 @@ def nearest_two_blocks(
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
     depth, wide, drift = blocks.numbers.shape[1], bounds.shape[1], panels.drift
-    room = room_for(one, panels)
+    room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
     upper, done = room.upper, room.done
-    at = addresses_of(blocks, panels, bounds, room)
+    at = begin(one, blocks, panels, bounds, room)
     doubts = 0
     for base in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - base)
@@ -256,14 +275,13 @@ def nearest_two_blocks(
         for i in range(together):
             b = base + i
             for lane in range(min(lanes, n - b * lanes)):
-                row = int(order[b * lanes + lane])
+                row = np.int64(order[b * lanes + lane])
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
                 best, close = values[i, 1, lane], slack[i, 0, lane]
                 if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:
                     doubts += 1
                     first, _, second = settle(
-                        X, row, prototypes, panels, done, nearest, i, lane, best + close
+                        samples, row, prototypes, panels, done, nearest, i, lane, best + close
                     )
                 out[row, 0], out[row, 1] = first, second
-    hold(room)
     return doubts

@@ -18,7 +18,7 @@ from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
-from dbgsom_core.engine.euclidean.tally import Seconds, tallied, workload
+from dbgsom_core.engine.euclidean.tally import Seconds, memories, tallied, workload
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.workers import share
 
@@ -163,19 +163,13 @@ class FastSearch:
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int32)
 
+        memory = memories(samples, len(laid.panels.ids), threads)
+
         def work(worker: int, task: int) -> None:
             pass_loops.nearest_two_blocks(
-                samples.one,
-                samples.X,
-                prototypes,
-                samples.blocks,
-                laid.panels,
-                laid.accuracy,
-                bounds,
-                mode,
-                out,
-                *tasks[task],
-            )
+                samples.one, samples.rows, prototypes, samples.blocks, laid.panels, laid.accuracy,
+                bounds, mode, out, memory[worker], *tasks[task],
+            )  # fmt: skip
 
         share(threads, len(tasks), work)
         return out
@@ -196,14 +190,15 @@ class FastSearch:
             self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(n_neurons, np.int64)
 
-        def work(tally: Tally, start: int, stop: int) -> None:
+        def work(tally: Tally, memory: NDArray[np.uint8], start: int, stop: int) -> None:
             pass_loops.search_blocks(
-                samples.one, samples.X, prototypes, samples.frame, steps, samples.blocks,
+                samples.one, samples.rows, prototypes, samples.frame, steps, samples.blocks,
                 laid.panels, laid.accuracy, bounds, mode, newcomers, keeps, only_changes, tally,
-                start, stop,
+                memory, start, stop,
             )  # fmt: skip
 
-        total = tallied(samples, self._is_small(n_neurons), self._sums, self._hits, work)
+        small, n_panels = self._is_small(n_neurons), len(laid.panels.ids)
+        total = tallied(samples, small, self._sums, self._hits, n_panels, work)
         self._errors = np.empty(n_neurons)
         self._total_error = layout.unpack_errors(total.errors, steps * samples.scale, self._errors)
         compared, changed, doubts = total.counts[:3].tolist()

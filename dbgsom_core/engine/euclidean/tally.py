@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Tally
+from dbgsom_core.engine.euclidean.comparisons import memory_for, room_bytes
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.llvm.panel import LINE
 from dbgsom_core.engine.workers import share
+
+_LEAST_PANELS = 16  # that a worker has room for
 
 
 @dataclass
@@ -38,6 +41,16 @@ class Seconds:
         return Seconds(places, self.sums, self.hits)
 
 
+def memories(samples: PackedSamples, n_panels: int, threads: int) -> list[NDArray[np.uint8]]:
+    """Return the memory of so many workers at least, for so many panels; used again and again."""
+    kept, depth = samples.memories, samples.blocks.numbers.shape[1]
+    needed = room_bytes(n_panels, depth)
+    if len(kept) < threads or kept[0].size < needed:  # they are alike
+        size = max(n_panels + n_panels // 2, _LEAST_PANELS)  # for a map that grows, too
+        kept[:] = [memory_for(size, depth) for _ in range(threads)]
+    return kept
+
+
 def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
     """Return how many threads share a pass and the blocks of each task, as (start, stop)."""
     if small or samples.threads == 1:
@@ -50,20 +63,22 @@ def tallied(
     small: bool,
     sums: NDArray[np.float64],
     hits: NDArray[np.int64],
-    work: Callable[[Tally, int, int], None],
+    n_panels: int,
+    work: Callable[[Tally, NDArray[np.uint8], int, int], None],
 ) -> Tally:
-    """Do ``work(tally, start, stop)`` for all blocks; return the tallies of all threads, joined.
+    """Do ``work(tally, memory, start, stop)`` for all blocks; return the threads' tallies, joined.
 
     ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
     """
     first = _tally(sums, hits)
-    if small or samples.threads == 1:
-        work(first, 0, len(samples.blocks.numbers))
-        return first
     threads, tasks = workload(samples, small)
+    memory = memories(samples, n_panels, threads)
+    if threads == 1:
+        work(first, memory[0], 0, len(samples.blocks.numbers))
+        return first
     others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
-    tallies = [first, *others]
-    share(threads, len(tasks), lambda worker, task: work(tallies[worker], *tasks[task]))
+    own = list(zip([first, *others], memory, strict=False))
+    share(threads, len(tasks), lambda worker, task: work(*own[worker], *tasks[task]))
     for other in others:
         first.sums[:] += other.sums
         first.hits[:] += other.hits

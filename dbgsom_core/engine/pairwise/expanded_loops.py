@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled
+from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.llvm.expanded_tile import LANES, write_tile
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
 from dbgsom_core.engine.loops import euclidean_distance
@@ -41,7 +41,7 @@ class Care(NamedTuple):
     unit: float
 
 
-@compiled
+@loop
 def pack_blocks(
     packed: NDArray[np.float64],
     care: Care,
@@ -62,12 +62,12 @@ def pack_blocks(
         norms[j // LANES, 1, j % LANES] = max(care.cancelled * total, care.lowest)
 
 
-@compiled
+@inner_loop
 def _usable(square: float, care: Care) -> float:
     return square if square <= care.highest else np.nan  # every square with it counts as lost
 
 
-@compiled
+@loop
 def fill_distances(
     one: Any,
     X: NDArray[Any],
@@ -130,7 +130,7 @@ def fill_distances(
                     _by_definition(X, prototypes, i, rows, j, more, lost_too, out)
 
 
-@compiled
+@inner_loop
 def _pack_samples(
     X: NDArray[Any], first: int, last: int, centre: NDArray[np.float64], care: Care, room: Room
 ) -> None:
@@ -145,7 +145,7 @@ def _pack_samples(
         room.squares[(i - first) // PANEL_ROWS, r] = _usable(total, care)
 
 
-@compiled
+@inner_loop
 def _by_definition(
     X: NDArray[Any],
     prototypes: NDArray[np.float64],

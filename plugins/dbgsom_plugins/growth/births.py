@@ -80,7 +80,7 @@ def _rooms(som_map: SomMap, most: int) -> tuple[NDArray[np.float64], tuple[Any, 
         np.empty((neurons, grid.degree), rows),
         np.column_stack([grid.offsets, grid.opposite]).astype(rows),
     )
-    work = (*np.empty((5, slots), rows), np.empty(slots))
+    work = (*np.empty((4, slots), rows), *np.empty((2, slots)))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
     return prototypes, (cells, work, births)
 

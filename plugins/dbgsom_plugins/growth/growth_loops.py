@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import compiled
+from dbgsom_core.api import compiled, inner_loop
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -32,8 +32,9 @@ UInt16 = NDArray[np.uint16]
 Cells = tuple[Int64, Int64, Int64, Int64]
 # Room for births: places (B, 2), parents (B,) and prototypes (B, D).
 Births = tuple[Int64, Int64, Float64]
-# Room for what is in between: five arrays (F,) of rows and keys and one of errors.
-Work = tuple[Int64, Int64, Int64, Int64, Int64, Float64]
+# Room for what is in between: arrays (F,), four of rows, one of keys and one of errors. Keys are
+# whole numbers; one dtype for all that is sorted is one loop to compile.
+Work = tuple[Int64, Int64, Int64, Int64, Float64, Float64]
 
 
 @compiled
@@ -129,7 +130,7 @@ def share_errors(errors: Float64, links: Int32, hops: UInt16, threshold: float) 
         nearest, heirs = -1, 0
         for other in range(len(errors)):
             if _is_among(-1, links[other]):
-                away = int(hops[giver, other])
+                away: Any = np.int64(hops[giver, other])
                 if heirs == 0 or away < nearest:
                     nearest, heirs = away, 0
                 heirs += away == nearest
@@ -140,7 +141,7 @@ def share_errors(errors: Float64, links: Int32, hops: UInt16, threshold: float) 
         errors[giver] -= half
 
 
-@compiled
+@inner_loop
 def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int:
     # Fill in the free cells beside the map, see `Cells`. Returns how many they are.
     lowest, highest = positions[0, 1], positions[0, 1]
@@ -150,7 +151,7 @@ def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int
     height = highest - lowest + 3  # with a row of free cells below and above
     # One slot for each free link of a neuron; those of one cell get the same key.
     places, touching, numbers, ways = cells
-    order, merged, slots, keys, _, _ = work
+    order, merged, slots, _, keys, _ = work
     n: Any = np.int64(0)
     last, degree = -1, len(ways)
     for neuron in range(len(links)):
@@ -175,7 +176,7 @@ def _find_cells(positions: Int64, links: Int32, cells: Cells, work: Work) -> int
     return last + 1
 
 
-@compiled
+@inner_loop
 def _serve(
     links: Int32,
     hops: UInt16,
@@ -188,7 +189,7 @@ def _serve(
 ) -> int:
     # Give a newborn to every boundary neuron whose error reaches the threshold, while a cell is
     # free; newborns of this step do not count as neighbours. Returns how many are born.
-    order, merged, _, _, ranks, _ = work
+    order, merged, _, ranks, _, _ = work
     born: Any = np.int64(0)
     _largest_first(errors, len(errors), order, merged)
     for rank in range(len(errors)):
@@ -218,7 +219,7 @@ def _serve(
     return int(born)
 
 
-@compiled
+@inner_loop
 def _linked(around: Int32, ranks: Int64) -> tuple[int, int, int]:
     # Which links lead to the neighbours with the largest and the smallest error, and how many do.
     largest, smallest, linked = -1, -1, 0
@@ -233,7 +234,7 @@ def _linked(around: Int32, ranks: Int64) -> tuple[int, int, int]:
     return largest, smallest, linked
 
 
-@compiled
+@inner_loop
 def _second_touching(candidate: int, hops: UInt16, ranks: Int64, cells: Cells) -> int:
     # Which neuron two hops away touches a free cell of the candidate: largest error first.
     found = -1
@@ -247,7 +248,7 @@ def _second_touching(candidate: int, hops: UInt16, ranks: Int64, cells: Cells) -
     return found
 
 
-@compiled
+@inner_loop
 def _link_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> int:
     # The first free link, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
     # else aside from the largest neighbour, which is nearer to it than straight ahead is.
@@ -263,7 +264,7 @@ def _link_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> in
     return first
 
 
-@compiled
+@inner_loop
 def _extrapolate(
     newborn: Float64, prototypes: Float64, candidate: int, away: int, second: int
 ) -> None:
@@ -277,7 +278,7 @@ def _extrapolate(
         newborn[k] = w
 
 
-@compiled
+@inner_loop
 def _fill(
     links: Int32,
     errors: Float64,
@@ -315,7 +316,7 @@ def _fill(
     return born
 
 
-@compiled
+@inner_loop
 def _between(newborn: Float64, prototypes: Float64, around: Int64, links: Int32) -> None:
     # In a corner the newborn completes the parallelogram w_a + w_b - w_diagonal; it is the mean
     # over the cell's corners or, where there is none, of the neurons around it.
@@ -338,7 +339,7 @@ def _between(newborn: Float64, prototypes: Float64, around: Int64, links: Int32)
         newborn[k] = total / summands
 
 
-@compiled
+@inner_loop
 def _bear(parent: int, number: int, cells: Cells, births: Births, born: int) -> None:
     # Note a birth; its cell is no longer free.
     births[0][born, 0], births[0][born, 1] = cells[0][number, 0], cells[0][number, 1]
@@ -346,7 +347,7 @@ def _bear(parent: int, number: int, cells: Cells, births: Births, born: int) -> 
     _close(number, cells)
 
 
-@compiled
+@inner_loop
 def _close(number: int, cells: Cells) -> None:
     for link in range(len(cells[3])):
         neuron = cells[1][number, link]
@@ -354,7 +355,7 @@ def _close(number: int, cells: Cells) -> None:
             cells[2][neuron, cells[3][link, 2]] = cells[1][number, link] = -1
 
 
-@compiled
+@inner_loop
 def _is_among(wanted: int, row: NDArray[np.integer[Any]]) -> bool:
     for value in row:  # noqa: SIM110 - numba knows no any()
         if value == wanted:
@@ -362,8 +363,8 @@ def _is_among(wanted: int, row: NDArray[np.integer[Any]]) -> bool:
     return False
 
 
-@compiled
-def _largest_first(keys: NDArray[np.number[Any]], n: int, order: Int64, merged: Int64) -> None:
+@inner_loop
+def _largest_first(keys: Float64, n: int, order: Int64, merged: Int64) -> None:
     # Fill in the order of the first n keys: merged from sorted runs, so ties stay as they are; nan
     # last.
     for i in range(n):
@@ -383,6 +384,6 @@ def _largest_first(keys: NDArray[np.number[Any]], n: int, order: Int64, merged: 
         length *= 2
 
 
-@compiled
-def _stays(keys: NDArray[np.number[Any]], left: int, right: int) -> bool:
+@inner_loop
+def _stays(keys: Float64, left: int, right: int) -> bool:
     return bool(keys[left] >= keys[right] or keys[right] != keys[right])
