@@ -55,8 +55,8 @@ def compiled(function: Loop) -> Loop:
 def loop(function: Loop) -> Loop:
     """Compile as `compiled` does what makes no array: no reference to one is counted.
 
-    That halves the code which numba makes of a loop over the arrays of a tuple. The caller keeps
-    what it gives, also what only its address is used of.
+    Numba makes less code of it, above all where arrays come in tuples. The caller keeps what it
+    gives, also what only its address is used of.
     """
     return _compiled(function, _nrt=False)
 

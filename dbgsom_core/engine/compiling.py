@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 log = logging.getLogger("dbgsom_core")
 
-COMPILES = "compiling loops that are not cached yet: takes about 20 s in all, once"
+COMPILES = "compiling loops that are not cached yet: takes about 15 s in all, once"
 _clocks: list[CompileClock] = []
 
 

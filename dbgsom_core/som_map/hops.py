@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.compile import compiled, loop
 
 FAR = 2**16 - 1  # of uint16: hops between neurons that no path links
 

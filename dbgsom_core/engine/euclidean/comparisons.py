@@ -91,14 +91,24 @@ def _parts(n_panels: int, depth: int) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def room_bytes(n_panels: int, depth: int) -> int:
-    """Return how much memory the `Room` of one worker takes."""
-    return int(_parts(n_panels, depth)[-1])
-
-
 def memory_for(n_panels: int, depth: int) -> NDArray[np.uint8]:
-    """Return memory for the `Room` of one worker: so many panels, samples of a depth."""
-    return aligned((room_bytes(n_panels, depth),), np.uint8)
+    """Return memory for the `Room` of one worker: so many panels at most, samples of a depth."""
+    return aligned((_parts(n_panels, depth)[-1],), np.uint8)
+
+
+class Memories:
+    """The memory of each worker, used again from pass to pass, for samples of a depth."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth, self._panels = depth, 0
+        self._kept: list[NDArray[np.uint8]] = []
+
+    def of(self, threads: int, n_panels: int) -> list[NDArray[np.uint8]]:
+        """Return that of so many workers or more, for so many panels or more."""
+        if len(self._kept) < threads or self._panels < n_panels:
+            self._panels = max(n_panels + n_panels // 2, self._panels)  # for a map that grows, too
+            self._kept = [memory_for(self._panels, self._depth) for _ in range(threads)]
+        return self._kept
 
 
 @inlined

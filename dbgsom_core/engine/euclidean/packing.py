@@ -22,6 +22,7 @@ from dbgsom_core.engine.euclidean.blocks import (
     move_places,
     pack_blocks,
 )
+from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
 from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.workers import share
@@ -89,9 +90,9 @@ class PackedSamples:
         return Rows.of(self.X)
 
     @cached_property
-    def memories(self) -> list[NDArray[np.uint8]]:
-        """Of the workers that went through the blocks last, see `comparisons.memory_for`."""
-        return []
+    def memories(self) -> Memories:
+        """Of the workers that go through the blocks."""
+        return Memories(self.blocks.numbers.shape[1])
 
     @cached_property
     def unit(self) -> float:

@@ -18,7 +18,7 @@ from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
-from dbgsom_core.engine.euclidean.tally import Seconds, memories, tallied, workload
+from dbgsom_core.engine.euclidean.tally import Seconds, tallied, workload
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.workers import share
 
@@ -163,7 +163,7 @@ class FastSearch:
         bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int32)
 
-        memory = memories(samples, len(laid.panels.ids), threads)
+        memory = samples.memories.of(threads, len(laid.panels.ids))
 
         def work(worker: int, task: int) -> None:
             pass_loops.nearest_two_blocks(

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Tally
-from dbgsom_core.engine.euclidean.comparisons import memory_for, room_bytes
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.llvm.panel import LINE
 from dbgsom_core.engine.workers import share
-
-_LEAST_PANELS = 16  # that a worker has room for
 
 
 @dataclass
@@ -41,16 +38,6 @@ class Seconds:
         return Seconds(places, self.sums, self.hits)
 
 
-def memories(samples: PackedSamples, n_panels: int, threads: int) -> list[NDArray[np.uint8]]:
-    """Return the memory of so many workers at least, for so many panels; used again and again."""
-    kept, depth = samples.memories, samples.blocks.numbers.shape[1]
-    needed = room_bytes(n_panels, depth)
-    if len(kept) < threads or kept[0].size < needed:  # they are alike
-        size = max(n_panels + n_panels // 2, _LEAST_PANELS)  # for a map that grows, too
-        kept[:] = [memory_for(size, depth) for _ in range(threads)]
-    return kept
-
-
 def workload(samples: PackedSamples, small: bool) -> tuple[int, list[tuple[int, int]]]:
     """Return how many threads share a pass and the blocks of each task, as (start, stop)."""
     if small or samples.threads == 1:
@@ -72,7 +59,7 @@ def tallied(
     """
     first = _tally(sums, hits)
     threads, tasks = workload(samples, small)
-    memory = memories(samples, n_panels, threads)
+    memory = samples.memories.of(threads, n_panels)
     if threads == 1:
         work(first, memory[0], 0, len(samples.blocks.numbers))
         return first
