@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
 from dbgsom_core.api import without_passwords
+from dbgsom_core.runs.dead import close_if_dead
 from dbgsom_core.runs.store import JournalLine, RunFiles, StoredRun, read_journal, read_run
 from dbgsom_plugins.trackers.mlflow_model import (
     link_measures,
@@ -31,7 +32,7 @@ from dbgsom_plugins.trackers.report import measures_table
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 ID_TAG = "dbgsom.run_id"
-_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "running": "KILLED"}
+_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 @dataclass
@@ -78,11 +79,14 @@ class Mirror:
     def finish(self, folder: Path) -> None:
         """Send everything the folder holds and end the MLflow run, whatever goes wrong on the way.
 
-        A folder that still says "running" was left by a process that died: it ends as KILLED.
+        A run whose process died without a word ends as KILLED; one that goes on stays as it is.
         """
         folder = folder.absolute()
         opened = self._open(folder)
-        stored = read_run(folder)
+        stored = close_if_dead(read_run(folder))
+        if stored.status == "running":
+            del self._opened[folder]
+            return
         try:
             self.tail(folder)
             self._send_results(opened.run_id, stored)

@@ -18,7 +18,7 @@ from dbgsom_core.runs.store import (
     Status,
     append_epoch,
     now,
-    read_run,
+    read_status,
     trim_journal,
     write_json,
     write_status,
@@ -55,17 +55,16 @@ class RunFolderObserver:
         self._started: dict[str, str] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Write what is known before the first epoch."""
+        """Write that it runs, and in which process, and then what is known before it begins."""
         files = RunFiles(run.folder)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        before = read_run(run.folder).started
+        before = read_status(run.folder).started
         started = now() if before is None else before.isoformat(timespec="milliseconds")
         self._started[run.id] = started
+        write_status(files, "running", started)
         self._last_epoch[run.id] = trim_journal(files.journal)
         write_json(files.run, _facts(run))
         write_yaml(files.config, run.config)
         write_json(files.environment, run.environment)
-        write_status(files, "running", started)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Append the epoch to the journal."""

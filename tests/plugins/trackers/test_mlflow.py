@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.runs.store import read_run
+from dbgsom_core.runs.processes import Process
+from dbgsom_core.runs.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -206,13 +208,19 @@ def test_a_run_that_mlflow_refuses_half_way_is_not_left_running(
     assert len(caplog.records) == 1
 
 
-def test_a_run_whose_process_died_is_mirrored_as_killed(
+def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_not(
     uri: str, client: Any, make_run: MakeRun
 ) -> None:
     run = make_run()
     RunFolder().observer().dbgsom_run_started(run)
     mirror(run.folder, uri)
+    assert _only_run(client).info.status == "RUNNING"
+    files = RunFiles(run.folder)
+    mine = Process.this()
+    write_status(files, "running", None, process=replace(mine, started=f"{mine.started}0"))
+    mirror(run.folder, uri)
     assert _only_run(client).info.status == "KILLED"
+    assert read_run(run.folder).status == "killed"
 
 
 def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
