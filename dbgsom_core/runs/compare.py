@@ -16,7 +16,9 @@ from dbgsom_core.runs.store import StoredRun, find_experiments, find_runs
 
 PARTS = ("test", "train")
 # Where results go and what is drawn does not tell runs apart.
-_BESIDE_THE_POINT = ("experiment", "name", "tracking", "figures", "measures", "sweep", "extends")
+_BESIDE_THE_POINT = (
+    "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
+)  # fmt: skip
 
 
 class ComparedRun(NamedTuple):

@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dbgsom_core.interfaces.files import sweep
-from dbgsom_core.runs.store import StoredRun, find_folders, read_run, read_status, write_status
+from dbgsom_core.runs.store import (
+    StoredRun,
+    find_folders,
+    read_run,
+    read_status,
+    sweep_run,
+    write_status,
+)
 
 _SECONDS_TO_BEGIN = 60.0  # in which a new folder gets its status
 
@@ -50,8 +57,7 @@ def close_if_dead(stored: StoredRun) -> StoredRun:
             error,
             stored.process,
         )
-        sweep(files.folder)
-        sweep(files.folder / "figures")
+        sweep_run(files)
     return replace(stored, status="killed", ended=ended, error=error)
 
 

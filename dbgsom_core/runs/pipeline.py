@@ -7,9 +7,10 @@ import secrets
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.components import describe_components
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, divisions, load_data, make_fold, whole
+from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.environment import describe_environment
 from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.training.fitted_metric import fitted
 
 log = logging.getLogger("dbgsom")
@@ -60,13 +64,19 @@ class Outcome:
 
 
 def make_observers(
-    tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
+    tracking: Sequence[tuple[str, Component]],
+    registry: Registry,
+    extra: Sequence[Any] = (),
+    patience: float = PATIENCE,
 ) -> Observers:
-    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
-    trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
+    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers.
+
+    A tracker that does not answer within ``patience`` seconds is given up.
+    """
+    trackers: list[Any] = [(name, one) for name, one in tracking if name != "run_folder"]
     first = _run_folder(tracking, registry).observer()
-    others = [tracker.observer() for tracker in trackers]
-    return Observers([first, *registry.observers, *extra, *others], vital=first)
+    others = [PatientObserver(name, tracker.observer, patience) for name, tracker in trackers]
+    return Observers([*registry.observers, *extra, *others], vital=first)
 
 
 def run_experiment(
@@ -89,6 +99,10 @@ def run_experiment(
         The data cannot be used.
     ConfigError, PluginError
         The parts do not fit together or cannot be had.
+    DbgsomError
+        The run folder cannot be written.
+    Interrupted
+        The process was asked to end, see `dbgsom_core.runs.ends`.
     """
     notes: list[str] = []
     with _noted(notes):
@@ -101,15 +115,18 @@ def run_experiment(
         metric = fitted(parts.metric, fold.train.X)
         parts.engine.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
+    asked.check()
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
-
-        def heard(record: EpochRecord) -> None:
-            observers.tell("dbgsom_epoch_finished", run=run, epoch=record)
-
+        asked.check()
+        heard = _Heard(observers, run)
         result = _result(experiment, registry, run, data, fold, divided, estimator, heard, notes)
-        observers.tell("dbgsom_run_finished", run=run, result=result)
+        observers.keep(run, result)
+        figures = _drawn(experiment, result.view, notes)
+        result = replace(result, figures=figures, notes=[*notes, *observers.notes])
+        observers.record("dbgsom_run_finished", run=run, result=result)
+    tell_finished(observers, run, result)
     return Outcome(run, result)
 
 
@@ -140,10 +157,14 @@ def start_run(
     root: Path | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Create the folder of a run (of a sweep without ``data``) and say what it is."""
+    """Say what a run is (a sweep without ``data``), and create its folder.
+
+    Runs of the same experiment whose process died without a word are closed as killed.
+    """
     group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root
-    folder = _new_folder(runs / group)
+    for dead in close_dead_runs(runs, group):
+        log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
     facts: dict[str, Any] = {}
     if data is not None:
         regresses = experiment.model.estimator == "regressor"
@@ -157,15 +178,17 @@ def start_run(
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)
-    given = name or getattr(experiment, "name", None)
+    given = name or getattr(experiment, "name", None) or default_name(experiment, estimator)
+    params = flat_params(experiment, estimator) if params is None else params
+    folder = _new_folder(runs / group)
     return Run(
         id=folder.name,
-        name=given or default_name(experiment, estimator),
+        name=given,
         experiment=group,
         kind="sweep" if data is None else "run",
         folder=folder,
         config=masked(experiment.resolved),
-        params=flat_params(experiment, estimator) if params is None else params,
+        params=params,
         environment=environment,
         data=facts,
         parent=parent,
@@ -175,12 +198,53 @@ def start_run(
 
 @contextmanager
 def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
-    """Tell observers what ended a run, whatever it was."""
+    """Tell observers what ended a run, whatever it was; the run folder before all others."""
+
+    def close(error: BaseException) -> None:
+        with asked.shielded():
+            try:
+                observers.record("dbgsom_run_failed", run=run, error=error)
+            except Exception as unwritten:
+                log.warning("how it ended could not be written: %s", unwritten)
+            with suppress(OSError):  # a run that could not even begin leaves no empty folder
+                run.folder.rmdir()
+
+    with asked.closing(close):
+        try:
+            yield
+        except BaseException as error:
+            reason = asked.reason(error)
+            close(reason)
+            observers.spread("dbgsom_run_failed", run=run, error=reason)
+            if reason is error:
+                raise
+            raise reason from error
+
+
+def tell_finished(observers: Observers, run: Run, result: RunResult) -> None:
+    """Tell the others of a run that the run folder has as finished: so it stays."""
     try:
-        yield
-    except BaseException as error:
-        observers.tell("dbgsom_run_failed", run=run, error=error)
+        observers.spread("dbgsom_run_finished", run=run, result=result)
+        asked.check()
+    except KeyboardInterrupt:
+        log.warning(
+            "%s had finished and is complete; 'dbgsom sync' sends to trackers what they miss",
+            run.folder,
+        )
         raise
+
+
+class _Heard:
+    """Tells of each epoch; what the run folder raises, or a signal, ends the training."""
+
+    vital = True
+
+    def __init__(self, observers: Observers, run: Run) -> None:
+        self._observers, self._run = observers, run
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        self._observers.tell("dbgsom_epoch_finished", run=self._run, epoch=epoch)
+        asked.check()
 
 
 def _result(
@@ -191,7 +255,7 @@ def _result(
     fold: Fold,
     divided: list[tuple[Rows, Rows]],
     estimator: Any,
-    heard: Any,
+    heard: _Heard,
     notes: list[str],
 ) -> RunResult:
     measures = _chosen_measures(experiment, registry, data)
@@ -205,11 +269,9 @@ def _result(
         if fold.test is not None:
             values |= _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
         view = _view(estimator, fold.train, data, run)
-        figures = _drawn(experiment.figures, view, notes)
     return RunResult(
         measures=values,
         history=estimator.history_,
-        figures=figures,
         view=view,
         model=FittedModel(fold.steps, estimator),
         example=data.X[:_EXAMPLE_ROWS],
@@ -228,7 +290,8 @@ def _cross_validated(
     for number, (train, test) in enumerate(divided, start=1):
         log.info("fold %d of %d", number, len(divided))
         fold = make_fold(experiment, data, train, test)
-        estimator = make_estimator(experiment).fit(fold.train.X, fold.train.y)
+        estimator = make_estimator(experiment).set_params(callbacks=[lambda _: asked.check()])
+        estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
         for name, value in tested.items():
@@ -277,6 +340,7 @@ def _measured(
             values[f"{prefix}/{name}"] = float(measure.compute(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
+        asked.check()
     return values
 
 
@@ -298,13 +362,16 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     )
 
 
-def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:
+def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
     drawn = {}
-    for name, figure in figures:
-        try:
-            drawn[name] = figure.draw(view)
-        except Exception as error:
-            _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+    with _noted(notes):
+        for name, figure in experiment.figures:
+            drawing: Any = figure
+            try:
+                drawn[name] = Aside(experiment.patience).do(partial(drawing.draw, view))
+            except Exception as error:
+                _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+            asked.check()
     return drawn
 
 

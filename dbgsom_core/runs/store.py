@@ -38,7 +38,7 @@ from typing import Any, Literal
 import yaml
 
 from dbgsom_core.config import dump_yaml
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.files import sweep, to_disk, write_atomically
 from dbgsom_core.runs.processes import Process
 
 Status = Literal["running", "finished", "failed", "killed"]
@@ -136,9 +136,14 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -183,21 +188,58 @@ def write_status(
             os.fsync(file.fileno())
 
 
-def append_epoch(path: Path, line: JournalLine) -> None:
-    """Append one epoch to the journal and hand it to the operating system at once."""
-    text = json.dumps(
-        {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}, allow_nan=False
-    )
-    with path.open("a", encoding="utf-8", newline="\n") as journal:
-        journal.write(text + "\n")
+def sweep_run(files: RunFiles) -> None:
+    """Remove files that were being written when their process, or its patience, ended."""
+    for folder in (files.folder, files.folder / "figures"):
+        sweep(folder)
 
 
-def trim_journal(path: Path) -> int:
-    """Cut a torn last line off a journal and return the last epoch it holds (0: none)."""
+def append_epoch(path: Path, line: JournalLine, at: int) -> int:
+    """Append one epoch to the journal and hand it to the operating system at once.
+
+    Parameters
+    ----------
+    path : Path
+    line : JournalLine
+    at : int
+        The journal's length so far.
+
+    Returns
+    -------
+    length : int
+        The journal's length now.
+
+    Raises
+    ------
+    OSError
+        The journal cannot be written, or has another length: epochs were lost.
+    """
+    record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
+    text = json.dumps(record, allow_nan=False).encode() + b"\n"
+    if at:
+        _check_length(path, at)
+    with path.open("ab") as journal:
+        journal.write(text)
+    return at + len(text)
+
+
+def settle_journal(path: Path, length: int) -> None:
+    """Have a whole journal on the disk; raise `OSError` where it is not as its run left it."""
+    _check_length(path, length)
+    to_disk(path)
+
+
+def _check_length(path: Path, length: int) -> None:
+    if path.stat().st_size != length:
+        raise OSError(f"{path.name} was changed by somebody else")
+
+
+def trim_journal(path: Path) -> tuple[int, int]:
+    """Cut a torn last line off a journal; return the last epoch it holds (0: none), its length."""
     lines, end = read_journal(path)
     if path.exists() and path.stat().st_size > end:
         os.truncate(path, end)
-    return max((line.epoch for line in lines), default=0)
+    return max((line.epoch for line in lines), default=0), end
 
 
 def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:

@@ -1,0 +1,267 @@
+"""A signal at every change that a small run makes to the disk: is its end told truly?
+
+    python tests/faults/signals.py                     # some minutes
+    python tests/faults/signals.py --every 7 --signals TERM KILL
+    python tests/faults/signals.py --tracking mlflow --every 5
+
+A change is the opening of a file for writing, a new name, a name less, or a write that is forced
+to the disk. For each change and each way of being asked to end there is one run, in a process of
+its own. Then ``compare``, ``sync`` and ``plugins doctor`` read what it left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+CONFIG = """\
+experiment: small
+dataset: iris
+model: {{epochs: 3}}
+measures: [quantization_error]
+figures: [hit_map]
+tracking: {tracking}
+engine: {{name: local, threads: 1}}
+"""
+TRACKING = {
+    "none": "null",
+    "mlflow": "{name: mlflow, uri: 'sqlite:///mlflow.db', flush_seconds: 0}",
+}
+# How a run is asked to end: the signals at the chosen change, and at the one that follows.
+WAYS = {
+    "TERM": ([signal.SIGTERM], []),
+    "INT": ([signal.SIGINT], []),
+    "HUP": ([signal.SIGHUP], []),
+    "KILL": ([signal.SIGKILL], []),
+    "INT+INT": ([signal.SIGINT], [signal.SIGINT]),
+    "INT,INT": ([signal.SIGINT, signal.SIGINT], []),
+    "INT+KILL": ([signal.SIGINT], [signal.SIGKILL]),
+}
+IMPORTED_ONCE = (
+    "matplotlib.backends.backend_agg",
+    "mlflow",
+    "dbgsom_core.persistence",
+    "dbgsom_core.runs.compare",
+    "dbgsom_core.runs.pipeline",
+)
+READERS = (
+    ("compare", "small", "--by", "quantization_error"),
+    ("sync",),
+    ("plugins", "doctor"),
+)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_RENAMES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"}
+
+
+class Injection:
+    """Counts changes below a folder and sends signals at one of them."""
+
+    def __init__(self, folder: Path, at: int, way: str) -> None:
+        self._folder = str(folder.resolve())
+        self._at = at
+        self._first, self._next = WAYS[way]
+        self._lock = threading.Lock()
+        self.changes = 0
+
+    def install(self) -> None:
+        sys.addaudithook(self._hear)
+        whole = os.fsync
+
+        def fsync(number: int) -> None:
+            self._count()
+            whole(number)
+
+        os.fsync = fsync
+
+    def _hear(self, event: str, arguments: tuple) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            changes = isinstance(flags, int) and flags & _WRITES
+        else:
+            path, changes = arguments[0] if arguments else None, event in _RENAMES
+        if changes and isinstance(path, (str, bytes, os.PathLike)):
+            place = str(Path.cwd() / os.fsdecode(path))
+            if place.startswith(self._folder) and not place.endswith((".log", "changes")):
+                self._count()
+
+    def _count(self) -> None:
+        with self._lock:
+            self.changes += 1
+            now = self.changes
+        signals = {self._at: self._first, self._at + 1: self._next}.get(now, [])
+        _send(signals)
+
+
+def _send(signals: list[signal.Signals]) -> None:
+    if signals:
+        try:
+            os.kill(os.getpid(), signals[0])
+        finally:  # the first one raises here where this is the main thread
+            _send(signals[1:])
+
+
+def run_child(folder: Path, at: int, way: str) -> int:
+    """Run the small run; return its exit code, or minus the signal that ended it."""
+
+    def work() -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        injection = Injection(folder, at, way)
+        injection.install()
+        code = command("run", "run.yaml")
+        Path("changes").write_text(str(injection.changes))
+        return code
+
+    return forked(folder, "run.log", work)
+
+
+def forked(folder: Path, log: str, work: Callable[[], int]) -> int:
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 99
+    try:
+        os.chdir(folder)
+        output = os.open(log, os.O_CREAT | os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def command(*words: str) -> int:
+    from dbgsom_core.cli import main
+
+    sys.argv = ["dbgsom", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 98
+
+
+def judge(folder: Path, way: str, code: int) -> list[str]:
+    """Return what is wrong with what a run left in a folder."""
+    wrong = []
+    if "Traceback" in (folder / "run.log").read_text(errors="replace"):
+        wrong.append("a traceback")
+    expected = -9 if "KILL" in way else 128 + WAYS[way][0][0]
+    if code not in (0, expected, -9 if "KILL" in way else expected, 130 if "INT" in way else 0):
+        wrong.append(f"exit code {code}")
+    statuses = [read(path) for path in folder.glob("runs/small/*/status.json")]
+    if "KILL" not in way:
+        wrong += [f"{one} after exit code {code}" for one in statuses if one == "running"]
+        if litter := [path.name for path in temporary(folder)]:
+            wrong.append(f"litter {litter}")
+    wrong += [f"{one}, but it was a signal" for one in statuses if one in ("failed", "unreadable")]
+    for words in READERS:
+        answer = forked(folder, "reader.log", lambda words=words: command(*words))
+        said = (folder / "reader.log").read_text(errors="replace")
+        if answer not in ((0, 2) if words[0] == "compare" else (0,)) or "Traceback" in said:
+            wrong.append(f"{words[0]}: exit code {answer}: {said.strip()[-300:]}")
+    if (folder / "mlflow.db").exists():
+        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
+            states = [state for (state,) in store.execute("select status from runs")]
+        wrong += [f"{one} in MLflow" for one in states if one not in ("KILLED", "FINISHED")]
+    for path in folder.glob("runs/small/*/status.json"):
+        status = read(path)
+        if status not in ("killed", "finished"):
+            wrong.append(f"{status} after it was closed")
+        if status == "finished" and (missing := incomplete(path.parent)):
+            wrong.append(f"finished without {missing}")
+        if status == "killed" and code == 0:
+            wrong.append("killed after exit code 0")
+    if litter := [path.name for path in temporary(folder)]:
+        wrong.append(f"litter after closing {litter}")
+    return wrong
+
+
+def read(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text())["status"])
+    except (OSError, ValueError, KeyError):
+        return "unreadable"
+
+
+def incomplete(folder: Path) -> list[str]:
+    from dbgsom_core import persistence
+
+    names = ["run.json", "config.yaml", "environment.json", "metrics.jsonl", "measures.json"]
+    missing = [name for name in [*names, "report.md"] if not (folder / name).exists()]
+    if len((folder / "metrics.jsonl").read_text().splitlines()) != 3:
+        missing.append("epochs")
+    persistence.load(folder / "model.npz")
+    return missing
+
+
+def temporary(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("runs/**/.*") if path.is_file()]
+
+
+def prepared(root: Path, name: str, tracking: str) -> Path:
+    folder = root / name
+    folder.mkdir()
+    (folder / "run.yaml").write_text(CONFIG.format(tracking=TRACKING[tracking]))
+    return folder
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--signals", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th change")
+    parser.add_argument("--from", dest="start", type=int, default=1, help="the first change taken")
+    parser.add_argument("--tracking", choices=TRACKING, default="none")
+    chosen = parser.parse_args()
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DBGSOM_NO_PLUGINS"] = "1"
+    # What is imported once is there in every forked process; no thread runs yet.
+    for module in IMPORTED_ONCE:
+        import_module(module)
+
+    root = Path(tempfile.mkdtemp(prefix="dbgsom-faults-"))
+    told: Counter[str] = Counter()
+    try:
+        whole = prepared(root, "whole", chosen.tracking)
+        if run_child(whole, 0, "TERM"):
+            print((whole / "run.log").read_text())
+            return 1
+        changes = int((whole / "changes").read_text())
+        print(f"{changes} changes to the disk", flush=True)
+        for way in chosen.signals:
+            for at in range(chosen.start, changes + 1, chosen.every):
+                folder = prepared(root, f"{way}-{at}", chosen.tracking)
+                code = run_child(folder, at, way)
+                wrong = judge(folder, way, code)
+                ends = [read(path) for path in folder.glob("runs/small/*/status.json")] or ["none"]
+                told.update([f"{way:9} {ends[0]:9}"])
+                for sentence in wrong:
+                    told.update([f"{way:9} WRONG"])
+                    print(f"{way} at change {at}: {sentence}", flush=True)
+                shutil.rmtree(folder)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    for line, count in sorted(told.items()):
+        print(f"{line} {count}")
+    return 1 if any("WRONG" in line for line in told) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
