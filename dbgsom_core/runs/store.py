@@ -223,10 +223,21 @@ def append_epoch(path: Path, line: JournalLine, at: int) -> int:
     return at + len(text)
 
 
-def settle_journal(path: Path, length: int) -> None:
-    """Have a whole journal on the disk; raise `OSError` where it is not as its run left it."""
-    _check_length(path, length)
-    to_disk(path)
+def settle(files: RunFiles, length: int, model: bool) -> None:
+    """Have the journal, of this length, on the disk, and see that what was written is there.
+
+    Raises
+    ------
+    OSError
+        Somebody removed or changed something.
+    """
+    needed = [files.run, files.config, files.environment, files.measures, files.report]
+    for path in [*needed, files.model] if model else needed:
+        if not path.exists():
+            raise OSError(f"{path.name} was removed by somebody else")
+    if length:
+        _check_length(files.journal, length)
+        to_disk(files.journal)
 
 
 def _check_length(path: Path, length: int) -> None:

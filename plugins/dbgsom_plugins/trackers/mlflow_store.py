@@ -139,8 +139,8 @@ def _cure(database: Path, runs: int | None) -> str:
         )
     return (
         f"{database} is half made and holds no run: the process that made it was ended. Move it "
-        f"away (mv '{database}' '{database}.broken'); a new one is made, and 'dbgsom sync' fills it "
-        "from the run folders"
+        f"away (mv '{database}' '{database}.broken'), and 'dbgsom sync' fills a new one from the "
+        "run folders"
     )
 
 

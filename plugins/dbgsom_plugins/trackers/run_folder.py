@@ -31,7 +31,7 @@ from dbgsom_core.runs.store import (
     append_epoch,
     now,
     read_status,
-    settle_journal,
+    settle,
     sweep_run,
     trim_journal,
     write_bytes,
@@ -121,10 +121,12 @@ class RunFolderObserver:
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Write everything else the run ended with; the status comes last."""
-        if not self._runs[run.id].kept:
+        files, written = RunFiles(run.folder), self._runs[run.id]
+        if not written.kept:
             self.keep(run, result)
         with _told_as_ours(run):
-            _write_pages(RunFiles(run.folder), run, result)
+            _write_pages(files, run, result)
+            settle(files, written.length, model=result.model is not None)
             self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
@@ -134,11 +136,9 @@ class RunFolderObserver:
                 self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
 
     def _end(self, run: Run, status: Status, error: str | None = None) -> None:
-        files, written = RunFiles(run.folder), self._runs[run.id]
-        if status == "finished" and written.length:
-            settle_journal(files.journal, written.length)
+        files = RunFiles(run.folder)
         with asked.shielded():  # a status that is written is not written again
-            write_status(files, status, written.started, now(), error)
+            write_status(files, status, self._runs[run.id].started, now(), error)
             del self._runs[run.id]
             sweep_run(files)
 

@@ -221,6 +221,18 @@ def test_a_journal_that_loses_epochs_ends_the_run(
     assert read_run(run.folder).status == "failed"
 
 
+def test_a_run_is_not_finished_while_something_of_it_is_missing(
+    make_run: MakeRun, result: RunResult
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    observer.keep(run, result)
+    (run.folder / "model.npz").unlink()
+    with pytest.raises(DbgsomError, match=r"model.npz was removed by somebody else"):
+        observer.dbgsom_run_finished(run, replace(result, figures={}))
+    assert read_run(run.folder).status == "running"
+
+
 def test_a_figure_that_hangs_is_given_up_with_a_note(
     make_run: MakeRun, result: RunResult, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,18 +1,20 @@
-"""A signal at every change that a small run makes to the disk: is its end told truly?
+"""Something happens at each change that a small run makes to the disk: is its end told truly?
 
-    python tests/faults/signals.py                     # some minutes
-    python tests/faults/signals.py --every 7 --signals TERM KILL
-    python tests/faults/signals.py --tracking mlflow --every 5
+    python tests/faults/ends.py                     # half an hour
+    python tests/faults/ends.py --every 7 --ways TERM KILL
+    python tests/faults/ends.py --tracking mlflow --every 5
 
 A change is the opening of a file for writing, a new name, a name less, or a write that is forced
-to the disk. For each change and each way of being asked to end there is one run, in a process of
-its own. Then ``compare``, ``sync`` and ``plugins doctor`` read what it left.
+to the disk. For each change and each thing that can happen there is one run, in a process of its
+own: signals, a disk that is full from then on (FULL), a runs folder that vanishes (GONE). Then
+``compare``, ``sync`` and ``plugins doctor`` read what it left, an hour later.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -49,6 +51,8 @@ WAYS = {
     "INT+INT": ([signal.SIGINT], [signal.SIGINT]),
     "INT,INT": ([signal.SIGINT, signal.SIGINT], []),
     "INT+KILL": ([signal.SIGINT], [signal.SIGKILL]),
+    "FULL": ([], []),
+    "GONE": ([], []),
 }
 IMPORTED_ONCE = (
     "matplotlib.backends.backend_agg",
@@ -72,6 +76,7 @@ class Injection:
     def __init__(self, folder: Path, at: int, way: str) -> None:
         self._folder = str(folder.resolve())
         self._at = at
+        self._way = way
         self._first, self._next = WAYS[way]
         self._lock = threading.Lock()
         self.changes = 0
@@ -96,13 +101,17 @@ class Injection:
             place = str(Path.cwd() / os.fsdecode(path))
             if place.startswith(self._folder) and not place.endswith((".log", "changes")):
                 self._count()
+                needs_room = event == "os.mkdir" or (event == "open" and flags & os.O_CREAT)
+                if needs_room and self._way == "FULL" and self._at <= self.changes:
+                    raise OSError(errno.ENOSPC, "No space left on device")
 
     def _count(self) -> None:
         with self._lock:
             self.changes += 1
             now = self.changes
-        signals = {self._at: self._first, self._at + 1: self._next}.get(now, [])
-        _send(signals)
+        if self._way == "GONE" and now == self._at:
+            shutil.rmtree("runs", ignore_errors=True)
+        _send({self._at: self._first, self._at + 1: self._next}.get(now, []))
 
 
 def _send(signals: list[signal.Signals]) -> None:
@@ -161,17 +170,26 @@ def command(*words: str) -> int:
 def judge(folder: Path, way: str, code: int) -> list[str]:
     """Return what is wrong with what a run left in a folder."""
     wrong = []
-    if "Traceback" in (folder / "run.log").read_text(errors="replace"):
+    said = (folder / "run.log").read_text(errors="replace")
+    if "Traceback" in said:
         wrong.append("a traceback")
-    expected = -9 if "KILL" in way else 128 + WAYS[way][0][0]
-    if code not in (0, expected, -9 if "KILL" in way else expected, 130 if "INT" in way else 0):
+    if way in ("FULL", "GONE"):
+        known, ends = {0, 1}, ("failed", "finished")
+        if code == 1 and not ("cannot be" in said and "run folder" in said):
+            wrong.append(f"no sentence: {said[-200:]}")
+    else:
+        known, ends = {0, 128 + WAYS[way][0][0]}, ("killed", "finished")
+        known |= {-signal.SIGKILL} if "KILL" in way else set()
+    if code not in known:
         wrong.append(f"exit code {code}")
     statuses = [read(path) for path in folder.glob("runs/small/*/status.json")]
     if "KILL" not in way:
         wrong += [f"{one} after exit code {code}" for one in statuses if one == "running"]
         if litter := [path.name for path in temporary(folder)]:
             wrong.append(f"litter {litter}")
-    wrong += [f"{one}, but it was a signal" for one in statuses if one in ("failed", "unreadable")]
+    wrong += [f"{one} of {way}" for one in statuses if one not in (*ends, "running")]
+    for path in folder.glob("runs/small/*"):
+        os.utime(path, (0, 0))
     for words in READERS:
         answer = forked(folder, "reader.log", lambda words=words: command(*words))
         said = (folder / "reader.log").read_text(errors="replace")
@@ -180,15 +198,15 @@ def judge(folder: Path, way: str, code: int) -> list[str]:
     if (folder / "mlflow.db").exists():
         with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
             states = [state for (state,) in store.execute("select status from runs")]
-        wrong += [f"{one} in MLflow" for one in states if one not in ("KILLED", "FINISHED")]
-    for path in folder.glob("runs/small/*/status.json"):
-        status = read(path)
-        if status not in ("killed", "finished"):
+        wrong += [f"{one} in MLflow" for one in states if one == "RUNNING"]
+    for path in folder.glob("runs/small/*"):
+        status = read(path / "status.json")
+        if status not in ends:
             wrong.append(f"{status} after it was closed")
-        if status == "finished" and (missing := incomplete(path.parent)):
+        if status == "finished" and (missing := incomplete(path)):
             wrong.append(f"finished without {missing}")
-        if status == "killed" and code == 0:
-            wrong.append("killed after exit code 0")
+        if (code == 0 and status != "finished") or (code == 1 and status == "finished"):
+            wrong.append(f"{status} after exit code {code}")
     if litter := [path.name for path in temporary(folder)]:
         wrong.append(f"litter after closing {litter}")
     return wrong
@@ -202,13 +220,13 @@ def read(path: Path) -> str:
 
 
 def incomplete(folder: Path) -> list[str]:
-    from dbgsom_core import persistence
-
+    """Return what a finished run lacks."""
     names = ["run.json", "config.yaml", "environment.json", "metrics.jsonl", "measures.json"]
-    missing = [name for name in [*names, "report.md"] if not (folder / name).exists()]
-    if len((folder / "metrics.jsonl").read_text().splitlines()) != 3:
-        missing.append("epochs")
-    persistence.load(folder / "model.npz")
+    missing = [name for name in [*names, "report.md", "model.npz"] if not (folder / name).exists()]
+    if not missing:
+        import_module("dbgsom_core.persistence").load(folder / "model.npz")
+        if len((folder / "metrics.jsonl").read_text().splitlines()) != 3:
+            missing.append("epochs")
     return missing
 
 
@@ -225,7 +243,7 @@ def prepared(root: Path, name: str, tracking: str) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--signals", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--every", type=int, default=1, help="take every so many-th change")
     parser.add_argument("--from", dest="start", type=int, default=1, help="the first change taken")
     parser.add_argument("--tracking", choices=TRACKING, default="none")
@@ -245,7 +263,7 @@ def main() -> int:
             return 1
         changes = int((whole / "changes").read_text())
         print(f"{changes} changes to the disk", flush=True)
-        for way in chosen.signals:
+        for way in chosen.ways:
             for at in range(chosen.start, changes + 1, chosen.every):
                 folder = prepared(root, f"{way}-{at}", chosen.tracking)
                 code = run_child(folder, at, way)
