@@ -38,10 +38,11 @@ def sync(experiments: Sequence[str], runs: str) -> int:
             raise ConfigError(
                 f"no runs of experiment '{name}' in {root}" + did_you_mean(name, known)
             )
-    sent = failed = 0
+    sent = failed = running = 0
     for name in experiments or known:
         close_dead_runs(root, name)
         for stored in find_runs(root, name):
+            running += stored.status == "running"
             if stored.status == "running" or not stored.files.config.exists():
                 continue  # a run that was killed at its very start has nothing to send
             try:
@@ -52,6 +53,8 @@ def sync(experiments: Sequence[str], runs: str) -> int:
                 failed += 1
                 click.echo(f"{stored.files.folder}: {error}", err=True)
     click.echo(f"{sent} run(s) brought up to date")
+    if running:
+        click.echo(f"{running} run(s) still go on, as far as can be seen from here")
     return 1 if failed else 0
 
 

@@ -37,6 +37,7 @@ class Observers:
         self._others = [one for one in observers if one is not vital]
         self._vital = vital
         self.notes: list[str] = []
+        self._noted: set[tuple[str, str]] = set()
 
     def tell(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each observer accepts."""
@@ -71,7 +72,8 @@ class Observers:
     def _report(self, observer: Any, hook: str, error: Exception) -> None:
         name = getattr(observer, "__name__", type(observer).__name__)
         told = f"observer {name} failed in {hook} ({type(error).__name__}: {error})"
-        if told not in self.notes:
+        if (name, hook) not in self._noted:  # it may fail in every epoch
+            self._noted.add((name, hook))
             self.notes.append(told)
         log.warning("%s; the run goes on", told)
         log.debug("traceback of observer %s", name, exc_info=True)

@@ -38,6 +38,7 @@ figures: [hit_map]
 tracking: {tracking}
 engine: {{name: local, threads: 1}}
 """
+SWEEP = "sweep: {grid: {seed: [1, 2]}}\n"
 TRACKING = {
     "none": "null",
     "mlflow": "{name: mlflow, uri: 'sqlite:///mlflow.db', flush_seconds: 0}",
@@ -131,7 +132,7 @@ def run_child(folder: Path, at: int, way: str) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         injection = Injection(folder, at, way)
         injection.install()
-        code = command("run", "run.yaml")
+        code = command("sweep" if SWEEP in Path("run.yaml").read_text() else "run", "run.yaml")
         Path("changes").write_text(str(injection.changes))
         return code
 
@@ -205,8 +206,8 @@ def judge(folder: Path, way: str, code: int) -> list[str]:
             wrong.append(f"{status} after it was closed")
         if status == "finished" and (missing := incomplete(path)):
             wrong.append(f"finished without {missing}")
-        if (code == 0 and status != "finished") or (code == 1 and status == "finished"):
-            wrong.append(f"{status} after exit code {code}")
+        if code == 0 and status != "finished":
+            wrong.append(f"{status} after exit code 0")
     if litter := [path.name for path in temporary(folder)]:
         wrong.append(f"litter after closing {litter}")
     return wrong
@@ -221,9 +222,9 @@ def read(path: Path) -> str:
 
 def incomplete(folder: Path) -> list[str]:
     """Return what a finished run lacks."""
-    names = ["run.json", "config.yaml", "environment.json", "metrics.jsonl", "measures.json"]
-    missing = [name for name in [*names, "report.md", "model.npz"] if not (folder / name).exists()]
-    if not missing:
+    names = ["run.json", "config.yaml", "environment.json", "measures.json", "report.md"]
+    missing = [name for name in names if not (folder / name).exists()]
+    if not missing and json.loads((folder / "run.json").read_text())["kind"] == "run":
         import_module("dbgsom_core.persistence").load(folder / "model.npz")
         if len((folder / "metrics.jsonl").read_text().splitlines()) != 3:
             missing.append("epochs")
@@ -234,10 +235,10 @@ def temporary(folder: Path) -> list[Path]:
     return [path for path in folder.glob("runs/**/.*") if path.is_file()]
 
 
-def prepared(root: Path, name: str, tracking: str) -> Path:
-    folder = root / name
+def prepared(folder: Path, tracking: str, sweep: bool) -> Path:
     folder.mkdir()
-    (folder / "run.yaml").write_text(CONFIG.format(tracking=TRACKING[tracking]))
+    text = CONFIG.format(tracking=TRACKING[tracking]) + (SWEEP if sweep else "")
+    (folder / "run.yaml").write_text(text)
     return folder
 
 
@@ -247,6 +248,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="take every so many-th change")
     parser.add_argument("--from", dest="start", type=int, default=1, help="the first change taken")
     parser.add_argument("--tracking", choices=TRACKING, default="none")
+    parser.add_argument("--sweep", action="store_true", help="a sweep of two runs")
     chosen = parser.parse_args()
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DBGSOM_NO_PLUGINS"] = "1"
@@ -257,7 +259,7 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="dbgsom-faults-"))
     told: Counter[str] = Counter()
     try:
-        whole = prepared(root, "whole", chosen.tracking)
+        whole = prepared(root / "whole", chosen.tracking, chosen.sweep)
         if run_child(whole, 0, "TERM"):
             print((whole / "run.log").read_text())
             return 1
@@ -265,11 +267,11 @@ def main() -> int:
         print(f"{changes} changes to the disk", flush=True)
         for way in chosen.ways:
             for at in range(chosen.start, changes + 1, chosen.every):
-                folder = prepared(root, f"{way}-{at}", chosen.tracking)
+                folder = prepared(root / f"{way}-{at}", chosen.tracking, chosen.sweep)
                 code = run_child(folder, at, way)
                 wrong = judge(folder, way, code)
-                ends = [read(path) for path in folder.glob("runs/small/*/status.json")] or ["none"]
-                told.update([f"{way:9} {ends[0]:9}"])
+                ends = [read(path) for path in sorted(folder.glob("runs/small/*/status.json"))]
+                told.update([f"{way:9} {' '.join(ends) or 'none':9}"])
                 for sentence in wrong:
                     told.update([f"{way:9} WRONG"])
                     print(f"{way} at change {at}: {sentence}", flush=True)

@@ -139,6 +139,8 @@ class RunFolderObserver:
         files = RunFiles(run.folder)
         with asked.shielded():  # a status that is written is not written again
             write_status(files, status, self._runs[run.id].started, now(), error)
+            if status == "finished" and not files.run.exists():  # the status is all there is
+                raise OSError("it was removed by somebody else")
             del self._runs[run.id]
             sweep_run(files)
 
