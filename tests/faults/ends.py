@@ -3,6 +3,7 @@
     python tests/faults/ends.py                     # half an hour
     python tests/faults/ends.py --every 7 --ways TERM KILL
     python tests/faults/ends.py --tracking mlflow --every 5
+    python tests/faults/ends.py --random 100 --ways TERM INT+INT    # at any time instead
 
 A change is the opening of a file for writing, a new name, a name less, or a write that is forced
 to the disk. For each change and each thing that can happen there is one run, in a process of its
@@ -23,11 +24,14 @@ import sqlite3
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
+from random import Random
 
 CONFIG = """\
 experiment: small
@@ -123,25 +127,39 @@ def _send(signals: list[signal.Signals]) -> None:
             _send(signals[1:])
 
 
-def run_child(folder: Path, at: int, way: str) -> int:
-    """Run the small run; return its exit code, or minus the signal that ended it."""
+def run_child(folder: Path, at: int | Random, way: str, seconds: float = 0.0) -> int:
+    """Run the small run; return its exit code, or minus the signal that ended it.
+
+    Something happens at the change ``at``, or at some time in the first ``seconds``.
+    """
 
     def work() -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        injection = Injection(folder, at, way)
+        injection = Injection(folder, at if isinstance(at, int) else -1, way)
         injection.install()
         code = command("sweep" if SWEEP in Path("run.yaml").read_text() else "run", "run.yaml")
         Path("changes").write_text(str(injection.changes))
         return code
 
-    return forked(folder, "run.log", work)
+    def disturb(pid: int) -> None:
+        if isinstance(at, Random):
+            time.sleep(at.uniform(0.1, 0.8) * seconds)
+            for number in chain(*WAYS[way]):
+                os.kill(pid, number)
+                time.sleep(at.choice([0.0, 0.001, 0.01, 0.1]))
+
+    return forked(folder, "run.log", work, disturb)
 
 
-def forked(folder: Path, log: str, work: Callable[[], int]) -> int:
+def forked(
+    folder: Path, log: str, work: Callable[[], int], disturb: Callable[[int], None] = id
+) -> int:
+    """Do some work in a process of its own; return its exit code."""
     pid = os.fork()
     if pid:
+        disturb(pid)  # it is there to be sent signals until it is waited for
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 99
     try:
@@ -181,9 +199,11 @@ def judge(folder: Path, way: str, code: int) -> list[str]:
     else:
         known, ends = {0, 128 + WAYS[way][0][0]}, ("killed", "finished")
         known |= {-signal.SIGKILL} if "KILL" in way else set()
+    statuses = [read(path) for path in folder.glob("runs/small/*/status.json")]
+    if set(statuses) <= {"finished"}:  # before or after the time in which signals are heard
+        known |= {-number for number in WAYS[way][0]}
     if code not in known:
         wrong.append(f"exit code {code}")
-    statuses = [read(path) for path in folder.glob("runs/small/*/status.json")]
     if "KILL" not in way:
         wrong += [f"{one} after exit code {code}" for one in statuses if one == "running"]
         if litter := [path.name for path in temporary(folder)]:
@@ -248,6 +268,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="take every so many-th change")
     parser.add_argument("--from", dest="start", type=int, default=1, help="the first change taken")
     parser.add_argument("--tracking", choices=TRACKING, default="none")
+    parser.add_argument("--random", type=int, default=0, help="so many random moments instead")
     parser.add_argument("--sweep", action="store_true", help="a sweep of two runs")
     chosen = parser.parse_args()
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -259,22 +280,26 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="dbgsom-faults-"))
     told: Counter[str] = Counter()
     try:
+        begun = time.monotonic()
         whole = prepared(root / "whole", chosen.tracking, chosen.sweep)
         if run_child(whole, 0, "TERM"):
             print((whole / "run.log").read_text())
             return 1
         changes = int((whole / "changes").read_text())
         print(f"{changes} changes to the disk", flush=True)
+        seconds = time.monotonic() - begun
+        by_chance = Random(chosen.random)
         for way in chosen.ways:
-            for at in range(chosen.start, changes + 1, chosen.every):
-                folder = prepared(root / f"{way}-{at}", chosen.tracking, chosen.sweep)
-                code = run_child(folder, at, way)
+            moments: list[int | Random] = list(range(chosen.start, changes + 1, chosen.every))
+            for at in [by_chance] * chosen.random or moments:
+                folder = prepared(root / "disturbed", chosen.tracking, chosen.sweep)
+                code = run_child(folder, at, way, seconds)
                 wrong = judge(folder, way, code)
                 ends = [read(path) for path in sorted(folder.glob("runs/small/*/status.json"))]
                 told.update([f"{way:9} {' '.join(ends) or 'none':9}"])
                 for sentence in wrong:
                     told.update([f"{way:9} WRONG"])
-                    print(f"{way} at change {at}: {sentence}", flush=True)
+                    print(f"{way} at {'random' if chosen.random else at}: {sentence}", flush=True)
                 shutil.rmtree(folder)
     finally:
         shutil.rmtree(root, ignore_errors=True)
