@@ -331,14 +331,14 @@ def test_the_process_does_not_wait_for_what_was_given_up():
     assert (done.returncode, done.stdout) == (7, "given up\n")
 
 
-@pytest.mark.parametrize("way", ["KILL", "INT+INT", "FULL"])
-def test_the_end_is_told_truly_at_changes_to_the_disk(way):
+def test_the_end_is_told_truly_at_changes_to_the_disk():
     """A few of the changes that ``python tests/faults/ends.py`` goes through."""
     command = [sys.executable, HERE.parent / "faults" / "ends.py"]
-    chosen = ["--ways", way, "--from", "4", "--every", "25"]
+    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "20", "--every", "30"]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ("failed" if way == "FULL" else "killed") in done.stdout
+    assert "killed" in done.stdout
+    assert "failed" in done.stdout
 
 
 def test_a_status_can_be_extended(run):
