@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
@@ -31,17 +26,13 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.components import describe_components
-from dbgsom_core.runs.data import Fold, Part, Rows, digest, divisions, load_data, make_fold, whole
-from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs.data import Fold, Part, Rows, divisions, load_data, make_fold, whole
 from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.environment import describe_environment
-from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
+from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.training.fitted_metric import fitted
 
 log = logging.getLogger("dbgsom")
@@ -74,7 +65,7 @@ def make_observers(
     A tracker that does not answer within ``patience`` seconds is given up.
     """
     trackers: list[Any] = [(name, one) for name, one in tracking if name != "run_folder"]
-    first = _run_folder(tracking, registry).observer()
+    first = run_folder_of(tracking, registry).observer()
     others = [PatientObserver(name, tracker.observer, patience) for name, tracker in trackers]
     return Observers([*registry.observers, *extra, *others], vital=first)
 
@@ -144,56 +135,6 @@ def make_estimator(experiment: Experiment) -> Any:
     with _told_as_config(experiment):
         estimator.parts()
     return estimator
-
-
-def start_run(
-    experiment: Any,
-    registry: Registry,
-    *,
-    data: Data | None = None,
-    estimator: Any = None,
-    parent: Run | None = None,
-    name: str | None = None,
-    root: Path | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> Run:
-    """Say what a run is (a sweep without ``data``), and create its folder.
-
-    Runs of the same experiment whose process died without a word are closed as killed.
-    """
-    group = experiment.experiment
-    runs = runs_folder(experiment, registry) if root is None else root
-    for dead in close_dead_runs(runs, group):
-        log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
-    facts: dict[str, Any] = {}
-    if data is not None:
-        regresses = experiment.model.estimator == "regressor"
-        facts = {
-            "name": experiment.dataset_name,
-            "samples": len(data.X),
-            "features": data.X.shape[1],
-            "classes": None if data.y is None or regresses else len(np.unique(data.y)),
-            "digest": digest(data),
-        }
-    environment = describe_environment(registry, experiment.folder)
-    if estimator is not None:
-        environment["components"] = describe_components(experiment, estimator.parts(), registry)
-    given = name or getattr(experiment, "name", None) or default_name(experiment, estimator)
-    params = flat_params(experiment, estimator) if params is None else params
-    folder = _new_folder(runs / group)
-    return Run(
-        id=folder.name,
-        name=given,
-        experiment=group,
-        kind="sweep" if data is None else "run",
-        folder=folder,
-        config=masked(experiment.resolved),
-        params=params,
-        environment=environment,
-        data=facts,
-        parent=parent,
-        total_epochs=0 if estimator is None else int(estimator.epochs),
-    )
 
 
 @contextmanager
@@ -413,26 +354,3 @@ def _noted(notes: list[str]) -> Iterator[None]:
 def _note(notes: list[str], text: str) -> None:
     notes.append(text)
     log.warning("%s", text)
-
-
-def runs_folder(experiment: Experiment, registry: Registry) -> Path:
-    """Return the folder under which the runs of this experiment are kept."""
-    return Path(_run_folder(experiment.tracking, registry).path)
-
-
-def _run_folder(tracking: Sequence[tuple[str, Component]], registry: Registry) -> Any:
-    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
-
-
-def _new_folder(group: Path) -> Path:
-    for _ in range(100):
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise DbgsomError(f"the run folder cannot be created: {error}") from error
-        return folder
-    raise DbgsomError(f"no free name for a run folder in {group}")

@@ -19,11 +19,10 @@ from dbgsom_core.runs.pipeline import (
     Outcome,
     make_estimator,
     run_experiment,
-    runs_folder,
-    start_run,
     tell_finished,
     told_of_failure,
 )
+from dbgsom_core.runs.start import runs_folder, start_run
 
 log = logging.getLogger("dbgsom")
 
