@@ -217,10 +217,11 @@ def test_asking_twice_is_possible():
     assert isinstance(one.reason(error), Interrupted)
 
 
-def test_a_folder_that_vanishes_ends_the_run_as_failed(run):
+def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
     observer = Swallowing(lambda: shutil.rmtree(run.root))
     with pytest.raises(DbgsomError, match=r"cannot be written .*: make room"):
         run(observer)
+    assert "training goes on" not in caplog.text
     assert run.stored().status == "failed"
     assert isinstance(observer.failed, DbgsomError)
 

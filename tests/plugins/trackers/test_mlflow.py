@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -318,6 +319,24 @@ def test_a_server_that_never_answers_costs_three_seconds_and_no_epoch(
     assert len(patience) == 2
     assert sum(patience) <= 3  # seconds, each waited for in vain
     assert len(read_run(run.folder).epochs()) == 3
+
+
+def test_a_server_that_stops_in_the_middle_is_not_waited_for_twice(
+    make_run: MakeRun, play: Play
+) -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+    run, store = make_run(), mock.MagicMock()
+    play(run, RunFolder().observer())
+    store.client.search_runs.return_value = []
+    store.client.log_batch.side_effect = ConnectionError("Read timed out.")
+    with pytest.raises(ConnectionError):
+        Mirror(store, None, None).finish(run.folder)
+    store.client.set_terminated.assert_not_called()
+    store.client.log_batch.side_effect = ValueError("refused")
+    with pytest.raises(ValueError, match="refused"):
+        Mirror(store, None, None).finish(run.folder)
+    store.client.set_terminated.assert_called_once()
 
 
 def test_a_run_whose_folder_cannot_say_how_it_ended_is_not_left_running(
