@@ -128,7 +128,7 @@ def dbgsom_run_failed(run: Run, error: BaseException) -> None:
     run : Run
         The run that failed.
     error : BaseException
-        What ended it; ``KeyboardInterrupt`` when a person stopped it.
+        What ended it; a ``KeyboardInterrupt`` when a person or a signal stopped it.
     """
 
 

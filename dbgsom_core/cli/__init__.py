@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -12,6 +13,8 @@ from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.run import run, sweep, validate
 from dbgsom_core.cli.sync import sync
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.patience import leave
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +23,7 @@ def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.
 
     Exit codes: 0 ok, 1 a run failed, 2 wrong configuration or data, 3 a plugin is missing or
-    broken, 130 interrupted.
+    broken, 128 and the signal's number when one asked to end (130 for Ctrl-C, 143 for TERM).
     """
 
 
@@ -30,28 +33,37 @@ for command in (run, sweep, validate, compare, plugins, sync):
 
 def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
+    asked.signal = None
     try:
         answer = cli.main(standalone_mode=False)
         code = answer if isinstance(answer, int) else 0
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except DbgsomError as error:
-        click.echo(str(error), err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        code = 130
-    except BrokenPipeError:  # the reader has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        code = 0
     except Exception as error:
-        if os.environ.get("DBGSOM_DEBUG"):
-            raise
-        click.echo(
-            f"the run failed: {type(error).__name__}: {error}\n"
-            "set DBGSOM_DEBUG=1 to see where it came from",
-            err=True,
-        )
-        code = 1
-    sys.exit(code)
+        code = _told(error)
+    except KeyboardInterrupt as error:
+        code = _told(error)
+    leave(code)
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended the command, and return its exit code."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)) or asked.signal is not None:
+        by = f" by {asked.signal.name}" if asked.signal else ""
+        click.echo(f"interrupted{by}", err=True)
+        return 128 + (asked.signal or signal.SIGINT)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, DbgsomError):
+        click.echo(str(error), err=True)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):  # the reader has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        return 0
+    if os.environ.get("DBGSOM_DEBUG"):
+        raise error
+    click.echo(
+        f"the run failed: {type(error).__name__}: {error}\n"
+        "set DBGSOM_DEBUG=1 to see where it came from",
+        err=True,
+    )
+    return 1

@@ -45,15 +45,19 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
 @plugins.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
+@click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
 @plugin_options
-def doctor(as_json: bool, details: bool, registry: Registry) -> int:
+def doctor(as_json: bool, details: bool, runs: str, registry: Registry) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
+
+    Runs whose process died without a word are closed as killed.
 
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
     are told, and do no harm.
     """
     from dbgsom_core.plugins.doctor import diagnose
 
+    _close_dead_runs(Path(runs))
     findings = diagnose(registry)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in findings], indent=2))
@@ -90,6 +94,15 @@ def new_plugin(name: str, into: str) -> None:
 
 for command in (show_component, check_plugins):
     plugins.add_command(command)
+
+
+def _close_dead_runs(root: Path) -> None:
+    from dbgsom_core.runs.dead import close_dead_runs
+    from dbgsom_core.runs.store import find_experiments
+
+    for experiment in find_experiments(root):
+        for stored in close_dead_runs(root, experiment):
+            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
 
 
 def _components(registry: Registry) -> list[dict[str, Any]]:

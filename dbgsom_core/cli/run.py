@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +29,12 @@ def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) ->
     experiment = load_experiment(file, overrides, registry)
     registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
-    _stop_on_terminate()
-    with progress(quiet) as bar:
-        observers = make_observers(experiment.tracking, registry, extra=[bar])
+    with asked.heeded(), progress(quiet) as bar:
+        patience = experiment.patience
+        observers = make_observers(experiment.tracking, registry, [bar], patience)
         outcome = run_experiment(experiment, observers, registry)
     if not quiet:
         from dbgsom_core.cli.tables import measures_table
@@ -56,13 +56,14 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
     loaded = load_sweep(file, overrides, registry)
     registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.pipeline import make_observers
     from dbgsom_core.runs.sweep import run_sweep
 
-    _stop_on_terminate()
-    tracking = loaded.children[0].experiment.tracking
-    with progress(quiet, runs=len(loaded.children)) as bar:
-        observers = make_observers(tracking, registry, extra=[bar])
+    first = loaded.children[0].experiment
+    tracking = first.tracking
+    with asked.heeded(), progress(quiet, runs=len(loaded.children)) as bar:
+        observers = make_observers(tracking, registry, [bar], first.patience)
         outcome = run_sweep(loaded, observers, registry)
     if not quiet:
         from dbgsom_core.cli.tables import children_table
@@ -103,11 +104,3 @@ def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
         how_to_open = TrackerAbilities.of(tracker).how_to_open
         if how_to_open is not None:
             click.echo(f"to look at it: {how_to_open()}")
-
-
-def _stop_on_terminate() -> None:
-    # A run that is asked to end closes its records as one that a person interrupted.
-    def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 def sync(experiments: Sequence[str], runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTS (all without names).
 
-    What a tracker has already is not sent twice.
+    What a tracker has already is not sent twice. Runs whose process died without a word are
+    closed as killed, runs that still go on are left to their process.
     """
     from dbgsom_core.errors import did_you_mean
+    from dbgsom_core.runs.dead import close_dead_runs
     from dbgsom_core.runs.store import find_experiments, find_runs
 
     registry = open_registry()
@@ -36,9 +38,13 @@ def sync(experiments: Sequence[str], runs: str) -> int:
             raise ConfigError(
                 f"no runs of experiment '{name}' in {root}" + did_you_mean(name, known)
             )
-    sent = failed = 0
+    sent = failed = running = 0
     for name in experiments or known:
+        close_dead_runs(root, name)
         for stored in find_runs(root, name):
+            running += stored.status == "running"
+            if stored.status == "running" or not stored.files.config.exists():
+                continue  # a run that was killed at its very start has nothing to send
             try:
                 for mirror in _mirrors(stored, registry):
                     mirror(stored.files.folder)
@@ -47,6 +53,8 @@ def sync(experiments: Sequence[str], runs: str) -> int:
                 failed += 1
                 click.echo(f"{stored.files.folder}: {error}", err=True)
     click.echo(f"{sent} run(s) brought up to date")
+    if running:
+        click.echo(f"{running} run(s) still go on, as far as can be seen from here")
     return 1 if failed else 0
 
 

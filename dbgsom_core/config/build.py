@@ -84,6 +84,7 @@ class _Builder:
             "split": None if split is None else split.model_dump(exclude_none=True),
             "model": model_resolved,
             "seed": general.seed,
+            "patience": general.patience,
             "measures": "default" if measures is None else [one.resolved for one in measures],
             "figures": [one.resolved for one in figures],
             "tracking": [one.resolved for one in tracking],
@@ -91,7 +92,7 @@ class _Builder:
         }
         if plugins.disable:
             resolved["plugins"] = {"disable": list(plugins.disable)}
-        for key in ("experiment", "name", "split", "seed", "plugins"):
+        for key in ("experiment", "name", "split", "seed", "patience", "plugins"):
             if key in self._root.entries:
                 resolved[key] = mask(resolved[key], self._root.entries[key].node)
         return Experiment(
@@ -108,6 +109,7 @@ class _Builder:
             tracking=_named(tracking),
             engine=engine.component,
             disabled=plugins.disable,
+            patience=general.patience,
             resolved=resolved,
             source=source,
             folder=folder,

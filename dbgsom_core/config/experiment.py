@@ -57,6 +57,8 @@ class Experiment:
         was written: plain values that load again to an equal experiment.
     disabled : tuple of str
         Plugins or distributions that this run leaves alone.
+    patience : float
+        Seconds after which a figure or a tracker that does not answer is given up.
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
@@ -77,6 +79,7 @@ class Experiment:
     engine: Engine
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()
+    patience: float = 120.0
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)
 

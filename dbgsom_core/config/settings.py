@@ -27,6 +27,13 @@ class General(Settings):
         default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
     )
 
+    patience: float = Field(
+        default=120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds after which a figure or a tracker that does not answer is given up",
+    )
+
     @field_validator("experiment")
     @classmethod
     def _can_be_a_folder(cls, value: str) -> str:

@@ -98,7 +98,9 @@ class Tracker(Protocol):
 
         ``dbgsom_run_started(run)``, ``dbgsom_epoch_finished(run, epoch)``,
         ``dbgsom_run_finished(run, result)``, ``dbgsom_run_failed(run, error)``; no decorator is
-        needed. ``run.folder`` is written before the observer hears of an event.
+        needed. ``run.folder`` is written before the observer hears of an event. This method and
+        the hooks are called in a thread of their own, one after the other; a tracker that takes
+        longer for one than the configuration's ``patience`` is told nothing more.
         """
 
 

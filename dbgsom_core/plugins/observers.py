@@ -21,42 +21,76 @@ class Observers:
     Parameters
     ----------
     observers : sequence of objects
-        Modules or objects with any of the four lifecycle hooks. The run folder comes first, so
-        that whoever follows finds it written.
+        Modules or objects with any of the four lifecycle hooks.
     vital : object, optional
-        The one without which a run is worth nothing (the run folder): what it raises ends the run.
+        The one without which a run is worth nothing (the run folder): it is told first, and what
+        it raises ends the run. It may have a method ``keep(run, result)``, which is called when
+        the map is trained and measured and nothing is drawn yet.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a reader of the report should know of observers that failed.
     """
 
     def __init__(self, observers: Sequence[Any], vital: Any = None) -> None:
-        self._observers = list(observers)
+        self._others = [one for one in observers if one is not vital]
         self._vital = vital
+        self.notes: list[str] = []
+        self._noted: set[tuple[str, str]] = set()
 
     def tell(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each observer accepts."""
+        self.record(hook, **event)
+        self.spread(hook, **event)
+
+    def record(self, hook: str, **event: Any) -> None:
+        """Tell the vital observer alone; what it raises is raised."""
         if hook not in LIFECYCLE_HOOKS:
             raise ValueError(f"unknown lifecycle hook {hook}")
-        for observer in self._observers:
-            listen = getattr(observer, hook, None)
-            if listen is None:
-                continue
+        call(self._vital, hook, event)
+
+    def keep(self, run: Any, result: Any) -> None:
+        """Have the vital observer keep what there is to lose."""
+        call(self._vital, "keep", {"run": run, "result": result})
+
+    def spread(self, hook: str, **event: Any) -> None:
+        """Tell the others; one that raises, or is interrupted, keeps no other from being told."""
+        interrupted = None
+        for observer in self._others:
             try:
-                listen(**_accepted(listen, event))
-            except Exception as error:
-                if observer is self._vital:
+                call(observer, hook, event)
+            except KeyboardInterrupt as error:
+                if interrupted is not None:
                     raise
-                name = getattr(observer, "__name__", type(observer).__name__)
-                log.warning(
-                    "observer %s failed in %s (%s: %s); the run goes on",
-                    name,
-                    hook,
-                    type(error).__name__,
-                    error,
-                )
-                log.debug("traceback of observer %s", name, exc_info=True)
+                interrupted = error
+            except Exception as error:
+                self._report(observer, hook, error)
+        if interrupted is not None:
+            raise interrupted
+
+    def _report(self, observer: Any, hook: str, error: Exception) -> None:
+        name = getattr(observer, "__name__", type(observer).__name__)
+        told = f"observer {name} failed in {hook} ({type(error).__name__}: {error})"
+        if (name, hook) not in self._noted:  # it may fail in every epoch
+            self._noted.add((name, hook))
+            self.notes.append(told)
+        log.warning("%s; the run goes on", told)
+        log.debug("traceback of observer %s", name, exc_info=True)
+
+
+def call(observer: Any, method: str, event: dict[str, Any]) -> None:
+    """Call a method with the arguments that it accepts, where the observer has it."""
+    listen = getattr(observer, method, None)
+    if listen is not None:
+        listen(**_accepted(listen, event))
 
 
 def callback_notifier(callbacks: Any, verbose: int) -> Callback:
-    """Return a function that tells an estimator's own callbacks of each epoch."""
+    """Return a function that tells an estimator's own callbacks of each epoch.
+
+    One that raises is reported, unless it says ``vital = True``: then training ends.
+    """
     if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
         callbacks = [callbacks]
     try:
@@ -72,12 +106,12 @@ def callback_notifier(callbacks: Any, verbose: int) -> Callback:
         for listener in listeners:
             try:
                 if hasattr(listener, "dbgsom_epoch_finished"):
-                    event = {"run": None, "epoch": record}
-                    hook = listener.dbgsom_epoch_finished
-                    hook(**_accepted(hook, event))
+                    call(listener, "dbgsom_epoch_finished", {"run": None, "epoch": record})
                 else:
                     listener(record)
             except Exception as error:
+                if getattr(listener, "vital", False):
+                    raise
                 warnings.warn(
                     f"callback {listener!r} failed ({type(error).__name__}: {error}); "
                     "training goes on",

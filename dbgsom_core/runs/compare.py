@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.store import StoredRun, find_experiments, find_runs
 
 PARTS = ("test", "train")
 # Where results go and what is drawn does not tell runs apart.
-_BESIDE_THE_POINT = ("experiment", "name", "tracking", "figures", "measures", "sweep", "extends")
+_BESIDE_THE_POINT = (
+    "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
+)  # fmt: skip
 
 
 class ComparedRun(NamedTuple):
@@ -58,6 +61,8 @@ class Comparison:
 def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Comparison:
     """Compare the finished runs of an experiment by one measure.
 
+    Runs whose process died without a word are closed as killed on the way.
+
     Parameters
     ----------
     root : Path
@@ -76,6 +81,7 @@ def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Co
     PluginError
         The measure's plugin is broken.
     """
+    close_dead_runs(root, experiment)
     stored = find_runs(root, experiment)
     if not stored:
         raise DataError(_unknown_experiment(root, experiment))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
@@ -30,14 +26,13 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.components import describe_components
-from dbgsom_core.runs.data import Fold, Part, Rows, digest, divisions, load_data, make_fold, whole
-from dbgsom_core.runs.environment import describe_environment
-from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.data import Fold, Part, Rows, divisions, load_data, make_fold, whole
+from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
+from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.training.fitted_metric import fitted
 
 log = logging.getLogger("dbgsom")
@@ -60,13 +55,19 @@ class Outcome:
 
 
 def make_observers(
-    tracking: Sequence[tuple[str, Component]], registry: Registry, extra: Sequence[Any] = ()
+    tracking: Sequence[tuple[str, Component]],
+    registry: Registry,
+    extra: Sequence[Any] = (),
+    patience: float = PATIENCE,
 ) -> Observers:
-    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
-    trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
-    first = _run_folder(tracking, registry).observer()
-    others = [tracker.observer() for tracker in trackers]
-    return Observers([first, *registry.observers, *extra, *others], vital=first)
+    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers.
+
+    A tracker that does not answer within ``patience`` seconds is given up.
+    """
+    trackers: list[Any] = [(name, one) for name, one in tracking if name != "run_folder"]
+    first = run_folder_of(tracking, registry).observer()
+    others = [PatientObserver(name, tracker.observer, patience) for name, tracker in trackers]
+    return Observers([*registry.observers, *extra, *others], vital=first)
 
 
 def run_experiment(
@@ -89,6 +90,10 @@ def run_experiment(
         The data cannot be used.
     ConfigError, PluginError
         The parts do not fit together or cannot be had.
+    DbgsomError
+        The run folder cannot be written.
+    Interrupted
+        The process was asked to end, see `dbgsom_core.runs.ends`.
     """
     notes: list[str] = []
     with _noted(notes):
@@ -101,15 +106,18 @@ def run_experiment(
         metric = fitted(parts.metric, fold.train.X)
         parts.engine.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
+    asked.check()
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
-
-        def heard(record: EpochRecord) -> None:
-            observers.tell("dbgsom_epoch_finished", run=run, epoch=record)
-
+        asked.check()
+        heard = _Heard(observers, run)
         result = _result(experiment, registry, run, data, fold, divided, estimator, heard, notes)
-        observers.tell("dbgsom_run_finished", run=run, result=result)
+        observers.keep(run, result)
+        figures = _drawn(experiment, result.view, notes)
+        result = replace(result, figures=figures, notes=[*notes, *observers.notes])
+        observers.record("dbgsom_run_finished", run=run, result=result)
+    tell_finished(observers, run, result)
     return Outcome(run, result)
 
 
@@ -129,58 +137,55 @@ def make_estimator(experiment: Experiment) -> Any:
     return estimator
 
 
-def start_run(
-    experiment: Any,
-    registry: Registry,
-    *,
-    data: Data | None = None,
-    estimator: Any = None,
-    parent: Run | None = None,
-    name: str | None = None,
-    root: Path | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> Run:
-    """Create the folder of a run (of a sweep without ``data``) and say what it is."""
-    group = experiment.experiment
-    runs = runs_folder(experiment, registry) if root is None else root
-    folder = _new_folder(runs / group)
-    facts: dict[str, Any] = {}
-    if data is not None:
-        regresses = experiment.model.estimator == "regressor"
-        facts = {
-            "name": experiment.dataset_name,
-            "samples": len(data.X),
-            "features": data.X.shape[1],
-            "classes": None if data.y is None or regresses else len(np.unique(data.y)),
-            "digest": digest(data),
-        }
-    environment = describe_environment(registry, experiment.folder)
-    if estimator is not None:
-        environment["components"] = describe_components(experiment, estimator.parts(), registry)
-    given = name or getattr(experiment, "name", None)
-    return Run(
-        id=folder.name,
-        name=given or default_name(experiment, estimator),
-        experiment=group,
-        kind="sweep" if data is None else "run",
-        folder=folder,
-        config=masked(experiment.resolved),
-        params=flat_params(experiment, estimator) if params is None else params,
-        environment=environment,
-        data=facts,
-        parent=parent,
-        total_epochs=0 if estimator is None else int(estimator.epochs),
-    )
-
-
 @contextmanager
 def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
-    """Tell observers what ended a run, whatever it was."""
+    """Tell observers what ended a run, whatever it was; the run folder before all others."""
+
+    def close(error: BaseException) -> None:
+        with asked.shielded():
+            try:
+                observers.record("dbgsom_run_failed", run=run, error=error)
+            except Exception as unwritten:
+                log.warning("how it ended could not be written: %s", unwritten)
+            with suppress(OSError):  # a run that could not even begin leaves no empty folder
+                run.folder.rmdir()
+
+    with asked.closing(close):
+        try:
+            yield
+        except BaseException as error:
+            reason = asked.reason(error)
+            close(reason)
+            observers.spread("dbgsom_run_failed", run=run, error=reason)
+            if reason is error:
+                raise
+            raise reason from error
+
+
+def tell_finished(observers: Observers, run: Run, result: RunResult) -> None:
+    """Tell the others of a run that the run folder has as finished: so it stays."""
     try:
-        yield
-    except BaseException as error:
-        observers.tell("dbgsom_run_failed", run=run, error=error)
+        observers.spread("dbgsom_run_finished", run=run, result=result)
+        asked.check()
+    except KeyboardInterrupt:
+        log.warning(
+            "%s had finished and is complete; 'dbgsom sync' sends to trackers what they miss",
+            run.folder,
+        )
         raise
+
+
+class _Heard:
+    """Tells of each epoch; what the run folder raises, or a signal, ends the training."""
+
+    vital = True
+
+    def __init__(self, observers: Observers, run: Run) -> None:
+        self._observers, self._run = observers, run
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        self._observers.tell("dbgsom_epoch_finished", run=self._run, epoch=epoch)
+        asked.check()
 
 
 def _result(
@@ -191,7 +196,7 @@ def _result(
     fold: Fold,
     divided: list[tuple[Rows, Rows]],
     estimator: Any,
-    heard: Any,
+    heard: _Heard,
     notes: list[str],
 ) -> RunResult:
     measures = _chosen_measures(experiment, registry, data)
@@ -205,11 +210,9 @@ def _result(
         if fold.test is not None:
             values |= _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
         view = _view(estimator, fold.train, data, run)
-        figures = _drawn(experiment.figures, view, notes)
     return RunResult(
         measures=values,
         history=estimator.history_,
-        figures=figures,
         view=view,
         model=FittedModel(fold.steps, estimator),
         example=data.X[:_EXAMPLE_ROWS],
@@ -228,7 +231,8 @@ def _cross_validated(
     for number, (train, test) in enumerate(divided, start=1):
         log.info("fold %d of %d", number, len(divided))
         fold = make_fold(experiment, data, train, test)
-        estimator = make_estimator(experiment).fit(fold.train.X, fold.train.y)
+        estimator = make_estimator(experiment).set_params(callbacks=[lambda _: asked.check()])
+        estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
         for name, value in tested.items():
@@ -277,6 +281,7 @@ def _measured(
             values[f"{prefix}/{name}"] = float(measure.compute(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
+        asked.check()
     return values
 
 
@@ -298,13 +303,16 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     )
 
 
-def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) -> dict[str, Any]:
+def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
     drawn = {}
-    for name, figure in figures:
-        try:
-            drawn[name] = figure.draw(view)
-        except Exception as error:
-            _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+    with _noted(notes):
+        for name, figure in experiment.figures:
+            drawing: Any = figure
+            try:
+                drawn[name] = Aside(experiment.patience).do(partial(drawing.draw, view))
+            except Exception as error:
+                _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+            asked.check()
     return drawn
 
 
@@ -346,26 +354,3 @@ def _noted(notes: list[str]) -> Iterator[None]:
 def _note(notes: list[str], text: str) -> None:
     notes.append(text)
     log.warning("%s", text)
-
-
-def runs_folder(experiment: Experiment, registry: Registry) -> Path:
-    """Return the folder under which the runs of this experiment are kept."""
-    return Path(_run_folder(experiment.tracking, registry).path)
-
-
-def _run_folder(tracking: Sequence[tuple[str, Component]], registry: Registry) -> Any:
-    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
-
-
-def _new_folder(group: Path) -> Path:
-    for _ in range(100):
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise DbgsomError(f"the run folder cannot be created: {error}") from error
-        return folder
-    raise DbgsomError(f"no free name for a run folder in {group}")

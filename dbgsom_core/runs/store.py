@@ -3,7 +3,8 @@
 ::
 
     <root>/<experiment>/<id>/
-        status.json        {"status", "started", "ended", "error"}; times are ISO 8601 in UTC
+        status.json        {"status", "started", "ended", "error", "process"}; times are ISO 8601
+                           in UTC; process: {"host", "pid", "started"} of who runs it
         run.json           id, name, experiment, kind, parent, params, data; a finished sweep adds
                            children and best
         config.yaml        the resolved configuration
@@ -16,17 +17,20 @@
         report.md
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
-old or the new one and never a part. JSON knows no NaN: numbers that are not finite are written as
+old or the new one and never a part. The status is written first and last: a folder that says
+"finished" has everything on the disk, and one that says "running" while its process is dead was
+killed (`dbgsom_core.runs.dead`). JSON knows no NaN: numbers that are not finite are written as
 the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -34,9 +38,13 @@ from typing import Any, Literal
 import yaml
 
 from dbgsom_core.config import dump_yaml
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.files import sweep, to_disk, write_atomically
+from dbgsom_core.runs.processes import Process
 
 Status = Literal["running", "finished", "failed", "killed"]
+
+_FIRST_FILES = ("status.json", "run.json")  # either makes a folder a run
+_FIT_A_BLOCK = 512  # letters of a sentence in the 4096 bytes that any file has on the disk
 
 
 class RunFiles:
@@ -88,6 +96,7 @@ class StoredRun:
     started: datetime | None = None
     ended: datetime | None = None
     error: str | None = None
+    process: Process | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -95,6 +104,12 @@ class StoredRun:
     measures: Mapping[str, float] = field(default_factory=dict)
     children: Sequence[Mapping[str, Any]] = ()
     best: str | None = None
+
+    @property
+    def died(self) -> bool:
+        """It says "running", and its process is known to be dead or not known at all."""
+        process = self.process
+        return self.status == "running" and (process is None or process.lives() is False)
 
     def epochs(self) -> list[JournalLine]:
         """Read the journal."""
@@ -121,14 +136,19 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; see the module for numbers that are not finite."""
-    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value))
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
@@ -142,26 +162,95 @@ def write_status(
     started: str | None,
     ended: str | None = None,
     error: str | None = None,
+    process: Process | None = None,
 ) -> None:
-    """Write how a run stands."""
-    write_json(files.status, {"status": status, "started": started, "ended": ended, "error": error})
+    """Write how a run stands; ``process`` runs it, this one by default.
+
+    A full disk has no room for a new file: then the old status is written over.
+    """
+    process = Process.this() if process is None else process
+    record = {
+        "status": status,
+        "started": started,
+        "ended": ended,
+        "error": error,
+        "process": asdict(process),
+    }
+    try:
+        write_json(files.status, record)
+    except OSError as no_room:
+        if no_room.errno not in (errno.ENOSPC, errno.EDQUOT) or not files.status.exists():
+            raise
+        short = {**record, "error": None if error is None else error[:_FIT_A_BLOCK]}
+        with files.status.open("r+b") as file:
+            file.write(_json(short).encode())
+            file.truncate()
+            os.fsync(file.fileno())
 
 
-def append_epoch(path: Path, line: JournalLine) -> None:
-    """Append one epoch to the journal and hand it to the operating system at once."""
-    text = json.dumps(
-        {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}, allow_nan=False
-    )
-    with path.open("a", encoding="utf-8", newline="\n") as journal:
-        journal.write(text + "\n")
+def sweep_run(files: RunFiles) -> None:
+    """Remove files that were being written when their process, or its patience, ended."""
+    for folder in (files.folder, files.folder / "figures"):
+        sweep(folder)
 
 
-def trim_journal(path: Path) -> int:
-    """Cut a torn last line off a journal and return the last epoch it holds (0: none)."""
+def append_epoch(path: Path, line: JournalLine, at: int) -> int:
+    """Append one epoch to the journal and hand it to the operating system at once.
+
+    Parameters
+    ----------
+    path : Path
+    line : JournalLine
+    at : int
+        The journal's length so far.
+
+    Returns
+    -------
+    length : int
+        The journal's length now.
+
+    Raises
+    ------
+    OSError
+        The journal cannot be written, or has another length: epochs were lost.
+    """
+    record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
+    text = json.dumps(record, allow_nan=False).encode() + b"\n"
+    if at:
+        _check_length(path, at)
+    with path.open("ab") as journal:
+        journal.write(text)
+    return at + len(text)
+
+
+def settle(files: RunFiles, length: int, model: bool) -> None:
+    """Have the journal, of this length, on the disk, and see that what was written is there.
+
+    Raises
+    ------
+    OSError
+        Somebody removed or changed something.
+    """
+    needed = [files.run, files.config, files.environment, files.measures, files.report]
+    for path in [*needed, files.model] if model else needed:
+        if not path.exists():
+            raise OSError(f"{path.name} was removed by somebody else")
+    if length:
+        _check_length(files.journal, length)
+        to_disk(files.journal)
+
+
+def _check_length(path: Path, length: int) -> None:
+    if path.stat().st_size != length:
+        raise OSError(f"{path.name} was changed by somebody else")
+
+
+def trim_journal(path: Path) -> tuple[int, int]:
+    """Cut a torn last line off a journal; return the last epoch it holds (0: none), its length."""
     lines, end = read_journal(path)
     if path.exists() and path.stat().st_size > end:
         os.truncate(path, end)
-    return max((line.epoch for line in lines), default=0)
+    return max((line.epoch for line in lines), default=0), end
 
 
 def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
@@ -182,19 +271,16 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
 
 def read_run(folder: Path) -> StoredRun:
     """Read a run folder back; missing or unreadable files leave their fields empty."""
-    files = RunFiles(folder)
-    run, status = _read(files.run, json.loads), _read(files.status, json.loads)
-    return StoredRun(
-        files=files,
+    stored = read_status(folder)
+    files = stored.files
+    run = _read(files.run, json.loads)
+    return replace(
+        stored,
         id=run.get("id", folder.name),
         name=run.get("name", folder.name),
         experiment=run.get("experiment", folder.parent.name),
         kind=run.get("kind", "run"),
         parent=run.get("parent"),
-        status=status.get("status", "running"),
-        started=_time(status.get("started")),
-        ended=_time(status.get("ended")),
-        error=status.get("error"),
         params=run.get("params", {}),
         data=run.get("data", {}),
         config=_read(files.config, yaml.safe_load),
@@ -208,16 +294,43 @@ def read_run(folder: Path) -> StoredRun:
     )
 
 
+def read_status(folder: Path) -> StoredRun:
+    """Read only how a run stands; the other fields are empty."""
+    files = RunFiles(folder)
+    status = _read(files.status, json.loads)
+    return StoredRun(
+        files=files,
+        id=folder.name,
+        name=folder.name,
+        experiment=folder.parent.name,
+        status=status.get("status", "running"),
+        started=_time(status.get("started")),
+        ended=_time(status.get("ended")),
+        error=status.get("error"),
+        process=Process.of(status.get("process")),
+    )
+
+
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, sweeps included, oldest first."""
-    folders = sorted(path.parent for path in (root / experiment).glob("*/run.json"))
-    return [read_run(folder) for folder in folders]
+    return [read_run(folder) for folder in find_folders(root, experiment)]
+
+
+def find_folders(root: Path, experiment: str) -> list[Path]:
+    """Return the run folders of an experiment, oldest first."""
+    return sorted(
+        {path.parent for name in _FIRST_FILES for path in (root / experiment).glob(f"*/{name}")}
+    )
 
 
 def find_experiments(root: Path) -> list[str]:
     """Return the names of the experiments that hold runs, sorted."""
-    runs = root.glob("**/run.json")
-    return sorted({path.parent.parent.relative_to(root).as_posix() for path in runs})
+    runs = (path.parent for name in _FIRST_FILES for path in root.glob(f"**/{name}"))
+    return sorted({run.parent.relative_to(root).as_posix() for run in runs})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _journal_line(line: bytes) -> JournalLine | None:

@@ -13,15 +13,16 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
     Outcome,
     make_estimator,
     run_experiment,
-    runs_folder,
-    start_run,
+    tell_finished,
     told_of_failure,
 )
+from dbgsom_core.runs.start import runs_folder, start_run
 
 log = logging.getLogger("dbgsom")
 
@@ -79,6 +80,7 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
                     )
                 )
             except Exception as error:
+                asked.check()  # it may have failed of that
                 log.warning("%s failed (%s: %s)", child.name, type(error).__name__, error)
                 failed[child.name] = error
         if not done:
@@ -90,9 +92,13 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
         result = RunResult(
             measures=best_measures([outcome.result.measures for outcome in done]),
             children=[(outcome.run, outcome.result.measures) for outcome in done],
-            notes=[f"{name} failed: {error}" for name, error in failed.items()],
+            notes=[
+                *(f"{name} failed: {error}" for name, error in failed.items()),
+                *observers.notes,
+            ],
         )
-        observers.tell("dbgsom_run_finished", run=run, result=result)
+        observers.record("dbgsom_run_finished", run=run, result=result)
+    tell_finished(observers, run, result)
     return SweepOutcome(run, result, tuple(done), tuple(failed))
 
 

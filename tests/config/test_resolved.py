@@ -23,6 +23,7 @@ def test_resolved_holds_everything_with_names_first(bench, small):
         "split",
         "model",
         "seed",
+        "patience",
         "measures",
         "figures",
         "tracking",

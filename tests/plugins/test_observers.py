@@ -21,8 +21,12 @@ class Hearing:
 
 def test_an_observer_that_raises_is_reported_and_the_next_is_told(caplog):
     hearing = Hearing()
-    Observers([Tripping(), hearing]).tell("dbgsom_run_started", run="r")
-    assert hearing.heard == ["r"]
+    observers = Observers([Tripping(), hearing])
+    for run in ("r", "s"):
+        observers.tell("dbgsom_run_started", run=run)
+    assert hearing.heard == ["r", "s"]
+    told = "observer Tripping failed in dbgsom_run_started (RuntimeError: tripped)"
+    assert observers.notes == [told]
     assert "tripped" in caplog.text
 
 

@@ -2,7 +2,8 @@
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.pipeline import make_estimator, start_run
+from dbgsom_core.runs.pipeline import make_estimator
+from dbgsom_core.runs.start import start_run
 
 
 def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +23,10 @@ from dbgsom_core.api import (
     TrackerComponent,
     without_passwords,
 )
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow_quiet import answers, is_away, quiet
 
 if TYPE_CHECKING:
+    from dbgsom_core.runs.store import Status
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 RETRY_SECONDS = 60.0
@@ -90,8 +92,9 @@ class MLflowObserver:
     def __init__(self, settings: MLflow) -> None:
         self._settings = settings
         self._mirror: Mirror | None = None
-        self._behind: list[Path] = []
-        self._away_until: float | None = None
+        self._behind: dict[Path, Status] = {}
+        self._away = False
+        self._back = threading.Event()
         self._flushed: dict[str, float] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -107,30 +110,39 @@ class MLflowObserver:
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Send the results and end the MLflow run."""
-        self._end(run)
+        self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """End the MLflow run as failed or killed."""
-        self._end(run)
+        self._end(run, "failed" if isinstance(error, Exception) else "killed")
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: Run, status: Status) -> None:
         self._flushed.pop(run.id, None)
-        self._behind.append(run.folder)
+        self._behind[run.folder] = status
         self._try(insist=run.parent is None)
 
     def _try(self, tail: Path | None = None, insist: bool = False) -> None:
-        away = self._away_until is not None and time.monotonic() < self._away_until
-        if away and not insist:
+        if self._away and not self._back.is_set() and not (insist and answers(self._settings.uri)):
             return
         try:
             with quiet():
                 self._update(tail)
         except Exception as error:
-            if self._away_until is None:
+            if not self._away:
                 _log.warning("%s", _lament(self._settings.uri, error))
-            self._away_until = time.monotonic() + RETRY_SECONDS
+            self._away = True
+            self._back.clear()
+            threading.Thread(target=self._watch, daemon=True).start()
         else:
-            self._away_until = None
+            self._away = False
+
+    def _watch(self) -> None:
+        """Wait for the server beside the run, which need not wait for it."""
+        while True:
+            time.sleep(RETRY_SECONDS)
+            if answers(self._settings.uri):
+                self._back.set()
+                return
 
     def _update(self, tail: Path | None) -> None:
         if self._mirror is None:
@@ -142,15 +154,15 @@ class MLflowObserver:
     def _catch_up(self, mirror: Mirror) -> None:
         """End every run that has ended; one that MLflow refuses does not stand in others' way."""
         refused: list[Exception] = []
-        for folder in list(self._behind):
+        for folder, status in list(self._behind.items()):
             try:
-                mirror.finish(folder)
+                mirror.finish(folder, status)
             except Exception as error:
                 refused.append(error)
-                if _is_away(error):
+                if is_away(error):
                     break
             else:
-                self._behind.remove(folder)
+                del self._behind[folder]
         if refused:
             raise refused[0]
 
@@ -167,7 +179,8 @@ def mirror(
     ----------
     folder : Path
         The run folder. The sweep that it belongs to is mirrored as well when it lies beside it.
-        A run whose process died without a word is shown as killed.
+        A run whose process died without a word is shown as killed, one that goes on is left to
+        its process.
     uri, experiment, registered_model
         As in `MLflow`.
 
@@ -214,12 +227,7 @@ def _lament(uri: str, error: Exception) -> str:
 def _reason(uri: str, error: Exception) -> str:
     if isinstance(error, DbgsomError):
         return str(error)
-    if _is_away(error):
+    if is_away(error):
         return f"the MLflow server at {without_passwords(uri)} does not answer"
     text = without_passwords((str(error).strip().splitlines() or [""])[0])
     return f"MLflow at {without_passwords(uri)} refused ({type(error).__name__}: {text[:300]})"
-
-
-def _is_away(error: Exception) -> bool:
-    signs = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
-    return any(sign in str(error).lower() for sign in signs)

@@ -18,20 +18,29 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
 from dbgsom_core.api import without_passwords
-from dbgsom_core.runs.store import JournalLine, RunFiles, StoredRun, read_journal, read_run
+from dbgsom_core.runs.dead import close_if_dead
+from dbgsom_core.runs.store import (
+    JournalLine,
+    RunFiles,
+    Status,
+    StoredRun,
+    read_journal,
+    read_run,
+)
 from dbgsom_plugins.trackers.mlflow_model import (
     link_measures,
     plugin_versions,
     register_model,
     store_model,
 )
+from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.report import measures_table
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 ID_TAG = "dbgsom.run_id"
-_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "running": "KILLED"}
+_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 @dataclass
@@ -75,25 +84,33 @@ class Mirror:
             opened.last_epoch = metrics[-1].step
         opened.offset = offset
 
-    def finish(self, folder: Path) -> None:
+    def finish(self, folder: Path, status: Status = "running") -> None:
         """Send everything the folder holds and end the MLflow run, whatever goes wrong on the way.
 
-        A folder that still says "running" was left by a process that died: it ends as KILLED.
+        A run whose process died without a word ends as KILLED; one that goes on stays as it is.
+        ``status`` is how the run ended where its folder could not be told.
         """
         folder = folder.absolute()
         opened = self._open(folder)
-        stored = read_run(folder)
+        stored = close_if_dead(read_run(folder))
+        status = status if stored.status == "running" else stored.status
+        trouble: Exception | None = None
         try:
             self.tail(folder)
-            self._send_results(opened.run_id, stored)
+            if status != "running":
+                self._send_results(opened.run_id, stored)
+        except Exception as error:
+            trouble = error
+            raise
         finally:
             del self._opened[folder]
-            self._store.client.set_terminated(
-                opened.run_id, _STATES[stored.status], _milliseconds(stored.ended)
-            )
+            # A server that does not answer would only keep the run waiting once more.
+            if status != "running" and not (trouble and is_away(trouble)):
+                ended = _milliseconds(stored.ended)
+                self._store.client.set_terminated(opened.run_id, _STATES[status], ended)
 
     def finish_all(self) -> None:
-        """End whatever was opened on the way, such as the sweep of a run."""
+        """Finish whatever was opened on the way, such as the sweep of a run."""
         for folder in list(self._opened):
             self.finish(folder)
 

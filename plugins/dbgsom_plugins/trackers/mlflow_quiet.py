@@ -1,4 +1,8 @@
-"""A room in which MLflow neither chats, nor phones home, nor waits for minutes."""
+"""A room in which MLflow neither chats, nor phones home, nor waits for minutes.
+
+A server that accepts a call and never answers may cost a run `SECONDS_LOST` and one look whether it
+is back.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SECONDS_LOST = 2
+_SECONDS_TO_LOOK = 0.5
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_LOST),
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -60,3 +66,22 @@ def _levels() -> Iterator[None]:
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether a server did not answer; what it answers is no such error."""
+    signs = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
+    return any(sign in str(error).lower() for sign in signs)
+
+
+def answers(uri: str) -> bool:
+    """Look whether a server answers anything at all; a store that is no server does."""
+    if not uri.startswith(("http://", "https://")):
+        return True
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=_SECONDS_TO_LOOK, stream=True).close()
+    except requests.RequestException:
+        return False
+    return True

@@ -5,18 +5,21 @@ Importing this module imports MLflow; callers do it inside `quiet`.
 
 from __future__ import annotations
 
+import glob
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
+import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from dbgsom_core.api import DbgsomError
+from dbgsom_core.api import DbgsomError, write_atomically
 
-LOCK_SECONDS = 120.0
+_OTHER_TABLES = ("already exists", "duplicate column", "no such", "out-of-date database schema")
+LOCK_SECONDS = 60.0  # a fresh store takes some
 
 
 class Store:
@@ -57,15 +60,18 @@ class Store:
         if database is None:
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         database.parent.mkdir(parents=True, exist_ok=True)
-        try:  # MLflow itself would try for minutes
-            with closing(sqlite3.connect(database)) as opened:
-                opened.execute("PRAGMA user_version")
-        except sqlite3.Error as error:
-            raise DbgsomError(f"{database} cannot be opened as a SQLite store: {error}") from error
         # Processes that meet a fresh SQLite store at once would all migrate it and destroy it.
         with FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_SECONDS):
-            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            client.search_experiments(max_results=1)
+            if not database.exists() or not database.stat().st_size:
+                _make(database)
+            runs = _count_runs(database)
+            try:
+                client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                client.search_experiments(max_results=1)
+            except Exception as error:
+                if any(sign in str(error) for sign in _OTHER_TABLES):
+                    raise DbgsomError(_cure(database, runs)) from error
+                raise
         return client
 
     def _find_or_create(self, name: str) -> str:
@@ -90,6 +96,52 @@ class Store:
         """Return an absolute place: MLflow's default depends on the reader's working directory."""
         database = sqlite_file(self.uri)
         return None if database is None else (database.parent / "mlruns").as_uri()
+
+
+def _make(database: Path) -> None:
+    """Make a fresh store beside its place and move it there once it is whole.
+
+    MLflow takes seconds and many steps, and cannot go on where a process was killed meanwhile.
+    """
+
+    def fill(path: Path) -> None:
+        uri = f"sqlite:///{path}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+
+    for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
+        left.unlink(missing_ok=True)  # by a process that was killed here: we hold the lock
+    write_atomically(database, fill)
+
+
+def _count_runs(database: Path) -> int | None:
+    """Return how many runs a store holds, None where it has no place for any.
+
+    Raises
+    ------
+    DbgsomError
+        It is no SQLite file, or cannot be read. MLflow itself would try for minutes.
+    """
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as opened:
+            opened.execute("PRAGMA user_version")
+            if not opened.execute("select 1 from sqlite_master where name = 'runs'").fetchone():
+                return None
+            return int(opened.execute("select count(*) from runs").fetchone()[0])
+    except sqlite3.Error as error:
+        raise DbgsomError(f"{database} cannot be opened as a SQLite store: {error}") from error
+
+
+def _cure(database: Path, runs: int | None) -> str:
+    if runs:
+        return (
+            f"the tables of {database} are not those of this MLflow, {mlflow.__version__}: copy "
+            f"the file and run 'mlflow db upgrade sqlite:///{database}', or name another store"
+        )
+    return (
+        f"{database} is half made and holds no run: the process that made it was ended. Move it "
+        f"away (mv '{database}' '{database}.broken'), and 'dbgsom sync' fills a new one from the "
+        "run folders"
+    )
 
 
 def absolute(uri: str) -> str:

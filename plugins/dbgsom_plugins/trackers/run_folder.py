@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import EpochRecord, Html, Run, RunResult, TrackerComponent, write_atomically
+from dbgsom_core.api import (
+    DbgsomError,
+    EpochRecord,
+    Html,
+    Run,
+    RunResult,
+    TrackerComponent,
+    write_atomically,
+)
+from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.patience import PATIENCE, Aside
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
     Status,
     append_epoch,
     now,
-    read_run,
+    read_status,
+    settle,
+    sweep_run,
     trim_journal,
+    write_bytes,
     write_json,
     write_status,
     write_text,
@@ -43,35 +58,45 @@ class RunFolder(TrackerComponent):
         return RunFolderObserver()
 
 
+@dataclass
+class _Written:
+    """What this observer knows of a run that goes on."""
+
+    started: str
+    last_epoch: int = 0
+    length: int = 0  # of the journal, in bytes
+    kept: bool = False
+
+
 class RunFolderObserver:
     """Writes the folder of each run that it hears of; `dbgsom_core.runs.store` has the layout.
 
     A run that is started again in its folder goes on with its journal: epochs that the journal
-    already holds are not written twice.
+    already holds are not written twice. A folder that cannot be written ends the run; what it
+    held before stays.
     """
 
     def __init__(self) -> None:
-        self._last_epoch: dict[str, int] = {}
-        self._started: dict[str, str] = {}
+        self._runs: dict[str, _Written] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Write what is known before the first epoch."""
+        """Write that it runs, and in which process, and then what is known before it begins."""
         files = RunFiles(run.folder)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        before = read_run(run.folder).started
+        before = read_status(run.folder).started
         started = now() if before is None else before.isoformat(timespec="milliseconds")
-        self._started[run.id] = started
-        self._last_epoch[run.id] = trim_journal(files.journal)
-        write_json(files.run, _facts(run))
-        write_yaml(files.config, run.config)
-        write_json(files.environment, run.environment)
-        write_status(files, "running", started)
+        written = self._runs[run.id] = _Written(started)
+        with _told_as_ours(run):
+            write_status(files, "running", started)
+            written.last_epoch, written.length = trim_journal(files.journal)
+            write_json(files.run, _facts(run))
+            write_yaml(files.config, run.config)
+            write_json(files.environment, run.environment)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Append the epoch to the journal."""
-        if epoch.epoch <= self._last_epoch.get(run.id, 0):
+        written = self._runs[run.id]
+        if epoch.epoch <= written.last_epoch:
             return
-        self._last_epoch[run.id] = epoch.epoch
         metrics = {
             "epoch/quantization_error": epoch.quantization_error,
             "epoch/neurons": float(epoch.neurons),
@@ -79,26 +104,57 @@ class RunFolderObserver:
             "epoch/movement": epoch.movement,
         }
         line = JournalLine(epoch.epoch, int(time.time() * 1000), metrics)
-        append_epoch(RunFiles(run.folder).journal, line)
+        with _told_as_ours(run):
+            written.length = append_epoch(RunFiles(run.folder).journal, line, written.length)
+        written.last_epoch = epoch.epoch
+
+    def keep(self, run: Run, result: RunResult) -> None:
+        """Write the measures and the model, before anything is drawn."""
+        files = RunFiles(run.folder)
+        with _told_as_ours(run):
+            write_json(files.measures, result.measures)
+            if result.model is not None:
+                write_atomically(files.model, result.model.save)
+                if result.example is not None:
+                    _write_examples(files, result)
+        self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Write everything the run ended with; the status comes last."""
-        files = RunFiles(run.folder)
-        try:
-            _write_result(files, run, result)
-        except BaseException as error:
-            self.dbgsom_run_failed(run, error)
-            raise
-        self._end(run, "finished")
+        """Write everything else the run ended with; the status comes last."""
+        files, written = RunFiles(run.folder), self._runs[run.id]
+        if not written.kept:
+            self.keep(run, result)
+        with _told_as_ours(run):
+            _write_pages(files, run, result)
+            settle(files, written.length, model=result.model is not None)
+            self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """Write why the run ended early: failed, or killed when a person or the system did it."""
-        if run.id in self._started:  # what comes after the end changes nothing
-            self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
+        if run.id in self._runs:  # what comes after the end changes nothing
+            with _told_as_ours(run):
+                self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
 
     def _end(self, run: Run, status: Status, error: str | None = None) -> None:
-        self._last_epoch.pop(run.id, None)
-        write_status(RunFiles(run.folder), status, self._started.pop(run.id, None), now(), error)
+        files = RunFiles(run.folder)
+        with asked.shielded():  # a status that is written is not written again
+            write_status(files, status, self._runs[run.id].started, now(), error)
+            if status == "finished" and not files.run.exists():  # the status is all there is
+                raise OSError("it was removed by somebody else")
+            del self._runs[run.id]
+            sweep_run(files)
+
+
+@contextmanager
+def _told_as_ours(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DbgsomError(
+            f"the run folder {run.folder} cannot be written ({error.strerror or error}): make room "
+            "there, or choose another place with 'tracking: {name: run_folder, path: …}'; what was "
+            "written before is kept"
+        ) from error
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -113,14 +169,20 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _write_result(files: RunFiles, run: Run, result: RunResult) -> None:
-    write_json(files.measures, result.measures)
-    if result.model is not None:
-        write_atomically(files.model, result.model.save)
-        if result.example is not None:
-            _write_examples(files, result)
-    written = (_save(files, name, figure) for name, figure in result.figures.items())
-    figures = [path.name for path in written if path is not None]
+def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
+    patience = float(run.config.get("patience", PATIENCE))
+    notes = list(result.notes)
+    figures = []
+    for name, figure in result.figures.items():
+        try:
+            ending, content = _rendered(figure, patience)
+        except Exception as error:
+            notes.append(f"figure {name} cannot be written ({type(error).__name__}: {error})")
+            _log.warning("%s", notes[-1])
+        else:
+            path = files.figure(name, ending)
+            write_bytes(path, content)
+            figures.append(path.name)
     children = [
         {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
         for child, measures in result.children
@@ -128,7 +190,7 @@ def _write_result(files: RunFiles, run: Run, result: RunResult) -> None:
     if run.kind == "sweep":
         best = _best(result.measures, children)
         write_json(files.run, {**_facts(run), "children": children, "best": best})
-    write_text(files.report, report(run, result, figures, children))
+    write_text(files.report, report(run, replace(result, notes=notes), figures, children))
 
 
 def _write_examples(files: RunFiles, result: RunResult) -> None:
@@ -140,17 +202,12 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
     write_atomically(files.output_example, lambda path: np.save(path, answers))
 
 
-def _save(files: RunFiles, name: str, figure: Any) -> Path | None:
-    path = files.figure(name, "html" if isinstance(figure, Html) else "png")
-    try:
-        if isinstance(figure, Html):
-            write_text(path, figure.text)
-        else:
-            write_atomically(path, lambda beside: figure.savefig(beside, format="png", dpi=150))
-    except Exception as error:
-        _log.warning("figure '%s' could not be written: %s: %s", name, type(error).__name__, error)
-        return None
-    return path
+def _rendered(figure: Any, patience: float) -> tuple[Literal["png", "html"], bytes]:
+    if isinstance(figure, Html):
+        return "html", figure.text.encode()
+    content = BytesIO()
+    Aside(patience).do(lambda: figure.savefig(content, format="png", dpi=150))
+    return "png", content.getvalue()
 
 
 def _best(measures: Mapping[str, float], children: Sequence[Mapping[str, Any]]) -> str | None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +21,8 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.runs.store import read_run
+from dbgsom_core.runs.processes import Process
+from dbgsom_core.runs.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -206,13 +213,19 @@ def test_a_run_that_mlflow_refuses_half_way_is_not_left_running(
     assert len(caplog.records) == 1
 
 
-def test_a_run_whose_process_died_is_mirrored_as_killed(
+def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_not(
     uri: str, client: Any, make_run: MakeRun
 ) -> None:
     run = make_run()
     RunFolder().observer().dbgsom_run_started(run)
     mirror(run.folder, uri)
+    assert _only_run(client).info.status == "RUNNING"
+    files = RunFiles(run.folder)
+    mine = Process.this()
+    write_status(files, "running", None, process=replace(mine, started=f"{mine.started}0"))
+    mirror(run.folder, uri)
     assert _only_run(client).info.status == "KILLED"
+    assert read_run(run.folder).status == "killed"
 
 
 def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
@@ -285,6 +298,103 @@ def test_a_dead_server_costs_one_warning_and_the_folder_is_whole(
     assert "dbgsom sync" in caplog.text
     assert "secret" not in caplog.text
     assert read_run(run.folder).status == "finished"
+
+
+def test_a_server_that_never_answers_costs_three_seconds_and_no_epoch(
+    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from urllib3.util import connection
+
+    connect, patience = connection.create_connection, []
+
+    def counted(address: Any, timeout: Any, *rest: Any, **more: Any) -> Any:
+        patience.append(timeout)
+        return connect(address, timeout, *rest, **more)
+
+    monkeypatch.setattr(connection, "create_connection", counted)
+    run = make_run()
+    with socket.create_server(("127.0.0.1", 0)) as stopped:  # as one that was sent SIGSTOP
+        uri = f"http://127.0.0.1:{stopped.getsockname()[1]}"
+        play(run, RunFolder().observer(), MLflow(uri=uri, flush_seconds=0).observer())
+    assert len(patience) == 2
+    assert sum(patience) <= 3  # seconds, each waited for in vain
+    assert len(read_run(run.folder).epochs()) == 3
+
+
+def test_a_server_that_stops_in_the_middle_is_not_waited_for_twice(
+    make_run: MakeRun, play: Play
+) -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+    run, store = make_run(), mock.MagicMock()
+    play(run, RunFolder().observer())
+    store.client.search_runs.return_value = []
+    store.client.log_batch.side_effect = ConnectionError("Read timed out.")
+    with pytest.raises(ConnectionError):
+        Mirror(store, None, None).finish(run.folder)
+    store.client.set_terminated.assert_not_called()
+    store.client.log_batch.side_effect = ValueError("refused")
+    with pytest.raises(ValueError, match="refused"):
+        Mirror(store, None, None).finish(run.folder)
+    store.client.set_terminated.assert_called_once()
+
+
+def test_a_run_whose_folder_cannot_say_how_it_ended_is_not_left_running(
+    uri: str, client: Any, make_run: MakeRun
+) -> None:
+    run, observer = make_run(), MLflow(uri=uri).observer()
+    RunFolder().observer().dbgsom_run_started(run)
+    observer.dbgsom_run_started(run)
+    observer.dbgsom_run_failed(run, DbgsomError("the disk is gone"))
+    assert _only_run(client).info.status == "FAILED"
+
+
+KILLED_BEFORE_ITS_NAME = """
+import os, pathlib, signal, sys
+
+def hear(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith("mlflow.db"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hear)
+from dbgsom_plugins.trackers.mlflow import mirror
+mirror(pathlib.Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+def test_a_process_that_is_killed_while_it_makes_the_store_harms_nobody(
+    make_run: MakeRun, play: Play, tmp_path: Path
+) -> None:
+    run, database = make_run(), tmp_path / "fresh" / "mlflow.db"
+    play(run, RunFolder().observer())
+    command = [sys.executable, "-c", KILLED_BEFORE_ITS_NAME]
+    done = subprocess.run([*command, str(run.folder), f"sqlite:///{database}"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not database.exists()
+    assert [path.name for path in database.parent.glob(".mlflow-*")]
+    mirror(run.folder, f"sqlite:///{database}")
+    assert _only_run(QuietClient(f"sqlite:///{database}")).info.status == "FINISHED"
+    assert not list(database.parent.glob(".mlflow-*"))
+
+
+@pytest.mark.parametrize("holds", ["nothing", "runs"])
+def test_a_store_that_is_half_made_is_told_with_its_cure(
+    holds: str, uri: str, client: Any, make_run: MakeRun, play: Play
+) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+    if holds == "runs":
+        mirror(run.folder, uri)
+    # A copy, because MLflow keeps an engine for each address.
+    half = Path(uri.removeprefix("sqlite:///")).with_name("half.db")
+    shutil.copy(uri.removeprefix("sqlite:///"), half)
+    with contextlib.closing(sqlite3.connect(half)) as store:
+        store.execute("drop table trace_tags")
+        store.execute("delete from alembic_version")
+        store.commit()
+    said = "holds no run: .* Move it away" if holds == "nothing" else "mlflow db upgrade"
+    with pytest.raises(DbgsomError, match=said):
+        mirror(run.folder, f"sqlite:///{half}")
 
 
 def test_what_a_store_missed_is_sent_when_it_answers_again(
@@ -369,7 +479,7 @@ def test_a_setting_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     with quiet():
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
 
 def test_the_settings_import_no_mlflow() -> None:

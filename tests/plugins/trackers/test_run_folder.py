@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core.api import EpochRecord, Run, RunResult, write_atomically
+from dbgsom_core.api import DbgsomError, EpochRecord, Run, RunResult, write_atomically
 from dbgsom_core.runs.store import (
     find_experiments,
     find_runs,
@@ -177,18 +179,78 @@ def test_a_broken_figure_costs_a_warning_only(
     assert "no ink" in caplog.text
 
 
-def test_a_result_that_cannot_be_written_leaves_a_failed_run(
+def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
     make_run: MakeRun, result: RunResult
 ) -> None:
     class Unsavable:
         def save(self, path: Path) -> None:
-            raise OSError("disk full")
+            raise OSError(28, "No space left on device")
 
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
-    with pytest.raises(OSError, match="disk full"):
-        observer.dbgsom_run_finished(run, replace(result, model=Unsavable()))
+    said = "cannot be written .No space left on device.: make room"
+    with pytest.raises(DbgsomError, match=said) as ended:
+        observer.keep(run, replace(result, model=Unsavable()))
+    observer.dbgsom_run_failed(run, ended.value)
+    stored = read_run(run.folder)
+    assert stored.status == "failed"
+    assert stored.measures["test/accuracy"] == 0.95
+
+
+@pytest.mark.parametrize("how", ["folder", "journal", "changed", "unwritable"])
+def test_a_journal_that_loses_epochs_ends_the_run(
+    how: str, make_run: MakeRun, history: list[EpochRecord]
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    observer.dbgsom_epoch_finished(run, history[0])
+    journal = run.folder / "metrics.jsonl"
+    if how == "folder":
+        shutil.rmtree(run.folder)
+    elif how == "changed":
+        journal.write_text("{}\n")
+    else:
+        journal.unlink()
+        if how == "unwritable":
+            journal.mkdir()
+    with pytest.raises(DbgsomError, match="cannot be written"):
+        observer.dbgsom_epoch_finished(run, history[1])
+    if how == "unwritable":
+        journal.rmdir()
+    observer.dbgsom_run_failed(run, DbgsomError("as told"))
     assert read_run(run.folder).status == "failed"
+
+
+def test_a_run_is_not_finished_while_something_of_it_is_missing(
+    make_run: MakeRun, result: RunResult
+) -> None:
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    observer.keep(run, result)
+    (run.folder / "model.npz").unlink()
+    with pytest.raises(DbgsomError, match=r"model.npz was removed by somebody else"):
+        observer.dbgsom_run_finished(run, replace(result, figures={}))
+    assert read_run(run.folder).status == "running"
+
+
+def test_a_figure_that_hangs_is_given_up_with_a_note(
+    make_run: MakeRun, result: RunResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = threading.Event()
+
+    class Hanging:
+        def savefig(self, *args: Any, **options: Any) -> None:
+            over.wait()
+
+    run, observer = make_run(config={"patience": 0.05}), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    try:
+        observer.dbgsom_run_finished(run, replace(result, figures={"hanging": Hanging()}))
+    finally:
+        over.set()
+    assert read_run(run.folder).status == "finished"
+    assert "no answer within 0.05 s" in caplog.text
+    assert "* figure hanging cannot be written" in (run.folder / "report.md").read_text()
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

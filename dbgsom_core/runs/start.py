@@ -1,0 +1,101 @@
+"""What a run is before it begins, and its folder."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.trackers import Run
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.components import describe_components
+from dbgsom_core.runs.data import digest
+from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs.environment import describe_environment
+from dbgsom_core.runs.params import default_name, flat_params
+
+log = logging.getLogger("dbgsom")
+
+
+def start_run(
+    experiment: Any,
+    registry: Registry,
+    *,
+    data: Data | None = None,
+    estimator: Any = None,
+    parent: Run | None = None,
+    name: str | None = None,
+    root: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Run:
+    """Say what a run is (a sweep without ``data``), and create its folder.
+
+    Runs of the same experiment whose process died without a word are closed as killed.
+    """
+    group = experiment.experiment
+    runs = runs_folder(experiment, registry) if root is None else root
+    for dead in close_dead_runs(runs, group):
+        log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
+    facts: dict[str, Any] = {}
+    if data is not None:
+        regresses = experiment.model.estimator == "regressor"
+        facts = {
+            "name": experiment.dataset_name,
+            "samples": len(data.X),
+            "features": data.X.shape[1],
+            "classes": None if data.y is None or regresses else len(np.unique(data.y)),
+            "digest": digest(data),
+        }
+    environment = describe_environment(registry, experiment.folder)
+    if estimator is not None:
+        environment["components"] = describe_components(experiment, estimator.parts(), registry)
+    given = name or getattr(experiment, "name", None) or default_name(experiment, estimator)
+    params = flat_params(experiment, estimator) if params is None else params
+    folder = _new_folder(runs / group)
+    return Run(
+        id=folder.name,
+        name=given,
+        experiment=group,
+        kind="sweep" if data is None else "run",
+        folder=folder,
+        config=masked(experiment.resolved),
+        params=params,
+        environment=environment,
+        data=facts,
+        parent=parent,
+        total_epochs=0 if estimator is None else int(estimator.epochs),
+    )
+
+
+def runs_folder(experiment: Experiment, registry: Registry) -> Path:
+    """Return the folder under which the runs of this experiment are kept."""
+    return Path(run_folder_of(experiment.tracking, registry).path)
+
+
+def run_folder_of(tracking: Sequence[tuple[str, Component]], registry: Registry) -> Any:
+    """Return the tracker that writes run folders, which is always on."""
+    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
+
+
+def _new_folder(group: Path) -> Path:
+    for _ in range(100):
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise DbgsomError(f"the run folder cannot be created: {error}") from error
+        return folder
+    raise DbgsomError(f"no free name for a run folder in {group}")

@@ -1,0 +1,349 @@
+"""However a run ends, its folder says so: swallowed signals, work that hangs, full disks."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core.api import Component
+from dbgsom_core.config import load_experiment
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.ends import Asked, Interrupted, asked
+from dbgsom_core.runs.patience import Aside, GivenUpError, PatientObserver
+from dbgsom_core.runs.pipeline import make_observers, run_experiment, told_of_failure
+from dbgsom_core.runs.store import find_runs
+
+HERE = Path(__file__).parent
+CONFIG = """\
+experiment: ends
+dataset: iris
+model: {{epochs: 5, max_neurons: 9}}
+measures: [quantization_error]
+figures: {figures}
+patience: 0.2
+tracking: {{name: run_folder, path: '{path}/runs'}}
+"""
+
+
+@pytest.fixture
+def sent():
+    """Heed signals, and send them to this very thread."""
+    with asked.heeded():
+        yield signal.raise_signal
+    asked.signal = None
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a small experiment beside observers; return the stored run."""
+
+    def run(*extra, figures="[]", change=None):
+        file = tmp_path / "run.yaml"
+        file.write_text(CONFIG.format(path=tmp_path, figures=figures))
+        registry = get_registry()
+        experiment = load_experiment(file, registry=registry)
+        if change is not None:
+            experiment = change(experiment)
+        observers = make_observers(experiment.tracking, registry, extra)
+        run_experiment(experiment, observers, registry)
+
+    run.stored = lambda: find_runs(tmp_path / "runs", "ends")[0]
+    run.root = tmp_path / "runs" / "ends"
+    return run
+
+
+class Swallowing:
+    """An observer that swallows whatever is raised while it works."""
+
+    def __init__(self, work):
+        self._work, self.failed = work, None
+
+    def dbgsom_epoch_finished(self, run, epoch):
+        if epoch.epoch == 2:
+            try:
+                self._work()
+            except BaseException as error:
+                self.swallowed = error
+
+    def dbgsom_run_failed(self, run, error):
+        self.failed = error
+
+
+def test_a_signal_is_remembered_though_what_it_raises_is_swallowed(run, sent):
+    observer = Swallowing(lambda: sent(signal.SIGTERM))
+    with pytest.raises(Interrupted, match="asked to end by SIGTERM"):
+        run(observer)
+    assert isinstance(observer.swallowed, Interrupted)
+    assert isinstance(observer.failed, Interrupted)
+    stored = run.stored()
+    assert (stored.status, stored.error) == ("killed", "Interrupted: asked to end by SIGTERM")
+    assert [line.epoch for line in stored.epochs()] == [1, 2]
+
+
+def test_what_a_signal_is_turned_into_is_told_as_the_signal(run, sent):
+    def turned():
+        try:
+            sent(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise DbgsomError("a plugin is broken") from None
+
+    def change(experiment):
+        object.__setattr__(experiment.dataset, "load", turned)
+        return experiment
+
+    with pytest.raises(DbgsomError):
+        run(change=change)
+    assert asked.signal == signal.SIGTERM  # the command line goes by that
+    assert not run.root.exists()
+
+
+def test_signals_that_the_shell_ignores_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with asked.heeded():
+            signal.raise_signal(signal.SIGHUP)
+        assert asked.signal is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", ["SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
+def test_every_signal_that_would_end_the_process_is_heard(number, sent):
+    with pytest.raises(Interrupted, match=number):
+        sent(getattr(signal, number))
+    with pytest.raises(Interrupted, match=number):
+        asked.check()
+
+
+def test_what_is_shielded_is_done_whole(sent):
+    done = []
+    with asked.shielded():
+        sent(signal.SIGINT)
+        done.append(True)
+    assert done
+    with pytest.raises(Interrupted):
+        asked.check()
+
+
+def test_a_second_signal_closes_at_once_wherever_the_first_one_got(sent):
+    closed = []
+    with asked.closing(lambda error: closed.append(str(error))):
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                sent(signal.SIGINT)
+    assert closed == ["asked to end by SIGINT"]
+
+
+def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
+    class Folder:
+        ended = None
+
+        def dbgsom_run_failed(self, run, error):
+            sent(signal.SIGINT)  # shielded: only remembered
+            self.ended = error
+
+    class Slow:
+        def dbgsom_run_failed(self, run, error):
+            sent(signal.SIGINT)
+
+    class Run:
+        folder = tmp_path / "gone"
+
+    folder = Folder()
+    with (
+        pytest.raises(Interrupted),
+        told_of_failure(Observers([Slow(), Slow()], vital=folder), Run()),
+    ):
+        sent(signal.SIGINT)
+    assert isinstance(folder.ended, Interrupted)
+
+
+def test_one_that_is_interrupted_keeps_no_other_from_hearing(sent):
+    heard = []
+
+    class First:
+        def dbgsom_run_failed(self, run, error):
+            sent(signal.SIGINT)
+
+    class Second:
+        def dbgsom_run_failed(self, run, error):
+            heard.append(error)
+
+    with pytest.raises(Interrupted):
+        Observers([First(), Second()]).spread("dbgsom_run_failed", run=None, error="e")
+    assert heard == ["e"]
+
+
+def test_the_system_repeats_that_time_is_up_and_means_nothing_by_it(sent):
+    closed = []
+    with asked.closing(closed.append):
+        with pytest.raises(Interrupted):
+            sent(signal.SIGXCPU)
+        sent(signal.SIGXCPU)
+    assert closed == []
+
+
+def test_a_run_that_has_finished_stays_so(run, sent):
+    class Late:
+        failed = False
+
+        def dbgsom_run_finished(self, run, result):
+            sent(signal.SIGINT)
+
+        def dbgsom_run_failed(self, run, error):
+            self.failed = True
+
+    late = Late()
+    with pytest.raises(Interrupted):
+        run(late)
+    assert run.stored().status == "finished"
+    assert not late.failed
+
+
+def test_asking_twice_is_possible():
+    one = Asked()
+    one.check()
+    assert isinstance(one.reason(error := ValueError()), ValueError)
+    one.signal = signal.SIGTERM
+    assert isinstance(one.reason(error), Interrupted)
+
+
+def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
+    observer = Swallowing(lambda: shutil.rmtree(run.root))
+    with pytest.raises(DbgsomError, match=r"cannot be written .*: make room"):
+        run(observer)
+    assert "training goes on" not in caplog.text
+    assert run.stored().status == "failed"
+    assert isinstance(observer.failed, DbgsomError)
+
+
+def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
+    def full(path, write):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dbgsom_core.runs.store.write_atomically", full)
+    with pytest.raises(DbgsomError, match="No space left on device"):
+        run()
+    assert list(run.root.iterdir()) == []
+
+
+def test_the_model_is_there_before_a_figure_is_drawn_and_one_that_hangs_is_given_up(run):
+    over, seen = threading.Event(), []
+
+    class Hanging(Component):
+        """A figure that is never done."""
+
+        def draw(self, view):
+            folder = next(run.root.iterdir())
+            seen.extend(path.name for path in folder.iterdir())
+            over.wait()
+
+    def change(experiment):
+        return replace(experiment, figures=(("hanging", Hanging()),))
+
+    try:
+        run(figures="[hit_map]", change=change)
+    finally:
+        over.set()
+    assert {"model.npz", "measures.json", "output_example.npy"} <= set(seen)
+    stored = run.stored()
+    assert stored.status == "finished"
+    assert "* figure hanging failed (GivenUpError: no answer within 0.2 s)" in (
+        stored.files.report.read_text()
+    )
+
+
+def test_a_tracker_that_hangs_is_given_up_with_a_note_and_told_nothing_more(run):
+    over, heard = threading.Event(), []
+
+    class Hanging:
+        def dbgsom_epoch_finished(self, run, epoch):
+            heard.append(epoch.epoch)
+            over.wait()
+
+    observer = PatientObserver("hanging", Hanging, 0.1)
+    try:
+        run(observer)
+    finally:
+        over.set()
+    assert heard == [1]
+    stored = run.stored()
+    assert stored.status == "finished"
+    assert len(stored.epochs()) == 5
+    assert "no answer within 0.1 s; it is told nothing more" in stored.files.report.read_text()
+
+
+def test_work_is_done_in_order_and_what_it_raises_is_raised():
+    aside = Aside(60)
+    assert [aside.do(lambda one=one: one) for one in (1, 2)] == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        aside.do(lambda: 1 / 0)
+    with pytest.raises(DbgsomError, match="it raised SystemExit"):
+        aside.do(sys.exit)
+    assert aside.do(threading.current_thread) is not threading.current_thread()
+
+
+def test_a_tracker_that_cannot_be_made_is_told_of_once():
+    def broken():
+        raise RuntimeError("no ink")
+
+    observer = PatientObserver("broken", broken, 60)
+    with pytest.raises(RuntimeError, match="no ink"):
+        observer.dbgsom_run_started(None)
+    observer.dbgsom_epoch_finished(None, None)
+
+
+def test_giving_up_is_an_error_of_ours():
+    over = threading.Event()
+    try:
+        with pytest.raises(GivenUpError, match=r"no answer within 0.05 s"):
+            Aside(0.05).do(over.wait)
+    finally:
+        over.set()
+
+
+LEAVING = """
+import threading, time
+from dbgsom_core.runs.patience import Aside, GivenUpError, leave
+def hang():
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    time.sleep(3600)
+try:
+    Aside(0.05).do(hang)
+except GivenUpError:
+    print("given up")
+    leave(7)
+"""
+
+
+def test_the_process_does_not_wait_for_what_was_given_up():
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (7, "given up\n")
+
+
+def test_the_end_is_told_truly_at_changes_to_the_disk():
+    """A few of the changes that ``python tests/faults/ends.py`` goes through."""
+    command = [sys.executable, HERE.parent / "faults" / "ends.py"]
+    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "20", "--every", "30"]
+    done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed" in done.stdout
+    assert "failed" in done.stdout
+
+
+def test_a_status_can_be_extended(run):
+    run()
+    record = json.loads(run.stored().files.status.read_text())
+    assert set(record) == {"status", "started", "ended", "error", "process"}
+    assert set(record["process"]) == {"host", "pid", "started"}
