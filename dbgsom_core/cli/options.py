@@ -88,6 +88,15 @@ def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Reg
     return registry
 
 
+def tell_broken(registry: Registry) -> None:
+    """Warn of each plugin that could not be loaded: a run goes on without it."""
+    for one in registry.broken:
+        logging.getLogger("dbgsom").warning(
+            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
+            *(one.name, one.distribution, one.version, one.error),
+        )
+
+
 def show_warnings(quiet: bool) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal."""
     logger = logging.getLogger("dbgsom")

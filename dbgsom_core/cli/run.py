@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, set_option, show_warnings
+from dbgsom_core.cli.options import plugin_options, set_option, show_warnings, tell_broken
+from dbgsom_core.errors import PluginError
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
@@ -25,6 +26,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
 def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> None:
     """Train, measure, draw and log what FILE describes."""
     show_warnings(quiet)
+    tell_broken(registry)
     from dbgsom_core.config import load_experiment
 
     experiment = load_experiment(file, overrides, registry)
@@ -51,6 +53,7 @@ def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) ->
 def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
     """Run every combination of the sweep section of FILE."""
     show_warnings(quiet)
+    tell_broken(registry)
     from dbgsom_core.config import load_sweep
 
     loaded = load_sweep(file, overrides, registry)
@@ -102,7 +105,10 @@ def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
     for _, tracker in tracking:
         how_to_open = TrackerAbilities.of(tracker).how_to_open
         if how_to_open is not None:
-            click.echo(f"to look at it: {how_to_open()}")
+            try:
+                click.echo(f"to look at it: {how_to_open()}")
+            except PluginError as error:
+                click.echo(f"warning: {error}", err=True)
 
 
 def _stop_on_terminate() -> None:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.errors import PluginError
+from dbgsom_core.errors import PluginError, UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.guard import contained, is_own
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +110,18 @@ class MetricComponent(Component):
 class MetricAbilities(MetricCalls, Abilities):
     """What one metric can do; see `MetricComponent`. A method that it lacks is None."""
 
+    kind: ClassVar[str] = "metric"
     defaults: ClassVar[Component] = MetricComponent()
+    methods: ClassVar[tuple[str, ...]] = (
+        "assign",
+        "pairwise",
+        "prepare",
+        "centre",
+        "scalar_params",
+        "examples",
+        "fit",
+        "form",
+    )
 
     prepare: Callable[..., Any] | None
     examples: Callable[..., Any] | None
@@ -123,10 +135,18 @@ class MetricAbilities(MetricCalls, Abilities):
         """Find out what a component can do; what was found out already is returned as it is."""
         if isinstance(component, cls):
             return component
-        found = super().of(component, name=type(component).__name__, **known)
+        judge = None if is_own(component) else partial(_judge, component)
+        found = super().of(component, name=type(component).__name__, judge=judge, **known)
         if found.scalar_params is None:
             return replace(found, scalar_params=partial(_numbers, component))
         return found
+
+    def check(self) -> None:
+        """Raise UnfitError where an attribute is not what it may be."""
+        if self.geometry not in (None, "euclidean"):
+            raise UnfitError(f"has geometry = {self.geometry!r}; known is 'euclidean'")
+        if not isinstance(self.forms_below, (int, float)) or not self.forms_below >= 0:
+            raise UnfitError(f"has forms_below = {self.forms_below!r}, not a number of at least 0")
 
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
         """Return the same with ``prepare`` bound to what ``fit`` returned."""
@@ -150,6 +170,16 @@ class MetricAbilities(MetricCalls, Abilities):
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)
+
+
+def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
+    from dbgsom_core.interfaces import verdicts  # numpy is slow to import
+
+    with contained("metric", metric, "scalar"):
+        answer = loop(*given)
+        found = answer[1] if isinstance(answer, tuple) else answer
+        verdicts.distances(found, found.shape)
+        return answer
 
 
 def _numbers(metric: Component) -> list[float]:

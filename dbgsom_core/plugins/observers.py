@@ -9,6 +9,7 @@ from typing import Any
 
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.guard import is_from_a_signal
 
 log = logging.getLogger("dbgsom")
 
@@ -36,13 +37,12 @@ class Observers:
         if hook not in LIFECYCLE_HOOKS:
             raise ValueError(f"unknown lifecycle hook {hook}")
         for observer in self._observers:
-            listen = getattr(observer, hook, None)
-            if listen is None:
-                continue
             try:
-                listen(**_accepted(listen, event))
-            except Exception as error:
-                if observer is self._vital:
+                listen = getattr(observer, hook, None)
+                if listen is not None:
+                    listen(**_accepted(listen, event))
+            except BaseException as error:
+                if observer is self._vital or is_from_a_signal(error):
                     raise
                 name = getattr(observer, "__name__", type(observer).__name__)
                 log.warning(
@@ -77,7 +77,9 @@ def callback_notifier(callbacks: Any, verbose: int) -> Callback:
                     hook(**_accepted(hook, event))
                 else:
                     listener(record)
-            except Exception as error:
+            except BaseException as error:
+                if is_from_a_signal(error):
+                    raise
                 warnings.warn(
                     f"callback {listener!r} failed ({type(error).__name__}: {error}); "
                     "training goes on",

@@ -28,6 +28,7 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.privacy import masked
@@ -65,8 +66,15 @@ def make_observers(
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
     trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
     first = _run_folder(tracking, registry).observer()
-    others = [tracker.observer() for tracker in trackers]
+    others = [one for tracker in trackers for one in _observer_of(tracker)]
     return Observers([first, *registry.observers, *extra, *others], vital=first)
+
+
+def _observer_of(tracker: Any) -> Iterator[Any]:
+    try:
+        yield guarded("tracker", tracker, "observer")()
+    except Exception as error:  # a run without its tracker is better than none
+        log.warning("%s; the run goes on without it", error)
 
 
 def run_experiment(
@@ -99,7 +107,7 @@ def run_experiment(
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
         metric = fitted(parts.metric, fold.train.X)
-        parts.engine.over(fold.train.X, metric.abilities).check_varies()
+        parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
     with told_of_failure(observers, run):
@@ -274,7 +282,7 @@ def _measured(
     values = {}
     for name, measure in measures.items():
         try:
-            values[f"{prefix}/{name}"] = float(measure.compute(evaluation))
+            values[f"{prefix}/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
     return values
@@ -302,7 +310,7 @@ def _drawn(figures: Sequence[tuple[str, Any]], view: MapView, notes: list[str]) 
     drawn = {}
     for name, figure in figures:
         try:
-            drawn[name] = figure.draw(view)
+            drawn[name] = guarded("figure", figure, "draw")(view)
         except Exception as error:
             _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
     return drawn
