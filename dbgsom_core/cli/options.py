@@ -28,6 +28,25 @@ def plugin_options(command: Command) -> Command:
     def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
         return command(registry=open_registry(no_plugins, strict_plugins), **given)
 
+    return _with_options(opened)
+
+
+def plugin_options_apart(command: Command) -> Command:
+    """Add the same options to a command that imports plugins in another process, with ``strict``.
+
+    What the options say reaches it through the environment.
+    """
+
+    @functools.wraps(command)
+    def told(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
+        if no_plugins:
+            os.environ["DBGSOM_NO_PLUGINS"] = "1"
+        return command(strict=strict_plugins, **given)
+
+    return _with_options(told)
+
+
+def _with_options(opened: Command) -> Command:
     with_options = click.option(
         "--disable-plugin",
         metavar="NAME",

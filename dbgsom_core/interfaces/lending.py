@@ -49,14 +49,14 @@ class _Loan:
 
     views: bool
     locked: list[NDArray[Any]]
-    maps: list[_Kept]
+    maps: list[Kept]
 
     def of(self, value: Any) -> Any:
         """Return a value as a component gets it."""
         if isinstance(value, np.ndarray):
             return _read_only(value) if self.views else self._lock(value)
         if isinstance(value, SomMap):
-            self.maps.append(_Kept.of(value))
+            self.maps.append(Kept.of(value))
             for child in value.children.values():
                 self.of(child)
         elif type(value) is tuple:
@@ -84,7 +84,7 @@ class _Loan:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """A map as it was."""
 
     som_map: SomMap
@@ -93,7 +93,7 @@ class _Kept:
     children: dict[int, SomMap]
 
     @classmethod
-    def of(cls, som_map: SomMap) -> _Kept:
+    def of(cls, som_map: SomMap) -> Kept:
         """Remember a map."""
         prototypes = som_map.prototypes.copy()
         return cls(som_map, dict(vars(som_map)), prototypes, dict(som_map.children))

@@ -13,11 +13,15 @@ from typing import Any, Literal
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.plugins.footprint import Footprint
+from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
+_OURS = ("the environment", "sys.path", "the warnings filters")  # libraries do so when imported
 _MODULES = (
     "common",
     "metrics",
@@ -26,6 +30,7 @@ _MODULES = (
     "growth",
     "labellers",
     "run_parts",
+    "trackers",
     "engines",
 )
 
@@ -60,9 +65,17 @@ class Check:
 
     def __call__(self, component: Component) -> None:
         """Raise AssertionError (or whatever the component raises) when the promise is broken."""
-        with warnings.catch_warnings():
+        before = Footprint.now()
+        with warnings.catch_warnings(), no_exit():
             warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
-            self.function(component, self.subject or Subject(kind_of(component)))
+            try:
+                self.function(component, self.subject or Subject(kind_of(component)))
+            except (SystemExit, GeneratorExit, KeyboardInterrupt) as error:
+                if is_from_a_signal(error):
+                    raise
+                raise AssertionError(f"it ends the process: {told(error)}") from error
+        changed = [one for one in before.changes() if one not in _OURS]
+        assert not changed, f"it changes {', '.join(changed)}, which all share"
 
     def __repr__(self) -> str:
         return self.name
@@ -164,17 +177,23 @@ def run_checks(
 ) -> Iterator[Outcome]:
     """Run every check of a component, one after the other, and yield how it ended."""
     for one in checks_for(component, kind, name=name):
-        try:
-            one(component)
-        except unittest.SkipTest as reason:
-            yield Outcome(one.name, one.promise, "skipped", str(reason))
-        except Exception as error:
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if not isinstance(error, AssertionError):
-                text = f"{type(error).__name__}: {text}"
-            yield Outcome(one.name, one.promise, "failed", text, traceback.format_exc())
-        else:
-            yield Outcome(one.name, one.promise, "passed")
+        yield judged(one, component)
+
+
+def judged(check: Check, component: Component) -> Outcome:
+    """Return how one check of a component ends."""
+    try:
+        check(component)
+    except unittest.SkipTest as reason:
+        return Outcome(check.name, check.promise, "skipped", str(reason))
+    except BaseException as error:
+        if is_from_a_signal(error):
+            raise
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if not isinstance(error, AssertionError):
+            text = f"{type(error).__name__}: {text}"
+        return Outcome(check.name, check.promise, "failed", text, traceback.format_exc())
+    return Outcome(check.name, check.promise, "passed")
 
 
 def _known(kind: str) -> str:
