@@ -74,14 +74,24 @@ class Guarded:
         ComponentError
             It raised, returned what it may not, or changed the map.
         """
-        from dbgsom_core.interfaces.lending import lent
+        from dbgsom_core.interfaces.lending import Loan
 
-        with (
-            contained(self.kind, self.component, self.method),
-            lent(given, views=self.method not in _LOCKED) as own,
-        ):
-            answer = self.bare(*own)
-            return answer if self._verdict is None else self._verdict(answer, *given)
+        try:
+            loan = Loan(views=self.method not in _LOCKED)
+            try:
+                answer = self.bare(*[loan.of(one) for one in given])
+                if self._verdict is not None:
+                    answer = self._verdict(answer, *given)
+            finally:
+                loan.give_back()
+            loan.check()
+            return answer
+        except DbgsomError:
+            raise
+        except BaseException as error:
+            if is_from_a_signal(error):
+                raise
+            raise _named(self.kind, self.component, self.method, error) from error
 
     @property
     def bare(self) -> Callable[..., Any]:
@@ -106,9 +116,12 @@ def contained(kind: str, component: Any, method: str) -> Iterator[None]:
     except BaseException as error:
         if is_from_a_signal(error):
             raise
-        raise ComponentError(
-            f"{who(kind, component)} ({_place(component, method, error)}): {told(error, method)}"
-        ) from error
+        raise _named(kind, component, method, error) from error
+
+
+def _named(kind: str, component: Any, method: str, error: BaseException) -> ComponentError:
+    place = _place(component, method, error)
+    return ComponentError(f"{who(kind, component)} ({place}): {told(error, method)}")
 
 
 @contextmanager
