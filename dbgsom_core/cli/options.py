@@ -72,6 +72,18 @@ def _disable(context: click.Context, option: click.Parameter, names: Sequence[st
         get_registry.cache_clear()
 
 
+def limit_option(seconds: float, words: str) -> Callable[[Command], Command]:
+    """Return what adds ``--limit SECONDS``."""
+    return click.option(
+        "--limit",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        default=seconds,
+        show_default=True,
+        help=words,
+    )
+
+
 def set_option(command: Command) -> Command:
     """Add ``--set key=value``."""
     return click.option(

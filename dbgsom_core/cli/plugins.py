@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, plugin_options_apart
+from dbgsom_core.cli.options import limit_option, plugin_options, plugin_options_apart
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_show import show_component
 
@@ -45,8 +45,9 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
 @plugins.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
+@limit_option(60, "What a single import may take.")
 @plugin_options_apart
-def doctor(as_json: bool, details: bool, strict: bool) -> int:
+def doctor(as_json: bool, details: bool, limit: float, strict: bool) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
 
     They are imported in another process, and it is told what that changes. Exit code 3 when
@@ -55,7 +56,7 @@ def doctor(as_json: bool, details: bool, strict: bool) -> int:
     """
     from dbgsom_core.plugins.doctor import diagnose_apart
 
-    findings, loaded = diagnose_apart()
+    findings, loaded = diagnose_apart(limit)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in findings], indent=2))
     else:

@@ -8,21 +8,14 @@ from typing import Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options_apart
+from dbgsom_core.cli.options import limit_option, plugin_options_apart
 from dbgsom_core.errors import PluginError
 
 
 @click.command("check")
 @click.argument("distribution", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--limit",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
-    help="What a single check may take.",
-)
+@limit_option(120, "What a single check may take.")
 @plugin_options_apart
 def check_plugins(distribution: str | None, as_json: bool, limit: float, strict: bool) -> int:
     """Test every component of DISTRIBUTION (of all third parties without one).

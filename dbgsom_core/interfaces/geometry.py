@@ -14,7 +14,7 @@ _ROWS = 6  # samples on either side of the pairs that are compared
 _AGREES = 1e-6  # relative; a float32 metric is no other
 
 
-def compared_with_euclidean(metric: MetricCalls, X: NDArray[Any]) -> NDArray[np.float64]:
+def euclidean(metric: MetricCalls, X: NDArray[Any]) -> NDArray[np.float64]:
     """Return distances by a metric between some of its prepared samples X (n, D).
 
     Raises
@@ -31,7 +31,7 @@ def compared_with_euclidean(metric: MetricCalls, X: NDArray[Any]) -> NDArray[np.
     if not (off <= _AGREES * (1.0 + expected)).all():
         worst = np.unravel_index(np.argmax(off), off.shape)
         raise UnfitError(
-            f"says geometry = 'euclidean' and calls two samples {found[worst]:g} apart that are "
+            f"is not 'euclidean': it calls two samples {found[worst]:g} apart that are "
             f"{expected[worst]:g} apart; leave geometry out"
         )
     return found

@@ -12,7 +12,7 @@ import inspect
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -202,4 +202,8 @@ def _place(component: Any, method: str, error: BaseException) -> str:
             found = getattr(found, name, found)
         code = getattr(inspect.unwrap(found) if callable(found) else None, "__code__", None)
         spots = [(code.co_filename, code.co_firstlineno)] if code is not None else spots
-    return f"{Path(spots[-1][0]).name}:{spots[-1][1]}" if spots else f"{type(component).__module__}"
+    with suppress(OSError, TypeError):  # no method: where the class begins
+        if not spots:
+            cls = type(component)
+            spots = [(inspect.getsourcefile(cls) or "", inspect.getsourcelines(cls)[1])]
+    return f"{Path(spots[-1][0]).name}:{spots[-1][1]}" if spots else type(component).__module__

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.errors import PluginError, UnfitError
+from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
 from dbgsom_core.interfaces.guard import contained, is_own
 
@@ -143,6 +143,14 @@ class MetricAbilities(MetricCalls, Abilities):
 
     def check(self) -> None:
         """Raise UnfitError where an attribute is not what it may be."""
+        looped = self.assign is None or self.pairwise is None
+        if self.scalar is not None and looped and not hasattr(self.scalar, "py_func"):
+            raise UnfitError(
+                "has a scalar that is no compiled function: write scalar = "
+                "staticmethod(numba.njit(f)) in its class"
+            )
+        if self.fit is not None and self.prepare is None:
+            raise UnfitError("lacks prepare, which gets what its fit returns")
         if self.geometry not in (None, "euclidean"):
             raise UnfitError(f"has geometry = {self.geometry!r}; known is 'euclidean'")
         if not isinstance(self.forms_below, (int, float)) or not self.forms_below >= 0:
@@ -151,21 +159,8 @@ class MetricAbilities(MetricCalls, Abilities):
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
         """Return the same with ``prepare`` bound to what ``fit`` returned."""
         prepare = self.prepare
-        if prepare is None:
-            raise PluginError(f"metric {self.name} lacks prepare, which gets what its fit returns")
+        assert prepare is not None  # as `check` found
         return replace(self, prepare=lambda X: prepare(X, state))
-
-    def check_compiled(self) -> None:
-        """Raise PluginError where loops are to go around a ``scalar`` that is not compiled."""
-        if self.scalar is None or (self.assign is not None and self.pairwise is not None):
-            return
-        from numba.extending import is_jitted  # slow to import
-
-        if not is_jitted(self.scalar):
-            raise PluginError(
-                f"{getattr(self.scalar, '__qualname__', self.scalar)!s} is no compiled function: "
-                "write scalar = staticmethod(numba.njit(f)) in the metric's class"
-            )
 
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""
@@ -175,7 +170,7 @@ class MetricAbilities(MetricCalls, Abilities):
 def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
     from dbgsom_core.interfaces import verdicts  # numpy is slow to import
 
-    with contained("metric", metric, "scalar"):
+    with contained("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
         answer = loop(*given)
         found = answer[1] if isinstance(answer, tuple) else answer
         verdicts.distances(found, found.shape)

@@ -58,7 +58,8 @@ class Apart:
             start_new_session=True,  # so that what it starts ends with it
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -93,6 +94,9 @@ class Apart:
             else:
                 self._process.kill()
         self._process.wait()
+        self._reader.join(1.0)  # what has left the process group may hold the pipe open
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
 
 
 def serve() -> None:

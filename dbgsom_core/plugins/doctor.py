@@ -22,7 +22,6 @@ Problem = Literal[
     "broken", "api version", "stale", "clash", "changes", "touches", "shadowed", "slow", "outdated"
 ]
 HARMLESS: tuple[Problem, ...] = ("touches", "shadowed", "slow", "outdated")
-IMPORT_LIMIT = 60.0  # seconds that one import may take before it counts as hanging
 _MILD = ("the warnings filters", "the environment", "sys.path")
 # What every run imports sooner or later: no plugin's cost, nor its doing.
 _CORE = ("dbgsom_core.api", "numpy", "scipy.sparse", "numba", "sklearn.base", "matplotlib.figure")
@@ -73,8 +72,10 @@ def diagnose(registry: Registry) -> list[Finding]:
     return findings
 
 
-def diagnose_apart(limit: float = IMPORT_LIMIT) -> tuple[list[Finding], int]:
+def diagnose_apart(limit: float) -> tuple[list[Finding], int]:
     """Return every finding and how many plugins were loaded, all imports in another process.
+
+    A single import may take ``limit`` seconds.
 
     One that ends the process or hangs is named, and the others are examined without it.
     """

@@ -21,7 +21,6 @@ from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.testing.kit import checks_for, judged
 
-CHECK_LIMIT = 120.0  # seconds; the first fit on a machine compiles its loops
 ENDS = 2  # processes that one component may end before its other checks are left out
 
 Tell = Callable[[dict[str, Any]], None]
@@ -48,7 +47,7 @@ class Report:
         return bool(self.broken) or any(one["failed"] for one in self.components)
 
 
-def check_apart(distribution: str | None, limit: float = CHECK_LIMIT) -> Report:
+def check_apart(distribution: str | None, limit: float) -> Report:
     """Run every check of the components of a distribution, or of all third parties.
 
     One process runs them one after the other. One that takes longer than ``limit`` seconds, or that

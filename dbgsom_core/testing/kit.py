@@ -6,11 +6,12 @@ import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.guard import is_from_a_signal, told
@@ -151,14 +152,23 @@ def checks_for(
         There is no such kind, or its methods fit none or several.
     """
     kind = kind_of(component) if kind is None else _known(kind)
-    given = MetricAbilities.of(component).claims if claims is None else claims
+    given: Sequence[str] = claims or ()
+    if claims is None and kind == "metric":
+        with suppress(PluginError):  # its attributes cannot be read, as a check tells
+            given = MetricAbilities.of(component).claims
     subject = Subject(kind, name or _offered_name(kind, component), frozenset(given))
     return [
         Check(one.name, one.kind, one.promise, one.function, subject)
         for one in all_checks()
-        if one.kind in (kind, EVERY_KIND)
-        and (one.name not in _applies or _applies[one.name](component, subject))
+        if one.kind in (kind, EVERY_KIND) and _is_asked(one, component, subject)
     ]
+
+
+def _is_asked(check: Check, component: Component, subject: Subject) -> bool:
+    try:
+        return check.name not in _applies or _applies[check.name](component, subject)
+    except PluginError:
+        return False
 
 
 def kind_of(component: Component) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -118,9 +119,13 @@ def evidence() -> LabelEvidence:
     )
 
 
-@lru_cache(maxsize=1)
 def trained() -> Any:
-    """Return a small trained classifier on `data` and `classes`."""
+    """Return a small trained classifier on `data` and `classes`; whoever spoils it, spoils his."""
+    return deepcopy(_trained())
+
+
+@lru_cache(maxsize=1)
+def _trained() -> Any:
     from dbgsom_core.estimators.classifier import SomClassifier
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}

@@ -55,7 +55,6 @@ def fitted(
         mapping of names to arrays.
     """
     abilities = MetricAbilities.of(metric)
-    abilities.check_compiled()
     if abilities.fit is None:
         return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)

@@ -10,12 +10,13 @@ from dbgsom_core.api import Component, hookimpl
 DBGSOM_API_VERSION = 1
 
 
-def _offered(module):
-    members = vars(import_module(f"{__name__}.{module}")).items()
+def _offered(name):
+    module = import_module(f"{__name__}.{name}")
     return {
-        "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_"): one
-        for name, one in members
-        if isinstance(one, type) and issubclass(one, Component) and one.__module__.endswith(module)
+        "".join("_" + c.lower() if c.isupper() else c for c in key).strip("_"): one
+        for key, one in vars(module).items()
+        if isinstance(one, type) and issubclass(one, Component)
+        if one.__module__ == module.__name__
     }
 
 
