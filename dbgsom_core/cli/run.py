@@ -32,10 +32,11 @@ def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) ->
     experiment = load_experiment(file, overrides, registry)
     registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
     _stop_on_terminate()
-    with progress(quiet) as bar:
+    with no_exit(), progress(quiet) as bar:
         observers = make_observers(experiment.tracking, registry, extra=[bar])
         outcome = run_experiment(experiment, observers, registry)
     if not quiet:
@@ -59,12 +60,13 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
     loaded = load_sweep(file, overrides, registry)
     registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.pipeline import make_observers
     from dbgsom_core.runs.sweep import run_sweep
 
     _stop_on_terminate()
     tracking = loaded.children[0].experiment.tracking
-    with progress(quiet, runs=len(loaded.children)) as bar:
+    with no_exit(), progress(quiet, runs=len(loaded.children)) as bar:
         observers = make_observers(tracking, registry, extra=[bar])
         outcome = run_sweep(loaded, observers, registry)
     if not quiet:
