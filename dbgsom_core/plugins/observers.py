@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
@@ -26,11 +26,16 @@ class Observers:
         that whoever follows finds it written.
     vital : object, optional
         The one without which a run is worth nothing (the run folder): what it raises ends the run.
+    names : mapping of int to str, optional
+        What warnings call an observer, by its ``id``; its class or module without it.
     """
 
-    def __init__(self, observers: Sequence[Any], vital: Any = None) -> None:
+    def __init__(
+        self, observers: Sequence[Any], vital: Any = None, names: Mapping[int, str] | None = None
+    ) -> None:
         self._observers = list(observers)
         self._vital = vital
+        self._names = names or {}
 
     def tell(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each observer accepts."""
@@ -44,15 +49,16 @@ class Observers:
             except BaseException as error:
                 if observer is self._vital or is_from_a_signal(error):
                     raise
-                name = getattr(observer, "__name__", type(observer).__name__)
+                usual = f"observer {getattr(observer, '__name__', type(observer).__name__)}"
+                name = self._names.get(id(observer), usual)
                 log.warning(
-                    "observer %s failed in %s (%s: %s); the run goes on",
+                    "%s failed in %s (%s: %s); the run goes on",
                     name,
                     hook,
                     type(error).__name__,
                     error,
                 )
-                log.debug("traceback of observer %s", name, exc_info=True)
+                log.debug("traceback of %s", name, exc_info=True)
 
 
 def callback_notifier(callbacks: Any, verbose: int) -> Callback:

@@ -28,7 +28,7 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.privacy import masked
@@ -66,8 +66,10 @@ def make_observers(
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers."""
     trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
     first = _run_folder(tracking, registry).observer()
-    others = [one for tracker in trackers for one in _observer_of(tracker)]
-    return Observers([first, *registry.observers, *extra, *others], vital=first)
+    made = [(one, tracker) for tracker in trackers for one in _observer_of(tracker)]
+    others = [one for one, _ in made]
+    names = {id(one): who("tracker", tracker) for one, tracker in made}
+    return Observers([first, *registry.observers, *extra, *others], vital=first, names=names)
 
 
 def _observer_of(tracker: Any) -> Iterator[Any]:
