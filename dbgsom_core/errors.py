@@ -43,6 +43,14 @@ class PluginError(DbgsomError):
     exit_code = 3
 
 
+class ComponentError(PluginError, ValueError):
+    """A component raised, or returned what its kind may not; the sentence says whose it is."""
+
+
+class UnfitError(Exception):
+    """What a component returned is not what its kind promises; `ComponentError` says whose."""
+
+
 class ModelFileError(DbgsomError, ValueError):
     """A saved model cannot be read."""
 

@@ -28,6 +28,25 @@ def plugin_options(command: Command) -> Command:
     def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
         return command(registry=open_registry(no_plugins, strict_plugins), **given)
 
+    return _with_options(opened)
+
+
+def plugin_options_apart(command: Command) -> Command:
+    """Add the same options to a command that imports plugins in another process, with ``strict``.
+
+    What the options say reaches it through the environment.
+    """
+
+    @functools.wraps(command)
+    def told(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
+        if no_plugins:
+            os.environ["DBGSOM_NO_PLUGINS"] = "1"
+        return command(strict=strict_plugins, **given)
+
+    return _with_options(told)
+
+
+def _with_options(opened: Command) -> Command:
     with_options = click.option(
         "--disable-plugin",
         metavar="NAME",
@@ -51,6 +70,18 @@ def _disable(context: click.Context, option: click.Parameter, names: Sequence[st
         before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
         os.environ["DBGSOM_DISABLE_PLUGINS"] = ",".join([*names, *filter(None, [before])])
         get_registry.cache_clear()
+
+
+def limit_option(seconds: float, words: str) -> Callable[[Command], Command]:
+    """Return what adds ``--limit SECONDS``."""
+    return click.option(
+        "--limit",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        default=seconds,
+        show_default=True,
+        help=words,
+    )
 
 
 def set_option(command: Command) -> Command:
@@ -86,6 +117,15 @@ def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Reg
             )
         )
     return registry
+
+
+def tell_broken(registry: Registry) -> None:
+    """Warn of each plugin that could not be loaded: a run goes on without it."""
+    for one in registry.broken:
+        logging.getLogger("dbgsom").warning(
+            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
+            *(one.name, one.distribution, one.version, one.error),
+        )
 
 
 def show_warnings(quiet: bool) -> None:

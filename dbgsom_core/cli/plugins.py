@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options
+from dbgsom_core.cli.options import limit_option, plugin_options, plugin_options_apart
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_show import show_component
 
@@ -46,19 +46,21 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
-@plugin_options
-def doctor(as_json: bool, details: bool, runs: str, registry: Registry) -> int:
+@limit_option(60, "What a single import may take.")
+@plugin_options_apart
+def doctor(as_json: bool, details: bool, runs: str, limit: float, strict: bool) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
 
-    Runs whose process died without a word are closed as killed.
+    They are imported in another process, and it is told what that changes. Runs whose process died
+    without a word are closed as killed.
 
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
     are told, and do no harm.
     """
-    from dbgsom_core.plugins.doctor import diagnose
+    from dbgsom_core.plugins.doctor import diagnose_apart
 
     _close_dead_runs(Path(runs))
-    findings = diagnose(registry)
+    findings, loaded = diagnose_apart(limit)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in findings], indent=2))
     else:
@@ -68,7 +70,6 @@ def doctor(as_json: bool, details: bool, runs: str, registry: Registry) -> int:
             )
             if details and one.details:
                 click.echo(one.details)
-        loaded = sum(record.status == "ok" for record in registry.records)
         if not findings:
             click.echo(f"all is well: {loaded} plugin(s) loaded")
     return 0 if all(one.harmless for one in findings) else 3

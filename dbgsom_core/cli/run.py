@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, set_option, show_warnings
+from dbgsom_core.cli.options import plugin_options, set_option, show_warnings, tell_broken
+from dbgsom_core.errors import PluginError
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
@@ -24,15 +25,17 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
 def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> None:
     """Train, measure, draw and log what FILE describes."""
     show_warnings(quiet)
+    tell_broken(registry)
     from dbgsom_core.config import load_experiment
 
     experiment = load_experiment(file, overrides, registry)
     registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
-    with asked.heeded(), progress(quiet) as bar:
+    with no_exit(), asked.heeded(), progress(quiet) as bar:
         patience = experiment.patience
         observers = make_observers(experiment.tracking, registry, [bar], patience)
         outcome = run_experiment(experiment, observers, registry)
@@ -51,18 +54,20 @@ def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) ->
 def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
     """Run every combination of the sweep section of FILE."""
     show_warnings(quiet)
+    tell_broken(registry)
     from dbgsom_core.config import load_sweep
 
     loaded = load_sweep(file, overrides, registry)
     registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
+    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.pipeline import make_observers
     from dbgsom_core.runs.sweep import run_sweep
 
     first = loaded.children[0].experiment
     tracking = first.tracking
-    with asked.heeded(), progress(quiet, runs=len(loaded.children)) as bar:
+    with no_exit(), asked.heeded(), progress(quiet, runs=len(loaded.children)) as bar:
         observers = make_observers(tracking, registry, [bar], first.patience)
         outcome = run_sweep(loaded, observers, registry)
     if not quiet:
@@ -103,4 +108,7 @@ def _tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
     for _, tracker in tracking:
         how_to_open = TrackerAbilities.of(tracker).how_to_open
         if how_to_open is not None:
-            click.echo(f"to look at it: {how_to_open()}")
+            try:
+                click.echo(f"to look at it: {how_to_open()}")
+            except PluginError as error:
+                click.echo(f"warning: {error}", err=True)

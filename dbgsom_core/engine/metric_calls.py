@@ -28,6 +28,9 @@ class MetricCalls:
         ``form(X, units, influence, weights, so_far) -> prototypes``.
     forms_below : float
         The weight of linked neighbours up to which ``form`` makes the prototypes.
+    judge : callable or None
+        ``judge(loop, *given)`` calls a loop around ``scalar`` and looks at the distances that it
+        gives; None: they are taken as they are.
     """
 
     name: str
@@ -39,6 +42,7 @@ class MetricCalls:
     centre: Callable[[Any], Any] | None
     form: Callable[..., Any] | None
     forms_below: float
+    judge: Callable[..., Any] | None
 
     @property
     def is_euclidean(self) -> bool:

@@ -51,7 +51,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
         X = check_samples(self, X, self._metric.abilities, reset=False)
-        return self._parts.engine.over(X, self._metric.abilities)
+        return self._parts.over(X, self._metric.abilities)
 
     def _to_live_leaves(self, data: Samples) -> Descent:
         # Only neurons that won a training sample have something to say.

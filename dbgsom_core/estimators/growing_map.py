@@ -26,6 +26,7 @@ from dbgsom_core.estimators.validation import (
 )
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
@@ -180,7 +181,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             kept = weights > 0
             X, weights = X[kept], weights[kept]
             target = None if target is None else target.of(kept)
-        return parts.engine.over(X, self._metric.abilities, weights), target, kept
+        return parts.over(X, self._metric.abilities, weights), target, kept
 
     def _train(
         self,
@@ -196,7 +197,8 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
         )
         notify = callback_notifier(self.callbacks, self.verbose)
-        with one_blas_thread(), compile_clock(print if self.verbose else None):
+        shown = print if self.verbose else None
+        with one_blas_thread(), compile_clock(shown), blamed("engine", parts.engine):
             state = fit_map(parts, samples, target, settings, notify, start, new)
             self._take(parts, state)
             self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
@@ -229,7 +231,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if kept is not None:
             leaves = np.empty(len(kept), dtype=np.int64)
             leaves[kept] = trained
-            left_out = self._parts.engine.over(X[~kept], self._metric.abilities)
+            left_out = self._parts.over(X[~kept], self._metric.abilities)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from dbgsom_core.interfaces.guard import Guarded, asked, contained, is_own
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -61,24 +62,47 @@ class Abilities:
 
     Attributes
     ----------
+    kind : str
     defaults : Component
         A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
         in the subclass. The component need not derive from that base.
+    methods : tuple of str
+        Those of the fields that the core calls: of a component that is not built in they go through
+        the guard.
     """
 
+    kind: ClassVar[str]
     defaults: ClassVar[Component]
+    methods: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
         """Find out what a component can do: the one place that asks which attributes it has.
 
         ``known`` are fields that are no capabilities.
+
+        Raises
+        ------
+        ComponentError
+            One of its attributes raises, or is not what it may be.
         """
+        own = is_own(component)
         for name, default in _defaults(cls):  # type: ignore[arg-type] # classes are hashable
-            if name not in known:
-                value = getattr(component, name, None)
-                known[name] = default if value is None else value
-        return cls(**known)
+            if name in known:
+                continue
+            kind = cls.kind
+            value = getattr(component, name, None) if own else asked(kind, component, name)
+            if value is not None and not own and name in cls.methods:
+                value = Guarded(kind, component, name)
+            known[name] = default if value is None else value
+        found = cls(**known)
+        if not own:
+            with contained(cls.kind, component, ""):
+                found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise UnfitError where an attribute of a component is not what it may be."""
 
 
 @lru_cache(maxsize=64)

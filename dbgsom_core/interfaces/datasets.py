@@ -38,7 +38,11 @@ class Data:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A data set: fields say which, `load` reads it."""
+    """A data set: fields say which, `load` reads it.
+
+    One that needs a file may have a class method ``examples(folder) -> mapping``: it writes what it
+    needs into an empty folder and returns the fields to be built with, for the conformance kit.
+    """
 
     def load(self) -> Data:
         """Return the data; raise `DataError` with one sentence that names the cure."""

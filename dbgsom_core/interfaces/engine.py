@@ -67,12 +67,15 @@ def samples_in_memory(
 
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
     from dbgsom_core.engine.workers import available_threads
+    from dbgsom_core.interfaces.geometry import euclidean
 
     abilities = MetricAbilities.of(metric)
     prepared = abilities.prepared(X)
     if not issparse(prepared):
         # A view, so that what a metric remembers of these samples ends with the pass.
         prepared = np.ascontiguousarray(prepared).view()
+        if abilities.is_euclidean and abilities.judge is not None:
+            abilities.judge(euclidean, abilities, prepared)
     room = None if working_memory is None else int(working_memory * 2**20)
     return LocalSamples(
         prepared,

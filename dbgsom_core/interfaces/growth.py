@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
+from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
@@ -160,7 +161,14 @@ class GrowthAbilities(Abilities):
     them to every strategy.
     """
 
+    kind: ClassVar[str] = "growth"
     defaults: ClassVar[Component] = GrowthComponent()
+    methods: ClassVar[tuple[str, ...]] = (
+        "grow",
+        "growing_threshold",
+        "start_shape",
+        "wants_children",
+    )
 
     growing_threshold: Callable[[DataSummary], float] | None
     start_shape: Callable[[], tuple[int, int]] | None
@@ -172,6 +180,20 @@ class GrowthAbilities(Abilities):
     class_tuning: bool = False
     smooth_before_growth: bool = False
     base: Any = None
+    grow: Any = None
+
+    def check(self) -> None:
+        """Raise UnfitError where a field that the core reads is out of its range."""
+        cap = self.max_neurons
+        whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
+        if not (cap is None or whole or (isinstance(cap, str) and cap == "auto")):
+            raise UnfitError(f"has max_neurons = {cap!r}; it is 'auto', None or a whole number")
+        for name, below in (("fine_tuning", 1.0), ("link_pull", math.inf)):
+            share = getattr(self, name)
+            if not isinstance(share, (int, float)) or not 0 <= share < below:
+                raise UnfitError(
+                    f"has {name} = {share!r}, not a number of at least 0 below {below}"
+                )
 
     def threshold(self, summary: DataSummary) -> float:
         """Return the growing threshold, nan where there is none."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
@@ -33,7 +36,13 @@ class KernelComponent(Component):
 
     linear: (start - end)*t + end with t = (E - e)/(E - 1) (Vasighi & Amini 2017);
     exponential: start*(end/start)**((e - 1)/(E - 1)).
+
+    Optional capabilities
+        ``rises`` (attribute): True when weights may grow with the hops; where nothing is said the
+        conformance kit takes it for a mistake.
     """
+
+    rises: ClassVar[bool] = False
 
     start: float | None = Field(
         default=None,
@@ -53,10 +62,26 @@ class KernelComponent(Component):
 
 @dataclass(frozen=True)
 class KernelAbilities(Abilities):
-    """The width schedule of one kernel; see `KernelComponent`."""
+    """The weights and the width schedule of one kernel; see `KernelComponent`."""
 
+    kind: ClassVar[str] = "kernel"
     defaults: ClassVar[Component] = KernelComponent()
+    methods: ClassVar[tuple[str, ...]] = ("weight",)
 
     start: float | None
     end: float | None
     decay: Literal["linear", "exponential"]
+    rises: bool
+    weight: Callable[[Any, float], Any] | None = None
+
+    def check(self) -> None:
+        """Raise UnfitError where the schedule is none."""
+        for name, width in (("start", self.start), ("end", self.end)):
+            if width is not None and not (_is_number(width) and 0 < width < math.inf):
+                raise UnfitError(f"has {name} = {width!r}; a width is a number of hops above 0")
+        if self.decay not in ("linear", "exponential"):
+            raise UnfitError(f"has decay = {self.decay!r}; it is 'linear' or 'exponential'")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -75,8 +75,11 @@ class LabellerComponent(Component):
 class LabellerAbilities(Abilities):
     """What one labeller can do; see `LabellerComponent`. A method that it lacks is None."""
 
+    kind: ClassVar[str] = "labeller"
     defaults: ClassVar[Component] = LabellerComponent()
+    methods: ClassVar[tuple[str, ...]] = ("label", "probabilities")
 
     probabilities: Callable[[LabelEvidence], Any] | None
     needs_target: bool
     estimators: tuple[str, ...] | None
+    label: Any = None

@@ -21,6 +21,9 @@ class Lookup(Protocol):
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance."""
 
+    def offer_of(self, kind: str, cls: type[Any]) -> Any:
+        """Return the offer that means a class, or None where no plugin offers it."""
+
     def name_of(self, kind: str, component: Any) -> str:
         """Return the name under which a component can be built again."""
 

@@ -161,6 +161,7 @@ class MeasureComponent(Component):
 class MeasureAbilities(Abilities):
     """What one measure asks for; see `MeasureComponent`."""
 
+    kind: ClassVar[str] = "measure"
     defaults: ClassVar[Component] = MeasureComponent()
 
     needs_target: bool

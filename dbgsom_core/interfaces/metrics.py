@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.errors import PluginError
+from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.guard import contained, is_own
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +110,18 @@ class MetricComponent(Component):
 class MetricAbilities(MetricCalls, Abilities):
     """What one metric can do; see `MetricComponent`. A method that it lacks is None."""
 
+    kind: ClassVar[str] = "metric"
     defaults: ClassVar[Component] = MetricComponent()
+    methods: ClassVar[tuple[str, ...]] = (
+        "assign",
+        "pairwise",
+        "prepare",
+        "centre",
+        "scalar_params",
+        "examples",
+        "fit",
+        "form",
+    )
 
     prepare: Callable[..., Any] | None
     examples: Callable[..., Any] | None
@@ -123,33 +135,46 @@ class MetricAbilities(MetricCalls, Abilities):
         """Find out what a component can do; what was found out already is returned as it is."""
         if isinstance(component, cls):
             return component
-        found = super().of(component, name=type(component).__name__, **known)
+        judge = None if is_own(component) else partial(_judge, component)
+        found = super().of(component, name=type(component).__name__, judge=judge, **known)
         if found.scalar_params is None:
             return replace(found, scalar_params=partial(_numbers, component))
         return found
 
+    def check(self) -> None:
+        """Raise UnfitError where an attribute is not what it may be."""
+        looped = self.assign is None or self.pairwise is None
+        if self.scalar is not None and looped and not hasattr(self.scalar, "py_func"):
+            raise UnfitError(
+                "has a scalar that is no compiled function: write scalar = "
+                "staticmethod(numba.njit(f)) in its class"
+            )
+        if self.fit is not None and self.prepare is None:
+            raise UnfitError("lacks prepare, which gets what its fit returns")
+        if self.geometry not in (None, "euclidean"):
+            raise UnfitError(f"has geometry = {self.geometry!r}; known is 'euclidean'")
+        if not isinstance(self.forms_below, (int, float)) or not self.forms_below >= 0:
+            raise UnfitError(f"has forms_below = {self.forms_below!r}, not a number of at least 0")
+
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
         """Return the same with ``prepare`` bound to what ``fit`` returned."""
         prepare = self.prepare
-        if prepare is None:
-            raise PluginError(f"metric {self.name} lacks prepare, which gets what its fit returns")
+        assert prepare is not None  # as `check` found
         return replace(self, prepare=lambda X: prepare(X, state))
-
-    def check_compiled(self) -> None:
-        """Raise PluginError where loops are to go around a ``scalar`` that is not compiled."""
-        if self.scalar is None or (self.assign is not None and self.pairwise is not None):
-            return
-        from numba.extending import is_jitted  # slow to import
-
-        if not is_jitted(self.scalar):
-            raise PluginError(
-                f"{getattr(self.scalar, '__qualname__', self.scalar)!s} is no compiled function: "
-                "write scalar = staticmethod(numba.njit(f)) in the metric's class"
-            )
 
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)
+
+
+def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
+    from dbgsom_core.interfaces import verdicts  # numpy is slow to import
+
+    with contained("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
+        answer = loop(*given)
+        found = answer[1] if isinstance(answer, tuple) else answer
+        verdicts.distances(found, found.shape)
+        return answer
 
 
 def _numbers(metric: Component) -> list[float]:

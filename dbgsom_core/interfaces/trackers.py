@@ -121,7 +121,9 @@ class TrackerComponent(Component):
 class TrackerAbilities(Abilities):
     """What one tracker can do; see `TrackerComponent`. A method that it lacks is None."""
 
+    kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()
+    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror")
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import distributions
-from typing import Literal
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distributions, version
+from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.plugins.apart import Apart
+from dbgsom_core.plugins.importing import watched_imports
 from dbgsom_core.plugins.offers import Offered, PluginRecord
-from dbgsom_core.plugins.registry import GROUP, OWN_DISTRIBUTION, Registry
+from dbgsom_core.plugins.registry import GROUP, OWN_DISTRIBUTION, Registry, get_registry
 
 SLOW_SECONDS = 0.2  # what one plugin may add to every start
-Problem = Literal["broken", "api version", "stale", "clash", "shadowed", "slow", "outdated"]
-HARMLESS: tuple[Problem, ...] = ("shadowed", "slow", "outdated")
+Problem = Literal[
+    "broken", "api version", "stale", "clash", "changes", "touches", "shadowed", "slow", "outdated"
+]
+HARMLESS: tuple[Problem, ...] = ("touches", "shadowed", "slow", "outdated")
+_MILD = ("the warnings filters", "the environment", "sys.path")
+# What every run imports sooner or later: no plugin's cost, nor its doing.
+_CORE = ("dbgsom_core.api", "numpy", "scipy.sparse", "numba", "sklearn.base", "matplotlib.figure")
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,9 @@ class Finding:
     problem : str
         ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale`` (names what
         is not there any more, or is installed twice), ``clash`` (two offer one name),
-        ``shadowed`` (a built-in has the name), ``slow``, ``outdated`` (works, will not for ever).
+        ``changes`` (its import changes what all share: functions, the working directory),
+        ``touches`` (what matters less: filters of warnings), ``shadowed`` (a built-in has the
+        name), ``slow``, ``outdated`` (works, will not for ever).
     distribution, version, name : str
         Who it is about: the plugin's or the component's name.
     message : str
@@ -61,6 +72,56 @@ def diagnose(registry: Registry) -> list[Finding]:
     return findings
 
 
+def diagnose_apart(limit: float) -> tuple[list[Finding], int]:
+    """Return every finding and how many plugins were loaded, all imports in another process.
+
+    A single import may take ``limit`` seconds.
+
+    One that ends the process or hangs is named, and the others are examined without it.
+    """
+    findings: list[Finding] = []
+    off = [one for one in os.environ.get("DBGSOM_DISABLE_PLUGINS", "").split(",") if one]
+    while True:
+        disabled = {"DBGSOM_DISABLE_PLUGINS": ",".join(off)}
+        process, at = Apart(__name__, {}, limit, disabled), ("", "")
+        for line in process.lines():
+            if "at" in line:
+                at = (line["at"][0], line["at"][1])
+            else:
+                return findings + [Finding(**one) for one in line["findings"]], line["loaded"]
+        distribution, name = at
+        if not distribution or distribution in off:
+            raise PluginError(f"the examination of the plugins {process.ended}")
+        findings.append(
+            Finding("broken", distribution, version_of(distribution), name, when_imported(process))
+        )
+        off.append(distribution)
+
+
+def when_imported(process: Apart) -> str:
+    """Return the sentence for a plugin whose import was the last that a process told of."""
+    return f"{process.ended} when it was imported; disable or uninstall it"
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution, without importing anything of it."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "0"
+
+
+def work(task: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Diagnose in a process of its own; see `Apart`."""
+    for name in _CORE:
+        import_module(name)
+    with watched_imports(lambda distribution, name: tell({"at": [distribution, name]})):
+        registry = get_registry()
+        findings = [asdict(one) for one in diagnose(registry)]
+    loaded = sum(record.status == "ok" for record in registry.records)
+    tell({"findings": findings, "loaded": loaded})
+
+
 def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
     """Say what a bare name means for an offer: itself, the built-in, or an error."""
     rivals = [one for one in registry.offered(offered.kind) if one.name == offered.name]
@@ -84,6 +145,12 @@ def _of_record(record: PluginRecord) -> Iterator[Finding]:
             *who,
             f'takes {record.import_seconds:.2f} s at every start; offer "module:Class" strings '
             "and import what is heavy inside methods",
+        )
+    if record.changes:
+        yield Finding(
+            "touches" if set(record.changes) <= set(_MILD) else "changes",
+            *who,
+            f"its import changes {', '.join(record.changes)}; leave what all share alone",
         )
     for note in record.notes:
         yield Finding("outdated", *who, note)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.guard import is_from_a_signal
 
 log = logging.getLogger("dbgsom")
 
@@ -26,6 +27,8 @@ class Observers:
         The one without which a run is worth nothing (the run folder): it is told first, and what
         it raises ends the run. It may have a method ``keep(run, result)``, which is called when
         the map is trained and measured and nothing is drawn yet.
+    names : mapping of int to str, optional
+        What warnings call an observer, by its ``id``; its class or module without it.
 
     Attributes
     ----------
@@ -33,7 +36,10 @@ class Observers:
         What a reader of the report should know of observers that failed.
     """
 
-    def __init__(self, observers: Sequence[Any], vital: Any = None) -> None:
+    def __init__(
+        self, observers: Sequence[Any], vital: Any = None, names: Mapping[int, str] | None = None
+    ) -> None:
+        self._names = names or {}
         self._others = [one for one in observers if one is not vital]
         self._vital = vital
         self.notes: list[str] = []
@@ -60,23 +66,25 @@ class Observers:
         for observer in self._others:
             try:
                 call(observer, hook, event)
-            except KeyboardInterrupt as error:
-                if interrupted is not None:
+            except BaseException as error:
+                if not is_from_a_signal(error):
+                    self._report(observer, hook, error)
+                elif interrupted is None:
+                    interrupted = error
+                else:
                     raise
-                interrupted = error
-            except Exception as error:
-                self._report(observer, hook, error)
         if interrupted is not None:
             raise interrupted
 
-    def _report(self, observer: Any, hook: str, error: Exception) -> None:
-        name = getattr(observer, "__name__", type(observer).__name__)
-        told = f"observer {name} failed in {hook} ({type(error).__name__}: {error})"
+    def _report(self, observer: Any, hook: str, error: BaseException) -> None:
+        usual = f"observer {getattr(observer, '__name__', type(observer).__name__)}"
+        name = self._names.get(id(observer), usual)
+        told = f"{name} failed in {hook} ({type(error).__name__}: {error})"
         if (name, hook) not in self._noted:  # it may fail in every epoch
             self._noted.add((name, hook))
             self.notes.append(told)
         log.warning("%s; the run goes on", told)
-        log.debug("traceback of observer %s", name, exc_info=True)
+        log.debug("traceback of %s", name, exc_info=True)
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> None:
@@ -109,8 +117,8 @@ def callback_notifier(callbacks: Any, verbose: int) -> Callback:
                     call(listener, "dbgsom_epoch_finished", {"run": None, "epoch": record})
                 else:
                     listener(record)
-            except Exception as error:
-                if getattr(listener, "vital", False):
+            except BaseException as error:
+                if getattr(listener, "vital", False) or is_from_a_signal(error):
                     raise
                 warnings.warn(
                     f"callback {listener!r} failed ({type(error).__name__}: {error}); "

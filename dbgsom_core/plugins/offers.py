@@ -12,6 +12,8 @@ from typing import Any, Literal
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import Offer
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.guard import is_from_a_signal
+from dbgsom_core.plugins.importing import importing
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class PluginRecord:
         What the module states, where it could be imported.
     notes : tuple of str
         What works today and will not for ever: an outdated API version, a deprecated name.
+    changes : tuple of str
+        What its import changed that all share, where imports were watched.
     """
 
     name: str
@@ -47,6 +51,7 @@ class PluginRecord:
     module: str = ""
     api_version: int | None = None
     notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,11 @@ class Offered:
         try:
             loaded: Any = self.offer
             if isinstance(loaded, str):
-                loaded = resolve_name(loaded)
-        except Exception as error:
+                with importing(self.distribution, self.name):
+                    loaded = resolve_name(loaded)
+        except BaseException as error:
+            if is_from_a_signal(error):
+                raise
             raise PluginError(
                 f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be "
                 f"imported from {self.source} ({type(error).__name__}: {error}); "

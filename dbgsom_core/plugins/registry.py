@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +21,7 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
+from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.checks import (
     age_note,
@@ -30,6 +30,7 @@ from dbgsom_core.plugins.checks import (
     offers_of,
     transformers_of,
 )
+from dbgsom_core.plugins.importing import importing
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods
 
 GROUP = "dbgsom.plugins"
@@ -274,14 +275,18 @@ class Registry:
     def _load(self, point: EntryPoint, distribution: str, version: str) -> None:
         started = time.perf_counter()
         error, details = "", ""
+        changes: list[str] = []
+        guard = importing if distribution != OWN_DISTRIBUTION else _unguarded
         plugin: Any = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DbgsomDeprecationWarning)
             try:
-                with redirect_stdout(sys.stderr):  # what a plugin prints is no answer of ours
+                with guard(distribution, point.name) as changes:
                     plugin = point.load()
-                self.register(plugin, point.name, distribution, version)
-            except (Exception, SystemExit) as problem:
+                    self.register(plugin, point.name, distribution, version)
+            except BaseException as problem:
+                if is_from_a_signal(problem):
+                    raise
                 error = _first_line(problem)
                 if not isinstance(problem, PluginError):
                     error = f"{type(problem).__name__}: {error}"
@@ -302,6 +307,7 @@ class Registry:
                 point.value,
                 api_version if isinstance(api_version, int) else None,
                 tuple(note for note in dict.fromkeys(notes) if note),
+                tuple(changes),
             )
         )
         for one in caught:
@@ -368,6 +374,10 @@ def _is_deprecation(warning: warnings.WarningMessage) -> bool:
 
 def _a(kind: str) -> str:
     return f"{'an' if kind == 'engine' else 'a'} {kind}"
+
+
+def _unguarded(distribution: str, name: str) -> Any:
+    return nullcontext([])  # the core's own import is nobody's news
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, make_step
@@ -49,7 +50,7 @@ def load_data(experiment: Experiment) -> Data:
         metric cannot take, has no column that varies, or lacks the classes or the numbers
         that a classifier or a regressor needs.
     """
-    data: Data = _found(experiment).load()
+    data: Data = guarded("dataset", _found(experiment), "load")()
     name, X, y = experiment.dataset_name, data.X, data.y
     if X.ndim != 2 or X.dtype.kind not in "fiub":
         raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")

@@ -24,6 +24,7 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.trackers import Run, RunResult
@@ -64,10 +65,15 @@ def make_observers(
 
     A tracker that does not answer within ``patience`` seconds is given up.
     """
-    trackers: list[Any] = [(name, one) for name, one in tracking if name != "run_folder"]
+    trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
     first = run_folder_of(tracking, registry).observer()
-    others = [PatientObserver(name, tracker.observer, patience) for name, tracker in trackers]
-    return Observers([*registry.observers, *extra, *others], vital=first)
+    called = [who("tracker", tracker) for tracker in trackers]
+    others = [
+        PatientObserver(name, guarded("tracker", tracker, "observer"), patience)
+        for name, tracker in zip(called, trackers, strict=True)
+    ]
+    names = {id(one): name for one, name in zip(others, called, strict=True)}
+    return Observers([*registry.observers, *extra, *others], vital=first, names=names)
 
 
 def run_experiment(
@@ -104,7 +110,7 @@ def run_experiment(
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
         metric = fitted(parts.metric, fold.train.X)
-        parts.engine.over(fold.train.X, metric.abilities).check_varies()
+        parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
     asked.check()
     run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
@@ -278,7 +284,7 @@ def _measured(
     values = {}
     for name, measure in measures.items():
         try:
-            values[f"{prefix}/{name}"] = float(measure.compute(evaluation))
+            values[f"{prefix}/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
         asked.check()
@@ -307,9 +313,10 @@ def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> di
     drawn = {}
     with _noted(notes):
         for name, figure in experiment.figures:
-            drawing: Any = figure
             try:
-                drawn[name] = Aside(experiment.patience).do(partial(drawing.draw, view))
+                drawn[name] = Aside(experiment.patience).do(
+                    partial(guarded("figure", figure, "draw"), view)
+                )
             except Exception as error:
                 _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             asked.check()

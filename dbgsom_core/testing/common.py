@@ -12,11 +12,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.interfaces.component import Component, parse
+from dbgsom_core.interfaces.component import Abilities, Component, parse
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import missing_methods
 from dbgsom_core.testing.kit import EVERY_KIND, Subject, check
 
+_ABILITIES: dict[str, type[Abilities]] = {
+    one.kind: one
+    for one in (
+        MetricAbilities,
+        KernelAbilities,
+        GrowthAbilities,
+        LabellerAbilities,
+        MeasureAbilities,
+        TrackerAbilities,
+    )
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -34,6 +51,14 @@ def check_required_methods(component: Component, subject: Subject) -> None:
     assert isinstance(component, Component), "it must derive from dbgsom_core.api.Component"
     missing = missing_methods(subject.kind, type(component))
     assert not missing, f"it lacks {missing}"
+
+
+@check(EVERY_KIND)
+def check_attributes(component: Component, subject: Subject) -> None:
+    """What the core reads of it can be read, and is what it may be."""
+    abilities = _ABILITIES.get(subject.kind)
+    if abilities is not None:
+        abilities.of(component)
 
 
 @check(EVERY_KIND)

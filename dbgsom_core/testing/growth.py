@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
+from dbgsom_core.interfaces.verdicts import births
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -24,15 +25,16 @@ def _is_vertical(component: Any, subject: Subject) -> bool:
 
 def _grown(growth: Any, som_map: SomMap, room: int | None = None) -> list[Birth]:
     state = material.growth_state(som_map, _threshold(growth), room)
-    return [Birth(*one) for one in growth.grow(som_map, state)]
+    return [Birth(*one) for one in births(growth.grow(som_map, state), som_map, state)]
 
 
 @check("growth")
 def check_growing_threshold(component: Any, subject: Subject) -> None:
-    """Its threshold is a number that is not infinite, its map starts with at least two neurons."""
+    """Its threshold is a finite number, its map starts with at least two neurons."""
     threshold = _threshold(component)
-    assert not math.isinf(threshold), f"growing_threshold gives {threshold}"
     growing = GrowthAbilities.of(component)
+    told = growing.growing_threshold is None or math.isfinite(threshold)
+    assert told, f"growing_threshold gives {threshold}"
     (rows, columns), fine = growing.shape, growing.fine_tuning
     assert rows >= 1 and columns >= 1 and rows * columns >= 2, f"starts with {rows} × {columns}"
     assert 0 <= fine < 1, f"fine_tuning is {fine}, not in [0, 1)"
@@ -43,13 +45,13 @@ def check_births(component: Any, subject: Subject) -> None:
     """Every birth takes a free linked cell, has a finite prototype and a living parent."""
     som_map = material.ring()
     known = len(som_map)
-    births = _grown(component, som_map)
-    for birth in births:
+    wanted = _grown(component, som_map)
+    for birth in wanted:
         assert np.shape(birth.prototype) == (material.FEATURES,), "a prototype has the wrong shape"
         assert np.isfinite(birth.prototype).all(), "a prototype is not finite"
         assert 0 <= birth.parent < known, f"parent {birth.parent} is no neuron of the map"
-    som_map.add(births, epoch=20)  # raises for a cell that is taken or not linked
-    assert len(som_map) == known + len(births)
+    som_map.add(wanted, epoch=20)  # raises for a cell that is taken or not linked
+    assert len(som_map) == known + len(wanted)
 
 
 @check("growth")

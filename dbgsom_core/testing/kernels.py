@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
@@ -30,6 +31,15 @@ def check_weights(component: Any, subject: Subject) -> None:
         assert np.isfinite(weights).all(), f"width {width}: weights must be finite"
         assert (weights >= 0).all(), f"width {width}: a weight is {weights.min()}"
         assert weights[0] > 0, f"width {width}: the winner itself learns nothing"
+
+
+@check("kernel", applies=lambda component, subject: not KernelAbilities.of(component).rises)
+def check_weights_fall(component: Any, subject: Subject) -> None:
+    """Its weights do not grow with the hops: who learns from afar says ``rises = True``."""
+    for width in _WIDTHS:
+        weights = _weights(component, width)
+        rise = float(np.diff(weights).max())
+        assert rise <= 1e-12 * weights[0], f"width {width}: a weight is {rise:g} above the nearer"
 
 
 @check("kernel")

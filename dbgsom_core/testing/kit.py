@@ -6,18 +6,23 @@ import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.plugins.footprint import Footprint
+from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.offers import kinds_of
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
+_OURS = ("the environment", "sys.path", "the warnings filters")  # libraries do so when imported
 _MODULES = (
     "common",
     "metrics",
@@ -26,6 +31,7 @@ _MODULES = (
     "growth",
     "labellers",
     "run_parts",
+    "trackers",
     "engines",
 )
 
@@ -60,9 +66,17 @@ class Check:
 
     def __call__(self, component: Component) -> None:
         """Raise AssertionError (or whatever the component raises) when the promise is broken."""
-        with warnings.catch_warnings():
+        before = Footprint.now()
+        with warnings.catch_warnings(), no_exit():
             warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
-            self.function(component, self.subject or Subject(kind_of(component)))
+            try:
+                self.function(component, self.subject or Subject(kind_of(component)))
+            except (SystemExit, GeneratorExit, KeyboardInterrupt) as error:
+                if is_from_a_signal(error):
+                    raise
+                raise AssertionError(f"it ends the process: {told(error)}") from error
+        changed = [one for one in before.changes() if one not in _OURS]
+        assert not changed, f"it changes {', '.join(changed)}, which all share"
 
     def __repr__(self) -> str:
         return self.name
@@ -138,14 +152,23 @@ def checks_for(
         There is no such kind, or its methods fit none or several.
     """
     kind = kind_of(component) if kind is None else _known(kind)
-    given = MetricAbilities.of(component).claims if claims is None else claims
+    given: Sequence[str] = claims or ()
+    if claims is None and kind == "metric":
+        with suppress(PluginError):  # its attributes cannot be read, as a check tells
+            given = MetricAbilities.of(component).claims
     subject = Subject(kind, name or _offered_name(kind, component), frozenset(given))
     return [
         Check(one.name, one.kind, one.promise, one.function, subject)
         for one in all_checks()
-        if one.kind in (kind, EVERY_KIND)
-        and (one.name not in _applies or _applies[one.name](component, subject))
+        if one.kind in (kind, EVERY_KIND) and _is_asked(one, component, subject)
     ]
+
+
+def _is_asked(check: Check, component: Component, subject: Subject) -> bool:
+    try:
+        return check.name not in _applies or _applies[check.name](component, subject)
+    except PluginError:
+        return False
 
 
 def kind_of(component: Component) -> str:
@@ -164,17 +187,23 @@ def run_checks(
 ) -> Iterator[Outcome]:
     """Run every check of a component, one after the other, and yield how it ended."""
     for one in checks_for(component, kind, name=name):
-        try:
-            one(component)
-        except unittest.SkipTest as reason:
-            yield Outcome(one.name, one.promise, "skipped", str(reason))
-        except Exception as error:
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if not isinstance(error, AssertionError):
-                text = f"{type(error).__name__}: {text}"
-            yield Outcome(one.name, one.promise, "failed", text, traceback.format_exc())
-        else:
-            yield Outcome(one.name, one.promise, "passed")
+        yield judged(one, component)
+
+
+def judged(check: Check, component: Component) -> Outcome:
+    """Return how one check of a component ends."""
+    try:
+        check(component)
+    except unittest.SkipTest as reason:
+        return Outcome(check.name, check.promise, "skipped", str(reason))
+    except BaseException as error:
+        if is_from_a_signal(error):
+            raise
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if not isinstance(error, AssertionError):
+            text = f"{type(error).__name__}: {text}"
+        return Outcome(check.name, check.promise, "failed", text, traceback.format_exc())
+    return Outcome(check.name, check.promise, "passed")
 
 
 def _known(kind: str) -> str:

@@ -49,6 +49,21 @@ def check_probabilities(component: Any, subject: Subject) -> None:
     assert np.allclose(live.sum(axis=1), 1), "probabilities do not sum to 1"
 
 
+@check("labeller", applies=_tells_shares)
+def check_labels_agree_with_probabilities(component: Any, subject: Subject) -> None:
+    """The label of a neuron, where it is a class, is one of the most probable ones."""
+    evidence = material.evidence()
+    assert evidence.classes is not None
+    shares = np.asarray(component.probabilities(evidence))
+    labels = np.asarray(component.label(evidence))
+    for neuron in np.flatnonzero(evidence.hits > 0):
+        known = np.flatnonzero(evidence.classes == labels[neuron])
+        least = shares[neuron].max() - 1e-9
+        assert all(shares[neuron, known] >= least), (
+            f"neuron {neuron} is labelled {labels[neuron]!r}, which is not its most probable class"
+        )
+
+
 @check("labeller")
 def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map answers through it, with text as labels and with numbers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
+from dbgsom_core.interfaces.guard import Guarded
 from dbgsom_core.interfaces.labellers import LabelEvidence
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
@@ -33,8 +36,17 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
 
 
 def fitted(metric: Any) -> MetricAbilities:
-    """Return what a metric can do that has learned from `samples_for`, where it learns."""
-    return fitted_metric.fitted(metric, samples_for(metric)).abilities
+    """Return what a metric can do that has learned from `samples_for`, where it learns.
+
+    Its methods are its own, without the guard that a fit has: the checks look for themselves.
+    """
+    state = fitted_metric.fitted(metric, samples_for(metric)).state
+    found = MetricAbilities.of(metric)
+    own: dict[str, Any] = {
+        name: one.bare for name, one in vars(found).items() if isinstance(one, Guarded)
+    }
+    bare = replace(found, **own, judge=None)
+    return bare if state is None else bare.knowing(state)
 
 
 def prepared(metric: MetricAbilities, X: NDArray[Any]) -> NDArray[Any]:
@@ -107,9 +119,13 @@ def evidence() -> LabelEvidence:
     )
 
 
-@lru_cache(maxsize=1)
 def trained() -> Any:
-    """Return a small trained classifier on `data` and `classes`."""
+    """Return a small trained classifier on `data` and `classes`; whoever spoils it, spoils his."""
+    return deepcopy(_trained())
+
+
+@lru_cache(maxsize=1)
+def _trained() -> Any:
     from dbgsom_core.estimators.classifier import SomClassifier
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}

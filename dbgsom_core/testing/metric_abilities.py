@@ -124,3 +124,32 @@ def check_sparse(component: Any, subject: Subject) -> None:
         off = float(np.abs(found - whole).max())
         assert off <= tolerance(whole, 1e-7), f"{level}: sparse samples are {off} farther"
     assert (before != sparse).nnz == 0, "a sparse matrix was changed"
+
+
+@fitted_check(able(lambda metric: metric.is_euclidean))
+def check_geometry(component: Any, subject: Subject) -> None:
+    """Each level gives the Euclidean distance, as its geometry says: the fast search asks none."""
+    X, W = material.metric_inputs(component)
+    expected = np.sqrt(np.square(X[:, None] - W).sum(axis=2))
+    for level in levels_of(component):
+        off = float(np.abs(distances_of(component, level, X, W) - expected).max())
+        assert off <= tolerance(expected, 1e-7), f"{level}: {off} off the Euclidean distance"
+
+
+@fitted_check(able(lambda metric: "missing" not in metric.handles))
+def check_not_finite(component: Any, subject: Subject) -> None:
+    """A sample that is not finite is refused or stays alone: others' distances are the same."""
+    X, W = material.metric_inputs(component)
+    for value in (np.nan, np.inf):
+        spoilt = X.copy()
+        spoilt[0] = value
+        for level in levels_of(component):
+            expected = distances_of(component, level, X, W)[1:]
+            try:
+                with np.errstate(all="ignore"):
+                    found = distances_of(component, level, spoilt, W)
+            except ValueError:
+                continue
+            assert found.shape == (len(X), len(W)), f"{level}: shape {found.shape}"
+            close = np.allclose(found[1:], expected, rtol=0, atol=tolerance(expected, 1e-9))
+            assert close, f"{level}: one sample that holds {value} changes others"

@@ -1,21 +1,22 @@
-"""Checks of what a run needs beside the model: data sets, measures, figures, trackers."""
+"""Checks of what a run needs beside the model: data sets, measures, figures."""
 
 from __future__ import annotations
 
-import inspect
 import io
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from dbgsom_core import hookspecs
-from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html, MapView
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.lending import Kept
+from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
 from dbgsom_core.testing.kit import Subject, check
@@ -33,6 +34,12 @@ def check_load(component: Any, subject: Subject) -> None:
     if data.image_shape is not None:
         assert math.prod(data.image_shape) == data.X.shape[1], "image_shape must hold a sample"
     assert np.array_equal(data.X, again.X, equal_nan=True), "loading twice gives other data"
+    assert not np.isinf(data.X).any(), "X holds infinite values"
+    if data.X.flags.writeable:
+        before = data.X.copy()
+        data.X[...] = 0
+        fresh = component.load().X
+        assert np.array_equal(fresh, before, equal_nan=True), "two loads share their arrays"
 
 
 def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
@@ -62,14 +69,52 @@ def check_measure_chunk_invariance(component: Any, subject: Subject) -> None:
     assert math.isclose(whole, parts, rel_tol=1e-9, abs_tol=1e-12), f"{whole} and {parts}"
 
 
+@check(
+    "measure", applies=lambda component, subject: not MeasureAbilities.of(component).needs_target
+)
+def check_measure_without_targets(component: Any, subject: Subject) -> None:
+    """It looks at no targets, unless it says so: there may be none."""
+    evaluation = _evaluation(component)
+    value, without = (component.compute(replace(evaluation, y=y)) for y in (evaluation.y, None))
+    assert math.isclose(value, without, rel_tol=1e-9, abs_tol=1e-12), (
+        f"the value is {value} with targets and {without} without; say needs_target = True"
+    )
+
+
 @check("measure")
 def check_measure_reads_only(component: Any, subject: Subject) -> None:
-    """It changes neither the samples nor the map."""
+    """It changes neither the samples, nor what is known of them, nor the map."""
     evaluation = _evaluation(component)
-    kept = evaluation.X.copy(), evaluation.som_map.prototypes.copy()
-    component.compute(evaluation)
-    assert np.array_equal(evaluation.X, kept[0]), "it changes the samples"
-    assert np.array_equal(evaluation.som_map.prototypes, kept[1]), "it changes the map"
+    _reads_only(evaluation, lambda: component.compute(evaluation))
+
+
+def _reads_only(evaluation: Evaluation, call: Callable[[], Any]) -> None:
+    arrays = {
+        "the samples": evaluation.X,
+        "the targets": evaluation.y,
+        "the predictions": evaluation.predictions,
+        "bmu": evaluation.bmu,
+        "second_bmu": evaluation.second_bmu,
+        "distance": evaluation.distance,
+        "hits": evaluation.hits,
+        "errors": evaluation.errors,
+    }
+    before = {name: array.copy() for name, array in arrays.items() if array is not None}
+    with unchanged(evaluation.som_map):
+        call()
+    for name, kept in before.items():
+        assert np.array_equal(arrays[name], kept), f"it changes {name}"
+
+
+@contextmanager
+def unchanged(som_map: SomMap) -> Iterator[None]:
+    """Raise AssertionError when a map is another one afterwards; it is put back."""
+    kept = Kept.of(som_map)
+    try:
+        yield
+    finally:
+        changed = kept.put_back()
+    assert not changed, "it changes the map"
 
 
 @check("figure")
@@ -85,6 +130,15 @@ def check_draw(component: Any, subject: Subject) -> None:
         assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
         figure.savefig(io.BytesIO(), format="png", dpi=40)
     assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
+
+
+@check("figure")
+def check_figure_reads_only(component: Any, subject: Subject) -> None:
+    """It changes neither the samples, nor what is known of them, nor the map."""
+    view = _view()
+    labels = view.neuron_labels.copy()
+    _reads_only(view.evaluation, lambda: component.draw(view))
+    assert np.array_equal(view.neuron_labels, labels), "it changes the labels"
 
 
 def _open_figures() -> list[int]:
@@ -104,21 +158,3 @@ def _view() -> MapView:
         image_shape=(2, 2),
         title="conformance",
     )
-
-
-@check("tracker")
-def check_observer(component: Any, subject: Subject) -> None:
-    """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
-    first, second = component.observer(), component.observer()
-    assert first is not second, "observer() must return a fresh object"
-    heard = [hook for hook in LIFECYCLE_HOOKS if hasattr(first, hook)]
-    assert heard, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
-    for hook in heard:
-        known = set(inspect.signature(getattr(hookspecs, hook)).parameters)
-        for name, argument in inspect.signature(getattr(first, hook)).parameters.items():
-            named = argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
-            assert not named or name in known, f"{hook} has an unknown argument '{name}'"
-    odd = [
-        name for name in dir(first) if name.startswith("dbgsom_") and name not in LIFECYCLE_HOOKS
-    ]
-    assert not odd, f"unknown hooks: {', '.join(odd)}"

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 
 State = Mapping[str, NDArray[Any]]
@@ -52,11 +51,10 @@ def fitted(
     Raises
     ------
     PluginError
-        ``scalar`` is not compiled, or ``fit`` returned something other than a mapping of names to
-        arrays.
+        ``scalar`` is not compiled, or ``fit`` of a component returned something other than a
+        mapping of names to arrays.
     """
     abilities = MetricAbilities.of(metric)
-    abilities.check_compiled()
     if abilities.fit is None:
         return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)
@@ -65,14 +63,6 @@ def fitted(
         given = (X[kept], weights[kept])[: 2 if abilities.learns_weighted else 1]
     with one_blas_thread():
         state = abilities.fit(*given)
-    plain = isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()
-    )
-    if not plain:
-        raise PluginError(
-            f"fit of metric {abilities.name} must return a mapping of names to numpy "
-            f"arrays, not {type(state).__name__}"
-        )
     return restored(metric, state)
 
 

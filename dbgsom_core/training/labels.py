@@ -50,22 +50,17 @@ def evidence_of(
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:
     """Ask the labeller, then let neurons without (labelled) samples answer as their nearest one
     with some.
-
-    Raises
-    ------
-    ValueError
-        The labeller's answer has the wrong shape.
     """
     prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
     heard = evidence.hits if counts is None else counts.sum(axis=1)
     telling = np.flatnonzero(heard > 0)
     nearest = _nearest_of(telling, prototypes, data)
-    labels = _checked("label", labeller.label(evidence), (len(prototypes),), labeller)
-    probabilities = LabellerAbilities.of(labeller).probabilities
+    abilities = LabellerAbilities.of(labeller)
+    labels = np.asarray(abilities.label(evidence))
+    probabilities = abilities.probabilities
     shares = None
     if probabilities is not None and evidence.classes is not None:
-        shape = (len(prototypes), len(evidence.classes))
-        shares = _checked("probabilities", probabilities(evidence), shape, labeller)[nearest]
+        shares = np.asarray(probabilities(evidence))[nearest]
     return Answers(labels[nearest], shares, np.asarray(evidence.hits))
 
 
@@ -105,13 +100,3 @@ def _nearest_of(
         found = LocalSamples(prototypes[others], data.metric).assign(prototypes[telling])
         nearest[others] = telling[found.bmu]
     return nearest
-
-
-def _checked(method: str, given: Any, shape: tuple[int, ...], labeller: Labeller) -> NDArray[Any]:
-    answer: NDArray[Any] = np.asarray(given)
-    if answer.shape != shape:
-        raise ValueError(
-            f"{method} of labeller {type(labeller).__name__} returned shape {answer.shape}, "
-            f"not {shape}"
-        )
-    return answer

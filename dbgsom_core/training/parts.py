@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import Kernel
 from dbgsom_core.interfaces.labellers import Labeller
-from dbgsom_core.interfaces.metrics import Metric
+from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 
@@ -23,6 +26,11 @@ class Parts:
     growth: GrowthStrategy
     labeller: Labeller
     engine: Engine
+
+    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
+        """Return samples X (n, D) as the engine holds them; see `Engine.over`."""
+        samples: Samples = guarded("engine", self.engine, "over")(X, metric, weights)
+        return samples
 
     @cached_property
     def growing(self) -> GrowthAbilities:

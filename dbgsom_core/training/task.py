@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Task:
     def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
         """How the metric forms a prototype from a mean, where it has a way of its own."""
         return self.data.metric.centre
+
+    @cached_property
+    def weight(self) -> Any:
+        """The kernel's ``weight(hops, width)``."""
+        return KernelAbilities.of(self.kernel).weight
 
     @cached_property
     def growing(self) -> GrowthAbilities:

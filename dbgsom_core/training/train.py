@@ -64,14 +64,14 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         if schedule.may_grow(epoch) and not full:
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
-            wanted = list(task.growth.grow(som_map, state))
+            wanted = list(task.growing.grow(som_map, state))
             if wanted and task.growing.smooth_before_growth:
                 som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
                 found = search.assign(som_map.prototypes, positions)
                 state = _growth_state(
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
-                wanted = list(task.growth.grow(som_map, state))
+                wanted = list(task.growing.grow(som_map, state))
             births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
             capped = capped or len(births) < len(wanted)
             if births:
@@ -125,7 +125,7 @@ def _growth_state(
 def _smoothed_before_growth(
     som_map: SomMap, task: Task, state: GrowthState, width: float
 ) -> NDArray[np.float64]:
-    weights = np.asarray(task.kernel.weight(np.arange(2.0), width), np.float64)
+    weights = np.asarray(task.weight(np.arange(2.0), width), np.float64)
     return smoothed_over_links(som_map, state.hits, weights, task.centre)
 
 

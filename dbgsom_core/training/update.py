@@ -30,7 +30,7 @@ def batch_update(
     """
     counted = found if task.robust is None else found.reweighed(task.robust)
     weights = np.asarray(
-        task.kernel.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
+        task.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
     )
     around = Neighbourhood(som_map.graph, weights, pull if len(som_map) > 1 else 0.0, leads)
     metric = task.data.metric

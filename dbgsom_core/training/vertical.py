@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +80,6 @@ class ChildMaps:
             Theirs.
         depth : int
             1 for the root.
-
-        Raises
-        ------
-        ValueError
-            The strategy's answer has the wrong shape.
         """
         wanted = self._wanted(som_map, data, found, depth)
         for rows in data.groups(found):
@@ -103,20 +97,14 @@ class ChildMaps:
     def _wanted(
         self, som_map: SomMap, data: Samples, found: PerSample, depth: int
     ) -> NDArray[np.bool_]:
-        n_neurons = len(som_map)
         exact = data.found(som_map.prototypes, found)
         hits, errors = exact.hits, exact.errors
         for array in (hits, errors):
             array.flags.writeable = False
-        growth: Any = self.parts.growth
         state = VerticalState(depth, errors, hits, self.root_error)
-        wanted = np.asarray(growth.wants_children(som_map, state), dtype=bool)
-        if wanted.shape != (n_neurons,):
-            raise ValueError(
-                f"wants_children of growth strategy {type(growth).__name__} returned shape "
-                f"{wanted.shape}, not {(n_neurons,)}"
-            )
-        return wanted
+        asks = self.parts.growing.wants_children
+        assert asks is not None  # or the strategy were not vertical
+        return np.asarray(asks(som_map, state), dtype=bool)
 
     def _can_train(self, samples: Samples, target: Target | None) -> bool:
         grows_by_class = horizontal(self.parts).growing.needs_classes

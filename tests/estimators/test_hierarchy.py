@@ -183,7 +183,7 @@ def test_an_answer_of_the_wrong_shape_is_told(iris):
         def wants_children(self, som_map, state):
             return [True]
 
-    with pytest.raises(ValueError, match=r"wants_children of .* Wrong returned shape \(1,\)"):
+    with pytest.raises(ValueError, match=r"Wrong .*: wants_children returned .* \(1,\)"):
         SomVQ(growth=Wrong(columns=2)).fit(iris[0])
 
 

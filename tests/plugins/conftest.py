@@ -53,10 +53,11 @@ class Site:
 
     def _python(self, *words, code=0, cwd, **environment):
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DBGSOM")}
+        paths = os.pathsep.join(filter(None, [str(self.folder), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, *words],
             cwd=cwd,
-            env={**kept, "PYTHONPATH": str(self.folder), **environment},
+            env={**kept, "PYTHONPATH": paths, **environment},
             capture_output=True,
             text=True,
         )

@@ -1,5 +1,9 @@
 """The kit finds what is wrong, and says so by the name of the promise."""
 
+import importlib.util
+import re
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -7,7 +11,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from dbgsom_core.api import Component, KernelComponent
-from dbgsom_core.testing import all_checks, parametrize_with_checks, run_checks
+from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
+from dbgsom_core.testing.kit import judged
 
 DBGSOM_API_VERSION = 1
 pytest_plugins = ["pytester"]
@@ -176,6 +181,62 @@ def test_a_fine_component_passes_everything():
 )
 def test_each_broken_promise_is_found(component, promise):
     assert promise in failed(component)
+
+
+FAULTY = Path(__file__).parents[1] / "faults" / "faulty"
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    """Return what finds a broken component by module and class."""
+    where = importlib.util.spec_from_file_location(
+        "faulty", FAULTY / "__init__.py", submodule_search_locations=[str(FAULTY)]
+    )
+    sys.modules["faulty"] = package = importlib.util.module_from_spec(where)
+    where.loader.exec_module(package)
+    yield lambda name: getattr(importlib.import_module(f"faulty.{name[0]}"), name[1])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "faulty"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "promise", "words"),
+    [
+        ("kernels Growing", "weights_fall", "above the nearer"),
+        ("kernels Exiting", "weights", "ends the process: SystemExit: 0"),
+        ("kernels Ending", "weights", r"ends the process: SystemExit: os._exit\(0\)"),
+        ("kernels Interrupting", "weights", "ends the process: KeyboardInterrupt"),
+        ("kernels Silencing", "weights", "changes numpy's error handling"),
+        ("kernels BadProperty", "attributes", "AttributeError: inside"),
+        ("metrics Pretending", "geometry", "off the Euclidean distance"),
+        ("metrics Centring", "prepare", "must not depend on other rows"),
+        ("metrics Doubling", "prepare", "turns float32 into float64"),
+        ("metrics Remembering", "not_finite", "changes others"),
+        ("growth EndlessRow", "births", "it is endless"),
+        ("labellers Disagreeing", "labels_agree_with_probabilities", "not its most probable class"),
+        ("datasets Shared", "load", "share their arrays"),
+        ("measures Unasked", "measure_without_targets", "say needs_target = True"),
+        ("measures Sorting", "measure_reads_only", "changes distance"),
+        ("measures Replacing", "measure_reads_only", "changes the map"),
+        ("figures Moving", "figure_reads_only", "changes the map"),
+        ("trackers Tripping", "finished_run", "tripped"),
+        ("trackers Unready", "failed_run", "no attribute 'epoch'"),
+        ("trackers Leaving", "failed_run", "ends the process: SystemExit: 0"),
+        ("trackers Speechless", "how_to_open", "gives None"),
+    ],
+)
+def test_what_components_do_wrong_is_found_by_the_promise(name, promise, words, faulty):
+    component = faulty(name.split())()
+    (check,) = [one for one in checks_for(component, name=None) if one.name == promise]
+    outcome = judged(check, component)
+    assert outcome.status == "failed"
+    assert re.search(words, outcome.message)
+
+
+@pytest.mark.parametrize("kind", ["labellers", "measures", "figures", "trackers"])
+def test_a_component_without_fault_passes(kind, faulty):
+    component = faulty([kind, "Fine"])()
+    assert [one for one in run_checks(component) if one.status != "passed"] == []
 
 
 def test_an_unknown_claim_is_a_mistake():

@@ -1,8 +1,11 @@
 """A broken, a clashing, an outdated and a slow plugin together: each is named, the rest works."""
 
 import json
+import time
 
 import pytest
+
+from dbgsom_core.plugins.apart import Apart
 
 KERNEL = """
 import numpy as np
@@ -157,3 +160,82 @@ def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     environment = json.loads((folder / "environment.json").read_text())
     kernel = next(one for one in environment["components"] if one["kind"] == "kernel")
     assert (kernel["distribution"], kernel["version"]) == ("dbgsom-good", "1.0")
+
+
+def test_imports_that_end_the_process_or_change_it_are_named_and_the_rest_is_examined(site):
+    state = "DBGSOM_API_VERSION = 1\n"
+    site.write("dbgsom-ends", "import os; os._exit(0)\n")
+    site.write("dbgsom-dies", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
+    site.write("dbgsom-breaks", "raise KeyboardInterrupt\n")
+    site.write("dbgsom-numpy", f"import numpy\n{state}numpy.sum = max\n")
+    site.write("dbgsom-quiet", f"import warnings\n{state}warnings.simplefilter('ignore')\n")
+    done = site.dbgsom("plugins", "doctor", code=3).stdout
+    assert "broken: ends of dbgsom-ends 1.0: SystemExit: os._exit(0)" in done
+    assert "broken: dies of dbgsom-dies 1.0: ended the process (signal 9)" in done
+    assert "broken: breaks of dbgsom-breaks 1.0: KeyboardInterrupt" in done
+    assert "changes: numpy of dbgsom-numpy 1.0: its import changes numpy.sum;" in done
+    assert "touches: quiet of dbgsom-quiet 1.0: its import changes the warnings filters;" in done
+
+
+def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(site):
+    site.write("dbgsom-ends", "import os; os._exit(0)\n")
+    wrong = (KERNEL % "'bad_one'").replace("np.ones(len(hops))", "np.ones(99)")
+    site.write("dbgsom-bad", wrong)
+    (site.work / "run.yaml").write_text(
+        "experiment: x\ndataset: {name: blobs, samples: 60}\n"
+        "model: {kernel: bad_one, epochs: 3}\nfigures: []\ntracking: null\n"
+    )
+    told = site.dbgsom("run", "run.yaml", code=3).stderr
+    assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: os._exit(0))" in told
+    assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned weights" in told
+
+
+def test_a_tracker_that_gives_no_observer_costs_no_run(site):
+    site.write(
+        "dbgsom-lost",
+        "from dbgsom_core.api import Component, hookimpl\nDBGSOM_API_VERSION = 1\n"
+        "class Lost(Component):\n    'Lost.'\n"
+        "    def observer(self):\n        raise SystemExit(0)\n"
+        "    def how_to_open(self):\n        raise RuntimeError('no idea')\n"
+        "@hookimpl\ndef dbgsom_trackers():\n    return {'lost': Lost}\n",
+    )
+    (site.work / "run.yaml").write_text(
+        "experiment: x\ndataset: {name: blobs, samples: 60}\nmodel: {epochs: 3}\n"
+        "figures: []\ntracking: lost\n"
+    )
+    done = site.dbgsom("run", "run.yaml")
+    assert "run folder" in done.stdout
+    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:6): SystemExit: 0" in done.stderr
+    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:8): RuntimeError: no" in done.stderr
+
+
+def test_a_check_that_ends_the_process_has_failed_and_the_others_are_made(site):
+    kernel = (KERNEL % "'bad_one'").replace("np.ones(len(hops))", "__import__('sys').exit(0)")
+    site.write("dbgsom-exits", kernel)
+    kernel = (KERNEL % "'worse'").replace(
+        "np.ones(len(hops))", "__import__('ctypes').CDLL(None)._exit(0)"
+    )
+    site.write("dbgsom-libc", kernel)
+    site.write("dbgsom-good", KERNEL % "'good_one'")
+    done = json.loads(site.dbgsom("plugins", "check", "--json", code=3).stdout)
+    found = {one["name"]: one for one in done["components"]}
+    assert found["bad_one"]["failed"]["weights"] == "it ends the process: SystemExit: 0"
+    assert found["worse"]["failed"]["weights"] == "ended the process (exit code 0)"
+    assert found["worse"]["skipped"] == {"rest": "it ended the process (exit code 0), again"}
+    assert found["worse"]["passed"] == found["good_one"]["passed"][: len(found["worse"]["passed"])]
+    assert not found["good_one"]["failed"]
+
+
+def test_a_process_that_hangs_is_ended():
+    process = Apart(__name__, {"word": "here"}, limit=120)
+    lines = process.lines()
+    assert next(lines) == {"at": "here"}
+    process.limit = 0.1
+    assert list(lines) == []
+    assert process.ended == "took longer than 0.1 s"
+
+
+def work(task, tell):
+    print("no answer")
+    tell({"at": task["word"]})
+    time.sleep(3600)

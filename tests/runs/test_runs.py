@@ -339,12 +339,13 @@ def test_a_run_that_fails_is_failed_everywhere_and_a_tripping_observer_stops_not
         text=True,
         check=False,
     )
-    assert done.returncode == 1, done.stderr
-    assert "RuntimeError: the kernel tripped" in done.stderr
+    assert done.returncode == 3, done.stderr
+    told = "kernel 'failing' of unregistered 0 (<string>:11): RuntimeError: the kernel tripped"
+    assert told in done.stderr
     assert "an observer tripped" in done.stderr
     assert "Traceback" not in done.stderr
     status = json.loads((newest(workshop, "failing") / "status.json").read_text())
-    assert (status["status"], status["error"]) == ("failed", "RuntimeError: the kernel tripped")
+    assert (status["status"], status["error"]) == ("failed", f"ComponentError: {told}")
     _, (run,) = mlflow_runs(workshop, "failing")
     assert run.info.status == "FAILED"
 

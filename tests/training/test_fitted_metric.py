@@ -117,12 +117,12 @@ def test_a_fit_without_prepare_is_told(iris):
         def fit(self, X):
             return {"mean": X.mean(axis=0)}
 
-    with pytest.raises(PluginError, match="metric Forgetful lacks prepare"):
+    with pytest.raises(PluginError, match=r"metric Forgetful .*lacks prepare"):
         SomVQ(metric=Forgetful()).fit(iris[0])
 
 
 def test_a_state_that_is_no_mapping_is_refused():
-    with pytest.raises(PluginError, match="fit of metric LearnsALot must return a mapping"):
+    with pytest.raises(PluginError, match=r"LearnsALot \(.*: fit must return a mapping"):
         SomVQ(metric=LearnsALot()).fit(np.eye(5))
 
 
@@ -169,7 +169,7 @@ def test_pulled_samples_count_as_further_samples(rng):
 
 
 def test_a_form_of_the_wrong_shape_is_told(iris):
-    with pytest.raises(ValueError, match="form of metric WrongShape returned shape"):
+    with pytest.raises(ValueError, match=r"WrongShape .*form returned prototypes of shape"):
         SomVQ(metric=WrongShape()).fit(iris[0])
 
 

@@ -21,16 +21,34 @@ def scalar_assign(
     TypeError
         ``metric.scalar`` is not compiled with numba.
     """
-    bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
-    loops = loops_around(metric.scalar)
-    loops.assign(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), bmu, distance)
-    return bmu, distance
+    answer: tuple[NDArray[np.int64], NDArray[np.float64]] = _judged(_assign, metric, X, prototypes)
+    return answer
 
 
 def scalar_pairwise(
     metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Return the distances (m, K); arguments and errors are those of `scalar_assign`."""
+    answer: NDArray[np.float64] = _judged(_pairwise, metric, X, prototypes)
+    return answer
+
+
+def _judged(loop: Any, metric: MetricCalls, *given: Any) -> Any:
+    return loop(metric, *given) if metric.judge is None else metric.judge(loop, metric, *given)
+
+
+def _assign(
+    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
+    loops = loops_around(metric.scalar)
+    loops.assign(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), bmu, distance)
+    return bmu, distance
+
+
+def _pairwise(
+    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
+) -> NDArray[np.float64]:
     distances = np.empty((len(X), len(prototypes)))
     loops = loops_around(metric.scalar)
     loops.pairwise(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), distances)

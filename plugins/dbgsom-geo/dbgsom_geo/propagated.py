@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, LabelEvidence
+from dbgsom_core.api import Component, DataError, LabelEvidence
 
 
 class Propagated(Component):
@@ -39,14 +39,14 @@ class Propagated(Component):
         from sklearn.semi_supervised import LabelSpreading
 
         if evidence.class_counts is None or evidence.classes is None:
-            raise ValueError("labeller 'propagated' needs class labels: give y to fit")
+            raise DataError("labeller 'propagated' needs class labels: give y to fit")
         known = np.flatnonzero([one != self.unknown for one in evidence.classes.tolist()])
         counts = evidence.class_counts[:, known]
         start = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), -1)
         shares = np.zeros(evidence.class_counts.shape)
         taught = np.unique(start[start >= 0])
         if not len(taught):
-            raise ValueError(f"labeller 'propagated' found no sample but of class {self.unknown!r}")
+            raise DataError(f"labeller 'propagated' found no sample but of class {self.unknown!r}")
         if len(taught) == 1:
             shares[:, known[taught[0]]] = 1.0
             return shares

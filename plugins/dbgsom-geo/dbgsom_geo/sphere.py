@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.api import DataError
+
 
 def to_sphere(degrees: NDArray[Any]) -> NDArray[Any]:
     """Return unit vectors (n, 3) for latitudes and longitudes (n, 2), in the same dtype.
 
     Raises
     ------
-    ValueError
+    DataError
         There are not two columns, or a latitude lies beyond a pole.
     """
     if degrees.ndim != 2 or degrees.shape[1] != 2:
-        raise ValueError(
+        raise DataError(
             f"haversine takes two columns, latitude and longitude, not shape {degrees.shape}"
         )
     worst = float(np.abs(degrees[:, 0]).max(initial=0.0))
     if worst > 90:
-        raise ValueError(
+        raise DataError(
             f"a latitude of {worst:g} degrees lies beyond the pole; give latitude, then longitude"
         )
     latitude, longitude = np.radians(degrees.astype(np.float64)).T

@@ -58,6 +58,13 @@ class Csv(Component):
     header: bool = Field(default=True, description="whether the first line names the columns")
     missing: Missing = Field(default="error", description=MISSING)
 
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write a table into a folder, and return the fields that read it."""
+        path = Path(folder) / "table.csv"
+        path.write_text("a,b,class\n1,2.5,x\n3,1.5,y\n2,0.5,x\n4,2,y\n", encoding="utf-8")
+        return {"path": str(path), "target": "class"}
+
     def load(self) -> Data:
         """Return the table as float64 samples and, where a target is named, its column.
 

@@ -33,6 +33,13 @@ class Npy(Component):
     )
     missing: Missing = Field(default="error", description=MISSING)
 
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write samples into a folder, and return the fields that read them."""
+        path = Path(folder) / "samples.npy"
+        np.save(path, np.sqrt(np.arange(12.0)).reshape(4, 3))
+        return {"path": str(path)}
+
     def load(self) -> Data:
         """Return the samples, and the targets where a file was given.
 
@@ -61,6 +68,13 @@ class Npz(Component):
         "default 'y' has no targets",
     )
     missing: Missing = Field(default="error", description=MISSING)
+
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write an archive into a folder, and return the fields that read it."""
+        path = Path(folder) / "samples.npz"
+        np.savez(path, X=np.sqrt(np.arange(12.0)).reshape(4, 3), y=np.arange(4) % 2)
+        return {"path": str(path)}
 
     def load(self) -> Data:
         """Return the samples, and the targets where the archive has them.

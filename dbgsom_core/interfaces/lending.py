@@ -1,0 +1,119 @@
+"""What components get to see: arrays that they cannot write, and a map that stays as it was."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.errors import UnfitError
+from dbgsom_core.som_map.som_map import SomMap
+
+_HERE = "dbgsom_core.interfaces"
+_PLAIN = (int, float, bool, str, type(None))
+
+
+@dataclass
+class Loan:
+    """What a component is lent for one call.
+
+    An array becomes a read-only view, or without ``views`` is itself locked while the call lasts; a
+    record of arrays becomes a copy with read-only views, so that what the component makes of it
+    ends with the call. The map's own arrays go out as they are, since compiled loops would be
+    compiled again for others: they are compared afterwards, and put back.
+    """
+
+    views: bool = True
+    _locked: list[NDArray[Any]] = field(default_factory=list)
+    _maps: list[Kept] = field(default_factory=list)
+    _changed: bool = False
+
+    def of(self, value: Any) -> Any:
+        """Return a value as a component gets it."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is np.ndarray or isinstance(value, np.ndarray):
+            return _read_only(value) if self.views else self._lock(value)
+        if kind is SomMap:
+            self._maps.append(Kept.of(value))
+            for child in value.children.values():
+                self.of(child)
+        elif kind is tuple:
+            return tuple(self.of(part) for part in value)
+        elif kind.__module__.startswith(_HERE) and hasattr(value, "__dataclass_fields__"):
+            own = copy.copy(value)
+            inside = vars(own)
+            for name, part in inside.items():
+                if type(part) not in _PLAIN:
+                    inside[name] = self.of(part)
+            return own
+        elif issparse(value):
+            for name in ("data", "indices", "indptr"):
+                self._lock(getattr(value, name))
+        elif hasattr(value, "sample_weights"):  # samples, wherever they are
+            for part in (value.X, value.weights):
+                if isinstance(part, np.ndarray):
+                    self._lock(part)
+                elif issparse(part):
+                    self.of(part)
+        return value
+
+    def give_back(self) -> None:
+        """Unlock arrays and put maps back."""
+        for array in self._locked:
+            array.flags.writeable = True
+        for kept in self._maps:
+            self._changed |= kept.put_back()
+
+    def check(self) -> None:
+        """Raise UnfitError where the component had changed a map."""
+        if self._changed:
+            raise UnfitError("changes the map, which is not its to change")
+
+    def _lock(self, array: NDArray[Any]) -> NDArray[Any]:
+        if array.flags.writeable:
+            array.flags.writeable = False
+            self._locked.append(array)
+        return array
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A map as it was."""
+
+    som_map: SomMap
+    attributes: dict[str, Any]
+    prototypes: bytes
+    children: dict[int, SomMap]
+
+    @classmethod
+    def of(cls, som_map: SomMap) -> Kept:
+        """Remember a map."""
+        prototypes, children = som_map.prototypes.tobytes(), dict(som_map.children)
+        return cls(som_map, dict(vars(som_map)), prototypes, children)
+
+    def put_back(self) -> bool:
+        """Return whether the map is another one now, and make it what it was."""
+        own, now = self.attributes, vars(self.som_map)
+        same = own["children"] == self.children and own["prototypes"].tobytes() == self.prototypes
+        for name in ("prototypes", "_positions", "children", "grid"):
+            same = same and now.get(name) is own[name]
+        if not same:
+            now.clear()
+            now.update(own)
+            prototypes = own["prototypes"]
+            prototypes[:] = np.frombuffer(self.prototypes).reshape(prototypes.shape)
+            own["children"].clear()
+            own["children"].update(self.children)
+        return not same
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

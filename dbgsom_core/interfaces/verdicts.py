@@ -1,0 +1,315 @@
+"""What components return, judged before the core takes it in: shape, type, finiteness, range.
+
+Each verdict takes the answer and then what the method was given; it returns the answer as the core
+wants it, or raises `UnfitError`. Its cost is of the order of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.errors import UnfitError
+
+MOST_NEURONS = 1 << 16  # hops are counted in two bytes
+_ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
+_ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
+
+
+def numbers(answer: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
+    """Return an answer as an array of real numbers of this shape, all of them finite."""
+    array: NDArray[Any] = np.asarray(answer)
+    if array.shape != shape:
+        raise UnfitError(f"returned {what} of shape {array.shape}, not {shape}")
+    if array.dtype.kind not in "fiub":
+        raise UnfitError(f"returned {what} of {array.dtype}, not real numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UnfitError(f"returned {what} that are not finite")
+    return array
+
+
+def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return distances of this shape: finite and, but for rounding, not negative."""
+    array = numbers(answer, shape, "distances")
+    if array.size:
+        least = float(array.min())
+        if least < 0 and least < -_ROUNDING * max(1.0, float(array.max())):
+            raise UnfitError(f"returned a negative distance: {least:g}")
+    return array
+
+
+def _pairwise(answer: Any, X: Any, prototypes: NDArray[Any]) -> NDArray[Any]:
+    return distances(answer, (X.shape[0], len(prototypes)))
+
+
+def _assigned(answer: Any, X: Any, prototypes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise UnfitError(f"must return (bmu, distance), not {_described(answer)}")
+    bmu: NDArray[Any] = np.asarray(answer[0])
+    n, k = X.shape[0], len(prototypes)
+    if bmu.shape != (n,) or bmu.dtype.kind not in "iu":
+        raise UnfitError(f"returned bmu: {bmu.dtype}, shape {bmu.shape}, not integers ({n},)")
+    if n and not (int(bmu.min()) >= 0 and int(bmu.max()) < k):
+        raise UnfitError(f"returned units from {bmu.min()} to {bmu.max()} of {k} prototypes")
+    return bmu, distances(answer[1], (n,))
+
+
+def _prepared(answer: Any, X: Any, state: Any = None) -> Any:
+    if issparse(X) != issparse(answer) or (issparse(answer) and answer.format != "csr"):
+        raise UnfitError(f"made {_described(answer)} of {_described(X)}")
+    array = answer if issparse(answer) else np.asarray(answer)
+    if array.ndim != 2 or array.shape[0] != X.shape[0] or array.shape[1] == 0:
+        raise UnfitError(f"made shape {array.shape} of {X.shape}; rows stand for samples")
+    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise UnfitError(f"made {array.dtype} of {X.dtype}; samples are float32 or float64")
+    values = array.data if issparse(array) else array
+    if not np.isfinite(values).all():
+        given = X.data if issparse(X) else X
+        if np.isinf(values).any() or not np.isnan(given).any():
+            raise UnfitError("made values that are not finite of samples that are")
+    return array
+
+
+def _centred(answer: Any, means: NDArray[Any]) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(answer)
+    if array.dtype.kind == "f" and np.isnan(means).any():  # of features that nobody has
+        if array.shape != means.shape or np.isinf(array).any():
+            raise UnfitError(f"made shape {array.shape} of means {means.shape}, or infinite ones")
+        return array
+    return numbers(array, means.shape, "prototypes")
+
+
+def _learned(answer: Any, *given: Any) -> Any:
+    if not isinstance(answer, Mapping):
+        raise UnfitError(
+            f"must return a mapping of names to numpy arrays, not {_described(answer)}"
+        )
+    for name, value in answer.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise UnfitError(
+                f"must return a mapping of names to numpy arrays; {name!r} is {_described(value)}"
+            )
+        if value.dtype.kind not in "fiubSU":
+            raise UnfitError(f"returned '{name}' as {value.dtype}, which no model file can hold")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise UnfitError(f"returned '{name}' with values that are not finite")
+    return answer
+
+
+def _formed(answer: Any, X: Any, units: Any, influence: Any, weights: Any, so_far: Any) -> Any:
+    return numbers(answer, so_far.shape, "prototypes")
+
+
+def _scalar_params(answer: Any) -> NDArray[Any]:
+    return numbers(answer, (len(answer),), "params")
+
+
+def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
+    weights = numbers(answer, np.shape(hops), "weights")
+    if weights.size and weights.min() < 0:
+        raise UnfitError(
+            f"returned a negative weight, {weights.min():g} at width {width:g}; "
+            "a weighted mean needs weights of at least 0"
+        )
+    if weights.size and not weights[0] > 0:
+        raise UnfitError(f"returned 0 at no hops at width {width:g}: the winner learns nothing")
+    return weights
+
+
+def births(answer: Any, som_map: Any, state: Any) -> list[tuple[Any, Any, int]]:
+    """Return the births of an epoch, one more than there is room for at most."""
+    if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
+        raise UnfitError(f"must return a sequence of births, not {_described(answer)}")
+    most = _ENDLESS * len(som_map) * som_map.grid.degree
+    room = most if state.room is None else min(most, state.room)
+    found = list(islice(answer, room + 1))
+    if len(found) > most:
+        raise UnfitError(f"wants more than {most} births for {len(som_map)} neurons: it is endless")
+    born: set[tuple[int, int]] = set()
+    return [_birth(one, som_map, born) for one in found[:room]] + found[room:]
+
+
+def _birth(one: Any, som_map: Any, born: set[tuple[int, int]]) -> tuple[Any, Any, int]:
+    try:
+        (x, y), prototype, parent = one
+    except (TypeError, ValueError):
+        raise UnfitError(
+            f"returned {one!r}, which is no birth (position, prototype, parent)"
+        ) from None
+    if not all(isinstance(part, Integral) for part in (x, y, parent)):
+        raise UnfitError(
+            f"returned a birth at {(x, y)!r} by {parent!r}: cells and rows are integers"
+        )
+    cell = (int(x), int(y))
+    if not 0 <= int(parent) < len(som_map):
+        raise UnfitError(f"names parent {parent} for {cell}, and the map has {len(som_map)}")
+    if cell in born or som_map.neuron_at(cell) is not None:
+        raise UnfitError(f"wants a birth in {cell}, which is taken")
+    beside = som_map.grid.beside(cell)
+    if not any(other in born or som_map.neuron_at(other) is not None for other in beside):
+        raise UnfitError(f"wants a birth in {cell}, beside which no neuron is")
+    born.add(cell)
+    shape = som_map.prototypes.shape[1:]
+    return cell, numbers(prototype, shape, f"prototypes at {cell}"), int(parent)
+
+
+def _threshold(answer: Any, summary: Any) -> float:
+    value = _number(answer)
+    if not math.isfinite(value):
+        raise UnfitError(f"returned {value}; a strategy without a threshold leaves the method out")
+    return value
+
+
+def _start_shape(answer: Any) -> tuple[int, int]:
+    try:
+        rows, columns = answer
+    except (TypeError, ValueError):
+        raise UnfitError(f"must return (rows, columns), not {answer!r}") from None
+    whole = isinstance(rows, Integral) and isinstance(columns, Integral)
+    if not whole or rows < 1 or columns < 1 or rows * columns > MOST_NEURONS:
+        raise UnfitError(
+            f"returned {answer!r}; a map starts with 1 to {MOST_NEURONS} neurons in whole rows"
+        )
+    return int(rows), int(columns)
+
+
+def _children(answer: Any, som_map: Any, state: Any) -> NDArray[np.bool_]:
+    return numbers(answer, (len(som_map),), "answers").astype(bool)
+
+
+def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
+    labels: NDArray[Any] = np.asarray(answer)
+    if labels.shape != (len(evidence.som_map),):
+        raise UnfitError(f"returned shape {labels.shape}, not {(len(evidence.som_map),)}")
+    heard = labels[_telling(evidence)]
+    if labels.dtype.kind == "f" and not np.isfinite(heard).all():
+        raise UnfitError("returned labels that are not finite, of neurons with samples")
+    if labels.dtype.kind == "O" and not all(isinstance(one, (str, Real)) for one in heard):
+        raise UnfitError("returned labels that are neither text nor numbers")
+    if labels.dtype.kind not in "fiubUSO":
+        raise UnfitError(f"returned labels of type {labels.dtype}")
+    return labels
+
+
+def _shares(answer: Any, evidence: Any) -> NDArray[Any] | None:
+    if evidence.classes is None:
+        return None if answer is None else np.asarray(answer)
+    shape = (len(evidence.som_map), len(evidence.classes))
+    shares: NDArray[Any] = np.asarray(answer)
+    if shares.shape != shape:
+        raise UnfitError(f"returned shape {shares.shape}, not {shape}")
+    telling = _telling(evidence)
+    heard = numbers(shares[telling], (int(telling.sum()), shape[1]), "probabilities")
+    if heard.size and heard.min() < 0:
+        raise UnfitError(f"returned a negative probability: {heard.min():g}")
+    off = np.abs(heard.sum(axis=1) - 1.0)
+    if heard.size and off.max() > 1e-6:
+        raise UnfitError(f"returned probabilities that sum to {heard.sum(axis=1)[off.argmax()]:g}")
+    return shares
+
+
+def _telling(evidence: Any) -> NDArray[np.bool_]:
+    counts = evidence.class_counts
+    return np.asarray((evidence.hits if counts is None else counts.sum(axis=1)) > 0)
+
+
+def _data(answer: Any) -> Any:
+    from dbgsom_core.interfaces.datasets import Data
+
+    if not isinstance(answer, Data):
+        raise UnfitError(f"must return a Data, not {_described(answer)}")
+    if not isinstance(answer.X, np.ndarray) or answer.X.ndim != 2:
+        raise UnfitError(f"returned X as {_described(answer.X)}, not as an array (n, D)")
+    n, columns = answer.X.shape
+    if answer.y is not None and (not isinstance(answer.y, np.ndarray) or len(answer.y) != n):
+        raise UnfitError(f"returned y as {_described(answer.y)} for {n} samples")
+    names, image = answer.feature_names, answer.image_shape
+    if names is not None and len(names) != columns:
+        raise UnfitError(f"names {len(names)} features, and there are {columns} columns")
+    if image is not None and math.prod(image) != columns:
+        raise UnfitError(f"returned image_shape {image} for {columns} columns")
+    return answer
+
+
+def _number(answer: Any) -> float:
+    kind = np.asarray(answer).dtype.kind
+    if np.ndim(answer) or kind not in "fiu":
+        raise UnfitError(f"must return one number, not {_described(answer)}")
+    return float(answer)
+
+
+def _value(answer: Any, evaluation: Any) -> float:
+    value = _number(answer)
+    if not math.isfinite(value):
+        raise UnfitError(f"returned {value}")
+    return value
+
+
+def _drawn(answer: Any, view: Any) -> Any:
+    page = getattr(answer, "text", None) if hasattr(answer, "__dataclass_fields__") else None
+    if not hasattr(answer, "savefig") and not isinstance(page, str):
+        raise UnfitError(f"must return a matplotlib figure or Html, not {_described(answer)}")
+    return answer
+
+
+def _observer(answer: Any) -> Any:
+    if answer is None or isinstance(answer, type):
+        raise UnfitError(f"must return an object with lifecycle hooks, not {answer!r}")
+    return answer
+
+
+def _address(answer: Any) -> str:
+    if not isinstance(answer, str):
+        raise UnfitError(f"must return text, not {_described(answer)}")
+    return answer
+
+
+_OF_SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
+
+
+def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
+    lacking = [name for name in _OF_SAMPLES if not hasattr(answer, name)]
+    if lacking:
+        raise UnfitError(
+            f"must return Samples; {_described(answer)} lacks {' and '.join(lacking[:3])}"
+        )
+    if answer.n != X.shape[0]:
+        raise UnfitError(f"returned {answer.n} samples of {X.shape[0]}")
+    return answer
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return name if shape is None else f"{name} of {value.dtype}, shape {shape}"
+
+
+VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("metric", "pairwise"): _pairwise,
+    ("metric", "assign"): _assigned,
+    ("metric", "prepare"): _prepared,
+    ("metric", "centre"): _centred,
+    ("metric", "fit"): _learned,
+    ("metric", "form"): _formed,
+    ("metric", "scalar_params"): _scalar_params,
+    ("kernel", "weight"): _weights,
+    ("growth", "grow"): births,
+    ("growth", "growing_threshold"): _threshold,
+    ("growth", "start_shape"): _start_shape,
+    ("growth", "wants_children"): _children,
+    ("labeller", "label"): _labels,
+    ("labeller", "probabilities"): _shares,
+    ("dataset", "load"): _data,
+    ("measure", "compute"): _value,
+    ("figure", "draw"): _drawn,
+    ("tracker", "observer"): _observer,
+    ("tracker", "how_to_open"): _address,
+    ("engine", "over"): _samples,
+}
