@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbgsom_core.errors import DbgsomError
@@ -54,11 +55,12 @@ class Aside:
             self._thread.start()
         done = threading.Event()
         answers: list[_T] = []
+        context = copy_context()  # which registry is in use
         errors: list[Exception] = []
 
         def job() -> None:
             try:
-                answers.append(work())
+                answers.append(context.run(work))
             except Exception as error:
                 errors.append(error)
             except BaseException as error:  # no person and no system interrupts this thread
