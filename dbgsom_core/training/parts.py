@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.guard import guarded
@@ -15,6 +14,9 @@ from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.contract import Samples
 
 
 @dataclass(frozen=True)
