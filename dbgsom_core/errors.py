@@ -57,6 +57,12 @@ class ModelFileError(DbgsomError, ValueError):
     exit_code = 2
 
 
+class CheckpointError(DbgsomError, ValueError):
+    """A checkpoint is of another fit, or cannot be read."""
+
+    exit_code = 2
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

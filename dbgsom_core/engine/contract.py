@@ -130,7 +130,7 @@ class Found(PerSample, Protocol):
 
     @property
     def total_error(self) -> float:
-        """The sum of the errors."""
+        """The sum of the errors, as exact as they are; the same bits whatever came before."""
 
     @property
     def totals(self) -> Totals:
@@ -177,7 +177,9 @@ class Found(PerSample, Protocol):
 class Search(Protocol):
     """Finds units epoch after epoch; it may remember what it found to be faster next time.
 
-    ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
+    ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2). Where some bit of
+    what it finds depends on passes before, it has two more methods: ``remembered()`` returns that
+    in plain values, for a checkpoint, and a new search takes it with ``remember(value)``.
     """
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:

@@ -60,6 +60,11 @@ class SomVQ(ClusterMixin, GrowingMap):
         Above 0, a line is printed for each epoch.
     contamination : float in (0, 0.5]
         The share of the training samples that ``offset_`` calls outliers, at most.
+    checkpoint : path, optional
+        Of a file in which training is noted about every second, for one fit at a time. A fit of the
+        same data and parameters that finds it goes on from there to the same bits; callbacks hear
+        the epochs that are left. A fit that has ended takes it away. What was noted of other data,
+        parameters or versions is refused with `CheckpointError`.
 
     Attributes
     ----------

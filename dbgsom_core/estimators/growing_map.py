@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
 from dbgsom_core.estimators.validation import (
@@ -37,6 +38,7 @@ from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
+from dbgsom_core.training.train import NOT_WRITTEN
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -81,6 +83,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     callbacks: Any = None
     verbose: int = 0
     contamination: float = 0.05
+    checkpoint: Any = None
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
@@ -107,6 +110,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if not isinstance(self.verbose, (bool, int, np.integer)):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
+        Checkpoints.of(self.checkpoint)
         if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
             told = f"not {self.contamination!r}"
             raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
@@ -197,11 +201,17 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
         )
         notify = callback_notifier(self.callbacks, self.verbose)
+        checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
+        if checkpoints is not None:
+            facts = facts_of(parts, self._metric, samples, target, settings, start, new)
+            progress = checkpoints.progress(facts, self.random_state)
         shown = print if self.verbose else None
         with one_blas_thread(), compile_clock(shown), blamed("engine", parts.engine):
-            state = fit_map(parts, samples, target, settings, notify, start, new)
+            state = fit_map(parts, samples, target, settings, notify, start, new, progress)
             self._take(parts, state)
             self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        if checkpoints is not None:
+            checkpoints.ended()
 
     def _take(self, parts: Parts, state: FittedState) -> None:
         """Copy out what a fit left."""

@@ -150,7 +150,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     params = {
         name: to_plain(value, arrays, name)
         for name, value in estimator.get_params(deep=False).items()
-        if name not in (*PARTS, "callbacks", "random_state")
+        if name not in (*PARTS, "callbacks", "random_state", "checkpoint")
     }
     seed = estimator.random_state
     params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None

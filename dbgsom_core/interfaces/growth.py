@@ -119,11 +119,18 @@ class GrowthComponent(Component):
         ``base`` (field): the growth strategy that grows each of these maps, declared as
         ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
         into a growth strategy goes to it.
+        ``remembered() -> value`` and ``remember(value)``: what `grow` keeps from one epoch to the
+        next besides the map, given for a checkpoint and taken back: None, bools, numbers, texts,
+        lists, tuples and mappings by text of these, and numpy arrays of numbers. `remember` is
+        called before the first epoch of each training, with None where it begins anew. Without
+        them, births follow from the map and the state of the epoch alone.
     """
 
     growing_threshold: ClassVar[Callable[..., float] | None] = None
     start_shape: ClassVar[Callable[..., tuple[int, int]] | None] = None
     wants_children: ClassVar[Callable[..., Any] | None] = None
+    remembered: ClassVar[Callable[..., Any] | None] = None
+    remember: ClassVar[Callable[..., Any] | None] = None
 
     @property
     def needs_classes(self) -> bool:
@@ -173,6 +180,8 @@ class GrowthAbilities(Abilities):
     growing_threshold: Callable[[DataSummary], float] | None
     start_shape: Callable[[], tuple[int, int]] | None
     wants_children: Callable[[SomMap, VerticalState], Any] | None
+    remembered: Callable[[], Any] | None
+    remember: Callable[[Any], None] | None
     needs_classes: bool
     max_neurons: int | Literal["auto"] | None = None
     fine_tuning: float = 0.0

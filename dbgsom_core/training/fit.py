@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Samples, Totals
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
 from dbgsom_core.training.labels import (
@@ -22,11 +23,12 @@ from dbgsom_core.training.labels import (
 )
 from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.progress import Progress
 from dbgsom_core.training.start import start_map, summarize
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.task import Task
-from dbgsom_core.training.train import Training, train
+from dbgsom_core.training.train import NOT_WRITTEN, Training, train
 from dbgsom_core.training.vertical import ChildMaps, horizontal, is_vertical, root_error
 
 _SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
@@ -98,6 +100,7 @@ def fit_map(
     notify: Notify,
     start: SomMap | None = None,
     new: int | None = None,
+    progress: Progress = NOT_WRITTEN,
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
@@ -116,6 +119,8 @@ def fit_map(
     new : int, optional
         How many of the samples are new, the others stand for what ``start`` has seen; all without
         it.
+    progress : Progress, optional
+        Of the first map: where the fit was interrupted, and where to note how far it comes.
 
     Raises
     ------
@@ -125,11 +130,12 @@ def fit_map(
     # The training is not held on to: its search takes room.
     goes_on = new is not None
     trained = _Trained.of(
-        train_map(horizontal(parts), samples, target, settings, notify, start, goes_on), samples
+        train_map(horizontal(parts), samples, target, settings, notify, start, goes_on, progress),
+        samples,
     )
     som_map, found, weights = trained.som_map, trained.found, samples.weights
     if is_vertical(parts):
-        _grow_children(parts, samples, target, settings, trained)
+        _grow_children(parts, samples, target, settings, trained, progress)
     evidence = evidence_of(som_map, samples, found, target)
     labels = label_neurons(parts.labeller, evidence, samples)
     tree, neuron_labels = Tree.of(som_map), labels.labels
@@ -177,6 +183,7 @@ def train_map(
     notify: Notify,
     start: SomMap | None = None,
     goes_on: bool = False,
+    progress: Progress = NOT_WRITTEN,
 ) -> Training:
     """Train one map; parameters and errors are those of `fit_map`."""
     usual, gamma, moments = samples, None, samples.moments()
@@ -204,11 +211,13 @@ def train_map(
         robust=gamma,
         continues=start is not None,
     )
-    if start is None:
+    if progress.state is not None:
+        som_map = progress.state.som_map(SQUARE if start is None else start.grid)
+    elif start is None:
         som_map = start_map(parts, usual, moments, settings.init, settings.random_state)
     else:
         som_map = SomMap(start.positions, start.prototypes, start.grid)
-    return train(task, som_map, notify)
+    return train(task, som_map, notify, progress)
 
 
 def _grow_children(
@@ -217,14 +226,15 @@ def _grow_children(
     target: Target | None,
     settings: Settings,
     trained: _Trained,
+    progress: Progress,
 ) -> None:
     below = replace(settings, init="pca")
 
-    def train_one(parts: Parts, part: Samples, own: Target | None) -> Training:
-        return train_map(parts, part, own, below, lambda record: None)
+    def train_one(parts: Parts, part: Samples, own: Target | None, page: Progress) -> Training:
+        return train_map(parts, part, own, below, lambda record: None, progress=page)
 
     children = ChildMaps(parts, train_one, root_error(samples))
-    children.grow(trained.som_map, samples, trained.found, target)
+    children.grow(trained.som_map, samples, trained.found, target, progress)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,11 @@ class Schedule:
         """
         if not self.anneals_again or self.fine_epochs == 0:
             return self
-        return replace(self, epochs=epoch + self.fine_epochs)
+        return self.ending_at(epoch + self.fine_epochs)
+
+    def ending_at(self, epochs: int) -> Self:
+        """Return the schedule with another bound; fine-tuning is as long as ever."""
+        return self if epochs == self.epochs else replace(self, epochs=epochs)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
         """Return the phase of an epoch, counted from 1."""

@@ -16,9 +16,12 @@ from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
+from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update, smoothed_over_links
+
+NOT_WRITTEN = Progress()
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,19 @@ class Training:
     search: Search
 
 
-def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) -> Training:
+def train(
+    task: Task,
+    som_map: SomMap,
+    notify: Callable[[EpochRecord], None],
+    progress: Progress = NOT_WRITTEN,
+) -> Training:
     """Train ``som_map`` in place, epoch by epoch, and let it grow.
 
     Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
     of the prototypes so far; the errors that steer growth are those of the updated prototypes
     (Vasighi & Amini 2017). The same search serves the next epoch: newborns are compared alone.
+    Where ``progress`` knows a state, ``som_map`` is that state's, and what follows is the same to
+    the bit as without the interruption.
     """
     from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
 
@@ -46,11 +56,18 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
     fine = FineTuning.of(task.growing)
     schedule = Schedule.of(task.kernel, fine, task.epochs, task.continues)
     history: list[EpochRecord] = []
-    converged = capped = full = False
-    search = task.data.search()
+    converged = capped = False
+    search, before_that = task.data.search(), progress.state
+    if before_that is not None:
+        history, schedule = list(before_that.history), schedule.ending_at(before_that.epochs)
+        capped, converged = before_that.capped, before_that.converged
+        started -= history[-1].seconds
+    _remind(task, search, before_that)
+    full = capped and len(som_map) == task.max_neurons
     positions = som_map.positions
     found = search.assign(som_map.prototypes, positions)
-    for epoch in range(1, task.epochs + 1):
+    while not converged and len(history) < schedule.epochs:
+        epoch = len(history) + 1
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
         if schedule.phase(epoch) == "fine":
@@ -94,8 +111,10 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
         history.append(record)
         notify(record)
         converged = schedule.is_final(epoch) and movement < task.tol
-        if converged or epoch == schedule.epochs:
-            break
+        if progress.is_due and not converged and epoch < schedule.epochs:
+            progress.note(_state(task, search, som_map, history, schedule, capped, converged))
+    if progress.is_written:
+        progress.ended(_state(task, search, som_map, history, schedule, capped, converged))
     if capped and task.cap_is_automatic:
         warnings.warn(
             f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
@@ -103,6 +122,37 @@ def train(task: Task, som_map: SomMap, notify: Callable[[EpochRecord], None]) ->
             stacklevel=3,
         )
     return Training(som_map, tuple(history), converged, task.threshold, found, search)
+
+
+def _state(
+    task: Task,
+    search: Search,
+    som_map: SomMap,
+    history: list[EpochRecord],
+    schedule: Schedule,
+    capped: bool,
+    converged: bool,
+) -> TrainingState:
+    growth, remembered = task.growing.remembered, getattr(search, "remembered", None)
+    return TrainingState(
+        som_map.positions,
+        som_map.prototypes,
+        som_map.parents,
+        som_map.birth_epochs,
+        tuple(history),
+        schedule.epochs,
+        capped,
+        converged,
+        None if growth is None else growth(),
+        None if remembered is None else remembered(),
+    )
+
+
+def _remind(task: Task, search: Search, state: TrainingState | None) -> None:
+    if task.growing.remember is not None:  # nothing of the training before this one
+        task.growing.remember(None if state is None else state.growth)
+    if state is not None and state.search is not None:
+        search.remember(state.search)  # type: ignore[attr-defined] # it gave that itself
 
 
 def _growth_state(

@@ -13,11 +13,12 @@ from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.progress import Progress
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import Training
 
-# Trains one map on samples and their targets (or None).
-TrainOne = Callable[[Parts, Samples, Target | None], Training]
+# Trains one map on samples and their targets (or None), whose progress may be known.
+TrainOne = Callable[[Parts, Samples, Target | None, Progress], Training]
 
 
 def is_vertical(parts: Parts) -> bool:
@@ -49,7 +50,7 @@ class ChildMaps:
     ----------
     parts : Parts
         With the vertical strategy.
-    train_one : callable (parts, data, target) -> Training
+    train_one : callable (parts, data, target, progress) -> Training
         Trains one map as the root was trained, from the principal axes of its samples.
     root_error : float
     """
@@ -63,8 +64,8 @@ class ChildMaps:
         som_map: SomMap,
         data: Samples,
         found: PerSample,
-        target: Target | None = None,
-        depth: int = 1,
+        target: Target | None,
+        progress: Progress,
     ) -> None:
         """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
 
@@ -78,10 +79,10 @@ class ChildMaps:
             Their best-matching units.
         target : Target or None
             Theirs.
-        depth : int
-            1 for the root.
+        progress : Progress
+            That of the map, whose way down says how deep it lies.
         """
-        wanted = self._wanted(som_map, data, found, depth)
+        wanted = self._wanted(som_map, data, found, len(progress.way) + 1)
         for rows in data.groups(found):
             neuron = int(found.bmu[rows[0]])
             # A neuron that holds everything would get the same map again.
@@ -90,9 +91,10 @@ class ChildMaps:
             samples = data.subset(rows)
             own = None if target is None else target.of(rows)
             if self._can_train(samples, own):
-                child, below = self._child(samples, own)
+                page = progress.below(neuron)
+                child, below = self._child(samples, own, page)
                 som_map.children[neuron] = child
-                self.grow(child, samples, below, own, depth + 1)
+                self.grow(child, samples, below, own, page)
 
     def _wanted(
         self, som_map: SomMap, data: Samples, found: PerSample, depth: int
@@ -116,12 +118,14 @@ class ChildMaps:
             return False
         return True
 
-    def _child(self, samples: Samples, target: Target | None) -> tuple[SomMap, PerSample]:
+    def _child(
+        self, samples: Samples, target: Target | None, progress: Progress
+    ) -> tuple[SomMap, PerSample]:
         target = target if _knows_classes(target) else None
         with warnings.catch_warnings():
             # Nobody chose the size of each child map, so nobody needs to hear of its cap.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
-            training = self.train_one(horizontal(self.parts), samples, target)
+            training = self.train_one(horizontal(self.parts), samples, target, progress)
         som_map = training.som_map
         if samples.X.dtype != np.float32:
             return som_map, training.found

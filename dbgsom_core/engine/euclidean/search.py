@@ -18,7 +18,7 @@ from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
-from dbgsom_core.engine.euclidean.tally import Seconds, tallied, workload
+from dbgsom_core.engine.euclidean.tally import Seconds, gain, tallied, workload
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.workers import share
 
@@ -140,8 +140,20 @@ class FastSearch:
         if self._spare < 0:
             self._bounds = None
         self._widen(len(prototypes))
+        before, total = self.samples.blocks.bmu.copy(), self._total_error
         self._run(prototypes, laid, OWN, True, first)
+        gained = gain(self.samples, before, prototypes, self._steps(laid.accuracy))
+        self._total_error = max(total - gained, 0.0)
         return self._assignment(prototypes)
+
+    def remembered(self) -> bool:
+        """Return whether doubts made it go on in float64, in which errors have other bits."""
+        return bool(self.samples.one.itemsize == 8)
+
+    def remember(self, doubled: bool) -> None:
+        """Go on in float64 where an interrupted search did."""
+        if doubled:
+            self._double()
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""

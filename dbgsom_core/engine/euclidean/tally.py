@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Tally
+from dbgsom_core.engine.euclidean.one_shot import distances_to
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.llvm.panel import LINE
 from dbgsom_core.engine.workers import share
@@ -72,6 +73,29 @@ def tallied(
         first.errors[:] += other.errors
         first.counts[:] += other.counts
     return first
+
+
+def gain(
+    samples: PackedSamples,
+    before: NDArray[np.int32],
+    prototypes: NDArray[np.float64],
+    steps: float,
+) -> float:
+    """Return by how much the sum of distances fell when newcomers took samples from other neurons.
+
+    Distances are those of the definition, in whole ``steps``; ``before`` (B*lanes,) are the units
+    so far. Which panels a pass compares decides which samples are in doubt, hence the last bits of
+    a sum. The sum of a pass over all panels less this gain is the same however prototypes lie in
+    panels, which they do differently after an interruption.
+    """
+    n, total = len(samples.X), 0
+    before, after = before[:n], samples.blocks.bmu[:n]
+    places = np.flatnonzero(before != after)
+    X, steps = samples.X[samples.blocks.order[places]], steps * samples.scale
+    for units, sign in ((before[places], 1), (after[places], -1)):
+        exact = distances_to(X, prototypes, units.astype(np.int64), samples.threads)
+        total += sign * int((exact * steps).astype(np.int64).sum())
+    return total / steps
 
 
 def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:

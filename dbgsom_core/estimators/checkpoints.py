@@ -1,0 +1,272 @@
+"""Checkpoints of a fit: files from which another process goes on to the same bits.
+
+A checkpoint is a zip of .npy arrays and a JSON header, as model files are, and runs nothing either.
+It says of what fit it is: by the facts on which the map depends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.contract import Samples
+from dbgsom_core.errors import CheckpointError, PluginError
+from dbgsom_core.estimators.archive import UnfitError, opened_archive
+from dbgsom_core.estimators.data_digest import data_digest
+from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
+from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.fit import Settings
+from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.training.progress import Book, Progress, States, TrainingState
+from dbgsom_core.training.targets import Target
+
+log = logging.getLogger("dbgsom")
+
+FORMAT = 1
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a fit writes checkpoints, and how often.
+
+    Attributes
+    ----------
+    path : Path
+        The last one; the one before lies beside it, under a name that ends in ``-before``.
+    seconds : float
+        Between two of them at least, and a hundred times what the last one took. 0: every epoch.
+    stays : bool
+        Whether they are there still when the fit has ended.
+    first : callable, optional
+        Called before each is written: what must be on the disk by then.
+    """
+
+    path: Path
+    seconds: float = 1.0
+    stays: bool = False
+    first: Callable[[], object] | None = None
+    _warned: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, given: Any) -> Checkpoints | None:
+        """Return what the parameter ``checkpoint`` of an estimator means; None: none.
+
+        Raises
+        ------
+        ValueError
+            It is no path.
+        """
+        if given is None or isinstance(given, Checkpoints):
+            return given
+        if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+            raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")
+        return cls(Path(os.fsdecode(given)))
+
+    @property
+    def before(self) -> Path:
+        """Where the last checkpoint but one lies."""
+        return self.path.with_name(f"{self.path.stem}-before{self.path.suffix}")
+
+    def progress(self, facts: Facts, random_state: Any = None) -> Progress:
+        """Return how far a fit has come that these facts describe, to be noted here.
+
+        A ``random_state`` that is a generator is set to where it was.
+
+        Raises
+        ------
+        CheckpointError
+            There is a checkpoint of another fit, or one that cannot be read.
+        """
+        if self.path.is_dir():
+            raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
+        for left in self.path.parent.glob(
+            f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
+        ):
+            left.unlink(missing_ok=True)  # by a process that was killed while it wrote
+        found = self._read()
+        states: States = {}
+        if found is not None:
+            self._check(found["facts"], facts)
+            states = found["states"]
+            if found["random"] is not None and isinstance(random_state, np.random.RandomState):
+                random_state.set_state(found["random"])
+            epochs = sum(len(state.history) for state in states.values())
+            log.info("training goes on after %d epochs, from %s", epochs, self.path)
+
+        def write(states: States) -> None:
+            self._write(facts, states, random_state)
+
+        return Progress(Book(states, write, self.seconds))
+
+    def ended(self) -> None:
+        """Take the checkpoints away unless they stay: the fit has ended."""
+        if not self.stays:
+            self.remove()
+
+    def remove(self) -> None:
+        """Take the checkpoints away."""
+        for path in (self.before, self.path):
+            path.unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------------------ files
+
+    def _write(self, facts: Facts, states: States, random_state: Any) -> None:
+        arrays: dict[str, NDArray[Any]] = {}
+        generator = isinstance(random_state, np.random.RandomState)
+        try:
+            plain = [
+                [list(way), to_plain(state.plain(), arrays, "what growth or search remembers")]
+                for way, state in states.items()
+            ]
+        except NotPlainError as error:
+            raise PluginError(
+                f"no checkpoint can be written: {error}; a growth strategy may remember plain "
+                "values and arrays of numbers"
+            ) from error
+        header = {
+            "checkpoint": FORMAT,
+            "facts": dict(facts),
+            "random": to_plain(random_state.get_state(), arrays) if generator else None,
+            "states": plain,
+        }
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as file:
+                np.savez(file, **{**arrays, "header": text})  # type: ignore[arg-type]
+            # Until the new one is safe, the last one serves under its other name.
+            with contextlib.suppress(FileNotFoundError):
+                self.path.replace(self.before)
+
+        try:
+            if self.first is not None:
+                self.first()
+            write_atomically(self.path, write)
+        except OSError as error:
+            if not self._warned:  # the training is worth more than its checkpoints
+                self._warned.append(str(error))
+                warnings.warn(
+                    f"checkpoint {self.path} cannot be written ({error}); training goes on without",
+                    stacklevel=2,
+                )
+
+    def _read(self) -> dict[str, Any] | None:
+        problems = []
+        for path in (self.path, self.before):
+            try:
+                return _read_file(path)
+            except FileNotFoundError:
+                continue
+            except UnfitError as error:
+                problems.append(f"{path} {error}")
+            except Exception as error:  # what it holds is not what `_write` writes
+                problems.append(f"{path} is no checkpoint: {error!r}")
+        if problems:
+            raise CheckpointError(f"{'; '.join(problems)}; remove it to train from the beginning")
+        return None
+
+    def _check(self, was: Facts, now: Facts) -> None:
+        told = [
+            f"{name} was {was.get(name, 'not there')} and is {now.get(name, 'not there')}"
+            for name in dict.fromkeys((*was, *now))
+            if was.get(name) != now.get(name)
+        ]
+        if told:
+            raise CheckpointError(
+                f"checkpoint {self.path} is of another fit: {'; '.join(told)}. Give the same "
+                "again to go on with it, or remove it, or name another file, to train from the "
+                "beginning"
+            )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    with opened_archive(path) as archive:
+        header = archive.header
+        if header["checkpoint"] != FORMAT:
+            raise UnfitError(
+                f"has format {header['checkpoint']}, and dbgsom-core {__version__} reads {FORMAT}"
+            )
+        states = {
+            tuple(map(int, way)): TrainingState.of_plain(from_plain(state, archive.take))
+            for way, state in header["states"]
+        }
+        random = from_plain(header["random"], archive.take)
+    for state in states.values():
+        state.som_map()  # raises where arrays do not fit together
+    return {"facts": header["facts"], "states": states, "random": random}
+
+
+# -------------------------------------------------------------------------------- what fit it is
+
+
+def facts_of(
+    parts: Parts,
+    metric: FittedMetric,
+    samples: Samples,
+    target: Target | None,
+    settings: Settings,
+    start: SomMap | None,
+    new: int | None,
+) -> dict[str, str]:
+    """Return everything on which the bits of a fit depend, by names that a user knows.
+
+    The engine is not among them, since no bit depends on it.
+    """
+    facts = {"dbgsom-core": __version__, "X": _told(samples.X), "y": "none"}
+    if target is not None:
+        facts["y"] = _told(target.y)
+        facts["classes"] = "none" if target.codes is None else _told(target.codes)
+    facts["sample_weight"] = "none" if samples.weights is None else _told(samples.weights)
+    for kind in PARTS:
+        if kind != "engine":
+            facts |= _component(kind, getattr(parts, kind))
+    learnt = metric.state or {}
+    facts |= {f"metric learns {name}": _told(value) for name, value in sorted(learnt.items())}
+    for name, value in vars(settings).items():
+        facts[name] = _setting(value)
+    if start is not None:
+        facts["map at the start"] = f"{_told(start.prototypes)} on {data_digest(start.positions)}"
+        facts["new samples"] = "all" if new is None else str(new)
+    return facts
+
+
+def _told(array: Any) -> str:
+    shape = " × ".join(map(str, array.shape))
+    return f"{shape} {array.dtype} with digest {data_digest(array)}"
+
+
+def _component(kind: str, component: Any) -> dict[str, str]:
+    try:
+        identity = get_registry().identify(kind, component)
+    except PluginError:  # of the user's own program
+        return {kind: repr(component)}
+    named = f"{identity.name} of {identity.distribution} {identity.version}"
+    return {kind: named} | {
+        f"{kind}.{name}": repr(value) for name, value in flat(identity.params).items()
+    }
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, np.random.RandomState):
+        _, key, *rest = value.get_state(legacy=True)
+        return f"generator at {data_digest(np.asarray(key))} {rest}"
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return _told(np.asarray(value))
+    return repr(value.item() if isinstance(value, np.generic) else value)

@@ -1,0 +1,168 @@
+"""How far a fit has come, for those who write it down so that another process can go on.
+
+What goes from one epoch to the next is small: the map, the records, and what growth and search
+remember. What the last search found is found again from the prototypes, to the bit: units are those
+of the definition, and sums lie on a grid on which their order does not matter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.som_map.grid import SQUARE, Grid
+from dbgsom_core.som_map.som_map import SomMap
+
+_SHARE = 0.01  # of the time, which writing takes at most
+
+# The neurons that lead from the first map down to a map; () is the first one.
+Way = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What goes from one epoch of the training of one map to the next.
+
+    Attributes
+    ----------
+    positions : int64 array (K, 2)
+    prototypes : float64 array (K, D)
+    parents, birth_epochs : int64 arrays (K,)
+    history : tuple of EpochRecord
+        Those that ran.
+    epochs : int
+        The upper bound, which a full map lowers.
+    capped, converged : bool
+        Growth wanted more than ``max_neurons``; the map has come to rest.
+    growth, search : plain values or arrays
+        What the growth strategy and the search remember; None: nothing.
+    """
+
+    positions: NDArray[np.int64]
+    prototypes: NDArray[np.float64]
+    parents: NDArray[np.int64]
+    birth_epochs: NDArray[np.int64]
+    history: tuple[EpochRecord, ...]
+    epochs: int
+    capped: bool = False
+    converged: bool = False
+    growth: Any = None
+    search: Any = None
+
+    def som_map(self, grid: Grid = SQUARE) -> SomMap:
+        """Return the map as it was."""
+        return SomMap.restored(
+            self.positions, self.prototypes, self.parents, self.birth_epochs, grid
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return it in plain values and arrays; births are those that the map knows."""
+        records = [
+            (r.epoch, r.epochs, r.phase == "fine", r.width, r.neurons, r.quantization_error,
+             r.movement, r.seconds)
+            for r in self.history
+        ]  # fmt: skip
+        return {**vars(self), "history": np.array(records, dtype=np.float64).reshape(-1, 8)}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> TrainingState:
+        """Return what gave these values; ValueError, TypeError or KeyError where nothing did."""
+        state = cls(**values)
+        cells = [(int(x), int(y)) for x, y in state.positions]
+        births: dict[int, list[GrowthEvent]] = {}
+        for epoch, parent, cell in zip(state.birth_epochs, state.parents, cells, strict=True):
+            births.setdefault(int(epoch), []).append(GrowthEvent(int(epoch), int(parent), cell))
+        return replace(
+            state,
+            history=tuple(
+                EpochRecord(
+                    int(epoch), int(epochs), "fine" if fine else "growing", width, int(neurons),
+                    tuple(births.get(int(epoch), ())), error, movement, seconds,
+                )
+                for epoch, epochs, fine, width, neurons, error, movement, seconds in np.asarray(
+                    values["history"]
+                ).tolist()
+            ),
+        )  # fmt: skip
+
+
+States = dict[Way, TrainingState]
+
+
+@dataclass
+class Book:
+    """What is known of every training of a fit, and when it is written down.
+
+    Attributes
+    ----------
+    states : dict of tuple to TrainingState
+        By the way down to the map: those that have ended, and the one that runs.
+    write : callable, optional
+        Takes the states to a safe place; None: nobody does.
+    seconds : float
+        Between two writings at least; more where writing takes long, since it may take a hundredth
+        of the time. 0: after every epoch.
+    """
+
+    states: States = field(default_factory=dict)
+    write: Callable[[States], None] | None = None
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._next = time.monotonic() + self.seconds
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write."""
+        return self.write is not None and time.monotonic() >= self._next
+
+    def note(self, way: Way, state: TrainingState) -> None:
+        """Write down where the training of a map is."""
+        assert self.write is not None
+        started = time.monotonic()
+        self.states[way] = state
+        self.write(self.states)
+        ended = time.monotonic()
+        rest = (ended - started) / _SHARE if self.seconds > 0 else 0.0
+        self._next = ended + max(self.seconds, rest)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The page of a book that tells of one map."""
+
+    book: Book = field(default_factory=Book)
+    way: Way = ()
+
+    def below(self, neuron: int) -> Progress:
+        """Return that of the child map of a neuron."""
+        return replace(self, way=(*self.way, neuron))
+
+    @property
+    def state(self) -> TrainingState | None:
+        """Where the training was when it was last heard of; None: it has not begun."""
+        return self.book.states.get(self.way)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to `note` where the training is."""
+        return self.book.is_due
+
+    def note(self, state: TrainingState) -> None:
+        """Write down where the training is."""
+        self.book.note(self.way, state)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether anybody writes it down."""
+        return self.book.write is not None
+
+    def ended(self, state: TrainingState) -> None:
+        """Keep how the training ended, to be written together with what comes next."""
+        self.book.states[self.way] = state
