@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,39 +14,35 @@ from dbgsom_core.cli.options import plugin_options, set_option, show_warnings, t
 from dbgsom_core.errors import PluginError
 
 if TYPE_CHECKING:
+    from dbgsom_core.config import Experiment, Sweep
     from dbgsom_core.interfaces.component import Component
+    from dbgsom_core.interfaces.trackers import Run
     from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.store import StoredRun
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 
 @click.command()
 @click.argument("file", type=click.Path())
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run or sweep that was interrupted: FILE is its configuration, or the id or "
+    "folder of the run.",
+)
 @set_option
 @quiet_option
 @plugin_options
-def run(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> None:
+def run(file: str, resume: bool, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
     """Train, measure, draw and log what FILE describes."""
     show_warnings(quiet)
     tell_broken(registry)
+    if resume:
+        return _resume(file, overrides, quiet, registry)
     from dbgsom_core.config import load_experiment
 
-    experiment = load_experiment(file, overrides, registry)
-    registry = registry.without(experiment.disabled)
-    from dbgsom_core.cli.progress import progress
-    from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.pipeline import make_observers, run_experiment
-
-    with no_exit(), asked.heeded(), progress(quiet) as bar:
-        patience = experiment.patience
-        observers = make_observers(experiment.tracking, registry, [bar], patience)
-        outcome = run_experiment(experiment, observers, registry)
-    if not quiet:
-        from dbgsom_core.cli.tables import measures_table
-
-        measures_table(outcome.result.measures, outcome.result.view)
-        _tell_where(outcome.run.folder, experiment.tracking)
+    return _run(load_experiment(file, overrides, registry), quiet, registry)
 
 
 @click.command()
@@ -57,7 +56,57 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
     tell_broken(registry)
     from dbgsom_core.config import load_sweep
 
-    loaded = load_sweep(file, overrides, registry)
+    return _sweep(load_sweep(file, overrides, registry), quiet, registry)
+
+
+def _resume(name: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
+    from dbgsom_core.config import Experiment
+    from dbgsom_core.runs import resume
+    from dbgsom_core.runs.start import runs_folder
+
+    root = Path("runs")
+    stored = resume.stored_run(name, root)
+    if stored is not None:
+        if stored.status == "finished":
+            _, experiments = resume.load_stored(stored, (), registry)
+            resume.finish_off(stored, experiments[0].tracking)
+            click.echo(f"run {stored.id} has finished; there is nothing left to do")
+            return 0
+        resume.check_can_go_on(stored)
+        loaded, _ = resume.load_stored(stored, overrides, registry)
+    elif Path(name).exists():
+        loaded, experiments = resume.load(name, overrides, registry)
+        stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
+        resume.check_can_go_on(stored)
+    else:
+        raise resume.unknown_run(name, root)
+    if isinstance(loaded, Experiment):
+        return _run(loaded, quiet, registry, stored)
+    return _sweep(loaded, quiet, registry, stored)
+
+
+def _run(
+    experiment: Experiment, quiet: bool, registry: Registry, stored: StoredRun | None = None
+) -> int:
+    registry = registry.without(experiment.disabled)
+    from dbgsom_core.cli.progress import progress
+    from dbgsom_core.plugins.importing import no_exit
+    from dbgsom_core.runs.ends import asked
+    from dbgsom_core.runs.pipeline import make_observers, run_experiment
+
+    with no_exit(), asked.heeded(), _told_how_to_go_on() as noted, progress(quiet) as bar:
+        patience = experiment.patience
+        observers = make_observers(experiment.tracking, registry, [noted, bar], patience)
+        outcome = run_experiment(experiment, observers, registry, stored=stored)
+    if not quiet:
+        from dbgsom_core.cli.tables import measures_table
+
+        measures_table(outcome.result.measures, outcome.result.view)
+        _tell_where(outcome.run.folder, experiment.tracking)
+    return 0
+
+
+def _sweep(loaded: Sweep, quiet: bool, registry: Registry, stored: StoredRun | None = None) -> int:
     registry = registry.without(loaded.children[0].experiment.disabled)
     from dbgsom_core.cli.progress import progress
     from dbgsom_core.plugins.importing import no_exit
@@ -65,11 +114,12 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
     from dbgsom_core.runs.pipeline import make_observers
     from dbgsom_core.runs.sweep import run_sweep
 
-    first = loaded.children[0].experiment
+    first, children = loaded.children[0].experiment, len(loaded.children)
     tracking = first.tracking
-    with no_exit(), asked.heeded(), progress(quiet, runs=len(loaded.children)) as bar:
-        observers = make_observers(tracking, registry, [bar], first.patience)
-        outcome = run_sweep(loaded, observers, registry)
+    noting = _told_how_to_go_on()
+    with no_exit(), asked.heeded(), noting as noted, progress(quiet, runs=children) as bar:
+        observers = make_observers(tracking, registry, [noted, bar], first.patience)
+        outcome = run_sweep(loaded, observers, registry, stored)
     if not quiet:
         from dbgsom_core.cli.tables import children_table
 
@@ -78,6 +128,35 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
     for name in outcome.failed:
         click.echo(f"failed: {name}", err=True)
     return 1 if outcome.failed else 0
+
+
+class _Noted:
+    """Notes which run, or which sweep, goes on."""
+
+    run: Run | None = None
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Note the run."""
+        if run.parent is None:
+            self.run = run
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[_Noted]:
+    noted = _Noted()
+    try:
+        yield noted
+    except KeyboardInterrupt:
+        from dbgsom_core.runs.resume import stored_run
+        from dbgsom_core.runs.store import read_status
+
+        run = noted.run
+        if run is not None and read_status(run.folder).status != "finished":
+            by_id = stored_run(run.id, Path("runs"))
+            known = by_id is not None and by_id.files.folder == run.folder
+            where = run.id if known else shlex.quote(str(run.folder))
+            click.echo(f"to go on: dbgsom run --resume {where}", err=True)
+        raise
 
 
 @click.command()

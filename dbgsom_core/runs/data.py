@@ -91,6 +91,18 @@ def digest(data: Data) -> str:
     return found.hexdigest()
 
 
+def facts_of(experiment: Experiment, data: Data) -> dict[str, Any]:
+    """Return what a run says of its data: name, samples, features, classes and digest."""
+    regresses = experiment.model.estimator == "regressor"
+    return {
+        "name": experiment.dataset_name,
+        "samples": len(data.X),
+        "features": data.X.shape[1],
+        "classes": None if data.y is None or regresses else len(np.unique(data.y)),
+        "digest": digest(data),
+    }
+
+
 def whole(experiment: Experiment, data: Data) -> Fold:
     """Return the fold of the model that is kept: all data, or that without the test part."""
     split = experiment.split

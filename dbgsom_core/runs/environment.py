@@ -24,7 +24,8 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
     registry : Registry
         Whose plugins to name.
     folder : Path
-        Whose git repository to ask for the commit: that of the configuration.
+        That of the configuration: where its relative paths start, and whose git repository to ask
+        for the commit.
     """
     return {
         "python": platform.python_version(),
@@ -39,6 +40,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
             for record in registry.records
         ],
         "command": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "folder": str(folder),
         "git": describe_git(folder),
     }
 

@@ -33,7 +33,9 @@ from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.data import Fold, Part, Rows, divisions, load_data, make_fold, whole
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
+from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.start import run_folder_of, start_run
+from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.fitted_metric import fitted
 
 log = logging.getLogger("dbgsom")
@@ -84,8 +86,9 @@ def run_experiment(
     data: Data | None = None,
     parent: Run | None = None,
     name: str | None = None,
+    stored: StoredRun | None = None,
 ) -> Outcome:
-    """Run one experiment.
+    """Run one experiment, or go on with a ``stored`` run of it that was interrupted.
 
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built. From then on observers hear how it ends, whatever ends it.
@@ -96,6 +99,8 @@ def run_experiment(
         The data cannot be used.
     ConfigError, PluginError
         The parts do not fit together or cannot be had.
+    ConfigError, DataError
+        The stored run had another configuration, other components or other data.
     DbgsomError
         The run folder cannot be written.
     Interrupted
@@ -113,16 +118,29 @@ def run_experiment(
         parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
     asked.check()
-    run = start_run(experiment, registry, data=data, estimator=estimator, parent=parent, name=name)
+    run = start_run(
+        experiment,
+        registry,
+        data=data,
+        estimator=estimator,
+        parent=parent,
+        name=name,
+        stored=stored,
+    )
+    seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
+    done = Done(RunFiles(run.folder), seconds)
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
         asked.check()
         heard = _Heard(observers, run)
-        result = _result(experiment, registry, run, data, fold, divided, estimator, heard, notes)
+        result = _result(
+            experiment, registry, run, data, fold, divided, estimator, heard, notes, done
+        )
         observers.keep(run, result)
         figures = _drawn(experiment, result.view, notes)
         result = replace(result, figures=figures, notes=[*notes, *observers.notes])
         observers.record("dbgsom_run_finished", run=run, result=result)
+    done.forget()
     tell_finished(observers, run, result)
     return Outcome(run, result)
 
@@ -204,12 +222,14 @@ def _result(
     estimator: Any,
     heard: _Heard,
     notes: list[str],
+    done: Done,
 ) -> RunResult:
     measures = _chosen_measures(experiment, registry, data)
     with _noted(notes):
-        values = _cross_validated(experiment, data, divided, measures, notes)
-        estimator.set_params(callbacks=[heard]).fit(fold.train.X, fold.train.y)
-        estimator.set_params(callbacks=None)
+        values = _cross_validated(experiment, data, divided, measures, notes, done)
+        estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
+        estimator.fit(fold.train.X, fold.train.y)
+        estimator.set_params(callbacks=None, checkpoint=None)
         values = (
             _measured(estimator, fold.train, "train", measures, experiment.seed, notes) | values
         )
@@ -232,17 +252,21 @@ def _cross_validated(
     divided: list[tuple[Rows, Rows]],
     measures: Mapping[str, Component],
     notes: list[str],
+    done: Done,
 ) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for number, (train, test) in enumerate(divided, start=1):
+    known = len(done.folds())
+    for number, (train, test) in list(enumerate(divided, start=1))[known:]:
         log.info("fold %d of %d", number, len(divided))
         fold = make_fold(experiment, data, train, test)
-        estimator = make_estimator(experiment).set_params(callbacks=[lambda _: asked.check()])
+        estimator = make_estimator(experiment).set_params(
+            callbacks=[lambda _: asked.check()], checkpoint=done.checkpoints(f"fold-{number}")
+        )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        tested = _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
-        for name, value in tested.items():
-            found.setdefault(name, []).append(value)
+        done.add_fold(_measured(estimator, fold.test, "test", measures, experiment.seed, notes))
+    found: dict[str, list[float]] = {}
+    for name, value in (item for tested in done.folds() for item in tested.items()):
+        found.setdefault(name, []).append(value)
     means = {name: statistics.fmean(values) for name, values in found.items()}
     spreads = {
         name.replace("test/", "test_std/"): statistics.stdev(values)

@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import Component
@@ -19,10 +17,12 @@ from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import describe_components
-from dbgsom_core.runs.data import digest
+from dbgsom_core.runs.data import facts_of
 from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.environment import describe_environment
 from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.resume import check_same
+from dbgsom_core.runs.store import StoredRun
 
 log = logging.getLogger("dbgsom")
 
@@ -37,32 +37,28 @@ def start_run(
     name: str | None = None,
     root: Path | None = None,
     params: Mapping[str, Any] | None = None,
+    stored: StoredRun | None = None,
 ) -> Run:
     """Say what a run is (a sweep without ``data``), and create its folder.
 
-    Runs of the same experiment whose process died without a word are closed as killed.
+    A ``stored`` run keeps its folder, and must be the same in all that its result depends on. Runs
+    of the same experiment whose process died without a word are closed as killed.
     """
     group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root
     for dead in close_dead_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
-    facts: dict[str, Any] = {}
-    if data is not None:
-        regresses = experiment.model.estimator == "regressor"
-        facts = {
-            "name": experiment.dataset_name,
-            "samples": len(data.X),
-            "features": data.X.shape[1],
-            "classes": None if data.y is None or regresses else len(np.unique(data.y)),
-            "digest": digest(data),
-        }
+    facts = {} if data is None else facts_of(experiment, data)
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)
     given = name or getattr(experiment, "name", None) or default_name(experiment, estimator)
-    params = flat_params(experiment, estimator) if params is None else params
-    folder = _new_folder(runs / group)
-    return Run(
+    if stored is not None and stored.params:
+        params = stored.params  # those that were given, while the folder's configuration gives all
+    elif params is None:
+        params = flat_params(experiment, estimator)
+    folder = _new_folder(runs / group) if stored is None else stored.files.folder
+    run = Run(
         id=folder.name,
         name=given,
         experiment=group,
@@ -75,6 +71,9 @@ def start_run(
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
     )
+    if stored is not None:
+        check_same(stored, run)
+    return run
 
 
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:

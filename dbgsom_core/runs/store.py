@@ -15,6 +15,7 @@
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md
+        checkpoints/       where its fits are, until it has finished (`dbgsom_core.runs.resume`)
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
 old or the new one and never a part. The status is written first and last: a folder that says
@@ -62,6 +63,7 @@ class RunFiles:
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
         self.report = folder / "report.md"
+        self.checkpoints = folder / "checkpoints"
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
         """Return the place of one figure."""
@@ -190,7 +192,7 @@ def write_status(
 
 def sweep_run(files: RunFiles) -> None:
     """Remove files that were being written when their process, or its patience, ended."""
-    for folder in (files.folder, files.folder / "figures"):
+    for folder in (files.folder, files.folder / "figures", files.checkpoints):
         sweep(folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dbgsom_core.config import Experiment, Sweep
 from dbgsom_core.errors import DbgsomError
@@ -12,7 +13,8 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.data import facts_of, load_data
+from dbgsom_core.runs.dead import close_if_dead
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
@@ -22,7 +24,9 @@ from dbgsom_core.runs.pipeline import (
     tell_finished,
     told_of_failure,
 )
+from dbgsom_core.runs.resume import check_same_data, finish_off, kept_run
 from dbgsom_core.runs.start import runs_folder, start_run
+from dbgsom_core.runs.store import StoredRun, find_runs
 
 log = logging.getLogger("dbgsom")
 
@@ -45,10 +49,14 @@ class SweepOutcome:
     failed: tuple[str, ...]
 
 
-def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOutcome:
+def run_sweep(
+    sweep: Sweep, observers: Observers, registry: Registry, stored: StoredRun | None = None
+) -> SweepOutcome:
     """Run every child; one that fails is reported and does not stop the others.
 
-    Every child's parts are built and every data set is loaded once before anything is written.
+    Of a ``stored`` sweep that was interrupted, finished children are kept, and those that have
+    begun go on. Every child's parts are built and every data set is loaded once before anything is
+    written.
 
     Raises
     ------
@@ -59,15 +67,21 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
     root = runs_folder(first, registry)
     experiments = [child.experiment for child in sweep.children]
     params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
-    data = _shared_data(experiments)
+    before = {} if stored is None else _children_of(stored, root)
+    begun_as = [before.get(child.name) for child in sweep.children]
+    data = _shared_data(experiments, begun_as)
     varied = dict.fromkeys(key for child in sweep.children for key in child.varies)
     name = f"{len(experiments)} runs: " + " × ".join(key.rpartition(".")[2] for key in varied)
-    run = start_run(sweep, registry, name=name, root=root, params=params)
+    run = start_run(sweep, registry, name=name, root=root, params=params, stored=stored)
     done: list[Outcome] = []
     failed: dict[str, Exception] = {}
     with told_of_failure(observers, run):
         observers.tell("dbgsom_run_started", run=run)
-        for child in sweep.children:
+        for child, begun in zip(sweep.children, begun_as, strict=True):
+            if begun is not None and begun.status == "finished":
+                finish_off(begun, child.experiment.tracking)
+                done.append(Outcome(kept_run(begun, run), RunResult(begun.measures)))
+                continue
             try:
                 done.append(
                     run_experiment(
@@ -77,6 +91,7 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
                         data=data,
                         parent=run,
                         name=child.name,
+                        stored=begun,
                     )
                 )
             except Exception as error:
@@ -102,6 +117,12 @@ def run_sweep(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOu
     return SweepOutcome(run, result, tuple(done), tuple(failed))
 
 
+def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
+    # By name; what was interrupted twice has begun once.
+    found = find_runs(root, stored.experiment)
+    return {one.name: close_if_dead(one) for one in found if one.parent == stored.id}
+
+
 def best_measures(children: list[Mapping[str, float]]) -> dict[str, float]:
     """Return the best child's measures as ``best/…``: by accuracy, else by quantization error."""
     for name, greater_is_better in _DECIDING:
@@ -113,14 +134,20 @@ def best_measures(children: list[Mapping[str, float]]) -> dict[str, float]:
     return {}
 
 
-def _shared_data(experiments: list[Experiment]) -> Data | None:
-    """Load what the children need, so that bad data is told at once; keep what all share."""
-    loaded = [
-        load_data(experiment)
-        for at, experiment in enumerate(experiments)
-        if not any(_same_data(experiment, before) for before in experiments[:at])
-    ]
-    return loaded[0] if len(loaded) == 1 else None
+def _shared_data(experiments: list[Experiment], begun: list[StoredRun | None]) -> Data | None:
+    """Load what the children need, so that bad data is told at once; keep what all share.
+
+    Those that have begun are held against the data that they began with.
+    """
+    loaded: list[tuple[Experiment, Data]] = []
+    for experiment, stored in zip(experiments, begun, strict=True):
+        same = [data for one, data in loaded if _same_data(experiment, one)]
+        data = same[0] if same else load_data(experiment)
+        if not same:
+            loaded.append((experiment, data))
+        if stored is not None:
+            check_same_data(stored, facts_of(experiment, data))
+    return loaded[0][1] if len(loaded) == 1 else None
 
 
 def _same_data(one: Experiment, other: Experiment) -> bool:

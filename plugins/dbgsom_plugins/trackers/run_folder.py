@@ -52,6 +52,12 @@ class RunFolder(TrackerComponent):
     """
 
     path: str = Field(default="runs", min_length=1, description="folder that holds all experiments")
+    checkpoint_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="least seconds between two checkpoints of training, besides a hundred times "
+        "what one takes; 0: after every epoch",
+    )
 
     def observer(self) -> RunFolderObserver:
         """Return an observer that writes to ``run.folder``."""

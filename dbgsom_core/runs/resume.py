@@ -1,0 +1,303 @@
+"""Going on with a run that was interrupted: which one, and whether it is still the same.
+
+A run goes on in its folder: its journal keeps the epochs that it has, and its map goes on from the
+last checkpoint, or from the beginning where there is none yet. Both give the bits that the run
+would have given, so nothing is written twice and nothing is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from dbgsom_core.config import Experiment, Sweep, dump_yaml, is_sweep, load_experiment, load_sweep
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
+from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_core.interfaces.component import Component, flat
+from dbgsom_core.interfaces.files import to_disk
+from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.dead import close_if_dead
+from dbgsom_core.runs.store import (
+    RunFiles,
+    StoredRun,
+    find_experiments,
+    find_runs,
+    plain,
+    read_run,
+    write_json,
+)
+
+log = logging.getLogger("dbgsom")
+
+Loaded = TypeVar("Loaded", Experiment, Sweep)
+
+
+# ------------------------------------------------------------------------------- which run
+
+
+def load(
+    config: str | Path, overrides: Sequence[str], registry: Registry
+) -> tuple[Experiment | Sweep, tuple[Experiment, ...]]:
+    """Return what a configuration describes, and its experiments: one, or those of a sweep."""
+    if is_sweep(config, overrides):
+        sweep = load_sweep(config, overrides, registry)
+        return sweep, tuple(child.experiment for child in sweep.children)
+    experiment = load_experiment(config, overrides, registry)
+    return experiment, (experiment,)
+
+
+def stored_run(name: str, root: Path) -> StoredRun | None:
+    """Return the run whose folder, or whose id under ``root``, this is; None: it is no run."""
+    folder = Path(name)
+    if not _is_run(folder):
+        known = find_experiments(root) if root.is_dir() else []
+        found = [root / group / name for group in known if _is_run(root / group / name)]
+        if not found or Path(name).name != name:
+            return None
+        folder = found[0]
+    return close_if_dead(read_run(folder.absolute()))
+
+
+def load_stored(
+    stored: StoredRun, overrides: Sequence[str], registry: Registry
+) -> tuple[Experiment | Sweep, tuple[Experiment, ...]]:
+    """Return what the configuration in a run folder describes.
+
+    Raises
+    ------
+    ConfigError
+        There is none yet, it lacks what must not be written down, or something shall be changed.
+    """
+    files = stored.files
+    if overrides:
+        raise ConfigError("a run goes on with its own configuration: leave --set out")
+    if not files.config.exists():
+        raise ConfigError(
+            f"{files.folder} was killed before its configuration was written: there is nothing to "
+            "go on with, start it anew"
+        )
+    if "//***@" in files.config.read_text(encoding="utf-8"):
+        raise ConfigError(
+            f"{files.config} lacks the password of an address, which is not written down: give "
+            "the file that the run was started with, 'dbgsom run --resume FILE'"
+        )
+    loaded, experiments = load(files.config, (), registry)
+    folder = stored.environment.get("folder")
+    if folder is None:
+        return loaded, experiments
+    at: Callable[[Any], Any] = partial(replace, folder=Path(folder))
+    if isinstance(loaded, Sweep):
+        children = tuple(replace(one, experiment=at(one.experiment)) for one in loaded.children)
+        return replace(at(loaded), children=children), tuple(one.experiment for one in children)
+    return at(loaded), (at(loaded),)
+
+
+def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
+    """Return the newest run of a configuration that has not ended well.
+
+    Raises
+    ------
+    ConfigError
+        There is none; the sentence says what differs in the newest one that is like it.
+    """
+    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
+    like = [
+        one
+        for one in find_runs(root, loaded.experiment)
+        if one.kind == kind and one.parent is None and one.status != "finished" and one.config
+    ]
+    same = [one for one in like if one.config == wanted]
+    if same:
+        return close_if_dead(same[-1])
+    told = f"no interrupted run of {loaded.source} in {root / loaded.experiment}"
+    if like:
+        differs = "; ".join(_differences(like[-1].config, wanted))
+        raise ConfigError(
+            f"{told}; {like[-1].id} differs: {differs}. Give what it was started with, or start a "
+            "new run without --resume"
+        )
+    raise ConfigError(f"{told}; start it without --resume")
+
+
+def unknown_run(name: str, root: Path) -> ConfigError:
+    """Return what to say of a name that is neither a run nor a file."""
+    groups = find_experiments(root) if root.is_dir() else []
+    known = [one.id for group in groups for one in find_runs(root, group)]
+    return ConfigError(
+        f"'{name}' is neither a configuration, nor a run folder, nor the id of a run in "
+        f"{root.absolute()}{did_you_mean(name, known)}"
+    )
+
+
+def check_can_go_on(stored: StoredRun) -> None:
+    """Refuse a run that another process has in hand.
+
+    Raises
+    ------
+    DbgsomError
+        It still goes on, or may.
+    """
+    process = stored.process
+    if stored.status != "running" or process is None:
+        return
+    if process.lives():
+        raise DbgsomError(f"run {stored.id} still goes on, in process {process.pid}")
+    raise DbgsomError(
+        f"run {stored.id} may still go on, in process {process.pid} on {process.host}, which "
+        f"cannot be seen from here; if it does not, remove {stored.files.status} and try again"
+    )
+
+
+# ----------------------------------------------------------------------- whether it is the same
+
+
+def check_same(stored: StoredRun, run: Run) -> None:
+    """Refuse to go on where configuration, components or data are others than before.
+
+    Raises
+    ------
+    ConfigError, DataError
+        They are; the sentence says which, and the cure.
+    """
+    check_same_data(stored, run.data)
+    told = []
+    if stored.config:
+        told += _differences(stored.config, _as_read(run.config))
+    if stored.environment:  # else it was killed before it had written that
+        told += _differences(_versions(stored.environment), _versions(run.environment))
+    if told:
+        raise ConfigError(
+            f"run {stored.id} cannot go on: {'; '.join(told)}; give back what it was started with, "
+            "or start a new run without --resume"
+        )
+
+
+def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data, of which ``now`` are the facts that runs hold.
+
+    Raises
+    ------
+    DataError
+        The data is another than before.
+    """
+    was = stored.data
+    if was.get("digest") in (None, now.get("digest")):
+        return
+    before, after = (
+        f"{facts.get('samples')} × {facts.get('features')} with digest {str(facts['digest'])[:12]}"
+        for facts in (was, now)
+    )
+    raise DataError(
+        f"run {stored.id} cannot go on: its data was {before} and is {after}; bring the data back, "
+        "or start a new run without --resume"
+    )
+
+
+def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:
+    components = {
+        f"{one.get('kind')} {one.get('name')}": {"version": one.get("version")}
+        for one in environment.get("components") or ()
+    }
+    ours = (environment.get("versions") or {}).get("dbgsom-core")
+    return json.loads(json.dumps(plain({"dbgsom-core": ours, **components})))  # type: ignore[no-any-return]
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    before, after = flat(was), flat(now)
+    return [
+        f"{key} was {before.get(key, 'not there')!r} and is {after.get(key, 'not there')!r}"
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key, ...) != after.get(key, ...)
+    ]
+
+
+def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
+    return _as_read(masked(loaded.resolved))
+
+
+def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(dump_yaml(config))
+    return read
+
+
+def _is_run(folder: Path) -> bool:
+    files = RunFiles(folder)
+    return files.status.is_file() or files.run.is_file()
+
+
+# ---------------------------------------------------------------------- what it has done already
+
+
+class Done:
+    """What a run has done so far: the checkpoints of its fits, and the measures of its folds.
+
+    They lie in the folder ``checkpoints`` of the run until it has finished.
+    """
+
+    def __init__(self, files: RunFiles, seconds: float) -> None:
+        self._files, self._seconds = files, seconds
+        self._folds = files.checkpoints / "folds.json"
+
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
+        path = self._files.checkpoints / f"{name}.npz"
+        return Checkpoints(path, self._seconds, stays=True, first=self._save_journal)
+
+    def folds(self) -> list[dict[str, float]]:
+        """Return the measures of the folds that are done."""
+        try:
+            folds = json.loads(self._folds.read_text(encoding="utf-8"))
+        except OSError:
+            return []
+        return [{name: float(value) for name, value in fold.items()} for fold in folds]
+
+    def add_fold(self, measures: Mapping[str, float]) -> None:
+        """Note that a fold more is done."""
+        write_json(self._folds, [*self.folds(), measures])
+        self.checkpoints(f"fold-{len(self.folds())}").remove()
+
+    def forget(self) -> None:
+        """Remove it all: the run has finished."""
+        shutil.rmtree(self._files.checkpoints, ignore_errors=True)
+
+    def _save_journal(self) -> None:
+        if self._files.journal.exists():
+            to_disk(self._files.journal)
+
+
+def kept_run(stored: StoredRun, parent: Run | None) -> Run:
+    """Return a stored run as it was told of while it ran."""
+    return Run(
+        id=stored.id,
+        name=stored.name,
+        experiment=stored.experiment,
+        kind=stored.kind,
+        folder=stored.files.folder,
+        config=stored.config,
+        params=stored.params,
+        environment=stored.environment,
+        data=stored.data,
+        parent=parent,
+    )
+
+
+def finish_off(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
+    """Do what a run that had finished was killed before: forget how, and let trackers catch up."""
+    Done(stored.files, 0.0).forget()
+    for name, tracker in tracking:
+        mirror = TrackerAbilities.of(tracker).mirror
+        if mirror is not None:
+            try:
+                mirror(stored.files.folder)
+            except Exception as error:
+                log.warning("%s was not brought up to date: %s", name, error)

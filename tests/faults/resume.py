@@ -1,0 +1,271 @@
+"""SIGKILL at random moments of runs and sweeps, each of which then goes on to the same bits.
+
+    python tests/faults/resume.py --kills 100
+
+Each round starts a run, or a sweep of two, kills it at a random moment, goes on with it, may kill
+that once more, and lets it end. Then its journal, measures and models are those of one that nobody
+killed, to the bit, and MLflow has one run for each run folder, every point of which is there once.
+Exits with 1 when anything differs, and tells which seed to try again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+CONFIG = """\
+experiment: faults
+dataset: digits
+model: {{max_neurons: 40, epochs: 40, tol: 0.0}}
+split: {split}
+measures: [quantization_error, topographic_error]
+figures: []
+tracking:
+  - {{name: run_folder, checkpoint_seconds: 0}}
+{mlflow}{sweep}"""
+MLFLOW = "  - {name: mlflow, flush_seconds: 0}\n"
+SWEEP = "sweep: {grid: {model.tol: [0.0, 1.0e-9]}}\n"
+KINDS = {
+    "run": ("{test_size: 0.25}", "", ""),
+    "folds": ("{folds: 3}", "", ""),
+    "sweep": ("{test_size: 0.25}", "", SWEEP),
+    "run with MLflow": ("{test_size: 0.25}", MLFLOW, ""),
+    "sweep with MLflow": ("{test_size: 0.25}", MLFLOW, SWEEP),
+}
+
+
+def start(folder: Path, *words: str) -> int:
+    """Run ``dbgsom`` in a child that has all imports already; return its process id."""
+    child = os.fork()
+    if child:
+        return child
+    os.chdir(folder)
+    said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.argv = ["dbgsom", *words]
+    from dbgsom_core.cli import main
+
+    try:
+        main()
+    except SystemExit as ended:
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+    finally:
+        os._exit(1)
+
+
+def end(child: int) -> int:
+    """Wait for a child; return its exit code, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed(child: int, after: float) -> int:
+    """Kill a child after so many seconds; return how it ended, as `end` does."""
+    until = time.monotonic() + after
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    return end(child)
+
+
+def results(folder: Path) -> dict[str, dict[str, object]]:
+    """Return what the finished runs below a folder hold, by name, without times."""
+    found: dict[str, dict[str, object]] = {}
+    for path in folder.glob("runs/faults/*/run.json"):
+        run, stored = json.loads(path.read_text()), path.parent
+        assert run["name"] not in found, f"two runs are called {run['name']}"
+        status = json.loads((stored / "status.json").read_text())["status"]
+        journal, model = stored / "metrics.jsonl", stored / "model.npz"
+        lines = [json.loads(line) for line in journal.open()] if journal.exists() else []
+        found[run["name"]] = {
+            "status": status,
+            "epochs": [(line["epoch"], line["metrics"]) for line in lines],
+            "measures": json.loads((stored / "measures.json").read_text()),
+            "model": _model(model) if model.exists() else None,
+            "children": [(one["name"], one["measures"]) for one in run.get("children", [])],
+            "checkpoints": (stored / "checkpoints").exists(),
+            "temporary": sorted(one.name for one in stored.rglob(".*")),
+        }
+    return found
+
+
+def _model(path: Path) -> dict[str, object]:
+    with np.load(path) as file:
+        header = json.loads(bytes(file["header"]))
+        for record in header["estimator"]["history"]:
+            del record["seconds"]
+        for part in header["estimator"]["parts"].values():
+            # A run folder's configuration gives every default, and is then the one that was given.
+            del part["params"], part["filled"]
+        header.pop("digests", None)  # also of how long it took
+        arrays = {
+            name: file[name].tobytes() for name in file.files if name not in ("header", "digest")
+        }
+    return {"header": header, **arrays}
+
+
+def check_mlflow(folder: Path) -> None:
+    """Raise AssertionError unless MLflow has each run once, and each of its points once."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "faults"]
+    runs = client.search_runs([experiment.experiment_id])
+    paths = sorted(folder.glob("runs/faults/*/run.json"))
+    known = Counter(run.data.tags["dbgsom.run_id"] for run in runs)
+    assert known == Counter(path.parent.name for path in paths), "runs of MLflow and folders differ"
+    for run in runs:
+        assert run.info.status == "FINISHED", f"MLflow says {run.info.status}"
+        stored = folder / "runs/faults" / run.data.tags["dbgsom.run_id"]
+        journal = stored / "metrics.jsonl"
+        lines = [json.loads(line) for line in journal.open()] if journal.exists() else []
+        for name in lines[0]["metrics"] if lines else ():
+            points = client.get_metric_history(run.info.run_id, name)
+            told = sorted((point.step, point.value, point.timestamp) for point in points)
+            wanted = [(line["epoch"], line["metrics"][name], line["time"]) for line in lines]
+            assert told == wanted, f"points of {name} differ"
+        for name in json.loads((stored / "measures.json").read_text()):
+            points = client.get_metric_history(run.info.run_id, name)
+            assert len({(one.step, one.value) for one in points}) == 1, f"{name} is there twice"
+
+
+class Rounds:
+    """Rounds of one kind, beside the same that nobody kills."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        split, mlflow, sweep = KINDS[kind]
+        self.words = ("sweep" if sweep else "run", "config.yaml", "-q")
+        self.mlflow = bool(mlflow)
+        self.config = CONFIG.format(split=split, mlflow=mlflow, sweep=sweep)
+        whole = self._new("whole")
+        started = time.monotonic()
+        assert end(start(whole, *self.words)) == 0, (whole / "said.txt").read_text()
+        self.seconds = time.monotonic() - started
+        self.wanted = results(whole)
+        if self.mlflow:  # a store is there already, as it is from the second run on
+            started = time.monotonic()
+            assert end(start(whole, *self.words)) == 0
+            self.seconds = time.monotonic() - started
+            check_mlflow(whole)
+
+    def run(self, seed: int, chance: random.Random) -> int:
+        """Kill up to three times, go on, and compare; return how often it was killed."""
+        folder, kills, words = self._new(f"round-{seed}"), 0, self.words
+        while kills < 10:
+            child = start(folder, *words)
+            hit = kills == 0 or (kills < 3 and chance.random() < 0.4)
+            code = killed(child, chance.uniform(0, self.seconds)) if hit else end(child)
+            said = (folder / "said.txt").read_text()
+            kills += code == -signal.SIGKILL
+            begun = not (code == 2 and "start it" in said.splitlines()[-1])
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL or not begun, said
+            words = ("run", "--resume", self._name(folder, chance), "-q") if begun else self.words
+        assert code == 0, said
+        found = results(folder)
+        assert found.keys() == self.wanted.keys(), f"runs {sorted(found)}"
+        for name, wanted in self.wanted.items():
+            for key, value in wanted.items():
+                assert found[name][key] == value, f"{key} of {name} differs"
+        if self.mlflow:
+            check_mlflow(folder)
+        shutil.rmtree(folder)
+        return kills
+
+    def _name(self, folder: Path, chance: random.Random) -> str:
+        runs = [
+            path.parent
+            for path in sorted(folder.glob("runs/faults/*/run.json"))
+            if json.loads(path.read_text())["parent"] is None
+            and (path.parent / "config.yaml").exists()
+        ]
+        names = ["config.yaml", *([runs[-1].name, str(runs[-1])] if runs else [])]
+        # A run that finished before it was killed is no longer that of its file.
+        done = runs and '"finished"' in (runs[-1] / "status.json").read_text()
+        return chance.choice(names[1:] if done else names)
+
+    def _new(self, name: str) -> Path:
+        folder = self.folder / self.kind.replace(" ", "-") / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(self.config)
+        store = self.folder / self.kind.replace(" ", "-") / "whole" / "mlflow.db"
+        if self.mlflow and name != "whole":
+            fresh = folder / "mlflow.db"
+            shutil.copy(self.empty_store(store), fresh)
+        return folder
+
+    def empty_store(self, beside: Path) -> Path:
+        """Return a store without runs, which takes MLflow long to make."""
+        empty = beside.with_name("empty.db")
+        if not empty.exists():
+            from mlflow import MlflowClient
+
+            child = os.fork()
+            if not child:
+                MlflowClient(f"sqlite:///{empty}").search_experiments()
+                os._exit(0)
+            assert end(child) == 0
+        return empty
+
+
+def main() -> int:
+    """Kill, go on, compare, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=list(KINDS), action="append")
+    given = parser.parse_args()
+    _import_all()
+    counts: Counter[str] = Counter()
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="dbgsom-faults-") as temporary:
+        rounds = [Rounds(kind, Path(temporary)) for kind in given.only or KINDS]
+        seed = given.seed
+        while counts.total() < given.kills and wrong < 10:
+            one = rounds[seed % len(rounds)]
+            try:
+                counts[one.kind] += one.run(seed, random.Random(seed))
+            except AssertionError as error:
+                wrong += 1
+                print(f"seed {seed}, {one.kind}: {str(error)[-600:]}", flush=True)
+            seed += 1
+            if seed % 20 == 0:
+                print(f"{seed - given.seed} rounds, {counts.total()} kills", flush=True)
+    for kind, kills in counts.items():
+        print(f"{kind}: {kills} kills")
+    print(f"{counts.total()} kills in {seed - given.seed} rounds, {wrong} of them wrong")
+    return 1 if wrong else 0
+
+
+def _import_all() -> None:
+    import mlflow  # noqa: F401
+    import sklearn.model_selection  # noqa: F401
+    from sklearn.datasets import load_digits
+
+    from dbgsom_core import SomVQ
+    from dbgsom_plugins.trackers import mlflow_mirror  # noqa: F401
+
+    # What is compiled, or read from the cache, the children have then.
+    SomVQ(max_neurons=40, epochs=20, engine={"name": "local", "threads": 1}).fit(
+        load_digits().data[:1347]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

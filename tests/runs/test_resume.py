@@ -1,0 +1,230 @@
+"""Runs and sweeps that were interrupted go on in their folder, to the same bits."""
+
+import json
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from dbgsom_core.cli import main
+from dbgsom_core.runs import pipeline
+from dbgsom_core.runs.processes import Process
+from dbgsom_core.runs.store import RunFiles, read_status, write_status
+from dbgsom_plugins.trackers.run_folder import RunFolderObserver
+
+CONFIG = """\
+experiment: resumed
+dataset: {name: csv, path: data.csv, target: label}
+model: {epochs: 12, max_neurons: 9, tol: 0.0}
+measures: [quantization_error, topographic_error]
+figures: []
+tracking: {name: run_folder, checkpoint_seconds: 0}
+"""
+SWEEP = "sweep: {grid: {model.epochs: [8, 12, 10]}}\n"
+
+
+@dataclass
+class Room:
+    """A folder with data and a configuration, in which commands are typed."""
+
+    path: object
+    capsys: object
+    monkeypatch: object
+
+    def dbgsom(self, *words, code=0):
+        self.monkeypatch.setattr(sys, "argv", ["dbgsom", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = self.capsys.readouterr()
+        assert (ended.value.code or 0) == code, told.err
+        return told.err + told.out
+
+    def interrupted(self, *words, at, run=1):
+        """Interrupt a command in epoch ``at`` of the ``run``-th run that trains."""
+        write, started = RunFolderObserver.dbgsom_epoch_finished, []
+
+        def dbgsom_epoch_finished(observer, run_, epoch):
+            write(observer, run_, epoch)
+            if run_.id not in started:
+                started.append(run_.id)
+            if len(started) == run and epoch.epoch == at:
+                signal.raise_signal(signal.SIGINT)
+
+        def hear(observer, run, epoch):
+            dbgsom_epoch_finished(observer, run, epoch)
+
+        with self.monkeypatch.context() as patched:
+            patched.setattr(RunFolderObserver, "dbgsom_epoch_finished", hear)
+            return self.dbgsom(*words, code=130)
+
+    def folders(self):
+        """The run folders, oldest first; a name knows seconds only."""
+        folders = (self.path / "runs" / "resumed").iterdir()
+        return sorted(folders, key=_started)
+
+    def results(self):
+        """What the runs hold, without times and ids, by name."""
+        found = {}
+        for folder in self.folders():
+            run = json.loads((folder / "run.json").read_text())
+            assert run["name"] not in found
+            files, journal = RunFiles(folder), []
+            if files.journal.exists():
+                lines = [json.loads(line) for line in files.journal.read_text().splitlines()]
+                journal = [(line["epoch"], line["metrics"]) for line in lines]
+            arrays = {}
+            if files.model.exists():
+                with np.load(files.model) as model:
+                    arrays = {name: model[name].tobytes() for name in model.files}
+                del arrays["header"]  # which knows how long it took
+            arrays.pop("digest", None)
+            children = [(one["name"], one["measures"]) for one in run.get("children", ())]
+            status = json.loads(files.status.read_text())["status"]
+            measures = json.loads(files.measures.read_text())
+            left = [one.name for one in folder.iterdir() if one.name[0] == "."]
+            left += ["checkpoints"] * files.checkpoints.exists()
+            found[run["name"]] = (
+                status, journal, measures, arrays, children, left, run["params"]
+            )  # fmt: skip
+        return found
+
+    def anew(self):
+        for folder in self.folders():
+            folder.rename(self.path / folder.name)
+
+
+def _started(folder):
+    return read_status(folder).started
+
+
+@pytest.fixture
+def room(tmp_path, capsys, monkeypatch):
+    X, y = load_iris(return_X_y=True)
+    table = "\n".join(
+        ",".join(map(str, [*row, f"c{label}"])) for row, label in zip(X, y, strict=True)
+    )
+    (tmp_path / "data.csv").write_text(f"a,b,c,d,label\n{table}\n")
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    (tmp_path / "sweep.yaml").write_text(CONFIG + SWEEP)
+    (tmp_path / "folds.yaml").write_text(CONFIG + "split: {folds: 3}\n")
+    monkeypatch.chdir(tmp_path)
+    return Room(tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("by", ["id", "folder", "file", "told"])
+def test_a_run_goes_on_to_the_same_bits(room, by):
+    room.dbgsom("run", "run.yaml", "-q")
+    whole = room.results()
+    room.anew()
+    told = room.interrupted("run", "run.yaml", "-q", at=7)
+    (folder,) = room.folders()
+    assert f"to go on: dbgsom run --resume {folder.name}\n" in told
+    assert [one.name for one in RunFiles(folder).checkpoints.iterdir()]
+    names = {"id": folder.name, "folder": str(folder), "file": "run.yaml"}
+    words = ["run", "--resume", names[by]] if by != "told" else None
+    if words is None:
+        words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
+    room.dbgsom(*words, "-q")
+    assert room.results() == whole
+    assert "there is nothing left to do" in room.dbgsom("run", "--resume", folder.name)
+
+
+def test_what_was_trained_before_is_not_trained_again(room, monkeypatch):
+    room.interrupted("run", "run.yaml", "-q", at=9)
+    heard, tell = [], pipeline._Heard.__call__
+
+    def call(self, epoch):
+        heard.append(epoch.epoch)
+        tell(self, epoch)
+
+    monkeypatch.setattr(pipeline._Heard, "__call__", call)
+    room.dbgsom("run", "--resume", "run.yaml", "-q")
+    assert heard == [9, 10, 11, 12]  # the ninth had been written to the journal, and no further
+
+
+def test_folds_that_are_done_are_kept(room, monkeypatch):
+    room.dbgsom("run", "folds.yaml", "-q")
+    whole = room.results()
+    room.anew()
+    room.interrupted("run", "folds.yaml", "-q", at=3)
+    made, make = [], pipeline.make_fold
+    monkeypatch.setattr(pipeline, "make_fold", lambda *given: made.append(given) or make(*given))
+    room.dbgsom("run", "--resume", "folds.yaml", "-q")
+    assert room.results() == whole
+    assert made == []
+
+
+def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
+    room.dbgsom("sweep", "sweep.yaml", "-q")
+    whole = room.results()
+    room.anew()
+    told = room.interrupted("sweep", "sweep.yaml", "-q", at=5, run=2)
+    sweep, first, second = room.folders()
+    assert f"--resume {sweep.name}\n" in told
+    table = (room.path / "data.csv").read_text()
+    (room.path / "data.csv").write_text(table.replace("5.1", "5.2", 1))
+    assert "its data was 150 × 4" in room.dbgsom("run", "--resume", sweep.name, code=2)
+    (room.path / "data.csv").write_text(table)
+    kept = (first / "model.npz").stat().st_mtime_ns
+    RunFiles(first).checkpoints.mkdir()  # it was killed when it had finished and not yet tidied up
+    room.dbgsom("run", "--resume", sweep.name, "-q")
+    assert len(room.folders()) == 4
+    assert (first / "model.npz").stat().st_mtime_ns == kept
+    assert RunFiles(second).model.exists()
+    assert room.results() == whole
+
+
+def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room, monkeypatch):
+    room.interrupted("run", "run.yaml", "-q", at=4)
+    (folder,) = room.folders()
+    write_status(RunFiles(folder), "running", None, process=Process.this())
+    assert "still goes on, in process" in room.dbgsom("run", "--resume", folder.name, code=1)
+    elsewhere = Process("elsewhere", 12, "1/2/3")
+    write_status(RunFiles(folder), "running", None, process=elsewhere)
+    assert "may still go on, in process 12 on elsewhere" in room.dbgsom(
+        "run", "--resume", folder.name, code=1
+    )
+    (folder / "status.json").unlink()
+    (folder / "environment.json").unlink()  # as where it was killed before that was written
+    room.dbgsom("run", "--resume", "run.yaml", "-q")
+    assert room.results()[next(iter(room.results()))][0] == "finished"
+
+
+def test_other_data_and_other_configurations_are_refused(room):
+    room.interrupted("run", "run.yaml", "-q", at=4)
+    (folder,) = room.folders()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    told = room.dbgsom("run", "--resume", "run.yaml", "--set", "model.max_neurons=8", code=2)
+    assert "model.max_neurons was 9 and is 8" in told
+    assert "leave --set out" in room.dbgsom(
+        "run", "--resume", folder.name, "--set", "seed=1", code=2
+    )
+    table = (room.path / "data.csv").read_text()
+    (room.path / "data.csv").write_text(table.replace("5.1", "5.2", 1))
+    told = room.dbgsom("run", "--resume", folder.name, code=2)
+    assert "its data was 150 × 4 with digest" in told
+    assert "bring the data back" in told
+    (room.path / "data.csv").write_text(table)
+    environment = json.loads((folder / "environment.json").read_text())
+    environment["versions"]["dbgsom-core"] = "0.0.1"
+    (folder / "environment.json").write_text(json.dumps(environment))
+    assert "dbgsom-core was '0.0.1' and is" in room.dbgsom("run", "--resume", folder.name, code=2)
+    for path in before:
+        if path.name != "environment.json":
+            assert path.read_bytes() == before[path]
+    assert len(room.folders()) == 1
+
+
+def test_names_that_mean_no_run_are_told(room):
+    assert "no interrupted run of run.yaml" in room.dbgsom("run", "--resume", "run.yaml", code=2)
+    room.interrupted("run", "run.yaml", "-q", at=4)
+    (folder,) = room.folders()
+    told = room.dbgsom("run", "--resume", folder.name[:-1], code=2)
+    assert "neither a configuration, nor a run folder" in told
+    assert f"did you mean '{folder.name}'?" in told
+    RunFiles(folder).config.unlink()
+    assert "start it anew" in room.dbgsom("run", "--resume", folder.name, code=2)
