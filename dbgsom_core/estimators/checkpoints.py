@@ -259,7 +259,8 @@ def _component(kind: str, component: Any) -> dict[str, str]:
         return {kind: repr(component)}
     named = f"{identity.name} of {identity.distribution} {identity.version}"
     return {kind: named} | {
-        f"{kind}.{name}": repr(value) for name, value in flat(identity.params).items()
+        f"{kind}.{name}": repr(value)
+        for name, value in flat(component.model_dump(mode="json")).items()
     }
 
 

@@ -179,7 +179,7 @@ def read_estimator(
 
 def _unfitted(cls: type[Any], stored: Mapping[str, Any], take: Take, types: StoredTypes) -> Any:
     params = {name: from_plain(value, take, types) for name, value in stored["params"].items()}
-    if params.keys() & {*PARTS, "callbacks"}:
+    if params.keys() & {*PARTS, "callbacks", "checkpoint"}:
         raise UnfitError("gives parameters that no file gives")
     for name, value in params.items():
         if not _is_plain(value):

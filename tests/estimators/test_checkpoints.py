@@ -256,7 +256,7 @@ def test_the_last_but_one_serves_where_the_last_is_damaged(iris, tmp_path):
     assert heard[0].epoch == 5
     for one in (path, before):
         one.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match=r"damaged or no checkpoint.*remove it"):
+    with pytest.raises(CheckpointError, match=r"is damaged.*remove it"):
         SomVQ(checkpoint=path).fit(iris[0])
 
 
