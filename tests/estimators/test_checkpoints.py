@@ -83,11 +83,14 @@ class StoppedError(BaseException):
 def interrupted(estimator, path, after, *data):
     """Fit until so many epochs have run and been written down."""
 
-    def stop(record):
-        if record.epoch > after:
-            raise StoppedError
+    class Stop:
+        vital = True  # what it raises ends the fit
 
-    estimator.set_params(checkpoint=Checkpoints(path, seconds=0.0), callbacks=[stop])
+        def __call__(self, record):
+            if record.epoch > after:
+                raise StoppedError
+
+    estimator.set_params(checkpoint=Checkpoints(path, seconds=0.0), callbacks=[Stop()])
     with pytest.raises(StoppedError):
         estimator.fit(*data)
     return path
