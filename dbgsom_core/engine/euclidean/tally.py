@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean import layout
+from dbgsom_core.engine.euclidean import layout, pass_loops
 from dbgsom_core.engine.euclidean.blocks import Tally
-from dbgsom_core.engine.euclidean.one_shot import distances_to
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.llvm.panel import LINE
 from dbgsom_core.engine.workers import share
@@ -88,14 +87,8 @@ def gain(
     a sum. The sum of a pass over all panels less this gain is the same however prototypes lie in
     panels, which they do differently after an interruption.
     """
-    n, total = len(samples.X), 0
-    before, after = before[:n], samples.blocks.bmu[:n]
-    places = np.flatnonzero(before != after)
-    X, steps = samples.X[samples.blocks.order[places]], steps * samples.scale
-    for units, sign in ((before[places], 1), (after[places], -1)):
-        exact = distances_to(X, prototypes, units.astype(np.int64), samples.threads)
-        total += sign * int((exact * steps).astype(np.int64).sum())
-    return total / steps
+    steps, order, after = steps * samples.scale, samples.blocks.order, samples.blocks.bmu
+    return pass_loops.gained(samples.rows, prototypes, order, before, after, steps) / steps
 
 
 def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import Birth, Position, SomMap
+from dbgsom_core.api import Birth, Grid, Position, SomMap
 
 
 def grown(
@@ -78,11 +79,16 @@ def _rooms(som_map: SomMap, most: int) -> tuple[NDArray[np.float64], tuple[Any, 
         np.empty((slots, 2), rows),
         np.empty((slots, grid.degree), rows),
         np.empty((neurons, grid.degree), rows),
-        np.column_stack([grid.offsets, grid.opposite]).astype(rows),
+        _ways(grid),
     )
     work = (*np.empty((4, slots), rows), *np.empty((2, slots)))
     births = np.empty((room, 2), rows), np.empty(room, rows), np.empty((room, features))
     return prototypes, (cells, work, births)
+
+
+@lru_cache(maxsize=4)
+def _ways(grid: Grid) -> NDArray[np.int64]:
+    return np.column_stack([grid.offsets, grid.opposite]).astype(np.int64)
 
 
 def _born(
