@@ -177,9 +177,7 @@ class Found(PerSample, Protocol):
 class Search(Protocol):
     """Finds units epoch after epoch; it may remember what it found to be faster next time.
 
-    ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2). Where some bit of
-    what it finds depends on passes before, it has two more methods: ``remembered()`` returns that
-    in plain values, for a checkpoint, and a new search takes it with ``remember(value)``.
+    ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
     """
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
@@ -196,6 +194,15 @@ class Search(Protocol):
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """Return of which samples (n,) the two nearest neurons are not linked."""
+
+    def remembered(self) -> Any:
+        """Return in plain values what of earlier passes bits of the next ones depend on.
+
+        None: nothing. A checkpoint holds it.
+        """
+
+    def remember(self, value: Any) -> None:
+        """Take what another search of the same samples remembered, before the first pass."""
 
 
 class Samples(Protocol):

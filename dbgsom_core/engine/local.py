@@ -236,6 +236,12 @@ class PlainSearch:
             return np.zeros(self.data.n, dtype=bool)
         return unlinked(self.data.nearest_units(prototypes, 2)[0], graph)
 
+    def remembered(self) -> None:
+        """See `Search`: units and totals are those of the definition."""
+
+    def remember(self, value: None) -> None:
+        """See `Search`."""
+
     def _found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
         moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
         self._before = of.bmu

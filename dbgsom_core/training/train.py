@@ -133,7 +133,7 @@ def _state(
     capped: bool,
     converged: bool,
 ) -> TrainingState:
-    growth, remembered = task.growing.remembered, getattr(search, "remembered", None)
+    growth = task.growing.remembered
     return TrainingState(
         som_map.positions,
         som_map.prototypes,
@@ -144,15 +144,15 @@ def _state(
         capped,
         converged,
         None if growth is None else growth(),
-        None if remembered is None else remembered(),
+        search.remembered(),
     )
 
 
 def _remind(task: Task, search: Search, state: TrainingState | None) -> None:
     if task.growing.remember is not None:  # nothing of the training before this one
         task.growing.remember(None if state is None else state.growth)
-    if state is not None and state.search is not None:
-        search.remember(state.search)  # type: ignore[attr-defined] # it gave that itself
+    if state is not None:
+        search.remember(state.search)
 
 
 def _growth_state(
