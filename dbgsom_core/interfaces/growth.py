@@ -119,11 +119,12 @@ class GrowthComponent(Component):
         ``base`` (field): the growth strategy that grows each of these maps, declared as
         ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
         into a growth strategy goes to it.
-        ``remembered() -> value`` and ``remember(value)``: what `grow` keeps from one epoch to the
-        next besides the map, given for a checkpoint and taken back: None, bools, numbers, texts,
-        lists, tuples and mappings by text of these, and numpy arrays of numbers. `remember` is
-        called before the first epoch of each training, with None where it begins anew. Without
-        them, births follow from the map and the state of the epoch alone.
+        ``remembered() -> value``: what `grow` keeps from one epoch to the next besides the map,
+        for a checkpoint: None, bools, numbers, texts, lists, tuples and mappings by text of these,
+        and numpy arrays of numbers. Without it, births follow from the map and the state of the
+        epoch alone.
+        ``remember(value)``: takes it back, before the first epoch of each training, with None where
+        it begins anew.
     """
 
     growing_threshold: ClassVar[Callable[..., float] | None] = None
