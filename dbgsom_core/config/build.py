@@ -22,6 +22,7 @@ from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_nul
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.interfaces.privacy import hiding
 from dbgsom_core.plugins.registry import Registry
 
 MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
@@ -50,7 +51,8 @@ def build_experiment(
     """
     filled = fill(Spot("", root.place, root), problems)
     assert isinstance(filled, Section)
-    return _Builder(filled, registry, problems).experiment(source, folder)
+    with hiding(problems.secrets):
+        return _Builder(filled, registry, problems).experiment(source, folder)
 
 
 class _Builder:
@@ -113,6 +115,7 @@ class _Builder:
             resolved=resolved,
             source=source,
             folder=folder,
+            secrets=self._problems.secrets,
         )
 
     def _spot(self, key: str, default: str | None = None) -> Spot:

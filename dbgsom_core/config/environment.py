@@ -50,6 +50,7 @@ def _filled(
         held = env.get(name)
         if held:
             problems.hide(held, match[0])
+            filled.append(held)
         if default is not None:
             return held or default
         if held is None:
@@ -57,11 +58,14 @@ def _filled(
         return held or ""
 
     unset: list[str] = []
+    filled: list[str] = []
     text = _REFERENCE.sub(value_of, written)
     for name in unset:
         problems.add(node.place, path, f"the environment variable {name} is not set")
     if unset:
         problems.settle(node.place, path)
+    if filled:  # as a whole it can be hidden even if what it was filled with is short
+        problems.hide(text, written)
     value: Plain = text
     if text and _REFERENCE.fullmatch(written):
         try:

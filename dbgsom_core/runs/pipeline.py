@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -38,7 +38,7 @@ from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.fitted_metric import fitted
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 _ESTIMATORS: dict[str, Any] = {
     "vq": SomVQ,
@@ -106,6 +106,18 @@ def run_experiment(
     Interrupted
         The process was asked to end, see `dbgsom_core.runs.ends`.
     """
+    with hiding(experiment.secrets):
+        return _run(experiment, observers, registry, data, parent, name)
+
+
+def _run(
+    experiment: Experiment,
+    observers: Observers,
+    registry: Registry,
+    data: Data | None,
+    parent: Run | None,
+    name: str | None,
+) -> Outcome:
     notes: list[str] = []
     with _noted(notes):
         data = load_data(experiment) if data is None else data
@@ -166,6 +178,7 @@ def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
     """Tell observers what ended a run, whatever it was; the run folder before all others."""
 
     def close(error: BaseException) -> None:
+        mask_error(error)
         with asked.shielded():
             try:
                 observers.record("dbgsom_run_failed", run=run, error=error)
@@ -383,5 +396,5 @@ def _noted(notes: list[str]) -> Iterator[None]:
 
 
 def _note(notes: list[str], text: str) -> None:
-    notes.append(text)
-    log.warning("%s", text)
+    notes.append(masked(text))
+    log.warning("%s", notes[-1])
