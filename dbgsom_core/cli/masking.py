@@ -46,4 +46,15 @@ class _Masked:
         return iter(self._stream)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        found = getattr(self._stream, name)
+        return _MaskedBytes(found, self._secrets) if name == "buffer" else found
+
+
+class _MaskedBytes(_Masked):
+    """What is below a text stream; click writes there where the text would have to be ASCII."""
+
+    def write(self, content: Any) -> int:
+        """Write bytes of UTF-8."""
+        text = bytes(content).decode("utf-8", "surrogateescape")
+        self._stream.write(self._secrets.masked(text).encode("utf-8", "surrogateescape"))
+        return len(content)

@@ -15,7 +15,7 @@ from dbgsom_core.config.components import (
     named_section,
     with_default_name,
 )
-from dbgsom_core.config.environment import fill
+from dbgsom_core.config.environment import fill, texts_of
 from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
 from dbgsom_core.config.matching import check_matching
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask, plain
@@ -49,6 +49,7 @@ def build_experiment(
     PluginError
         A plugin that the configuration uses is broken or ambiguous.
     """
+    problems.openly = frozenset(texts_of(root))
     filled = fill(Spot("", root.place, root), problems)
     assert isinstance(filled, Section)
     with hiding(problems.secrets):

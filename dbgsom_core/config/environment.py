@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dbgsom_core.config.nodes import Entry, Items, Node, Plain, Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
@@ -33,6 +33,19 @@ def fill(spot: Spot, problems: Problems, env: Mapping[str, str] | None = None) -
     if not isinstance(node.value, str) or "${env:" not in node.value:
         return node
     return _filled(node, node.value, spot.path, problems, known)
+
+
+def texts_of(node: Node) -> Iterator[str]:
+    """Yield all that a configuration says itself: keys and values but for references."""
+    if isinstance(node, Scalar):
+        yield _REFERENCE.sub("", str(node.value))
+    elif isinstance(node, Items):
+        for item in node.items:
+            yield from texts_of(item)
+    else:
+        for key, entry in node.entries.items():
+            yield key
+            yield from texts_of(entry.node)
 
 
 def _filled(

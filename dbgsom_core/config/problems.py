@@ -45,6 +45,7 @@ class Problems:
         self._found: dict[Problem, None] = {}
         self._settled: set[Place | str] = set()
         self.secrets = Secrets()
+        self.openly: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
@@ -60,7 +61,7 @@ class Problems:
 
     def hide(self, held: str, reference: str) -> None:
         """Tell ``reference`` everywhere in place of what the environment holds."""
-        hide(held, reference, self.secrets)
+        hide(held, reference, self.secrets, self.openly)
 
     def settle(self, place: Place, path: str) -> None:
         """Take no more problems here: what is wrong is told, all else would follow from it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import takewhile
@@ -45,13 +45,17 @@ class Secrets:
         self._cut: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
-    def add(self, held: str, reference: str) -> None:
-        """Hide ``held``, also encoded, cut short or taken apart, behind ``reference``."""
+    def add(self, held: str, reference: str, openly: Collection[str] = ()) -> None:
+        """Hide ``held``, also encoded, cut short or taken apart, behind ``reference``.
+
+        What stands in one of the texts that are told ``openly`` is no secret.
+        """
         if not held or held == reference:
             return
-        for form in _forms(held):
-            self._references.setdefault(form, reference)
-        if len(held) > _CUT and "/" not in held:
+        for form in set(_forms(held)):
+            if not any(form in text for text in openly):
+                self._references.setdefault(form, reference)
+        if len(held) > _CUT and "/" not in held and held in self._references:
             self._cut.setdefault(held, reference)
         self._pattern = None
 
@@ -89,10 +93,10 @@ def hiding(*secrets: Secrets) -> Iterator[None]:
         _hidden.reset(known)
 
 
-def hide(held: str, reference: str, secrets: Secrets) -> None:
+def hide(held: str, reference: str, secrets: Secrets, openly: Collection[str] = ()) -> None:
     """Add to ``secrets``, and to those that are hidden now: of a command that loads, say."""
     for one in {secrets, *_hidden.get()}:
-        one.add(held, reference)
+        one.add(held, reference, openly)
 
 
 def masked(value: Any) -> Any:

@@ -5,8 +5,10 @@ import html
 import io
 import json
 import logging
+import os
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 import traceback
@@ -360,6 +362,35 @@ def test_a_sweep_shows_references(secret, tmp_path, monkeypatch):
     places = written(tmp_path, but=["c.yaml"]) | {"said": said}
     assert not leaks(places, secret)
     assert not leaks(places, "0.77665544")
+
+
+def test_what_the_file_says_itself_is_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA", "blobs")
+    (tmp_path / "c.yaml").write_text(
+        SMALL.replace("experiment: x", "experiment: blobs").replace(
+            "name: blobs", "name: '${env:DATA}'"
+        )
+    )
+    code, _ = dbgsom(tmp_path, "run", "c.yaml")
+    assert code == 0
+    [folder] = (tmp_path / "runs" / "blobs").iterdir()
+    config = (folder / "config.yaml").read_text()
+    assert config.startswith("experiment: blobs\n")
+    assert "name: ${env:DATA}" in config
+    assert json.loads((folder / "run.json").read_text())["params"]["dataset"] == "${env:DATA}"
+
+
+def test_a_terminal_of_ascii_shows_references(secret, tmp_path):
+    (tmp_path / "c.yaml").write_text(SMALL + "name: ${env:T}\nseed: ${env:T}\nengine: '×${env:T}'")
+    done = subprocess.run(
+        [sys.executable, "-m", "dbgsom_core.cli", "run", "c.yaml"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    assert b"${env:T}" in done.stderr
+    assert "×".encode() in done.stderr or b"\\xd7" in done.stderr
+    assert secret.encode() not in done.stderr + done.stdout
 
 
 DIRECT = {
