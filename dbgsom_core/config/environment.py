@@ -35,6 +35,11 @@ def fill(spot: Spot, problems: Problems, env: Mapping[str, str] | None = None) -
     return _filled(node, node.value, spot.path, problems, known)
 
 
+def fill_text(text: str) -> str:
+    """Return a text that was written down with the references in it filled, where they can be."""
+    return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
+
+
 def texts_of(node: Node) -> Iterator[str]:
     """Yield all that a configuration says itself: keys and values but for references."""
     if isinstance(node, Scalar):

@@ -107,54 +107,43 @@ def run_experiment(
         The process was asked to end, see `dbgsom_core.runs.ends`.
     """
     with hiding(experiment.secrets):
-        return _run(experiment, observers, registry, data, parent, name)
-
-
-def _run(
-    experiment: Experiment,
-    observers: Observers,
-    registry: Registry,
-    data: Data | None,
-    parent: Run | None,
-    name: str | None,
-) -> Outcome:
-    notes: list[str] = []
-    with _noted(notes):
-        data = load_data(experiment) if data is None else data
-        fold = whole(experiment, data)
-        divided = divisions(experiment, data)
-    estimator = make_estimator(experiment)
-    with _told_as_config(experiment):
-        parts = estimator.check_parts(fold.train.y)
-        metric = fitted(parts.metric, fold.train.X)
-        parts.over(fold.train.X, metric.abilities).check_varies()
-    _check_savable(fold)
-    asked.check()
-    run = start_run(
-        experiment,
-        registry,
-        data=data,
-        estimator=estimator,
-        parent=parent,
-        name=name,
-        stored=stored,
-    )
-    seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
-    done = Done(RunFiles(run.folder), seconds)
-    with told_of_failure(observers, run):
-        observers.tell("dbgsom_run_started", run=run)
+        notes: list[str] = []
+        with _noted(notes):
+            data = load_data(experiment) if data is None else data
+            fold = whole(experiment, data)
+            divided = divisions(experiment, data)
+        estimator = make_estimator(experiment)
+        with _told_as_config(experiment):
+            parts = estimator.check_parts(fold.train.y)
+            metric = fitted(parts.metric, fold.train.X)
+            parts.over(fold.train.X, metric.abilities).check_varies()
+        _check_savable(fold)
         asked.check()
-        heard = _Heard(observers, run)
-        result = _result(
-            experiment, registry, run, data, fold, divided, estimator, heard, notes, done
+        run = start_run(
+            experiment,
+            registry,
+            data=data,
+            estimator=estimator,
+            parent=parent,
+            name=name,
+            stored=stored,
         )
-        observers.keep(run, result)
-        figures = _drawn(experiment, result.view, notes)
-        result = replace(result, figures=figures, notes=[*notes, *observers.notes])
-        observers.record("dbgsom_run_finished", run=run, result=result)
-    done.forget()
-    tell_finished(observers, run, result)
-    return Outcome(run, result)
+        seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
+        done = Done(RunFiles(run.folder), seconds)
+        with told_of_failure(observers, run):
+            observers.tell("dbgsom_run_started", run=run)
+            asked.check()
+            heard = _Heard(observers, run)
+            result = _result(
+                experiment, registry, run, data, fold, divided, estimator, heard, notes, done
+            )
+            observers.keep(run, result)
+            figures = _drawn(experiment, result.view, notes)
+            result = replace(result, figures=figures, notes=[*notes, *observers.notes])
+            observers.record("dbgsom_run_finished", run=run, result=result)
+        done.forget()
+        tell_finished(observers, run, result)
+        return Outcome(run, result)
 
 
 def make_estimator(experiment: Experiment) -> Any:

@@ -64,10 +64,12 @@ def run_sweep(
         A child's data or parts cannot be used, or every child failed.
     """
     with hiding(*(child.experiment.secrets for child in sweep.children)):
-        return _run_all(sweep, observers, registry)
+        return _run_all(sweep, observers, registry, stored)
 
 
-def _run_all(sweep: Sweep, observers: Observers, registry: Registry) -> SweepOutcome:
+def _run_all(
+    sweep: Sweep, observers: Observers, registry: Registry, stored: StoredRun | None
+) -> SweepOutcome:
     first = sweep.children[0].experiment
     root = runs_folder(first, registry)
     experiments = [child.experiment for child in sweep.children]
