@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dbgsom_core.interfaces.privacy import Secrets, hiding
+from dbgsom_core.interfaces.privacy import Secrets, hiding, without_passwords
 
 
 @contextmanager
@@ -34,8 +34,11 @@ class _Masked:
 
     def write(self, text: str) -> int:
         """Write a text; its own length is returned, as writers expect."""
-        self._stream.write(self._secrets.masked(text))
+        self._stream.write(self._shown(text))
         return len(text)
+
+    def _shown(self, text: str) -> str:
+        return without_passwords(self._secrets.masked(text))
 
     def writelines(self, lines: Any) -> None:
         """Write several texts."""
@@ -56,5 +59,5 @@ class _MaskedBytes(_Masked):
     def write(self, content: Any) -> int:
         """Write bytes of UTF-8."""
         text = bytes(content).decode("utf-8", "surrogateescape")
-        self._stream.write(self._secrets.masked(text).encode("utf-8", "surrogateescape"))
+        self._stream.write(self._shown(text).encode("utf-8", "surrogateescape"))
         return len(content)

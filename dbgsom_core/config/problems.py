@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked
+from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked, without_passwords
 
 
 class Place(NamedTuple):
@@ -70,7 +70,7 @@ class Problems:
     def error(self) -> ConfigError:
         """Return the error that tells all problems, one a line, in the order of the file."""
         found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
-        return ConfigError("\n".join(map(str, found)))
+        return ConfigError(without_passwords("\n".join(map(str, found))))  # of --set, too
 
     def raise_any(self) -> None:
         """Raise `ConfigError` if there is any problem."""

@@ -20,8 +20,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from dbgsom_core.cli import main
-from dbgsom_core.config import parse_experiment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.privacy import Secrets, hiding, masked
 from dbgsom_core.plugins.registry import Registry
@@ -409,6 +409,18 @@ def test_passwords_and_tokens_that_stand_in_the_file_are_hidden(tmp_path, uri):
     assert "127.0.0.1:9" in said
     assert "***" in said
     assert not leaks(places, DIRECT[uri])
+
+
+@pytest.mark.parametrize("word", ["seed=", "tracking.uri="])
+@pytest.mark.parametrize("uri", DIRECT)
+def test_passwords_and_tokens_that_were_typed_are_hidden(tmp_path, uri, word):
+    (tmp_path / "c.yaml").write_text(SMALL)
+    with pytest.raises(ConfigError) as raised:
+        load_experiment(tmp_path / "c.yaml", [f"{word}{uri}"])
+    code, said = dbgsom(tmp_path, "validate", "c.yaml", "--set", f"{word}{uri}")
+    assert code == 2
+    assert "***" in said
+    assert DIRECT[uri] not in said + str(raised.value)
 
 
 def test_a_password_from_the_environment_is_kept_as_its_reference(secret):
