@@ -40,7 +40,13 @@ from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerComponent
 from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
-from dbgsom_core.interfaces.privacy import without_passwords
+from dbgsom_core.interfaces.privacy import (
+    masked,
+    masked_name,
+    private_logger,
+    without_passwords,
+    without_secrets,
+)
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
@@ -122,11 +128,15 @@ __all__ = [
     "did_you_mean",
     "hookimpl",
     "inner_loop",
+    "masked",
+    "masked_name",
+    "private_logger",
     "samples_in_memory",
     "share",
     "topographic_function",
     "topographic_product",
     "without_passwords",
+    "without_secrets",
     "write_atomically",
 ]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 
 import click
 
 from dbgsom_core.cli.compare import compare
+from dbgsom_core.cli.masking import hidden_from_terminal
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.run import run, sweep, validate
 from dbgsom_core.cli.sync import sync
@@ -34,13 +36,14 @@ for command in (run, sweep, validate, compare, plugins, sync):
 def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
     asked.signal = None
-    try:
-        answer = cli.main(standalone_mode=False)
-        code = answer if isinstance(answer, int) else 0
-    except Exception as error:
-        code = _told(error)
-    except KeyboardInterrupt as error:
-        code = _told(error)
+    with hidden_from_terminal():
+        try:
+            answer = cli.main(standalone_mode=False)
+            code = answer if isinstance(answer, int) else 0
+        except Exception as error:
+            code = _told(error)
+        except KeyboardInterrupt as error:
+            code = _told(error)
     leave(code)
 
 
@@ -60,7 +63,8 @@ def _told(error: BaseException) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         return 0
     if os.environ.get("DBGSOM_DEBUG"):
-        raise error
+        traceback.print_exception(error)
+        return 1
     click.echo(
         f"the run failed: {type(error).__name__}: {error}\n"
         "set DBGSOM_DEBUG=1 to see where it came from",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dbgsom_core.interfaces.privacy import private_logger
+
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
@@ -122,7 +124,7 @@ def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Reg
 def tell_broken(registry: Registry) -> None:
     """Warn of each plugin that could not be loaded: a run goes on without it."""
     for one in registry.broken:
-        logging.getLogger("dbgsom").warning(
+        private_logger("dbgsom").warning(
             "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
             *(one.name, one.distribution, one.version, one.error),
         )
@@ -130,7 +132,7 @@ def tell_broken(registry: Registry) -> None:
 
 def show_warnings(quiet: bool) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal."""
-    logger = logging.getLogger("dbgsom")
+    logger = private_logger("dbgsom")
     for handler in list(logger.handlers):
         if handler.name == _HANDLER:
             logger.removeHandler(handler)

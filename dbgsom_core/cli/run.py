@@ -12,6 +12,7 @@ import click
 
 from dbgsom_core.cli.options import plugin_options, set_option, show_warnings, tell_broken
 from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.privacy import masked
 
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep
@@ -154,7 +155,7 @@ def _told_how_to_go_on() -> Iterator[_Noted]:
         if run is not None and read_status(run.folder).status != "finished":
             by_id = stored_run(run.id, Path("runs"))
             known = by_id is not None and by_id.files.folder == run.folder
-            where = run.id if known else shlex.quote(str(run.folder))
+            where = run.id if known else shlex.quote(masked(str(run.folder)))
             click.echo(f"to go on: dbgsom run --resume {where}", err=True)
         raise
 

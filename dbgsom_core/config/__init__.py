@@ -6,6 +6,7 @@ load (YAML 1.2 with places) ▶ merge (extends, overrides) ▶ resolve (environm
 from __future__ import annotations
 
 from dbgsom_core.config.dump import dump_yaml
+from dbgsom_core.config.environment import fill_text
 from dbgsom_core.config.experiment import Child, Experiment, Model, PrepareStep, Sweep
 from dbgsom_core.config.load import is_sweep, load_experiment, load_sweep, parse_experiment
 from dbgsom_core.config.settings import Split
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "Sweep",
     "dump_yaml",
+    "fill_text",
     "is_sweep",
     "load_experiment",
     "load_sweep",

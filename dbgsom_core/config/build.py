@@ -15,13 +15,14 @@ from dbgsom_core.config.components import (
     named_section,
     with_default_name,
 )
-from dbgsom_core.config.environment import fill
+from dbgsom_core.config.environment import fill, texts_of
 from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
 from dbgsom_core.config.matching import check_matching
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask, plain
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.interfaces.privacy import hiding
 from dbgsom_core.plugins.registry import Registry
 
 MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
@@ -48,9 +49,11 @@ def build_experiment(
     PluginError
         A plugin that the configuration uses is broken or ambiguous.
     """
+    problems.openly = frozenset(texts_of(root))
     filled = fill(Spot("", root.place, root), problems)
     assert isinstance(filled, Section)
-    return _Builder(filled, registry, problems).experiment(source, folder)
+    with hiding(problems.secrets):
+        return _Builder(filled, registry, problems).experiment(source, folder)
 
 
 class _Builder:
@@ -113,6 +116,7 @@ class _Builder:
             resolved=resolved,
             source=source,
             folder=folder,
+            secrets=self._problems.secrets,
         )
 
     def _spot(self, key: str, default: str | None = None) -> Spot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dbgsom_core.config.nodes import Entry, Items, Node, Plain, Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
@@ -35,6 +35,24 @@ def fill(spot: Spot, problems: Problems, env: Mapping[str, str] | None = None) -
     return _filled(node, node.value, spot.path, problems, known)
 
 
+def fill_text(text: str) -> str:
+    """Return a text that was written down with the references in it filled, where they can be."""
+    return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
+
+
+def texts_of(node: Node) -> Iterator[str]:
+    """Yield all that a configuration says itself: keys and values but for references."""
+    if isinstance(node, Scalar):
+        yield _REFERENCE.sub("", str(node.value))
+    elif isinstance(node, Items):
+        for item in node.items:
+            yield from texts_of(item)
+    else:
+        for key, entry in node.entries.items():
+            yield key
+            yield from texts_of(entry.node)
+
+
 def _filled(
     node: Scalar, written: str, path: str, problems: Problems, env: Mapping[str, str]
 ) -> Scalar:
@@ -50,6 +68,7 @@ def _filled(
         held = env.get(name)
         if held:
             problems.hide(held, match[0])
+            filled.append(held)
         if default is not None:
             return held or default
         if held is None:
@@ -57,11 +76,14 @@ def _filled(
         return held or ""
 
     unset: list[str] = []
+    filled: list[str] = []
     text = _REFERENCE.sub(value_of, written)
     for name in unset:
         problems.add(node.place, path, f"the environment variable {name} is not set")
     if unset:
         problems.settle(node.place, path)
+    if filled:  # as a whole it can be hidden even if what it was filled with is short
+        problems.hide(text, written)
     value: Plain = text
     if text and _REFERENCE.fullmatch(written):
         try:

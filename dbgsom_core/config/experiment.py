@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dbgsom_core.config.settings import Split
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.privacy import Secrets
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import Engine
@@ -63,6 +64,8 @@ class Experiment:
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
         Where relative paths in the file start.
+    secrets : Secrets
+        What came from the environment; neither compared nor shown.
     """
 
     experiment: str
@@ -82,6 +85,7 @@ class Experiment:
     patience: float = 120.0
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)
+    secrets: Secrets = field(default_factory=Secrets, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dbgsom_core.errors import ConfigError
-
-_SHORTEST_SECRET = 4  # hiding a shorter text inside a sentence would only garble the sentence
+from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked, without_passwords
 
 
 class Place(NamedTuple):
@@ -40,12 +39,13 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """The problems found so far; each is kept once."""
+    """The problems found so far, each kept once, and what the environment held on the way."""
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
         self._settled: set[Place | str] = set()
-        self._hidden: dict[str, str] = {}
+        self.secrets = Secrets()
+        self.openly: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
@@ -56,14 +56,12 @@ class Problems:
     def add(self, place: Place, path: str, message: str) -> None:
         """Note a problem, unless its place is settled."""
         if place not in self._settled and path not in self._settled:
-            for held in sorted(self._hidden, key=len, reverse=True):
-                message = message.replace(held, self._hidden[held])
-            self._found[Problem(place, path, message)] = None
+            with hiding(self.secrets):
+                self._found[Problem(place, path, masked(message))] = None
 
     def hide(self, held: str, reference: str) -> None:
-        """Tell ``reference`` in every message in place of what the environment holds."""
-        if len(held) >= _SHORTEST_SECRET:
-            self._hidden[held] = reference
+        """Tell ``reference`` everywhere in place of what the environment holds."""
+        hide(held, reference, self.secrets, self.openly)
 
     def settle(self, place: Place, path: str) -> None:
         """Take no more problems here: what is wrong is told, all else would follow from it."""
@@ -72,7 +70,7 @@ class Problems:
     def error(self) -> ConfigError:
         """Return the error that tells all problems, one a line, in the order of the file."""
         found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
-        return ConfigError("\n".join(map(str, found)))
+        return ConfigError(without_passwords("\n".join(map(str, found))))  # of --set, too
 
     def raise_any(self) -> None:
         """Raise `ConfigError` if there is any problem."""

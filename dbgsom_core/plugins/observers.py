@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import is_from_a_signal
+from dbgsom_core.interfaces.privacy import masked, private_logger
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 Callback = Callable[[EpochRecord], Any]
 
@@ -79,7 +79,7 @@ class Observers:
     def _report(self, observer: Any, hook: str, error: BaseException) -> None:
         usual = f"observer {getattr(observer, '__name__', type(observer).__name__)}"
         name = self._names.get(id(observer), usual)
-        told = f"{name} failed in {hook} ({type(error).__name__}: {error})"
+        told = masked(f"{name} failed in {hook} ({type(error).__name__}: {error})")
         if (name, hook) not in self._noted:  # it may fail in every epoch
             self._noted.add((name, hook))
             self.notes.append(told)

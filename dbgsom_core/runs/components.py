@@ -9,6 +9,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.params import is_reference
 from dbgsom_core.training.parts import PARTS, Parts
 
 
@@ -42,6 +43,12 @@ def describe_components(
         params = component.model_dump(mode="json")
         if isinstance(section, dict):
             params = {key: value for key, value in section.items() if key != "name"}
+        if kind == "growth":  # the estimator may fill some of its fields
+            params |= {
+                key: value
+                for key, value in experiment.resolved["model"].items()
+                if key in params and is_reference(value)
+            }
         described.append({**offered.facts, "params": params})
     return described
 

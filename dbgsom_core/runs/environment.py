@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.interfaces.privacy import without_passwords
 from dbgsom_core.plugins.registry import Registry
 
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib", "mlflow")
@@ -39,7 +38,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
             {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
             for record in registry.records
         ],
-        "command": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "folder": str(folder),
         "git": describe_git(folder),
     }

@@ -27,7 +27,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     params: dict[str, Any] = {
         "dataset": experiment.dataset_name,
         "prepare": ", ".join(step.name for step in experiment.prepare),
-        "split": _split(experiment),
+        "split": _split(experiment.resolved["split"]),
         "estimator": experiment.model.estimator,
         "metric": _name("metric", parts.metric),
         "kernel": _name("kernel", kernel),
@@ -53,10 +53,32 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     for kind, component in built.items():
         section = sections[kind] if isinstance(sections[kind], dict) else {}
         for key, value in _given_fields(kind, component, section).items():
-            params.setdefault(key, value)
+            if key not in params or is_reference(value):
+                params[key] = value
+    params |= _references(resolved)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
     return {key: _flat(value) for key, value in params.items()}
+
+
+def is_reference(value: Any) -> bool:
+    """Say whether a value of a resolved configuration stands for what the environment holds."""
+    return isinstance(value, str) and "${env:" in value
+
+
+def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    # Common parameters that came from the environment, where they do not stand in a part's section.
+    model = resolved["model"]
+    written = {
+        "seed": resolved["seed"],
+        "prepare": ", ".join(step["name"] for step in resolved["prepare"]),
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "init")},
+        **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
+    }
+    sections = {"dataset": resolved["dataset"]} | {kind: model.get(kind) for kind in PARTS}
+    for kind, section in sections.items():
+        written[kind] = section.get("name") if isinstance(section, Mapping) else section
+    return {key: value for key, value in written.items() if is_reference(value)}
 
 
 def _given_fields(prefix: str, component: Component, section: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,12 +111,14 @@ def _innermost(growth: Any) -> Any:
     return growth if base is None else base
 
 
-def _split(experiment: Experiment) -> str:
-    split = experiment.split
+def _split(split: Mapping[str, Any] | None) -> str:
     if split is None:
         return "none"
-    kind = f"{split.folds} folds" if split.folds is not None else f"test {split.test_size}"
-    return kind + (", stratified" if split.stratify else "")
+    folds, stratify = split.get("folds"), split.get("stratify")
+    kind = f"test {split['test_size']}" if folds is None else f"{folds} folds"
+    if is_reference(stratify):
+        return f"{kind}, stratified: {stratify}"
+    return kind + (", stratified" if stratify else "")
 
 
 def _flat(value: Any) -> Value:
@@ -103,20 +127,27 @@ def _flat(value: Any) -> Value:
     return "none" if value is None else str(value)
 
 
-def default_name(experiment: Experiment, estimator: Any) -> str:
-    """Return a run's name from its parts, so that a list of runs can be read without columns."""
+def default_name(
+    experiment: Experiment, estimator: Any, params: Mapping[str, Any] | None = None
+) -> str:
+    """Return a run's name from its parts, so that a list of runs can be read without columns.
+
+    What came from the environment stands there as in ``params``.
+    """
     parts = estimator.parts()
     growth = _name("growth", parts.growth)
     base = _innermost(parts.growth)
     if base is not parts.growth:
         growth += f" {lookup_in_use().name_of('growth', base)}"
+    written = {key: value for key, value in (params or {}).items() if is_reference(value)}
     spread, shape = dict(base).get("spreading_factor"), GrowthAbilities.of(base).start_shape
     if spread is not None:
-        growth += f" SF {spread:g}"
+        growth += f" SF {written.get('growth.spreading_factor', format(spread, 'g'))}"
     elif shape is not None:
         growth += " {} × {}".format(*shape())
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
-    return f"{experiment.dataset_name}: {growth}, {kernel}, {metric}"
+    dataset = written.get("dataset", experiment.dataset_name)
+    return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 
 
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -38,7 +38,7 @@ from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.fitted_metric import fitted
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 _ESTIMATORS: dict[str, Any] = {
     "vq": SomVQ,
@@ -106,43 +106,44 @@ def run_experiment(
     Interrupted
         The process was asked to end, see `dbgsom_core.runs.ends`.
     """
-    notes: list[str] = []
-    with _noted(notes):
-        data = load_data(experiment) if data is None else data
-        fold = whole(experiment, data)
-        divided = divisions(experiment, data)
-    estimator = make_estimator(experiment)
-    with _told_as_config(experiment):
-        parts = estimator.check_parts(fold.train.y)
-        metric = fitted(parts.metric, fold.train.X)
-        parts.over(fold.train.X, metric.abilities).check_varies()
-    _check_savable(fold)
-    asked.check()
-    run = start_run(
-        experiment,
-        registry,
-        data=data,
-        estimator=estimator,
-        parent=parent,
-        name=name,
-        stored=stored,
-    )
-    seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
-    done = Done(RunFiles(run.folder), seconds)
-    with told_of_failure(observers, run):
-        observers.tell("dbgsom_run_started", run=run)
+    with hiding(experiment.secrets):
+        notes: list[str] = []
+        with _noted(notes):
+            data = load_data(experiment) if data is None else data
+            fold = whole(experiment, data)
+            divided = divisions(experiment, data)
+        estimator = make_estimator(experiment)
+        with _told_as_config(experiment):
+            parts = estimator.check_parts(fold.train.y)
+            metric = fitted(parts.metric, fold.train.X)
+            parts.over(fold.train.X, metric.abilities).check_varies()
+        _check_savable(fold)
         asked.check()
-        heard = _Heard(observers, run)
-        result = _result(
-            experiment, registry, run, data, fold, divided, estimator, heard, notes, done
+        run = start_run(
+            experiment,
+            registry,
+            data=data,
+            estimator=estimator,
+            parent=parent,
+            name=name,
+            stored=stored,
         )
-        observers.keep(run, result)
-        figures = _drawn(experiment, result.view, notes)
-        result = replace(result, figures=figures, notes=[*notes, *observers.notes])
-        observers.record("dbgsom_run_finished", run=run, result=result)
-    done.forget()
-    tell_finished(observers, run, result)
-    return Outcome(run, result)
+        seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
+        done = Done(RunFiles(run.folder), seconds)
+        with told_of_failure(observers, run):
+            observers.tell("dbgsom_run_started", run=run)
+            asked.check()
+            heard = _Heard(observers, run)
+            result = _result(
+                experiment, registry, run, data, fold, divided, estimator, heard, notes, done
+            )
+            observers.keep(run, result)
+            figures = _drawn(experiment, result.view, notes)
+            result = replace(result, figures=figures, notes=[*notes, *observers.notes])
+            observers.record("dbgsom_run_finished", run=run, result=result)
+        done.forget()
+        tell_finished(observers, run, result)
+        return Outcome(run, result)
 
 
 def make_estimator(experiment: Experiment) -> Any:
@@ -166,6 +167,7 @@ def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
     """Tell observers what ended a run, whatever it was; the run folder before all others."""
 
     def close(error: BaseException) -> None:
+        mask_error(error)
         with asked.shielded():
             try:
                 observers.record("dbgsom_run_failed", run=run, error=error)
@@ -383,5 +385,5 @@ def _noted(notes: list[str]) -> Iterator[None]:
 
 
 def _note(notes: list[str], text: str) -> None:
-    notes.append(text)
-    log.warning("%s", text)
+    notes.append(masked(text))
+    log.warning("%s", notes[-1])

@@ -8,7 +8,6 @@ would have given, so nothing is written twice and nothing is missing.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +17,20 @@ from typing import Any, TypeVar
 
 import yaml
 
-from dbgsom_core.config import Experiment, Sweep, dump_yaml, is_sweep, load_experiment, load_sweep
+from dbgsom_core.config import (
+    Experiment,
+    Sweep,
+    dump_yaml,
+    fill_text,
+    is_sweep,
+    load_experiment,
+    load_sweep,
+)
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.interfaces.files import to_disk
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.dead import close_if_dead
@@ -37,7 +44,7 @@ from dbgsom_core.runs.store import (
     write_json,
 )
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 Loaded = TypeVar("Loaded", Experiment, Sweep)
 
@@ -57,8 +64,11 @@ def load(
 
 
 def stored_run(name: str, root: Path) -> StoredRun | None:
-    """Return the run whose folder, or whose id under ``root``, this is; None: it is no run."""
-    folder = Path(name)
+    """Return the run whose folder, or whose id under ``root``, this is; None: it is no run.
+
+    A reference to the environment, as messages show it, is filled.
+    """
+    folder = Path(fill_text(name))
     if not _is_run(folder):
         known = find_experiments(root) if root.is_dir() else []
         found = [root / group / name for group in known if _is_run(root / group / name)]
@@ -86,16 +96,17 @@ def load_stored(
             f"{files.folder} was killed before its configuration was written: there is nothing to "
             "go on with, start it anew"
         )
-    if "//***@" in files.config.read_text(encoding="utf-8"):
+    config = files.config.read_text(encoding="utf-8")
+    if "//***@" in config or "=***" in config:
         raise ConfigError(
-            f"{files.config} lacks the password of an address, which is not written down: give "
-            "the file that the run was started with, 'dbgsom run --resume FILE'"
+            f"{files.config} lacks the password or token of an address, which is not written down: "
+            "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
     loaded, experiments = load(files.config, (), registry)
     folder = stored.environment.get("folder")
     if folder is None:
         return loaded, experiments
-    at: Callable[[Any], Any] = partial(replace, folder=Path(folder))
+    at: Callable[[Any], Any] = partial(replace, folder=Path(fill_text(folder)))
     if isinstance(loaded, Sweep):
         children = tuple(replace(one, experiment=at(one.experiment)) for one in loaded.children)
         return replace(at(loaded), children=children), tuple(one.experiment for one in children)
@@ -111,15 +122,16 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
         There is none; the sentence says what differs in the newest one that is like it.
     """
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
+    group = masked_name(loaded.experiment)
     like = [
         one
-        for one in find_runs(root, loaded.experiment)
+        for one in find_runs(root, group)
         if one.kind == kind and one.parent is None and one.status != "finished" and one.config
     ]
     same = [one for one in like if one.config == wanted]
     if same:
         return close_if_dead(same[-1])
-    told = f"no interrupted run of {loaded.source} in {root / loaded.experiment}"
+    told = f"no interrupted run of {loaded.source} in {root / group}"
     if like:
         differs = "; ".join(_differences(like[-1].config, wanted))
         raise ConfigError(

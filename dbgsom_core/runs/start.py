@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +12,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import describe_components
@@ -24,7 +23,7 @@ from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.resume import check_same
 from dbgsom_core.runs.store import StoredRun
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 
 def start_run(
@@ -44,7 +43,7 @@ def start_run(
     A ``stored`` run keeps its folder, and must be the same in all that its result depends on. Runs
     of the same experiment whose process died without a word are closed as killed.
     """
-    group = experiment.experiment
+    group = masked_name(experiment.experiment)
     runs = runs_folder(experiment, registry) if root is None else root
     for dead in close_dead_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
@@ -52,22 +51,23 @@ def start_run(
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)
-    given = name or getattr(experiment, "name", None) or default_name(experiment, estimator)
     if stored is not None and stored.params:
         params = stored.params  # those that were given, while the folder's configuration gives all
     elif params is None:
         params = flat_params(experiment, estimator)
+    named = getattr(experiment, "name", None) and experiment.resolved["name"]
+    given = name or named or default_name(experiment, estimator, params)
     folder = _new_folder(runs / group) if stored is None else stored.files.folder
     run = Run(
         id=folder.name,
-        name=given,
+        name=masked(given),
         experiment=group,
         kind="sweep" if data is None else "run",
         folder=folder,
         config=masked(experiment.resolved),
-        params=params,
-        environment=environment,
-        data=facts,
+        params=masked(params),
+        environment=masked(environment),
+        data=masked(facts),
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from dbgsom_core.config import Experiment, Sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
@@ -28,7 +28,7 @@ from dbgsom_core.runs.resume import check_same_data, finish_off, kept_run
 from dbgsom_core.runs.start import runs_folder, start_run
 from dbgsom_core.runs.store import StoredRun, find_runs
 
-log = logging.getLogger("dbgsom")
+log = private_logger("dbgsom")
 
 # What decides between children, first found: (measure, greater is better).
 _DECIDING = (
@@ -63,6 +63,13 @@ def run_sweep(
     DbgsomError
         A child's data or parts cannot be used, or every child failed.
     """
+    with hiding(*(child.experiment.secrets for child in sweep.children)):
+        return _run_all(sweep, observers, registry, stored)
+
+
+def _run_all(
+    sweep: Sweep, observers: Observers, registry: Registry, stored: StoredRun | None
+) -> SweepOutcome:
     first = sweep.children[0].experiment
     root = runs_folder(first, registry)
     experiments = [child.experiment for child in sweep.children]
@@ -108,7 +115,7 @@ def run_sweep(
             measures=best_measures([outcome.result.measures for outcome in done]),
             children=[(outcome.run, outcome.result.measures) for outcome in done],
             notes=[
-                *(f"{name} failed: {error}" for name, error in failed.items()),
+                *(masked(f"{name} failed: {error}") for name, error in failed.items()),
                 *observers.notes,
             ],
         )

@@ -133,6 +133,30 @@ def test_a_run_goes_on_to_the_same_bits(room, by):
     assert "there is nothing left to do" in room.dbgsom("run", "--resume", folder.name)
 
 
+@pytest.mark.parametrize("by", ["file", "id", "told"])
+@pytest.mark.parametrize("place", ["runs", "$ROOM/kept"])
+def test_a_run_named_by_the_environment_goes_on(room, by, place):
+    held = {"GROUP": "of alice", "ROOM": str(room.path), "SPREAD": "0.31415927"}
+    for name, value in held.items():
+        room.monkeypatch.setenv(name, value)
+    config = CONFIG.replace("resumed", "${env:GROUP}").replace("data.csv", "'${env:ROOM}/data.csv'")
+    config = config.replace("epochs: 12,", "epochs: 12, spreading_factor: '${env:SPREAD}',")
+    config = config.replace(
+        "run_folder,", f"run_folder, path: '{place}',".replace("$ROOM", "${env:ROOM}")
+    )
+    (room.path / "run.yaml").write_text(config)
+    told = room.interrupted("run", "run.yaml", "-q", at=7)
+    (folder,) = (room.path / place.rpartition("/")[2] / "env-GROUP").iterdir()
+    assert not [value for value in held.values() if value in told]
+    assert ("'${env:ROOM}/kept/" in told) == (place != "runs")
+    words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
+    if by != "told":
+        words[-1] = "run.yaml" if by == "file" else folder.name if place == "runs" else str(folder)
+    room.dbgsom(*words, "-q")
+    assert read_status(folder).status == "finished"
+    assert len(RunFiles(folder).journal.read_text().splitlines()) == 12
+
+
 def test_what_was_trained_before_is_not_trained_again(room, monkeypatch):
     room.interrupted("run", "run.yaml", "-q", at=9)
     heard, tell = [], pipeline._Heard.__call__

@@ -5,7 +5,6 @@ MLflow itself is imported when the first run starts.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 import threading
@@ -21,7 +20,9 @@ from dbgsom_core.api import (
     Run,
     RunResult,
     TrackerComponent,
-    without_passwords,
+    masked,
+    masked_name,
+    private_logger,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import answers, is_away, quiet
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 RETRY_SECONDS = 60.0
-_log = logging.getLogger("dbgsom.mlflow")
+_log = private_logger("dbgsom.mlflow")
 
 
 class MLflow(TrackerComponent):
@@ -72,9 +73,9 @@ class MLflow(TrackerComponent):
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
         if self.uri.startswith(("http://", "https://")):
-            return f"open {without_passwords(self.uri)}"
+            return f"open {masked(self.uri)}"
         return (
-            f"{_mlflow_command()} ui --backend-store-uri {without_passwords(self.uri)}\n"
+            f"{_mlflow_command()} ui --backend-store-uri {masked(self.uri)}\n"
             "then open http://127.0.0.1:5000 and choose 'Model training'"
         )
 
@@ -214,7 +215,11 @@ def _open(settings: MLflow) -> Mirror:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
     from dbgsom_plugins.trackers.mlflow_store import Store
 
-    return Mirror(Store(settings.uri), settings.experiment, settings.registered_model)
+    experiment, register = (
+        None if name is None else masked_name(name)
+        for name in (settings.experiment, settings.registered_model)
+    )
+    return Mirror(Store(settings.uri), experiment, register)
 
 
 def _lament(uri: str, error: Exception) -> str:
@@ -228,6 +233,6 @@ def _reason(uri: str, error: Exception) -> str:
     if isinstance(error, DbgsomError):
         return str(error)
     if is_away(error):
-        return f"the MLflow server at {without_passwords(uri)} does not answer"
-    text = without_passwords((str(error).strip().splitlines() or [""])[0])
-    return f"MLflow at {without_passwords(uri)} refused ({type(error).__name__}: {text[:300]})"
+        return f"the MLflow server at {masked(uri)} does not answer"
+    text = masked((str(error).strip().splitlines() or [""])[0])
+    return f"MLflow at {masked(uri)} refused ({type(error).__name__}: {text[:300]})"

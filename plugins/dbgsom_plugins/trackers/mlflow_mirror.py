@@ -17,7 +17,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
-from dbgsom_core.api import without_passwords
+from dbgsom_core.api import masked
 from dbgsom_core.runs.dead import close_if_dead
 from dbgsom_core.runs.store import (
     JournalLine,
@@ -162,9 +162,7 @@ class Mirror:
         plugins = plugin_versions(stored.environment).items()
         tags = {
             ID_TAG: stored.id,
-            "mlflow.source.name": without_passwords(
-                str(stored.environment.get("command", "dbgsom"))
-            ),
+            "mlflow.source.name": masked(str(stored.environment.get("command", "dbgsom"))),
             "mlflow.source.type": "LOCAL",
             "dbgsom.plugins": ", ".join(f"{name} {release}" for name, release in plugins)[:5000],
         }

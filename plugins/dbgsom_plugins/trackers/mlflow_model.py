@@ -6,6 +6,7 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -79,10 +80,12 @@ def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) 
 
 def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
     signature, example = _signature(stored.files)
+    own = target.with_name("model.npz")  # MLflow writes down where it was, which nobody need know
+    shutil.copyfile(stored.files.model, own)
     pyfunc.save_model(
         path=str(target),
         python_model=str(_SCRIPT),
-        artifacts={"model": str(stored.files.model)},
+        artifacts={"model": str(own)},
         mlflow_model=Model(
             artifact_path=model.artifact_location,
             model_uuid=model.model_id,

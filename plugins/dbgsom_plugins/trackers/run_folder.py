@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,9 @@ from dbgsom_core.api import (
     Run,
     RunResult,
     TrackerComponent,
+    masked,
+    private_logger,
+    without_secrets,
     write_atomically,
 )
 from dbgsom_core.runs.ends import asked
@@ -42,7 +44,7 @@ from dbgsom_core.runs.store import (
 )
 from dbgsom_plugins.trackers.report import report
 
-_log = logging.getLogger("dbgsom.run_folder")
+_log = private_logger("dbgsom.run_folder")
 
 
 class RunFolder(TrackerComponent):
@@ -183,7 +185,9 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         try:
             ending, content = _rendered(figure, patience)
         except Exception as error:
-            notes.append(f"figure {name} cannot be written ({type(error).__name__}: {error})")
+            notes.append(
+                masked(f"figure {name} cannot be written ({type(error).__name__}: {error})")
+            )
             _log.warning("%s", notes[-1])
         else:
             path = files.figure(name, ending)
@@ -210,10 +214,19 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
 
 def _rendered(figure: Any, patience: float) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
-        return "html", figure.text.encode()
+        return "html", without_secrets(figure.text).encode()
     content = BytesIO()
+    _mask_texts(figure)
     Aside(patience).do(lambda: figure.savefig(content, format="png", dpi=150))
     return "png", content.getvalue()
+
+
+def _mask_texts(figure: Any) -> None:
+    find = getattr(figure, "findobj", None)
+    for text in find(lambda artist: hasattr(artist, "get_text")) if find else ():
+        shown = without_secrets(text.get_text())
+        if shown != text.get_text():
+            text.set(text=shown, parse_math=False)  # two references are no formula
 
 
 def _best(measures: Mapping[str, float], children: Sequence[Mapping[str, Any]]) -> str | None:
@@ -231,4 +244,4 @@ def _best(measures: Mapping[str, float], children: Sequence[Mapping[str, Any]]) 
 
 def _told(error: BaseException) -> str:
     text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return masked(f"{type(error).__name__}: {text}") if text else type(error).__name__
