@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
 from dbgsom_core.interfaces.engine import Engine, samples_in_memory
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, Html, MapView
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.files import open_regular, write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
@@ -130,6 +130,7 @@ __all__ = [
     "inner_loop",
     "masked",
     "masked_name",
+    "open_regular",
     "private_logger",
     "samples_in_memory",
     "share",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions of writing, halves, breaks
 
 
 class DbgsomError(Exception):
@@ -17,6 +20,9 @@ class DbgsomError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return as_text(super().__str__())
 
 
 class ConfigError(DbgsomError, ValueError):
@@ -61,6 +67,25 @@ class CheckpointError(DbgsomError, ValueError):
     """A checkpoint is of another fit, or cannot be read."""
 
     exit_code = 2
+
+
+def as_text(told: object) -> str:
+    """Return a text with what could steer a terminal written out: an escape as text.
+
+    Names come from files and may hold anything. Lines stay lines.
+    """
+    text = str(told)
+    if text.isprintable():
+        return text
+    return "".join(letter if _is_harmless(letter) else _written_out(letter) for letter in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter in "\n\t" or unicodedata.category(letter) not in _STEERING
+
+
+def _written_out(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

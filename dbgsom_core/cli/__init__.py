@@ -14,7 +14,7 @@ from dbgsom_core.cli.masking import hidden_from_terminal
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.run import run, sweep, validate
 from dbgsom_core.cli.sync import sync
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import leave
 
@@ -66,7 +66,7 @@ def _told(error: BaseException) -> int:
         traceback.print_exception(error)
         return 1
     click.echo(
-        f"the run failed: {type(error).__name__}: {error}\n"
+        f"the run failed: {type(error).__name__}: {as_text(error)}\n"
         "set DBGSOM_DEBUG=1 to see where it came from",
         err=True,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.privacy import private_logger
 
 if TYPE_CHECKING:
@@ -86,6 +87,22 @@ def limit_option(seconds: float, words: str) -> Callable[[Command], Command]:
     )
 
 
+def sklearn_option(command: Command) -> Command:
+    """Add ``--sklearn-only``; what it says reaches the runs through the environment."""
+    return click.option(
+        "--sklearn-only",
+        is_flag=True,
+        expose_value=False,
+        callback=_sklearn_only,
+        help="Import no prepare step but those of scikit-learn.",
+    )(command)
+
+
+def _sklearn_only(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        os.environ["DBGSOM_SKLEARN_ONLY"] = "1"
+
+
 def set_option(command: Command) -> Command:
     """Add ``--set key=value``."""
     return click.option(
@@ -130,6 +147,11 @@ def tell_broken(registry: Registry) -> None:
         )
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return as_text(super().format(record))
+
+
 def show_warnings(quiet: bool) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal."""
     logger = private_logger("dbgsom")
@@ -146,7 +168,7 @@ def show_warnings(quiet: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.name = _HANDLER
     handler.addFilter(once)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Plain("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)

@@ -13,6 +13,7 @@ import click
 from dbgsom_core.cli.options import limit_option, plugin_options, plugin_options_apart
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_show import show_component
+from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -36,10 +37,8 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
     for record in registry.records:
         if record.status != "ok":
             error = f": {record.error}" if record.error else ""
-            click.echo(
-                f"{record.status}: {record.name} of {record.distribution} {record.version}{error}",
-                err=True,
-            )
+            told = f"{record.status}: {record.name} of {record.distribution} {record.version}"
+            click.echo(as_text(told + error), err=True)
 
 
 @plugins.command("doctor")
@@ -66,7 +65,9 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float, strict: bool) 
     else:
         for one in findings:
             click.echo(
-                f"{one.problem}: {one.name} of {one.distribution} {one.version}: {one.message}"
+                as_text(
+                    f"{one.problem}: {one.name} of {one.distribution} {one.version}: {one.message}"
+                )
             )
             if details and one.details:
                 click.echo(one.details)
@@ -99,11 +100,16 @@ for command in (show_component, check_plugins):
 
 def _close_dead_runs(root: Path) -> None:
     from dbgsom_core.runs.dead import close_dead_runs
-    from dbgsom_core.runs.store import find_experiments
+    from dbgsom_core.runs.store import find_experiments, find_runs
 
     for experiment in find_experiments(root):
         for stored in close_dead_runs(root, experiment):
-            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
+            told = f"closed as killed: {stored.files.folder}: {stored.error}"
+            click.echo(as_text(told), err=True)
+        for stored in find_runs(root, experiment):
+            if stored.damage:
+                told = f"{stored.files.folder}: damaged: {stored.damage}"
+                click.echo(as_text(told), err=True)
 
 
 def _components(registry: Registry) -> list[dict[str, Any]]:
@@ -144,4 +150,4 @@ def _print_components(components: Sequence[dict[str, Any]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        click.echo(as_text("  ".join(cells).rstrip()))

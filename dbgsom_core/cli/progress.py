@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
+from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import line
@@ -66,7 +67,7 @@ class BarObserver:
         if run.kind != "run":
             return
         number = f"{len(self._tasks) + 1}/{self._runs} " if self._runs > 1 else ""
-        self._bar.console.print(f"{number}{run.name}", markup=False, highlight=False)
+        self._bar.console.print(as_text(f"{number}{run.name}"), markup=False, highlight=False)
         self._tasks[run.id] = self._bar.add_task(
             number, total=run.total_epochs, neurons=0, error="-", left=""
         )
@@ -136,4 +137,4 @@ class _Trained:
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(as_text(text), file=sys.stderr, flush=True)

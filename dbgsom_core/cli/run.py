@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, set_option, show_warnings, tell_broken
+from dbgsom_core.cli.options import (
+    plugin_options,
+    set_option,
+    show_warnings,
+    sklearn_option,
+    tell_broken,
+)
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.privacy import masked
 
@@ -33,6 +39,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
     "folder of the run.",
 )
 @set_option
+@sklearn_option
 @quiet_option
 @plugin_options
 def run(file: str, resume: bool, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
@@ -49,6 +56,7 @@ def run(file: str, resume: bool, overrides: Sequence[str], quiet: bool, registry
 @click.command()
 @click.argument("file", type=click.Path())
 @set_option
+@sklearn_option
 @quiet_option
 @plugin_options
 def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:

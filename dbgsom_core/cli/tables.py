@@ -10,7 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dbgsom_core.errors import as_text
+
 _UNLIMITED = 100_000  # characters
+_LONGEST = 200  # characters of one value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -25,14 +28,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         side: Literal["left", "right"] = "left" if number == 0 else "right"
-        table.add_column(Text(name), justify=side, overflow="fold")
+        table.add_column(Text(cell(name)), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     if console.is_terminal and _least_width(columns, rows) > console.width:
         for first, *others in rows:
             console.print(Text(cell(first), style="bold"))
             pairs = zip(columns[1:], others, strict=True)
-            told = (f"{name} {cell(value)}" for name, value in pairs if value is not None)
+            told = (f"{cell(name)} {cell(value)}" for name, value in pairs if value is not None)
             console.print(Padding(Text(" · ".join(told)), (0, 0, 0, 2)))
     else:
         console.print(table)
@@ -40,7 +43,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return the width below which a number or a column's name would be broken."""
-    texts = zip(columns, *([cell(value) for value in row] for row in rows), strict=True)
+    texts = zip(map(cell, columns), *([cell(value) for value in row] for row in rows), strict=True)
     first, *others = ([len(text) for text in column] for column in texts)
     return min(max(first), 20) + sum(max(column) + 2 for column in others)
 
@@ -49,7 +52,8 @@ def cell(value: Any) -> str:
     """Return a value as it stands in a table."""
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else as_text(value).replace("\n", "\\n")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def measures_table(measures: Mapping[str, float], view: Any) -> None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dbgsom_core.config.dump import dump_yaml
 from dbgsom_core.config.environment import fill_text
 from dbgsom_core.config.experiment import Child, Experiment, Model, PrepareStep, Sweep
-from dbgsom_core.config.load import is_sweep, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config.load import (
+    is_sweep,
+    load_experiment,
+    load_sweep,
+    parse_experiment,
+    read_plain,
+)
 from dbgsom_core.config.settings import Split
 
 __all__ = [
@@ -24,4 +30,5 @@ __all__ = [
     "load_experiment",
     "load_sweep",
     "parse_experiment",
+    "read_plain",
 ]

@@ -10,6 +10,11 @@ from dbgsom_core.config.merge import merge
 from dbgsom_core.config.nodes import Items, Node, Scalar, Section, is_null
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
+from dbgsom_core.interfaces.files import read_at_most
+
+_LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
+_MOST_BELOW = 50  # files that extend each other in a row
+_LONG = 200  # letters of a path that a message shows
 
 
 def read_file(path: str | os.PathLike[str], problems: Problems) -> Section:
@@ -30,7 +35,9 @@ class _Files:
         self._known: dict[Path, Section] = {}
 
     def read(self, shown: str, asked_at: Place, inside: tuple[Path, ...]) -> Section:
-        real = Path(shown).resolve()
+        real = self._resolved(shown, asked_at)
+        if len(inside) > _MOST_BELOW:
+            self._fail(asked_at, "extends", f"goes through more than {_MOST_BELOW} files")
         if real in inside:
             circle = " extends ".join(
                 f"'{one.name}'" for one in (*inside[inside.index(real) :], real)
@@ -72,17 +79,16 @@ class _Files:
         return node
 
     def _text(self, shown: str, asked_at: Place) -> str:
-        where = asked_at if asked_at.line else Place(shown)
-        path = "extends" if asked_at.line else ""
+        where, path = _asked(shown, asked_at)
         try:
-            content = Path(shown).read_bytes()
+            content = read_at_most(Path(shown), _LARGEST)
         except FileNotFoundError:
             looked = "" if Path(shown).is_absolute() else f" (looked in {Path.cwd()})"
-            self._fail(where, path, f"there is no file '{shown}'{looked}")
+            self._fail(where, path, f"there is no file '{_short(shown)}'{looked}")
         except IsADirectoryError:
-            self._fail(where, path, f"'{shown}' is a folder, not a file")
+            self._fail(where, path, f"'{_short(shown)}' is a folder, not a file")
         except OSError as error:
-            self._fail(where, path, f"'{shown}' cannot be read: {error.strerror}")
+            self._fail(where, path, f"'{_short(shown)}' cannot be read: {error.strerror}")
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -94,6 +100,22 @@ class _Files:
                 f"byte 0x{content[error.start]:02x} is no UTF-8; save the file as UTF-8",
             )
 
+    def _resolved(self, shown: str, asked_at: Place) -> Path:
+        try:
+            return Path(shown).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
+            where, path = _asked(shown, asked_at)
+            self._fail(where, path, f"'{_short(shown)}' cannot be read: {error}")
+
     def _fail(self, place: Place, path: str, message: str) -> NoReturn:
         self._problems.add(place, path, message)
         raise self._problems.error()
+
+
+def _asked(shown: str, asked_at: Place) -> tuple[Place, str]:
+    # Where and under which key a file was named; on the command line the file itself is the place.
+    return (asked_at, "extends") if asked_at.line else (Place(_short(shown)), "")
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= _LONG else f"{path[:_LONG]}…"

@@ -14,6 +14,7 @@ from dbgsom_core.config.merge import merge
 from dbgsom_core.config.nodes import Section, Spot, from_python, is_null, plain
 from dbgsom_core.config.overrides import overlay
 from dbgsom_core.config.problems import Place, Problem, Problems
+from dbgsom_core.config.reader import read_yaml
 from dbgsom_core.config.sweep import Varied, apply, child_names, unfold
 from dbgsom_core.plugins.registry import Registry, get_registry
 
@@ -100,6 +101,20 @@ def parse_experiment(values: Mapping[str, Any], registry: Registry | None = None
     root = reject(root, "extends", "can only be written in a file", problems)
     root = reject(root, "sweep", "can only be written in a file", problems)
     return _built(root, registry, problems, _PYTHON, Path.cwd())
+
+
+def read_plain(text: str, source: str) -> Any:
+    """Return the plain values of a YAML text, None where it is empty; nothing is filled or merged.
+
+    Raises
+    ------
+    ConfigError
+        It is no YAML, unsafe or too large; ``source`` names it.
+    """
+    problems = Problems()
+    node = read_yaml(text, problems, source)
+    problems.raise_any()
+    return None if node is None else plain(node)
 
 
 def _built(

@@ -10,6 +10,8 @@ from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
 from dbgsom_core.errors import ConfigError
 
+_DEEPEST = 50
+
 
 def patch(dotted: str, node: Node, place: Place) -> Section:
     """Return the section in which ``node`` stands at a dotted key, such as ``model.epochs``."""
@@ -20,8 +22,9 @@ def patch(dotted: str, node: Node, place: Place) -> Section:
 
 
 def is_dotted_key(text: str) -> bool:
-    """Say whether every part between the dots of a key holds something."""
-    return all(part and part == part.strip() for part in text.split("."))
+    """Say whether every part between the dots of a key, not too many, holds something."""
+    parts = text.split(".")
+    return len(parts) <= _DEEPEST and all(part and part == part.strip() for part in parts)
 
 
 def overlay(overrides: Sequence[str], problems: Problems) -> Section:

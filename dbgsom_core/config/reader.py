@@ -15,6 +15,7 @@ from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.scalars import read_scalar
 
+_MOST = 50_000  # values as they are written, which PyYAML reads in a second or two
 _LARGEST = 20_000  # values that a document may hold once its aliases are written out
 _DEEPEST = 50
 
@@ -69,7 +70,7 @@ class _Reader:
         self._problems, self._source, self._at = problems, source, at
         self._anchors: dict[str, tuple[Node, int] | None] = {}
         self._events: Iterator[yaml.Event] = iter(())
-        self._size = 0
+        self._size = self._written = 0
 
     def place(self, mark: Any) -> Place:
         if self._at is not None:
@@ -98,6 +99,9 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), place)
         self._size += 1
+        self._written += 1
+        if self._written > _MOST:
+            self.fail(place, f"more than {_MOST} values in one file")
         if depth > _DEEPEST:
             self.fail(place, f"nested deeper than {_DEEPEST} levels")
         if event.tag is not None:

@@ -1,14 +1,61 @@
-"""Writing files so that a reader sees the old or the new one and never a part."""
+"""Writing files so that a reader sees the old or the new one, never a part; reading with bounds."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to be read in bytes, and nothing else: a pipe or device might never end.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file; ``strerror`` says which.
+    """
+    _check_regular(path.stat().st_mode)
+    # Whoever puts a pipe in its place meanwhile does not make us wait for a writer.
+    file = open(  # noqa: SIM115 # only this one takes an opener
+        path, "rb", opener=lambda name, how: os.open(name, how | getattr(os, "O_NONBLOCK", 0))
+    )
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_at_most(path: Path, limit: int) -> bytes:
+    """Return what a regular file of up to ``limit`` bytes holds; a larger one is refused unread.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is no regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(limit + 1) if size <= limit else b""
+        if max(size, len(content)) > limit:
+            raise OSError(errno.EFBIG, f"it has more than {limit} bytes")
+    return content
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -327,7 +327,8 @@ class Registry:
                 if status
                 else f"no installed {distribution} offers it"
             )
-            hint, known = f"; {why}" if status != "ok" else hint, ""
+            near = hint or did_you_mean(name.rpartition(":")[2], self.names(kind))
+            hint, known = f"; {why}{near}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +48,8 @@ class Comparison:
         Full names of all measures that any run has: ``by`` first, then those of its part.
     runs : sequence of ComparedRun
         Runs without the measure, or with NaN, come last.
+    damaged : mapping of str to str
+        What is wrong with the folders that cannot be read, by their names.
     """
 
     experiment: str
@@ -56,6 +58,7 @@ class Comparison:
     varying: Sequence[str]
     measures: Sequence[str]
     runs: Sequence[ComparedRun]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Comparison:
@@ -85,9 +88,16 @@ def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Co
     stored = find_runs(root, experiment)
     if not stored:
         raise DataError(_unknown_experiment(root, experiment))
-    finished = [run for run in stored if run.kind == "run" and run.status == "finished"]
+    whole = [run for run in stored if not run.damage]
+    damaged = {run.files.folder.name: run.damage for run in stored if run.damage}
+    finished = [run for run in whole if run.kind == "run" and run.status == "finished"]
     if not finished:
-        states = ", ".join(f"{run.id} {run.status}" for run in stored[-5:])
+        states = ", ".join(
+            f"{run.files.folder.name} damaged: {run.damage}"
+            if run.damage
+            else f"{run.id} {run.status}"
+            for run in stored[-5:]
+        )
         raise DataError(f"experiment '{experiment}' in {root} has no finished run: {states}")
     names = list(dict.fromkeys(name for run in finished for name in run.measures))
     measure = _resolve(by, names)
@@ -104,6 +114,7 @@ def compare_runs(root: Path, experiment: str, by: str, registry: Registry) -> Co
         varying=list(columns),
         measures=sorted(names, key=lambda name: (name != measure, _part(name) != part, name)),
         runs=sorted(rows, key=lambda row: _rank(row, measure, greater)),
+        damaged=damaged,
     )
 
 
@@ -142,7 +153,7 @@ def _greater_is_better(measure: str, registry: Registry) -> bool:
     if not known:
         raise DataError(
             f"no installed plugin offers the measure '{bare}', so nobody knows whether more of it "
-            "is better; install its plugin or compare by another measure"
+            f"is better{did_you_mean(bare, registry.names('measure'))}; compare by another measure"
         )
     found: Any = registry.find("measure", max(known, key=len))
     return bool(found.greater_is_better)

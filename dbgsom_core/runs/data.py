@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.errors import DataError
+from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -159,7 +159,7 @@ def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
 def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None) -> Fold:
     """Return one division of the data, its prepare steps fitted on the part to train on."""
     y = data.y
-    steps = [(step.name, make_step(step.name, step.params)) for step in experiment.prepare]
+    steps = make_steps(experiment)
     y_train = None if y is None else y[train]
     X_train = fit_steps(steps, data.X[train], y_train)
     tested = None
@@ -169,6 +169,17 @@ def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None
             X_test = np.asarray(step.transform(X_test))
         tested = Part(X_test, None if y is None else y[test])
     return Fold(tuple(steps), Part(X_train, y_train), tested)
+
+
+def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
+    """Return the unfitted prepare steps of an experiment by name; errors say which it is."""
+    steps = []
+    for number, step in enumerate(experiment.prepare):
+        try:
+            steps.append((step.name, make_step(step.name, step.params)))
+        except ConfigError as error:
+            raise ConfigError(f"{experiment.source}: prepare.{number}: {error}") from error
+    return steps
 
 
 def _takes_missing(experiment: Experiment) -> bool:

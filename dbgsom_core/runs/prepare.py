@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Mapping
 from pkgutil import resolve_name
@@ -14,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.estimators.scaling import RangeScaler
+from dbgsom_core.interfaces.guard import is_from_a_signal, told
+from dbgsom_core.plugins.importing import importing, installed_only, no_exit
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 
@@ -31,7 +35,8 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
     Raises
     ------
     ConfigError
-        The class cannot be imported, is no transformer, or does not know a parameter.
+        The class cannot be imported, is no transformer, or does not know a parameter. Classes are
+        imported from what is installed, not from the working directory.
     """
     cls = STEPS.get(name) or _imported(name)
     known = cls().get_params(deep=False) if cls in STEPS.values() else _parameters(cls)
@@ -40,7 +45,15 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
             raise ConfigError(
                 f"prepare step '{name}' has no parameter '{key}'" + did_you_mean(key, known)
             )
-    return cls(**params)
+    if sklearn_only() and params.get("memory") is not None:
+        raise ConfigError(f"prepare step '{name}': 'memory' would unpickle files, leave it out")
+    try:
+        with no_exit():
+            return cls(**params)
+    except BaseException as error:
+        if is_from_a_signal(error):
+            raise
+        raise ConfigError(f"prepare step '{name}' cannot be made ({told(error)})") from error
 
 
 def fit_steps(
@@ -69,6 +82,10 @@ def fit_steps(
             X = np.asarray(step.fit(X, y).transform(X))
         except (ValueError, TypeError) as error:
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
+        except BaseException as error:
+            if is_from_a_signal(error):
+                raise
+            raise DataError(f"prepare step '{name}' cannot use the data: {told(error)}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
     low, high = extremes(X)
@@ -84,12 +101,41 @@ def _parameters(cls: type[Any]) -> Mapping[str, Any]:
 
 
 def _imported(name: str) -> type[Any]:
-    if not all(name.partition(":")):
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
         raise ConfigError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
+    if sklearn_only() and module.partition(".")[0] != "sklearn":
+        raise ConfigError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
     try:
-        cls: type[Any] = resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"prepare step '{name}' cannot be imported: {error}") from error
+        with importing("", name), installed_only(module):
+            cls: type[Any] = resolve_name(name)
+    except BaseException as error:
+        if is_from_a_signal(error):
+            raise
+        raise ConfigError(
+            f"prepare step '{name}' cannot be imported{_why(module, attribute, error)}"
+        ) from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise ConfigError(f"prepare step '{name}' is no scikit-learn transformer")
+    if sklearn_only() and cls.__module__.partition(".")[0] != "sklearn":
+        raise ConfigError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
     return cls
+
+
+def _why(module: str, attribute: str, error: BaseException) -> str:
+    """Return why an import failed: names that were meant, or what the module's own code did."""
+    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+        root = module.partition(".")[0]
+        like = [one for one in sys.modules if one.startswith(f"{root}.")]
+        near = did_you_mean(module, [*STEPS, *like])
+        what = f"no module '{error.name}' among what is installed"
+        return f": there is {what} (the working directory does not count){near}"
+    known = sys.modules.get(module)
+    if isinstance(error, AttributeError) and known is not None and not hasattr(known, attribute):
+        return f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
+    return f" ({told(error)})"
+
+
+def sklearn_only() -> bool:
+    """Say whether ``module:Class`` may only be scikit-learn's (``DBGSOM_SKLEARN_ONLY=1``)."""
+    return os.environ.get("DBGSOM_SKLEARN_ONLY", "") not in ("", "0")

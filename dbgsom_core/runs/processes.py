@@ -40,7 +40,9 @@ class Process:
         """Read what a JSON file holds of a process; None when it is none."""
         if not (isinstance(record, Mapping) and isinstance(record.get("pid"), int)):
             return None
-        return cls(str(record.get("host")), record["pid"], record.get("started"))
+        started = record.get("started")
+        known = started if isinstance(started, str) else None
+        return cls(str(record.get("host")), record["pid"], known)
 
     def lives(self) -> bool | None:
         """Say whether the process still runs; None where that cannot be seen from here."""

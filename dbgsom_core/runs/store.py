@@ -30,21 +30,23 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Any, Literal, get_args
 
 from dbgsom_core.config import dump_yaml
-from dbgsom_core.interfaces.files import sweep, to_disk, write_atomically
+from dbgsom_core.errors import as_text
+from dbgsom_core.interfaces.files import open_regular, sweep, to_disk, write_atomically
 from dbgsom_core.runs.processes import Process
+from dbgsom_core.runs.records import Records
 
 Status = Literal["running", "finished", "failed", "killed"]
 
 _FIRST_FILES = ("status.json", "run.json")  # either makes a folder a run
+_LARGEST_JOURNAL = 1 << 30  # bytes: some million epochs
 _FIT_A_BLOCK = 512  # letters of a sentence in the 4096 bytes that any file has on the disk
 
 
@@ -62,6 +64,7 @@ class RunFiles:
         self.model = folder / "model.npz"
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
+        self.examples = (self.input_example, self.output_example)
         self.report = folder / "report.md"
         self.checkpoints = folder / "checkpoints"
 
@@ -86,7 +89,10 @@ class JournalLine:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run folder read back. What the folder lacks is empty; a lost status reads as running."""
+    """A run folder read back. What the folder lacks is empty; a lost status reads as running.
+
+    ``damage`` says what is wrong with its files; such fields are empty, too.
+    """
 
     files: RunFiles
     id: str
@@ -106,12 +112,20 @@ class StoredRun:
     measures: Mapping[str, float] = field(default_factory=dict)
     children: Sequence[Mapping[str, Any]] = ()
     best: str | None = None
+    damage: str = ""
 
     @property
     def died(self) -> bool:
-        """It says "running", and its process is known to be dead or not known at all."""
+        """It says "running", and its process is known to be dead or not known at all.
+
+        Nobody knows what a damaged folder is, so it is left as it is.
+        """
         process = self.process
-        return self.status == "running" and (process is None or process.lives() is False)
+        return (
+            not self.damage
+            and self.status == "running"
+            and (process is None or process.lives() is False)
+        )
 
     def epochs(self) -> list[JournalLine]:
         """Read the journal."""
@@ -261,7 +275,9 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     A last line that is still being written, or was torn by a crash, is left for the next call.
     """
     try:
-        with path.open("rb") as journal:
+        with open_regular(path) as journal:
+            if os.fstat(journal.fileno()).st_size - offset > _LARGEST_JOURNAL:
+                raise OSError(errno.EFBIG, f"{path.name} is too large to be a journal")
             journal.seek(offset)
             content = journal.read()
     except FileNotFoundError:
@@ -272,44 +288,50 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
 
 
 def read_run(folder: Path) -> StoredRun:
-    """Read a run folder back; missing or unreadable files leave their fields empty."""
-    stored = read_status(folder)
+    """Read a run folder back; what is missing or damaged leaves its fields empty."""
+    records = Records()
+    stored = _read_status(folder, records)
     files = stored.files
-    run = _read(files.run, json.loads)
-    return replace(
+    run = records.json(files.run)
+    found = replace(
         stored,
-        id=run.get("id", folder.name),
-        name=run.get("name", folder.name),
-        experiment=run.get("experiment", folder.parent.name),
-        kind=run.get("kind", "run"),
-        parent=run.get("parent"),
-        params=run.get("params", {}),
-        data=run.get("data", {}),
-        config=_read(files.config, yaml.safe_load),
-        environment=_read(files.environment, json.loads),
-        measures={name: float(value) for name, value in _read(files.measures, json.loads).items()},
-        children=[
-            {**child, "measures": {key: float(one) for key, one in child["measures"].items()}}
-            for child in run.get("children", [])
-        ],
-        best=run.get("best"),
+        id=run.get("id", str, folder.name),
+        name=run.get("name", str, folder.name),
+        experiment=run.get("experiment", str, folder.parent.name),
+        kind=run.one_of("kind", ("run", "sweep")),  # type: ignore[arg-type]
+        parent=run.get("parent", str),
+        params=run.get("params", dict, {}),
+        data=run.get("data", dict, {}),
+        config=records.yaml(files.config).content,
+        environment=records.json(files.environment).content,
+        measures=records.json(files.measures).numbers(),
+        children=run.children(),
+        best=run.get("best", str),
     )
+    for path in (files.journal, files.model, files.report, *files.examples, *files.figures()):
+        records.look_at(path)
+    return replace(found, damage="; ".join(map(as_text, records.damage)))
 
 
 def read_status(folder: Path) -> StoredRun:
     """Read only how a run stands; the other fields are empty."""
+    return _read_status(folder, Records())
+
+
+def _read_status(folder: Path, records: Records) -> StoredRun:
     files = RunFiles(folder)
-    status = _read(files.status, json.loads)
+    status = records.json(files.status)
     return StoredRun(
         files=files,
         id=folder.name,
         name=folder.name,
         experiment=folder.parent.name,
-        status=status.get("status", "running"),
-        started=_time(status.get("started")),
-        ended=_time(status.get("ended")),
-        error=status.get("error"),
-        process=Process.of(status.get("process")),
+        status=status.one_of("status", get_args(Status)),  # type: ignore[arg-type]
+        started=status.time("started"),
+        ended=status.time("ended"),
+        error=status.get("error", str),
+        process=Process.of(status.get("process", dict)),
+        damage="; ".join(map(as_text, records.damage)),
     )
 
 
@@ -320,15 +342,18 @@ def find_runs(root: Path, experiment: str) -> list[StoredRun]:
 
 def find_folders(root: Path, experiment: str) -> list[Path]:
     """Return the run folders of an experiment, oldest first."""
-    return sorted(
-        {path.parent for name in _FIRST_FILES for path in (root / experiment).glob(f"*/{name}")}
-    )
+    group = root / experiment
+    with suppress(OSError, ValueError):  # no folder can be called so
+        return sorted({path.parent for name in _FIRST_FILES for path in group.glob(f"*/{name}")})
+    return []
 
 
 def find_experiments(root: Path) -> list[str]:
     """Return the names of the experiments that hold runs, sorted."""
-    runs = (path.parent for name in _FIRST_FILES for path in root.glob(f"**/{name}"))
-    return sorted({run.parent.relative_to(root).as_posix() for run in runs})
+    with suppress(OSError, ValueError):
+        runs = (path.parent for name in _FIRST_FILES for path in root.glob(f"**/{name}"))
+        return sorted({run.parent.relative_to(root).as_posix() for run in runs})
+    return []
 
 
 def _json(value: Any) -> str:
@@ -340,17 +365,5 @@ def _journal_line(line: bytes) -> JournalLine | None:
         content = json.loads(line)
         metrics = {name: float(value) for name, value in content["metrics"].items()}
         return JournalLine(int(content["epoch"]), int(content["time"]), metrics)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-
-
-def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

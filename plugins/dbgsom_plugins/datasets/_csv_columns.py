@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,9 +77,9 @@ def choose_columns(
             raise DataError(
                 f"{path}: column {i} (from 0) has no name (an index?): name it, or add {i} to drop"
             )
-    named = [names[i] for i in range(len(names)) if i not in left_out]
-    for name in named:
-        if named.count(name) > 1:
+    named = Counter(names[i] for i in range(len(names)) if i not in left_out)
+    for name, count in named.items():
+        if count > 1:
             raise DataError(f"{path}: two columns are called '{name}': rename or drop one")
     if not features:
         raise DataError(f"{path}: no column is left for the samples: drop fewer")

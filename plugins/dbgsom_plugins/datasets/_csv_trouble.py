@@ -6,17 +6,19 @@ Only read when the fast reader gave up: a slow walk over the records that knows 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dbgsom_core.api import DataError
+from dbgsom_core.api import DataError, open_regular
 from dbgsom_plugins.datasets._arrays import CURE
 from dbgsom_plugins.datasets._csv_columns import Columns
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "-nan", "<na>", "null", "none", "?", "-", "."})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_LONGEST_LINE = 1 << 24  # letters: a table of a million columns
 _LONG = 40  # characters of a value that a message shows
 
 
@@ -26,11 +28,12 @@ def records(path: str, file: Path, delimiter: str) -> Iterator[tuple[int, list[s
     Raises
     ------
     DataError
-        The file is no UTF-8 text, or its quotes never close.
+        The file is no UTF-8 text, its quotes never close, or a line never ends.
     """
     line = 1
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+    with io.TextIOWrapper(open_regular(file), encoding="utf-8-sig", newline="") as stream:
+        lines = _lines(path, stream)
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         try:
             for row in reader:
                 fields = [field.strip() for field in row]
@@ -43,6 +46,17 @@ def records(path: str, file: Path, delimiter: str) -> Iterator[tuple[int, list[s
             raise DataError(
                 f"{path}, line {line}: no CSV ({error}): check the quotes from this line on"
             ) from None
+
+
+def _lines(path: str, stream: io.TextIOWrapper) -> Iterator[str]:
+    number = 1
+    while line := stream.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise DataError(
+                f"{path}, line {number} has more than {_LONGEST_LINE} letters: this is no table"
+            )
+        yield line
+        number += 1
 
 
 def trouble(

@@ -1,10 +1,22 @@
-"""What every reader of files asks first: does the file exist, and does it hold anything."""
+"""What every reader of files asks first: is it a file, does it hold anything, does it fit."""
 
 from __future__ import annotations
 
+import os
+from itertools import islice
 from pathlib import Path
 
-from dbgsom_core.api import DataError, did_you_mean
+from dbgsom_core.api import DataError, did_you_mean, open_regular
+
+_LONG = 200  # letters of a path that a message shows
+_MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
+_PACKED = {  # how files begin that tools unpack
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
 
 
 def existing_file(path: str) -> Path:
@@ -15,31 +27,51 @@ def existing_file(path: str) -> Path:
     Raises
     ------
     DataError
-        There is no such file, it is a folder, it may not be read, or it is empty.
+        There is no such file, it is no regular one, it may not be read, it is empty, or larger
+        than this machine's memory.
     """
-    file = Path(path).expanduser()
-    if file.is_dir():
-        raise DataError(f"{path} is a folder: give the path of a file in it")
+    shown = path if len(path) <= _LONG else f"{path[:_LONG]}…"
     try:
-        with file.open("rb") as stream:
+        file = Path(path).expanduser()
+        with open_regular(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
             empty = not stream.read(1)
     except FileNotFoundError:
-        raise DataError(_missing(path, file)) from None
+        raise DataError(_missing(shown, file)) from None
+    except IsADirectoryError:
+        raise DataError(f"{shown} is a folder: give the path of a file in it") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise DataError(f"{path!r} is no usable path: {error}") from None
+        raise DataError(f"{shown} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{shown!r} is no usable path: {error}") from None
     if empty:
         raise DataError(f"{path} is empty: give a file with data")
+    if size > memory():
+        raise DataError(
+            f"{path} has {size} bytes, more than this machine has memory: give a part of it"
+        )
     return file
+
+
+def packing(start: bytes) -> str | None:
+    """Return the name of the format in which a file that begins so is packed, or None."""
+    return next((name for begin, name in _PACKED.items() if start.startswith(begin)), None)
+
+
+def memory() -> float:
+    """Return how many bytes of memory this machine has; infinity where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def _missing(path: str, file: Path) -> str:
     if not file.parent.is_dir():
         return (
-            f"there is no file {path} and no folder {file.parent}: "
+            f"there is no file {path} and no folder {str(file.parent)[:_LONG]}: "
             "relative paths start at the working directory"
         )
-    siblings = [sibling.name for sibling in file.parent.iterdir()]
+    siblings = [sibling.name for sibling in islice(file.parent.iterdir(), _MOST_SIBLINGS)]
     hint = did_you_mean(file.name, siblings)
     return f"there is no file {path}{hint or ': relative paths start at the working directory'}"

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing
 from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
 from dbgsom_plugins.datasets._csv_trouble import MISSING_WORDS, is_number, records, trouble
-from dbgsom_plugins.datasets._files import existing_file
+from dbgsom_plugins.datasets._files import existing_file, packing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +75,10 @@ class Csv(Component):
             the sentence names the line and the column.
         """
         file = existing_file(self.path)
+        with open_regular(file) as stream:
+            packed = packing(stream.read(8))
+        if packed:
+            raise DataError(f"{self.path} is packed ({packed}), no text: unpack it first")
         columns = choose_columns(
             self.path, self._names(file), self.target, self.drop, self.categorical
         )
@@ -93,7 +97,8 @@ class Csv(Component):
                 if other != self.delimiter and other in names[0]:
                     shown = r'"\t"' if other == "\t" else f"'{other}'"
                     raise DataError(
-                        f"{self.path} has the single column '{names[0]}': set delimiter: {shown}"
+                        f"{self.path} has the single column '{names[0]:.40}': "
+                        f"set delimiter: {shown}"
                     )
         if not self.header:
             return [str(i) for i in range(len(names))]
@@ -133,9 +138,10 @@ class Csv(Component):
                     skipinitialspace=True,
                     **_exact_floats(),
                     encoding="utf-8-sig",
+                    compression=None,  # whatever the file is called
                     low_memory=False,
                 )
-        except (ValueError, pd.errors.ParserWarning) as error:
+        except Exception as error:  # what pandas may raise is in no list
             raise self._explained(file, columns, str(error)) from None
         if empty and frame.iloc[:, -1].isna().any():  # or a line is too short
             problem = self._trouble(file, columns)
@@ -186,7 +192,7 @@ class Csv(Component):
         found = self._trouble(file, columns, numeric_target)
         if "EOF inside string" in otherwise:
             otherwise = "a quote is opened and never closed"
-        first_line = otherwise.strip().splitlines()[0]
+        first_line = "".join(otherwise.strip().splitlines()[:1])
         return found or DataError(f"{self.path} cannot be read as a table: {first_line}")
 
     def _trouble(

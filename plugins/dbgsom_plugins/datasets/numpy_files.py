@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError, did_you_mean
+from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
-from dbgsom_plugins.datasets._files import existing_file
+from dbgsom_plugins.datasets._files import existing_file, memory
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
-_DAMAGED = (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error)
+# How many bytes an archive of n bytes may unpack to: so many in any case, and so many times n.
+_UNPACKED = (1 << 30, 100)
+_SHOWN = 20  # names that a message lists
 
 
 class Npy(Component):
@@ -88,13 +91,12 @@ class Npz(Component):
         if _first_bytes(file).startswith(_NPY_START):
             raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
         try:
-            archive = zipfile.ZipFile(file)
-        except _DAMAGED:
+            with zipfile.ZipFile(file) as archive:
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+        except Exception:  # a damaged byte makes zipfile raise anything
             raise DataError(
                 f"{self.path} is no .npz archive or is cut short: save it again with numpy.savez"
             ) from None
-        with archive:
-            names = [Path(name).name.removesuffix(".npy") for name in archive.namelist()]
         where = f"{self.path}, array '{self.x}'"
         X = samples(self._array(file, self.x, names), where, self.missing)
         if self.y is None or (self.y == "y" and "y" not in names):
@@ -104,15 +106,26 @@ class Npz(Component):
 
     def _array(self, file: Path, name: str, names: list[str]) -> NDArray[Any]:
         if name not in names:
-            listed = ", ".join(names) or "none"
+            listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") or "none"
             raise DataError(
                 f"{self.path} has no array '{name}'{did_you_mean(name, names)} (it holds: {listed})"
             )
+        where = f"{self.path}, array '{name}'"
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return np.asarray(arrays[name])
-        except _DAMAGED as error:
-            raise _unreadable(f"{self.path}, array '{name}'", error) from None
+            with zipfile.ZipFile(file) as archive:
+                member = archive.getinfo(f"{name}.npy")
+                size, room = member.file_size, max(_UNPACKED[0], _UNPACKED[1] * file.stat().st_size)
+                if size > room:
+                    raise DataError(
+                        f"{where} would unpack to {size} bytes, more than {room}: "
+                        "save it with numpy.savez, which packs nothing"
+                    )
+                with archive.open(member) as stream:
+                    return _array(stream, size, where)
+        except DataError:
+            raise
+        except Exception as error:
+            raise _unreadable(where, error) from None
 
 
 def _read_npy(path: str) -> NDArray[Any]:
@@ -123,13 +136,33 @@ def _read_npy(path: str) -> NDArray[Any]:
     if not start.startswith(_NPY_START):
         raise DataError(f"{path} is no .npy file: save the array with numpy.save")
     try:
-        return np.asarray(np.load(file, allow_pickle=False))
-    except _DAMAGED as error:
+        with open_regular(file) as stream:
+            return _array(stream, file.stat().st_size, path)
+    except DataError:
+        raise
+    except Exception as error:
         raise _unreadable(path, error) from None
 
 
+def _array(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
+    # Nothing is allocated before the header was compared with the bytes that there are.
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    needed = math.prod(shape) * dtype.itemsize
+    if dtype.itemsize == 0 or (needed > size and not dtype.hasobject):
+        raise DataError(
+            f"{where} says that it holds {shape} values of {dtype}, which its {size} bytes do not: "
+            "it is damaged or cut short, save it again"
+        )
+    if needed > memory():
+        raise DataError(f"{where} has {needed} bytes, more than this machine has memory")
+    stream.seek(0)
+    return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
 def _first_bytes(file: Path) -> bytes:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return stream.read(len(_NPY_START))
 
 

@@ -27,6 +27,7 @@ from dbgsom_core.runs.store import (
     read_journal,
     read_run,
 )
+from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.mlflow_model import (
     link_measures,
     plugin_versions,
@@ -35,7 +36,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
 )
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_store import Store
-from dbgsom_plugins.trackers.report import measures_table
+from dbgsom_plugins.trackers.report import data_facts, measures_table
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
@@ -261,13 +262,13 @@ def _note(stored: StoredRun) -> str:
     facts = stored.data
     blocks = []
     if {"name", "samples", "features"} <= set(facts):
-        blocks.append("**{name}**: {samples} samples × {features} features".format_map(dict(facts)))
+        blocks.append(data_facts(facts))
     epochs = stored.epochs()
     if epochs:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
         blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
     if stored.error:
-        blocks.append(f"Ended early: {stored.error}")
+        blocks.append(f"Ended early: {as_markdown(stored.error)}")
     if stored.measures:
         blocks.append(measures_table(stored.measures))
     return "\n\n".join(blocks)[:5000]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from dbgsom_core.api import Run, RunResult
+from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 PARTS = ("train", "test")
 
@@ -18,22 +20,23 @@ def report(
 
     ``figures`` are the names of their files: pictures are shown, pages linked.
     """
-    blocks = [f"# {run.name}", _sentence(run, result)]
+    blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
     if result.measures:
         blocks.append("## Measures\n\n" + measures_table(result.measures))
     if children:
         blocks.append("## Runs of this sweep\n\n" + _children_table(children))
     if run.params:
-        rows = ([f"`{name}`", _cell(value)] for name, value in run.params.items())
+        rows = ([as_code(name), _cell(value)] for name, value in run.params.items())
         blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
     if figures:
         shown = (
-            f"{'!' * file.endswith('.png')}[{file.rpartition('.')[0]}](figures/{file})"
+            f"{'!' * file.endswith('.png')}[{as_markdown(file.rpartition('.')[0])}]"
+            f"(figures/{quote(file)})"
             for file in figures
         )
         blocks.append("## Figures\n\n" + "\n\n".join(shown))
     if result.notes:
-        blocks.append("## Notes\n\n" + "\n".join(f"* {note}" for note in result.notes))
+        blocks.append("## Notes\n\n" + "\n".join(f"* {as_markdown(note)}" for note in result.notes))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -48,7 +51,7 @@ def measures_table(measures: Mapping[str, float]) -> str:
             names.setdefault(full_name, {})[""] = value
     parts = [part for part in ("", *PARTS) if any(part in values for values in names.values())]
     rows = (
-        [f"`{name}`", *(_cell(values[part]) if part in values else "" for part in parts)]
+        [as_code(name), *(_cell(values[part]) if part in values else "" for part in parts)]
         for name, values in names.items()
     )
     return _table(["measure", *(part or "value" for part in parts)], rows)
@@ -63,12 +66,18 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def data_facts(data: Mapping[str, Any]) -> str:
+    """Return the name and size of a run's data as markdown."""
+    name, samples, features = (as_markdown(data[key]) for key in ("name", "samples", "features"))
+    return f"{name}: {samples} samples × {features} features"
+
+
 def _sentence(run: Run, result: RunResult) -> str:
     if run.kind == "sweep":
-        return f"A sweep of {len(result.children)} runs in experiment `{run.experiment}`."
-    facts = [f"Run `{run.id}` of experiment `{run.experiment}`"]
+        return f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
+    facts = [f"Run {as_code(run.id)} of experiment {as_code(run.experiment)}"]
     if {"name", "samples", "features"} <= set(run.data):
-        facts.append("{name}: {samples} samples × {features} features".format_map(dict(run.data)))
+        facts.append(data_facts(run.data))
     if result.history:
         last = result.history[-1]
         facts.append(f"{last.neurons} neurons after {last.epoch} epochs, {last.seconds:.1f} s")
@@ -82,7 +91,7 @@ def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for child in children for name in child["measures"]))
     rows = (
         [
-            str(child["name"]),
+            as_markdown(child["name"]),
             *(
                 _cell(child["measures"][name]) if name in child["measures"] else ""
                 for name in columns
@@ -90,7 +99,7 @@ def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
         ]
         for child in children
     )
-    return _table(["run", *(f"`{name}`" for name in columns)], rows)
+    return _table(["run", *map(as_code, columns)], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -99,5 +108,4 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = number(value) if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return number(value) if isinstance(value, float) else as_markdown(value)

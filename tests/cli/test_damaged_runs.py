@@ -1,0 +1,157 @@
+"""A damaged run folder is told and stops nobody; what names hold is shown as text."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs.store import (
+    RunFiles,
+    find_runs,
+    read_run,
+    write_json,
+    write_status,
+    write_text,
+)
+
+STARTED = "2026-11-24T10:15:00.000+00:00"
+BOMB = "\n".join(
+    ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+)
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def holes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def link(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def text(content):
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+DAMAGE = {
+    "a pipe as status": ("status.json", pipe, "status.json cannot be read: it is no regular file"),
+    "a pipe as journal": ("metrics.jsonl", pipe, "metrics.jsonl cannot be read: it is no regular"),
+    "a pipe as model": ("model.npz", pipe, "model.npz cannot be read: it is no regular file"),
+    "a pipe as report": ("report.md", pipe, "report.md cannot be read: it is no regular file"),
+    "a link to itself": ("run.json", link, "run.json cannot be read"),
+    "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
+    "nested JSON": ("run.json", text('{"a":' + "[" * 100_000), "run.json is no JSON"),
+    "nesting that JSON reads": (
+        "run.json",
+        text('{"params": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
+        "run.json is no JSON: nested deeper than 50 levels",
+    ),
+    "aliases without end": ("config.yaml", text(BOMB), "config.yaml:5:15: aliases"),
+    "nested YAML": ("config.yaml", text("a: " + "[" * 100_000), "nested deeper than 50 levels"),
+    "a tag": ("config.yaml", text("a: !!python/name:os.system ''"), "tags such as"),
+    "a list": ("run.json", text("[1]"), "run.json holds no mapping"),
+    "half a file": ("status.json", text('{"status": "fin'), "status.json is no JSON"),
+    "no number": ("measures.json", text('{"a": {}}'), "measures.json: 'a' is no number"),
+    "no text": ("run.json", text('{"name": 3}'), "run.json: 'name' is no text"),
+    "no mapping": ("run.json", text('{"params": [3]}'), "run.json: 'params' is no mapping"),
+    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status' is 'lost', not"),
+    "no time": (
+        "status.json",
+        text('{"status": "finished", "started": "now"}'),
+        "status.json: 'started' is no time",
+    ),
+    "odd children": ("run.json", text('{"children": [1]}'), "run.json: a child without name"),
+    "thousands of digits": ("run.json", text('{"data": ' + "9" * 9999 + "}"), "is no JSON"),
+    "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
+}  # fmt: skip
+
+
+def finished(root, name, **params):
+    files = RunFiles(root / "digits" / name)
+    write_status(files, "finished", STARTED, STARTED)
+    write_json(files.run, {"id": name, "name": name, "experiment": "digits", "params": params})
+    write_text(files.config, "experiment: digits\ndataset: iris\ntracking: run_folder\n")
+    write_json(files.measures, {"train/quantization_error": 1.5})
+    return files
+
+
+@pytest.fixture
+def root(tmp_path):
+    finished(tmp_path / "runs", "whole-1", seed=1)
+    finished(tmp_path / "runs", "whole-2", seed=2)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_folder_is_a_row_and_stops_nobody(what, root):
+    name, damage, told = DAMAGE[what]
+    files = finished(root, "broken")
+    damage(files.folder / name)
+    found = compare_runs(root, "digits", "quantization_error", get_registry())
+    assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
+    assert set(found.damaged) == {"broken"}
+    assert told in found.damaged["broken"]
+    assert close_dead_runs(root, "digits") == []  # nobody knows what it is
+    assert found.varying == ["seed"]
+
+
+def test_a_whole_folder_is_not_damaged(root):
+    assert [run.damage for run in find_runs(root, "digits")] == ["", ""]
+    shutil.rmtree(root / "digits" / "whole-2")
+    (root / "digits" / "whole-2").mkdir()
+    assert read_run(root / "digits" / "whole-2").damage == ""
+
+
+def test_the_commands_tell_damage_and_go_on(root, dbgsom):
+    pipe(finished(root, "bad\x1b[31m").status)
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert answer.code == 0
+    assert "\nd\\x1b[31m  damaged: status.json cannot be read" in answer.out
+    answer = dbgsom("sync")
+    assert answer.code == 1
+    assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
+    assert r"bad\x1b[31m: damaged: status.json" in answer.err
+    answer = dbgsom("plugins", "doctor")
+    assert r"bad\x1b[31m: damaged: status.json" in answer.err
+
+
+def test_names_in_a_table_are_shown_as_text(root, dbgsom):
+    finished(root, "whole-3", **{"\x1b[31mk": "a\x1b]0;title\x07\nb"})
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert r"\x1b[31mk" in answer.out
+    assert r"a\x1b]0;title\x07\nb" in answer.out
+    assert "\x1b" not in answer.out
+
+
+def test_a_measure_that_a_file_names_leads_to_no_advice_to_install(root, dbgsom):
+    for name in ("whole-1", "whole-2"):
+        write_json(RunFiles(root / "digits" / name).measures, {"train/quantisation_eror": 1})
+    answer = dbgsom("compare", "digits", "--by", "quantisation_eror")
+    assert "did you mean 'quantization_error'?" in answer.err
+    assert "install " not in answer.err
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "../.."])
+def test_an_experiment_that_can_be_no_folder_is_unknown(name, dbgsom):
+    answer = dbgsom("compare", name, "--by", "accuracy")
+    assert answer.code == 2
+    assert dbgsom("sync", name).code == 2
+
+
+def test_a_status_of_odd_types_says_nothing_of_a_process(root):
+    status = json.loads((root / "digits" / "whole-1" / "status.json").read_text())
+    status |= {"status": "running", "process": {"pid": 1, "host": 3, "started": [1]}}
+    (root / "digits" / "whole-1" / "status.json").write_text(json.dumps(status))
+    assert read_run(root / "digits" / "whole-1").process.started is None

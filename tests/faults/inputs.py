@@ -1,0 +1,265 @@
+"""Mutate configurations and data files: each is used, or refused quickly with its place.
+
+    python tests/faults/inputs.py [--configs 500] [--data 150] [--seed 0]
+
+Configurations are validated and their prepare steps made; data files are read. A case fails when
+it raises anything but a `DbgsomError`, when a sentence names neither a file nor a key or holds a
+control character, when it takes more than a few seconds, or more memory than it may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gzip
+import io
+import os
+import random
+import re
+import resource
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.runs.data import make_steps
+from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.numpy_files import Npy, Npz
+
+SECONDS = 3.0  # of the processor, that no case may take
+MEMORY = 1 << 30  # bytes that no case may take beyond what the process has
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+RUN = b"""\
+experiment: fuzz
+dataset: {name: csv, path: x.csv, target: class}
+prepare: [standardize, {name: 'sklearn.decomposition:PCA', n_components: 2}]
+split: {test_size: 0.25}
+model: {estimator: classifier, epochs: 20, kernel: {name: gaussian, start: 2}, growth: directed}
+measures: [accuracy]
+figures: [hit_map]
+tracking: run_folder
+seed: 3
+"""
+SWEEP = RUN + b"sweep: {grid: {model.epochs: [1, 2], seed: [1, 2, 3]}}\n"
+TOKENS = [
+    b"\x1b[31m", b"<script>alert(1)</script>", b"|", b"`", b"\x00", b"\xff", b"\r", b"\t", b"\n",
+    b"&a ", b"*a", b"!!python/name:os.system ", b"<<: ", b"? ", b"- ", b": ", b"{", b"}", b"[",
+    b"]", b"'", b'"', b"#", b"%", b"@", b"${env:HOME}", b"${env:", b"null", b"~", b"nan", b".inf",
+    b"-1",
+    b"0", b"1e999", b"9" * 5000, b"a" * 5000, b"../" * 2000, b"[" * 5000, b"{a: " * 3000,
+    b"a." * 3000, "\u202e".encode(), "\u2028".encode(), "\U0001f600".encode(), b"\xed\xa0\x80",
+    b"\xef\xbb\xbf",
+    b"extends: run.yaml\n", b"sweep: {grid: {seed: [1]}}\n", b"os:system", b"sys:exit", b"x:y",
+    b"/dev/zero", b"pipe", b"this:s", b"sklearn.preprocessing:StandardScalar", b"name: ", b"path: ",
+]  # fmt: skip
+_PLACE = re.compile(  # the file, as it was named
+    r"^[\w./]+\.yaml|^--set |^\W*(there is no file )?\W*"
+    r"((case|bomb|holes)\.|pipe|/dev/|aaa|a\\+x00b|\. is)"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Return the content with up to four changes."""
+    for _ in range(rng.randint(1, 4)):
+        at, end = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+        end = min(end, at + rng.choice((1, 4, 40)))
+        lines = content.splitlines(keepends=True) or [b""]
+        line = rng.choice(lines)
+        content = rng.choice(
+            (
+                lambda c=content, a=at, e=end: c[:a] + c[e:],
+                lambda c=content, a=at: c[:a] + rng.choice(TOKENS) + c[a:],
+                lambda c=content, a=at, e=end: c[:a] + rng.choice(TOKENS) + c[e:],
+                lambda c=content, a=at: c[:a] + bytes([rng.randrange(256)]) + c[a + 1 :],
+                lambda c=content, one=line: c + one,
+                lambda c=content, a=at, one=line: c[:a] + one + c[a:],
+                lambda c=content, one=line: c.replace(one, b"  " + one, 1),
+                lambda c=content, a=at: c[:a],
+                lambda c=content: re.sub(
+                    rb"(: *)[\w.]+", lambda found: found[1] + rng.choice(TOKENS), c, count=1
+                ),
+            )
+        )()
+    return content
+
+
+def configs(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield cases of configurations, in the working directory."""
+    bases = [RUN, SWEEP, *(path.read_bytes() for path in CONFIGS)]
+    os.mkfifo("pipe")
+    Path("run.yaml").write_bytes(RUN)
+    keys = b"".join(b"k%d: 1\n" % i for i in range(200_000))
+    special = {
+        "a pipe": lambda: used("pipe"),
+        "/dev/zero": lambda: used("/dev/zero"),
+        "a long path": lambda: used("a" * 5000),
+        "a null byte": lambda: used("a\0b"),
+        "a large file": lambda: used(written("large.yaml", b"a: " + b"1" * (1 << 24))),
+        "a file of holes": lambda: used(holes("holes.yaml", 10 << 30)),
+        "nesting": lambda: used(written("deep.yaml", b"a: " + b"[" * 100_000)),
+        "deep keys": lambda: used("run.yaml", ".".join("a" * 100_000) + "=1"),
+        "many values": lambda: used(written("many.yaml", b"a: [" + b"1," * 1_000_000 + b"]")),
+        "many keys": lambda: used(written("keys.yaml", keys)),
+        "aliases": lambda: used(written("bomb.yaml", bomb())),
+    }  # fmt: skip
+    yield from special.items()
+    for number in range(count - len(special)):
+        content = mutated(rng.choice(bases), rng)
+        yield f"config {number}", lambda content=content: used(written("case.yaml", content))
+
+
+def used(path: str, *overrides: str) -> None:
+    """Validate what a file describes, and make its steps."""
+    if is_sweep(path, overrides):
+        experiments = [child.experiment for child in load_sweep(path, overrides).children]
+    else:
+        experiments = [load_experiment(path, overrides)]
+    for experiment in experiments[:5]:
+        make_steps(experiment)
+
+
+def bomb() -> bytes:
+    """Return YAML whose aliases stand for 9 to the power of 20 values."""
+    levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
+    return "\n".join(levels).encode()
+
+
+def data(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield cases of data files, in the working directory."""
+    kinds = {"csv": Csv, "npy": Npy, "npz": Npz}
+    X = np.round(np.random.default_rng(0).normal(size=(40, 3)), 3)
+    table = "a,b,c,class\n" + "".join(f"{a},{b},{c},{'xyz'[int(a) % 3]}\n" for a, b, c in X)
+    held = {"csv": table.encode(), "npy": saved(np.save, X), "npz": saved(np.savez, X=X)}
+    packed = saved(np.savez_compressed, X=X, y=np.arange(40))
+    for kind, cls in kinds.items():
+        for path in ("pipe", "/dev/zero", "/dev/null", "a" * 5000, "a\0b", "."):
+            yield f"{kind} {path[:9]}", lambda cls=cls, path=path: cls(path=path).load()
+        yield (
+            f"{kind} of holes",
+            lambda cls=cls, kind=kind: cls(path=holes(f"holes.{kind}", 1 << 45)).load(),
+        )
+    zeros = gzip.compress(bytes(1 << 20)) * 10_000
+    yield "gzip bomb", lambda: Csv(path=written("bomb.csv.gz", zeros)).load()
+    zip_bomb("bomb.npz", 10 << 30)
+    yield "zip bomb", lambda: Npz(path="bomb.npz").load()
+    for number in range(count - 3 * 7 - 2):
+        kind = rng.choice(list(kinds))
+        base = packed if kind == "npz" and rng.random() < 0.5 else held[kind]
+        content, options = mutated(base, rng), {}
+        if kind == "csv":
+            options = rng.choice(({}, {"target": "class"}, {"drop": (-1,)}, {"header": False}))
+        yield (
+            f"{kind} {number}",
+            lambda kind=kind, content=content, options=options: kinds[kind](
+                path=written(f"case.{kind}", content), **options
+            ).load(),
+        )
+
+
+def saved(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
+    """Return the bytes of arrays in a file."""
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+def zip_bomb(name: str, size: int) -> None:
+    """Write an archive of zeros that unpacks to ``size`` bytes."""
+    head = io.BytesIO()
+    shape = (size // 8, 1)
+    told = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, told)
+    with (
+        zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("X.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(head.getvalue())
+        for _ in range(size >> 24):
+            member.write(bytes(1 << 24))
+
+
+def written(name: str, content: bytes) -> str:
+    """Write a file and return its name."""
+    Path(name).write_bytes(content)
+    return name
+
+
+def holes(name: str, size: int) -> str:
+    """Write a file that takes no room on the disk and seems to have ``size`` bytes."""
+    with Path(name).open("wb") as file:
+        file.truncate(min(size, 1 << 43))
+    return name
+
+
+def verdict(case: Callable[[], Any]) -> tuple[str, str]:
+    """Return what became of a case (``used`` or ``refused``: all is well) and what was said."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        case()
+        found, said = "used", ""
+    except DbgsomError as error:
+        found, said = "refused", str(error)
+        if not all(map(_PLACE.search, said.splitlines())):
+            found = "unlocated"
+        if _CONTROL.search(said):
+            found = "steering the terminal"
+    except Exception:
+        found, said = "raised", traceback.format_exc()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MEMORY >> 10:
+        found = "took much memory"
+    return found, said
+
+
+def timed(case: Callable[[], Any]) -> tuple[str, str]:
+    """Return the verdict; a case that takes long is one of its own."""
+    started = time.process_time()
+    found, said = verdict(case)
+    seconds = time.process_time() - started
+    return ("slow", f"{seconds:.1f} s: {said[:300]}") if seconds > SECONDS else (found, said)
+
+
+def main() -> int:
+    """Try all cases and tell how many ended how."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configs", type=int, default=500)
+    parser.add_argument("--data", type=int, default=150)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Csv(path=written("warm.csv", b"a,b\n1,2\n3,4\n")).load()  # pandas is slow to import
+        rng = random.Random(given.seed)
+        for what, cases in (
+            ("configs", configs(given.configs, rng)),
+            ("data", data(given.data, rng)),
+        ):
+            counts: Counter[str] = Counter()
+            for name, case in cases:
+                found, said = timed(case)
+                counts[found] += 1
+                if found not in ("used", "refused"):
+                    bad += 1
+                    print(f"{found}: {name}: {said[-1500:]}", file=sys.stderr)
+            print(f"{what}: {dict(counts)}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

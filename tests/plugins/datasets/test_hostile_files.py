@@ -1,0 +1,134 @@
+"""Data files that never end, unpack to gigabytes, or lie about their size are refused at once."""
+
+import gzip
+import io
+import os
+import tracemalloc
+import zipfile
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.numpy_files import Npy, Npz
+
+KINDS = pytest.mark.parametrize("kind", [Csv, Npy, Npz])
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Read a file that must be refused soon and in little memory; return the sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(kind, path, **fields):
+        told = []
+
+        def refuse():
+            with pytest.raises(DataError) as caught:
+                kind(path=path, **fields).load()
+            told.append(str(caught.value))
+
+        reader = Thread(target=refuse, daemon=True)
+        tracemalloc.start()
+        try:
+            reader.start()
+            reader.join(60)
+            taken = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert told, "it was not refused"
+        assert taken < 300e6
+        return told[0]
+
+    return read
+
+
+@KINDS
+def test_a_pipe_into_which_nobody_writes_is_refused(kind, refused):
+    os.mkfifo("pipe")
+    assert refused(kind, "pipe") == "pipe cannot be read: it is no regular file"
+
+
+@KINDS
+def test_a_device_is_refused(kind, refused):
+    assert refused(kind, "/dev/zero") == "/dev/zero cannot be read: it is no regular file"
+
+
+@KINDS
+def test_a_long_path_is_refused_in_a_short_sentence(kind, refused):
+    told = refused(kind, "a" * 5000)
+    assert told.endswith("cannot be read: File name too long")
+    assert len(told) < 300
+
+
+@KINDS
+def test_a_file_larger_than_the_memory_is_refused(kind, refused):
+    with Path("holes").open("wb") as file:
+        file.truncate(1 << 43)
+    assert "more than this machine has memory" in refused(kind, "holes")
+
+
+def test_packed_text_is_refused_unread(refused):
+    Path("bomb.csv.gz").write_bytes(gzip.compress(bytes(1 << 20)) * 10_000)  # 10 GB
+    assert refused(Csv, "bomb.csv.gz") == ("bomb.csv.gz is packed (gzip), no text: unpack it first")
+
+
+def test_a_table_is_no_archive_whatever_it_is_called(tmp_path):
+    path = tmp_path / "plain.csv.gz"
+    path.write_text("a,b\n1,2\n3,4\n")
+    assert Csv(path=str(path)).load().X.shape == (2, 2)
+
+
+def test_a_line_that_never_ends_is_refused(refused):
+    with Path("line.csv").open("wb") as file:
+        file.write(b"a,b")
+        file.truncate(1 << 30)
+    assert refused(Csv, "line.csv") == (
+        "line.csv, line 1 has more than 16777216 letters: this is no table"
+    )
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(refused):
+    header = io.BytesIO()
+    size = 10 << 30
+    told = {"descr": "<f8", "fortran_order": False, "shape": (size // 8, 1)}
+    np.lib.format.write_array_header_1_0(header, told)
+    with zipfile.ZipFile("bomb.npz", "w") as archive:
+        archive.writestr("X.npy", header.getvalue())
+    content = bytearray(Path("bomb.npz").read_bytes())
+    at = content.rindex(b"PK\x01\x02")  # the folder of the archive, which says how large it is
+    content[at + 24 : at + 28] = (4_000_000_000).to_bytes(4, "little")
+    Path("bomb.npz").write_bytes(content)
+    assert "would unpack to 4000000000 bytes, more than 1073741824" in refused(Npz, "bomb.npz")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [("<f8", (10**12, 3)), ("<U0", (10**12, 1)), ("<f8", (10**6, 10**6))]
+)
+@pytest.mark.parametrize("kind", [Npy, Npz])
+def test_an_array_that_its_file_cannot_hold_is_refused(kind, dtype, shape, refused):
+    header = io.BytesIO()
+    told = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, told)
+    if kind is Npy:
+        Path("x").write_bytes(header.getvalue() + bytes(80))
+    else:
+        with zipfile.ZipFile("x", "w") as archive:
+            archive.writestr("X.npy", header.getvalue() + bytes(80))
+    assert "do not: it is damaged or cut short" in refused(kind, "x")
+
+
+def test_a_header_of_brackets_is_refused(refused):
+    told = b"(" * 9000
+    Path("x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(told).to_bytes(2, "little") + told)
+    assert "damaged" in refused(Npy, "x.npy")
+
+
+def test_names_that_steer_a_terminal_are_shown_as_text(refused):
+    Path("x.csv").write_text("\x1b[31mred,b\n1,2\nx,3\n")
+    told = refused(Csv, "x.csv")
+    assert r"column '\x1b[31mred'" in told
+    assert "\x1b" not in told

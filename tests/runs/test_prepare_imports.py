@@ -1,0 +1,155 @@
+"""Prepare steps come from what is installed, and whatever their import does is told."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.plugins.importing import installed_only
+from dbgsom_core.runs.prepare import fit_steps, make_step
+
+STEP = """
+class Step:
+    def fit(self, X, y=None):
+        {fit}
+        return self
+    def transform(self, X):
+        return X
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module into the working directory, or into one that is on the path."""
+    near, installed = tmp_path / "near", tmp_path / "installed"
+    near.mkdir()
+    installed.mkdir()
+    monkeypatch.chdir(near)
+    monkeypatch.setattr(sys, "path", ["", str(near), *sys.path, str(installed)])
+    known = set(sys.modules)
+
+    def write(name, text, where=installed):
+        path = where / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return where
+
+    write.near, write.installed = near, installed
+    yield write
+    for name in set(sys.modules) - known:
+        if name.startswith("dbgsom_test_"):
+            del sys.modules[name]
+
+
+def refusal(name, **params):
+    before = list(sys.path)
+    with pytest.raises(ConfigError) as caught:
+        make_step(name, params)
+    assert sys.path == before
+    return str(caught.value)
+
+
+def test_what_is_installed_is_imported(module):
+    module("dbgsom_test_there", STEP.format(fit=""))
+    assert type(make_step("dbgsom_test_there:Step", {})).__name__ == "Step"
+
+
+def test_what_lies_in_the_working_directory_is_not(module):
+    module("dbgsom_test_near", "open('ran', 'w').close()\n" + STEP.format(fit=""), module.near)
+    assert refusal("dbgsom_test_near:Step") == (
+        "prepare step 'dbgsom_test_near:Step' cannot be imported: there is no module "
+        "'dbgsom_test_near' among what is installed (the working directory does not count)"
+    )
+    assert not (module.near / "ran").exists()
+
+
+def test_nor_is_a_module_of_a_package_there_that_somebody_imported(module):
+    package = module.near / "dbgsom_test_package"
+    module("__init__", "", package)
+    module("inner", "open('ran', 'w').close()\n" + STEP.format(fit=""), package)
+    __import__("dbgsom_test_package")
+    assert "is not installed" in refusal("dbgsom_test_package.inner:Step")
+    assert not (module.near / "ran").exists()
+
+
+def test_what_is_installed_does_not_import_from_there_either(module):
+    module("dbgsom_test_near", "open('ran', 'w').close()\n", module.near)
+    module("dbgsom_test_there", "import dbgsom_test_near\n" + STEP.format(fit=""))
+    assert "No module named 'dbgsom_test_near'" in refusal("dbgsom_test_there:Step")
+    assert not (module.near / "ran").exists()
+
+
+def test_a_folder_that_is_installed_in_place_counts(module):
+    module("dbgsom_test_edited", STEP.format(fit=""), module.near)
+    told = module.installed / "dbgsom_test_edited-1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Name: dbgsom-test-edited\nVersion: 1\n")
+    url = f'{{"url": "{module.near.as_uri()}", "dir_info": {{"editable": true}}}}'
+    (told / "direct_url.json").write_text(url)
+    assert make_step("dbgsom_test_edited:Step", {}) is not None
+
+
+def test_a_folder_that_only_says_so_itself_does_not(module):
+    module("dbgsom_test_liar", STEP.format(fit=""), module.near)
+    told = module.near / "dbgsom_test_liar-1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Name: dbgsom-test-liar\nVersion: 1\n")
+    url = f'{{"url": "{module.near.as_uri()}", "dir_info": {{"editable": true}}}}'
+    (told / "direct_url.json").write_text(url)
+    assert "no module 'dbgsom_test_liar'" in refusal("dbgsom_test_liar:Step")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys; sys.exit(0)", "(SystemExit: 0)"),
+        ("import os; os._exit(0)", "(SystemExit: os._exit(0))"),
+        ("raise KeyboardInterrupt", "(KeyboardInterrupt)"),
+        ("raise BaseException('no')", "(BaseException: no)"),
+        ("1 / 0", "(ZeroDivisionError: division by zero)"),
+        ("def", "(SyntaxError: "),
+    ],
+)
+def test_whatever_an_import_does_is_told(code, told, module):
+    module("dbgsom_test_bad", code)
+    assert told in refusal("dbgsom_test_bad:Step")
+
+
+def test_what_an_import_prints_is_no_answer(module, capsys):
+    module("dbgsom_test_loud", "print('hello')\n" + STEP.format(fit=""))
+    make_step("dbgsom_test_loud:Step", {})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_step_that_ends_the_process_is_told(module):
+    module("dbgsom_test_exit", STEP.format(fit="raise SystemExit(0)"))
+    step = make_step("dbgsom_test_exit:Step", {})
+    with pytest.raises(DataError, match="'s' cannot use the data: SystemExit: 0"):
+        fit_steps([("s", step)], np.eye(2), None)
+
+
+def test_near_names_are_offered():
+    assert "did you mean 'StandardScaler'?" in refusal("sklearn.preprocessing:StandardScalar")
+    assert "did you mean 'sklearn.preprocessing'?" in refusal("sklearn.preprocesing:MinMaxScaler")
+
+
+def test_scikit_learn_alone_may_be_allowed(module, monkeypatch):
+    module("dbgsom_test_other", "open('ran', 'w').close()\n" + STEP.format(fit=""))
+    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "1")
+    told = refusal("dbgsom_test_other:Step")
+    assert told.endswith("is not of scikit-learn, the only one allowed")
+    assert not (module.near / "ran").exists()
+    assert make_step("sklearn.preprocessing:MinMaxScaler", {}) is not None
+    assert make_step("standardize", {}) is not None
+    assert "unpickle" in refusal("sklearn.cluster:FeatureAgglomeration", memory="cache")
+
+
+def test_what_an_import_adds_to_the_path_stays(module):
+    before = list(sys.path)
+    with installed_only("dbgsom_test_none"):
+        assert "" not in sys.path
+        assert os.fspath(module.near) not in sys.path
+        sys.path.append("added")
+    assert sys.path == [*before, "added"]
