@@ -18,6 +18,7 @@ from dbgsom_core.cli.options import (
     tell_broken,
 )
 from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import masked
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _resume(name: str, overrides: Sequence[str], quiet: bool, registry: Registry
             return 0
         resume.check_can_go_on(stored)
         loaded, _ = resume.load_stored(stored, overrides, registry)
-    elif Path(name).exists():
+    elif exists(name):
         loaded, experiments = resume.load(name, overrides, registry)
         stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
         resume.check_can_go_on(stored)

@@ -35,6 +35,14 @@ def open_regular(path: Path) -> BinaryIO:
     return file
 
 
+def exists(path: str | Path) -> bool:
+    """Say whether a path leads to something; one that no file can have does not."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def read_at_most(path: Path, limit: int) -> bytes:
     """Return what a regular file of up to ``limit`` bytes holds; a larger one is refused unread.
 

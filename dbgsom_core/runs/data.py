@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
@@ -194,8 +194,8 @@ def _found(experiment: Experiment) -> Any:
         field: str(experiment.folder / value)
         for field in ("path", "target_path")
         if isinstance(value := getattr(dataset, field, None), str)
-        and not Path(value).exists()
-        and (experiment.folder / value).exists()
+        and not exists(value)
+        and exists(experiment.folder / value)
     }
     return dataset.model_copy(update=beside) if beside else dataset
 

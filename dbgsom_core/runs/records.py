@@ -7,6 +7,7 @@ writes is left out and told; nothing here raises because of what a file holds.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -40,11 +41,12 @@ class Records:
         """Read a YAML file; one that does not exist is empty."""
         return self._record(path, lambda text: read_plain(text, path.name))
 
-    def look_at(self, path: Path) -> None:
-        """Note a file that is there and no regular one."""
+    def look_at(self, path: Path, limit: int | None = None) -> None:
+        """Note a file that is there and no regular one, or has more than ``limit`` bytes."""
         try:
-            with open_regular(path):
-                pass
+            with open_regular(path) as file:
+                if limit is not None and file.seek(0, os.SEEK_END) > limit:
+                    self.damage.append(f"{path.name} has more than {limit} bytes")
         except FileNotFoundError:
             pass
         except OSError as error:

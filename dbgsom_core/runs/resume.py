@@ -29,7 +29,7 @@ from dbgsom_core.config import (
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.component import Component, flat
-from dbgsom_core.interfaces.files import to_disk
+from dbgsom_core.interfaces.files import exists, to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
@@ -75,7 +75,10 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
         if not found or Path(name).name != name:
             return None
         folder = found[0]
-    return close_if_dead(read_run(folder.absolute()))
+    stored = close_if_dead(read_run(folder.absolute()))
+    if stored.damage:
+        raise DataError(f"{folder} is damaged, so nothing can go on there: {stored.damage}")
+    return stored
 
 
 def load_stored(
@@ -126,7 +129,11 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     like = [
         one
         for one in find_runs(root, group)
-        if one.kind == kind and one.parent is None and one.status != "finished" and one.config
+        if one.kind == kind
+        and one.parent is None
+        and one.status != "finished"
+        and one.config
+        and not one.damage
     ]
     same = [one for one in like if one.config == wanted]
     if same:
@@ -244,7 +251,7 @@ def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_run(folder: Path) -> bool:
     files = RunFiles(folder)
-    return files.status.is_file() or files.run.is_file()
+    return exists(files.status) or exists(files.run)
 
 
 # ---------------------------------------------------------------------- what it has done already

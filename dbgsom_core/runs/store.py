@@ -46,7 +46,7 @@ from dbgsom_core.runs.records import Records
 Status = Literal["running", "finished", "failed", "killed"]
 
 _FIRST_FILES = ("status.json", "run.json")  # either makes a folder a run
-_LARGEST_JOURNAL = 1 << 30  # bytes: some million epochs
+_LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
 _FIT_A_BLOCK = 512  # letters of a sentence in the 4096 bytes that any file has on the disk
 
 
@@ -276,7 +276,7 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     """
     try:
         with open_regular(path) as journal:
-            if os.fstat(journal.fileno()).st_size - offset > _LARGEST_JOURNAL:
+            if os.fstat(journal.fileno()).st_size - offset > _LARGEST:
                 raise OSError(errno.EFBIG, f"{path.name} is too large to be a journal")
             journal.seek(offset)
             content = journal.read()
@@ -308,8 +308,9 @@ def read_run(folder: Path) -> StoredRun:
         children=run.children(),
         best=run.get("best", str),
     )
-    for path in (files.journal, files.model, files.report, *files.examples, *files.figures()):
-        records.look_at(path)
+    records.look_at(files.model)  # which has its own bounds
+    for path in (files.journal, files.report, *files.examples, *files.figures()):
+        records.look_at(path, _LARGEST)
     return replace(found, damage="; ".join(map(as_text, records.damage)))
 
 

@@ -221,3 +221,16 @@ def test_a_sweep_may_come_from_an_override(dbgsom, write):
     answer = dbgsom("validate", file, "--set", "sweep.grid={model.epochs: [1, 2]}")
     assert answer.code == 0, answer.err
     assert "2 runs" in answer.out
+
+
+def test_a_step_of_others_is_refused_where_scikit_learn_alone_may_be(refused, monkeypatch):
+    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "0")  # and put back afterwards
+    told = refused(config("iris", "prepare: antigravity:Step"), "--sklearn-only")
+    assert told == (
+        "run.yaml: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
+        "the only one allowed"
+    )
+
+
+def test_a_path_that_no_file_can_have_is_refused(refused):
+    assert "File name too long" in refused(config(f"{{name: csv, path: {'a' * 5000}}}"))

@@ -51,6 +51,8 @@ DAMAGE = {
     "a pipe as model": ("model.npz", pipe, "model.npz cannot be read: it is no regular file"),
     "a pipe as report": ("report.md", pipe, "report.md cannot be read: it is no regular file"),
     "a link to itself": ("run.json", link, "run.json cannot be read"),
+    "an endless journal": ("metrics.jsonl", holes, "metrics.jsonl has more than 1073741824 bytes"),
+    "a pipe as figure": ("figures/a.png", pipe, "a.png cannot be read: it is no regular file"),
     "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
     "nested JSON": ("run.json", text('{"a":' + "[" * 100_000), "run.json is no JSON"),
     "nesting that JSON reads": (
@@ -98,6 +100,7 @@ def root(tmp_path):
 def test_a_damaged_folder_is_a_row_and_stops_nobody(what, root):
     name, damage, told = DAMAGE[what]
     files = finished(root, "broken")
+    (files.folder / name).parent.mkdir(exist_ok=True)
     damage(files.folder / name)
     found = compare_runs(root, "digits", "quantization_error", get_registry())
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
@@ -155,3 +158,13 @@ def test_a_status_of_odd_types_says_nothing_of_a_process(root):
     status |= {"status": "running", "process": {"pid": 1, "host": 3, "started": [1]}}
     (root / "digits" / "whole-1" / "status.json").write_text(json.dumps(status))
     assert read_run(root / "digits" / "whole-1").process.started is None
+
+
+def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):
+    files = finished(root, "broken")
+    write_status(files, "killed", STARTED, STARTED)
+    pipe(files.measures)
+    answer = dbgsom("run", "--resume", files.folder)
+    assert answer.code == 2
+    assert "is damaged, so nothing can go on there: measures.json cannot be read" in answer.err
+    assert dbgsom("run", "--resume", "a" * 5000).code == 2
