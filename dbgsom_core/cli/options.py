@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,16 @@ class _Plain(logging.Formatter):
         return as_text(super().format(record))
 
 
+_as_python_does = warnings.formatwarning
+
+
+def _plain_warning(*given: Any, **named: Any) -> str:
+    return as_text(_as_python_does(*given, **named))
+
+
 def show_warnings(quiet: bool) -> None:
-    """Let the warnings of dbgsom's own loggers reach the terminal."""
+    """Let the warnings of dbgsom's own loggers reach the terminal, and all of them as text."""
+    warnings.formatwarning = _plain_warning
     logger = private_logger("dbgsom")
     for handler in list(logger.handlers):
         if handler.name == _HANDLER:

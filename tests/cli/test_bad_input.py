@@ -1,7 +1,11 @@
 """Bad input: one clear sentence, exit code 2, and nothing left behind."""
 
+import warnings
+
 import numpy as np
 import pytest
+
+from dbgsom_core.cli.options import show_warnings
 
 RUN = """\
 experiment: bad
@@ -234,3 +238,11 @@ def test_a_step_of_others_is_refused_where_scikit_learn_alone_may_be(refused, mo
 
 def test_a_path_that_no_file_can_have_is_refused(refused):
     assert "File name too long" in refused(config(f"{{name: csv, path: {'a' * 5000}}}"))
+
+
+def test_a_warning_that_repeats_a_name_is_shown_as_text(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    show_warnings(quiet=False)
+    told = warnings.formatwarning(UserWarning("column \x1b[31m"), UserWarning, "a.py", 1, "")
+    assert r"column \x1b[31m" in told
+    assert "\x1b" not in told

@@ -19,6 +19,7 @@ from dbgsom_plugins.datasets._csv_columns import Columns
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "-nan", "<na>", "null", "none", "?", "-", "."})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _LONGEST_LINE = 1 << 24  # letters: a table of a million columns
+_MOST_BLANK = 1_000_000  # blank lines in a row
 _LONG = 40  # characters of a value that a message shows
 
 
@@ -30,7 +31,7 @@ def records(path: str, file: Path, delimiter: str) -> Iterator[tuple[int, list[s
     DataError
         The file is no UTF-8 text, its quotes never close, or a line never ends.
     """
-    line = 1
+    line, blank = 1, 0
     with io.TextIOWrapper(open_regular(file), encoding="utf-8-sig", newline="") as stream:
         lines = _lines(path, stream)
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -39,6 +40,9 @@ def records(path: str, file: Path, delimiter: str) -> Iterator[tuple[int, list[s
                 fields = [field.strip() for field in row]
                 if fields and fields != [""]:
                     yield line, fields
+                    blank = 0
+                elif (blank := blank + 1) > _MOST_BLANK:
+                    raise DataError(f"{path}, line {line}: too many blank lines: this is no table")
                 line = reader.line_num + 1
         except UnicodeDecodeError:
             raise DataError(f"{path} is no UTF-8 text: save it with the encoding UTF-8") from None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OTHER_DELIMITERS = (";", "\t", ",", "|")
+_MOST_COLUMNS = 1_000_000
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _ANY_CASE = [
     form + pad  # pandas strips cells on the left only
@@ -92,6 +93,8 @@ class Csv(Component):
         if not first:
             raise DataError(f"{self.path} is empty: give a file with data")
         names = first[0][1]
+        if len(names) > _MOST_COLUMNS:
+            raise DataError(f"{self.path} has {len(names)} columns, more than {_MOST_COLUMNS}")
         if len(names) == 1:
             for other in _OTHER_DELIMITERS:
                 if other != self.delimiter and other in names[0]:

@@ -91,6 +91,16 @@ def test_a_line_that_never_ends_is_refused(refused):
     )
 
 
+def test_columns_without_end_are_refused(refused):
+    Path("wide.csv").write_bytes(b"," * 2_000_000)
+    assert refused(Csv, "wide.csv") == "wide.csv has 2000001 columns, more than 1000000"
+
+
+def test_lines_without_end_are_refused(refused):
+    Path("blank.csv").write_bytes(b"\n" * 3_000_000)
+    assert "line 1000001: too many blank lines" in refused(Csv, "blank.csv")
+
+
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(refused):
     header = io.BytesIO()
     size = 10 << 30
