@@ -64,7 +64,7 @@ TOKENS = [
     b"/dev/zero", b"pipe", b"this:s", b"sklearn.preprocessing:StandardScalar", b"name: ", b"path: ",
 ]  # fmt: skip
 _PLACE = re.compile(  # the file, as it was named
-    r"^[\w./]+\.yaml|^--set |^\W*(there is no file )?\W*"
+    r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
     r"((case|bomb|holes|x)\.|pipe|data set '|split: |prepare step '|all columns|"
     r"/dev/|aaa|a\\+x00b|\. is)"
 )
