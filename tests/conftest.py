@@ -41,13 +41,12 @@ def grid(request):
 
 
 @pytest.fixture(autouse=True)
-def logs_as_before():
-    """The command line keeps its warnings to itself: here for one test only."""
+def logs_are_heard():
+    """The command line keeps its warnings to itself: not in a test that comes after it."""
     logger = logging.getLogger("dbgsom")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.propagate = handlers, propagate
-    logger.setLevel(level)
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
