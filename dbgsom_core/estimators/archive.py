@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.files import nests_deeper, open_regular, write_atomically
 
 # How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
 ARRAY_BYTES = (1 << 26, 100)
@@ -179,7 +179,7 @@ def opened_archive(path: Path) -> Iterator[Archive]:
         raise UnfitError("is no regular file")
     with ExitStack() as stack:
         with _told_as_damage():
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(open_regular(path))
             archive = Archive(stack.enter_context(zipfile.ZipFile(file)), path.stat().st_size)
         yield archive
 
@@ -223,14 +223,5 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_nesting(header: Any) -> None:
-    level = [header]
-    for _ in range(NESTING):
-        level = [
-            inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return
-    raise UnfitError(f"nests more than {NESTING} lists and mappings in its header")
+    if nests_deeper(header, NESTING):
+        raise UnfitError(f"nests more than {NESTING} lists and mappings in its header")

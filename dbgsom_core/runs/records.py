@@ -15,7 +15,7 @@ from typing import Any
 
 from dbgsom_core.config import read_plain
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.files import open_regular, read_at_most
+from dbgsom_core.interfaces.files import nests_deeper, open_regular, read_at_most
 
 _LARGEST = 1 << 24  # bytes of one file
 _DEEPEST = 50  # lists and mappings within each other
@@ -137,14 +137,6 @@ _KINDS: dict[type[Any], str] = {str: "text", dict: "mapping", list: "list"}
 
 def _from_json(text: str) -> Any:
     content = json.loads(text)
-    level = [content]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return content
-    raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    if nests_deeper(content, _DEEPEST):
+        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    return content

@@ -176,7 +176,7 @@ _VALUES = (
     {"$array": "a0"}, {"$array": "a1"},
     {"$objects": "a1"}, {"$tuple": [1, 2]}, {"$map": {}}, {"$dtype": "<f8"}, {"$dtype": "O"},
     {"$dtype": "V999999999"}, {"$object": "sklearn.preprocessing:StandardScaler", "state": {}},
-    {"$object": "sklearn.pipeline:Pipeline", "state": {"steps": [], "memory": "/tmp/x"}},
+    {"$object": "sklearn.pipeline:Pipeline", "state": {"steps": [], "memory": "elsewhere"}},
     {"$object": "builtins:eval", "state": {}}, {"$state": "novelty", "version": 1, "state": {}},
 )  # fmt: skip
 
