@@ -107,23 +107,12 @@ def run_experiment(
         The process was asked to end, see `dbgsom_core.runs.ends`.
     """
     with hiding(experiment.secrets):
-        notes: list[str] = []
-        with _noted(notes):
-            data = load_data(experiment) if data is None else data
-            fold = whole(experiment, data)
-            divided = divisions(experiment, data)
-        estimator = make_estimator(experiment)
-        with _told_as_config(experiment):
-            parts = estimator.check_parts(fold.train.y)
-            metric = fitted(parts.metric, fold.train.X)
-            parts.over(fold.train.X, metric.abilities).check_varies()
-        _check_savable(fold)
-        asked.check()
+        plan = _planned(experiment, registry, data)
         run = start_run(
             experiment,
             registry,
-            data=data,
-            estimator=estimator,
+            data=plan.data,
+            estimator=plan.estimator,
             parent=parent,
             name=name,
             stored=stored,
@@ -133,17 +122,44 @@ def run_experiment(
         with told_of_failure(observers, run):
             observers.tell("dbgsom_run_started", run=run)
             asked.check()
-            heard = _Heard(observers, run)
-            result = _result(
-                experiment, registry, run, data, fold, divided, estimator, heard, notes, done
-            )
+            result = _result(plan, run, _Heard(observers, run), done)
             observers.keep(run, result)
-            figures = _drawn(experiment, result.view, notes)
-            result = replace(result, figures=figures, notes=[*notes, *observers.notes])
+            figures = _drawn(experiment, result.view, plan.notes)
+            result = replace(result, figures=figures, notes=[*plan.notes, *observers.notes])
             observers.record("dbgsom_run_finished", run=run, result=result)
         done.forget()
         tell_finished(observers, run, result)
         return Outcome(run, result)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one run is to do, checked before anything is written; ``notes`` grow meanwhile."""
+
+    experiment: Experiment
+    data: Data
+    fold: Fold
+    divided: list[tuple[Rows, Rows]]
+    estimator: Any
+    measures: Mapping[str, Component]
+    notes: list[str]
+
+
+def _planned(experiment: Experiment, registry: Registry, data: Data | None) -> _Plan:
+    notes: list[str] = []
+    with _noted(notes):
+        data = load_data(experiment) if data is None else data
+        fold = whole(experiment, data)
+        divided = divisions(experiment, data)
+    estimator = make_estimator(experiment)
+    with _told_as_config(experiment):
+        parts = estimator.check_parts(fold.train.y)
+        metric = fitted(parts.metric, fold.train.X)
+        parts.over(fold.train.X, metric.abilities).check_varies()
+    _check_savable(fold)
+    measures = _chosen_measures(experiment, registry, data)
+    asked.check()
+    return _Plan(experiment, data, fold, divided, estimator, measures, notes)
 
 
 def make_estimator(experiment: Experiment) -> Any:
@@ -214,58 +230,38 @@ class _Heard:
         asked.check()
 
 
-def _result(
-    experiment: Experiment,
-    registry: Registry,
-    run: Run,
-    data: Data,
-    fold: Fold,
-    divided: list[tuple[Rows, Rows]],
-    estimator: Any,
-    heard: _Heard,
-    notes: list[str],
-    done: Done,
-) -> RunResult:
-    measures = _chosen_measures(experiment, registry, data)
-    with _noted(notes):
-        values = _cross_validated(experiment, data, divided, measures, notes, done)
+def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
+    estimator, fold = plan.estimator, plan.fold
+    with _noted(plan.notes):
+        tested = _cross_validated(plan, done)
         estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        values = (
-            _measured(estimator, fold.train, "train", measures, experiment.seed, notes) | values
-        )
+        values = _measured(plan, estimator, fold.train, "train") | tested
         if fold.test is not None:
-            values |= _measured(estimator, fold.test, "test", measures, experiment.seed, notes)
-        view = _view(estimator, fold.train, data, run)
+            values |= _measured(plan, estimator, fold.test, "test")
+        view = _view(estimator, fold.train, plan.data, run)
     return RunResult(
         measures=values,
         history=estimator.history_,
         view=view,
         model=FittedModel(fold.steps, estimator),
-        example=data.X[:_EXAMPLE_ROWS],
-        notes=notes,
+        example=plan.data.X[:_EXAMPLE_ROWS],
+        notes=plan.notes,
     )
 
 
-def _cross_validated(
-    experiment: Experiment,
-    data: Data,
-    divided: list[tuple[Rows, Rows]],
-    measures: Mapping[str, Component],
-    notes: list[str],
-    done: Done,
-) -> dict[str, float]:
+def _cross_validated(plan: _Plan, done: Done) -> dict[str, float]:
     known = len(done.folds())
-    for number, (train, test) in list(enumerate(divided, start=1))[known:]:
-        log.info("fold %d of %d", number, len(divided))
-        fold = make_fold(experiment, data, train, test)
-        estimator = make_estimator(experiment).set_params(
+    for number, (train, test) in list(enumerate(plan.divided, start=1))[known:]:
+        log.info("fold %d of %d", number, len(plan.divided))
+        fold = make_fold(plan.experiment, plan.data, train, test)
+        estimator = make_estimator(plan.experiment).set_params(
             callbacks=[lambda _: asked.check()], checkpoint=done.checkpoints(f"fold-{number}")
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        done.add_fold(_measured(estimator, fold.test, "test", measures, experiment.seed, notes))
+        done.add_fold(_measured(plan, estimator, fold.test, "test"))
     found: dict[str, list[float]] = {}
     for name, value in (item for tested in done.folds() for item in tested.items()):
         found.setdefault(name, []).append(value)
@@ -296,23 +292,17 @@ def _chosen_measures(
     return chosen
 
 
-def _measured(
-    estimator: Any,
-    part: Part,
-    prefix: str,
-    measures: Mapping[str, Any],
-    seed: int,
-    notes: list[str],
-) -> dict[str, float]:
+def _measured(plan: _Plan, estimator: Any, part: Part, prefix: str) -> dict[str, float]:
     evaluation = estimator.evaluate(
-        part.X, y=part.y, predictions=estimator.predict(part.X), seed=seed
+        part.X, y=part.y, predictions=estimator.predict(part.X), seed=plan.experiment.seed
     )
     values = {}
-    for name, measure in measures.items():
+    for name, measure in plan.measures.items():
         try:
             values[f"{prefix}/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
-            _note(notes, f"measure {prefix}/{name} failed ({type(error).__name__}: {error})")
+            told = f"measure {prefix}/{name} failed ({type(error).__name__}: {error})"
+            _note(plan.notes, told)
         asked.check()
     return values
 
