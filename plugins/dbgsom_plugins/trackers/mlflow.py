@@ -24,7 +24,14 @@ from dbgsom_core.api import (
     masked_name,
     private_logger,
 )
-from dbgsom_plugins.trackers.mlflow_quiet import answers, is_away, quiet
+from dbgsom_plugins.trackers.mlflow_quiet import (
+    SECONDS_A_CALL,
+    SECONDS_LOST,
+    answers,
+    has_timed_out,
+    is_away,
+    quiet,
+)
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.store import Status
@@ -87,7 +94,8 @@ class MLflow(TrackerComponent):
 class MLflowObserver:
     """Mirrors runs into MLflow and never lets MLflow stop or hold up a run.
 
-    Runs that ended while the store was away are kept in mind and sent when it answers again.
+    Runs that ended while the store was away are kept in mind and sent when it answers again. When
+    `SECONDS_LOST` were spent on waiting in vain, the store is left alone.
     """
 
     def __init__(self, settings: MLflow) -> None:
@@ -95,6 +103,7 @@ class MLflowObserver:
         self._mirror: Mirror | None = None
         self._behind: dict[Path, Status] = {}
         self._away = False
+        self._left = SECONDS_LOST  # seconds that may still be lost
         self._back = threading.Event()
         self._flushed: dict[str, float] = {}
 
@@ -123,19 +132,45 @@ class MLflowObserver:
         self._try(insist=run.parent is None)
 
     def _try(self, tail: Path | None = None, insist: bool = False) -> None:
-        if self._away and not self._back.is_set() and not (insist and answers(self._settings.uri)):
+        if self._away and not self._back.is_set() and not (insist and self._answers()):
             return
+        seconds = min(SECONDS_A_CALL, int(self._left))
+        if not seconds:
+            return
+        started = time.monotonic()
         try:
-            with quiet():
+            with quiet(seconds):
+                started = time.monotonic()  # to import MLflow may take long
                 self._update(tail)
         except Exception as error:
-            if not self._away:
-                _log.warning("%s", _lament(self._settings.uri, error))
-            self._away = True
-            self._back.clear()
-            threading.Thread(target=self._watch, daemon=True).start()
+            self._lament(error, time.monotonic() - started, seconds)
         else:
             self._away = False
+
+    def _answers(self) -> bool:
+        if self._left < 1:
+            return False
+        started = time.monotonic()
+        back = answers(self._settings.uri)
+        if not back:
+            self._left -= time.monotonic() - started
+        return back
+
+    def _lament(self, error: Exception, waited: float, limit: int) -> None:
+        if is_away(error):  # what was answered before the call that was not is no loss
+            self._left -= min(waited, limit) if has_timed_out(error) else waited
+        lost = self._left < 1
+        if lost or not self._away:
+            _log.warning(
+                "%s%s. The run goes on and its folder is complete; 'dbgsom sync' sends to MLflow "
+                "what it misses",
+                _reason(self._settings.uri, error),
+                ", again, and is waited for no more" if lost else "",
+            )
+        self._away = True
+        self._back.clear()
+        if not lost:
+            threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         """Wait for the server beside the run, which need not wait for it."""
@@ -220,13 +255,6 @@ def _open(settings: MLflow) -> Mirror:
         for name in (settings.experiment, settings.registered_model)
     )
     return Mirror(Store(settings.uri), experiment, register)
-
-
-def _lament(uri: str, error: Exception) -> str:
-    return (
-        f"{_reason(uri, error)}. The run goes on and its folder is complete; "
-        "'dbgsom sync' sends to MLflow what it misses"
-    )
 
 
 def _reason(uri: str, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """A room in which MLflow neither chats, nor phones home, nor waits for minutes.
 
-A server that accepts a call and never answers may cost a run `SECONDS_LOST` and one look whether it
-is back.
+A server that accepts a call and never answers may cost a run `SECONDS_LOST` in sum, however often
+it comes back and stops again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECONDS_LOST = 2
+SECONDS_LOST = 3.0  # of one run, waiting in vain
+SECONDS_A_CALL = 2  # whole ones: MLflow takes no others
 _SECONDS_TO_LOOK = 0.5
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_LOST),
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -34,13 +34,15 @@ _TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet(seconds: int = SECONDS_A_CALL) -> Iterator[None]:
     """Import and call MLflow in here: settings the user has not made, and log levels, are ours.
 
-    Everything is put back afterwards; loggers of others are not touched.
+    A server has so many seconds for each call. Everything is put back afterwards; loggers of others
+    are not touched.
     """
-    ours = [name for name in _SETTINGS if name not in os.environ]
-    os.environ.update({name: _SETTINGS[name] for name in ours})
+    settings = {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
+    ours = [name for name in settings if name not in os.environ]
+    os.environ.update({name: settings[name] for name in ours})
     try:
         with warnings.catch_warnings():
             for category in _OTHERS_HOMEWORK:
@@ -72,6 +74,11 @@ def is_away(error: BaseException) -> bool:
     """Say whether a server did not answer; what it answers is no such error."""
     signs = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
     return any(sign in str(error).lower() for sign in signs)
+
+
+def has_timed_out(error: BaseException) -> bool:
+    """Say whether a server accepted a call and did not answer."""
+    return "timed out" in str(error).lower()
 
 
 def answers(uri: str) -> bool:

@@ -321,6 +321,44 @@ def test_a_server_that_never_answers_costs_three_seconds_and_no_epoch(
     assert len(read_run(run.folder).epochs()) == 3
 
 
+def test_a_server_that_stops_again_and_again_costs_three_seconds_in_sum(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from dbgsom_plugins.trackers import mlflow as tracker
+
+    clock, waited, stopped = [0.0], [], [False]
+
+    class Mirror:
+        def tail(self, folder: Path) -> None:
+            if stopped[0]:
+                waited.append(int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+                clock[0] += waited[-1]
+                raise ConnectionError(f"Read timed out. (read timeout={waited[-1]})")
+
+        def finish(self, folder: Path, status: str) -> None:
+            self.tail(folder)
+
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    monkeypatch.setattr(tracker, "_open", lambda settings: Mirror())
+    monkeypatch.setattr(tracker, "answers", lambda uri: True)
+    monkeypatch.setattr(tracker, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(tracker, "time", mock.Mock(monotonic=lambda: clock[0]))
+    observer, run = MLflow(uri="http://localhost:5000", flush_seconds=0).observer(), make_run()
+    observer.dbgsom_run_started(run)
+    for _ in range(4):
+        stopped[0] = True
+        observer.dbgsom_epoch_finished(run, mock.Mock())
+        stopped[0] = False
+        observer._back.wait(5 if len(waited) < 2 else 0)
+        observer.dbgsom_epoch_finished(run, mock.Mock())
+    stopped[0] = True
+    observer.dbgsom_run_finished(run, RunResult({}))
+    assert waited == [2, 1]
+    first, last = (record.getMessage() for record in caplog.records)
+    assert "does not answer. The run goes on" in first
+    assert "does not answer, again, and is waited for no more" in last
+
+
 def test_a_server_that_stops_in_the_middle_is_not_waited_for_twice(
     make_run: MakeRun, play: Play
 ) -> None:
