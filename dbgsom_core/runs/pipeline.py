@@ -31,6 +31,7 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.data import Fold, Part, Rows, divisions, load_data, make_fold, whole
+from dbgsom_core.runs.dead import seen_alive
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.runs.resume import Done
@@ -192,7 +193,7 @@ def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
             with suppress(OSError):  # a run that could not even begin leaves no empty folder
                 run.folder.rmdir()
 
-    with asked.closing(close):
+    with asked.closing(close), seen_alive(RunFiles(run.folder).status):
         try:
             yield
         except BaseException as error:

@@ -53,6 +53,7 @@ class Records:
             self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
 
     def _record(self, path: Path, parse: Callable[[str], Any]) -> Record:
+        torn = ""
         try:
             content = parse(read_at_most(path, _LARGEST).decode("utf-8"))
         except FileNotFoundError:
@@ -63,10 +64,11 @@ class Records:
             content = self._damaged(str(error).splitlines()[0])
         except (ValueError, RecursionError) as error:
             kind = path.suffix[1:].upper()
-            content = self._damaged(f"{path.name} is no {kind}: {str(error).splitlines()[0]:.200}")
+            torn = f"{path.name} is no {kind}: {str(error).splitlines()[0]:.200}"
+            content = self._damaged(torn)
         if not isinstance(content, Mapping):
             content = self._damaged(f"{path.name} holds no mapping")
-        return Record(path.name, content, self.damage)
+        return Record(path.name, content, self.damage, torn)
 
     def _damaged(self, told: str) -> Mapping[str, Any]:
         self.damage.append(told)
@@ -74,11 +76,16 @@ class Records:
 
 
 class Record:
-    """What one file holds; each value is of its type, or missing and told as damage."""
+    """What one file holds; each value is of its type, or missing and told as damage.
 
-    def __init__(self, name: str, content: Mapping[str, Any], damage: list[str]) -> None:
+    ``torn`` says why its text cannot be read at all.
+    """
+
+    def __init__(
+        self, name: str, content: Mapping[str, Any], damage: list[str], torn: str = ""
+    ) -> None:
         self._name, self._damage = name, damage
-        self.content = content
+        self.content, self.torn = content, torn
 
     def get(self, key: str, kind: type[Any], default: Any = None) -> Any:
         """Return the value at a key, of this type; ``default`` without it, and for null."""

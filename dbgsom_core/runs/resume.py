@@ -33,7 +33,7 @@ from dbgsom_core.interfaces.files import exists, to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.dead import close_if_dead
+from dbgsom_core.runs.dead import alone_with, close_if_dead
 from dbgsom_core.runs.store import (
     RunFiles,
     StoredRun,
@@ -41,7 +41,10 @@ from dbgsom_core.runs.store import (
     find_runs,
     plain,
     read_run,
+    read_status,
+    stamp,
     write_json,
+    write_status,
 )
 
 log = private_logger("dbgsom")
@@ -167,14 +170,37 @@ def check_can_go_on(stored: StoredRun) -> None:
         It still goes on, or may.
     """
     process = stored.process
-    if stored.status != "running" or process is None:
+    if stored.status != "running" or process is None or process.lives() is False:
         return
+    where = f"in process {process.pid} on {process.host}"
     if process.lives():
-        raise DbgsomError(f"run {stored.id} still goes on, in process {process.pid}")
+        raise DbgsomError(f"run {stored.id} is already going on, {where}")
     raise DbgsomError(
-        f"run {stored.id} may still go on, in process {process.pid} on {process.host}, which "
-        f"cannot be seen from here; if it does not, remove {stored.files.status} and try again"
+        f"run {stored.id} may still go on, {where}, which cannot be seen from here: its last sign "
+        f"of life is {stored.silent:.0f} s old, and after a day it is closed. If it does not go "
+        f"on, remove {stored.files.status} and try again"
     )
+
+
+def claim(stored: StoredRun) -> None:
+    """Say in its folder that a run goes on in this process, unless another one was faster.
+
+    Raises
+    ------
+    DbgsomError
+        Another one was, or the folder cannot be written.
+    """
+    try:
+        with alone_with(stored.files.folder):
+            now = read_status(stored.files.folder)
+            check_can_go_on(now)
+            if now.status == "finished":
+                raise DbgsomError(f"run {stored.id} has finished meanwhile")
+            write_status(stored.files, "running", stamp(now.started))
+    except OSError as error:
+        raise DbgsomError(
+            f"run {stored.id} cannot go on in {stored.files.folder}: {error}"
+        ) from error
 
 
 # ----------------------------------------------------------------------- whether it is the same

@@ -20,7 +20,7 @@ from dbgsom_core.runs.data import facts_of
 from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.environment import describe_environment
 from dbgsom_core.runs.params import default_name, flat_params
-from dbgsom_core.runs.resume import check_same
+from dbgsom_core.runs.resume import check_same, claim
 from dbgsom_core.runs.store import StoredRun
 
 log = private_logger("dbgsom")
@@ -40,7 +40,8 @@ def start_run(
 ) -> Run:
     """Say what a run is (a sweep without ``data``), and create its folder.
 
-    A ``stored`` run keeps its folder, and must be the same in all that its result depends on. Runs
+    A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
+    on in this process alone. Runs
     of the same experiment whose process died without a word are closed as killed.
     """
     group = masked_name(experiment.experiment)
@@ -73,6 +74,7 @@ def start_run(
     )
     if stored is not None:
         check_same(stored, run)
+        claim(stored)
     return run
 
 

@@ -30,12 +30,13 @@ import errno
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 from dbgsom_core.config import dump_yaml
 from dbgsom_core.errors import as_text
@@ -47,6 +48,7 @@ Status = Literal["running", "finished", "failed", "killed"]
 
 _FIRST_FILES = ("status.json", "run.json")  # either makes a folder a run
 _LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
+SECONDS_TO_WRITE = 60.0  # in which a new folder, or a status that somebody writes over, is whole
 _FIT_A_BLOCK = 512  # letters of a sentence in the 4096 bytes that any file has on the disk
 
 
@@ -91,7 +93,8 @@ class JournalLine:
 class StoredRun:
     """A run folder read back. What the folder lacks is empty; a lost status reads as running.
 
-    ``damage`` says what is wrong with its files; such fields are empty, too.
+    ``damage`` says what is wrong with its files; such fields are empty, too. ``torn`` says what is
+    wrong with a status that was written in part.
     """
 
     files: RunFiles
@@ -113,19 +116,14 @@ class StoredRun:
     children: Sequence[Mapping[str, Any]] = ()
     best: str | None = None
     damage: str = ""
+    torn: str = ""
 
     @property
-    def died(self) -> bool:
-        """It says "running", and its process is known to be dead or not known at all.
-
-        Nobody knows what a damaged folder is, so it is left as it is.
-        """
-        process = self.process
-        return (
-            not self.damage
-            and self.status == "running"
-            and (process is None or process.lives() is False)
-        )
+    def silent(self) -> float:
+        """Seconds since its last sign of life; a run touches its status while it goes on."""
+        files = self.files
+        signs = [path.stat().st_mtime for path in (files.status, files.journal) if path.exists()]
+        return time.time() - max(signs, default=0.0)
 
     def epochs(self) -> list[JournalLine]:
         """Read the journal."""
@@ -134,7 +132,16 @@ class StoredRun:
 
 def now() -> str:
     """Return the present time as the run folder writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return stamp(datetime.now(UTC))
+
+
+@overload
+def stamp(moment: datetime) -> str: ...
+@overload
+def stamp(moment: None) -> None: ...
+def stamp(moment: datetime | None) -> str | None:
+    """Return a moment as the run folder writes it."""
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
 def plain(value: Any) -> Any:
@@ -308,6 +315,11 @@ def read_run(folder: Path) -> StoredRun:
         children=run.children(),
         best=run.get("best", str),
     )
+    if stored.torn and run.content.get("id") and found.config:
+        records.damage.remove(stored.torn)  # by a power cut or a full disk, but it is one of ours
+        if stored.silent < SECONDS_TO_WRITE:
+            told = f"{stored.torn}; if it stays so for a minute, the run is closed as killed"
+            records.damage.append(told)
     records.look_at(files.model)  # which has its own bounds
     for path in (files.journal, files.report, *files.examples, *files.figures()):
         records.look_at(path, _LARGEST)
@@ -333,6 +345,7 @@ def _read_status(folder: Path, records: Records) -> StoredRun:
         error=status.get("error", str),
         process=Process.of(status.get("process", dict)),
         damage="; ".join(map(as_text, records.damage)),
+        torn=status.torn,
     )
 
 

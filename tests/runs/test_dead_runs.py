@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
 import pytest
 
 from dbgsom_core.interfaces.files import sweep, write_atomically
-from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs import dead as dead_runs
+from dbgsom_core.runs.dead import close_dead_runs, close_if_dead
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.store import RunFiles, find_runs, read_run, write_json, write_status
 
@@ -102,6 +104,53 @@ def test_runs_that_go_on_or_cannot_be_seen_are_left_alone(tmp_path):
         running(tmp_path, process, name)
     assert close_dead_runs(tmp_path, "digits") == []
     assert [run.status for run in find_runs(tmp_path, "digits")] == ["running", "running"]
+
+
+def test_a_run_that_cannot_be_seen_has_died_when_it_gave_no_sign_for_a_day(tmp_path):
+    files = running(tmp_path, replace(Process.this(), host="elsewhere"))
+    long_ago = time.time() - 90_000
+    os.utime(files.status, (long_ago, long_ago))
+    (closed,) = close_dead_runs(tmp_path, "digits")
+    assert "on elsewhere gave no sign of life for a day" in closed.error
+    assert abs(closed.ended.timestamp() - long_ago) < 60
+    assert read_run(files.folder).status == "killed"
+
+
+def test_a_run_that_goes_on_gives_signs_of_life(tmp_path, monkeypatch):
+    files, touched = running(tmp_path, Process.this()), threading.Event()
+    os.utime(files.status, (0, 0))
+    monkeypatch.setattr(dead_runs, "SECONDS_BETWEEN_SIGNS", 0.01)
+    touch = os.utime
+    monkeypatch.setattr(os, "utime", lambda path: touch(path) or touched.set())
+    with dead_runs.seen_alive(files.status):
+        assert touched.wait(30)
+    assert read_run(files.folder).silent < 60
+
+
+def test_who_closes_a_run_sees_that_somebody_goes_on_with_it(tmp_path, dead):
+    files = running(tmp_path, dead)
+    seen = read_run(files.folder)
+    write_status(files, "running", STARTED)
+    assert close_if_dead(seen).process == Process.this()
+    assert read_run(files.folder).status == "running"
+
+
+@pytest.mark.parametrize("content", [b"", bytes(200), b'{"status": "run'])
+def test_a_status_that_was_torn_is_that_of_a_run_that_died(tmp_path, content):
+    files = running(tmp_path, None)
+    files.status.write_bytes(content)
+    os.utime(files.status, (0, 0))
+    assert "status.json is no JSON" in read_run(files.folder).damage  # whose ever it is
+    write_json(files.run, {"id": "1", "name": "one"})
+    files.config.write_text("experiment: digits\ndataset: iris\n")
+    os.utime(files.status)
+    assert close_dead_runs(tmp_path, "digits") == []  # somebody may be writing it right now
+    os.utime(files.status, (0, 0))
+    (closed,) = close_dead_runs(tmp_path, "digits")
+    assert closed.error.startswith("status.json is no JSON")
+    assert closed.error.endswith("its process was killed, or the disk was full")
+    stored = read_run(files.folder)
+    assert (stored.status, stored.name, stored.damage) == ("killed", "one", "")
 
 
 def test_a_folder_whose_process_never_wrote_is_no_run_and_removed_in_time(tmp_path):

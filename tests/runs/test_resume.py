@@ -1,9 +1,11 @@
 """Runs and sweeps that were interrupted go on in their folder, to the same bits."""
 
 import json
+import os
 import shlex
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 from sklearn.datasets import load_iris
 
 from dbgsom_core.cli import main
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.processes import Process
-from dbgsom_core.runs.store import RunFiles, read_status, write_status
+from dbgsom_core.runs.resume import claim
+from dbgsom_core.runs.store import RunFiles, read_run, read_status, write_status
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
 CONFIG = """\
@@ -206,16 +210,56 @@ def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room, monkeyp
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
     write_status(RunFiles(folder), "running", None, process=Process.this())
-    assert "still goes on, in process" in room.dbgsom("run", "--resume", folder.name, code=1)
-    elsewhere = Process("elsewhere", 12, "1/2/3")
-    write_status(RunFiles(folder), "running", None, process=elsewhere)
-    assert "may still go on, in process 12 on elsewhere" in room.dbgsom(
+    me = Process.this()
+    assert f"is already going on, in process {me.pid} on {me.host}" in room.dbgsom(
         "run", "--resume", folder.name, code=1
     )
+    elsewhere = Process("elsewhere", 12, "1/2/3")
+    write_status(RunFiles(folder), "running", None, process=elsewhere)
+    told = room.dbgsom("run", "--resume", folder.name, code=1)
+    assert "may still go on, in process 12 on elsewhere" in told
+    assert "its last sign of life is 0 s old, and after a day it is closed" in told
+    assert f"remove {folder / 'status.json'} and try again" in told
     (folder / "status.json").unlink()
     (folder / "environment.json").unlink()  # as where it was killed before that was written
     room.dbgsom("run", "--resume", "run.yaml", "-q")
     assert room.results()[next(iter(room.results()))][0] == "finished"
+
+
+def test_of_processes_that_go_on_with_a_run_at_once_one_does(room):
+    room.interrupted("run", "run.yaml", "-q", at=4)
+    (folder,) = room.folders()
+    stored = read_run(folder)
+
+    def go_on(number):
+        try:
+            claim(stored)
+        except DbgsomError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(8) as several:
+        told = sorted(several.map(go_on, range(8)))
+    assert told[0] == ""
+    assert all(f"is already going on, in process {os.getpid()}" in one for one in told[1:])
+    assert read_status(folder).started == stored.started
+    write_status(RunFiles(folder), "finished", None)
+    assert "has finished meanwhile" in go_on(0)
+
+
+def test_a_run_whose_status_was_torn_goes_on_in_a_minute(room):
+    room.dbgsom("run", "run.yaml", "-q")
+    whole = room.results()
+    room.anew()
+    room.interrupted("run", "run.yaml", "-q", at=4)
+    (folder,) = room.folders()
+    (folder / "status.json").write_bytes(bytes(300))
+    told = room.dbgsom("run", "--resume", folder.name, code=2)
+    assert "if it stays so for a minute, the run is closed as killed" in told
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    room.dbgsom("run", "--resume", folder.name, "-q")
+    assert room.results() == whole
 
 
 def test_other_data_and_other_configurations_are_refused(room):

@@ -34,6 +34,7 @@ from dbgsom_core.runs.store import (
     now,
     read_status,
     settle,
+    stamp,
     sweep_run,
     trim_journal,
     write_bytes,
@@ -91,7 +92,7 @@ class RunFolderObserver:
         """Write that it runs, and in which process, and then what is known before it begins."""
         files = RunFiles(run.folder)
         before = read_status(run.folder).started
-        started = now() if before is None else before.isoformat(timespec="milliseconds")
+        started = now() if before is None else stamp(before)
         written = self._runs[run.id] = _Written(started)
         with _told_as_ours(run):
             write_status(files, "running", started)
