@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dbgsom_core.config import Experiment
@@ -51,6 +52,47 @@ def describe_components(
             }
         described.append({**offered.facts, "params": params})
     return described
+
+
+def given_fields_of(experiment: Experiment) -> dict[str, list[str]]:
+    """Return which fields each part of the model was given, those of nested parts with dots.
+
+    A configuration that is written down gives them all; a saved model knows which were given.
+    """
+    return {kind: sorted(_given(part)) for kind, part in _parts(experiment).items()}
+
+
+def with_given_fields(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with all other fields of the model's parts not given."""
+    parts: dict[str, Any] = {
+        kind: _as_given(part, set(map(str, given[kind])))
+        for kind, part in _parts(experiment).items()
+        if isinstance(given.get(kind), list)
+    }
+    engine = parts.pop("engine", experiment.engine)
+    model = replace(experiment.model, params={**experiment.model.params, **parts})
+    return replace(experiment, model=model, engine=engine)
+
+
+def _parts(experiment: Experiment) -> dict[str, Any]:
+    given = {**experiment.model.params, "engine": experiment.engine}
+    return {kind: part for kind, part in given.items() if isinstance(part, Component)}
+
+
+def _given(part: Component) -> Iterator[str]:
+    nested = nested_fields(type(part))
+    for field in part.model_fields_set:
+        yield field
+        if field in nested:
+            yield from (f"{field}.{inner}" for inner in _given(getattr(part, field)))
+
+
+def _as_given(part: Component, given: set[str]) -> Component:
+    values = dict(part)
+    for field in nested_fields(type(part)):
+        inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
+        values[field] = _as_given(values[field], inner)
+    return type(part).model_construct(_fields_set=given & values.keys(), **values)
 
 
 def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:

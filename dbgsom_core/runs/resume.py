@@ -33,6 +33,7 @@ from dbgsom_core.interfaces.files import exists, to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.components import with_given_fields
 from dbgsom_core.runs.dead import alone_with, close_if_dead
 from dbgsom_core.runs.store import (
     RunFiles,
@@ -109,6 +110,10 @@ def load_stored(
             "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
     loaded, experiments = load(files.config, (), registry)
+    given = stored.environment.get("given")
+    if isinstance(loaded, Experiment) and isinstance(given, dict):
+        loaded = with_given_fields(loaded, given)
+        experiments = (loaded,)
     folder = stored.environment.get("folder")
     if folder is None:
         return loaded, experiments

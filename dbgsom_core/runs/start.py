@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.components import describe_components
+from dbgsom_core.runs.components import describe_components, given_fields_of
 from dbgsom_core.runs.data import facts_of
 from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.environment import describe_environment
@@ -52,6 +52,7 @@ def start_run(
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)
+        environment["given"] = given_fields_of(experiment)
     if stored is not None and stored.params:
         params = stored.params  # those that were given, while the folder's configuration gives all
     elif params is None:

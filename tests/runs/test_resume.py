@@ -119,10 +119,22 @@ def room(tmp_path, capsys, monkeypatch):
     return Room(tmp_path, capsys, monkeypatch)
 
 
+def header(path):
+    """What a model file says of itself, without how long its training took."""
+    with np.load(path) as model:
+        said = json.loads(bytes(model["header"]).decode())
+    for epoch in said["estimator"]["history"]:
+        del epoch["seconds"]
+    return said
+
+
 @pytest.mark.parametrize("by", ["id", "folder", "file", "told"])
 def test_a_run_goes_on_to_the_same_bits(room, by):
+    given = {"kernel": "{start: 2}", "growth": "{name: directed, threshold: auto}"}
+    parts = "".join(f", {kind}: {fields}" for kind, fields in given.items())
+    (room.path / "run.yaml").write_text(CONFIG.replace("tol: 0.0", f"tol: 0.0{parts}"))
     room.dbgsom("run", "run.yaml", "-q")
-    whole = room.results()
+    whole, written = room.results(), header(RunFiles(*room.folders()).model)
     room.anew()
     told = room.interrupted("run", "run.yaml", "-q", at=7)
     (folder,) = room.folders()
@@ -134,6 +146,7 @@ def test_a_run_goes_on_to_the_same_bits(room, by):
         words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
     room.dbgsom(*words, "-q")
     assert room.results() == whole
+    assert header(RunFiles(folder).model) == written
     assert "there is nothing left to do" in room.dbgsom("run", "--resume", folder.name)
 
 
