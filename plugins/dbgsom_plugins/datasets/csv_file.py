@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _OTHER_DELIMITERS = (";", "\t", ",", "|")
 _MOST_COLUMNS = 1_000_000
+_WIDE = 1000  # columns from which on what pandas spends on each column can be felt,
+_FEW_ROWS = 1000  # and bytes a column below which this is more than it spends on the cells
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _ANY_CASE = [
     form + pad  # pandas strips cells on the left only
@@ -83,7 +85,9 @@ class Csv(Component):
         columns = choose_columns(
             self.path, self._names(file), self.target, self.drop, self.categorical
         )
-        frame = self._read(file, columns)
+        few_rows = file.stat().st_size < _FEW_ROWS * len(columns.names)
+        walked = few_rows and len(columns.names) > _WIDE
+        frame: Any = (self._walked if walked else self._read)(file, columns)
         X, feature_names = self._samples(file, frame, columns)
         y = None if columns.target is None else self._target(file, frame, columns)
         return Data(X=X, y=y, feature_names=feature_names)
@@ -115,11 +119,39 @@ class Csv(Component):
             raise DataError(f"{self.path} has a header and no line below it: give a file with data")
         return names
 
+    def _walked(self, file: Path, columns: Columns) -> Mapping[int, Any]:
+        """Return the used columns of a table, read row by row."""
+        import pandas as pd
+
+        numeric, known = columns.numeric, len(columns.names)
+        texts: dict[int, list[str]] = {i: [] for i in {*columns.used} - {*numeric}}
+        numbers = []
+        for _, fields in self._rows(file):
+            cells = [fields[i] for i in numeric] if len(fields) == known else ["_"]
+            if self.missing == "keep":
+                cells = ["nan" if cell.lower() in MISSING_WORDS else cell for cell in cells]
+            try:
+                if any("_" in cell for cell in cells):
+                    raise ValueError("a line does not fit the others")
+                numbers.append(np.array(cells, dtype=np.float64))
+            except ValueError as error:
+                raise self._explained(file, columns, str(error)) from None
+            for i, column in texts.items():
+                column.append(fields[i])
+        X = np.array(numbers).reshape(len(numbers), len(numeric))
+        return dict(zip(numeric, X.T, strict=True)) | {i: pd.Series(texts[i]) for i in texts}
+
+    def _rows(self, file: Path) -> Iterator[tuple[int, list[str]]]:
+        rows = records(self.path, file, self.delimiter)
+        return islice(rows, 1 if self.header else 0, None)
+
     def _read(self, file: Path, columns: Columns) -> pd.DataFrame:
         import pandas as pd
 
         numeric = set(columns.numeric)
         places = range(len(columns.names))
+        # As objects: pandas looks up what a name means anew for each column.
+        number, text = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
         # By column: a text such as "none" may be a category.
         empty: dict[Any, Sequence[str]] = {}
         if self.missing == "keep":
@@ -134,7 +166,7 @@ class Csv(Component):
                     header=0 if self.header else None,
                     names=list(places),
                     index_col=False,
-                    dtype={i: "float64" if i in numeric else "str" for i in places},
+                    dtype={i: number if i in numeric else text for i in places},
                     na_filter=bool(empty),
                     na_values=empty,
                     keep_default_na=False,
@@ -153,7 +185,7 @@ class Csv(Component):
         return frame
 
     def _samples(
-        self, file: Path, frame: pd.DataFrame, columns: Columns
+        self, file: Path, frame: Mapping[int, Any], columns: Columns
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         blocks: list[NDArray[Any]] = []
         names: list[str] = []
@@ -165,16 +197,16 @@ class Csv(Component):
                 blocks.extend(cells == category for category in categories)
                 names.extend(f"{name}={category}" for category in categories)
             else:
-                blocks.append(frame[i].to_numpy())
+                blocks.append(np.asarray(frame[i]))
                 names.append(name)
-        X = np.empty((len(frame), len(blocks)))
+        X = np.empty((len(blocks[0]), len(blocks)))
         for i, block in enumerate(blocks):
             X[:, i] = block
         if np.isinf(X).any() or (self.missing == "error" and np.isnan(X).any()):
             raise self._explained(file, columns, "a value is not finite")
         return X, tuple(names)
 
-    def _target(self, file: Path, frame: pd.DataFrame, columns: Columns) -> NDArray[Any]:
+    def _target(self, file: Path, frame: Mapping[int, Any], columns: Columns) -> NDArray[Any]:
         assert columns.target is not None
         values = numbers_or_text(self._texts(file, frame, columns, columns.target))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -182,7 +214,7 @@ class Csv(Component):
         return values
 
     def _texts(
-        self, file: Path, frame: pd.DataFrame, columns: Columns, column: int
+        self, file: Path, frame: Mapping[int, Any], columns: Columns, column: int
     ) -> NDArray[np.str_]:
         cells = frame[column].str.strip()
         if (cells.isna() | (cells == "")).any():
@@ -203,7 +235,7 @@ class Csv(Component):
     ) -> DataError | None:
         return trouble(
             self.path,
-            islice(records(self.path, file, self.delimiter), 1 if self.header else 0, None),
+            self._rows(file),
             columns,
             self.delimiter,
             numeric_target,
