@@ -19,7 +19,8 @@ from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import leave
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# color: else click takes escapes out where nobody looks, instead of showing them as text.
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.version_option(package_name="dbgsom-core", prog_name="dbgsom")
 def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.

@@ -1,20 +1,27 @@
-"""The terminal as a border: whoever prints, nothing that came from the environment is shown."""
+"""The terminal as a border, whoever prints.
+
+Nothing that came from the environment is shown, and what could steer the terminal is shown as text.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.privacy import Secrets, hiding, without_passwords
+
+_BACK_TO_ITS_START = re.compile(r"(\r*)(.*?)(\r*)", re.DOTALL)
 
 
 @contextmanager
 def hidden_from_terminal() -> Iterator[None]:
-    """Mask what is printed, by any thread, while one command lasts."""
+    """Mask what is printed, by any thread, and show it as text, while one command lasts."""
     secrets, before = Secrets(), (sys.stdout, sys.stderr)
-    ours: tuple[Any, Any] = (_Masked(sys.stdout, secrets), _Masked(sys.stderr, secrets))
+    ours: tuple[Any, Any] = (_AsText(sys.stdout, secrets), _AsText(sys.stderr, secrets))
     sys.stdout, sys.stderr = ours
     try:
         with hiding(secrets):
@@ -24,6 +31,11 @@ def hidden_from_terminal() -> Iterator[None]:
             sys.stdout = before[0]
         if sys.stderr is ours[1]:
             sys.stderr = before[1]
+
+
+def styled(stream: Any) -> Any:
+    """Return where rich writes colours and bars; what it is given has to be text already."""
+    return getattr(stream, "rich_proxied_file", stream)
 
 
 class _Masked:
@@ -53,7 +65,21 @@ class _Masked:
         return _MaskedBytes(found, self._secrets) if name == "buffer" else found
 
 
-class _MaskedBytes(_Masked):
+class _AsText(_Masked):
+    """A masked text stream that no escape passes, but a bar's return to the start of its line."""
+
+    @property
+    def rich_proxied_file(self) -> _Masked:
+        """Where a console of rich writes that was given no file of its own."""
+        return _Masked(self._stream, self._secrets)
+
+    def _shown(self, text: str) -> str:
+        match = _BACK_TO_ITS_START.fullmatch(super()._shown(text))
+        assert match is not None
+        return match[1] + as_text(match[2]) + match[3]
+
+
+class _MaskedBytes(_AsText):
     """What is below a text stream; click writes there where the text would have to be ASCII."""
 
     def write(self, content: Any) -> int:

@@ -13,7 +13,6 @@ import click
 from dbgsom_core.cli.options import limit_option, plugin_options, plugin_options_apart
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_show import show_component
-from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -37,8 +36,8 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
     for record in registry.records:
         if record.status != "ok":
             error = f": {record.error}" if record.error else ""
-            told = f"{record.status}: {record.name} of {record.distribution} {record.version}"
-            click.echo(as_text(told + error), err=True)
+            who = f"{record.name} of {record.distribution} {record.version}"
+            click.echo(f"{record.status}: {who}{error}", err=True)
 
 
 @plugins.command("doctor")
@@ -64,11 +63,8 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float, strict: bool) 
         click.echo(json.dumps([asdict(one) for one in findings], indent=2))
     else:
         for one in findings:
-            click.echo(
-                as_text(
-                    f"{one.problem}: {one.name} of {one.distribution} {one.version}: {one.message}"
-                )
-            )
+            who = f"{one.name} of {one.distribution} {one.version}"
+            click.echo(f"{one.problem}: {who}: {one.message}")
             if details and one.details:
                 click.echo(one.details)
         if not findings:
@@ -104,12 +100,10 @@ def _close_dead_runs(root: Path) -> None:
 
     for experiment in find_experiments(root):
         for stored in close_dead_runs(root, experiment):
-            told = f"closed as killed: {stored.files.folder}: {stored.error}"
-            click.echo(as_text(told), err=True)
+            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
         for stored in find_runs(root, experiment):
             if stored.damage:
-                told = f"{stored.files.folder}: damaged: {stored.damage}"
-                click.echo(as_text(told), err=True)
+                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
 
 
 def _components(registry: Registry) -> list[dict[str, Any]]:
@@ -150,4 +144,4 @@ def _print_components(components: Sequence[dict[str, Any]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo(as_text("  ".join(cells).rstrip()))
+        click.echo("  ".join(cells).rstrip())

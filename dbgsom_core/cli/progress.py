@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dbgsom_core.cli.masking import styled
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -50,7 +51,7 @@ def _bar() -> Any:
         TextColumn("{task.fields[neurons]} neurons"),
         TextColumn("QE {task.fields[error]}"),
         TextColumn("{task.fields[left]}"),
-        console=Console(stderr=True),
+        console=Console(file=styled(sys.stderr)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbgsom_core.cli.options import open_registry, show_warnings
-from dbgsom_core.errors import ConfigError, DbgsomError, as_text
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.guard import told
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def sync(experiments: Sequence[str], runs: str) -> int:
         for stored in find_runs(root, name):
             if stored.damage:
                 failed += 1
-                click.echo(f"{as_text(stored.files.folder)}: damaged: {stored.damage}", err=True)
+                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
                 continue
             running += stored.status == "running"
             if stored.status == "running" or not stored.files.config.exists():
@@ -57,7 +57,7 @@ def sync(experiments: Sequence[str], runs: str) -> int:
             except Exception as error:  # whatever it is, the other runs are sent
                 failed += 1
                 words = error if isinstance(error, DbgsomError) else told(error)
-                click.echo(as_text(f"{stored.files.folder}: {words}"), err=True)
+                click.echo(f"{stored.files.folder}: {words}", err=True)
     click.echo(f"{sent} run(s) brought up to date")
     if running:
         click.echo(f"{running} run(s) still go on, as far as can be seen from here")
