@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from dbgsom_core.cli.options import open_registry
-from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.compare import Comparison
@@ -36,9 +35,13 @@ def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool
         ]
         for one in found.runs[:top]
     ]
-    print_table(["run", *measures, *found.varying], rows)
-    for name, why in found.damaged.items():
-        click.echo(f"{as_text(name[-6:])}  damaged: {why}")
+    columns = ["run", *measures, *found.varying]
+    if found.damaged:
+        columns.append("state")
+        rows = [[*row, "finished"] for row in rows]
+        for name, why in found.damaged.items():
+            rows.append([name[-6:], *[None] * (len(columns) - 2), f"damaged: {why}"])
+    print_table(columns, rows)
 
 
 def _telling(found: Comparison) -> list[str]:

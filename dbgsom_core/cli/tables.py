@@ -14,10 +14,11 @@ from dbgsom_core.errors import as_text
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
+_NARROWEST = 20  # characters into which a name or a sentence may be wrapped
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a plain table; the first column stands on the left, all others on the right.
+    """Print a plain table; the first column and those of sentences stand on the left, else right.
 
     On a pipe every row is one line. On a terminal too narrow for the table each row becomes a
     paragraph of ``column value`` pairs.
@@ -27,7 +28,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
-        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        left = number == 0 or _is_of_sentences(rows, number)
+        side: Literal["left", "right"] = "left" if left else "right"
         table.add_column(Text(cell(name)), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
@@ -43,9 +45,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return the width below which a number or a column's name would be broken."""
-    texts = zip(map(cell, columns), *([cell(value) for value in row] for row in rows), strict=True)
-    first, *others = ([len(text) for text in column] for column in texts)
-    return min(max(first), 20) + sum(max(column) + 2 for column in others)
+    least = 0
+    for number, name in enumerate(columns):
+        widest = max(len(cell(value)) for value in (name, *(row[number] for row in rows)))
+        wraps = number == 0 or _is_of_sentences(rows, number)
+        least += min(widest, _NARROWEST) if wraps else widest
+    return least + 2 * (len(columns) - 1)
+
+
+def _is_of_sentences(rows: Sequence[Sequence[Any]], number: int) -> bool:
+    return any(isinstance(row[number], str) and " " in row[number] for row in rows)
 
 
 def cell(value: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.dead import close_dead_runs
@@ -121,7 +122,14 @@ def test_the_commands_tell_damage_and_go_on(root, dbgsom):
     pipe(finished(root, "bad\x1b[31m").status)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert answer.code == 0
-    assert "\nd\\x1b[31m  damaged: status.json cannot be read" in answer.out
+    header, *rows = answer.out.splitlines()
+    assert header.split() == ["run", "train/quantization_error", "seed", "state"]
+    assert [row[header.index("state") :].rstrip() for row in rows] == [
+        "finished",
+        "finished",
+        "damaged: status.json cannot be read: it is no regular file",
+    ]
+    assert rows[-1].startswith("d\\x1b[31m ")
     answer = dbgsom("sync")
     assert answer.code == 1
     assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
@@ -136,6 +144,21 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
     assert r"\x1b[31mk" in answer.out
     assert r"a\x1b]0;title\x07\nb" in answer.out
     assert "\x1b" not in answer.out
+
+
+def test_runs_that_are_whole_need_no_state(root, dbgsom):
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert answer.out.splitlines()[0].split() == ["run", "train/quantization_error", "seed"]
+
+
+def test_a_sentence_in_a_table_is_wrapped(monkeypatch, capsys):
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(["run", "error", "state"], [["a", 1.5, "finished"], ["b", None, "damaged: " * 9]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["a", "1.5", "finished"]
+    assert lines[2].split() == ["b", *["damaged:"] * 3]
+    assert lines[2].index("damaged") == lines[1].index("finished") == lines[3].index("damaged")
 
 
 def test_a_measure_that_a_file_names_leads_to_no_advice_to_install(root, dbgsom):
