@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
 from dbgsom_core.interfaces.engine import Engine, samples_in_memory
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.figures import Figure, Html, MapView
+from dbgsom_core.interfaces.figures import Figure, Html, MapView, as_label
 from dbgsom_core.interfaces.files import open_regular, write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
@@ -123,6 +123,7 @@ __all__ = [
     "TrackerComponent",
     "Tree",
     "VerticalState",
+    "as_label",
     "available_threads",
     "compiled",
     "did_you_mean",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.interfaces.figures import as_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,14 +146,23 @@ def _draw_dots(
     if values.dtype.kind not in "f" and len(categories) <= _MOST_CATEGORIES:
         tab = colormaps[palette or ("tab10" if len(categories) <= 10 else "tab20")]
         listed = tab.N <= _MOST_CATEGORIES
+        dots = []
         for rank, category in enumerate(categories):
             shade = tab(rank % tab.N) if listed else tab(rank / max(1, len(categories) - 1))
             chosen = values == category
-            ax.scatter(
-                x[chosen], y[chosen], s=sizes[chosen], color=shade, label=str(category), zorder=2
-            )
-        ax.legend(title=color, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+            dots.append(ax.scatter(x[chosen], y[chosen], s=sizes[chosen], color=shade, zorder=2))
+        key = ax.legend(
+            dots,
+            [str(rank) for rank in range(len(dots))],
+            title=color,
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+        )
+        # Set afterwards: names may start with an underscore or hold dollar signs.
+        for text, category in zip(key.get_texts(), categories, strict=True):
+            text.set(parse_math=False, usetex=False, text=as_label(category))
         return
     numbers = values if values.dtype.kind in "iufb" else np.searchsorted(categories, values)
-    dots = ax.scatter(x, y, s=sizes, c=numbers, cmap=palette or "viridis", zorder=2)
-    ax.figure.colorbar(dots, ax=ax, label=color, shrink=0.8)
+    values_shown = ax.scatter(x, y, s=sizes, c=numbers, cmap=palette or "viridis", zorder=2)
+    ax.figure.colorbar(values_shown, ax=ax, label=color, shrink=0.8)

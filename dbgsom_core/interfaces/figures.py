@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from dbgsom_core.errors import as_text
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -53,6 +55,16 @@ class Html:
     """A figure that is a page: the whole text of an HTML file, which needs no other file."""
 
     text: str
+
+
+def as_label(told: object, length: int = 40) -> str:
+    """Return what came with data as a figure may show it: on one line, as text, cut with "…".
+
+    Matplotlib has to be told as well that it is no formula and no LaTeX: ``parse_math=False,
+    usetex=False``.
+    """
+    text = as_text(" ".join(str(told).split())[: length + 1])
+    return text if len(text) <= length else text[: max(0, length - 1)] + "…"
 
 
 @runtime_checkable

@@ -52,46 +52,6 @@ def test_the_classification_snippet_of_the_seed_readme_runs():
     np.testing.assert_array_equal(clf.classes_[proba.argmax(axis=1)], clf.predict(X_test))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"color": "density"},
-        {"color": "hit_count", "pointsize": "error"},
-        {"color": "density", "layout": "pca", "palette": "magma_r"},
-        {"color": "pca_rgb"},
-        {"color": "label"},
-        {"color": "epoch_created", "pointsize": "average_distance"},
-        {},
-    ],
-)
-def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
-    import matplotlib.pyplot as plt
-
-    X, y = iris
-    clf = SomClassifier(spreading_factor=0.5, max_neurons=80).fit(X, y)
-    try:
-        ax = clf.plot(**options)
-        dots = sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_sizes"))
-        assert dots == len(clf.neurons_)
-        ax.figure.canvas.draw()
-    finally:
-        plt.close("all")
-
-
-@pytest.mark.parametrize(
-    ("options", "hint"),
-    [
-        ({"color": "densty"}, "did you mean 'density'"),
-        ({"layout": "circle"}, "'grid' or 'pca'"),
-        ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
-        ({"pointsize": "nothing"}, "known: label"),
-    ],
-)
-def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
-    with pytest.raises(ValueError, match=hint):
-        SomVQ(epochs=3).fit(iris[0]).plot(**options)
-
-
 def test_parts_are_given_by_name_mapping_or_instance_alike(iris):
     X, _ = iris
     by_mapping = SomVQ(growth={"name": "directed", "spreading_factor": 0.3}).fit(X)

@@ -2,7 +2,7 @@
 
 import pytest
 
-PLUGIN = r'''
+PLUGIN = r"""
 import numpy as np
 from pydantic import Field
 from dbgsom_core.api import KernelComponent, hookimpl
@@ -15,7 +15,7 @@ class Loud(KernelComponent):
 @hookimpl
 def dbgsom_kernels():
     return {"loud": Loud}
-'''
+"""
 
 
 @pytest.mark.parametrize(

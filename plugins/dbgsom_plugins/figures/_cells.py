@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_plugins.figures._colours import INK, text_on
-from dbgsom_plugins.figures._sheet import map_sheet
+from dbgsom_plugins.figures._sheet import PLAIN, extent, map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.patches import Patch
@@ -127,10 +127,10 @@ def write_in_cells(
     Empty texts are left out. Nothing is written on more than 150 cells, or where the longest text
     would be too small.
     """
-    longest = max((len(text) for text in texts), default=0)
-    if len(texts) > MAX_TEXTS or not longest:
+    if len(texts) > MAX_TEXTS or not any(texts):
         return False
-    size = min(0.36 * sheet.cell, 0.86 * sheet.cell / (_LETTER * longest), _FONT[1])
+    widest = max(max(_LETTER * len(text), extent(text)) for text in set(texts))
+    size = min(0.36 * sheet.cell, 0.86 * sheet.cell / widest, _FONT[1])
     if size < _FONT[0]:
         return False
     for (x, y), text, colour in zip(centres.tolist(), texts, text_on(colours), strict=True):
@@ -143,8 +143,8 @@ def write_in_cells(
                 color=colour,
                 ha="center",
                 va="center_baseline",
-                parse_math=False,
                 zorder=3,
+                **PLAIN,
             )
     return True
 

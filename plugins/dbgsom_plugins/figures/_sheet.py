@@ -9,10 +9,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView
 
 DPI = 150
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
 _MARGIN = 0.3  # inches around everything
 _HEAD = 0.62  # title and subtitle
 _SIDE = 1.55  # legend or colour bar
 _LINE = 0.165  # a line of the caption
 _KEY_ROW = 0.21  # a row of the legend
+_KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
 _LARGEST = (6.8, 6.2)  # map panel: width, height
 _LARGEST_CELL = 0.95
 _NARROWEST = 5.2  # page: so that titles fit
 _CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
 _LONGEST_NAME = 22  # characters of a class name in the key
+_LONGEST_LINE = 150  # characters of a line
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Sheet:
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
         x, top = self._side()
+        room = 72 * (1 - x) * self.figure.get_figwidth() - _KEY_PATCH
         key = self.figure.legend(
             [patch for patch, _ in entries],
             [str(i) for i in range(len(entries))],
@@ -75,9 +80,8 @@ class Sheet:
         )
         # Set afterwards: names may start with an underscore or hold dollar signs.
         for text, (_, name) in zip(key.get_texts(), entries, strict=True):
-            text.set_parse_math(False)
-            text.set_text(shortened(name, _LONGEST_NAME))
-            text.set_color(INK)
+            text.set(**PLAIN)
+            text.set(text=fitting(as_label(name, _LONGEST_NAME), room, 8.5), color=INK)
 
     def colour_bar(self, mappable: ScalarMappable, label: str, *, whole: bool = False) -> None:
         """Put a colour bar beside the map; ``whole``: its values are whole numbers."""
@@ -94,7 +98,7 @@ class Sheet:
         )
         scale.outline.set_visible(False)
         bar.tick_params(labelsize=8, colors=MUTED, length=2.5)
-        bar.set_title(label, fontsize=8.5, color=INK, loc="left", pad=7)
+        bar.set_title(label, fontsize=8.5, color=INK, loc="left", pad=7, **PLAIN)
 
     def _side(self) -> tuple[float, float]:
         panel = self.axes.get_position()
@@ -158,16 +162,15 @@ def write_title(figure: Figure, title: str, subtitle: str) -> None:
     """Write the title and the run's name at the top left of the page."""
     width, height = figure.get_size_inches()
     x, top = _MARGIN / width, 1 - 0.24 / height
-    figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top")
-    fitting = int((width - 2 * _MARGIN) / (9 * _CHARACTER))
+    figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top", **PLAIN)
     figure.text(
         x,
         top - 0.26 / height,
-        shortened(subtitle, fitting),
+        fitting(subtitle, 72 * (width - 2 * _MARGIN), 9),
         fontsize=9,
         color=MUTED,
         va="top",
-        parse_math=False,
+        **PLAIN,
     )
 
 
@@ -177,8 +180,26 @@ def write_caption(figure: Figure, lines: Sequence[str]) -> None:
     for i, line in enumerate(reversed(lines)):
         y = (_MARGIN - 0.06 + i * _LINE) / height
         figure.text(
-            _MARGIN / width, y, line, fontsize=8, color=MUTED, va="bottom", parse_math=False
+            _MARGIN / width, y, line, fontsize=8, color=MUTED, va="bottom", **PLAIN
         )
+
+
+def fitting(told: str, room: float, size: float) -> str:
+    """Return a text as a label that takes at most ``room`` points in a font of this size."""
+    text = shown = as_label(told, _LONGEST_LINE)
+    while len(shown) > 1 and size * extent(shown) > room:
+        text = text[:-1]
+        shown = text + "…"
+    return shown
+
+
+def extent(text: str) -> float:
+    """Return the width of a text over its font size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=100), False)
+    return float(width) / 100
 
 
 def counts(view: MapView) -> str:
@@ -195,8 +216,3 @@ def counts(view: MapView) -> str:
     parts.append(f"quantization error {float(view.evaluation.leaf_distance.mean()):.4g}")
     return "  ·  ".join(parts)
 
-
-def shortened(text: str, length: int) -> str:
-    """Return the text on one line, cut to a number of characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: max(1, length - 1)] + "…"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import Component, as_label
 from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
@@ -112,4 +112,4 @@ def _values(view: MapView) -> Figure:
 
 def name_of(view: MapView, label: Any) -> str:
     """Return what stands for a label in a figure."""
-    return str(view.label_names.get(label, label))
+    return as_label(view.label_names.get(label, label))

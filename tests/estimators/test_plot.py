@@ -1,0 +1,62 @@
+"""The estimators' quick look."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"color": "density"},
+        {"color": "hit_count", "pointsize": "error"},
+        {"color": "density", "layout": "pca", "palette": "magma_r"},
+        {"color": "pca_rgb"},
+        {"color": "label"},
+        {"color": "epoch_created", "pointsize": "average_distance"},
+        {},
+    ],
+)
+def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
+    X, y = iris
+    clf = SomClassifier(spreading_factor=0.5, max_neurons=80).fit(X, y)
+    ax = clf.plot(**options)
+    dots = sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_sizes"))
+    assert dots == len(clf.neurons_)
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"color": "densty"}, "did you mean 'density'"),
+        ({"layout": "circle"}, "'grid' or 'pca'"),
+        ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
+        ({"pointsize": "nothing"}, "known: label"),
+    ],
+)
+def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
+    with pytest.raises(ValueError, match=hint):
+        SomVQ(epochs=3).fit(iris[0]).plot(**options)
+
+
+def test_names_of_classes_are_plain_text(iris):
+    X, y = iris
+    names = np.array(["_hidden", r"$\frac{", "\x1b[31mred\n" + "c" * 50])
+    ax = SomClassifier(epochs=3).fit(X, names[y]).plot(color="label")
+    told = ax.get_legend().get_texts()
+    assert [text.get_text() for text in told] == [
+        r"\x1b[31mred " + "c" * (39 - 12) + "…",
+        r"$\frac{",
+        "_hidden",
+    ]
+    assert not any(text.get_parse_math() or text.get_usetex() for text in told)
+    ax.figure.canvas.draw()
