@@ -59,6 +59,11 @@ def _lines(path: str, stream: io.TextIOWrapper) -> Iterator[str]:
             raise DataError(
                 f"{path}, line {number} has more than {_LONGEST_LINE} letters: this is no table"
             )
+        if "\0" in line:
+            raise DataError(
+                f"{path}, line {number} holds a zero byte: the file is damaged or cut off, or it is "
+                "no UTF-8 text; save it again"
+            )
         yield line
         number += 1
 

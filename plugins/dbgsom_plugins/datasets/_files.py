@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from dbgsom_core.api import DataError, did_you_mean, open_regular
 
 _LONG = 200  # letters of a path that a message shows
+_BLOCK = 1 << 9  # no hole is smaller
 _MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 _PACKED = {  # how files begin that tools unpack
     b"\x1f\x8b": "gzip",
@@ -56,6 +58,17 @@ def existing_file(path: str) -> Path:
 def packing(start: bytes) -> str | None:
     """Return the name of the format in which a file that begins so is packed, or None."""
     return next((name for begin, name in _PACKED.items() if start.startswith(begin)), None)
+
+
+def first_hole(stream: BinaryIO) -> int | None:
+    """Return where the first hole of a file begins, which reads as zeros; None: it has none."""
+    try:
+        hole = os.lseek(stream.fileno(), 0, os.SEEK_HOLE)
+    except (AttributeError, OSError):  # not every system and disk knows of holes
+        return None
+    stream.seek(hole)
+    start = stream.read(_BLOCK)
+    return hole if start and not any(start) else None
 
 
 def memory() -> float:

@@ -17,7 +17,7 @@ from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing
 from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
 from dbgsom_plugins.datasets._csv_trouble import MISSING_WORDS, is_number, records, trouble
-from dbgsom_plugins.datasets._files import existing_file, packing
+from dbgsom_plugins.datasets._files import existing_file, first_hole, packing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +80,14 @@ class Csv(Component):
         file = existing_file(self.path)
         with open_regular(file) as stream:
             packed = packing(stream.read(8))
+            hole = first_hole(stream)
         if packed:
             raise DataError(f"{self.path} is packed ({packed}), no text: unpack it first")
+        if hole is not None:
+            raise DataError(
+                f"{self.path} has a hole from byte {hole} on: it was cut off or never filled; "
+                "copy or save it again"
+            )
         columns = choose_columns(
             self.path, self._names(file), self.target, self.drop, self.categorical
         )
@@ -219,7 +225,10 @@ class Csv(Component):
         cells = frame[column].str.strip()
         if (cells.isna() | (cells == "")).any():
             raise self._explained(file, columns, "a cell is empty")
-        return np.array(cells.tolist(), dtype=np.str_)
+        texts = cells.tolist()
+        if any("\0" in text for text in texts):
+            raise self._explained(file, columns, "a cell holds a zero byte")
+        return np.array(texts, dtype=np.str_)
 
     def _explained(
         self, file: Path, columns: Columns, otherwise: str, numeric_target: bool = False

@@ -179,9 +179,7 @@ def write_caption(figure: Figure, lines: Sequence[str]) -> None:
     width, height = figure.get_size_inches()
     for i, line in enumerate(reversed(lines)):
         y = (_MARGIN - 0.06 + i * _LINE) / height
-        figure.text(
-            _MARGIN / width, y, line, fontsize=8, color=MUTED, va="bottom", **PLAIN
-        )
+        figure.text(_MARGIN / width, y, line, fontsize=8, color=MUTED, va="bottom", **PLAIN)
 
 
 def fitting(told: str, room: float, size: float) -> str:
@@ -215,4 +213,3 @@ def counts(view: MapView) -> str:
         parts.append(f"{len(tree.maps) - 1} child map{several}, {len(tree)} leaves")
     parts.append(f"quantization error {float(view.evaluation.leaf_distance.mean()):.4g}")
     return "  ·  ".join(parts)
-

@@ -83,12 +83,51 @@ def test_a_table_is_no_archive_whatever_it_is_called(tmp_path):
 
 
 def test_a_line_that_never_ends_is_refused(refused):
-    with Path("line.csv").open("wb") as file:
-        file.write(b"a,b")
-        file.truncate(1 << 30)
+    Path("line.csv").write_bytes(b"a,b" * (6 << 20))
     assert refused(Csv, "line.csv") == (
         "line.csv, line 1 has more than 16777216 letters: this is no table"
     )
+
+
+@pytest.mark.parametrize("rest", [b"", b"3,4\n"])
+def test_a_table_with_a_hole_is_refused_unread(rest, refused):
+    with Path("holes.csv").open("wb") as file:
+        file.write(b"a,b\n" + b"1,2\n" * (1 << 14))
+        file.truncate(1 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(rest)
+    with Path("holes.csv").open("rb") as file:
+        if not hasattr(os, "SEEK_HOLE") or (hole := file.seek(0, os.SEEK_HOLE)) >= 1 << 30:
+            pytest.skip("this disk keeps no holes")
+    assert refused(Csv, "holes.csv") == (
+        f"holes.csv has a hole from byte {hole} on: it was cut off or never filled; "
+        "copy or save it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"a,b\n1,2\n" + bytes(100), 3),
+        (b"a,b\n1,2\0\n", 2),
+        (b"a,\0b\n1,2\n", 1),
+        (b"a,kind\n1,x\n2,x\0\n", 3),
+        ("a,b\n1,2\n".encode("utf-16-le"), 1),
+    ],
+)
+def test_a_table_with_zero_bytes_is_damaged(content, line, refused):
+    Path("zeros.csv").write_bytes(content)
+    told = refused(Csv, "zeros.csv", target=-1)
+    assert told.startswith(f"zeros.csv, line {line} holds a zero byte: the file is damaged or cut")
+
+
+def test_a_sparse_array_is_an_array(tmp_path):
+    path = tmp_path / "sparse.npy"
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (1000, 500))
+    array[0] = 1
+    del array
+    X = Npy(path=str(path)).load().X
+    assert X.sum() == 500
 
 
 def test_columns_without_end_are_refused(refused):
