@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         Totals,
     )
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.columns import Columns
     from dbgsom_core.som_map.grid import Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import topographic_function, topographic_product
@@ -75,6 +76,7 @@ __all__ = [
     "SUPPORTED_API_VERSIONS",
     "Assignment",
     "Birth",
+    "Columns",
     "Component",
     "Data",
     "DataError",
@@ -153,6 +155,7 @@ _HOMES = {
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
     "interfaces.arrays": "FloatArray IntArray",
+    "interfaces.columns": "Columns",
     "som_map.grid": "Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "topographic_function topographic_product",

@@ -69,9 +69,9 @@ class StoredTypes:
             return isinstance(value, str) and value == one[1:-1]
         if one in _SINGLE:
             return _SINGLE[one](value)
-        if one.startswith(MANY):
-            many, _, inner = one.partition(" of ")
-            if not isinstance(value, list if many == "list" else dict):
+        if one.startswith(tuple(MANY)):
+            many, of, inner = one.partition(" of ")
+            if not isinstance(value, MANY[many + of]):
                 return False
             inside = value.values() if isinstance(value, dict) else value
             return all(self._holds(item, inner, sizes) for item in inside)

@@ -25,12 +25,14 @@ from dbgsom_core.estimators.model_reading import (
     MAP_ARRAYS,
     check_room,
     check_widths,
+    read_columns,
     read_estimator,
     read_steps,
 )
 from dbgsom_core.estimators.part_params import build_parts
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
+from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
@@ -62,6 +64,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         header = {
             "format": FORMAT,
             "version": __version__,
+            "columns": to_plain(model.columns, arrays, "columns", types),
             "steps": [[name, to_plain(step, arrays, name, types)] for name, step in model.steps],
             "estimator": _written(model.estimator, arrays),
         }
@@ -80,7 +83,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Read what `save` wrote: a `FittedModel`, or the estimator where there are no steps.
+    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own.
 
     No code of the file is run, and no class is built that is not on the list of those that files
     may hold. Who wrote the file decides all the same what the model answers.
@@ -104,6 +107,8 @@ def load(path: str | PathLike[str]) -> Any:
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
     loaded = load(path)
+    if isinstance(loaded, FittedModel) and not loaded.steps:
+        loaded = loaded.estimator
     if not isinstance(loaded, cls):
         raise ModelFileError(
             f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
@@ -134,10 +139,11 @@ def _read(header: Mapping[str, Any], take: Take, size: int | None = None) -> Any
             f"this one ({__version__}); upgrade dbgsom-core to read it"
         )
     types = stored_types()
+    columns = read_columns(header.get("columns"), take, types)
     steps = read_steps(header["steps"], take, types)
     estimator = read_estimator(header["estimator"], take, types, size)
-    check_widths(steps, estimator)
-    return FittedModel(steps, estimator) if steps else estimator
+    check_widths(columns, steps, estimator)
+    return FittedModel(steps, estimator, columns) if steps or columns else estimator
 
 
 def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -218,18 +224,32 @@ def _filled(part: Component, given: Component) -> list[str]:
 class FittedModel:
     """What a run leaves behind to be used: raw samples in, answers out.
 
+    Raw samples X are an array of features (n, D), or a table, a pandas DataFrame, where the model
+    knows the ``columns`` that it was trained on: they are found by name, see `Columns.samples`.
+
     Attributes
     ----------
     steps : sequence of (name, fitted transformer)
     estimator : SomVQ, SomClassifier or SomRegressor
         Fitted on prepared samples.
+    columns : Columns or None
+        Those of the table that the raw samples come from.
     """
 
     steps: Sequence[tuple[str, Any]]
     estimator: Any
+    columns: Columns | None = None
 
     def prepare(self, X: Any) -> NDArray[Any]:
-        """Return raw samples X (n, D) as the map takes them, (n, D')."""
+        """Return raw samples X (n, D) as the map takes them, (n, D').
+
+        Raises
+        ------
+        DataError
+            X is a table that lacks columns or holds cells that cannot be read.
+        """
+        if self.columns is not None and hasattr(X, "iloc"):
+            X = self.columns.samples(X)
         for _, step in self.steps:
             X = step.transform(X)
         return np.asarray(X)
@@ -242,6 +262,14 @@ class FittedModel:
         """Return class probabilities (n, C) for raw samples X (n, D)."""
         return np.asarray(self.estimator.predict_proba(self.prepare(X)))
 
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return raw samples X (n, D) by the prototypes (n, L), see `SomVQ.transform`."""
+        return np.asarray(self.estimator.transform(self.prepare(X)))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
+        return np.asarray(self.estimator.score_samples(self.prepare(X)))
+
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""
         return np.asarray(self.estimator.bmu(self.prepare(X), k))
@@ -251,5 +279,5 @@ class FittedModel:
         return np.asarray(self.estimator.bmu_path(self.prepare(X)))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write steps and map to one file, without pickle; `persistence.load` reads it."""
+        """Write columns, steps and map to one file, without pickle; `persistence.load` reads it."""
         save(self, path)

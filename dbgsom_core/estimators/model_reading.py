@@ -16,6 +16,7 @@ from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
+from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -72,6 +73,21 @@ _MOST_COLUMNS = 1 << 24
 _HOP_BYTES = (1 << 28, 1000)
 
 
+def read_columns(stored: Any, take: Take, types: StoredTypes) -> Columns | None:
+    """Return the columns that a model was trained on, None where a file does not tell.
+
+    Raises
+    ------
+    NotPlainError, UnfitError
+        They are something else, or do not fit each other.
+    """
+    columns = from_plain(stored, take, types)
+    problem = types.mismatch(columns, "columns | none", {})
+    if problem:
+        raise UnfitError(f"names columns that cannot be: columns{problem}")
+    return columns  # type: ignore[no-any-return]
+
+
 def read_steps(
     stored: Sequence[Any], take: Take, types: StoredTypes
 ) -> tuple[tuple[str, Any], ...]:
@@ -105,9 +121,9 @@ def check_room(maps: Sequence[SomMap], size: int) -> None:
         room.take(len(som_map))
 
 
-def check_widths(steps: Sequence[tuple[str, Any]], estimator: Any) -> None:
-    """Raise `UnfitError` where a step or the estimator cannot take what the step before returns."""
-    given: Any = None
+def check_widths(columns: Columns | None, steps: Sequence[tuple[str, Any]], estimator: Any) -> None:
+    """Raise `UnfitError` where a step or the estimator cannot take what comes before it."""
+    given: Any = None if columns is None else len(columns.feature_names)
     for name, step in (*steps, ("the map", estimator)):
         takes = getattr(step, "n_features_in_", None)
         if None not in (given, takes) and takes != given:

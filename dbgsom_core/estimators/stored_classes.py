@@ -12,6 +12,7 @@ from math import comb
 from typing import Any, TypeVar
 
 from dbgsom_core.estimators.held_values import StoredTypes
+from dbgsom_core.interfaces.columns import STORED as COLUMNS
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 
@@ -23,6 +24,7 @@ _COLUMNS = {
     "_sklearn_output_config?": "mapping of 'default'",
 }
 OURS = {
+    "columns": COLUMNS,
     "summaries": StoredType(
         "dbgsom_core.training.summaries:Summaries",
         {

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.arrays import FloatArray
+    from dbgsom_core.interfaces.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Data:
         Names for the classes 0..C-1 when y holds integers.
     image_shape : (rows, columns), optional
         When each sample is an image.
+    columns : Columns, optional
+        Which columns of a table the features are; the model keeps it and reads tables by it.
+    ids : mapping of str to array (n,), optional
+        What identifies each sample, by the name of the column.
     """
 
     X: FloatArray
@@ -34,6 +39,8 @@ class Data:
     target_names: Sequence[str] | None = None
     image_shape: tuple[int, int] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    columns: Columns | None = None
+    ids: Mapping[str, NDArray[Any]] | None = None
 
 
 @runtime_checkable

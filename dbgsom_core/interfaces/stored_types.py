@@ -18,8 +18,8 @@ ARRAY_KINDS = {  # in numpy's letters
 }  # fmt: skip
 _LENGTH = r"\s*(?:\w+|\*)\s*"
 ARRAY = re.compile(rf"(\w+)\[({_LENGTH}(?:,{_LENGTH})*)\]")
-MANY = ("list of ", "mapping of ")
-_MANY_OF = re.compile("^(list|mapping) of ")
+MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
+_MANY_OF = re.compile("^((list|tuple|mapping) of )*")
 _NAME = re.compile(r"[\w.:-]+")
 
 
@@ -56,7 +56,8 @@ class StoredType:
     * ``float[C, D]``: an array of float32 or float64; also ``finite`` (numbers without nan and
       infinity), ``number``, ``int``, ``flag``, ``text``, and ``any`` for numbers, text or dates
     * ``size[D]``: an integer that is the length called D
-    * ``list of any[*]``, ``mapping of number``: such values; what a mapping has as keys is text
+    * ``list of any[*]``, ``tuple of text``, ``mapping of number``: such values, also of such, as in
+      ``mapping of tuple of text``; what a mapping has as keys is text
     * ``acme-som:scaler``: an object of the stored type of this name
 
     Lengths of one name are equal in the whole object; ``*`` is any length.

@@ -246,7 +246,7 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         measures=values,
         history=estimator.history_,
         view=view,
-        model=FittedModel(fold.steps, estimator),
+        model=FittedModel(fold.steps, estimator, plan.data.columns),
         example=plan.data.X[:_EXAMPLE_ROWS],
         notes=plan.notes,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dbgsom_core.api import Columns as TableColumns
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing
 from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
@@ -96,7 +97,24 @@ class Csv(Component):
         frame: Any = (self._walked if walked else self._read)(file, columns)
         X, feature_names = self._samples(file, frame, columns)
         y = None if columns.target is None else self._target(file, frame, columns)
-        return Data(X=X, y=y, feature_names=feature_names)
+        names = columns.names
+        left_out = {*range(len(names))} - {*columns.used}
+        categories = {
+            names[i]: tuple(
+                feature[len(names[i]) + 1 :]
+                for feature in feature_names
+                if feature.startswith(f"{names[i]}=")
+            )
+            for i in columns.features
+            if i in columns.categorical
+        }
+        kept = TableColumns(
+            names=tuple(names[i] for i in columns.features),
+            categories=categories,
+            target=None if columns.target is None else names[columns.target],
+            dropped=tuple(names[i] for i in sorted(left_out)),
+        )
+        return Data(X=X, y=y, feature_names=feature_names, columns=kept)
 
     def _names(self, file: Path) -> list[str]:
         first = list(islice(records(self.path, file, self.delimiter), 2))

@@ -1,0 +1,91 @@
+"""What stands in the cells of a table: numbers, dates, nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NA_VALUES = ("", "NA", "N/A", "#N/A", "NaN", "-NaN", "<NA>", "NULL", "?", "-", ".")
+MOST_FAULTS = 20  # that one message tells
+_SHOWN = 40  # letters of a cell that a message shows
+_DAY = np.timedelta64(1, "D")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+def told_faults(where: str, faults: Sequence[str]) -> str:
+    """Return faults of data as a message: one a line, at most 20."""
+    more = "" if len(faults) <= MOST_FAULTS else f"\n{where}: … and more like these"
+    return "\n".join(f"{where}, {fault}" for fault in faults[:MOST_FAULTS]) + more
+
+
+def number(cell: str, decimal: str) -> float | None:
+    """Return the number that a cell is, nan and infinity included, true as 1; None for others."""
+    if decimal == ",":
+        if "." in cell:
+            return None
+        cell = cell.replace(",", ".")
+    if cell.lower() in ("true", "false"):
+        return float(cell.lower() == "true")
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def number_problem(cell: str, decimal: str = ".") -> str | None:
+    """Return what keeps a cell from being a finite number, as the end of a sentence, or None."""
+    value = number(cell, decimal)
+    if value is not None and not math.isnan(value):
+        return None if math.isfinite(value) else f"the value '{short(cell)}' is infinite"
+    if _THOUSANDS.fullmatch(cell) and not _DECIMAL_COMMA.fullmatch(cell):
+        return f"'{short(cell)}' is no number: write it without marks between thousands"
+    if decimal == "." and _DECIMAL_COMMA.fullmatch(cell):
+        return f"'{short(cell)}' is no number: set decimal: ',', or write it with a decimal point"
+    if decimal == "," and number(cell, ".") is not None:
+        return f"'{short(cell)}' is no number with the decimal mark ',': write it with that"
+    return f"'{short(cell)}' is no number"
+
+
+def date_features(moments: NDArray[Any], parts: Sequence[str]) -> NDArray[np.float64]:
+    """Return the parts of moments (n,), datetime64, as columns (n, P); see `Columns.dates`."""
+    days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
+    made: dict[str, Callable[[], Any]] = {
+        "ordinal": lambda: (moments - np.datetime64(0, "D")) / _DAY,
+        "year": lambda: moments.astype("datetime64[Y]").astype(np.int64) + 1970,
+        "month": lambda: months.astype(np.int64) % 12 + 1,
+        "day": lambda: (days - months) / _DAY + 1,
+        "weekday": lambda: (days.astype(np.int64) + 3) % 7,
+        "hour": lambda: (moments - days) // np.timedelta64(1, "h"),
+    }
+    return np.column_stack([np.asarray(made[part](), dtype=np.float64) for part in parts])
+
+
+def moments_of(cells: Any, form: str) -> NDArray[Any]:
+    """Return texts as moments in UTC, datetime64; NaT where one is no date of this form."""
+    import pandas as pd
+
+    parsed = pd.to_datetime(
+        pd.Series(list(cells), dtype=object), format=form, errors="coerce", utc=True
+    )
+    return in_utc(parsed)
+
+
+def in_utc(column: pd.Series) -> NDArray[Any]:
+    """Return a column of datetime64 as an array (n,) in UTC."""
+    if getattr(column.dtype, "tz", None) is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return np.asarray(column.to_numpy(dtype="datetime64[us]"))
+
+
+def short(cell: str) -> str:
+    """Return as much of a cell as a message shows."""
+    return cell if len(cell) <= _SHOWN else cell[: _SHOWN - 1] + "…"

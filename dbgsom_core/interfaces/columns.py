@@ -1,0 +1,319 @@
+"""How the columns of a table become features: kept with the model, so that it reads such tables."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.interfaces.cells import (
+    MOST_FAULTS,
+    NA_VALUES,
+    date_features,
+    in_utc,
+    moments_of,
+    number,
+    number_problem,
+    short,
+    told_faults,
+)
+from dbgsom_core.interfaces.stored_types import StoredType
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMED = 5  # names or values that a message lists
+_PARTS = ("year", "month", "day", "weekday", "hour")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that became samples, by name, and how each was read.
+
+    A column is a number unless `categories` or `dates` name it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Columns that became features, in the order of the features.
+    categories : mapping of str to tuple of str
+        The values of each categorical column, in the order of its features, which are 1 for this
+        value and 0 for all others.
+    dates : mapping of str to tuple of str
+        The form of each column of dates (for `time.strptime`, or ``"ISO8601"``) and what of it
+        became features: ``"ordinal"``, the days since 1970 with the time as a fraction, or some of
+        ``"year"``, ``"month"``, ``"day"``, ``"weekday"`` (0 is Monday) and ``"hour"``.
+    target : str or None
+    ids : tuple of str
+        Columns that identify a sample.
+    dropped : tuple of str
+        Columns that were left out on purpose.
+    na_values : tuple of str
+        What a missing value is written as, in any case of letters.
+    decimal : str
+        The decimal mark.
+    dtype : str
+        Of the samples: ``"float64"`` or ``"float32"``.
+    """
+
+    names: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    target: str | None = None
+    ids: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    na_values: tuple[str, ...] = NA_VALUES
+    decimal: str = "."
+    dtype: str = "float64"
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the D features: ``age``, ``colour=red``, ``day.weekday``."""
+        return tuple(feature for name in self.names for feature in self._features(name))
+
+    def samples(self, frame: pd.DataFrame) -> NDArray[np.floating[Any]]:
+        """Return the samples (n, D) that the rows of a table are.
+
+        Columns are found by name, in any order. Others are ignored, with one warning unless they
+        had another role in the table of the training. A category that is not known is 0 in all
+        columns of its own, with a warning. What is missing becomes nan.
+
+        Parameters
+        ----------
+        frame : DataFrame (n, …)
+            Cells as text, as in a file, or of the types that pandas reads them as.
+
+        Returns
+        -------
+        float array (n, D), C-contiguous, of `dtype`
+
+        Raises
+        ------
+        DataError
+            Columns are missing or there twice, or cells are no numbers or dates; all are told, at
+            most 20.
+        """
+        chosen = self._chosen(frame)
+        X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
+        if not (self.categories or self.dates) and all(map(_is_numeric, chosen.dtypes)):
+            X[:] = chosen.to_numpy(dtype=self.dtype, na_value=np.nan)
+            return _finite(X, self.feature_names)
+        at, faults = 0, []
+        for place, name in enumerate(self.names):
+            column = chosen.iloc[:, place]
+            width = len(self._features(name))
+            try:
+                X[:, at : at + width] = self._coded(name, column)
+            except _CellsError as error:
+                faults += [f"row {row}, column '{name}': {told}" for row, told in error.faults]
+            at += width
+        if faults:
+            raise DataError(told_faults("the table", faults))
+        return _finite(X, self.feature_names)
+
+    def is_missing(self, cell: str) -> bool:
+        """Say whether a cell says that its value is missing."""
+        return cell.strip().upper() in _upper(self.na_values)
+
+    def problem(self, name: str, cell: str) -> str | None:
+        """Return what keeps a cell of a file from being read, as the end of a sentence, or None."""
+        cell = cell.strip()
+        if name in self.categories or self.is_missing(cell):
+            return None
+        if name in self.dates:
+            form = self.dates[name][0]
+            if np.isnat(moments_of([cell], form)[0]):
+                return f"'{short(cell)}' is no date of the form {form}"
+            return None
+        return number_problem(cell, self.decimal)
+
+    def _features(self, name: str) -> Sequence[str]:
+        if name in self.categories:
+            return [f"{name}={value}" for value in self.categories[name]]
+        if name in self.dates:
+            parts = self.dates[name][1:]
+            return [name if part == "ordinal" else f"{name}.{part}" for part in parts]
+        return (name,)
+
+    def _chosen(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of the features, in their order."""
+        found = [str(name).strip() for name in frame.columns]
+        places = {name: place for place, name in enumerate(found)}
+        missing = [name for name in self.names if name not in places]
+        if missing:
+            near = did_you_mean(missing[0], found) if len(missing) == 1 else ""
+            raise DataError(
+                f"the table lacks {_columns(missing)}, which the model needs{near} "
+                f"(it has: {_listed(found)})"
+            )
+        if len(places) < len(found):
+            needed = set(self.names)
+            twice = [name for name, n in Counter(found).items() if n > 1 and name in needed]
+            if twice:
+                raise DataError(f"the table has {_columns(twice)} twice: rename or drop one")
+        known = {*self.names, *self.ids, *self.dropped, self.target}
+        extra = [name for name in found if name not in known]
+        if extra:
+            warnings.warn(
+                f"{_columns(extra)} of the table {'are' if len(extra) > 1 else 'is'} unknown to "
+                "the model and ignored",
+                stacklevel=3,
+            )
+        return frame.iloc[:, [places[name] for name in self.names]]
+
+    def _coded(self, name: str, column: pd.Series) -> NDArray[Any]:
+        if name in self.categories:
+            return self._category(name, column)
+        if name in self.dates:
+            return self._date(name, column)
+        return self._numbers(name, column)[:, np.newaxis]
+
+    def _numbers(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+        if _is_numeric(column.dtype):
+            return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        cells, missing = self._cells(column)
+        numbers = np.full(len(cells), np.nan)
+        read = [number(cell, self.decimal) for cell in cells[~missing]]
+        numbers[~missing] = [np.nan if one is None else one for one in read]
+        if not np.isfinite(numbers[~missing]).all():
+            self._check(name, cells, missing)
+        return numbers
+
+    def _date(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+        form, *parts = self.dates[name]
+        if column.dtype.kind == "M":
+            missing = column.isna().to_numpy()
+            moments = in_utc(column)
+        else:
+            cells, missing = self._cells(column)
+            moments = np.full(len(cells), np.datetime64("NaT", "us"))
+            moments[~missing] = moments_of(cells[~missing], form)
+            if np.isnat(moments[~missing]).any():
+                self._check(name, cells, missing)
+        return np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
+
+    def _category(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+        values = self.categories[name]
+        known: dict[Any, int] = {value: i for i, value in reversed(list(enumerate(values)))}
+        given: NDArray[Any]
+        if _is_numeric(column.dtype):  # 1, 1.0 and "01" are one code, True and "true" another
+            given = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            missing = np.isnan(given)
+            known = {number(value, self.decimal): i for value, i in known.items()}
+        else:
+            given, missing = self._cells(column)
+        distinct, where = _distinct(given[~missing])
+        codes = np.array([known.get(value, -1) for value in distinct], dtype=np.intp)
+        coded = np.zeros((len(given), len(values)))
+        coded[missing] = np.nan
+        rows = np.flatnonzero(~missing)
+        found = codes[where] if len(rows) else np.empty(0, dtype=np.intp)
+        coded[rows[found >= 0], found[found >= 0]] = 1
+        if (found < 0).any():
+            strange = [str(distinct[i]) for i in np.flatnonzero(codes < 0)]
+            warnings.warn(
+                f"column '{name}': {_listed([short(one) for one in strange])} "
+                f"(in {np.count_nonzero(found < 0)} rows) did not occur in the training and count "
+                "as none of its values",
+                stacklevel=5,
+            )
+        return coded
+
+    def _cells(self, column: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return cells as stripped texts (n,) and which of them are missing (n,)."""
+        values = column.to_numpy(dtype=object)
+        missing = column.isna().to_numpy(dtype=bool)
+        cells = np.array(
+            [
+                "" if gone else str(value).strip()
+                for value, gone in zip(values, missing, strict=True)
+            ],
+            dtype=object,
+        )
+        words = _upper(self.na_values)
+        return cells, missing | np.array([cell.upper() in words for cell in cells], dtype=bool)
+
+    def _check(self, name: str, cells: Any, missing: NDArray[np.bool_]) -> None:
+        faults = self._faults(name, cells, missing)
+        found = [fault for fault, _ in zip(faults, range(MOST_FAULTS + 1), strict=False)]
+        if found:
+            raise _CellsError(found)
+
+    def _faults(
+        self, name: str, cells: Any, missing: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, str]]:
+        for row in np.flatnonzero(~missing):
+            told = self.problem(name, cells[row])
+            if told is not None:
+                yield int(row), told
+
+
+@lru_cache(maxsize=16)
+def _upper(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.strip().upper() for word in words)
+
+
+class _CellsError(Exception):
+    """Cells that cannot be read: rows, from 0, and what is wrong."""
+
+    def __init__(self, faults: Sequence[tuple[int, str]]) -> None:
+        self.faults = faults
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "O") in "biuf"
+
+
+def _finite(X: NDArray[np.floating[Any]], names: Sequence[str]) -> NDArray[np.floating[Any]]:
+    infinite = np.argwhere(np.isinf(X))
+    if len(infinite):
+        faults = [f"row {i}, column '{names[j]}': the value is infinite" for i, j in infinite]
+        raise DataError(told_faults("the table", faults))
+    return X
+
+
+def _distinct(values: NDArray[Any]) -> tuple[list[Any], NDArray[np.intp]]:
+    numbers: dict[Any, int] = {}
+    where = np.array([numbers.setdefault(one, len(numbers)) for one in values], dtype=np.intp)
+    return list(numbers), where
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _columns(names: Sequence[str]) -> str:
+    quoted = _listed([f"'{short(name)}'" for name in names])
+    return f"{len(names)} columns ({quoted})" if len(names) > 1 else f"column {quoted}"
+
+
+def _fits(one: Any) -> bool:
+    names = set(one.names)
+    parts = {("ordinal",), _PARTS, _PARTS[:-1]}
+    return (
+        0 < len(names) == len(one.names)
+        and one.categories.keys() | one.dates.keys() <= names
+        and not one.categories.keys() & one.dates.keys()
+        and all(0 < len(set(values)) == len(values) for values in one.categories.values())
+        and all(len(date) > 1 and date[1:] in parts for date in one.dates.values())
+    )
+
+
+STORED = StoredType(
+    "dbgsom_core.interfaces.columns:Columns",
+    {
+        "names ids dropped na_values": "tuple of text",
+        "categories dates": "mapping of tuple of text",
+        "target": "text | none",
+        "decimal": "'.' | ','",
+        "dtype": "'float64' | 'float32'",
+    },
+    fits=_fits,
+)

@@ -1,0 +1,153 @@
+"""Tables that a model reads by the names of its columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core import SomVQ, persistence
+from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import Columns
+
+COLUMNS = Columns(
+    names=("age", "region", "day"),
+    categories={"region": ("North", "South")},
+    dates={"day": ("%d.%m.%Y", "year", "month", "day", "weekday")},
+    target="happy",
+    ids=("nr",),
+    dropped=("note",),
+    decimal=",",
+)
+TEXTS = pd.DataFrame(
+    {
+        "nr": ["1", "2", "3"],
+        "day": ["01.02.2024", " 29.02.2024", "NA"],
+        "age": ["1,5", "", "-3"],
+        "region": ["South", "?", "North "],
+        "note": ["x", "", "z"],
+    },
+    dtype=object,
+)
+SAMPLES = [
+    [1.5, 0, 1, 2024, 2, 1, 3],
+    [np.nan, np.nan, np.nan, 2024, 2, 29, 3],
+    [-3, 1, 0, np.nan, np.nan, np.nan, np.nan],
+]
+
+
+def test_cells_of_a_file_become_features_by_name():
+    assert COLUMNS.feature_names == (
+        "age", "region=North", "region=South", "day.year", "day.month", "day.day", "day.weekday",
+    )  # fmt: skip
+    np.testing.assert_array_equal(COLUMNS.samples(TEXTS), SAMPLES)
+    np.testing.assert_array_equal(COLUMNS.samples(TEXTS[TEXTS.columns[::-1]]), SAMPLES)
+
+
+def test_typed_columns_become_the_same_features():
+    frame = pd.DataFrame(
+        {
+            "age": pd.array([1.5, None, -3], dtype="Float32"),
+            "region": pd.Categorical(["South", None, "North"]),
+            "day": pd.to_datetime(["2024-02-01", "2024-02-29", None]),
+        }
+    )
+    np.testing.assert_array_equal(COLUMNS.samples(frame), SAMPLES)
+
+
+def test_numbers_of_any_type_are_one_code():
+    columns = Columns(("code",), categories={"code": ("1", "02", "x")})
+    for codes in ([1, 2, 1], [1.0, 2.0, 1.0], ["1", "02", "1"]):
+        X = columns.samples(pd.DataFrame({"code": codes}))
+        assert X.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_days_since_1970_keep_the_time_as_a_fraction():
+    columns = Columns(("t",), dates={"t": ("ISO8601", "ordinal")})
+    X = columns.samples(pd.DataFrame({"t": ["1970-01-02", "1970-01-01T18:00:00+06:00"]}))
+    assert X[:, 0].tolist() == [1, 0.5]
+
+
+def test_float32_stays():
+    columns = Columns(("a", "b"), dtype="float32")
+    X = columns.samples(pd.DataFrame({"b": [1, 2], "a": [0.5, 0.25]}))
+    assert X.dtype == np.float32
+    assert X.tolist() == [[0.5, 1], [0.25, 2]]
+
+
+def test_unknown_columns_and_categories_are_told_once_and_count_nothing():
+    frame = TEXTS.assign(region=["Mars", "South", "Mars"], what=1, why=2)
+    with pytest.warns(UserWarning, match="ignored") as caught:
+        X = COLUMNS.samples(frame)
+    assert X[:, 1:3].tolist() == [[0, 0], [0, 1], [0, 0]]
+    assert [str(one.message) for one in caught] == [
+        "2 columns ('what', 'why') of the table are unknown to the model and ignored",
+        "column 'region': Mars (in 2 rows) did not occur in the training and count as none of its "
+        "values",
+    ]
+
+
+def test_columns_that_are_not_there_are_named():
+    with pytest.raises(DataError, match=r"lacks 2 columns \('age', 'region'\), .*it has: day"):
+        COLUMNS.samples(TEXTS[["day"]])
+    with pytest.raises(DataError, match=r"lacks column 'region', .*did you mean 'regions'"):
+        COLUMNS.samples(TEXTS.rename(columns={"region": "regions"}))
+    with pytest.raises(DataError, match="has column 'age' twice"):
+        COLUMNS.samples(TEXTS.rename(columns={"nr": "age"}))
+
+
+def test_all_cells_that_cannot_be_read_are_told():
+    frame = TEXTS.assign(age=["1,5", "1.5", "inf"], day=["31.02.2024", "2024-02-01", "NA"])
+    with pytest.raises(DataError) as caught:
+        COLUMNS.samples(frame)
+    assert str(caught.value).splitlines() == [
+        "the table, row 1, column 'age': '1.5' is no number with the decimal mark ',': write it "
+        "with that",
+        "the table, row 2, column 'age': the value 'inf' is infinite",
+        "the table, row 0, column 'day': '31.02.2024' is no date of the form %d.%m.%Y",
+        "the table, row 1, column 'day': '2024-02-01' is no date of the form %d.%m.%Y",
+    ]
+    with pytest.raises(DataError) as caught:
+        COLUMNS.samples(pd.concat([TEXTS.assign(age="old")] * 10))
+    assert len(str(caught.value).splitlines()) == 21
+    assert str(caught.value).endswith("… and more like these")
+
+
+@pytest.fixture(scope="module")
+def model():
+    frame = pd.DataFrame({"a": np.arange(20.0), "c": ["x", "y"] * 10, "b": np.arange(20)[::-1] % 7})
+    columns = Columns(("a", "c", "b"), categories={"c": ("x", "y")}, target="t")
+    X = columns.samples(frame)
+    return FittedModel((), SomVQ(epochs=3).fit(X), columns), frame, X
+
+
+def test_a_saved_model_reads_tables_by_name(model, tmp_path):
+    fitted, frame, X = model
+    fitted.save(tmp_path / "m.npz")
+    again = persistence.load(tmp_path / "m.npz")
+    assert again.columns == fitted.columns
+    expected = fitted.predict(X)
+    shuffled = frame[["b", "c", "a"]].astype({"b": str, "a": "float32"})
+    for given in (X, frame, shuffled):
+        assert again.predict(given).tolist() == expected.tolist()
+    assert again.bmu(shuffled).tolist() == fitted.estimator.bmu(X).tolist()
+    np.testing.assert_array_equal(again.score_samples(shuffled), fitted.score_samples(X))
+    np.testing.assert_array_equal(again.transform(shuffled), fitted.transform(X))
+    assert isinstance(SomVQ.load(tmp_path / "m.npz"), SomVQ)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        Columns(("a", "b")),
+        Columns(("a", "b", "b", "c")),
+        Columns(("a", "b", "c", "d"), categories={"x": ("1",)}),
+        Columns(("a", "b", "c"), dates={"a": ("ISO8601", "second")}),
+        Columns(("a", "b", "c", "d"), decimal="x"),
+        Columns(("a", "b", "c", 1)),
+        Columns(["a", "b", "c", "d"]),
+        SomVQ,
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(model, columns, tmp_path):
+    with pytest.raises(ModelFileError, match="columns"):
+        FittedModel((), model[0].estimator, columns).save(tmp_path / "m.npz")
