@@ -229,7 +229,7 @@ def mirror(
     try:
         with quiet():
             opened = _open(settings)
-            opened.finish(folder)
+            opened.catch_up(folder)
             opened.finish_all()
     except DbgsomError:
         raise

@@ -29,12 +29,14 @@ from dbgsom_core.runs.store import (
 )
 from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.mlflow_model import (
+    holds_model,
     link_measures,
     plugin_versions,
     register_model,
     store_model,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
+from dbgsom_plugins.trackers.mlflow_sent import is_noted, note
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.report import data_facts, measures_table
 
@@ -70,6 +72,7 @@ class Mirror:
         self._store = store
         self._experiment = experiment
         self._register = register
+        self._where = f"{masked(store.uri)} {experiment} {register}"
         self._opened: dict[Path, _Opened] = {}
 
     def tail(self, folder: Path) -> None:
@@ -84,6 +87,12 @@ class Mirror:
             client.log_batch(opened.run_id, metrics=metrics)
             opened.last_epoch = metrics[-1].step
         opened.offset = offset
+
+    def catch_up(self, folder: Path) -> None:
+        """Finish a folder, unless it was sent as it is and MLflow still holds all of it."""
+        stored = close_if_dead(read_run(folder.absolute()))
+        if not (is_noted(stored.files, self._where) and self._holds(stored)):
+            self.finish(folder)
 
     def finish(self, folder: Path, status: Status = "running") -> None:
         """Send everything the folder holds and end the MLflow run, whatever goes wrong on the way.
@@ -100,6 +109,7 @@ class Mirror:
             self.tail(folder)
             if status != "running":
                 self._send_results(opened.run_id, stored)
+                note(stored.files, self._where)
         except Exception as error:
             trouble = error
             raise
@@ -109,6 +119,25 @@ class Mirror:
             if status != "running" and not (trouble and is_away(trouble)):
                 ended = _milliseconds(stored.ended)
                 self._store.client.set_terminated(opened.run_id, _STATES[status], ended)
+
+    def _holds(self, stored: StoredRun) -> bool:
+        client, run_id = self._store.client, self._find(stored)
+        if run_id is None:
+            return False
+        run = client.get_run(run_id)
+        files, figures = stored.files, [path.name for path in stored.files.figures()]
+        wanted = {path.name for path in (files.config, files.environment, files.report)}
+        wanted = {name for name in wanted if (files.folder / name).exists()}
+        wanted |= {f"figures/{name}" for name in figures}
+        found = {one.path for one in client.list_artifacts(run_id)}
+        if figures:
+            found |= {one.path for one in client.list_artifacts(run_id, "figures")}
+        return (
+            run.info.status == _STATES.get(stored.status)
+            and {_key(name) for name in stored.measures} <= set(run.data.metrics)
+            and wanted <= found
+            and holds_model(client, run, stored, self._register)
+        )
 
     def finish_all(self) -> None:
         """Finish whatever was opened on the way, such as the sweep of a run."""

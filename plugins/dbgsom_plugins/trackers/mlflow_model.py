@@ -16,7 +16,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient, pyfunc
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
 
@@ -34,9 +34,9 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     if not stored.files.model.exists():
         return None
     run = client.get_run(run_id)
-    for output in run.outputs.model_outputs if run.outputs else []:
-        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
-            return str(output.model_id)
+    known = _ready_model(client, run)
+    if known is not None:
+        return known
     model = client.create_logged_model(
         run.info.experiment_id,
         name=NAME,
@@ -51,6 +51,22 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
         client.log_model_artifacts(model.model_id, str(target))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+def holds_model(client: MlflowClient, run: Run, stored: StoredRun, register: str | None) -> bool:
+    """Say whether MLflow has a run's model, and the version of the registered one."""
+    if not stored.files.model.exists():
+        return True
+    versions = client.search_model_versions(f"name='{register}'") if register else []
+    registered = any(one.run_id == run.info.run_id for one in versions)
+    return _ready_model(client, run) is not None and registered == bool(register)
+
+
+def _ready_model(client: MlflowClient, run: Run) -> str | None:
+    for output in run.outputs.model_outputs if run.outputs else []:
+        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
+            return str(output.model_id)
+    return None
 
 
 def link_measures(client: MlflowClient, run_id: str, model_id: str, metrics: list[Metric]) -> None:

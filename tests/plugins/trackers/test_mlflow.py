@@ -189,6 +189,43 @@ def test_mirroring_again_changes_nothing(
     assert len(again.inputs.dataset_inputs) == 1
 
 
+def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(
+    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+    sent, finish = [], Mirror.finish
+
+    def counted(self: Any, folder: Path, *rest: Any) -> None:
+        sent.append(folder)
+        finish(self, folder, *rest)
+
+    def again() -> int:
+        del sent[:]
+        mirror(run.folder, uri, registered_model="digits_map")
+        return len(sent)
+
+    run = make_run()
+    play(run, RunFolder().observer(), MLflow(uri=uri, registered_model="digits_map").observer())
+    monkeypatch.setattr(Mirror, "finish", counted)
+    assert again() == 0
+    artifacts = Path(_only_run(client).info.artifact_uri.removeprefix("file://"))
+    for lost in ("report.md", "figures/growth_curve.png"):
+        (artifacts / lost).unlink()
+        assert again() == 1
+        assert (artifacts / lost).exists()
+        assert again() == 0
+    client.delete_registered_model("digits_map")
+    assert (again(), again()) == (1, 0)
+    client.delete_run(_only_run(client).info.run_id)
+    assert (again(), again()) == (1, 0)
+    RunFiles(run.folder).report.write_text("another one")
+    assert (again(), again()) == (1, 0)
+    (run.folder / "mlflow.json").write_text("[" * 9999)
+    assert (again(), again()) == (1, 0)
+    assert _only_run(client).info.status == "FINISHED"
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )

@@ -1,0 +1,50 @@
+"""What of a run folder was sent to which store, noted there, so that it is not sent again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbgsom_core.interfaces.files import read_at_most
+from dbgsom_core.runs.store import RunFiles, write_json
+
+_NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
+_LARGEST = 1 << 16  # bytes
+
+
+def is_noted(files: RunFiles, where: str) -> bool:
+    """Say whether a folder was sent to a store just as it is now."""
+    return _notes(files.folder).get(where) == _fingerprint(files)
+
+
+def note(files: RunFiles, where: str) -> None:
+    """Note that a folder was sent to a store whole; a folder that cannot be written stays as is."""
+    with contextlib.suppress(OSError):
+        if files.run.exists():
+            notes = _notes(files.folder) | {where: _fingerprint(files)}
+            write_json(files.folder / _NAME, notes)
+
+
+def _notes(folder: Path) -> dict[str, object]:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        notes = json.loads(read_at_most(folder / _NAME, _LARGEST))
+        if isinstance(notes, dict):
+            return notes
+    return {}
+
+
+def _fingerprint(files: RunFiles) -> str:
+    digest = hashlib.sha256()
+    for path in _sent(files):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _sent(files: RunFiles) -> Iterator[Path]:
+    yield from (files.status, files.run, files.config, files.environment, files.journal)
+    yield from (files.measures, files.model, *files.examples, files.report, *files.figures())
