@@ -15,6 +15,7 @@
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md
+        mlflow.json        which MLflow store was sent all of this (by that tracker)
         checkpoints/       where its fits are, until it has finished (`dbgsom_core.runs.resume`)
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
+from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.verdicts import births
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Subject, check
+
+_EPOCHS, _HALF, _ROOM = 12, 5, 3
 
 
 def _threshold(growth: Any) -> float:
@@ -26,6 +32,46 @@ def _is_vertical(component: Any, subject: Subject) -> bool:
 def _grown(growth: Any, som_map: SomMap, room: int | None = None) -> list[Birth]:
     state = material.growth_state(som_map, _threshold(growth), room)
     return [Birth(*one) for one in births(growth.grow(som_map, state), som_map, state)]
+
+
+def _anew(growth: Any, remembered: Any = None) -> Any:
+    """Return a strategy as a training begins with it, or goes on after an interruption."""
+    fresh = type(growth).model_validate(given_fields(growth))
+    remember = GrowthAbilities.of(fresh).remember
+    if remember is not None:
+        remember(remembered)
+    return fresh
+
+
+def _written_and_read(remembered: Any) -> Any:
+    """Return what a checkpoint gives back of what a strategy remembers."""
+    arrays: dict[str, Any] = {}
+    try:
+        plain = to_plain(remembered, arrays, "what it remembers")
+    except NotPlainError as error:
+        raise AssertionError(f"no checkpoint can hold what it remembers: {error}") from error
+    return from_plain(json.loads(json.dumps(plain)), arrays.pop)
+
+
+def _played(growth: Any, som_map: SomMap, first: int, last: int) -> list[Birth]:
+    """Return the births of some epochs, a few in each, which the map gets."""
+    found = []
+    for epoch in range(first, last + 1):
+        state = material.growth_state(som_map, _threshold(growth), _ROOM)
+        state = replace(state, epoch=epoch)
+        wanted = births(growth.grow(som_map, state), som_map, state)[:_ROOM]
+        born = [Birth(*one) for one in wanted]
+        som_map.add(born, epoch)
+        found += born
+    return found
+
+
+def _assert_same(first: list[Birth], second: list[Birth], told: str) -> None:
+    assert [(one.position, one.parent) for one in first] == [
+        (one.position, one.parent) for one in second
+    ], told
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one.prototype, other.prototype), f"{told}, in a prototype"
 
 
 @check("growth")
@@ -74,12 +120,24 @@ def check_growth_leaves_the_map_alone(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_growth_determinism(component: Any, subject: Subject) -> None:
     """Asked twice about the same map it wants the same births: a run can be repeated."""
-    first, second = (_grown(component, material.ring()) for _ in range(2))
-    assert [(one.position, one.parent) for one in first] == [
-        (one.position, one.parent) for one in second
-    ], "two calls differ"
-    for one, other in zip(first, second, strict=True):
-        assert np.array_equal(one.prototype, other.prototype), "two calls differ in a prototype"
+    first, second = (_grown(_anew(component), material.ring()) for _ in range(2))
+    _assert_same(first, second, "two calls differ")
+
+
+@check("growth")
+def check_growth_resumes(component: Any, subject: Subject) -> None:
+    """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
+    whole = _played(_anew(component), material.ring(), 1, _EPOCHS)
+    again = _played(_anew(component), material.ring(), 1, _EPOCHS)
+    _assert_same(whole, again, "a second training differs from the first: it keeps something")
+    som_map, first = material.ring(), _anew(component)
+    births = _played(first, som_map, 1, _HALF)
+    ability = GrowthAbilities.of(first).remembered
+    second = _anew(component, None if ability is None else _written_and_read(ability()))
+    births += _played(second, som_map, _HALF + 1, _EPOCHS)
+    lost = "does not remember all of it" if ability else "has no remembered() that gives it"
+    told = f"it keeps something from one epoch to the next and {lost}: births differ after"
+    _assert_same(whole, births, f"{told} an interruption")
 
 
 @check("growth", applies=_is_vertical)

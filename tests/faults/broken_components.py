@@ -23,7 +23,7 @@ KINDS = {
     "dataset": "datasets", "measure": "measures", "figure": "figures", "tracker": "trackers",
     "engine": "engines",
 }  # fmt: skip
-SOUND = {"fine", "assigning"}
+SOUND = {"fine", "assigning", "steady"}
 LIMIT = 20.0  # seconds for a check
 
 # A plugin module for each way to be broken as a whole, and the words that doctor must say.

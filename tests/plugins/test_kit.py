@@ -213,6 +213,10 @@ def faulty():
         ("metrics Doubling", "prepare", "turns float32 into float64"),
         ("metrics Remembering", "not_finite", "changes others"),
         ("growth EndlessRow", "births", "it is endless"),
+        ("growth Forgetful", "growth_resumes", r"has no remembered\(\) that gives it"),
+        ("growth HalfForgetful", "growth_resumes", "does not remember all of it"),
+        ("growth Lasting", "growth_resumes", "a second training differs from the first"),
+        ("growth Unwritable", "growth_resumes", "no checkpoint can hold what it remembers"),
         ("labellers Disagreeing", "labels_agree_with_probabilities", "not its most probable class"),
         ("datasets Shared", "load", "share their arrays"),
         ("measures Unasked", "measure_without_targets", "say needs_target = True"),
@@ -233,9 +237,13 @@ def test_what_components_do_wrong_is_found_by_the_promise(name, promise, words, 
     assert re.search(words, outcome.message)
 
 
-@pytest.mark.parametrize("kind", ["labellers", "measures", "figures", "trackers"])
-def test_a_component_without_fault_passes(kind, faulty):
-    component = faulty([kind, "Fine"])()
+@pytest.mark.parametrize(
+    "name",
+    ["growth Fine", "growth Steady", "labellers Fine", "measures Fine", "figures Fine",
+     "trackers Fine"],
+)  # fmt: skip
+def test_a_component_without_fault_passes(name, faulty):
+    component = faulty(name.split())()
     assert [one for one in run_checks(component) if one.status != "passed"] == []
 
 

@@ -7,7 +7,7 @@ import time
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from dbgsom_core.api import Birth, Component
 
@@ -183,6 +183,59 @@ class Chance(Fine):
         births = self.fine(som_map, state)
         noise = np.random.default_rng().uniform()
         return [one._replace(prototype=one.prototype + noise) for one in births]
+
+
+class Forgetful(Fine):
+    """Counts epochs itself, and no checkpoint knows."""
+
+    _seen: list[int] = PrivateAttr(default_factory=list)
+
+    def grow(self, som_map, state):
+        self._seen.append(state.epoch)
+        if len(self._seen) % 3:
+            return []
+        cell, neuron = self.first(som_map)
+        return [Birth(cell, som_map.prototypes[neuron] + 0.1, neuron)]
+
+
+class Steady(Forgetful):
+    """Counts epochs itself, and nothing is wrong."""
+
+    def remembered(self):
+        return {"seen": self._seen, "array": np.arange(2.0)}
+
+    def remember(self, value):
+        self._seen[:] = [] if value is None else value["seen"]
+
+
+class HalfForgetful(Forgetful):
+    """Remembers how often it was asked, and takes nothing back."""
+
+    def remembered(self):
+        return len(self._seen)
+
+
+class Lasting(Forgetful):
+    """Counts the epochs of all trainings."""
+
+    _all: ClassVar[list[int]] = []
+
+    def grow(self, som_map, state):
+        self._all.append(state.epoch)
+        if len(self._all) % 7:
+            return []
+        cell, neuron = self.first(som_map)
+        return [Birth(cell, som_map.prototypes[neuron] + 0.1, neuron)]
+
+
+class Unwritable(Forgetful):
+    """Remembers what no checkpoint can hold."""
+
+    def remembered(self):
+        return {1, 2}
+
+    def remember(self, value):
+        pass
 
 
 class InfiniteThreshold(Fine):
