@@ -161,6 +161,11 @@ class VerticalState:
     root_error: float
 
 
+def automatic_cap(samples: float) -> int:
+    """Return what ``max_neurons="auto"`` means for so many samples: 5√n, and at least 4."""
+    return max(4, math.ceil(5 * math.sqrt(samples)))
+
+
 @dataclass(frozen=True)
 class GrowthAbilities(Abilities):
     """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None.
@@ -212,9 +217,7 @@ class GrowthAbilities(Abilities):
 
     def cap(self, samples: float) -> int | None:
         """Return how many neurons a map of so many samples has at most; None: no limit."""
-        if self.max_neurons == "auto":
-            return max(4, math.ceil(5 * math.sqrt(samples)))
-        return self.max_neurons
+        return automatic_cap(samples) if self.max_neurons == "auto" else self.max_neurons
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -123,15 +123,20 @@ def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
     return weights
 
 
+def most_births(som_map: Any) -> int:
+    """Return the births of one epoch from which on a strategy counts as endless."""
+    return _ENDLESS * len(som_map) * int(som_map.grid.degree)
+
+
 def births(answer: Any, som_map: Any, state: Any) -> list[tuple[Any, Any, int]]:
-    """Return the births of an epoch, one more than there is room for at most."""
+    """Return the births of an epoch, one more than there is room for at most.
+
+    Where nothing limits the map the room is that of `most_births`.
+    """
     if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
         raise UnfitError(f"must return a sequence of births, not {_described(answer)}")
-    most = _ENDLESS * len(som_map) * som_map.grid.degree
-    room = most if state.room is None else min(most, state.room)
+    room = most_births(som_map) if state.room is None else min(state.room, MOST_NEURONS)
     found = list(islice(answer, room + 1))
-    if len(found) > most:
-        raise UnfitError(f"wants more than {most} births for {len(som_map)} neurons: it is endless")
     born: set[tuple[int, int]] = set()
     return [_birth(one, som_map, born) for one in found[:room]] + found[room:]
 

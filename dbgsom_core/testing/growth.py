@@ -12,7 +12,7 @@ import numpy as np
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
-from dbgsom_core.interfaces.verdicts import births
+from dbgsom_core.interfaces.verdicts import births, most_births
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -92,6 +92,8 @@ def check_births(component: Any, subject: Subject) -> None:
     som_map = material.ring()
     known = len(som_map)
     wanted = _grown(component, som_map)
+    most = most_births(som_map)
+    assert len(wanted) <= most, f"wants more than {most} births for {known} neurons: it is endless"
     for birth in wanted:
         assert np.shape(birth.prototype) == (material.FEATURES,), "a prototype has the wrong shape"
         assert np.isfinite(birth.prototype).all(), "a prototype is not finite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, Search
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.growth import Birth, GrowthState
+from dbgsom_core.interfaces.growth import Birth, GrowthState, automatic_cap
+from dbgsom_core.interfaces.guard import who
+from dbgsom_core.interfaces.verdicts import most_births
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.progress import Progress, TrainingState
@@ -89,6 +91,9 @@ def train(
                     task, som_map, found, epoch, schedule.growing_epochs, movement
                 )
                 wanted = list(task.growing.grow(som_map, state))
+            if state.room is None and len(wanted) > most_births(som_map):
+                task = _capped(task, known)
+                state = replace(state, room=_room(task, known))
             births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
             capped = capped or len(births) < len(wanted)
             if births:
@@ -168,8 +173,23 @@ def _growth_state(
         hits=counted.hits,
         class_counts=counted.class_counts,
         movement=movement,
-        room=None if task.max_neurons is None else max(0, task.max_neurons - n_neurons),
+        room=_room(task, n_neurons),
     )
+
+
+def _room(task: Task, n_neurons: int) -> int | None:
+    return None if task.max_neurons is None else max(0, task.max_neurons - n_neurons)
+
+
+def _capped(task: Task, n_neurons: int) -> Task:
+    """Return the task with the cap that a strategy without one lacks: its births have no end."""
+    cap = max(automatic_cap(task.data.total_weight), n_neurons)
+    warnings.warn(
+        f"{who('growth', task.growth)} gives births without end and has no max_neurons: its map is "
+        f"cut at {cap} neurons, as with max_neurons='auto'",
+        stacklevel=4,
+    )
+    return replace(task, max_neurons=cap)
 
 
 def _smoothed_before_growth(

@@ -228,7 +228,17 @@ def test_endless_births_are_cut_at_the_room_left(iris):
          "__annotations__": {"max_neurons": ClassVar[int]}},
     )  # fmt: skip
     assert len(SomVQ(growth=strategy(), epochs=8).fit(iris[0]).weights_) == 9
-    with pytest.raises(ComponentError, match="it is endless"):
+    # 5√150, as with max_neurons='auto'
+    with pytest.warns(UserWarning, match="growth Odd gives births without end and .* at 62 neur"):
+        vq = SomVQ(growth=like(Sprout, grow=endless), epochs=8).fit(iris[0])
+    assert len(vq.weights_) == 62
+
+
+def test_endless_births_of_one_cell_are_an_error(iris):
+    def endless(self, som_map, state):
+        return itertools.repeat(Birth((2, 0), som_map.prototypes[0], 0))
+
+    with pytest.raises(ComponentError, match=r"wants a birth in \(2, 0\), which is taken"):
         SomVQ(growth=like(Sprout, grow=endless), epochs=8).fit(iris[0])
 
 
