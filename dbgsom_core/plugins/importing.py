@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import distributions
@@ -14,7 +16,11 @@ from typing import Any, NoReturn
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.footprint import Footprint
+
+SECONDS_TO_IMPORT = 10.0  # after which a person is told what takes so long
+log = private_logger("dbgsom")
 
 _watchers: list[Callable[[str, str], None]] = []
 
@@ -36,16 +42,42 @@ def watched_imports(told: Callable[[str, str], None]) -> Iterator[None]:
 def importing(distribution: str, name: str) -> Iterator[list[str]]:
     """Guard an import; what is yielded holds afterwards what it changed, where imports are watched.
 
-    What it prints is no answer of ours, and `os._exit` raises `SystemExit` instead.
+    What it prints is no answer of ours, and `os._exit` raises `SystemExit` instead. An import that
+    hangs is named after `SECONDS_TO_IMPORT`; where one crashes, Python tells in which file.
     """
     changes: list[str] = []
     for told in _watchers:
         told(distribution, name)
     before = Footprint.now() if _watchers else None
-    with redirect_stdout(sys.stderr), no_exit():
+    with redirect_stdout(sys.stderr), no_exit(), _named(distribution, name):
         yield changes
     if before is not None:
         changes += before.changes()
+
+
+@contextmanager
+def _named(distribution: str, name: str) -> Iterator[None]:
+    what, cure = name, ""
+    if distribution:
+        what = f"plugin {name} of {distribution}"
+        cure = (
+            f", and --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, does "
+            "without it"
+        )
+    told = f"the import of {what} has gone on for {SECONDS_TO_IMPORT:g} s; Ctrl-C ends it{cure}"
+    timer = threading.Timer(SECONDS_TO_IMPORT, log.warning, ("%s", told))
+    timer.daemon = True
+    timer.start()
+    ours = not faulthandler.is_enabled() and sys.__stderr__ is not None
+    if ours:
+        with suppress(OSError, ValueError):  # it is closed
+            faulthandler.enable(sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if ours:
+            faulthandler.disable()
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """The registry: broken plugins are records, names are looked up kindly."""
 
+import threading
 import types
+from unittest import mock
 
 import pytest
 
 from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.plugins import importing as plugin_imports
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.registry import Registry, get_registry
 
@@ -111,6 +114,28 @@ def test_a_broken_plugin_is_a_record_and_everything_else_works(loads, reason, in
     assert "x" not in registry.names("kernel")
     with pytest.raises(UnknownNameError, match="dbgsom-bad"):
         registry.find("kernel", "something")
+
+
+def test_an_import_that_hangs_is_named_while_it_does(monkeypatch):
+    told, sentences = threading.Event(), []
+
+    def warning(form, *given):
+        sentences.append(form % given)
+        told.set()
+
+    monkeypatch.setattr(plugin_imports.log, "warning", warning)
+    with (
+        mock.patch.object(threading, "Timer") as timer,
+        plugin_imports.importing("geo-dist", "geo"),
+    ):
+        pass
+    timer.return_value.start.assert_called_once()
+    timer.return_value.cancel.assert_called_once()
+    monkeypatch.setattr(plugin_imports, "SECONDS_TO_IMPORT", 0.01)
+    with plugin_imports.importing("geo-dist", "geo"):
+        assert told.wait(30)
+    assert "the import of plugin geo of geo-dist has gone on for 0.01 s" in sentences[0]
+    assert "--disable-plugin geo-dist" in sentences[0]
 
 
 def test_a_bare_name_means_the_built_in(installed):
