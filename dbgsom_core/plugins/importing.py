@@ -61,8 +61,8 @@ def _named(distribution: str, name: str) -> Iterator[None]:
     if distribution:
         what = f"plugin {name} of {distribution}"
         cure = (
-            f", and --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, does "
-            "without it"
+            f", and --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, "
+            "does without it"
         )
     told = f"the import of {what} has gone on for {SECONDS_TO_IMPORT:g} s; Ctrl-C ends it{cure}"
     timer = threading.Timer(SECONDS_TO_IMPORT, log.warning, ("%s", told))
