@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from dbgsom_core.errors import UnfitError
 from dbgsom_core.som_map.som_map import SomMap
 
 _HERE = "dbgsom_core.interfaces"
-_PLAIN = (int, float, bool, str, type(None))
+_PLAIN = frozenset((int, float, bool, str, type(None)))
 
 
 @dataclass
@@ -46,11 +45,10 @@ class Loan:
         elif kind is tuple:
             return tuple(self.of(part) for part in value)
         elif kind.__module__.startswith(_HERE) and hasattr(value, "__dataclass_fields__"):
-            own = copy.copy(value)
+            own = object.__new__(kind)
             inside = vars(own)
-            for name, part in inside.items():
-                if type(part) not in _PLAIN:
-                    inside[name] = self.of(part)
+            for name, part in vars(value).items():
+                inside[name] = part if type(part) in _PLAIN else self.of(part)
             return own
         elif issparse(value):
             for name in ("data", "indices", "indptr"):

@@ -23,16 +23,25 @@ _ENDLESS = 16  # births for each neuron and link from which on a generator count
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 
 
-def numbers(answer: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
+def numbers(answer: Any, shape: tuple[int, ...], what: str, where: Any = None) -> NDArray[Any]:
     """Return an answer as an array of real numbers of this shape, all of them finite."""
     array: NDArray[Any] = np.asarray(answer)
+    kind = array.dtype.kind
+    if array.shape == shape and (kind in "iub" or (kind == "f" and _all_finite(array))):
+        return array
+    what = what if where is None else f"{what} {where}"
     if array.shape != shape:
         raise UnfitError(f"returned {what} of shape {array.shape}, not {shape}")
-    if array.dtype.kind not in "fiub":
+    if kind not in "fiub":
         raise UnfitError(f"returned {what} of {array.dtype}, not real numbers")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UnfitError(f"returned {what} that are not finite")
-    return array
+    raise UnfitError(f"returned {what} that are not finite")
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    # One number tells of a short row in a tenth of the time; where it overflows all are looked at.
+    if array.ndim == 1 and math.isfinite(array.dot(array)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -112,7 +121,10 @@ def _scalar_params(answer: Any) -> NDArray[Any]:
 
 
 def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    weights = numbers(answer, np.shape(hops), "weights")
+    weights = numbers(answer, hops.shape, "weights")
+    values = weights.tolist()
+    if values and min(values) >= 0 and values[0] > 0:
+        return weights
     if weights.size and weights.min() < 0:
         raise UnfitError(
             f"returned a negative weight, {weights.min():g} at width {width:g}; "
@@ -148,7 +160,8 @@ def _birth(one: Any, som_map: Any, born: set[tuple[int, int]]) -> tuple[Any, Any
         raise UnfitError(
             f"returned {one!r}, which is no birth (position, prototype, parent)"
         ) from None
-    if not all(isinstance(part, Integral) for part in (x, y, parent)):
+    whole = type(x) is type(y) is type(parent) is int  # an abstract class is slow to ask
+    if not (whole or all(isinstance(part, Integral) for part in (x, y, parent))):
         raise UnfitError(
             f"returned a birth at {(x, y)!r} by {parent!r}: cells and rows are integers"
         )
@@ -157,12 +170,14 @@ def _birth(one: Any, som_map: Any, born: set[tuple[int, int]]) -> tuple[Any, Any
         raise UnfitError(f"names parent {parent} for {cell}, and the map has {len(som_map)}")
     if cell in born or som_map.neuron_at(cell) is not None:
         raise UnfitError(f"wants a birth in {cell}, which is taken")
-    beside = som_map.grid.beside(cell)
-    if not any(other in born or som_map.neuron_at(other) is not None for other in beside):
+    for other in som_map.grid.beside(cell):
+        if other in born or som_map.neuron_at(other) is not None:
+            break
+    else:
         raise UnfitError(f"wants a birth in {cell}, beside which no neuron is")
     born.add(cell)
     shape = som_map.prototypes.shape[1:]
-    return cell, numbers(prototype, shape, f"prototypes at {cell}"), int(parent)
+    return cell, numbers(prototype, shape, "prototypes at", cell), int(parent)
 
 
 def _threshold(answer: Any, summary: Any) -> float:
