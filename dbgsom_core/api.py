@@ -44,6 +44,7 @@ from dbgsom_core.interfaces.privacy import (
     masked,
     masked_name,
     private_logger,
+    shell_word,
     without_passwords,
     without_secrets,
 )
@@ -137,6 +138,7 @@ __all__ = [
     "private_logger",
     "samples_in_memory",
     "share",
+    "shell_word",
     "topographic_function",
     "topographic_product",
     "without_passwords",

@@ -41,9 +41,9 @@ def fill_text(text: str) -> str:
 
 
 def texts_of(node: Node) -> Iterator[str]:
-    """Yield all that a configuration says itself: keys and values but for references."""
+    """Yield all that a configuration says itself: keys, values and defaults of references."""
     if isinstance(node, Scalar):
-        yield _REFERENCE.sub("", str(node.value))
+        yield _REFERENCE.sub(lambda match: match["default"] or "", str(node.value))
     elif isinstance(node, Items):
         for item in node.items:
             yield from texts_of(item)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ _SHORTEST_PART = 8  # of a path or an address; "runs" and "http" are nobody's se
 _CUT = 16  # letters by which the beginning of a longer value is known
 _WORDS = frozenset(["true", "false", "null", "none", "yes", "no", "auto", "default"])
 _REFERENCE = r"\$\{env:[^}]*\}"
+_VARIABLE = re.compile(r"\$\{env:(?P<name>\w+)(:-(?P<default>[^}]*))?\}")
 _HINT = re.compile(rf"({_REFERENCE}[^;\n]*); did you mean '[^'\n]*'\?")
 _HELD_WHOLE = re.compile(rf"[^:\s@]*:?({_REFERENCE})+")
 
@@ -120,6 +122,21 @@ def without_secrets(text: str) -> str:
 def masked_name(name: str) -> str:
     """Return a name that may be a folder, ``env-NAME`` in place of a reference."""
     return re.sub(r"\$\{env:(\w+)[^}]*\}", r"env-\1", masked(name))
+
+
+def shell_word(text: str) -> str:
+    """Return a text, masked, as one word for a POSIX shell, which fills the references itself."""
+    word, end, shown = "", 0, masked(text)
+    for match in _VARIABLE.finditer(shown):
+        default = re.sub(r'([\\"$`])', r"\\\1", match["default"] or "")
+        name = f"{{{match['name']}:-{default}}}" if default else match["name"]
+        word += _quoted(shown[end : match.start()]) + f'"${name}"'
+        end = match.end()
+    return word + _quoted(shown[end:]) or "''"
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(text) if text else ""
 
 
 def mask_error(error: BaseException | None) -> None:

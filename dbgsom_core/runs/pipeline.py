@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, private_logger
+from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -331,7 +331,7 @@ def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> di
     with _noted(notes):
         for name, figure in experiment.figures:
             try:
-                drawn[name] = Aside(experiment.patience).do(
+                drawn[masked_name(name)] = Aside(experiment.patience).do(
                     partial(guarded("figure", figure, "draw"), view)
                 )
             except Exception as error:

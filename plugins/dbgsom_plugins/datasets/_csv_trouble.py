@@ -61,8 +61,8 @@ def _lines(path: str, stream: io.TextIOWrapper) -> Iterator[str]:
             )
         if "\0" in line:
             raise DataError(
-                f"{path}, line {number} holds a zero byte: the file is damaged or cut off, or is no "
-                "UTF-8 text; save it again"
+                f"{path}, line {number} holds a zero byte: the file is damaged or cut off, or is "
+                "no UTF-8 text; save it again"
             )
         yield line
         number += 1

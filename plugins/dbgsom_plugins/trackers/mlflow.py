@@ -23,6 +23,7 @@ from dbgsom_core.api import (
     masked,
     masked_name,
     private_logger,
+    shell_word,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import (
     SECONDS_A_CALL,
@@ -80,9 +81,9 @@ class MLflow(TrackerComponent):
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
         if self.uri.startswith(("http://", "https://")):
-            return f"open {masked(self.uri)}"
+            return f"open {shell_word(self.uri)}"
         return (
-            f"{_mlflow_command()} ui --backend-store-uri {masked(self.uri)}\n"
+            f"{_mlflow_command()} ui --backend-store-uri {shell_word(self.uri)}\n"
             "then open http://127.0.0.1:5000 and choose 'Model training'"
         )
 
@@ -243,7 +244,7 @@ def _mlflow_command() -> str:
         return "mlflow"
     beside = Path(sys.executable).with_name("mlflow")
     here = Path.cwd()
-    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+    return shell_word(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
 
 
 def _open(settings: MLflow) -> Mirror:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from dbgsom_core.api import DbgsomError, write_atomically
+from dbgsom_core.api import DbgsomError, shell_word, write_atomically
 
 _OTHER_TABLES = ("already exists", "duplicate column", "no such", "out-of-date database schema")
 LOCK_SECONDS = 60.0  # a fresh store takes some
@@ -135,11 +135,13 @@ def _cure(database: Path, runs: int | None) -> str:
     if runs:
         return (
             f"the tables of {database} are not those of this MLflow, {mlflow.__version__}: copy "
-            f"the file and run 'mlflow db upgrade sqlite:///{database}', or name another store"
+            f"the file and run 'mlflow db upgrade {shell_word(f'sqlite:///{database}')}', or name "
+            "another store"
         )
     return (
         f"{database} is half made and holds no run: the process that made it was ended. Move it "
-        f"away (mv '{database}' '{database}.broken'), and 'dbgsom sync' fills a new one from the "
+        f"away (mv {shell_word(str(database))} {shell_word(f'{database}.broken')}), and "
+        "'dbgsom sync' fills a new one from the "
         "run folders"
     )
 
