@@ -10,6 +10,7 @@ import pytest
 from dbgsom_core import api, hookspecs
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.privacy import Secrets, hiding
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import all_checks, checks_for
 
@@ -95,6 +96,26 @@ def test_every_method_argument_and_capability_of_an_interface_is_documented(kind
             assert f"`{name}" in section, f"{kind}: {name} is not described"
             for argument in filter(None, arguments.split(", ")):
                 assert f"`{argument}`" in section, f"{kind}: {name}({argument})"
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_name_of_the_api_is_in_the_guide(name):
+    code = re.findall(r"```.*?```|`[^`]+`", GUIDE, re.DOTALL)
+    assert any(re.search(rf"\b{name}\b", one) for one in code)
+    assert inspect.getdoc(getattr(api, name))
+
+
+def test_the_guide_says_truly_what_is_masked():
+    secrets = Secrets()
+    secrets.add("hunter-of-alice", "${env:TOKEN}")
+    address = "http://me:word@host/hunter-of-alice"
+    with hiding(secrets):
+        assert api.masked([address]) == ["http://***@host/${env:TOKEN}"]
+        assert api.without_secrets(address) == "http://me:word@host/${env:TOKEN}"
+        assert api.without_passwords(address) == "http://***@host/hunter-of-alice"
+        assert api.masked_name("hunter-of-alice") == "env-TOKEN"
+        assert api.shell_word("hunter-of-alice") == '"$TOKEN"'
+    assert api.as_label("a\n\x1b[1m" + "b" * 9, 12) == r"a \x1b[1mbb…"
 
 
 def test_every_check_is_listed():
