@@ -19,8 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KINDS = {
-    "kernel": "kernels", "metric": "metrics", "growth": "growth", "labeller": "labellers",
-    "dataset": "datasets", "measure": "measures", "figure": "figures", "tracker": "trackers",
+    "kernel": "kernels", "metric": "metrics metric_parts", "growth": "growth",
+    "labeller": "labellers", "dataset": "datasets", "measure": "measures", "figure": "figures", "tracker": "trackers",
     "engine": "engines",
 }  # fmt: skip
 SOUND = {"fine", "assigning", "steady"}
@@ -198,8 +198,8 @@ def main():
 def faulty(folder, kinds):
     """Return a copy of the faulty package with components of these kinds alone."""
     source = shutil.copytree(HERE / "faulty", folder / "source")
-    for kind, module in KINDS.items():
-        if kind not in kinds:
+    for kind, modules in KINDS.items():
+        for module in modules.split() if kind not in kinds else ():
             (source / f"{module}.py").write_text("")
     return source
 

@@ -27,7 +27,7 @@ def dbgsom_kernels():
 
 @hookimpl
 def dbgsom_metrics():
-    return _offered("metrics")
+    return _offered("metrics") | _offered("metric_parts")
 
 
 @hookimpl
