@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KINDS = {
     "kernel": "kernels", "metric": "metrics metric_parts", "growth": "growth",
-    "labeller": "labellers", "dataset": "datasets", "measure": "measures", "figure": "figures", "tracker": "trackers",
-    "engine": "engines",
+    "labeller": "labellers", "dataset": "datasets", "measure": "measures", "figure": "figures",
+    "tracker": "trackers", "engine": "engines",
 }  # fmt: skip
 SOUND = {"fine", "assigning", "steady"}
 LIMIT = 20.0  # seconds for a check
