@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 
 class NearestPrototype:
@@ -130,3 +132,57 @@ def play(history: list[EpochRecord], result: RunResult) -> Callable[..., None]:
                 observer.dbgsom_run_failed(run, error)
 
     return perform
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from filelock import FileLock
+
+    database = tmp_path_factory.getbasetemp() / "empty.db"
+    with FileLock(database.with_suffix(".lock")):
+        if not database.exists():
+            with quiet():
+                from mlflow import MlflowClient
+
+                MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_database: Path) -> str:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+class QuietClient:
+    """MlflowClient whose calls make no noise of their own, so that a test hears the tracker's."""
+
+    def __init__(self, uri: str) -> None:
+        with quiet():
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient(uri, registry_uri=uri)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            with quiet():
+                return getattr(self._client, name)(*args, **options)
+
+        return call
+
+    def only_run(self, experiment: str = "digits") -> Any:
+        """Return the single run of an experiment."""
+        found = self.get_experiment_by_name(experiment)
+        runs = self.search_runs([found.experiment_id])
+        assert len(runs) == 1
+        return self.get_run(runs[0].info.run_id)
+
+
+@pytest.fixture
+def client_of() -> Callable[[str], QuietClient]:
+    return QuietClient
+
+
+@pytest.fixture
+def client(uri: str) -> QuietClient:
+    return QuietClient(uri)
