@@ -65,7 +65,7 @@ TOKENS = [
 ]  # fmt: skip
 _PLACE = re.compile(  # the file, as it was named
     r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
-    r"((case|bomb|holes|x)\.|pipe|data set '|split: |prepare step '|all columns|"
+    r"((case|bomb|holes|half|zeros|x)\.|pipe|data set '|split: |prepare step '|all columns|"
     r"/dev/|aaa|a\\+x00b|\. is)"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
@@ -155,11 +155,20 @@ def data(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any
             f"{kind} of holes",
             lambda cls=cls, kind=kind: cls(path=holes(f"holes.{kind}", 1 << 45)).load(),
         )
+    half = {"csv half of holes": "half.csv", "csv of zeros at its end": "zeros.csv"}
+    written("half.csv", table.encode() * 2000)
+    os.truncate("half.csv", 3 << 30)
+    written("zeros.csv", table.encode() + bytes(1 << 24))
+    wide = ",".join(f"c{i}" for i in range(300_000)).encode()
+    written("wide.csv", wide + b"\n" + b",".join([b"1.25"] * 300_000) + b"\n")
+    for name, path in half.items():
+        yield name, lambda path=path: Csv(path=path, target="class").load()
+    yield "wide csv", lambda: Csv(path="wide.csv").load()
     zeros = gzip.compress(bytes(1 << 20)) * 10_000
     yield "gzip bomb", lambda: Csv(path=written("bomb.csv.gz", zeros)).load()
     zip_bomb("bomb.npz", 2 << 30)
     yield "zip bomb", lambda: Npz(path="bomb.npz").load()
-    for number in range(count - 3 * 7 - 2):
+    for number in range(count - 3 * 7 - 5):
         kind = rng.choice(list(kinds))
         base = packed if kind == "npz" and rng.random() < 0.5 else held[kind]
         content, options = mutated(base, rng), {}
