@@ -50,6 +50,7 @@ from dbgsom_core.interfaces.privacy import (
 )
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
+from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ if TYPE_CHECKING:
         Totals,
     )
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.cells import (
+        ISO_DATES,
+        NA_VALUES,
+        date_forms,
+        number,
+        told_faults,
+    )
     from dbgsom_core.interfaces.columns import Columns
     from dbgsom_core.som_map.grid import Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
@@ -74,6 +82,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "ISO_DATES",
+    "NA_VALUES",
     "SUPPORTED_API_VERSIONS",
     "Assignment",
     "Birth",
@@ -129,16 +139,20 @@ __all__ = [
     "as_label",
     "available_threads",
     "compiled",
+    "date_forms",
     "did_you_mean",
     "hookimpl",
     "inner_loop",
     "masked",
     "masked_name",
+    "number",
     "open_regular",
+    "open_text",
     "private_logger",
     "samples_in_memory",
     "share",
     "shell_word",
+    "told_faults",
     "topographic_function",
     "topographic_product",
     "without_passwords",
@@ -157,6 +171,7 @@ _HOMES = {
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
     "interfaces.arrays": "FloatArray IntArray",
+    "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
     "interfaces.columns": "Columns",
     "som_map.grid": "Grid Position",
     "som_map.som_map": "SomMap",

@@ -15,6 +15,26 @@ if TYPE_CHECKING:
 
 NA_VALUES = ("", "NA", "N/A", "#N/A", "NaN", "-NaN", "<NA>", "NULL", "?", "-", ".")
 MOST_FAULTS = 20  # that one message tells
+ISO_DATES = "ISO8601"
+_TIMES = {"": "", r" \d{1,2}:\d\d": " %H:%M", r" \d{1,2}:\d\d:\d\d": " %H:%M:%S"}
+_DAYS = {
+    r"\d{1,2}\.\d{1,2}\.\d{4}": ("%d.%m.%Y",),
+    r"\d{1,2}\.\d{1,2}\.\d\d": ("%d.%m.%y",),
+    r"\d{1,2}/\d{1,2}/\d{4}": ("%d/%m/%Y", "%m/%d/%Y"),
+    r"\d{4}/\d{1,2}/\d{1,2}": ("%Y/%m/%d",),
+}
+_DATE_FORMS = [
+    (
+        re.compile(r"\d{4}-\d\d(-\d\d([ T]\d\d(:?\d\d){0,2}(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?"),
+        ISO_DATES,
+    ),
+    *(
+        (re.compile(day + time), form + clock)
+        for day, forms in _DAYS.items()
+        for time, clock in _TIMES.items()
+        for form in forms
+    ),
+]
 _SHOWN = 40  # letters of a cell that a message shows
 _DAY = np.timedelta64(1, "D")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -64,7 +84,7 @@ def date_features(moments: NDArray[Any], parts: Sequence[str]) -> NDArray[np.flo
         "month": lambda: months.astype(np.int64) % 12 + 1,
         "day": lambda: (days - months) / _DAY + 1,
         "weekday": lambda: (days.astype(np.int64) + 3) % 7,
-        "hour": lambda: (moments - days) // np.timedelta64(1, "h"),
+        "hour": lambda: (moments - days).astype("timedelta64[h]").astype(np.int64),
     }
     return np.column_stack([np.asarray(made[part](), dtype=np.float64) for part in parts])
 
@@ -87,5 +107,21 @@ def in_utc(column: pd.Series) -> NDArray[Any]:
 
 
 def short(cell: str) -> str:
-    """Return as much of a cell as a message shows."""
+    """Return as much of a cell as a message shows, on one line."""
+    cell = " ".join(cell.split())
     return cell if len(cell) <= _SHOWN else cell[: _SHOWN - 1] + "…"
+
+
+def date_forms(cells: Sequence[str], given: str | None = None) -> list[str]:
+    """Return the forms in which all cells are dates, `Columns.dates`; of ``given`` if that fits.
+
+    More than one fits where days and months cannot be told apart.
+    """
+    if given is not None:
+        return [given] if len(cells) and not np.isnat(moments_of(cells, given)).any() else []
+    fitting = [
+        form
+        for pattern, form in _DATE_FORMS
+        if len(cells) and all(pattern.fullmatch(cell) for cell in cells)
+    ]
+    return [form for form in fitting if not np.isnat(moments_of(cells, form)).any()]

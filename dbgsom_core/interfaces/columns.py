@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from dbgsom_core.interfaces.stored_types import StoredType
 if TYPE_CHECKING:
     import pandas as pd
 
+_BLOCK = 256  # columns that are copied in one go
 _NAMED = 5  # names or values that a message lists
 _PARTS = ("year", "month", "day", "weekday", "hour")
 
@@ -103,7 +104,9 @@ class Columns:
         chosen = self._chosen(frame)
         X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
         if not (self.categories or self.dates) and all(map(_is_numeric, chosen.dtypes)):
-            X[:] = chosen.to_numpy(dtype=self.dtype, na_value=np.nan)
+            for start in range(0, X.shape[1], _BLOCK):  # no second copy of them all
+                part = chosen.iloc[:, start : start + _BLOCK]
+                X[:, start : start + _BLOCK] = part.to_numpy(dtype=self.dtype, na_value=np.nan)
             return _finite(X, self.feature_names)
         at, faults = 0, []
         for place, name in enumerate(self.names):
@@ -166,6 +169,8 @@ class Columns:
                 "the model and ignored",
                 stacklevel=3,
             )
+        if found == [*self.names]:
+            return frame
         return frame.iloc[:, [places[name] for name in self.names]]
 
     def _coded(self, name: str, column: pd.Series) -> NDArray[Any]:
@@ -178,81 +183,76 @@ class Columns:
     def _numbers(self, name: str, column: pd.Series) -> NDArray[np.float64]:
         if _is_numeric(column.dtype):
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        cells, missing = self._cells(column)
+        cells, missing, where = self._distinct(column)
         numbers = np.full(len(cells), np.nan)
         read = [number(cell, self.decimal) for cell in cells[~missing]]
         numbers[~missing] = [np.nan if one is None else one for one in read]
-        if not np.isfinite(numbers[~missing]).all():
-            self._check(name, cells, missing)
-        return numbers
+        self._check(name, cells, ~missing & ~np.isfinite(numbers), where)
+        return np.asarray(numbers[where])
 
     def _date(self, name: str, column: pd.Series) -> NDArray[np.float64]:
         form, *parts = self.dates[name]
         if column.dtype.kind == "M":
-            missing = column.isna().to_numpy()
             moments = in_utc(column)
-        else:
-            cells, missing = self._cells(column)
-            moments = np.full(len(cells), np.datetime64("NaT", "us"))
-            moments[~missing] = moments_of(cells[~missing], form)
-            if np.isnat(moments[~missing]).any():
-                self._check(name, cells, missing)
-        return np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
+            missing = np.isnat(moments)
+            return np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
+        cells, missing, where = self._distinct(column)
+        moments = np.full(len(cells), np.datetime64("NaT", "us"))
+        moments[~missing] = moments_of(cells[~missing], form)
+        self._check(name, cells, ~missing & np.isnat(moments), where)
+        features = np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
+        return np.asarray(features[where])
 
     def _category(self, name: str, column: pd.Series) -> NDArray[np.float64]:
         values = self.categories[name]
-        known: dict[Any, int] = {value: i for i, value in reversed(list(enumerate(values)))}
-        given: NDArray[Any]
+        cells, missing, where = self._distinct(column)
+        read: list[Any]
         if _is_numeric(column.dtype):  # 1, 1.0 and "01" are one code, True and "true" another
-            given = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            missing = np.isnan(given)
-            known = {number(value, self.decimal): i for value, i in known.items()}
+            known: dict[Any, int] = {}
+            for i, value in enumerate(values):
+                known.setdefault(number(value, self.decimal), i)
+            read = [number(cell, ".") for cell in cells]
         else:
-            given, missing = self._cells(column)
-        distinct, where = _distinct(given[~missing])
-        codes = np.array([known.get(value, -1) for value in distinct], dtype=np.intp)
-        coded = np.zeros((len(given), len(values)))
+            known, read = {value: i for i, value in enumerate(values)}, cells.tolist()
+        codes = np.array([known.get(one, -1) for one in read], dtype=np.intp)
+        coded = np.zeros((len(cells), len(values)))
+        coded[codes >= 0, codes[codes >= 0]] = 1
         coded[missing] = np.nan
-        rows = np.flatnonzero(~missing)
-        found = codes[where] if len(rows) else np.empty(0, dtype=np.intp)
-        coded[rows[found >= 0], found[found >= 0]] = 1
-        if (found < 0).any():
-            strange = [str(distinct[i]) for i in np.flatnonzero(codes < 0)]
+        strange = (codes < 0) & ~missing
+        if strange.any():
+            rows = np.count_nonzero(strange[where])
             warnings.warn(
-                f"column '{name}': {_listed([short(one) for one in strange])} "
-                f"(in {np.count_nonzero(found < 0)} rows) did not occur in the training and count "
-                "as none of its values",
-                stacklevel=5,
+                f"column '{name}': {_listed([short(one) for one in cells[strange]])} "
+                f"(in {rows} row{'s' if rows > 1 else ''}) did not occur in the training: no value "
+                "of the column's stands for it",
+                stacklevel=4,
             )
-        return coded
+        return np.asarray(coded[where])
 
-    def _cells(self, column: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return cells as stripped texts (n,) and which of them are missing (n,)."""
-        values = column.to_numpy(dtype=object)
-        missing = column.isna().to_numpy(dtype=bool)
-        cells = np.array(
-            [
-                "" if gone else str(value).strip()
-                for value, gone in zip(values, missing, strict=True)
-            ],
-            dtype=object,
-        )
+    def texts(self, column: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the cells of a column as stripped texts (n,), and which are missing (n,)."""
+        cells, missing, where = self._distinct(column)
+        return cells[where], missing[where]
+
+    def _distinct(
+        self, column: pd.Series
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp]]:
+        """Return distinct cells as stripped texts, which are missing, and where each row is."""
+        import pandas as pd
+
+        where, found = pd.factorize(column)  # -1, the last, where there is none
+        cells = np.array([*(str(value).strip() for value in found), ""], dtype=object)
         words = _upper(self.na_values)
-        return cells, missing | np.array([cell.upper() in words for cell in cells], dtype=bool)
+        missing = np.array([cell.upper() in words for cell in cells], dtype=bool)
+        missing[-1] = True
+        return cells, missing, where
 
-    def _check(self, name: str, cells: Any, missing: NDArray[np.bool_]) -> None:
-        faults = self._faults(name, cells, missing)
-        found = [fault for fault, _ in zip(faults, range(MOST_FAULTS + 1), strict=False)]
-        if found:
-            raise _CellsError(found)
-
-    def _faults(
-        self, name: str, cells: Any, missing: NDArray[np.bool_]
-    ) -> Iterator[tuple[int, str]]:
-        for row in np.flatnonzero(~missing):
-            told = self.problem(name, cells[row])
-            if told is not None:
-                yield int(row), told
+    def _check(
+        self, name: str, cells: NDArray[Any], bad: NDArray[np.bool_], where: NDArray[np.intp]
+    ) -> None:
+        rows = np.flatnonzero(bad[where])[: MOST_FAULTS + 1]
+        if len(rows):
+            raise _CellsError([(int(i), self.problem(name, cells[where[i]]) or "") for i in rows])
 
 
 @lru_cache(maxsize=16)
@@ -277,12 +277,6 @@ def _finite(X: NDArray[np.floating[Any]], names: Sequence[str]) -> NDArray[np.fl
         faults = [f"row {i}, column '{names[j]}': the value is infinite" for i, j in infinite]
         raise DataError(told_faults("the table", faults))
     return X
-
-
-def _distinct(values: NDArray[Any]) -> tuple[list[Any], NDArray[np.intp]]:
-    numbers: dict[Any, int] = {}
-    where = np.array([numbers.setdefault(one, len(numbers)) for one in values], dtype=np.intp)
-    return list(numbers), where
 
 
 def _listed(names: Sequence[str]) -> str:

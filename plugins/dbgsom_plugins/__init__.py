@@ -91,6 +91,7 @@ def dbgsom_datasets() -> dict[str, str]:
             "blobs": "generated:Blobs",
             "moons": "generated:Moons",
             "csv": "csv_file:Csv",
+            "parquet": "parquet_file:Parquet",
             "npy": "numpy_files:Npy",
             "npz": "numpy_files:Npz",
         },

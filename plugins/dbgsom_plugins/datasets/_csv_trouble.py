@@ -1,140 +1,119 @@
-"""Find the first line of a CSV file that cannot be used, and say why.
+"""Find the lines of a CSV file that cannot be used, and say why.
 
 Only read when the fast reader gave up: a slow walk over the records that knows their lines.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from dbgsom_core.api import DataError, open_regular
+from dbgsom_core.api import Columns, told_faults
 from dbgsom_plugins.datasets._arrays import CURE
-from dbgsom_plugins.datasets._csv_columns import Columns
+from dbgsom_plugins.datasets._roles import Roles
+from dbgsom_plugins.datasets._table import MISSING_TARGET
 
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "-nan", "<na>", "null", "none", "?", "-", "."})
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_LONGEST_LINE = 1 << 24  # letters: a table of a million columns
-_MOST_BLANK = 1_000_000  # blank lines in a row
-_LONG = 40  # characters of a value that a message shows
-
-
-def records(path: str, file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line on which the record starts, its stripped fields), blank lines left out.
-
-    Raises
-    ------
-    DataError
-        The file is no UTF-8 text, its quotes never close, or a line never ends.
-    """
-    line, blank = 1, 0
-    with io.TextIOWrapper(open_regular(file), encoding="utf-8-sig", newline="") as stream:
-        lines = _lines(path, stream)
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        try:
-            for row in reader:
-                fields = [field.strip() for field in row]
-                if fields and fields != [""]:
-                    yield line, fields
-                    blank = 0
-                elif (blank := blank + 1) > _MOST_BLANK:
-                    raise DataError(f"{path}, line {line}: too many blank lines: this is no table")
-                line = reader.line_num + 1
-        except UnicodeDecodeError:
-            raise DataError(f"{path} is no UTF-8 text: save it with the encoding UTF-8") from None
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {line}: no CSV ({error}): check the quotes from this line on"
-            ) from None
+_MOST_LINES = 200_000  # that are looked at after the first fault
+_MOST_KINDS = 21  # of faults, one more than are told
+_NO_NUMBER = "is no number"
+_TEXT = ": list the column under categorical, id or drop, or make it the target"
 
 
-def _lines(path: str, stream: io.TextIOWrapper) -> Iterator[str]:
-    number = 1
-    while line := stream.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
-            raise DataError(
-                f"{path}, line {number} has more than {_LONGEST_LINE} letters: this is no table"
-            )
-        if "\0" in line:
-            raise DataError(
-                f"{path}, line {number} holds a zero byte: the file is damaged or cut off, or is "
-                "no UTF-8 text; save it again"
-            )
-        yield line
-        number += 1
+@dataclass
+class _Fault:
+    """What is wrong with a cell or line, and how many more are like it."""
+
+    where: str
+    told: str
+    more: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.where}{self.told}" + (f" (and {self.more} more)" if self.more else "")
 
 
 def trouble(
     path: str,
-    rows: Iterator[tuple[int, list[str]]],
+    rows: Iterable[tuple[int, list[str]]],
+    roles: Roles,
     columns: Columns,
     delimiter: str,
+    *,
     numeric_target: bool = False,
-    keeps_missing: bool = False,
-) -> DataError | None:
-    """Return what is wrong with the first record that cannot be used, or None.
+    missing: str = "error",
+    missing_target: str = "error",
+    cells: bool = True,
+) -> str | None:
+    """Return what is wrong with records that cannot be used, a line for each kind, or None.
 
     Parameters
     ----------
     path : str
         What messages call the file.
-    rows : iterator of (line, fields)
+    rows : iterable of (line, fields)
         The records below the header.
+    roles : Roles
     columns : Columns
+        How cells are written.
     delimiter : str
     numeric_target : bool
         The target must hold finite numbers.
-    keeps_missing : bool
-        Numeric cells may say that a value is missing.
+    missing, missing_target : str
+        What is done about missing values, as in `Table`.
+    cells : bool
+        Look at the cells, too, and not at their number alone.
     """
-    numeric = {*columns.numeric, *((columns.target,) if numeric_target else ())}
-    for line, fields in rows:
-        where = f"{path}, line {line}"
-        if len(fields) != len(columns.names):
-            return DataError(_ragged(where, fields, columns.names, delimiter))
-        for i in columns.used:
-            kept = keeps_missing and i in columns.numeric
-            problem = _cell(fields[i], i in numeric, i == columns.target, kept)
-            if problem:
-                return DataError(f"{where}, column {columns.called(i)}: {problem}")
-    return None
+    faults: dict[tuple[int, str], _Fault] = {}
+    checked = [i for i in roles.used if cells and i not in roles.ids]
+    empty, first = {*checked}, None
+    for number, (line, fields) in enumerate(rows):
+        if first is not None and number > first + _MOST_LINES:
+            empty.clear()
+            break
+        if len(fields) != len(roles.names):
+            faults[-line, ""] = _Fault(f"line {line} ", _ragged(fields, roles.names, delimiter))
+        else:
+            for i in checked:
+                told, kind = None, ""
+                if columns.is_missing(fields[i]):
+                    policy = missing_target if i == roles.target else missing
+                    if policy == "error":
+                        told, kind = _missing(fields[i], i == roles.target), "missing"
+                elif i in roles.categorical:
+                    empty.discard(i)
+                else:
+                    empty.discard(i)
+                    if i != roles.target or numeric_target:
+                        told = columns.problem(roles.names[i], fields[i])
+                if told is not None:
+                    where = f"line {line}, column {roles.called(i)}: "
+                    if (i, kind) in faults:
+                        faults[i, kind].more += 1
+                    else:
+                        faults[i, kind] = _Fault(where, told + _cure(told))
+        if faults and first is None:
+            first = number
+        if len(faults) >= _MOST_KINDS:
+            empty.clear()
+            break
+    for i in empty:
+        if (i, "missing") in faults and faults[i, "missing"].more:
+            told = "holds no value at all: add it to drop"
+            faults[i, "missing"] = _Fault(f"column {roles.called(i)} ", told)
+    return told_faults(path, [str(fault) for fault in faults.values()]) if faults else None
 
 
-def is_number(text: str) -> bool:
-    """Return whether text is a number as CSV files write it (Python's ``1_000`` is none)."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
+def _missing(cell: str, is_target: bool) -> str:
+    found = f" (found '{cell}')" if cell else ""
+    return f"the value is missing{found}: {MISSING_TARGET if is_target else CURE}"
 
 
-def _cell(text: str, numeric: bool, is_target: bool, keeps_missing: bool) -> str | None:
-    if text == "" or (numeric and text.lower() in MISSING_WORDS):
-        if keeps_missing:
-            return None
-        cure = "drop such samples" if is_target else CURE
-        return "the value is missing" + (f" (found '{text}')" if text else "") + f": {cure}"
-    if not numeric:
-        return None
-    if not is_number(text):
-        shown = text if len(text) <= _LONG else text[:_LONG] + "…"
-        if _DECIMAL_COMMA.fullmatch(text):
-            return f"'{shown}' is no number: write it with a decimal point"
-        return (
-            f"'{shown}' is no number: list the column under categorical or drop, "
-            "or make it the target"
-        )
-    if not math.isfinite(float(text)):
-        return f"the value '{text}' is infinite: drop or replace it"
-    return None
+def _cure(told: str) -> str:
+    if told.endswith(_NO_NUMBER):
+        return _TEXT
+    return ": drop or replace it" if told.endswith("infinite") else ""
 
 
-def _ragged(where: str, fields: Sequence[str], names: Sequence[str], delimiter: str) -> str:
+def _ragged(fields: Sequence[str], names: Sequence[str], delimiter: str) -> str:
     found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
     if any("\n" in field for field in fields):
         cure = "check for a quote that never closes"
@@ -142,4 +121,4 @@ def _ragged(where: str, fields: Sequence[str], names: Sequence[str], delimiter: 
         cure = f"put quotes around a field that contains {delimiter!r}"
     else:
         cure = "give every line a field for each column"
-    return f"{where} has {found} where the table has {len(names)} columns: {cure}"
+    return f"has {found} where the table has {len(names)} columns: {cure}"

@@ -2,65 +2,67 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from dbgsom_core.api import Columns as TableColumns
-from dbgsom_core.api import Component, Data, DataError, open_regular
-from dbgsom_plugins.datasets._arrays import MISSING, Missing
-from dbgsom_plugins.datasets._csv_columns import Columns, choose_columns
-from dbgsom_plugins.datasets._csv_trouble import MISSING_WORDS, is_number, records, trouble
-from dbgsom_plugins.datasets._files import existing_file, first_hole, packing
+from dbgsom_core.api import Columns, Data, DataError, number
+from dbgsom_plugins.datasets._csv_text import Text
+from dbgsom_plugins.datasets._csv_trouble import trouble
+from dbgsom_plugins.datasets._files import existing_file
+from dbgsom_plugins.datasets._roles import Roles
+from dbgsom_plugins.datasets._table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _OTHER_DELIMITERS = (";", "\t", ",", "|")
 _MOST_COLUMNS = 1_000_000
-_WIDE = 1000  # columns from which on what pandas spends on each column can be felt,
-_FEW_ROWS = 1000  # and bytes a column below which this is more than it spends on the cells
+_LOOKED_AT = (1000, 200_000)  # records, and cells, by which columns of dates are told
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
-_ANY_CASE = [
-    form + pad  # pandas strips cells on the left only
-    for word in MISSING_WORDS
-    for form in {word, word.upper(), word.title()}
-    for pad in ("", " ")
-]
-_LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
-class Csv(Component):
-    """A table in a CSV file (UTF-8): one sample a line, one feature a column.
+class Csv(Table):
+    """A table in a CSV file: one sample a line, one feature a column.
 
-    All columns but the target hold numbers, or categories that become one column of 0 and 1 for
-    each value. Columns are given by name or by number, counted from 0 (-1 is the last). The target
-    may hold text or numbers; numbers with leading zeros stay text. True and false
-    count as 1 and 0.
+    Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
+    are given by name or by number, counted from 0 (-1 is the last). The target may hold text or
+    numbers; numbers with leading zeros stay text. True and false count as 1 and 0. A file that
+    gzip, bzip2, xz or zstd has packed is unpacked, up to 1 GiB or 100 times its size.
     """
 
-    path: str = Field(min_length=1, description="the file; relative to the working directory")
-    target: str | int | None = Field(
-        default=None, description="column with classes or values to predict; null: none"
-    )
-    drop: tuple[str | int, ...] = Field(
-        default=(), strict=False, description="columns to leave out"
-    )
-    categorical: tuple[str | int, ...] = Field(
-        default=(), strict=False, description="columns that hold categories"
-    )
     delimiter: str = Field(
-        default=",", pattern=r'^[^"\r\n]$', description="the character between two fields"
+        default=",",
+        pattern=r'^[^"\r\n]$',
+        description="the character between two fields; a first line such as sep=; says it, too",
     )
+    decimal: Literal[".", ","] = Field(default=".", description="the decimal mark of numbers")
+    encoding: str = Field(default="utf-8", min_length=1, description="how letters are written")
     header: bool = Field(default=True, description="whether the first line names the columns")
-    missing: Missing = Field(default="error", description=MISSING)
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_of_text(cls, encoding: str) -> str:
+        try:
+            known = codecs.lookup(encoding)
+            "a".encode(encoding)
+        except (LookupError, ValueError):
+            raise ValueError(f"'{encoding:.40}' is no known encoding of text") from None
+        return encoding if known.name != "utf-8" else "utf-8"
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.decimal == self.delimiter and "delimiter" in self.model_fields_set:
+            raise ValueError("delimiter and decimal are the same: no field could hold a number")
+        return self
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -70,204 +72,188 @@ class Csv(Component):
         return {"path": str(path), "target": "class"}
 
     def load(self) -> Data:
-        """Return the table as float64 samples and, where a target is named, its column.
+        """Return the table as float64 samples and, where they are named, its target and ids.
 
         Raises
         ------
         DataError
-            The file is missing or no table, a column does not exist, or a cell cannot be used;
-            the sentence names the line and the column.
+            The file is missing or no table, a column does not exist, or cells cannot be used; the
+            sentences name the lines and the columns.
         """
-        file = existing_file(self.path)
-        with open_regular(file) as stream:
-            packed = packing(stream.read(8))
-            hole = first_hole(stream)
-        if packed:
-            raise DataError(f"{self.path} is packed ({packed}), no text: unpack it first")
-        if hole is not None:
-            raise DataError(
-                f"{self.path} has a hole from byte {hole} on: it was cut off or never filled; "
-                "copy or save it again"
-            )
-        columns = choose_columns(
-            self.path, self._names(file), self.target, self.drop, self.categorical
-        )
-        few_rows = file.stat().st_size < _FEW_ROWS * len(columns.names)
-        walked = few_rows and len(columns.names) > _WIDE
-        frame: Any = (self._walked if walked else self._read)(file, columns)
-        X, feature_names = self._samples(file, frame, columns)
-        y = None if columns.target is None else self._target(file, frame, columns)
-        names = columns.names
-        left_out = {*range(len(names))} - {*columns.used}
-        categories = {
-            names[i]: tuple(
-                feature[len(names[i]) + 1 :]
-                for feature in feature_names
-                if feature.startswith(f"{names[i]}=")
-            )
-            for i in columns.features
-            if i in columns.categorical
-        }
-        kept = TableColumns(
-            names=tuple(names[i] for i in columns.features),
-            categories=categories,
-            target=None if columns.target is None else names[columns.target],
-            dropped=tuple(names[i] for i in sorted(left_out)),
-        )
-        return Data(X=X, y=y, feature_names=feature_names, columns=kept)
+        text = self._text()
+        head = _head(text)
+        names = self._names(text, head)
+        roles = self.roles(names)
+        forms = self._forms(roles, head[self._header_lines :])
+        roles = self.without_dates(roles, forms)
+        forms = {i: form for i, form in forms.items() if i in roles.features}
+        try:
+            frame = self._read(text, roles, forms)
+            return self.data_of(frame, roles, forms, self.decimal)
+        except DataError as error:
+            raise DataError(self._trouble(text, roles, forms) or str(error)) from None
+        except Exception as error:  # what pandas may raise is in no list
+            told = self._trouble(text, roles, forms)
+            if told is None and "EOF inside string" in str(error):
+                told = f"{self.path}: a quote is opened and never closed"
+            if told is not None:
+                raise DataError(told) from None
+        # Nothing is wrong with any cell: something is written as the fast reader does not know.
+        try:
+            frame = self._read(text, roles, forms, as_text=True)
+        except DataError:
+            raise
+        except Exception as error:
+            told = "".join(str(error).strip().splitlines()[:1])
+            raise DataError(f"{self.path} cannot be read as a table: {told}") from None
+        return self.data_of(frame, roles, forms, self.decimal)
 
-    def _names(self, file: Path) -> list[str]:
-        first = list(islice(records(self.path, file, self.delimiter), 2))
-        if not first:
+    @property
+    def _header_lines(self) -> int:
+        return 1 if self.header else 0
+
+    def _text(self) -> Text:
+        text = Text(self.path, existing_file(self.path), self.delimiter, self.encoding)
+        said = text.said_delimiter()
+        if said is None:
+            return text
+        given = "delimiter" in self.model_fields_set
+        return replace(text, sep=True, delimiter=self.delimiter if given else said)
+
+    def _names(self, text: Text, head: Sequence[tuple[int, list[str]]]) -> list[str]:
+        if not head:
             raise DataError(f"{self.path} is empty: give a file with data")
-        names = first[0][1]
+        names = head[0][1]
         if len(names) > _MOST_COLUMNS:
             raise DataError(f"{self.path} has {len(names)} columns, more than {_MOST_COLUMNS}")
         if len(names) == 1:
             for other in _OTHER_DELIMITERS:
-                if other != self.delimiter and other in names[0]:
+                if other != text.delimiter and other in names[0]:
                     shown = r'"\t"' if other == "\t" else f"'{other}'"
                     raise DataError(
                         f"{self.path} has the single column '{names[0]:.40}': "
                         f"set delimiter: {shown}"
                     )
+        if text.delimiter == self.decimal:
+            raise DataError(
+                f"{self.path}: the decimal mark '{self.decimal}' parts fields as well: set "
+                "delimiter: ';', or what the file has"
+            )
         if not self.header:
             return [str(i) for i in range(len(names))]
-        numbers = [name for name in names if is_number(name)]
+        numbers = [name for name in names if number(name, self.decimal) is not None]
         if 2 * len(numbers) > len(names) and not all(map(_INTEGER.fullmatch, numbers)):
             raise DataError(
-                f"{self.path}, line {first[0][0]} holds numbers instead of column names: "
+                f"{self.path}, line {head[0][0]} holds numbers instead of column names: "
                 "add a header line or set header: false"
             )
-        if len(first) == 1:
+        if len(head) == 1:
             raise DataError(f"{self.path} has a header and no line below it: give a file with data")
         return names
 
-    def _walked(self, file: Path, columns: Columns) -> Mapping[int, Any]:
-        """Return the used columns of a table, read row by row."""
-        import pandas as pd
-
-        numeric, known = columns.numeric, len(columns.names)
-        texts: dict[int, list[str]] = {i: [] for i in {*columns.used} - {*numeric}}
-        numbers = []
-        for _, fields in self._rows(file):
-            cells = [fields[i] for i in numeric] if len(fields) == known else ["_"]
-            if self.missing == "keep":
-                cells = ["nan" if cell.lower() in MISSING_WORDS else cell for cell in cells]
+    def _forms(self, roles: Roles, head: Sequence[tuple[int, list[str]]]) -> dict[int, str]:
+        """Return the columns among the features that hold dates, with their forms."""
+        plain, faults = self._columns(roles, {}), []
+        forms: dict[int, str] = {}
+        for i in roles.features:
+            if i in roles.categorical:
+                continue
+            cells = [fields[i] for _, fields in head if i < len(fields)]
+            cells = [cell for cell in cells if not plain.is_missing(cell)]
+            if not cells or number(cells[0], self.decimal) is not None:
+                continue
             try:
-                if any("_" in cell for cell in cells):
-                    raise ValueError("a line does not fit the others")
-                numbers.append(np.array(cells, dtype=np.float64))
-            except ValueError as error:
-                raise self._explained(file, columns, str(error)) from None
-            for i, column in texts.items():
-                column.append(fields[i])
-        X = np.array(numbers).reshape(len(numbers), len(numeric))
-        return dict(zip(numeric, X.T, strict=True)) | {i: pd.Series(texts[i]) for i in texts}
+                form = self.date_form(roles.names[i], cells)
+            except DataError as error:
+                faults.append(f"{self.path}: {error}")
+            else:
+                forms |= {} if form is None else {i: form}
+        if faults:
+            raise DataError("\n".join(faults))
+        return forms
 
-    def _rows(self, file: Path) -> Iterator[tuple[int, list[str]]]:
-        rows = records(self.path, file, self.delimiter)
-        return islice(rows, 1 if self.header else 0, None)
+    def _columns(self, roles: Roles, forms: Mapping[int, str]) -> Columns:
+        """Return how cells are written, before it is known which categories there are."""
+        return Columns(
+            tuple(roles.names[i] for i in roles.features),
+            dates={roles.names[i]: (form, "ordinal") for i, form in forms.items()},
+            na_values=self.na_values,
+            decimal=self.decimal,
+        )
 
-    def _read(self, file: Path, columns: Columns) -> pd.DataFrame:
+    def _read(
+        self, text: Text, roles: Roles, forms: Mapping[int, str], as_text: bool = False
+    ) -> pd.DataFrame:
         import pandas as pd
 
-        numeric = set(columns.numeric)
-        places = range(len(columns.names))
+        numeric = {i for i in roles.features if i not in roles.categorical and i not in forms}
+        numeric = set() if as_text else numeric
+        places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
-        number, text = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
-        # By column: a text such as "none" may be a category.
-        empty: dict[Any, Sequence[str]] = {}
-        if self.missing == "keep":
-            empty = dict.fromkeys(numeric, _ANY_CASE)
-        try:
-            with warnings.catch_warnings():
-                # Lines that are too long are only warned of.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame: pd.DataFrame = pd.read_csv(
-                    file,
-                    sep=self.delimiter,
-                    header=0 if self.header else None,
-                    names=list(places),
-                    index_col=False,
-                    dtype={i: number if i in numeric else text for i in places},
-                    na_filter=bool(empty),
-                    na_values=empty,
-                    keep_default_na=False,
-                    skipinitialspace=True,
-                    **_exact_floats(),
-                    encoding="utf-8-sig",
-                    compression=None,  # whatever the file is called
-                    low_memory=False,
-                )
-        except Exception as error:  # what pandas may raise is in no list
-            raise self._explained(file, columns, str(error)) from None
-        if empty and frame.iloc[:, -1].isna().any():  # or a line is too short
-            problem = self._trouble(file, columns)
+        float64, string = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
+        words = _in_any_case(self.na_values) if self.missing == "keep" else []
+        with warnings.catch_warnings(), text.told(), text.open() as stream:
+            # Lines that are too long are only warned of.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            options: dict[str, Any] = {
+                "na_values": dict.fromkeys(numeric, words) if words else None,
+                **_exact_floats(),
+            }
+            frame: pd.DataFrame = pd.read_csv(
+                stream,
+                sep=text.delimiter,
+                header=0 if self.header else None,
+                names=list(places),
+                index_col=False,
+                dtype={i: float64 if i in numeric else string for i in places},
+                na_filter=bool(words and numeric),
+                keep_default_na=False,
+                decimal=self.decimal,
+                skipinitialspace=True,
+                skiprows=1 if text.sep else 0,
+                low_memory=False,
+                **options,
+            )
+        last = frame.iloc[:, -1]
+        if (last.isna() | (last == "")).any():  # or a line is too short
+            problem = self._trouble(text, roles, forms, cells=False)
             if problem is not None:
-                raise problem
+                raise DataError(problem)
         return frame
 
-    def _samples(
-        self, file: Path, frame: Mapping[int, Any], columns: Columns
-    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        blocks: list[NDArray[Any]] = []
-        names: list[str] = []
-        for i in columns.features:
-            name = columns.names[i]
-            if i in columns.categorical:
-                cells = self._texts(file, frame, columns, i)
-                categories = np.unique(cells)
-                blocks.extend(cells == category for category in categories)
-                names.extend(f"{name}={category}" for category in categories)
-            else:
-                blocks.append(np.asarray(frame[i]))
-                names.append(name)
-        X = np.empty((len(blocks[0]), len(blocks)))
-        for i, block in enumerate(blocks):
-            X[:, i] = block
-        if np.isinf(X).any() or (self.missing == "error" and np.isnan(X).any()):
-            raise self._explained(file, columns, "a value is not finite")
-        return X, tuple(names)
-
-    def _target(self, file: Path, frame: Mapping[int, Any], columns: Columns) -> NDArray[Any]:
-        assert columns.target is not None
-        values = numbers_or_text(self._texts(file, frame, columns, columns.target))
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise self._explained(file, columns, "a target is not finite", numeric_target=True)
-        return values
-
-    def _texts(
-        self, file: Path, frame: Mapping[int, Any], columns: Columns, column: int
-    ) -> NDArray[np.str_]:
-        cells = frame[column].str.strip()
-        if (cells.isna() | (cells == "")).any():
-            raise self._explained(file, columns, "a cell is empty")
-        texts = cells.tolist()
-        if any("\0" in text for text in texts):
-            raise self._explained(file, columns, "a cell holds a zero byte")
-        return np.array(texts, dtype=np.str_)
-
-    def _explained(
-        self, file: Path, columns: Columns, otherwise: str, numeric_target: bool = False
-    ) -> DataError:
-        found = self._trouble(file, columns, numeric_target)
-        if "EOF inside string" in otherwise:
-            otherwise = "a quote is opened and never closed"
-        first_line = "".join(otherwise.strip().splitlines()[:1])
-        return found or DataError(f"{self.path} cannot be read as a table: {first_line}")
-
     def _trouble(
-        self, file: Path, columns: Columns, numeric_target: bool = False
-    ) -> DataError | None:
+        self, text: Text, roles: Roles, forms: Mapping[int, str], cells: bool = True
+    ) -> str | None:
         return trouble(
             self.path,
-            self._rows(file),
-            columns,
-            self.delimiter,
-            numeric_target,
-            self.missing == "keep",
+            islice(text.records(), self._header_lines, None),
+            roles,
+            self._columns(roles, forms),
+            text.delimiter,
+            missing=self.missing,
+            missing_target=self.missing_target,
+            cells=cells,
         )
+
+
+def _head(text: Text) -> list[tuple[int, list[str]]]:
+    head: list[tuple[int, list[str]]] = []
+    cells = 0
+    for record in text.records():
+        head.append(record)
+        cells += len(record[1])
+        if len(head) > _LOOKED_AT[0] or (len(head) > 2 and cells > _LOOKED_AT[1]):
+            break
+    return head
+
+
+def _in_any_case(words: Sequence[str]) -> list[str]:
+    return [
+        form + pad  # pandas strips cells on the left only
+        for word in words
+        for form in {word, word.upper(), word.lower(), word.title()}
+        for pad in ("", " ")
+    ]
 
 
 def _exact_floats() -> dict[str, Any]:
@@ -276,20 +262,3 @@ def _exact_floats() -> dict[str, Any]:
 
     major, minor = (int(part) for part in pd.__version__.split(".")[:2])
     return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
-
-
-def numbers_or_text(texts: NDArray[np.str_]) -> NDArray[Any]:
-    """Return cells (n,) as int64 where all are integers, else float64 where all are numbers.
-
-    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
-    """
-    distinct, where = np.unique(texts, return_inverse=True)
-    words: Sequence[str] = distinct.tolist()
-    if any(map(_LEADING_ZERO.match, words)) or not all(map(is_number, words)):
-        return texts
-    if all(map(_INTEGER.fullmatch, words)):
-        integers = [int(word) for word in words]
-        if max(map(abs, integers)) < 2**63:
-            return np.array(integers, dtype=np.int64)[where]
-        return texts
-    return np.array([float(word) for word in words])[where]

@@ -1,7 +1,9 @@
 """Data files that never end, unpack to gigabytes, or lie about their size are refused at once."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import tracemalloc
 import zipfile
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces import unpacking
 from dbgsom_plugins.datasets.csv_file import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
@@ -71,9 +74,39 @@ def test_a_file_larger_than_the_memory_is_refused(kind, refused):
     assert "more than this machine has memory" in refused(kind, "holes")
 
 
-def test_packed_text_is_refused_unread(refused):
+def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):
     Path("bomb.csv.gz").write_bytes(gzip.compress(bytes(1 << 20)) * 10_000)  # 10 GB
-    assert refused(Csv, "bomb.csv.gz") == ("bomb.csv.gz is packed (gzip), no text: unpack it first")
+    assert refused(Csv, "bomb.csv.gz") == (
+        "bomb.csv.gz, line 1 has more than 16777216 letters: this is no table"
+    )
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def test_text_that_unpacks_to_more_than_there_is_room_for_is_refused(packed, refused, monkeypatch):
+    monkeypatch.setattr(unpacking, "UNPACKED", (1 << 16, 2))
+    Path("bomb.csv").write_bytes(packed(b"a,b\n" + b"1,2\n" * 100_000))
+    assert refused(Csv, "bomb.csv") == (
+        "bomb.csv cannot be read: it unpacks to more than 65536 bytes"
+    )
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_text_that_is_cut_short_is_refused(packed, refused):
+    Path("cut.csv").write_bytes(packed(b"a,b\n" + os.urandom(9999).hex().encode())[:-100])
+    assert "cut.csv cannot be read: it is damaged or cut short" in refused(Csv, "cut.csv")
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"PK\x03\x04", "a zip archive, or a workbook: unpack it"),
+        (b"PAR1", "a parquet file: read it with the data set 'parquet'"),
+        (b"\x93NUMPY", "a .npy file: read it with the data set 'npy'"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(start, told, refused):
+    Path("x.csv").write_bytes(start + bytes(100))
+    assert told in refused(Csv, "x.csv")
 
 
 def test_a_table_is_no_archive_whatever_it_is_called(tmp_path):

@@ -1,0 +1,162 @@
+"""Which column of a table is a feature, a category, the target, an identifier, or left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from dbgsom_core.api import DataError, did_you_mean
+
+# Columns by name or number; where a list is expected, one is a list of one.
+Names = str | int | Annotated[tuple[str | int, ...], Field(strict=False)]
+_TOLD = {"target": "target", "id": "id", "drop": "dropped", "columns": "among columns"}
+_SHOWN = 20  # column names that a message lists
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of a table's columns, all as positions from 0.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Every column of the file.
+    features : tuple of int
+        Columns that become samples, in the file's order, categorical ones included.
+    categorical : frozenset of int
+        Features that hold categories.
+    target : int or None
+    ids : tuple of int
+        Columns that identify a sample.
+    """
+
+    names: tuple[str, ...]
+    features: tuple[int, ...]
+    categorical: frozenset[int]
+    target: int | None
+    ids: tuple[int, ...] = ()
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Every column that is read, in the file's order."""
+        target = () if self.target is None else (self.target,)
+        return tuple(sorted({*self.features, *target, *self.ids}))
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Every column that is not read."""
+        used = {*self.used}
+        return tuple(i for i in range(len(self.names)) if i not in used)
+
+    def called(self, column: int) -> str:
+        """Return what messages call a column: its name, or its place when it has none."""
+        return f"'{self.names[column]}'" if self.names[column] else f"{column} (from 0)"
+
+
+def choose_roles(
+    path: str,
+    names: Sequence[str],
+    target: str | int | None,
+    ids: Names,
+    chosen: Names | None,
+    drop: Names,
+    categorical: Names,
+) -> Roles:
+    """Return the roles of the columns ``names`` of a file; columns are named or counted from 0.
+
+    Parameters
+    ----------
+    path : str
+        What messages call the file.
+    names : sequence of str
+    target : str, int or None
+    ids, drop, categorical : str, int or tuple of them
+    chosen : the same, or None
+        Columns that become samples; None: all that have no other role.
+
+    Raises
+    ------
+    DataError
+        Columns are unknown, nameless, named twice or in two roles, or no feature is left; every
+        mistake is a line.
+    """
+    faults: list[str] = []
+
+    def found(role: str, columns: Names | None) -> dict[int, str]:
+        given = columns if isinstance(columns, tuple) else () if columns is None else (columns,)
+        places = {}
+        for column in given:
+            try:
+                places[_find(role, column, names)] = role
+            except DataError as error:
+                faults.append(str(error))
+        return places
+
+    goals, left_out = found("target", target), found("drop", drop)
+    identifying, features = found("id", ids), found("columns", chosen)
+    categories = found("categorical", categorical)
+    roles: dict[int, str] = {}
+    for part in (goals, identifying, left_out, features):
+        for column in part.keys() & roles.keys():
+            told = f"{_TOLD[roles[column]]} and {_TOLD[part[column]]}"
+            faults.append(f"column '{names[column]}' is {told}: choose one")
+        roles |= part
+    for column in categories.keys() & goals.keys():
+        faults.append(
+            f"column '{names[column]}' is the target, which may hold text as it is: take it out of "
+            "categorical"
+        )
+    for column in (categories.keys() - goals.keys()) & (identifying.keys() | left_out.keys()):
+        faults.append(
+            f"column '{names[column]}' is categorical and {_TOLD[roles[column]]}: choose one"
+        )
+    if chosen is not None:
+        for column in categories.keys() - roles.keys():
+            faults.append(f"column '{names[column]}' is categorical, but not among columns")
+        kept = tuple(sorted(features))
+    else:
+        kept = tuple(i for i in range(len(names)) if i not in roles)
+    for i in kept:
+        if not names[i]:
+            faults.append(
+                f"column {i} (from 0) has no name (an index?): name it, or add {i} to drop"
+            )
+    used = [*kept, *goals, *identifying]
+    for name, count in Counter(names[i] for i in used).items():
+        if count > 1 and not any(f"called '{name}'" in fault for fault in faults):
+            places = ", ".join(str(i) for i in used if names[i] == name)
+            faults.append(
+                f"two columns are called '{name}' ({places}, from 0): rename one, or add its "
+                "number to drop"
+            )
+    if not kept and not faults:
+        faults.append("no column is left for the samples: drop fewer")
+    if faults:
+        raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
+    goal = next(iter(goals), None)
+    return Roles(tuple(names), kept, frozenset(categories), goal, tuple(identifying))
+
+
+def _find(role: str, column: str | int, names: Sequence[str]) -> int:
+    if isinstance(column, int):
+        if not -len(names) <= column < len(names):
+            raise DataError(
+                f"{role} is column {column}, but there are {len(names)} columns, from 0"
+            )
+        return column % len(names)
+    places = [i for i, name in enumerate(names) if name == column.strip()]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise DataError(
+            f"two columns are called '{column}' ({', '.join(map(str, places))}, from 0): rename "
+            f"one, or give the number of the one that is meant by {role}"
+        )
+    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    raise DataError(
+        f"{role} column '{column}' does not exist{did_you_mean(column, names)} (columns: {listed})"
+    )

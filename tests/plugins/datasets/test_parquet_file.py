@@ -1,0 +1,97 @@
+"""Tables in Parquet files: the columns' language is that of CSV files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core.errors import DataError
+
+pytest.importorskip("pyarrow")
+
+from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.parquet_file import Parquet
+
+FRAME = pd.DataFrame(
+    {
+        "nr": ["a", "b", "c", "d"],
+        "x": pd.array([1, 2, None, 4], dtype="Int64"),
+        "when": pd.to_datetime(
+            ["2024-02-01", None, "2024-02-03 12:00", "2024-02-04"], format="ISO8601"
+        ),
+        "region": pd.Categorical(["N", "S", None, "S"]),
+        "flag": [True, False, True, True],
+        "kind": ["u", None, "v", "u"],
+    }
+)
+FIELDS = {
+    "id": "nr",
+    "categorical": "region",
+    "target": "kind",
+    "missing": "keep",
+    "missing_target": "unlabelled",
+    "dates": "ordinal",
+}
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(frame=FRAME, **fields):
+        frame.to_parquet(tmp_path / "t.parquet")
+        return Parquet(path=str(tmp_path / "t.parquet"), **FIELDS | fields).load()
+
+    return load
+
+
+def test_the_same_table_as_csv_and_parquet_is_the_same_data(load, tmp_path):
+    data = load()
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    again = Csv(path=str(tmp_path / "t.csv"), **FIELDS).load()
+    np.testing.assert_array_equal(data.X, again.X)
+    assert data.feature_names == again.feature_names
+    assert data.y.tolist() == again.y.tolist() == ["u", None, "v", "u"]
+    assert data.ids["nr"].tolist() == again.ids["nr"].tolist()
+    assert data.columns == again.columns
+    np.testing.assert_array_equal(data.columns.samples(FRAME), data.X)
+
+
+def test_float32_stays_where_all_features_are(load):
+    plain = {"id": (), "categorical": (), "target": None}
+    frame = pd.DataFrame({"a": np.float32([1, 2]), "b": np.float32([3, 5])})
+    assert load(frame, **plain).X.dtype == np.float32
+    assert load(frame.astype({"b": "float64"}), **plain).X.dtype == np.float64
+
+
+def test_only_chosen_columns_are_read(load):
+    frame = FRAME.assign(lists=[[1]] * 4)
+    data = load(frame, columns=["x", "flag"], categorical=())
+    assert data.feature_names == ("x", "flag")
+    assert "lists" in data.columns.dropped
+    with pytest.raises(DataError, match="column 'lists' holds lists or records: drop it"):
+        load(frame)
+
+
+def test_faults_are_told_at_once_with_rows_and_columns(load):
+    with pytest.raises(DataError) as caught:
+        load(categorical=(), id=())
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        "column 'nr' holds text ('a'): list it under categorical, id or drop, or make it the "
+        "target",
+        "column 'region' holds text ('N'): list it under categorical, id or drop, or make it the "
+        "target",
+    ]
+    with pytest.raises(DataError, match="row 2, column 'x': the value is missing: drop or fill"):
+        load(missing="error")
+    with pytest.raises(DataError, match="row 1, column 'kind': the target is missing"):
+        load(missing_target="error")
+    with pytest.raises(DataError, match="'regio' does not exist; did you mean 'region'"):
+        load(categorical="regio")
+
+
+def test_a_file_that_is_none_or_damaged_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    FRAME.to_parquet(path)
+    content = path.read_bytes()
+    for broken in (b"a,b\n1,2\n", content[:-20], content[:40] + bytes(100) + content[140:]):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match=r"t\.parquet is no Parquet file, or damaged"):
+            Parquet(path=str(path), **FIELDS).load()

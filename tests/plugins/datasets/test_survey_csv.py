@@ -1,0 +1,217 @@
+"""A table as surveys come: marks, dates, gaps, text, and how each column of it is read."""
+
+import bz2
+import gzip
+import lzma
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_plugins.datasets.csv_file import Csv
+
+SURVEY = """nr;datum;größe;region;kinder;froh;bemerkung
+007;01.02.2024;1,5;Nord;2;ja;"sagt: ""gut"";
+immer"
+008;29.02.2024;NA;Süd;?;nein;
+009;;-3;NA;0;NA;-
+010;03.03.2024;4;Süd;1;ja;x
+"""
+FIELDS = {
+    "delimiter": ";",
+    "decimal": ",",
+    "id": "nr",
+    "target": "froh",
+    "categorical": "region",
+    "drop": "bemerkung",
+    "missing": "keep",
+    "missing_target": "unlabelled",
+    "dates": "ordinal",
+}
+SAMPLES = [
+    [19754, 1.5, 1, 0, 2],
+    [19782, np.nan, 0, 1, np.nan],
+    [np.nan, -3, np.nan, np.nan, 0],
+    [19785, 4, 0, 1, 1],
+]
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content=SURVEY, **fields):
+        file = tmp_path / "data.csv"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return Csv(path=str(file), **FIELDS | fields).load()
+
+    return load
+
+
+def test_every_kind_of_column_knows_what_is_missing(load):
+    data = load()
+    np.testing.assert_array_equal(data.X, SAMPLES)
+    assert data.feature_names == ("datum", "größe", "region=Nord", "region=Süd", "kinder")
+    assert data.y.tolist() == ["ja", "nein", None, "ja"]
+    assert {name: cells.tolist() for name, cells in data.ids.items()} == {
+        "nr": ["007", "008", "009", "010"]
+    }
+
+
+def test_the_columns_read_the_same_table_however_it_was_read(load, tmp_path):
+    data = load()
+    file = tmp_path / "data.csv"
+    for frame in (
+        pd.read_csv(file, sep=";", decimal=",", na_values=["?"]),
+        pd.read_csv(file, sep=";", dtype=str),
+        pd.read_csv(file, sep=";", dtype=str, keep_default_na=False),
+    ):
+        np.testing.assert_array_equal(data.columns.samples(frame), data.X)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: b"sep=;\r\n" + text.encode(),
+        lambda text: b'\xef\xbb\xbf"sep=;"\n\n' + text.encode(),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: bz2.compress(text.encode()),
+        lambda text: lzma.compress(text.encode()),
+    ],
+    ids=["BOM", "sep", "BOM and sep", "gzip", "bzip2", "xz"],
+)
+def test_the_ways_of_writing_it_make_no_difference(load, written):
+    np.testing.assert_array_equal(load(written(SURVEY)).X, SAMPLES)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "mac-roman"])
+def test_other_encodings(load, encoding):
+    data = load(SURVEY.encode(encoding), encoding=encoding)
+    np.testing.assert_array_equal(data.X, SAMPLES)
+    assert data.feature_names[1] == "größe"
+
+
+def test_the_first_line_says_the_delimiter_unless_the_configuration_does(tmp_path):
+    file = tmp_path / "data.csv"
+    file.write_text("sep=;\na;b\n1;2\n")
+    assert Csv(path=str(file)).load().X.tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="single column 'a;b'"):
+        Csv(path=str(file), delimiter=",").load()
+
+
+def test_an_encoding_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="'utf-9' is no known encoding of text"):
+        Csv(path="x", encoding="utf-9")
+    with pytest.raises(ValueError, match="no known encoding of text"):
+        Csv(path="x", encoding="hex")
+
+
+def test_dates_are_dropped_with_a_note_or_taken_apart(load):
+    with pytest.warns(UserWarning, match=r"dates are left out: 'datum' \(%d\.%m\.%Y\)"):
+        data = load(dates="drop")
+    assert data.feature_names == ("größe", "region=Nord", "region=Süd", "kinder")
+    assert "datum" in data.columns.dropped
+    data = load(dates="parts")
+    assert data.feature_names[:4] == ("datum.year", "datum.month", "datum.day", "datum.weekday")
+    assert data.X[1, :4].tolist() == [2024, 2, 29, 3]
+    timed = "t,a\n2024-02-01 12:30,1\n2024-02-02,2\n"
+    plain = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None, "delimiter": ","}
+    data = load(timed, **plain, dates="parts", decimal=".")
+    assert data.feature_names[:5] == ("t.year", "t.month", "t.day", "t.weekday", "t.hour")
+    assert data.X[0, :5].tolist() == [2024, 2, 1, 3, 12]
+
+
+def test_days_and_months_that_cannot_be_told_apart_are_asked_for(load):
+    content = "datum;a\n01/02/2024;1\n03/04/2024;2\n"
+    plain = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
+    with pytest.raises(DataError, match="set date_format to '%d/%m/%Y' or '%m/%d/%Y'"):
+        load(content, **plain)
+    assert load(content, **plain, date_format="%m/%d/%Y").X[0, 0] == 19724
+    assert load(content + "13/04/2024;3\n", **plain).X[0, 0] == 19754
+
+
+def test_samples_without_a_target_are_refused_dropped_or_kept(load):
+    with pytest.raises(DataError) as caught:
+        load(missing_target="error")
+    assert "line 5, column 'froh': the value is missing (found 'NA'): drop" in str(caught.value)
+    with pytest.warns(UserWarning, match="1 of 4 samples have no target and are left out"):
+        data = load(missing_target="drop")
+    assert data.y.tolist() == ["ja", "nein", "ja"]
+    assert data.ids["nr"].tolist() == ["007", "008", "010"]
+    assert len(data.X) == 3
+    numbers = load(SURVEY.replace("ja", "1").replace("nein", "2,5"))
+    np.testing.assert_array_equal(numbers.y, [1, 2.5, np.nan, 1])
+    whole = load(SURVEY.replace("ja", "1").replace("nein", "2"))
+    assert whole.y.tolist() == [1, 2, None, 1]
+
+
+def test_what_is_missing_can_be_said(load):
+    text = SURVEY.replace("NA", "k.A.").replace("?", "k.A.")
+    data = load(text, na_values=["", "k.A."])
+    np.testing.assert_array_equal(data.X, SAMPLES)
+    assert load(text.replace("k.A.", "k.a."), na_values=["", "k.A."]).y[2] is None
+    codes = load(SURVEY, na_values=["", "?"], decimal=",", drop=["bemerkung", "größe"])
+    assert codes.y.tolist() == ["ja", "nein", "NA", "ja"]
+    assert "region=NA" in codes.feature_names
+
+
+def test_all_faults_are_told_at_once_one_a_column_and_kind(load):
+    text = SURVEY.replace("1,5", "1.500,5").replace(";4;", ";old;").replace(";0;", ";inf;")
+    with pytest.raises(DataError) as caught:
+        load(text, missing="error", missing_target="error", drop=(), categorical=())
+    told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
+    assert [line.split(": ")[0] for line in told] == [
+        "line 2, column 'größe'",
+        "line 2, column 'region'",
+        "line 2, column 'bemerkung'",
+        "line 4, column 'größe'",
+        "line 4, column 'kinder'",
+        "line 4, column 'bemerkung'",
+        "line 5, column 'datum'",
+        "line 5, column 'region'",
+        "line 5, column 'kinder'",
+        "line 5, column 'froh'",
+    ]
+    assert "'1.500,5' is no number: write it without marks between thousands (and 1" in told[0]
+    assert "'Nord' is no number: list the column under categorical, id or drop" in told[1]
+    assert "(found 'NA'): drop or fill such cells, or set missing: keep" in told[3]
+    assert "'inf' is infinite: drop or replace it" in told[8]
+    assert "drop or fill such samples, or set missing_target: drop" in told[9]
+
+
+def test_a_column_without_any_value_is_told_as_such(load):
+    with pytest.raises(DataError, match=r"column 'b' holds no value at all: add it to drop$"):
+        load("a;b\n1;\n2;NA\n3;?\n", missing="error", **PLAIN)
+
+
+PLAIN = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
+
+
+def test_roles_that_exclude_each_other_are_told_at_once(load):
+    with pytest.raises(DataError) as caught:
+        load(id=["nr", "froh"], drop=["nr", "bemerkung"], categorical=["nr", "what"])
+    told = str(caught.value)
+    for one in (
+        "column 'froh' is target and id: choose one",
+        "column 'nr' is id and dropped: choose one",
+        "categorical column 'what' does not exist",
+    ):
+        assert one in told
+
+
+def test_columns_can_be_chosen(load):
+    data = load(columns=["größe", "region"], drop=())
+    assert data.feature_names == ("größe", "region=Nord", "region=Süd")
+    assert data.columns.dropped == ("datum", "kinder", "bemerkung")
+    with pytest.raises(DataError, match="'region' is categorical, but not among columns"):
+        load(columns=["größe"], drop=())
+
+
+def test_short_lines_are_no_missing_values(load):
+    with pytest.raises(DataError, match="line 3 has 1 field where"):
+        load("a;note\n1;x\n2\n", **PLAIN | {"drop": "note"})
+
+
+def test_cells_written_as_the_fast_reader_does_not_know_are_read(load):
+    data = load("a;b\nNa;1\n2;nAn\nTrUe;1\n", **PLAIN)
+    np.testing.assert_array_equal(data.X, [[np.nan, 1], [2, np.nan], [1, 1]])
