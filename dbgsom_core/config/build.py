@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dbgsom_core.config.capabilities import check_capabilities
 from dbgsom_core.config.check import check
 from dbgsom_core.config.components import (
     Built,
@@ -75,6 +76,7 @@ class _Builder:
         figures = self._list("figure", "figures", DEFAULT_FIGURES)
         tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
         check_matching(self._root, model, measures, split, self._problems)
+        check_capabilities(self._root, dataset, prepare, model, self._registry, self._problems)
         place = with_default_name(self._spot("engine", default="local"), "local")
         engine = build_component("engine", place, self._registry, self._problems)
         if general is None or dataset is None or engine is None or len(self._problems) > before:

@@ -45,6 +45,11 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
         )
 
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return scaled X (n, D) in the units of the data; constant columns at their value."""
+        check_is_fitted(self)
+        return np.asarray(X * self.range_ + self.minimum_)
+
     def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
         dtypes = [np.float64, np.float32]
         X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")

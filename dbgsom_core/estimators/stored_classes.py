@@ -101,7 +101,7 @@ _SCIKIT_LEARN: dict[str, dict[str, str]] = {
     "preprocessing:StandardScaler": {
         **_COPY,
         "with_mean with_std": "flag",
-        "n_samples_seen_": "number | int[D]",
+        "n_samples_seen_": "number | number[D]",
         "mean_ var_ scale_": "float[D] | none",
     },
     "preprocessing:MinMaxScaler": {

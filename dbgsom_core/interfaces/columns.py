@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -103,17 +103,18 @@ class Columns:
         """
         chosen = self._chosen(frame)
         X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
-        if not (self.categories or self.dates) and all(map(_is_numeric, chosen.dtypes)):
-            for start in range(0, X.shape[1], _BLOCK):  # no second copy of them all
-                part = chosen.iloc[:, start : start + _BLOCK]
-                X[:, start : start + _BLOCK] = part.to_numpy(dtype=self.dtype, na_value=np.nan)
-            return _finite(X, self.feature_names)
         at, faults = 0, []
-        for place, name in enumerate(self.names):
-            column = chosen.iloc[:, place]
+        for start, end in self._runs(chosen.dtypes):
+            if end - start > 1:
+                X[:, at : at + end - start] = chosen.iloc[:, start:end].to_numpy(
+                    dtype=self.dtype, na_value=np.nan
+                )
+                at += end - start
+                continue
+            name = self.names[start]
             width = len(self._features(name))
             try:
-                X[:, at : at + width] = self._coded(name, column)
+                X[:, at : at + width] = self._coded(name, chosen.iloc[:, start])
             except _CellsError as error:
                 faults += [f"row {row}, column '{name}': {told}" for row, told in error.faults]
             at += width
@@ -172,6 +173,21 @@ class Columns:
         if found == [*self.names]:
             return frame
         return frame.iloc[:, [places[name] for name in self.names]]
+
+    def _runs(self, dtypes: Iterable[Any]) -> Iterator[tuple[int, int]]:
+        """Yield where columns begin and end that are copied in one go: numbers, or a single one."""
+        start = 0
+        for place, (name, dtype) in enumerate(zip(self.names, dtypes, strict=True)):
+            plain = _is_numeric(dtype) and name not in self.categories and name not in self.dates
+            if plain and place - start < _BLOCK:
+                continue
+            if place > start:
+                yield start, place
+            if not plain:
+                yield place, place + 1
+            start = place if plain else place + 1
+        if start < len(self.names):
+            yield start, len(self.names)
 
     def _coded(self, name: str, column: pd.Series) -> NDArray[Any]:
         if name in self.categories:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -75,6 +75,9 @@ class RunResult:
         A few raw input rows, for signatures.
     children : sequence of (Run, measures)
         The finished runs of a sweep.
+    tables : mapping of str to callable
+        Each returns the rows of a table one by one, the names of its columns first:
+        ``assignments``, where each sample ended, and ``neurons``.
     notes : sequence of str
         Sentences a reader of the report should know (warnings, parts left out).
     """
@@ -86,6 +89,7 @@ class RunResult:
     model: Any = None
     example: Any = None
     children: Sequence[tuple[Run, Mapping[str, float]]] = ()
+    tables: Mapping[str, Callable[[], Iterator[Sequence[Any]]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 

@@ -15,9 +15,8 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_core.runs.usable import check_values, n_classes, with_a_class
 
 LEAST_ROWS = 4
 Rows = NDArray[np.intp]
@@ -58,15 +57,7 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
     if X.shape[1] == 0:
         raise DataError(f"data set '{name}' has no columns to train on")
-    bad = np.argwhere(np.isinf(X) if _takes_missing(experiment) else ~np.isfinite(X))
-    if len(bad):
-        row, column = bad[0]
-        where = data.feature_names[column] if data.feature_names is not None else int(column)
-        raise DataError(
-            f"data set '{name}' holds {len(bad)} missing or infinite value(s), the first in row "
-            f"{row}, column '{where}' (rows from 0); drop or fill them, or take a metric for "
-            "missing values, such as euclidean"
-        )
+    check_values(experiment, name, data)
     low, high = extremes(X)
     if not (high > low).any():
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
@@ -98,7 +89,7 @@ def facts_of(experiment: Experiment, data: Data) -> dict[str, Any]:
         "name": experiment.dataset_name,
         "samples": len(data.X),
         "features": data.X.shape[1],
-        "classes": None if data.y is None or regresses else len(np.unique(data.y)),
+        "classes": None if data.y is None or regresses else n_classes(data.y),
         "digest": digest(data),
     }
 
@@ -182,11 +173,6 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
     return steps
 
 
-def _takes_missing(experiment: Experiment) -> bool:
-    metric = experiment.model.params.get("metric", "euclidean")
-    return "missing" in MetricAbilities.of(get_registry().build("metric", metric)).handles
-
-
 def _found(experiment: Experiment) -> Any:
     # A relative path means the working directory first, then the folder of the configuration.
     dataset = experiment.dataset
@@ -206,11 +192,12 @@ def _check_classes(name: str, y: NDArray[Any] | None) -> None:
             f"data set '{name}' has no classes, but model.estimator is classifier; "
             "name the target, or use estimator: vq"
         )
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise DataError(f"data set '{name}' has rows without a class; drop them or give them one")
+    known = with_a_class(y)
+    if not known.any():
+        raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
     from sklearn.utils.multiclass import type_of_target
 
-    kind = type_of_target(y)
+    kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
     if kind not in ("binary", "multiclass"):
         raise DataError(
             f"the target of data set '{name}' holds no classes (it looks {kind}), but "
@@ -224,6 +211,8 @@ def _check_numbers(name: str, y: NDArray[Any] | None) -> None:
             f"data set '{name}' has no targets, but model.estimator is regressor; "
             "name the target, or use estimator: vq"
         )
+    if y.dtype == object and not with_a_class(y).all():
+        raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
     if y.ndim != 1 or y.dtype.kind not in "fiub":
         raise DataError(
             f"the target of data set '{name}' holds no numbers, but model.estimator is regressor; "
@@ -236,4 +225,9 @@ def _check_numbers(name: str, y: NDArray[Any] | None) -> None:
 def _strata(data: Data) -> NDArray[Any]:
     if data.y is None:
         raise DataError("split.stratify needs classes, but the data set has none; set it to false")
-    return data.y
+    known = with_a_class(data.y)
+    if known.all():
+        return data.y
+    strata = data.y.astype(object)
+    strata[~known] = ""  # samples without a class are a layer of their own
+    return strata.astype(str)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import PARTS
+
+_LONGEST_STEM = 60  # letters of a file's name in that of a run
 
 Value = str | int | float | bool
 
@@ -146,8 +149,18 @@ def default_name(
     elif shape is not None:
         growth += " {} × {}".format(*shape())
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
-    dataset = written.get("dataset", experiment.dataset_name)
+    dataset = written.get("dataset") or _called(experiment)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
+
+
+def _called(experiment: Experiment) -> str:
+    # The data set's name, or that of the file that it reads.
+    written = experiment.resolved["dataset"]
+    path = written.get("path") if isinstance(written, Mapping) else None
+    if not isinstance(path, str) or "${env:" in path:
+        return experiment.dataset_name
+    stem = re.split(r"[/\\]", path)[-1].lstrip(".").partition(".")[0].strip()
+    return as_text(stem)[:_LONGEST_STEM] or experiment.dataset_name
 
 
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:

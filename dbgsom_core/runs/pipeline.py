@@ -19,6 +19,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.stored_classes import stored_types
+from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -35,6 +36,7 @@ from dbgsom_core.runs.dead import seen_alive
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.runs.resume import Done
+from dbgsom_core.runs.row_tables import tables_of
 from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.fitted_metric import fitted
@@ -155,6 +157,7 @@ def _planned(experiment: Experiment, registry: Registry, data: Data | None) -> _
     estimator = make_estimator(experiment)
     with _told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
+        check_samples(make_estimator(experiment), fold.train.X, parts.metric, reset=True)
         metric = fitted(parts.metric, fold.train.X)
         parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
@@ -242,12 +245,14 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         if fold.test is not None:
             values |= _measured(plan, estimator, fold.test, "test")
         view = _view(estimator, fold.train, plan.data, run)
+    model = FittedModel(fold.steps, estimator, plan.data.columns)
     return RunResult(
         measures=values,
         history=estimator.history_,
         view=view,
-        model=FittedModel(fold.steps, estimator, plan.data.columns),
+        model=model,
         example=plan.data.X[:_EXAMPLE_ROWS],
+        tables=tables_of(model, plan.data),
         notes=plan.notes,
     )
 

@@ -13,6 +13,8 @@
         measures.json      final measures
         model.npz          the saved pipeline
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
+        assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
+        neurons.csv        each neuron: cell, hits, error, label, prototype
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md
         mlflow.json        which MLflow store was sent all of this (by that tracker)
@@ -74,6 +76,10 @@ class RunFiles:
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
         """Return the place of one figure."""
         return self.folder / "figures" / f"{name}.{ending}"
+
+    def table(self, name: str) -> Path:
+        """Return the place of one table."""
+        return self.folder / f"{name}.csv"
 
     def figures(self) -> list[Path]:
         """Return the figures that exist, by name."""

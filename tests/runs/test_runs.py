@@ -221,7 +221,7 @@ def test_a_regressor_is_cross_validated(workshop):
 
 
 def test_a_target_that_is_text_or_missing_is_refused_before_anything_is_written(workshop):
-    for target, sentence in (("kind", "holds no numbers"), ("null", "has no targets")):
+    for target, sentence in (("kind", "holds no numbers"), ("null", "dataset.target: is required")):
         (workshop / "text.csv").write_text("a,b,kind\n" + "1,2,x\n3,4,y\n" * 3)
         drop = "" if target == "kind" else ", drop: [kind]"
         (workshop / "text.yaml").write_text(

@@ -101,5 +101,10 @@ class Text:
                     f"{self.path}, line {number} has more than {_LONGEST_LINE} letters: this is no "
                     "table"
                 )
+            if "\0" in line:
+                raise DataError(
+                    f"{self.path}, line {number} holds a zero byte: the file is damaged or cut "
+                    f"off, or is no {self.encoding.upper()} text; save it again"
+                )
             yield line
             number += 1

@@ -12,13 +12,6 @@ from dbgsom_core.api import DataError, did_you_mean, open_regular
 _LONG = 200  # letters of a path that a message shows
 _BLOCK = 1 << 9  # no hole is smaller
 _MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
-_PACKED = {  # how files begin that tools unpack
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-}
 
 
 def existing_file(path: str) -> Path:
@@ -53,11 +46,6 @@ def existing_file(path: str) -> Path:
             f"{path} has {size} bytes, more than this machine has memory: give a part of it"
         )
     return file
-
-
-def packing(start: bytes) -> str | None:
-    """Return the name of the format in which a file that begins so is packed, or None."""
-    return next((name for begin, name in _PACKED.items() if start.startswith(begin)), None)
 
 
 def first_hole(stream: BinaryIO) -> int | None:

@@ -155,7 +155,7 @@ class Table(Component):
             dropped=tuple(names[i] for i in roles.dropped),
             na_values=self.na_values,
             decimal=decimal,
-            dtype=_dtype([frame[i].dtype for i in roles.features]),
+            dtype=_dtype(frame.dtypes.loc[list(roles.features)].tolist()),
         )
         chosen = frame if [*frame.columns] == [*roles.features] else frame[list(roles.features)]
         X = columns.samples(chosen.set_axis(columns.names, axis=1))

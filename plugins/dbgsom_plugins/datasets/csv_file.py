@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from dbgsom_core.api import Columns, Data, DataError, number
+from dbgsom_core.api import Columns, Data, DataError, number, open_regular
 from dbgsom_plugins.datasets._csv_text import Text
 from dbgsom_plugins.datasets._csv_trouble import trouble
-from dbgsom_plugins.datasets._files import existing_file
+from dbgsom_plugins.datasets._files import existing_file, first_hole
 from dbgsom_plugins.datasets._roles import Roles
 from dbgsom_plugins.datasets._table import Table
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OTHER_DELIMITERS = (";", "\t", ",", "|")
 _MOST_COLUMNS = 1_000_000
+_WIDE = 1000  # columns from which on what pandas spends on each column can be felt,
+_FEW_ROWS = 1000  # and bytes a column below which this is more than it spends on the cells
 _LOOKED_AT = (1000, 200_000)  # records, and cells, by which columns of dates are told
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
@@ -87,8 +89,10 @@ class Csv(Table):
         forms = self._forms(roles, head[self._header_lines :])
         roles = self.without_dates(roles, forms)
         forms = {i: form for i, form in forms.items() if i in roles.features}
+        few_rows = text.file.stat().st_size < _FEW_ROWS * len(names)
+        walked = few_rows and len(names) > _WIDE
         try:
-            frame = self._read(text, roles, forms)
+            frame = (self._walked if walked else self._read)(text, roles, forms)
             return self.data_of(frame, roles, forms, self.decimal)
         except DataError as error:
             raise DataError(self._trouble(text, roles, forms) or str(error)) from None
@@ -114,6 +118,13 @@ class Csv(Table):
 
     def _text(self) -> Text:
         text = Text(self.path, existing_file(self.path), self.delimiter, self.encoding)
+        with open_regular(text.file) as stream:
+            hole = first_hole(stream)
+        if hole is not None:
+            raise DataError(
+                f"{self.path} has a hole from byte {hole} on: it was cut off or never filled; "
+                "copy or save it again"
+            )
         said = text.said_delimiter()
         if said is None:
             return text
@@ -181,12 +192,39 @@ class Csv(Table):
             decimal=self.decimal,
         )
 
+    def _walked(self, text: Text, roles: Roles, forms: Mapping[int, str]) -> pd.DataFrame:
+        """Return the used columns of a table, read row by row."""
+        import pandas as pd
+
+        plain = self._columns(roles, {})
+        numeric = [i for i in roles.features if i not in roles.categorical and i not in forms]
+        texts: dict[int, list[str]] = {i: [] for i in {*roles.used} - {*numeric}}
+        rows = []
+        for _, fields in islice(text.records(), self._header_lines, None):
+            if len(fields) != len(roles.names):
+                raise ValueError("a line does not fit the others")
+            cells = [fields[i] for i in numeric]
+            if self.missing == "keep":
+                cells = ["nan" if plain.is_missing(cell) else cell for cell in cells]
+            if self.decimal == "," or any("_" in cell for cell in cells):
+                read = [number(cell, self.decimal) for cell in cells]
+                if None in read:
+                    raise ValueError("a cell is no number")
+                rows.append(np.array(read, dtype=np.float64))
+            else:
+                rows.append(np.array(cells, dtype=np.float64))
+            for i, column in texts.items():
+                column.append(fields[i])
+        frame = pd.DataFrame(np.array(rows).reshape(len(rows), len(numeric)), columns=numeric)
+        return pd.concat([frame, pd.DataFrame(texts)], axis=1) if texts else frame
+
     def _read(
         self, text: Text, roles: Roles, forms: Mapping[int, str], as_text: bool = False
     ) -> pd.DataFrame:
         import pandas as pd
 
         numeric = {i for i in roles.features if i not in roles.categorical and i not in forms}
+        texts = [i for i in roles.used if i not in numeric]
         numeric = set() if as_text else numeric
         places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
@@ -215,7 +253,8 @@ class Csv(Table):
                 **options,
             )
         last = frame.iloc[:, -1]
-        if (last.isna() | (last == "")).any():  # or a line is too short
+        short = (last.isna() | (last == "")).any()  # or empty
+        if short or any("\0" in cell for i in texts for cell in frame[i]):
             problem = self._trouble(text, roles, forms, cells=False)
             if problem is not None:
                 raise DataError(problem)

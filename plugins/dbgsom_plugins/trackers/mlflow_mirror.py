@@ -43,6 +43,7 @@ from dbgsom_plugins.trackers.report import data_facts, measures_table
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 ID_TAG = "dbgsom.run_id"
+_LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -234,6 +235,9 @@ class Mirror:
         files = stored.files
         for path in (files.config, files.environment, files.report):
             if path.exists():
+                client.log_artifact(run_id, str(path))
+        for path in (files.table("assignments"), files.table("neurons")):
+            if path.exists() and path.stat().st_size <= _LARGEST_TABLE:
                 client.log_artifact(run_id, str(path))
         for path in files.figures():
             client.log_artifact(run_id, str(path), "figures")

@@ -26,6 +26,7 @@ from dbgsom_core.api import (
 )
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import PATIENCE, Aside
+from dbgsom_core.runs.row_tables import write_table
 from dbgsom_core.runs.store import (
     JournalLine,
     RunFiles,
@@ -126,6 +127,8 @@ class RunFolderObserver:
                 write_atomically(files.model, result.model.save)
                 if result.example is not None:
                     _write_examples(files, result)
+            for name, rows in result.tables.items():
+                write_table(files.table(name), rows())
         self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:

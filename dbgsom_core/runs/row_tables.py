@@ -1,0 +1,119 @@
+"""The tables that a run leaves behind: where each sample ended, and what each neuron is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin
+
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.interfaces.privacy import masked
+
+Rows = Iterator[Sequence[Any]]
+_CHUNK = 1 << 16
+
+
+def tables_of(model: FittedModel, data: Data) -> dict[str, Callable[[], Rows]]:
+    """Return what makes the rows of ``assignments`` and ``neurons``, the names of columns first.
+
+    Samples are the raw ones of the data set, in its order; a chunk of them is looked at at a time.
+    """
+    return {
+        "assignments": lambda: _assignments(model, data),
+        "neurons": lambda: _neurons(model, data.feature_names),
+    }
+
+
+def write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as a CSV file, atomically and a chunk at a time; secrets in them are masked."""
+
+    def write(partial: Path) -> None:
+        left = iter(rows)
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            while chunk := list(islice(left, _CHUNK)):
+                text = io.StringIO()
+                csv.writer(text, lineterminator="\n").writerows(chunk)
+                file.write(masked(text.getvalue()))
+
+    write_atomically(path, write)
+
+
+def _assignments(model: FittedModel, data: Data) -> Rows:
+    estimator, ids = model.estimator, dict(data.ids or {})
+    deep = estimator._tree.depth > 1
+    names = list(ids) if ids else ["row"]
+    yield [*names, "unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
+    for start in range(0, len(data.X), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        samples = estimator._samples(model.prepare(data.X[part]))
+        ended = estimator._to_live_leaves(samples)
+        unit, distance = ended.path[:, 0], ended.distance
+        known = [ids[name][part].tolist() for name in ids]
+        yield from zip(
+            *(known or [range(start, start + len(unit))]),
+            unit.tolist(),
+            *estimator.som_map_.positions[unit].T.tolist(),
+            *([[_way(path) for path in ended.path.tolist()]] if deep else []),
+            estimator.leaf_labels_[ended.leaf].tolist(),
+            distance.tolist(),
+            estimator._novelty.scores(ended.leaf, distance).tolist(),
+            strict=True,
+        )
+
+
+def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
+    estimator, tree = model.estimator, model.estimator._tree
+    deep = tree.depth > 1
+    prototypes = _in_columns(model, tree.weights)
+    if prototypes is None:
+        names, prototypes = (), np.empty((len(tree), 0))
+    elif names is None:
+        names = [f"feature {i}" for i in range(prototypes.shape[1])]
+    yield ["unit", "x", "y", *(["path"] if deep else []), "hits", "error", "label", *names]
+    for leaf, path in enumerate(tree.paths.tolist()):
+        number, way = 0, [neuron for neuron in path if neuron >= 0]
+        for neuron in way[:-1]:
+            number = int(tree.child_of[number][neuron])
+        hits = estimator.leaf_hit_counts_[leaf].item()
+        # Of neurons below others it is known on average.
+        mean = float(estimator._novelty.means[leaf])
+        error = mean * hits if deep else float(estimator.errors_[leaf])
+        yield [
+            way[0],
+            *tree.maps[number].positions[way[-1]].tolist(),
+            *([_way(path)] if deep else []),
+            hits,
+            error,
+            estimator.leaf_labels_[[leaf]].tolist()[0],
+            *prototypes[leaf].tolist(),
+        ]
+
+
+def _way(path: Sequence[int]) -> str:
+    return "/".join(str(neuron) for neuron in path if neuron >= 0)
+
+
+def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:
+    """Return prototypes (L, D) in the data set's columns and units; None where that cannot be.
+
+    A metric with a space of its own has prototypes in the columns, if not in the units.
+    """
+    metric = model.estimator._metric.abilities
+    own_space = metric.prepare is not None
+    if metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_:
+        return None
+    for _, step in reversed(model.steps):
+        undo = getattr(step, "inverse_transform", None)
+        if own_space or undo is None or not isinstance(step, OneToOneFeatureMixin):
+            return None
+        prototypes = undo(prototypes)
+    return np.asarray(prototypes)
