@@ -10,6 +10,7 @@ import traceback
 import click
 
 from dbgsom_core.cli.compare import compare
+from dbgsom_core.cli.init import init
 from dbgsom_core.cli.masking import hidden_from_terminal
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.run import run, sweep, validate
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (run, sweep, validate, compare, plugins, sync):
+for command in (init, run, sweep, validate, compare, plugins, sync):
     cli.add_command(command)
 
 

@@ -82,12 +82,13 @@ class Table(Component):
         """Return the roles without columns of dates where these are dropped, which is told."""
         if self.dates != "drop" or not forms:
             return roles
-        named = ", ".join(f"'{roles.names[i]}' ({form})" for i, form in forms.items())
-        warnings.warn(
-            f"{self.path}: columns of dates are left out: {named}; set dates: ordinal, or parts, "
-            "to take them in",
-            stacklevel=2,
-        )
+        if "dates" not in self.model_fields_set:
+            named = ", ".join(f"'{roles.names[i]}' ({form})" for i, form in forms.items())
+            warnings.warn(
+                f"{self.path}: columns of dates are left out: {named}; set dates: ordinal, or "
+                "parts, to take them in, or drop to leave them out without a word",
+                stacklevel=2,
+            )
         features = tuple(i for i in roles.features if i not in forms)
         if not features:
             raise DataError(

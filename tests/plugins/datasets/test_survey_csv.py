@@ -106,9 +106,8 @@ def test_an_encoding_that_is_none_is_refused():
         Csv(path="x", encoding="hex")
 
 
-def test_dates_are_dropped_with_a_note_or_taken_apart(load):
-    with pytest.warns(UserWarning, match=r"dates are left out: 'datum' \(%d\.%m\.%Y\)"):
-        data = load(dates="drop")
+def test_dates_are_dropped_or_taken_apart(load):
+    data = load(dates="drop")
     assert data.feature_names == ("größe", "region=Nord", "region=Süd", "kinder")
     assert "datum" in data.columns.dropped
     data = load(dates="parts")
@@ -119,6 +118,12 @@ def test_dates_are_dropped_with_a_note_or_taken_apart(load):
     data = load(timed, **plain, dates="parts", decimal=".")
     assert data.feature_names[:5] == ("t.year", "t.month", "t.day", "t.weekday", "t.hour")
     assert data.X[0, :5].tolist() == [2024, 2, 1, 3, 12]
+
+
+def test_dates_that_nobody_said_a_word_of_are_left_out_with_a_note(tmp_path):
+    (tmp_path / "t.csv").write_text("t,a\n01.02.2024,1\n02.02.2024,2\n")
+    with pytest.warns(UserWarning, match=r"dates are left out: 't' \(%d\.%m\.%Y\)"):
+        assert Csv(path=str(tmp_path / "t.csv")).load().feature_names == ("a",)
 
 
 def test_days_and_months_that_cannot_be_told_apart_are_asked_for(load):

@@ -1,0 +1,199 @@
+"""What the columns of an unknown table seem to be, by some of its rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from dbgsom_core.interfaces.cells import NA_VALUES, date_forms, number
+
+Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
+_FEW = 20  # values that a category has at most
+_REPEATED = 0.5  # a category has fewer values than this share of the rows
+_UNIQUE = 0.99  # share of distinct values from which on a column identifies
+_MOST_CLASSES = 20
+_NUMBERS = 0.9  # share of numbers from which on the words beside them say that one is missing
+_MOST_WORDS = 3
+_LOOKED_AT = 2000  # distinct cells of a column that are looked at one by one
+_ID = re.compile(
+    r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|nr|no|key|index|idx|identifier|lfdnr|nummer|rowid)"
+    r"|.*(Id|ID|Nr|_id)|unnamed.*"
+)
+_TARGET = re.compile(
+    r"(?i)(target|class|classes|label|labels|y|outcome|species|klasse|ziel|zielvariable"
+    r"|diagnosis|churn|response)"
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, as it looks.
+
+    Attributes
+    ----------
+    place : int
+        From 0.
+    name : str
+    kind : str
+    values : int
+        How many distinct values were seen.
+    missing : float
+        Share of the rows without a value.
+    words : tuple of str
+        What says that a value is missing, beside the usual words.
+    form : str
+        Of a date.
+    spread : float
+        The standard deviation of numbers.
+    shown : tuple of str
+        A few values, the most frequent first.
+    rarest : int
+        Rows of the rarest value.
+    """
+
+    place: int
+    name: str
+    kind: Kind
+    values: int = 0
+    missing: float = 0.0
+    words: tuple[str, ...] = ()
+    form: str = ""
+    spread: float = 0.0
+    whole: bool = False
+    shown: tuple[str, ...] = field(default=(), repr=False)
+    rarest: int = 0
+
+    @property
+    def may_be_classes(self) -> bool:
+        """Whether its values could be classes: few words, or few whole numbers."""
+        few = 2 <= self.values <= _MOST_CLASSES
+        return few and (self.kind == "category" or (self.kind == "number" and self.whole))
+
+
+def look_at_column(
+    place: int, name: str, cells: Sequence[str], decimal: str, whole_table: bool
+) -> Column:
+    """Say what a column seems to be.
+
+    Parameters
+    ----------
+    place : int
+    name : str
+    cells : sequence of str
+        Some of its cells, stripped.
+    decimal : str
+    whole_table : bool
+        They are all that there are.
+    """
+    counts = Counter(cells)
+    usual = {word.upper() for word in NA_VALUES}
+    known = {cell: n for cell, n in counts.items() if cell.upper() not in usual}
+    rows, present = len(cells), sum(known.values())
+    if not known:
+        return Column(place, name, "empty", missing=1.0)
+    words: tuple[str, ...] = ()
+    read = {cell: number(cell, decimal) for cell in known}
+    odd = [cell for cell, value in read.items() if value is None]
+    strange = sum(known[cell] for cell in odd)
+    numeric = not odd
+    if odd and len(odd) <= _MOST_WORDS and present - strange >= _NUMBERS * present:
+        words, numeric = tuple(sorted(odd)), True
+        known = {cell: n for cell, n in known.items() if cell not in odd}
+        present -= strange
+    facts = {
+        "values": len(known),
+        "missing": 1 - present / rows,
+        "words": words,
+        "shown": tuple(sorted(known, key=lambda cell: (-known[cell], cell))[:4]),
+        "rarest": min(known.values()),
+    }
+
+    def made(kind: Kind, **more: object) -> Column:
+        return Column(place, name, kind, **facts, **more)  # type: ignore[arg-type]
+
+    if len(known) == 1:
+        return made("constant")
+    distinct = len(known) >= _UNIQUE * present and present > _FEW
+    if numeric:
+        return _number(made, name, list(known), decimal, distinct, known)
+    forms = date_forms(list(known)[:_LOOKED_AT])
+    if forms:
+        return made("date", form=" or ".join(forms))
+    sentences = sum(" " in cell for cell in known) > len(known) / 2
+    if distinct and (_ID.fullmatch(name) or not sentences):
+        return made("id" if _ID.fullmatch(name) or place == 0 else "text")
+    if len(known) <= _FEW and len(known) <= max(2, _REPEATED * present):
+        return made("category")
+    return made("text")
+
+
+def guess_target(columns: Sequence[Column]) -> Column | None:
+    """Return the column that is most likely to be predicted, or None."""
+    usable = [one for one in columns if one.kind in ("category", "number")]
+    for column in usable:
+        if _TARGET.fullmatch(column.name) and (column.may_be_classes or column.kind == "number"):
+            return column
+    last = columns[-1] if columns else None
+    if last is not None and last.kind == "category" and last.may_be_classes and len(usable) > 1:
+        return last
+    return None
+
+
+def decimal_mark(columns: Sequence[Sequence[str]]) -> str:
+    """Return the decimal mark that most columns of cells use."""
+    commas = points = 0
+    for cells in columns:
+        some = [cell for cell in cells[:_LOOKED_AT] if any(map(str.isdigit, cell))]
+        commas += sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in some) > len(some) / 4
+        points += sum(bool(_DECIMAL_POINT.fullmatch(cell)) for cell in some) > len(some) / 4
+    return "," if commas > points else "."
+
+
+def has_header(rows: Sequence[Sequence[str]], decimal: str) -> bool:
+    """Return whether the first row names the columns: it holds no number where others do."""
+    first = [cell for cell in rows[0] if cell]
+    numbers = [cell for cell in first if number(cell, decimal) is not None]
+    if 2 * len(numbers) <= len(first):
+        return True
+    return all(cell.isdigit() for cell in numbers) and _years(numbers)
+
+
+def _years(cells: Sequence[str]) -> bool:
+    values = [int(cell) for cell in cells]
+    return values == list(range(values[0], values[0] + len(values)))
+
+
+def _number(
+    made: object,
+    name: str,
+    cells: list[str],
+    decimal: str,
+    distinct: bool,
+    counts: Mapping[str, int],
+) -> Column:
+    assert callable(made)
+    values = np.array([number(cell, decimal) for cell in cells], dtype=np.float64)
+    values = values[np.isfinite(values)]
+    whole = bool((values == np.floor(values)).all()) and not any(
+        mark in cell for cell in cells for mark in ".,eE"
+    )
+    codes = any(re.match(r"[+-]?0\d", cell) for cell in cells)
+    counted = whole and len(values) > 1 and bool((np.diff(values) == 1).all())
+    if distinct and whole and (codes or counted or _ID.fullmatch(name)):
+        found: Column = made("id")
+        return found
+    if codes:
+        found = made("category" if len(cells) <= _FEW else "text")
+        return found
+    weights = np.array([counts[cell] for cell in cells], dtype=np.float64)[: len(values)]
+    mean = np.average(values, weights=weights) if len(values) else 0.0
+    spread = float(np.sqrt(np.average((values - mean) ** 2, weights=weights))) if len(values) else 0
+    found = made("number", spread=spread, whole=whole)
+    return found
