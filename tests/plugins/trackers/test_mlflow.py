@@ -18,6 +18,7 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
