@@ -142,7 +142,7 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
     categories = [(one, _values(one)) for one in roles.categorical]
     rule = "text with few values: a column of 0 and 1 for each"
     yield from _columns("categorical", categories, twice, rule)
-    rule = "left out; to take text in, move it to categorical"
+    rule = "left out"
     yield from _columns("drop", list(roles.drop), twice, rule)
     if roles.dates:
         forms = ", ".join(f"{one.name} ({one.form})" for one in roles.dates[:_LISTED])
@@ -179,8 +179,7 @@ def _model(look: Look, roles: Roles) -> Iterator[str]:
         "regressor": "the target holds numbers; vq learns without it",
     }
     yield from _line("  estimator", estimator, told[estimator])
-    rule = "nearer to 1: more neurons"
-    yield from _line("  growth", "{name: directed, spreading_factor: 0.5}", rule)
+    yield from _line("  spreading_factor", "0.5", "nearer to 1: more neurons")
 
 
 def _scales(look: Look, roles: Roles) -> str | None:
@@ -201,9 +200,8 @@ def _columns(
         return
     if len(columns) == 1:
         column, why = columns[0]
-        yield from _line(
-            f"  {key}", f"[{_reference(column, twice)}]", f"{rule}{why and f' ({why})'}"
-        )
+        why = f": {why}" if why else ""
+        yield from _line(f"  {key}", f"[{_reference(column, twice)}]", f"{rule}{why}")
         return
     yield from _line(f"  {key}", "", rule)
     for column, why in columns:

@@ -21,8 +21,9 @@ from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.runs.column_kinds import Column, decimal_mark, has_header, look_at_column
 
 Format = Literal["csv", "parquet", "npy", "npz", "name"]
-_HEAD = 8 << 20  # bytes from which the format is told, and rows are looked at
-_BLOCK = 1 << 20  # bytes of each part in the middle of a large file
+_WHOLE = 8 << 20  # bytes up to which all of a file is looked at
+_HEAD = 2 << 20  # bytes of the beginning of a larger one
+_BLOCK = 1 << 18  # bytes of each part in its middle
 _BLOCKS = 8
 _CHECKED = 256 << 20  # bytes that are looked through for letters that are no UTF-8
 _CELLS = 2_000_000  # that are looked at, more or less
@@ -165,7 +166,9 @@ def _csv(given: str, path: Path) -> Look:
         notes.append(f"the first line says that '{delimiter}' parts fields")
     if ragged:
         notes.append(f"{ragged} lines have another number of fields than {width}: they are told")
-    estimate = seen - below if whole else int((seen - below) * size / max(1, len(head)))
+    if not whole and not size:
+        notes.append("it is packed: only its beginning was looked at")
+    estimate = int((seen - below) * max(1.0, size / len(head)))
     return Look("csv", given, found, max(0, estimate), whole, options, notes)
 
 
@@ -173,15 +176,19 @@ def _parts(given: str, path: Path) -> tuple[bytes, list[bytes], bool, int]:
     """Return the beginning of a text, parts of its middle, whether that is all, and its size."""
     size = path.stat().st_size
     with open_text(path, given) as file:
-        head = file.read(_HEAD + 1)
-        whole = len(head) <= _HEAD
-        packed = isinstance(file, io.BufferedReader) and not hasattr(file.raw, "fileno")
+        head = file.read(_WHOLE + 1)
+        whole = len(head) <= _WHOLE
         parts = []
-        if not whole and not packed and file.seekable():
+        packed = not file.seekable()
+        if not whole and not packed:
             for place in range(1, _BLOCKS + 1):
                 file.seek(_HEAD + (size - _HEAD - _BLOCK) * place // _BLOCKS)
                 parts.append(file.read(_BLOCK))
-    return head[:_HEAD], parts, whole, size if not whole else len(head)
+    return (
+        (head, [], True, len(head))
+        if whole
+        else (head[:_HEAD], parts, False, 0 if packed else size)
+    )
 
 
 def _encoding(path: Path, parts: Sequence[bytes], whole: bool) -> str:
@@ -196,7 +203,7 @@ def _encoding(path: Path, parts: Sequence[bytes], whole: bool) -> str:
         else:
             reading, left = decoder(), _CHECKED
             with open_text(path, str(path)) as file:
-                while left > 0 and (chunk := file.read(_BLOCK)):
+                while left > 0 and (chunk := file.read(_WHOLE)):
                     reading.decode(chunk)
                     left -= len(chunk)
             for part in parts[1:]:
