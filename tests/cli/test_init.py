@@ -1,0 +1,234 @@
+"""``dbgsom init``: a file of which nothing is known becomes a configuration that runs."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from dbgsom_core import persistence
+from dbgsom_core.cli.init import init
+from dbgsom_core.config import load_experiment
+from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.column_kinds import look_at_column
+from dbgsom_core.runs.pipeline import make_observers, run_experiment
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def begin(*given):
+    done = CliRunner().invoke(init, list(given))
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def run(path, **sections):
+    settings = [f"{key}={value}" for key, value in sections.items()]
+    few = ["tracking=null", "figures=null", "model.epochs=3", "measures=[quantization_error]"]
+    experiment = load_experiment(path, (*few, *settings))
+    observers = make_observers(experiment.tracking, get_registry())
+    return run_experiment(experiment, observers, get_registry())
+
+
+def written(path):
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        return yaml.safe_load(file)
+
+
+def survey(rows=120):
+    rng = np.random.default_rng(4)
+    place = rng.choice(["Nord", "Süd", "Ost"], rows)
+    base = np.select([place == "Nord", place == "Süd"], [0.0, 5.0], 10.0)
+    sizes = [f"{one:.2f}".replace(".", ",") for one in base + rng.normal(size=rows)]
+    sizes[3], sizes[7], sizes[9] = "", "NA", "k.A."
+    lines = ["Nr;Datum;Eingang;Region;Größe;leer;Welle;Kinder;Bemerkung;Kinder;zufrieden"]
+    for i in range(rows):
+        note = f'"Nr. {i}; ""gut""\r\nund mehr"' if i % 3 else ""
+        target = "" if i % 20 == 0 else "ja" if base[i] > 2 else "nein"
+        day = f"{i % 28 + 1:02d}"
+        lines.append(
+            f"{i:04d};{day}.03.2024;2024-03-{day};{place[i] if i != 5 else 'NA'};{sizes[i]};;1;"
+            f"{i % 4};{note};{i % 3};{target}"
+        )
+    return "\r\n".join(lines) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: b"sep=;\r\n" + text.encode("latin-1"),
+        lambda text: text.encode("utf-16"),
+        lambda text: gzip.compress(text.encode("cp1252")),
+    ],
+    ids=["BOM", "sep, latin-1", "utf-16", "gzip, cp1252"],
+)
+def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
+    (folder / "survey.csv").write_bytes(encoded(survey()))
+    told = begin("survey.csv")
+    assert "survey.yaml written; next: dbgsom run survey.yaml" in told
+    dataset = written("survey.yaml")["dataset"]
+    assert dataset["decimal"] == ","
+    assert dataset["id"] == ["Nr"]
+    assert dataset["target"] == "zufrieden"
+    assert dataset["categorical"] == ["Region"]
+    assert dataset["drop"] == ["leer", "Welle", "Bemerkung", 9]
+    assert (dataset["dates"], dataset["missing"], dataset["missing_target"]) == (
+        "drop", "keep", "drop",
+    )  # fmt: skip
+    assert dataset["na_values"][-1] == "k.A."
+    outcome = run("survey.yaml")
+    assert any("6 of 120 samples have no target" in note for note in outcome.result.notes)
+    assert outcome.result.view.title.startswith("survey · survey: ")
+    frame = pd.DataFrame(
+        {"Kinder": [1, 2], "Größe": ["0,1", "9,8"], "Region": ["Nord", "Ost"], "Nr": ["1", "2"]}
+    )
+    model = persistence.load(outcome.run.folder / "model.npz")
+    assert model.predict(frame).tolist() == ["nein", "ja"]
+    first = (outcome.run.folder / "assignments.csv").read_text().splitlines()
+    assert first[0] == "Nr,unit,x,y,label,distance,novelty"
+    assert first[1].startswith("0001,")
+
+
+TABLE = pd.DataFrame(
+    {
+        "a": np.linspace(0, 1, 40).round(3),
+        "b": np.linspace(0, 900, 40)[::-1].round(1),
+        "c": ["x", "y"] * 20,
+        "value": np.linspace(3, 5, 40).round(4),
+    }
+)
+
+
+def test_other_forms_of_the_same_table(folder):
+    TABLE.to_parquet("t.parquet")
+    TABLE.to_csv("plain.csv", index=False)
+    TABLE.to_csv("tabs.tsv", index=False, sep="\t")
+    TABLE.to_csv("index.csv")
+    TABLE.to_csv("bare.csv", index=False, header=False)
+    for name, differs in {
+        "t.parquet": {"name": "parquet"},
+        "plain.csv": {},
+        "tabs.tsv": {"delimiter": "\t"},
+        "index.csv": {"drop": [0]},
+        "bare.csv": {"header": False, "categorical": ["2"]},
+    }.items():
+        begin(name, "-o", "t.yaml", "--force")
+        usual = {"name": "csv", "path": name, "target": None, "categorical": ["c"]}
+        assert written("t.yaml")["dataset"] == usual | differs
+        assert written("t.yaml")["prepare"] == "standardize"
+        assert run("t.yaml").run.data["features"] == 5
+
+
+def test_a_target_of_numbers_makes_a_regressor(folder):
+    TABLE.rename(columns={"value": "target"}).to_csv("t.csv", index=False)
+    begin("t.csv")
+    assert written("t.yaml")["model"]["estimator"] == "regressor"
+    assert run("t.yaml").run.params["estimator"] == "regressor"
+
+
+def test_arrays_and_data_sets_by_name(folder):
+    X = TABLE[["a", "b"]].to_numpy(copy=True)
+    X[3, 1] = np.nan
+    np.save("x.npy", X)
+    np.savez("xy.npz", data=X, labels=np.arange(40) % 3)
+    begin("x.npy")
+    assert written("x.yaml")["dataset"] == {"name": "npy", "path": "x.npy", "missing": "keep"}
+    begin("xy.npz")
+    assert written("xy.yaml")["dataset"] == {
+        "name": "npz", "path": "xy.npz", "x": "data", "y": "labels", "missing": "keep",
+    }  # fmt: skip
+    begin("iris")
+    assert written("iris.yaml")["model"]["estimator"] == "classifier"
+    for name in ("x", "xy", "iris"):
+        run(f"{name}.yaml")
+
+
+def test_names_that_yaml_would_misread_stay_names(folder):
+    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü"]
+    frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
+    frame["n"] = np.arange(10) ** 2
+    frame["n\n2"] = np.arange(10) ** 3
+    frame.to_csv("odd.csv", index=False)
+    begin("odd.csv")
+    experiment = load_experiment("odd.yaml", ())
+    assert set(experiment.dataset.categorical) == {*names} - {"${env:HOME}"} | {4}
+    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
+
+
+def test_an_existing_file_stays_unless_forced(folder):
+    (folder / "iris.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match=r"iris\.yaml exists: give another name with -o, or --f"):
+        begin("iris")
+    assert (folder / "iris.yaml").read_text() == "mine"
+    begin("iris", "--force")
+    assert written("iris.yaml")["dataset"] == "iris"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "there is no file and no data set 'x.csv'; did you mean 'y.csv'"),
+        (b"", "x.csv is empty"),
+        (b"a,b\n", "a header and no line below it"),
+        (b"\n\n", "holds no rows"),
+        (bytes(200), "x.csv is no text"),
+        (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
+        (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
+        (b"\x93NUMPY" + bytes(99), "no array that can be read"),
+        (gzip.compress(b"a,b\n1,2\n" * 99)[:-20], "damaged or cut short"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told_and_nothing_written(content, told, folder):
+    (folder / "y.csv").write_text("a\n1\n")
+    if content is not None:
+        (folder / "x.csv").write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        begin("x.csv")
+    assert not (folder / "x.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("a", ["1", "2", "2", "NA"], "number"),
+        ("a", [f"{i}" for i in range(50)], "id"),
+        ("a", [f"{i * i}" for i in range(50)], "number"),
+        ("nr", [f"{i * i}" for i in range(50)], "id"),
+        ("a", [f"{i * 7:05d}" for i in range(50)], "id"),
+        ("a", ["01", "02"] * 25, "category"),
+        ("a", ["x", "y"] * 25, "category"),
+        ("a", [f"words and {i}" for i in range(50)], "text"),
+        ("user_id", [f"u{i}" for i in range(50)], "id"),
+        ("a", ["2024-01-01", "2024-02-01", ""], "date"),
+        ("a", ["x"] * 9, "constant"),
+        ("a", ["", "NA", "?"], "empty"),
+        ("a", [*["1", "2"] * 20, "unknown"], "number"),
+        ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
+    ],
+)
+def test_kinds_of_columns(name, cells, kind):
+    column = look_at_column(1, name, cells, ".", True)
+    assert column.kind == kind
+    assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
+
+
+def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
+    from dbgsom_core.runs import looking
+
+    monkeypatch.setattr(looking, "_WHOLE", 1 << 14)
+    monkeypatch.setattr(looking, "_HEAD", 1 << 12)
+    monkeypatch.setattr(looking, "_BLOCK", 1 << 11)
+    rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
+    (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")
+    told = begin("big.csv")
+    assert "big.csv: about 20321 rows" in told
+    assert written("big.yaml")["dataset"]["categorical"] == ["late"]
