@@ -11,6 +11,7 @@ from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, 
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_plugins.datasets.csv_file import Csv
 
 PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -74,6 +75,7 @@ def test_every_key_has_its_row():
     keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
     for settings in (General, ModelSettings, PluginSettings, Split):
         keys |= set(settings.model_fields)
+    keys |= set(Csv.model_fields)
     keys |= {f"random.{key}" for key in RandomSettings.model_fields}
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
     assert keys - rows == set()
