@@ -10,14 +10,19 @@ import traceback
 import click
 
 from dbgsom_core.cli.compare import compare
+from dbgsom_core.cli.config import config, schema
+from dbgsom_core.cli.doctor import doctor
 from dbgsom_core.cli.init import init
-from dbgsom_core.cli.masking import hidden_from_terminal
+from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
+from dbgsom_core.cli.output import output
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.run import run, sweep, validate
 from dbgsom_core.cli.sync import sync
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import leave
+
+UNREAD = 128 + 13  # of SIGPIPE, which ends other commands that write to a pipe nobody reads
 
 
 # color: else click takes escapes out where nobody looks, instead of showing them as text.
@@ -31,45 +36,56 @@ def cli() -> None:
     """
 
 
-for command in (init, run, sweep, validate, compare, plugins, sync):
+for command in (init, run, sweep, validate, config, schema, compare, plugins, sync, doctor):
     cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
     asked.signal = None
+    output.begin()
     with hidden_from_terminal():
         try:
             answer = cli.main(standalone_mode=False)
             code = answer if isinstance(answer, int) else 0
-        except Exception as error:
-            code = _told(error)
-        except KeyboardInterrupt as error:
-            code = _told(error)
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            code = _told_if_read(error)
+    silence()
     leave(code)
+
+
+def _told_if_read(error: BaseException) -> int:
+    try:
+        return _told(error)
+    except NobodyReadsError:
+        return UNREAD
 
 
 def _told(error: BaseException) -> int:
     """Say what ended the command, and return its exit code."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # click takes it for a person's Ctrl-D
     if isinstance(error, (KeyboardInterrupt, click.Abort)) or asked.signal is not None:
         by = f" by {asked.signal.name}" if asked.signal else ""
-        click.echo(f"interrupted{by}", err=True)
-        return 128 + (asked.signal or signal.SIGINT)
+        code = 128 + (asked.signal or signal.SIGINT)
+        output.event("error", "interrupted", f"interrupted{by}", exit_code=code)
+        return code
+    if isinstance(error, NobodyReadsError):
+        return UNREAD
     if isinstance(error, click.ClickException):
-        error.show()
+        if output.lines is None:
+            error.show()
+        else:
+            output.event("error", "error", error.format_message(), exit_code=error.exit_code)
         return error.exit_code
     if isinstance(error, DbgsomError):
-        click.echo(str(error), err=True)
+        output.event("error", "error", str(error), exit_code=error.exit_code)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):  # the reader has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        return 0
     if os.environ.get("DBGSOM_DEBUG"):
         traceback.print_exception(error)
         return 1
-    click.echo(
-        f"the run failed: {type(error).__name__}: {as_text(error)}\n"
-        "set DBGSOM_DEBUG=1 to see where it came from",
-        err=True,
-    )
+    told = f"the run failed: {type(error).__name__}: {as_text(error)}"
+    cure = "set DBGSOM_DEBUG=1 to see where it came from"
+    output.event("error", "error", f"{told}\n{cure}", exit_code=1)
     return 1

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, show_warnings
+from dbgsom_core.cli.options import plugin_options
+from dbgsom_core.cli.output import show_warnings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.files import exists
 

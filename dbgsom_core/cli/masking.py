@@ -5,10 +5,11 @@ Nothing that came from the environment is shown, and what could steer the termin
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dbgsom_core.errors import as_text
@@ -27,10 +28,34 @@ def hidden_from_terminal() -> Iterator[None]:
         with hiding(secrets):
             yield
     finally:
-        if sys.stdout is ours[0]:  # else nobody reads any more
-            sys.stdout = before[0]
-        if sys.stderr is ours[1]:
-            sys.stderr = before[1]
+        sys.stdout, sys.stderr = before
+
+
+class NobodyReadsError(OSError):
+    """Whoever read what is printed has seen enough, as ``head`` has after some lines.
+
+    It is no BrokenPipeError: click and rich each end the process for one, with a code of theirs.
+    """
+
+
+def silence() -> None:
+    """Let what is still buffered for nobody go nowhere, when the process ends."""
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise NobodyReadsError("nobody reads what is printed") from error
 
 
 def styled(stream: Any) -> Any:
@@ -46,8 +71,14 @@ class _Masked:
 
     def write(self, text: str) -> int:
         """Write a text; its own length is returned, as writers expect."""
-        self._stream.write(self._shown(text))
+        with _read():
+            self._stream.write(self._shown(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with _read():
+            self._stream.flush()
 
     def _shown(self, text: str) -> str:
         return without_passwords(self._secrets.masked(text))
@@ -85,5 +116,6 @@ class _MaskedBytes(_AsText):
     def write(self, content: Any) -> int:
         """Write bytes of UTF-8."""
         text = bytes(content).decode("utf-8", "surrogateescape")
-        self._stream.write(self._shown(text).encode("utf-8", "surrogateescape"))
+        with _read():
+            self._stream.write(self._shown(text).encode("utf-8", "surrogateescape"))
         return len(content)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import functools
-import logging
+import json
 import os
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.privacy import private_logger
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
 Command = Callable[..., Any]
-_HANDLER = "dbgsom command line"
 
 
 def plugin_options(command: Command) -> Command:
@@ -115,6 +111,42 @@ def set_option(command: Command) -> Command:
     )(command)
 
 
+def name_options(command: Command) -> Command:
+    """Add ``--name`` and ``--tag``, which stand for keys of the configuration; after `set_option`.
+
+    Both are text, whatever it looks like in YAML.
+    """
+
+    @functools.wraps(command)
+    def named(name: str | None, tags: Sequence[str], overrides: Sequence[str], **given: Any) -> Any:
+        more = [] if name is None else [f"name={_text(name)}"]
+        for tag in tags:
+            key, equals, value = tag.partition("=")
+            if not (key and equals):
+                raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
+            more.append(f"tags={{{_text(key)}: {_text(value)}}}")
+        return command(overrides=(*overrides, *more), **given)
+
+    for option in (
+        click.option(
+            "--tag",
+            "tags",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Tag of the run, as a key under tags; may be repeated.",
+        ),
+        click.option(
+            "--name", metavar="TEXT", help="Name of the run; made from its parts without."
+        ),
+    ):
+        named = option(named)
+    return named
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Registry:
     """Return the registry that the options ask for.
 
@@ -146,38 +178,3 @@ def tell_broken(registry: Registry) -> None:
             "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
             *(one.name, one.distribution, one.version, one.error),
         )
-
-
-class _Plain(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return as_text(super().format(record))
-
-
-_as_python_does = warnings.formatwarning
-
-
-def _plain_warning(*given: Any, **named: Any) -> str:
-    return as_text(_as_python_does(*given, **named))
-
-
-def show_warnings(quiet: bool) -> None:
-    """Let the warnings of dbgsom's own loggers reach the terminal, and all of them as text."""
-    warnings.formatwarning = _plain_warning
-    logger = private_logger("dbgsom")
-    for handler in list(logger.handlers):
-        if handler.name == _HANDLER:
-            logger.removeHandler(handler)
-    told: set[str] = set()
-
-    def once(record: logging.LogRecord) -> bool:  # however many runs say the same sentence
-        before = len(told)
-        told.add(record.getMessage())
-        return len(told) > before
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.name = _HANDLER
-    handler.addFilter(once)
-    handler.setFormatter(_Plain("%(levelname)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False
-    logger.setLevel(logging.ERROR if quiet else logging.WARNING)

@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from dbgsom_core.cli.masking import styled
+from dbgsom_core.cli.output import output
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -31,8 +33,10 @@ def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
     """
     if quiet:
         yield object()
-        return
-    if sys.stderr.isatty():
+    elif output.lines is not None:
+        with compile_clock(partial(output.event, "info", "compiling")):
+            yield JsonObserver()
+    elif sys.stderr.isatty() and not output.verbose:
         with _bar() as bar, compile_clock(bar.console.print) as clock:
             yield BarObserver(bar, runs, clock)
     else:
@@ -93,7 +97,7 @@ class BarObserver:
 
 
 class LineObserver:
-    """Prints a line when a run starts, every two seconds, and when it ends."""
+    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
 
     def __init__(self, runs: int, clock: CompileClock) -> None:
         self._runs, self._number = runs, 0
@@ -111,7 +115,7 @@ class LineObserver:
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Print the epoch now and then, with the time that is left at most."""
         left = self._trained.left(epoch)
-        if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+        if output.verbose or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             _print(f"{line(epoch)}  {left}")
             self._last_line = time.monotonic()
 
@@ -120,6 +124,45 @@ class LineObserver:
         if result.history:
             last = result.history[-1]
             _print(f"{line(last)}  done in {last.seconds:.2f} s")
+
+
+class JsonObserver:
+    """Writes an object for each event of a run, with all that the event holds."""
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Say which run starts."""
+        _event(
+            run,
+            "run_started",
+            run.name,
+            name=run.name,
+            experiment=run.experiment,
+            kind=run.kind,
+            parent=None if run.parent is None else run.parent.id,
+            folder=str(run.folder),
+            data=run.data,
+            tags=run.tags,
+            epochs=run.total_epochs,
+        )
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        """Tell the epoch."""
+        told = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
+                "seconds")  # fmt: skip
+        _event(run, "epoch", line(epoch), **{name: getattr(epoch, name) for name in told})
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        """Tell the measures."""
+        _event(run, "run_finished", f"{run.name} has finished", measures=result.measures)
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        """Tell why it ended early."""
+        told = f"{type(error).__name__}: {error}"
+        _event(run, "run_failed", told, level="error")
+
+
+def _event(run: Run, event: str, message: str, level: str = "info", **fields: Any) -> None:
+    output.event(level, event, message, run=run.id, **fields)
 
 
 class _Trained:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbgsom_core.cli.options import (
+    name_options,
     plugin_options,
     set_option,
-    show_warnings,
     sklearn_option,
     tell_broken,
 )
-from dbgsom_core.errors import PluginError
+from dbgsom_core.cli.output import output_options
+from dbgsom_core.errors import PluginError, as_text
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import masked
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.store import StoredRun
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-
 
 @click.command()
 @click.argument("file", type=click.Path())
@@ -39,30 +38,46 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
     help="Go on with a run or sweep that was interrupted: FILE is its configuration, or the id or "
     "folder of the run.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what the run would take and write, by a probe of some seconds; write nothing.",
+)
 @set_option
+@name_options
 @sklearn_option
-@quiet_option
+@output_options
 @plugin_options
-def run(file: str, resume: bool, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
+def run(
+    file: str,
+    resume: bool,
+    dry_run: bool,
+    overrides: Sequence[str],
+    quiet: bool,
+    registry: Registry,
+) -> int:
     """Train, measure, draw and log what FILE describes."""
-    show_warnings(quiet)
     tell_broken(registry)
+    if resume and dry_run:
+        raise click.UsageError("--resume and --dry-run exclude each other")
     if resume:
         return _resume(file, overrides, quiet, registry)
     from dbgsom_core.config import load_experiment
 
+    if dry_run:
+        return _dry_run(load_experiment(file, overrides, registry), registry)
     return _run(load_experiment(file, overrides, registry), quiet, registry)
 
 
 @click.command()
 @click.argument("file", type=click.Path())
 @set_option
+@name_options
 @sklearn_option
-@quiet_option
+@output_options
 @plugin_options
 def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
     """Run every combination of the sweep section of FILE."""
-    show_warnings(quiet)
     tell_broken(registry)
     from dbgsom_core.config import load_sweep
 
@@ -93,6 +108,18 @@ def _resume(name: str, overrides: Sequence[str], quiet: bool, registry: Registry
     if isinstance(loaded, Experiment):
         return _run(loaded, quiet, registry, stored)
     return _sweep(loaded, quiet, registry, stored)
+
+
+def _dry_run(experiment: Experiment, registry: Registry) -> int:
+    from dbgsom_core.plugins.importing import no_exit
+    from dbgsom_core.runs.dry_run import forecast
+
+    with no_exit():
+        told = forecast(experiment, registry.without(experiment.disabled))
+    for name, words in told.lines:
+        click.echo(as_text(f"{name:<9} {words}"))
+    click.echo("nothing was written")
+    return 0
 
 
 def _run(
@@ -183,10 +210,10 @@ def validate(file: str, overrides: Sequence[str], registry: Registry) -> None:
         told = f"ok, a sweep of {len(experiments)} runs"
     else:
         experiments, told = [load_experiment(file, overrides, registry)], "ok"
-    from dbgsom_core.runs.pipeline import make_estimator
+    from dbgsom_core.runs.check import check_experiment
 
     for experiment in experiments:
-        make_estimator(experiment)
+        check_experiment(experiment)
     click.echo(f"{file}: {told}")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import open_registry, show_warnings
+from dbgsom_core.cli.options import open_registry
+from dbgsom_core.cli.output import show_warnings
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.guard import told
 
@@ -68,11 +69,13 @@ def _mirrors(stored: StoredRun, registry: Registry) -> list[Callable[[Path], Non
     """Return what brings the trackers of a stored run up to date."""
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
     from dbgsom_core.interfaces.trackers import TrackerAbilities
+    from dbgsom_core.runs.components import packages_named
 
     config = stored.files.config
-    if is_sweep(config):
-        tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
-    else:
-        tracking = load_experiment(config, registry=registry).tracking
+    with packages_named(stored.files, registry):
+        if is_sweep(config):
+            tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
+        else:
+            tracking = load_experiment(config, registry=registry).tracking
     found = (TrackerAbilities.of(tracker).mirror for _, tracker in tracking)
     return [mirror for mirror in found if mirror is not None]

@@ -5,6 +5,7 @@ load (YAML 1.2 with places) ▶ merge (extends, overrides) ▶ resolve (environm
 
 from __future__ import annotations
 
+from dbgsom_core.config.build import DEFAULT_NAMES
 from dbgsom_core.config.dump import dump_yaml
 from dbgsom_core.config.environment import fill_text
 from dbgsom_core.config.experiment import Child, Experiment, Model, PrepareStep, Sweep
@@ -18,6 +19,7 @@ from dbgsom_core.config.load import (
 from dbgsom_core.config.settings import Split
 
 __all__ = [
+    "DEFAULT_NAMES",
     "Child",
     "Experiment",
     "Model",

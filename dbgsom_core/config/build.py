@@ -35,7 +35,7 @@ BUILT_IN_STEPS = ("range_scale", "standardize")
 DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
 DEFAULT_TRACKING = ("mlflow",)
 # What a section under model: without a name changes: the estimators' own defaults.
-_DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed"}
+DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed"}
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -90,6 +90,7 @@ class _Builder:
             "model": model_resolved,
             "seed": general.seed,
             "patience": general.patience,
+            **({"tags": dict(general.tags)} if general.tags else {}),
             "measures": "default" if measures is None else [one.resolved for one in measures],
             "figures": [one.resolved for one in figures],
             "tracking": [one.resolved for one in tracking],
@@ -97,8 +98,8 @@ class _Builder:
         }
         if plugins.disable:
             resolved["plugins"] = {"disable": list(plugins.disable)}
-        for key in ("experiment", "name", "split", "seed", "patience", "plugins"):
-            if key in self._root.entries:
+        for key in ("experiment", "name", "split", "seed", "patience", "tags", "plugins"):
+            if key in self._root.entries and key in resolved:
                 resolved[key] = mask(resolved[key], self._root.entries[key].node)
         return Experiment(
             experiment=general.experiment,
@@ -115,6 +116,7 @@ class _Builder:
             engine=engine.component,
             disabled=plugins.disable,
             patience=general.patience,
+            tags=general.tags,
             resolved=resolved,
             source=source,
             folder=folder,
@@ -185,7 +187,7 @@ class _Builder:
         for key in section.entries:
             if key in MODEL_COMPONENTS:
                 elsewhere = filled if key == "growth" else ()
-                place = with_default_name(spot / key, _DEFAULT_NAMES.get(key))
+                place = with_default_name(spot / key, DEFAULT_NAMES.get(key))
                 built = build_component(key, place, self._registry, self._problems, elsewhere)
                 if built is not None:
                     params[key], resolved[key] = built.component, built.resolved

@@ -40,6 +40,11 @@ def fill_text(text: str) -> str:
     return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
 
 
+def names_in(text: str) -> list[str]:
+    """Return the variables that a text refers to, each once."""
+    return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))
+
+
 def texts_of(node: Node) -> Iterator[str]:
     """Yield all that a configuration says itself: keys, values and defaults of references."""
     if isinstance(node, Scalar):

@@ -60,6 +60,7 @@ class Experiment:
         Plugins or distributions that this run leaves alone.
     patience : float
         Seconds after which a figure or a tracker that does not answer is given up.
+    tags : mapping of str to plain value
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
@@ -83,6 +84,7 @@ class Experiment:
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()
     patience: float = 120.0
+    tags: Mapping[str, Any] = field(default_factory=dict)
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)
     secrets: Secrets = field(default_factory=Secrets, compare=False, repr=False)

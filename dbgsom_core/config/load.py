@@ -44,10 +44,10 @@ def load_experiment(
         A plugin that the file uses is broken or ambiguous.
     """
     problems = Problems()
-    root = _merged(path, overrides, problems)
+    root = merged(path, overrides, problems)
     told = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
     root = reject(root, "sweep", told, problems)
-    return _built(root, registry, problems, os.fspath(path), _folder(path))
+    return _built(root, registry, problems, os.fspath(path), folder_of(path))
 
 
 def load_sweep(
@@ -61,7 +61,7 @@ def load_sweep(
     `ConfigError`.
     """
     problems = Problems()
-    root = _merged(path, overrides, problems)
+    root = merged(path, overrides, problems)
     entry = root.entries.get("sweep")
     if entry is None or is_null(entry.node):
         told = f"is required by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
@@ -70,16 +70,16 @@ def load_sweep(
     varied = unfold(Spot("sweep", entry.place, entry.node), problems)
     problems.raise_any()
     children = _children(
-        root.without("sweep"), varied, registry or get_registry(), os.fspath(path), _folder(path)
+        root.without("sweep"), varied, registry or get_registry(), os.fspath(path), folder_of(path)
     )
     experiment = children[0].experiment.experiment
-    return Sweep(experiment, children, plain(root, masked=True), os.fspath(path), _folder(path))
+    return Sweep(experiment, children, plain(root, masked=True), os.fspath(path), folder_of(path))
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
     """Say whether a YAML file describes a sweep; raises `ConfigError` if it cannot be read."""
     problems = Problems()
-    root = _merged(path, overrides, problems)
+    root = merged(path, overrides, problems)
     return not is_null(root.get("sweep"))
 
 
@@ -126,12 +126,14 @@ def _built(
     return experiment
 
 
-def _merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
+def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
+    """Return the section of a file, those that it extends and overrides; nothing is filled."""
     root = read_file(path, problems)
     return merge(root, overlay(overrides, problems), problems)
 
 
-def _folder(path: str | os.PathLike[str]) -> Path:
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """Return the folder in which relative paths of a file start."""
     return Path(path).resolve().parent
 
 

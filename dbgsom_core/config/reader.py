@@ -142,7 +142,7 @@ class _Reader:
         try:
             return Scalar(read_scalar(event.value), place)
         except ValueError:
-            self._problems.add(place, path, "is a number of too many digits")
+            self._problems.add(place, path, "is a number that is too large")
             return Scalar(None, place)
 
     def _items(self, place: Place, path: str, depth: int) -> Items:

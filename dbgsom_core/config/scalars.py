@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from dbgsom_core.config.nodes import Plain
@@ -24,16 +25,23 @@ def read_scalar(text: str) -> Plain:
     """Return what an unquoted scalar means.
 
     ``1e-3`` is a number, ``010`` is ten, ``0o10`` is eight; ``no``, ``on`` and ``12:30:45`` are
-    text. Raises ValueError for an integer of thousands of digits.
+    text. Raises ValueError for a number that is too large for the code below: an integer of more
+    than 64 bits, a float that is written as none of the words for infinity and would be it.
     """
     if text in _WORDS:
         return _WORDS[text]
     if _DECIMAL.fullmatch(text):
-        return int(text)
+        return _fitting(int(text))
     if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
+        return _fitting(int(text[2:], 8))
     if _HEXADECIMAL.fullmatch(text):
-        return int(text, 16)
+        return _fitting(int(text, 16))
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return _fitting(float(text))
     return text
+
+
+def _fitting(number: float) -> float:
+    if not -(2**63) <= number < 2**63 if isinstance(number, int) else math.isinf(number):
+        raise ValueError("it is too large")
+    return number

@@ -6,12 +6,15 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.errors import PydanticUserError
 
 from dbgsom_core.config.build import BUILT_IN_STEPS
 from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Settings, Split
 from dbgsom_core.config.sweep import RandomSettings
+from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.plugins.offers import Offered
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 
 JsonSchema = dict[str, Any]
 
@@ -62,23 +65,24 @@ class _File(General):
     sweep: _Sweep | None = Field(default=None, description="several runs from one file")
 
 
-def experiment_schema(registry: Registry) -> JsonSchema:
+def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) -> JsonSchema:
     """Return the JSON Schema (draft 2020-12) of a configuration file.
 
-    Every component that ``registry`` offers is imported and described with its fields.
+    Every component that ``registry`` offers is imported and described with its fields. ``lost``
+    takes what is wrong with those that cannot be, by ``kind distribution:name``.
 
     Raises
     ------
     PluginError
-        A component cannot be imported.
+        A component cannot be imported, and there is no ``lost``.
     """
     defs: JsonSchema = {}
 
     def component(kind: str, description: str) -> JsonSchema:
-        return {**_components(kind, registry, defs), "description": description}
+        return {**_components(kind, registry, defs, lost), "description": description}
 
     def several(kind: str, description: str, *words: str) -> JsonSchema:
-        one = _components(kind, registry, defs)
+        one = _components(kind, registry, defs, lost)
         options: list[JsonSchema] = [{"enum": list(words)}] if words else []
         options += [one, {"type": "array", "items": one}, {"type": "null"}]
         return {"anyOf": options, "description": description}
@@ -106,34 +110,54 @@ def experiment_schema(registry: Registry) -> JsonSchema:
     }
 
 
-def _components(kind: str, registry: Registry, defs: JsonSchema) -> JsonSchema:
-    offered = registry.offered(kind)
+def _components(
+    kind: str, registry: Registry, defs: JsonSchema, lost: dict[str, str] | None
+) -> JsonSchema:
     if kind not in defs:
-        names = registry.names(kind)
-        options: list[JsonSchema] = [{"enum": names}] if names else []
-        several = {one.name for one in offered if _count(offered, one.name) > 1}
-        if several:
-            options.append({"enum": [f"{o.distribution}:{o.name}" for o in offered]})
-        for one in offered:
-            name = f"{one.distribution}:{one.name}" if one.name in several else one.name
-            options.append(_named(kind, name, one.load(), defs))
-        defs[kind] = {"anyOf": options} if options else {}
+        defs[kind] = {}  # a component may hold one of its own kind
+        options, known = [], []
+        for one in registry.offered(kind):
+            names = _names_of(one, registry)
+            try:
+                options.append(_named(kind, names, one.load(), defs))
+            except PluginError as error:
+                if lost is None:
+                    raise
+                lost[f"{kind} {one.distribution}:{one.name}"] = str(error)
+            else:
+                known += names
+        if options:
+            defs[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
     return {"$ref": f"#/$defs/{kind}"}
 
 
-def _count(offered: list[Any], name: str) -> int:
-    return sum(one.name == name for one in offered)
+def _names_of(offered: Offered, registry: Registry) -> list[str]:
+    """Return the names that mean an offer: the bare one, unless another has it, and the full one.
+
+    The full names of built-ins, which nobody needs, are left to where they tell two apart.
+    """
+    rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
+    own = offered.distribution == OWN_DISTRIBUTION
+    bare = [] if rivals and not own else [offered.name]
+    return bare + ([f"{offered.distribution}:{offered.name}"] if rivals or not own else [])
 
 
-def _named(kind: str, name: str, cls: type[BaseModel], defs: JsonSchema) -> JsonSchema:
+def _named(kind: str, names: list[str], cls: type[BaseModel], defs: JsonSchema) -> JsonSchema:
     """Add the section of one class to ``defs`` and return a reference to it."""
-    key = f"{kind}.{name}"
-    schema = _untitled(cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}"))
+    key = f"{kind}.{names[0]}"
+    try:
+        schema = _untitled(cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}"))
+    except PydanticUserError as error:
+        told = (str(error).splitlines() or [""])[0]
+        raise PluginError(f"{kind} '{names[0]}' has fields that no schema describes: {told}") from (
+            error
+        )
     for inner, definition in schema.pop("$defs", {}).items():
         defs[f"{key}.{inner}"] = definition
+    meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
     schema["properties"] = {
-        "name": {"const": name, "description": f"this {kind}"},
-        **{field: rest for field, rest in schema["properties"].items() if field != "name"},
+        "name": {**meant, "description": f"this {kind}"},
+        **{field: rest for field, rest in schema.get("properties", {}).items() if field != "name"},
     }
     schema["required"] = ["name", *(one for one in schema.get("required", ()) if one != "name")]
     for field, inner_kind in nested_fields(cls).items():
@@ -157,9 +181,9 @@ def _untitled(schema: Any) -> Any:
     }
 
 
-def schema_text(registry: Registry) -> str:
+def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
     """Return `experiment_schema` as text, keys sorted."""
-    return json.dumps(experiment_schema(registry), indent=2, sort_keys=True) + "\n"
+    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
 class Settings(BaseModel):
     """Base of sections: frozen, strict, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class General(Settings):
@@ -23,6 +24,9 @@ class General(Settings):
         description="the group under which runs are kept: letters, digits, spaces and . _ - /"
     )
     name: str | None = Field(default=None, description="the run's name; null: made from its parts")
+    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="words of your own about the run, shown in MLflow, too"
+    )
     seed: int = Field(
         default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
     )
@@ -33,6 +37,17 @@ class General(Settings):
         allow_inf_nan=False,
         description="seconds after which a figure or a tracker that does not answer is given up",
     )
+
+    @field_validator("tags")
+    @classmethod
+    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if not _TAG.fullmatch(key) or key.startswith("mlflow."):
+                raise ValueError(
+                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :, "
+                    "not starting with 'mlflow.'"
+                )
+        return value
 
     @field_validator("experiment")
     @classmethod
@@ -85,7 +100,7 @@ class ModelSettings(Settings):
         description="vq: vector quantization and clusters; classifier: needs labels; "
         "regressor: needs numbers as targets",
     )
-    epochs: int = Field(default=100, ge=1, description="upper bound of the epochs")
+    epochs: int = Field(default=100, ge=1, le=10**6, description="upper bound of the epochs")
     tol: float = Field(
         default=1e-4,
         ge=0,
@@ -98,7 +113,7 @@ class ModelSettings(Settings):
         lt=1,
         description="how far the map spreads, fills the growth strategy's field; null: not given",
     )
-    max_neurons: Annotated[int, Field(ge=4)] | Literal["auto"] | None = Field(
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
         default=None,
         description="cap on the map's size, fills the growth strategy's field; null: not given",
     )

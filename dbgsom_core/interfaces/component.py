@@ -31,7 +31,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class Component(BaseModel):
     """Base of every component: a frozen pydantic model that forbids unknown fields.
 
-    Values are taken strictly (``"10"`` is no int), but numpy scalars count as Python numbers.
+    Values are taken strictly (``"10"`` is no int), but numpy scalars count as Python numbers. A
+    field that may be infinite or nan says so, ``Field(allow_inf_nan=True)``.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Component(BaseModel):
 
     of_this_machine: ClassVar[tuple[str, ...]] = ()
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

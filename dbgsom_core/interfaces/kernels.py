@@ -47,11 +47,13 @@ class KernelComponent(Component):
     start: float | None = Field(
         default=None,
         gt=0,
+        le=1e6,
         description="width in hops at first; null: from the map's size",
     )
     end: float | None = Field(
         default=None,
         gt=0,
+        le=1e6,
         description="width in hops at the last epoch; "
         "null: 0.5, or 0.3 where growth has a link_pull",
     )

@@ -42,6 +42,8 @@ class Run:
         The sweep that this run belongs to.
     total_epochs : int
         Upper bound of the epochs that observers will hear of (0 for a sweep).
+    tags : mapping of str to str, number or bool
+        Words of the user's own, secrets masked.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Run:
     data: Mapping[str, Any]
     parent: Run | None = None
     total_epochs: int = 0
+    tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,13 @@ class TrackerComponent(Component):
         ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
         ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
         ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+        ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
+        that says why it cannot be used. It writes nothing and answers within seconds.
     """
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
     mirror: ClassVar[Callable[..., None] | None] = None
+    reachable: ClassVar[Callable[..., str] | None] = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ class TrackerAbilities(Abilities):
 
     kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()
-    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror")
+    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror", "reachable")
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None
+    reachable: Callable[[], str] | None

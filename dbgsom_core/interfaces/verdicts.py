@@ -331,5 +331,6 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("figure", "draw"): _drawn,
     ("tracker", "observer"): _observer,
     ("tracker", "how_to_open"): _address,
+    ("tracker", "reachable"): _address,
     ("engine", "over"): _samples,
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 import pluggy
@@ -322,11 +322,7 @@ class Registry:
         distribution = name.rpartition(":")[0]
         if distribution:
             status = {one.distribution: one.status for one in self.records}.get(distribution)
-            why = (
-                f"{distribution} is {status}"
-                if status
-                else f"no installed {distribution} offers it"
-            )
+            why = f"{distribution} is {status}" if status else why_absent(distribution)
             near = hint or did_you_mean(name.rpartition(":")[2], self.names(kind))
             hint, known = f"; {why}{near}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
@@ -344,6 +340,15 @@ def get_registry() -> Registry:
         disabled=[name.strip() for name in disabled.split(",") if name.strip()],
         own_only=os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0"),
     )
+
+
+def why_absent(distribution: str) -> str:
+    """Say of a package of which no plugin is loaded whether it is installed at all."""
+    try:
+        version(distribution)
+    except (PackageNotFoundError, ValueError):
+        return f"the package '{distribution}' is not installed here"
+    return f"the package '{distribution}' is installed, and no plugin of it offers that"
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:

@@ -97,6 +97,8 @@ def _sentence(
     else:
         wanted = describe(schema, root, bounds=not isinstance(value, str))
         wanted += _excluded_bound(root, schema, value)
+        if finding["type"] == "finite_number":
+            wanted = wanted.replace("number", "finite number", 1)
         if isinstance(value, str) and not held:
             hint = did_you_mean(value, _choices(root, schema))
     return f"must be {wanted}, not {held or shown(value)}{hint}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import PluginError
+from dbgsom_core.errors import ConfigError, PluginError
+from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, nested_fields
-from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.plugins.registry import Registry, why_absent
 from dbgsom_core.runs.params import is_reference
+from dbgsom_core.runs.records import Records
+from dbgsom_core.runs.store import RunFiles
 from dbgsom_core.training.parts import PARTS, Parts
 
 
@@ -93,6 +97,42 @@ def _as_given(part: Component, given: set[str]) -> Component:
         inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
         values[field] = _as_given(values[field], inner)
     return type(part).model_construct(_fields_set=given & values.keys(), **values)
+
+
+@contextmanager
+def packages_named(files: RunFiles, registry: Registry) -> Iterator[None]:
+    """Let an error about a run's stored configuration name the packages that are missing here.
+
+    Raises
+    ------
+    ConfigError
+        In place of the one that was raised.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        used = Records().json(files.environment).content.get("components")
+        missing = {
+            (str(one["distribution"]), str(one.get("version"))): f"{one['kind']} {one['name']}"
+            for one in (used if isinstance(used, list) else ())
+            if isinstance(one, Mapping) and {"kind", "name", "distribution"} <= one.keys()
+            if one["kind"] in KINDS and not _offers(registry, one)
+        }
+        if not missing:
+            raise
+        told = "\n".join(
+            f"the run says that its {what} came with {distribution} {version}: "
+            f"{why_absent(distribution)}"
+            for (distribution, version), what in missing.items()
+        )
+        raise ConfigError(f"{error}\n{told}") from error
+
+
+def _offers(registry: Registry, one: Mapping[str, Any]) -> bool:
+    return any(
+        (offered.name, offered.distribution) == (one["name"], one["distribution"])
+        for offered in registry.offered(one["kind"])
+    )
 
 
 def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:

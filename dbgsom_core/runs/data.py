@@ -15,6 +15,7 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.runs.faults import check_labelled
 from dbgsom_core.runs.prepare import fit_steps, make_step
 from dbgsom_core.runs.usable import check_values, n_classes, with_a_class
 
@@ -63,6 +64,7 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     if experiment.model.estimator == "classifier":
         _check_classes(name, y)
+        check_labelled(experiment, data)
     if experiment.model.estimator == "regressor":
         _check_numbers(name, y)
     return data

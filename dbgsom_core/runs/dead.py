@@ -112,13 +112,13 @@ def close_dead_runs(root: Path, experiment: str) -> list[StoredRun]:
 
 def close_if_dead(stored: StoredRun) -> StoredRun:
     """Return the run, as killed when its process has died; the folder says so from now on."""
-    if not _has_died(stored):
+    if not has_died(stored):
         return stored
     closed, files = _killed(stored), stored.files
     # A folder that cannot be written can still be read.
     with contextlib.suppress(OSError), alone_with(files.folder):
         stored = read_run(files.folder)
-        if not _has_died(stored):  # somebody goes on with it
+        if not has_died(stored):  # somebody goes on with it
             return stored
         times = stamp(closed.started), stamp(closed.ended)
         write_status(files, "killed", *times, error=closed.error, process=stored.process)
@@ -126,7 +126,8 @@ def close_if_dead(stored: StoredRun) -> StoredRun:
     return closed
 
 
-def _has_died(stored: StoredRun) -> bool:
+def has_died(stored: StoredRun) -> bool:
+    """Say whether a run that says "running" is known to go on no more."""
     # Nobody knows what a damaged folder is, so it is left as it is.
     if stored.damage or stored.status != "running":
         return False

@@ -11,15 +11,8 @@ from functools import partial
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.estimators.classifier import SomClassifier
-from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.growing_map import view_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
-from dbgsom_core.estimators.regressor import SomRegressor
-from dbgsom_core.estimators.stored_classes import stored_types
-from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -31,23 +24,18 @@ from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_na
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.data import Fold, Part, Rows, divisions, load_data, make_fold, whole
+from dbgsom_core.runs.data import Fold, Part, Rows, make_fold
 from dbgsom_core.runs.dead import seen_alive
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
+from dbgsom_core.runs.ready import make_estimator, make_ready
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
 from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
-from dbgsom_core.training.fitted_metric import fitted
 
 log = private_logger("dbgsom")
 
-_ESTIMATORS: dict[str, Any] = {
-    "vq": SomVQ,
-    "classifier": SomClassifier,
-    "regressor": SomRegressor,
-}
 _EXAMPLE_ROWS = 5
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 
@@ -151,35 +139,12 @@ class _Plan:
 def _planned(experiment: Experiment, registry: Registry, data: Data | None) -> _Plan:
     notes: list[str] = []
     with _noted(notes):
-        data = load_data(experiment) if data is None else data
-        fold = whole(experiment, data)
-        divided = divisions(experiment, data)
-    estimator = make_estimator(experiment)
-    with _told_as_config(experiment):
-        parts = estimator.check_parts(fold.train.y)
-        check_samples(make_estimator(experiment), fold.train.X, parts.metric, reset=True)
-        metric = fitted(parts.metric, fold.train.X)
-        parts.over(fold.train.X, metric.abilities).check_varies()
-    _check_savable(fold)
-    measures = _chosen_measures(experiment, registry, data)
+        ready = make_ready(experiment, data)
+    measures = _chosen_measures(experiment, registry, ready.data)
     asked.check()
-    return _Plan(experiment, data, fold, divided, estimator, measures, notes)
-
-
-def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment.
-
-    Raises
-    ------
-    ConfigError
-        Its parts do not fit together.
-    """
-    estimator = _ESTIMATORS[experiment.model.estimator](
-        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+    return _Plan(
+        experiment, ready.data, ready.fold, ready.divided, ready.estimator, measures, notes
     )
-    with _told_as_config(experiment):
-        estimator.parts()
-    return estimator
 
 
 @contextmanager
@@ -343,28 +308,6 @@ def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> di
                 _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             asked.check()
     return drawn
-
-
-@contextmanager
-def _told_as_config(experiment: Experiment) -> Iterator[None]:
-    """Turn an estimator's complaint about its parameters into one about the configuration."""
-    try:
-        yield
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{experiment.source}: model: {error}") from error
-
-
-def _check_savable(fold: Fold) -> None:
-    """Refuse prepare steps that no model file could hold before anything is trained."""
-    for name, step in fold.steps:
-        try:
-            to_plain(step, {}, name, stored_types())
-        except NotPlainError as error:
-            raise ConfigError(
-                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
-            ) from error
 
 
 @contextmanager

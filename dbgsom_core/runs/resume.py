@@ -33,7 +33,7 @@ from dbgsom_core.interfaces.files import exists, to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.components import with_given_fields
+from dbgsom_core.runs.components import packages_named, with_given_fields
 from dbgsom_core.runs.dead import alone_with, close_if_dead
 from dbgsom_core.runs.store import (
     RunFiles,
@@ -68,21 +68,26 @@ def load(
 
 
 def stored_run(name: str, root: Path) -> StoredRun | None:
-    """Return the run whose folder, or whose id under ``root``, this is; None: it is no run.
-
-    A reference to the environment, as messages show it, is filled.
-    """
-    folder = Path(fill_text(name))
-    if not _is_run(folder):
-        known = find_experiments(root) if root.is_dir() else []
-        found = [root / group / name for group in known if _is_run(root / group / name)]
-        if not found or Path(name).name != name:
-            return None
-        folder = found[0]
+    """Return the run that `find_folder` finds; None: it is no run."""
+    folder = find_folder(name, root)
+    if folder is None:
+        return None
     stored = close_if_dead(read_run(folder.absolute()))
     if stored.damage:
         raise DataError(f"{folder} is damaged, so nothing can go on there: {stored.damage}")
     return stored
+
+
+def find_folder(name: str, root: Path) -> Path | None:
+    """Return the run folder that this is, or whose id under ``root`` this is; None: it is no run.
+
+    A reference to the environment, as messages show it, is filled.
+    """
+    folder = Path(fill_text(name))
+    if _is_run(folder):
+        return folder
+    known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
+    return next((root / one / name for one in known if _is_run(root / one / name)), None)
 
 
 def load_stored(
@@ -109,7 +114,8 @@ def load_stored(
             f"{files.config} lacks the password or token of an address, which is not written down: "
             "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
-    loaded, experiments = load(files.config, (), registry)
+    with packages_named(files, registry):
+        loaded, experiments = load(files.config, (), registry)
     given = stored.environment.get("given")
     if isinstance(loaded, Experiment) and isinstance(given, dict):
         loaded = with_given_fields(loaded, given)
@@ -338,6 +344,7 @@ def kept_run(stored: StoredRun, parent: Run | None) -> Run:
         environment=stored.environment,
         data=stored.data,
         parent=parent,
+        tags=stored.tags,
     )
 
 

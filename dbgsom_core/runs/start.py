@@ -72,6 +72,7 @@ def start_run(
         data=masked(facts),
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
+        tags=masked(experiment.resolved.get("tags") or {}),
     )
     if stored is not None:
         check_same(stored, run)

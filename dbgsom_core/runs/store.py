@@ -5,8 +5,8 @@
     <root>/<experiment>/<id>/
         status.json        {"status", "started", "ended", "error", "process"}; times are ISO 8601
                            in UTC; process: {"host", "pid", "started"} of who runs it
-        run.json           id, name, experiment, kind, parent, params, data; a finished sweep adds
-                           children and best
+        run.json           id, name, experiment, kind, parent, params, data, tags; a finished sweep
+                           adds children and best
         config.yaml        the resolved configuration
         environment.json   versions, plugins, machine, git
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
@@ -117,6 +117,7 @@ class StoredRun:
     process: Process | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
@@ -316,6 +317,7 @@ def read_run(folder: Path) -> StoredRun:
         parent=run.get("parent", str),
         params=run.get("params", dict, {}),
         data=run.get("data", dict, {}),
+        tags=run.get("tags", dict, {}),
         config=records.yaml(files.config).content,
         environment=records.json(files.environment).content,
         measures=records.json(files.measures).numbers(),

@@ -19,11 +19,11 @@ from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
     Outcome,
-    make_estimator,
     run_experiment,
     tell_finished,
     told_of_failure,
 )
+from dbgsom_core.runs.ready import make_estimator
 from dbgsom_core.runs.resume import check_same_data, finish_off, kept_run
 from dbgsom_core.runs.start import runs_folder, start_run
 from dbgsom_core.runs.store import StoredRun, find_runs
@@ -79,6 +79,7 @@ def _run_all(
     data = _shared_data(experiments, begun_as)
     varied = dict.fromkeys(key for child in sweep.children for key in child.varies)
     name = f"{len(experiments)} runs: " + " × ".join(key.rpartition(".")[2] for key in varied)
+    name = first.resolved["name"] or name
     run = start_run(sweep, registry, name=name, root=root, params=params, stored=stored)
     done: list[Outcome] = []
     failed: dict[str, Exception] = {}

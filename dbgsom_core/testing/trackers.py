@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dbgsom_core import hookspecs
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.observers import Observers
@@ -64,6 +65,14 @@ def check_how_to_open(component: Any, subject: Subject) -> None:
     """It says in one line how to look at the runs."""
     told = component.how_to_open()
     assert isinstance(told, str) and told.strip(), f"how_to_open gives {told!r}"
+
+
+@check("tracker", applies=lambda component, subject: _can(component, "reachable"))
+def check_reachable(component: Any, subject: Subject) -> None:
+    """It says in a few words how it is, or why it cannot be used."""
+    with suppress(DbgsomError):
+        told = component.reachable()
+        assert isinstance(told, str) and told.strip(), f"reachable gives {told!r}"
 
 
 def _can(component: Any, method: str) -> bool:

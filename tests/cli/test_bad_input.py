@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from dbgsom_core.cli.options import show_warnings
+from dbgsom_core.cli.output import show_warnings
 
 RUN = """\
 experiment: bad

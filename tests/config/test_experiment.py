@@ -103,7 +103,7 @@ WRONG = {
     "name: 3": "3:7: name: must be text, not 3",
     "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
     "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
-    "tracking, engine, plugins, extends, sweep, experiment, name, seed, patience",
+    "tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
     "split: {}": "3:1: split: needs either test_size or folds",
     "split: {stratify: true}": "3:1: split: needs either test_size or folds",
     "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "
@@ -124,12 +124,13 @@ WRONG = {
     "model: {estimator: regresor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
     "'regressor', not the text 'regresor'; did you mean 'regressor'?",
     "model: {labeler: majority}": "3:9: model.labeler: unknown key; did you mean 'labeller'?",
-    "model: {epochs: 0}": "3:17: model.epochs: must be an integer of at least 1, not 0",
-    "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer of at least 1, not 100.0",
-    "model: {tol: .inf}": "3:14: model.tol: must be a number of at least 0, not .inf",
-    "model: {tol: .nan}": "3:14: model.tol: must be a number of at least 0, not .nan",
-    "model: {max_neurons: 3}": "3:22: model.max_neurons: must be an integer of at least 4 or "
-    "'auto', not 3",
+    "model: {epochs: 0}": "3:17: model.epochs: must be an integer between 1 and 1000000, not 0",
+    "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer between 1 and "
+    "1000000, not 100.0",
+    "model: {tol: .inf}": "3:14: model.tol: must be a finite number of at least 0, not .inf",
+    "model: {tol: .nan}": "3:14: model.tol: must be a finite number of at least 0, not .nan",
+    "model: {max_neurons: 3}": "3:22: model.max_neurons: must be an integer between 4 and 1000000 "
+    "or 'auto', not 3",
     "model: {max_neurons: atuo}": "3:22: model.max_neurons: must be an integer or 'auto', "
     "not the text 'atuo'; did you mean 'auto'?",
     "model: {init: pac}": "3:15: model.init: must be one of 'pca', 'random', not the text 'pac'; "

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
 
+WHOLE = st.integers(-(2**63), 2**63 - 1)  # larger ones are refused
+
 
 def test_resolved_holds_everything_with_names_first(bench, small):
     resolved = bench.load(small + "model: {growth: grow}\n").resolved
@@ -75,9 +77,9 @@ def test_resolved_loads_again_to_an_equal_experiment(bench, small, full):
     word=st.text(st.characters(exclude_categories=["Cs"])).filter(
         lambda text: "${env:" not in text
     ),
-    power=st.floats(min_value=1, allow_nan=False),
-    columns=st.lists(st.integers(), max_size=3),
-    drop=st.lists(st.integers() | st.sampled_from(["1", "1e3", "no", "~", ""]), max_size=3),
+    power=st.floats(min_value=1, allow_nan=False, allow_infinity=False),
+    columns=st.lists(WHOLE, max_size=3),
+    drop=st.lists(WHOLE | st.sampled_from(["1", "1e3", "no", "~", ""]), max_size=3),
     seed=st.integers(0, 2**32 - 1),
     cap=st.none() | st.just("auto") | st.integers(4, 10**6),
 )

@@ -97,9 +97,17 @@ def test_block_scalars_are_text() -> None:
     assert read("k: >-\n  12\n") == {"k": "12"}
 
 
-@given(st.integers(min_value=-(10**40), max_value=10**40))
+@given(st.integers(min_value=-(2**63), max_value=2**63 - 1))
 def test_integers_are_read_as_written(number: int) -> None:
     assert read_scalar(str(number)) == number
+
+
+@pytest.mark.parametrize(
+    "text", [str(2**63), str(-(2**63) - 1), "1" + "0" * 400, "1e400", "-1e999"]
+)
+def test_numbers_that_are_too_large_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="too large"):
+        read_scalar(text)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -110,7 +118,7 @@ def test_floats_are_read_as_written(number: float) -> None:
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(min_value=-(2**63), max_value=2**63 - 1)
     | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=["Cs"]))
     | st.sampled_from(

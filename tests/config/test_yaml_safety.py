@@ -60,7 +60,7 @@ REFUSED = {
     ),
     "thousands of digits": (
         f"a: {'9' * 5000}\n",
-        "run.yaml:1:4: a: is a number of too many digits",
+        "run.yaml:1:4: a: is a number that is too large",
     ),
     "an empty file": ("", "run.yaml:1:1: the file is empty; it needs at least 'experiment'"),
     "a file of comments": (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dbgsom_core.api import Component, Data
 
@@ -14,16 +14,30 @@ Seed = Annotated[
 ]
 
 
+_MOST = 10**9  # numbers in a table
+
+
 class Blobs(Component):
     """Gaussian clusters of equal size and spread around random centres."""
 
-    samples: int = Field(default=500, ge=1, description="number of samples, all clusters together")
-    features: int = Field(default=2, ge=1, description="number of columns")
-    centers: int = Field(default=5, ge=1, description="number of clusters")
+    samples: int = Field(
+        default=500, ge=1, le=_MOST, description="number of samples, all clusters together"
+    )
+    features: int = Field(default=2, ge=1, le=10**6, description="number of columns")
+    centers: int = Field(default=5, ge=1, le=10**6, description="number of clusters")
     spread: float = Field(
-        default=1.0, ge=0, description="standard deviation of a cluster; centres lie in -10..10"
+        default=1.0,
+        ge=0,
+        le=1e100,
+        description="standard deviation of a cluster; centres lie in -10..10",
     )
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> Self:
+        if max(self.samples, self.centers) * self.features > _MOST:
+            raise ValueError(f"samples × features, and centers × features, are at most {_MOST}")
+        return self
 
     def load(self) -> Data:
         """Return X (samples, features) and the cluster of each sample."""
@@ -47,9 +61,11 @@ class Blobs(Component):
 class Moons(Component):
     """Two interleaved half circles in the plane."""
 
-    samples: int = Field(default=500, ge=2, description="number of samples, both moons together")
+    samples: int = Field(
+        default=500, ge=2, le=_MOST, description="number of samples, both moons together"
+    )
     noise: float = Field(
-        default=0.1, ge=0, description="standard deviation of the noise; the radius is 1"
+        default=0.1, ge=0, le=1e100, description="standard deviation of the noise; the radius is 1"
     )
     seed: Seed = 0
 

@@ -21,10 +21,13 @@ class LocalEngine(Component):
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="threads; null: as many as this process may use"
     )
-    chunk_rows: int = Field(default=4096, ge=1, description="rows that one task compares at a time")
+    chunk_rows: int = Field(
+        default=4096, ge=1, le=2**31 - 1, description="rows that one task compares at a time"
+    )
     working_memory: float | None = Field(
         default=None,
         ge=0,
+        le=1e12,
         description="MiB that a training may take beside the data for a packed copy of them and "
         "for bounds on distances, without which it is slower; null: the copy, and for bounds "
         "256 MiB or four times the copy, at most 1 GiB",

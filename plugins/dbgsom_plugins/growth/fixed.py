@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, GrowthComponent
+
+_MOST = 10**5  # neurons
 
 
 class Fixed(GrowthComponent):
     """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001)."""
 
-    rows: int = Field(default=8, ge=1, description="rows of the grid")
-    columns: int = Field(default=10, ge=1, description="columns of the grid")
+    rows: int = Field(default=8, ge=1, le=_MOST, description="rows of the grid")
+    columns: int = Field(default=10, ge=1, le=_MOST, description="columns of the grid")
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> Self:
+        if self.rows * self.columns > _MOST:
+            raise ValueError(f"rows × columns must be at most {_MOST}")
+        return self
 
     def start_shape(self) -> tuple[int, int]:
         """Return (rows, columns): the whole map is there from the start."""

@@ -48,7 +48,10 @@ class Hierarchical(GrowthComponent):
         default=3, ge=1, le=50, description="maps on the longest way down; 1: no child maps"
     )
     min_samples: int = Field(
-        default=20, ge=4, description="samples that a neuron must hold to get a child map"
+        default=20,
+        ge=4,
+        le=10**12,
+        description="samples that a neuron must hold to get a child map",
     )
 
     @field_validator("base")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ class SettlingGrowth(GrowthComponent):
         description="before neurons are born each prototype becomes the mean of its own and its "
         "linked neighbours', weighted by hits and kernel",
     )
-    max_neurons: int | Literal["auto"] | None = Field(
+    max_neurons: Annotated[int, Field(le=10**6)] | Literal["auto"] | None = Field(
         default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
     )
     fine_tuning: float = Field(

@@ -17,8 +17,12 @@ class Triangular(KernelComponent):
     Its width runs linearly from 2 to 0.7 hops unless told otherwise, as in the paper's program.
     """
 
-    start: float | None = Field(default=2.0, gt=0, description="width in hops at the first epoch")
-    end: float | None = Field(default=0.7, gt=0, description="width in hops at the last epoch")
+    start: float | None = Field(
+        default=2.0, gt=0, le=1e6, description="width in hops at the first epoch"
+    )
+    end: float | None = Field(
+        default=0.7, gt=0, le=1e6, description="width in hops at the last epoch"
+    )
     decay: Literal["linear", "exponential"] = Field(
         default="linear", description="how the width goes from start to end"
     )
@@ -44,7 +48,9 @@ class Epanechnikov(KernelComponent):
     linked neighbours weigh 0.17.
     """
 
-    end: float | None = Field(default=1.1, gt=0, description="width in hops at the last epoch")
+    end: float | None = Field(
+        default=1.1, gt=0, le=1e6, description="width in hops at the last epoch"
+    )
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         """Return the weights (H,) at ``hops`` (H,)."""

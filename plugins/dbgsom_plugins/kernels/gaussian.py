@@ -22,7 +22,7 @@ class Gaussian(KernelComponent):
 class CutGaussian(KernelComponent):
     """Gaussian kernel that is 0 beyond ``cutoff`` widths."""
 
-    cutoff: float = Field(default=3.0, gt=0, description="reach in widths; 0 beyond")
+    cutoff: float = Field(default=3.0, gt=0, le=1e6, description="reach in widths; 0 beyond")
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         """Return the weights (H,) at ``hops`` (H,)."""

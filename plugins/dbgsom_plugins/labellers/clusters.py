@@ -38,7 +38,7 @@ class Clusters(LabellerComponent):
         default="agglomerative",
         description="agglomerative: joins linked neurons (Ward); k_means: weighted by hits",
     )
-    n_clusters: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    n_clusters: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
         default="auto", description="number of clusters; auto: by the Davies-Bouldin index"
     )
 

@@ -45,6 +45,8 @@ class TopographicFunction(MeasureComponent):
 
     k: int = Field(
         default=0,
+        ge=-(10**6),
+        le=10**6,
         description="above 0: neighbours in the data more than k apart on the grid; "
         "below 0: on the grid more than -k apart in the data; 0: those of 1 and -1",
     )

@@ -87,6 +87,15 @@ class MLflow(TrackerComponent):
             "then open http://127.0.0.1:5000 and choose 'Model training'"
         )
 
+    def reachable(self) -> str:
+        """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
+        if not answers(self.uri):
+            raise DbgsomError(f"the MLflow server at {masked(self.uri)} does not answer")
+        with quiet():
+            from dbgsom_plugins.trackers.mlflow_store import state
+
+            return state(self.uri)
+
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
         mirror(folder, self.uri, self.experiment, self.registered_model)

@@ -191,7 +191,8 @@ class Mirror:
     def _tags(self, stored: StoredRun) -> dict[str, str]:
         git = stored.environment.get("git") or {}
         plugins = plugin_versions(stored.environment).items()
-        tags = {
+        tags = {_key(name): masked(str(value))[:5000] for name, value in stored.tags.items()}
+        tags |= {
             ID_TAG: stored.id,
             "mlflow.source.name": masked(str(stored.environment.get("command", "dbgsom"))),
             "mlflow.source.type": "LOCAL",

@@ -6,6 +6,7 @@ Importing this module imports MLflow; callers do it inside `quiet`.
 from __future__ import annotations
 
 import glob
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -96,6 +97,33 @@ class Store:
         """Return an absolute place: MLflow's default depends on the reader's working directory."""
         database = sqlite_file(self.uri)
         return None if database is None else (database.parent / "mlruns").as_uri()
+
+
+def state(uri: str) -> str:
+    """Return how a store is, in words, and make or change nothing.
+
+    Raises
+    ------
+    DbgsomError
+        It cannot be used.
+    """
+    database = sqlite_file(uri)
+    if database is None:
+        return "answers" if uri.startswith(("http://", "https://")) else "not looked at"
+    if not database.exists():
+        folder = next(one for one in database.parents if one.exists())
+        if not os.access(folder, os.W_OK):
+            raise DbgsomError(f"{database} cannot be made: {folder} cannot be written")
+        return f"{database} is made by the first run"
+    runs = _count_runs(database)
+    if runs is None:
+        raise DbgsomError(_cure(database, runs))
+    try:  # with as many runs it is a whole store, which opening leaves as it is
+        client = MlflowClient(tracking_uri=absolute(uri), registry_uri=absolute(uri))
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        raise DbgsomError(_cure(database, runs)) from error
+    return f"{runs} run(s) in {database}"
 
 
 def _make(database: Path) -> None:

@@ -178,6 +178,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "parent": None if run.parent is None else run.parent.id,
         "params": run.params,
         "data": run.data,
+        "tags": run.tags,
     }
 
 

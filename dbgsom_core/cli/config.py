@@ -1,0 +1,170 @@
+"""``dbgsom config`` and ``dbgsom schema``: what a configuration means and what may stand in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbgsom_core.cli.options import plugin_options, set_option
+from dbgsom_core.errors import ConfigError, as_text
+
+if TYPE_CHECKING:
+    from dbgsom_core.config.show import Told
+    from dbgsom_core.plugins.registry import Registry
+
+runs_option = click.option(
+    "--runs", default="runs", show_default=True, help="Folder that holds the runs."
+)
+
+
+@click.group()
+def config() -> None:
+    """Look at configurations: what one means, what two differ in."""
+
+
+@config.command()
+@click.argument("file", type=click.Path())
+@set_option
+@click.option("--no-defaults", is_flag=True, help="Leave out what nobody wrote.")
+@click.option("--plain", is_flag=True, help="Leave out the origins.")
+@click.option("--json", "as_json", is_flag=True, help="Print value and origin of each key as JSON.")
+@runs_option
+@plugin_options
+def show(
+    file: str,
+    overrides: Sequence[str],
+    no_defaults: bool,
+    plain: bool,
+    as_json: bool,
+    runs: str,
+    registry: Registry,
+) -> None:
+    """Print the configuration that FILE means, with the origin of each value in a comment.
+
+    FILE is a configuration, or the id or folder of a run. What is printed is a configuration
+    again: extended files are merged, defaults are filled in, and references to the environment
+    stay as they are written.
+    """
+    from dbgsom_core.config.origins import explain
+    from dbgsom_core.config.show import as_yaml
+
+    with _named_packages(_file_of(file, runs), registry) as path:
+        found = explain(path, overrides, registry, defaults=not no_defaults)
+    if as_json:
+        told = {
+            key: {"value": value} if plain else {"value": value, "origin": origin}
+            for key, (value, origin) in found.flat().items()
+        }
+        click.echo(json.dumps(told, indent=2, default=str))
+        return
+    if not found.complete:
+        click.echo("# defaults are left out: each run of the sweep has its own")
+    click.echo(as_text(as_yaml(found, comments=not plain)), nl=False)
+
+
+@config.command()
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+@click.option("--no-defaults", is_flag=True, help="Compare only what was written.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@runs_option
+@plugin_options
+def diff(
+    first: str, second: str, no_defaults: bool, as_json: bool, runs: str, registry: Registry
+) -> int:
+    """Print what FIRST and SECOND differ in: configurations, or ids or folders of runs.
+
+    Defaults count: a key that one of them leaves out has its default there. Exit code 0 when they
+    mean the same and 1 when they differ, as diff does.
+    """
+    from dbgsom_core.config.origins import explain
+    from dbgsom_core.config.show import differences
+
+    explained = []
+    for name in (first, second):
+        with _named_packages(_file_of(name, runs), registry) as path:
+            explained.append(explain(path, (), registry, defaults=not no_defaults))
+    one, other = explained
+    found = differences(one, other)
+    if as_json:
+        told = {
+            key: [None if side is None else {"value": side[0], "origin": side[1]} for side in both]
+            for key, both in found.items()
+        }
+        click.echo(json.dumps(told, indent=2, default=str))
+    elif found:
+        click.echo(as_text(f"--- {first}\n+++ {second}"))
+        for key, both in found.items():
+            click.echo(as_text(key))
+            for sign, side in zip("-+", both, strict=True):
+                click.echo(as_text(f"  {sign} {_told(side)}"))
+    return 1 if found else 0
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(), help="Write to this file.")
+@plugin_options
+def schema(output: str | None, registry: Registry) -> None:
+    """Print the JSON Schema (2020-12) of configurations, with the fields of every plugin.
+
+    Editors with a YAML language server complete and check by it; the line that names it stands
+    first in a configuration: '# yaml-language-server: $schema=./FILE'.
+    """
+    from dbgsom_core.cli.options import tell_broken
+    from dbgsom_core.config.schema import schema_text
+
+    tell_broken(registry)
+    lost: dict[str, str] = {}
+    text = schema_text(registry, lost)
+    for why in lost.values():
+        click.echo(as_text(f"warning: left out: {why}"), err=True)
+    if output is None or output == "-":
+        click.echo(text, nl=False)
+        return
+    from dbgsom_core.interfaces.files import write_atomically
+
+    try:
+        write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from error
+    click.echo(as_text(output))
+
+
+def _file_of(name: str, runs: str) -> Any:
+    """Return the configuration that a file, a run folder or a run's id means."""
+    from dbgsom_core.interfaces.files import exists
+
+    if exists(name) and not Path(name).is_dir():
+        return name
+    from dbgsom_core.runs.resume import find_folder, unknown_run
+    from dbgsom_core.runs.store import RunFiles
+
+    folder = find_folder(name, Path(runs))
+    if folder is not None:
+        return RunFiles(folder).config
+    if exists(name) or name.endswith((".yaml", ".yml")) or len(Path(name).parts) > 1:
+        return name  # reading it says what is wrong
+    raise unknown_run(name, Path(runs))
+
+
+@contextmanager
+def _named_packages(path: Any, registry: Registry) -> Iterator[Any]:
+    if not isinstance(path, Path):  # no run's
+        yield path
+        return
+    from dbgsom_core.runs.components import packages_named
+    from dbgsom_core.runs.store import RunFiles
+
+    with packages_named(RunFiles(path.parent), registry):
+        yield path
+
+
+def _told(side: Told | None) -> str:
+    from dbgsom_core.config.dump import dump_inline
+
+    return "(not there)" if side is None else f"{dump_inline(side[0])}  # {side[1]}"

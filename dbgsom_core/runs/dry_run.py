@@ -1,0 +1,300 @@
+"""What a run would do, take and write, found out without writing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.engine.compiling import CompileClock, compile_clock
+from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data import Part
+from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.ready import Ready, make_ready
+from dbgsom_core.runs.start import runs_folder
+from dbgsom_core.training.parts import PARTS
+
+PROBE_SECONDS = 3.0  # of training, compilation apart
+PROBE_ROWS = 20_000
+_MORE_ROWS = 6  # times those of the probe before
+_BESIDE = 2.4  # times the data that a fit takes beside it, measured on large tables
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The beginning of the training, or of one on a part of the rows.
+
+    Attributes
+    ----------
+    rows : int
+    whole : bool
+        All rows were used, and training came to its end.
+    history : list of EpochRecord
+    seconds : list of float
+        Of each epoch, without compilation.
+    each_row : float
+        Seconds that one row more takes in all these epochs.
+    """
+
+    rows: int
+    whole: bool
+    history: list[EpochRecord]
+    seconds: list[float]
+    each_row: float
+
+    @property
+    def neurons(self) -> int:
+        """Those at the end."""
+        return self.history[-1].neurons
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a dry run tells, one line a pair of name and words."""
+
+    lines: list[tuple[str, str]]
+    probe: Probe
+    seconds: tuple[float, float | None]
+    memory: int | None
+
+
+def forecast(experiment: Experiment, registry: Registry) -> Forecast:
+    """Load and prepare the data, train for some seconds, and say what the run would take.
+
+    Nothing is written, but loops that are compiled are kept in their cache. Errors are those that
+    `run_experiment` raises before a run folder exists.
+    """
+    with hiding(experiment.secrets), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.perf_counter()
+        ready = make_ready(experiment)
+        loaded = time.perf_counter() - started
+        parts = ready.estimator.parts()
+        growing = GrowthAbilities.of(parts.growth)
+        probe = _probe(ready, experiment.seed)
+        seconds = _seconds(ready, probe, growing)
+        memory = _memory(ready.fold.train.X, probe)
+        lines = [
+            *_of_data(experiment, ready, loaded),
+            ("name", masked(experiment.resolved["name"] or _name(experiment, ready))),
+            ("parts", ", ".join(_parts(experiment, parts))),
+            ("training", _told_time(ready, probe, seconds)),
+            ("neurons", _told_neurons(ready, probe, growing)),
+            ("memory", "unknown here" if memory is None else f"about {_size(memory)} at the peak"),
+            *_afterwards(experiment, registry),
+        ]
+    return Forecast([(name, masked(words)) for name, words in lines], probe, seconds, memory)
+
+
+class _Enough(Exception):  # noqa: N818 - no error
+    """The probe knows enough."""
+
+
+class _Watch:
+    """Hears of each epoch, and ends the training when its time is over."""
+
+    vital = True
+
+    def __init__(self, clock: CompileClock) -> None:
+        self._clock = clock
+        self.history: list[EpochRecord] = []
+        self.seconds: list[float] = []
+        self._before = (time.perf_counter(), clock.seconds)
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        now = (time.perf_counter(), self._clock.seconds)
+        took = now[0] - self._before[0] - (now[1] - self._before[1])
+        self.seconds.append(max(took, 1e-6))
+        self.history.append(epoch)
+        self._before = now
+        if sum(self.seconds) > PROBE_SECONDS:
+            raise _Enough
+
+
+def _probe(ready: Ready, seed: int) -> Probe:
+    """Train on ever more rows, while that takes little time."""
+    part, n = ready.fold.train, len(ready.fold.train.X)
+    rng = np.random.default_rng(seed)
+    with compile_clock() as clock:
+        with contextlib.suppress(ValueError):  # so few may lack classes, or not vary
+            _fit(ready, _some(part, 500, rng), [])  # what is loaded first is no epoch's time
+        rows, before = PROBE_ROWS, (0, 0.0)
+        while True:
+            tried, watch, ended = _some(part, rows, rng), _Watch(clock), True
+            try:
+                _fit(ready, tried, [watch])
+            except _Enough:
+                ended = False
+            size, took = len(tried.X), sum(watch.seconds)
+            more = (took - before[1]) / (size - before[0])
+            if not ended or size == n or took * _MORE_ROWS > PROBE_SECONDS:
+                break
+            rows, before = size * _MORE_ROWS, (size, took)
+    each_row = more if ended and before[0] and more > 0 else took / size
+    return Probe(size, ended and size == n, watch.history, watch.seconds, each_row)
+
+
+def _some(part: Part, count: int, rng: np.random.Generator) -> Part:
+    if len(part.X) <= count:
+        return part
+    rows = np.sort(rng.choice(len(part.X), count, replace=False))
+    return Part(part.X[rows], None if part.y is None else part.y[rows])
+
+
+def _fit(ready: Ready, part: Part, callbacks: list[Any]) -> None:
+    ready.estimator.set_params(callbacks=callbacks)
+    try:
+        ready.estimator.fit(part.X, part.y)
+    finally:
+        ready.estimator.set_params(callbacks=None)
+
+
+def _seconds(ready: Ready, probe: Probe, growing: GrowthAbilities) -> tuple[float, float | None]:
+    """Return the least and the greatest time that all fits are expected to take.
+
+    An epoch costs as much as samples times neurons. At least the map stays as large as it was at
+    the probe's end; at most it has as many neurons as it may in each epoch.
+    """
+    n, fits = len(ready.fold.train.X), 1 + len(ready.divided)
+    took, last = sum(probe.seconds), probe.history[-1]
+    if probe.whole:
+        return took * fits, took * fits
+    left = (last.epochs - last.epoch) / last.epoch if took > PROBE_SECONDS else 0.0
+    least = (took + (n - probe.rows) * probe.each_row) * (1 + left)
+    cap = _cap(growing, n)
+    if cap is None:
+        return least * fits, None
+    mean = sum(one.neurons for one in probe.history) / last.epoch
+    most = least * cap / mean * (last.epochs / (last.epoch * (1 + left)))
+    return least * fits, max(least, most) * fits
+
+
+def _cap(growing: GrowthAbilities, n: int) -> int | None:
+    if growing.base is not None:  # as many maps as there may be neurons
+        return None
+    if growing.max_neurons is None and growing.start_shape is not None:
+        return math.prod(growing.shape)
+    return growing.cap(n)
+
+
+def _told_time(ready: Ready, probe: Probe, seconds: tuple[float, float | None]) -> str:
+    least, most = seconds
+    last = probe.history[-1]
+    fits = f", {len(ready.divided)} folds and the final fit" if ready.divided else ""
+    if probe.whole:
+        return f"about {_time(least)} ({last.epoch} of at most {last.epochs} epochs{fits})"
+    if most is None:
+        told = f"at least about {_time(least)}, more if the map goes on growing"
+    elif most < 1.5 * least:
+        told = f"about {_time(most)}"
+    else:
+        told = f"about {_time(least)} to {_time(most)}"
+    rows = len(ready.fold.train.X)
+    of = f" on {probe.rows} of {rows} rows" if probe.rows < rows else ""
+    by = f"{last.epoch} of at most {last.epochs} epochs{of} in {_time(sum(probe.seconds))}"
+    return f"{told} (by {by}{fits}); measures and figures not counted"
+
+
+def _told_neurons(ready: Ready, probe: Probe, growing: GrowthAbilities) -> str:
+    cap = _cap(growing, len(ready.fold.train.X))
+    most = "" if cap is None else f", at most {cap}"
+    if probe.whole:
+        return f"{probe.neurons}{most}"
+    of = f" of {probe.rows} rows" if probe.rows < len(ready.fold.train.X) else ""
+    return f"{probe.neurons} after epoch {probe.history[-1].epoch} of the probe{of}{most}"
+
+
+def _memory(X: Any, probe: Probe) -> int | None:
+    """Return about how many bytes the process takes at its peak."""
+    taken = _resident()
+    beside = 0 if probe.whole else int(_BESIDE * X.nbytes * (1 - probe.rows / len(X)))
+    return None if taken is None else taken + beside
+
+
+def _resident() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+def _of_data(experiment: Experiment, ready: Ready, loaded: float) -> Iterator[tuple[str, str]]:
+    X, y, regresses = ready.data.X, ready.data.y, experiment.model.estimator == "regressor"
+    told = f"{experiment.dataset_name}: {len(X)} × {X.shape[1]} {X.dtype}, {_size(X.nbytes)}"
+    if y is not None:
+        told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
+    yield "data", f"{told}; ready in {_time(loaded)}"
+    train, test = ready.fold.train.X, ready.fold.test
+    steps = ", ".join(name for name, _ in ready.fold.steps)
+    if steps:
+        yield "prepare", f"{steps}: {train.shape[1]} features, {train.dtype}"
+    if test is not None:
+        yield "split", f"{len(train)} rows to train on, {len(test.X)} to test"
+    elif ready.divided:
+        sizes = f"{len(ready.divided[0][0])} rows to train on, {len(ready.divided[0][1])} to test"
+        yield "split", f"{len(ready.divided)} folds, {sizes} in each; the model is of all rows"
+
+
+def _name(experiment: Experiment, ready: Ready) -> str:
+    return default_name(experiment, ready.estimator, flat_params(experiment, ready.estimator))
+
+
+def _parts(experiment: Experiment, parts: Any) -> Iterator[str]:
+    yield f"estimator {experiment.model.estimator}"
+    for kind in PARTS:
+        yield f"{kind} {lookup_in_use().name_of(kind, getattr(parts, kind))}"
+
+
+def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[str, str]]:
+    chosen = experiment.measures
+    suited = f"those that suit {experiment.model.estimator}"
+    yield "measures", suited if chosen is None else _names(chosen)
+    yield "figures", _names(experiment.figures)
+    group = masked_name(experiment.experiment)
+    folder = Path(masked(str(runs_folder(experiment, registry)))).absolute() / group
+    yield (
+        "writes",
+        f"{folder}/<time>: config.yaml, run.json, environment.json, metrics.jsonl, measures.json, "
+        "model.npz, report.md, figures/",
+    )
+    for section in experiment.resolved["tracking"]:
+        if section["name"] != "run_folder":
+            given = {key: value for key, value in flat(section).items() if value is not None}
+            name = given.pop("name")
+            fields = ", ".join(f"{key} {value}" for key, value in given.items())
+            yield "", f"{name}: {fields}" if fields else str(name)
+
+
+def _names(named: Any) -> str:
+    return ", ".join(name for name, _ in named) or "none"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,163 @@
+"""``dbgsom config`` and ``dbgsom schema``: what a configuration means and where it is from."""
+
+import json
+
+import pytest
+
+from dbgsom_core.config import load_experiment
+
+RUN = """\
+experiment: shown
+dataset: iris
+model:
+  kernel: {name: gaussian, start: 2}
+figures: [hit_map, {name: u_matrix}]
+seed: ${env:SOM_SHOWN:-7}
+tracking: {name: mlflow, uri: 'http://me:word@host/'}
+"""
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch):
+    monkeypatch.delenv("SOM_SHOWN", raising=False)
+
+
+def origins(text):
+    pairs = (line.split("  # ") for line in text.splitlines() if "  # " in line)
+    return {left.strip(): origin for left, origin in pairs}
+
+
+def test_each_value_has_its_origin(dbgsom, write):
+    write("base.yaml", RUN)
+    file = write("run.yaml", "extends: base.yaml\nmodel: {kernel: {end: 0.5}}\n")
+    answer = dbgsom("config", "show", file, "--set", "model.epochs=9", "--set", "name='a # b'")
+    assert answer.code == 0, answer.err
+    told = origins(answer.out)
+    assert told["start: 2.0"] == "base.yaml:4"
+    assert told["end: 0.5"] == "run.yaml:2"
+    assert told["decay: exponential"] == "default of gaussian"
+    assert told["epochs: 9"] == told["name: 'a # b'"] == "--set"
+    assert told["tol: 0.0001"] == "default"
+    assert told["- name: hit_map"] == "base.yaml:5"
+    assert told["seed: ${env:SOM_SHOWN:-7}"] == "base.yaml:6, environment: SOM_SHOWN (not set)"
+    assert told["uri: http://***@host/"] == "base.yaml:7"
+    assert "word" not in answer.out
+
+
+def test_the_environment_is_told_by_name_alone(dbgsom, write, monkeypatch):
+    monkeypatch.setenv("SOM_SHOWN", "123456789")
+    for arguments in ([], ["--json"], ["--plain"], ["--no-defaults"]):
+        answer = dbgsom("config", "show", write("run.yaml", RUN), *arguments)
+        assert "SOM_SHOWN" in answer.out
+        assert "123456789" not in answer.out
+    told = json.loads(dbgsom("config", "show", "run.yaml", "--json").out)
+    assert told["seed"] == {
+        "value": "${env:SOM_SHOWN:-7}",
+        "origin": "run.yaml:6, environment: SOM_SHOWN",
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"], ["--no-defaults"]])
+def test_what_is_shown_is_a_configuration_that_means_the_same(options, dbgsom, write):
+    file = write("run.yaml", RUN.replace("me:word@", ""))
+    shown = dbgsom("config", "show", file, *options)
+    assert ("#" in shown.out) == (options != ["--plain"])
+    again = write("again.yaml", shown.out)
+    assert dbgsom("config", "diff", file, again).code == 0
+    one, other = load_experiment(file), load_experiment(again)
+    for part in ("dataset", "figures", "tracking", "seed", "engine"):
+        assert getattr(one, part) == getattr(other, part)
+
+
+def test_without_defaults_only_what_was_written_is_shown(dbgsom, write):
+    answer = dbgsom("config", "show", write("run.yaml", RUN), "--no-defaults")
+    assert "default" not in answer.out
+    assert "epochs" not in answer.out
+
+
+def test_a_sweep_shows_what_its_runs_begin_from(dbgsom, write):
+    file = write("sweep.yaml", RUN + "sweep: {grid: {model.epochs: [1, 2]}}\n")
+    answer = dbgsom("config", "show", file)
+    assert origins(answer.out)["model.epochs: [1, 2]"] == "sweep.yaml:8"
+    assert "patience: 120.0" in answer.out
+    again = write("again.yaml", answer.out.replace("//***@", "//"))
+    assert "a sweep of 2 runs" in dbgsom("validate", again).out
+
+
+def test_defaults_that_a_run_of_a_sweep_forbids_are_left_out(dbgsom, write):
+    grid = "sweep: {list: [{model.growth.threshold: entropy}, {seed: 1}]}\n"
+    file = write("sweep.yaml", "experiment: x\ndataset: iris\nmodel: {growth: directed}\n" + grid)
+    answer = dbgsom("config", "show", file)
+    assert answer.out.startswith("# defaults are left out")
+    assert dbgsom("validate", write("again.yaml", answer.out)).code == 0
+
+
+def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
+    one = write("one.yaml", RUN)
+    other = write("other.yaml", "extends: one.yaml\nmodel: {epochs: 5}\nfigures: hit_map\n")
+    answer = dbgsom("config", "diff", one, other)
+    assert answer.code == 1
+    assert answer.out.splitlines() == [
+        "--- one.yaml",
+        "+++ other.yaml",
+        "model.epochs",
+        "  - 100  # default",
+        "  + 5  # other.yaml:2",
+        "figures",
+        "  - [{name: hit_map}, {name: u_matrix}]  # one.yaml:5",
+        "  + [{name: hit_map}]  # other.yaml:3",
+    ]
+    told = json.loads(dbgsom("config", "diff", one, other, "--json").out)
+    assert told["model.epochs"] == [
+        {"value": 100, "origin": "default"},
+        {"value": 5, "origin": "other.yaml:2"},
+    ]
+
+
+def test_what_means_the_same_does_not_differ(dbgsom, write):
+    one = write("one.yaml", "experiment: x\ndataset: iris\n")
+    text = (
+        "experiment: x\ndataset: {name: iris}\nmodel: {epochs: 100, tol: 1e-4, metric: euclidean}"
+    )
+    answer = dbgsom("config", "diff", one, write("other.yaml", text))
+    assert (answer.code, answer.out) == (0, "")
+
+
+def test_a_run_is_compared_with_the_file_that_it_is_from(dbgsom, write, tmp_path):
+    small = "model: {epochs: 2, max_neurons: 9}\nmeasures: null\nfigures: null\ntracking: null\n"
+    file = write("run.yaml", "experiment: x\ndataset: iris\n" + small)
+    assert dbgsom("run", file, "-q").code == 0
+    (folder,) = (tmp_path / "runs" / "x").iterdir()
+    for name in (folder, folder.name):
+        assert dbgsom("config", "diff", file, name).code == 0
+        assert "config.yaml:" in dbgsom("config", "show", name).out
+
+
+@pytest.mark.parametrize("name", ["gone.yaml", "gone", "."])
+def test_what_is_neither_file_nor_run_is_refused(name, dbgsom, write):
+    write("run.yaml", RUN)
+    for arguments in (["show", name], ["diff", "run.yaml", name]):
+        answer = dbgsom("config", *arguments)
+        assert answer.code == 2
+        assert name in answer.err
+
+
+def test_a_wrong_configuration_is_told_as_validate_tells_it(dbgsom, write):
+    file = write("run.yaml", RUN + "model.kernal: x\n")
+    assert dbgsom("config", "show", file).err == dbgsom("validate", file).err != ""
+
+
+def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):
+    answer = dbgsom("schema", "--no-plugins")
+    schema = json.loads(answer.out)
+    assert schema["$schema"].endswith("2020-12/schema")
+    told = dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json")
+    assert told.out.strip() == "in/a/run.schema.json"
+    assert json.loads((tmp_path / "in/a/run.schema.json").read_text()) == schema
+
+
+def test_a_schema_that_cannot_be_written_is_refused(dbgsom, write):
+    write("file", "")
+    answer = dbgsom("schema", "-o", "file/x.json")
+    assert answer.code == 2
+    assert "cannot be written" in answer.err

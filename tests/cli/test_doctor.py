@@ -1,0 +1,141 @@
+"""``dbgsom doctor``: one line for each thing that a run needs, with a cure where it is missing."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.trackers import TrackerComponent
+from dbgsom_core.runs import health
+from dbgsom_core.runs.store import RunFiles, write_status
+
+STARTED = "2026-11-24T10:15:00.000+00:00"
+
+
+def test_a_machine_that_is_ready_is_told_so(dbgsom, monkeypatch, write, tmp_path):
+    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    file = write("run.yaml", "experiment: x\ndataset: iris\ntracking: null\n")
+    answer = dbgsom("doctor", file)
+    assert answer.code == 0, answer.out
+    told = {line.split(": ")[0] for line in answer.out.splitlines()}
+    for name in ("python", "packages", "threads", "plugins", "runs", "disk for runs"):
+        assert told & {f"✓ {name}", f"! {name}"}, name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.yaml"]
+
+
+def test_what_is_broken_has_a_cure_and_exit_code_1(dbgsom, monkeypatch, write):
+    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    monkeypatch.setenv("SOM_STORE", "http://user:word@127.0.0.1:9/hidden-place")
+    file = write(
+        "run.yaml",
+        "experiment: x\ndataset: iris\ntracking: {name: mlflow, uri: '${env:SOM_STORE}'}\n",
+    )
+    answer = dbgsom("doctor", file)
+    assert answer.code == 1
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("✗")]
+    assert line.startswith("✗ mlflow: the MLflow server at ${env:SOM_STORE} does not answer → ")
+    assert "word" not in answer.out
+    told = json.loads(dbgsom("doctor", file, "--json").out)
+    assert [one["name"] for one in told if one["state"] == "broken"] == ["mlflow"]
+
+
+def test_a_wrong_configuration_is_told_first(dbgsom, write):
+    answer = dbgsom("doctor", write("run.yaml", "experiment: x\ndataset: iriss\n"))
+    assert (answer.code, answer.out) == (2, "")
+
+
+def test_runs_that_were_left_open_are_told_with_their_cure(tmp_path):
+    from dbgsom_core.runs.processes import Process
+
+    dead = Process(Process.this().host, 1 << 30, "gone")
+    write_status(RunFiles(tmp_path / "x" / "1"), "running", STARTED, process=dead)
+    write_status(RunFiles(tmp_path / "x" / "2"), "running", STARTED)
+    write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
+    (tmp_path / "x" / "3" / "run.json").write_text("[")
+    left, damaged = health.check_runs(tmp_path)
+    assert left.told == f"1 of 3 in {tmp_path}, 1 going on left open by processes that died"
+    assert left.cure == f"dbgsom sync --runs {tmp_path}"
+    assert damaged.told.startswith("1 of 3")
+    assert "running" in (tmp_path / "x" / "1" / "status.json").read_text(), "nothing is changed"
+
+
+def test_a_disk_that_is_full_or_cannot_be_written_is_told(tmp_path, monkeypatch):
+    for free, state in ((50 << 20, "broken"), (500 << 20, "warning"), (5 << 30, "ok")):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(health.shutil, "disk_usage", lambda folder, usage=usage: usage)
+        assert {one.state for one in health.check_disks(tmp_path / "not" / "yet")} == {state}
+    monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
+    (runs, *_) = health.check_disks(tmp_path)
+    assert (runs.state, runs.told) == ("broken", f"{tmp_path} cannot be written")
+
+
+def test_packages_that_are_missing_or_old_are_told(monkeypatch):
+    needed = ["numpy>=999", "no-such-package>=1", "other>=1; extra == 'test'"]
+    monkeypatch.setattr(health, "requires", lambda name: needed)
+    found = {one.name: one for one in health.check_versions() if one.state == "broken"}
+    assert found.keys() == {"numpy", "no-such-package"}
+    assert found["numpy"].told.endswith("is too old")
+    assert found["no-such-package"].cure == "pip install 'no-such-package>=1'"
+
+
+def test_a_container_that_may_use_less_than_it_sees_is_told(tmp_path, monkeypatch):
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(health, "_CPU_QUOTA", quota)
+    for text, state in (("50000 100000", "warning"), ("max 100000", "ok"), ("x", "ok")):
+        quota.write_text(text)
+        assert health.check_threads().state == state
+
+
+@pytest.mark.parametrize("folder", [None, "some"])
+def test_loops_that_are_not_kept_or_not_compiled_yet_are_told(folder, tmp_path, monkeypatch):
+    from dbgsom_core.engine import compile as compiling
+    from dbgsom_core.runs import warming
+
+    place = folder and tmp_path
+    for module in (compiling, warming):
+        monkeypatch.setattr(module, "loops_folder", lambda: place)
+    (told,) = health.check_loops()
+    assert told.state == "warning"
+    assert ("--warm" in told.cure) == (place is not None)
+    if place is not None:
+        (place / "a.nbi").write_text("")
+        (told,) = health.check_loops()
+        assert told.told.startswith("1 are compiled")
+
+
+def test_trackers_are_asked_whether_they_can_be_reached():
+    class Gone(TrackerComponent):
+        def reachable(self):
+            raise DbgsomError("the line is dead")
+
+    class Here(TrackerComponent):
+        def reachable(self):
+            return "two runs"
+
+    assert health.check_tracker("gone", Gone()).told == "the line is dead"
+    assert health.check_tracker("here", Here()) == health.Check("ok", "here", "two runs")
+    assert health.check_tracker("mute", TrackerComponent()).state == "ok"
+
+
+def test_a_fit_of_each_kind_warms_the_loops(monkeypatch):
+    from dbgsom_core.runs import warming
+
+    done = []
+    fits = [("one", lambda: done.append(1)), ("two", lambda: 1 / 0)]
+    monkeypatch.setattr(warming, "_fits", lambda registry: iter(fits))
+    told = []
+    seconds, failed = warming.warm(None, told.append)
+    assert (seconds, told, done) == (0.0, ["one", "two"], [1])
+    assert failed == ["two: ZeroDivisionError: division by zero"]
+
+
+def test_warming_knows_every_built_in_metric():
+    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.warming import _fits
+
+    registry = Registry.discover(own_only=True)
+    names = [name for name, _ in _fits(registry)]
+    for metric in registry.names("metric"):
+        assert f"400 rows, {metric}" in names
