@@ -75,11 +75,11 @@ def _print(one: Check) -> None:
     from rich.text import Text
 
     sign, plain, colour = _SIGNS[one.state]
+    arrow = "→"
     try:
-        sign.encode(sys.stdout.encoding or "ascii")
+        f"{sign}{arrow}".encode(sys.stdout.encoding or "ascii")
     except UnicodeError:
-        sign = plain
-    arrow = "→" if sign != plain or one.state == "warning" else "->"
+        sign, arrow = plain, "->"
     cure = f" {arrow} {one.cure}" if one.cure else ""
     told = as_text(f" {one.name}: {one.told}{cure}").replace("\n", "\\n")
     Console(highlight=False).print(Text(sign, style=colour) + Text(told), soft_wrap=True)

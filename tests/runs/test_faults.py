@@ -38,28 +38,9 @@ def X():  # noqa: N802
     return RNG.normal(size=(40, 3))
 
 
-def test_rows_without_any_value_are_named(refused, X):
-    X[[7, 9]] = np.nan
-    assert refused(X) == (
-        "data set 'npz' has 2 row(s) without any value: 7, 9 (rows from 0); nothing can be said "
-        "of them, drop them"
-    )
-
-
-def test_columns_without_any_value_are_named(refused, X):
-    X[:, 1] = np.nan
-    assert "has 1 column(s) without any value: '1'; drop them" in refused(X, prepare="standardize")
-
-
 def test_a_step_may_fill_what_is_missing(refused, X):
     X[7] = np.nan
     assert len(ready(X, prepare="'sklearn.impute:SimpleImputer'").fold.train.X) == 40
-
-
-def test_what_a_step_leaves_missing_is_told(refused, X):
-    X[7] = np.nan
-    told = refused(X, prepare="'sklearn.preprocessing:MaxAbsScaler'")
-    assert told.startswith("prepare: row 7 of the part to train on has no value left")
 
 
 @pytest.mark.parametrize("model", ["{estimator: classifier, unlabelled: -1}"])
