@@ -16,11 +16,12 @@ from dbgsom_core.config.load import (
     parse_experiment,
     read_plain,
 )
-from dbgsom_core.config.settings import Split
+from dbgsom_core.config.settings import DecideSettings, Split
 
 __all__ = [
     "DEFAULT_NAMES",
     "Child",
+    "DecideSettings",
     "Experiment",
     "Model",
     "PrepareStep",

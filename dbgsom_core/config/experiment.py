@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dbgsom_core.config.settings import Split
+from dbgsom_core.config.settings import DecideSettings, Split
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
@@ -111,6 +111,8 @@ class Sweep:
         The merged configuration with its ``sweep`` section, references as they were written.
     source : str
     folder : Path
+    decide : DecideSettings
+        What "best" means among the children.
     """
 
     experiment: str
@@ -118,3 +120,4 @@ class Sweep:
     resolved: Mapping[str, Any]
     source: str
     folder: Path
+    decide: DecideSettings = field(default_factory=DecideSettings)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config.build import build_experiment, reject
+from dbgsom_core.config.decide import check_decide, decide_settings
 from dbgsom_core.config.experiment import Child, Experiment, Sweep
 from dbgsom_core.config.files import read_file
 from dbgsom_core.config.merge import merge
@@ -67,13 +68,17 @@ def load_sweep(
         told = f"is required by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
         problems.add(Place(os.fspath(path), 1, 1), "sweep", told)
         raise problems.error()
-    varied = unfold(Spot("sweep", entry.place, entry.node), problems)
+    spot = Spot("sweep", entry.place, entry.node)
+    varied, decide = unfold(spot, problems), decide_settings(spot, problems)
     problems.raise_any()
-    children = _children(
-        root.without("sweep"), varied, registry or get_registry(), os.fspath(path), folder_of(path)
-    )
+    registry = registry or get_registry()
+    bare = root.without("sweep")
+    children = _children(bare, varied, registry, os.fspath(path), folder_of(path))
+    check_decide(spot, decide, children, registry, problems)
+    problems.raise_any()
     experiment = children[0].experiment.experiment
-    return Sweep(experiment, children, plain(root, masked=True), os.fspath(path), folder_of(path))
+    resolved = plain(root, masked=True)
+    return Sweep(experiment, children, resolved, os.fspath(path), folder_of(path), decide)
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:

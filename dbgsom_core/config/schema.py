@@ -9,8 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.errors import PydanticUserError
 
 from dbgsom_core.config.build import BUILT_IN_STEPS
-from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Settings, Split
-from dbgsom_core.config.sweep import RandomSettings
+from dbgsom_core.config.settings import (
+    DecideSettings,
+    General,
+    ModelSettings,
+    PluginSettings,
+    Settings,
+    Split,
+)
+from dbgsom_core.config.sweep import KINDS, RandomSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.offers import Offered
@@ -42,12 +49,13 @@ class _Random(RandomSettings):
 
 class _Sweep(Settings):
     model_config = ConfigDict(
-        json_schema_extra={"required": [], "minProperties": 1, "maxProperties": 1}
+        json_schema_extra={"required": [], "oneOf": [{"required": [kind]} for kind in KINDS]}
     )
 
     grid: _Axes = Field(description="dotted keys and their values: every combination")
     random: _Random = Field(description=str(RandomSettings.__doc__))
     list_: list[_Changes] = Field(alias="list", min_length=1, description="what each run changes")
+    decide: DecideSettings | None = Field(default=None, description=str(DecideSettings.__doc__))
 
 
 class _File(General):

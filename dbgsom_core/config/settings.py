@@ -92,6 +92,24 @@ class Split(Settings):
         return self
 
 
+class DecideSettings(Settings):
+    """What "best" means among runs; what is left out follows from estimator, measure and split."""
+
+    measure: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the measure that decides, such as accuracy; null: accuracy for a classifier, "
+        "r2 for a regressor, combined_error for vq",
+    )
+    direction: Literal["maximize", "minimize"] | None = Field(
+        default=None, description="which end of the measure is best; null: as the measure says"
+    )
+    split: Literal["test", "train"] | None = Field(
+        default=None,
+        description="on which part it is measured; null: the test part where there is one",
+    )
+
+
 class ModelSettings(Settings):
     """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
 

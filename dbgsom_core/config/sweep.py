@@ -19,6 +19,7 @@ from dbgsom_core.config.settings import Settings
 from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 KINDS = ("grid", "random", "list")
+BESIDE = ("decide",)  # keys that may stand beside one of those
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
@@ -40,8 +41,9 @@ def unfold(spot: Spot, problems: Problems) -> list[Varied]:
         problems.add(section.place, spot.path, f"must be a section with one of {_or(KINDS)}")
         return []
     for key, entry in section.entries.items():
-        if key not in KINDS:
-            problems.add(entry.place, f"{spot.path}.{key}", unknown_key(key, KINDS))
+        if key not in (*KINDS, *BESIDE):
+            told = unknown_key(key, (*KINDS, *BESIDE))
+            problems.add(entry.place, f"{spot.path}.{key}", told)
     given = [key for key in section.entries if key in KINDS]
     if len(given) != 1:
         problems.add(spot.key_place, spot.path, f"needs exactly one of {_or(KINDS)}")

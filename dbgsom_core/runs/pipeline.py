@@ -33,6 +33,7 @@ from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
 from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
+from dbgsom_core.training.compatibility import measured_by_default
 
 log = private_logger("dbgsom")
 
@@ -256,9 +257,8 @@ def _chosen_measures(
         if offered.distribution != OWN_DISTRIBUTION:
             continue  # third parties' are measured when they are named
         measure = offered.load()()
-        asks = MeasureAbilities.of(measure)
-        meant = asks.estimators is None or kind in asks.estimators
-        if meant and not (asks.needs_target and data.y is None):
+        lacks_target = MeasureAbilities.of(measure).needs_target and data.y is None
+        if measured_by_default(measure, kind) and not lacks_target:
             chosen[offered.name] = measure
     return chosen
 

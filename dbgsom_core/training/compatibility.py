@@ -12,6 +12,12 @@ from dbgsom_core.training.parts import Parts
 USUAL_LABELLERS = {"vq": "index", "classifier": "majority", "regressor": "mean"}
 
 
+def measured_by_default(measure: Any, estimator: str) -> bool:
+    """Return whether a measure (or its class) is in the default list of this kind of estimator."""
+    kinds = MeasureAbilities.of(measure).estimators
+    return kinds is None or estimator in kinds
+
+
 def measure_suits(measure: Any, estimator: str) -> bool:
     """Return whether a measure means something for this kind of estimator when it is named.
 

@@ -7,7 +7,13 @@ import pytest
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.config.build import SECTIONS
-from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
+from dbgsom_core.config.settings import (
+    DecideSettings,
+    General,
+    ModelSettings,
+    PluginSettings,
+    Split,
+)
 from dbgsom_core.config.sweep import RandomSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
@@ -77,6 +83,7 @@ def test_every_key_has_its_row():
         keys |= set(settings.model_fields)
     keys |= set(Csv.model_fields)
     keys |= {f"random.{key}" for key in RandomSettings.model_fields}
+    keys |= {f"decide.{key}" for key in DecideSettings.model_fields}
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
     assert keys - rows == set()
     assert rows - keys - {"name", "metric", "kernel", "growth", "labeller"} == set()

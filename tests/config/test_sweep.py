@@ -6,6 +6,7 @@ import pytest
 
 from dbgsom_core.config import is_sweep, load_sweep
 from dbgsom_core.errors import ConfigError
+from dbgsom_core.plugins.registry import Registry
 
 BASE = """\
 experiment: e
@@ -125,7 +126,10 @@ def test_problems_of_several_runs_are_told_at_once(bench):
             "{grid: {seed: [1]}, list: [{seed: 1}]}",
             "4:1: sweep: needs exactly one of grid, random or list",
         ),
-        ("{grid: {seed: [1]}, x: 1}", "4:28: sweep.x: unknown key; known: grid, random, list"),
+        (
+            "{grid: {seed: [1]}, x: 1}",
+            "4:28: sweep.x: unknown key; known: grid, random, list, decide",
+        ),
         ("{grid: []}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
         ("{grid: {}}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
         ("{grid: {seed: 3}}", "4:22: sweep.grid.seed: must be a list of values, not 3"),
@@ -198,3 +202,51 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
 def test_a_sweep_needs_a_file(bench, registry):
     with pytest.raises(ConfigError, match="there is no file"):
         load_sweep("none.yaml", registry=registry)
+
+
+def test_what_decides_is_part_of_a_sweep(bench):
+    made = bench.sweep(
+        BASE + "split: {folds: 3}\nsweep: {grid: {seed: [1, 2]}, decide: {split: test}}\n"
+    )
+    assert (made.decide.measure, made.decide.direction, made.decide.split) == (None, None, "test")
+    assert made.resolved["sweep"]["decide"] == {"split": "test"}
+    assert bench.sweep(BASE + "sweep: {grid: {seed: [1, 2]}}\n").decide.split is None
+
+
+@pytest.mark.parametrize(
+    ("decide", "message"),
+    [
+        (
+            "{measure: purrity}",
+            "21: sweep.decide.measure: unknown measure 'purrity'; did you mean 'purity'?",
+        ),
+        (
+            "{measure: test/purity}",
+            "21: sweep.decide.measure: is a measure without its part: write 'purity', and 'test' as 'split'",
+        ),
+        (
+            "{measure: accuracy}",
+            "21: sweep.decide.measure: 'accuracy' is not measured: add it to 'measures', where it suits the "
+            "estimator (in the run 'measures=purity')",
+        ),
+        (
+            "{split: test}",
+            "19: sweep.decide.split: there is no test part; divide the data by 'split'",
+        ),
+        (
+            "{direction: up}",
+            "23: sweep.decide.direction: must be one of 'maximize', 'minimize', not the text 'up'",
+        ),
+        ("accuracy", "11: sweep.decide: must be a section of 'key: value' lines"),
+        ("{measur: x}", "12: sweep.decide.measur: unknown key; did you mean 'measure'?"),
+    ],
+)
+def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, message):
+    monkeypatch.chdir(tmp_path)
+    config = (
+        "experiment: e\ndataset: iris\nsweep:\n  list: [{measures: purity}, {measures: accuracy}]\n"
+    )
+    (tmp_path / "run.yaml").write_text(config + f"  decide: {decide}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_sweep("run.yaml", registry=Registry.discover(own_only=True))
+    assert str(caught.value) == f"run.yaml:5:{message}"

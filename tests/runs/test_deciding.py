@@ -1,0 +1,72 @@
+"""What "best" means: the default of each estimator, and what the user says."""
+
+import math
+
+import pytest
+
+from dbgsom_core.config import DecideSettings
+from dbgsom_core.errors import DataError
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.deciding import Decision, decide
+
+MAPS = ["train/quantization_error", "train/combined_error", "train/topographic_error"]
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.discover(own_only=True)
+
+
+@pytest.mark.parametrize(
+    ("estimators", "names", "expected"),
+    [
+        (["classifier"], [*MAPS, "test/accuracy", "train/accuracy"], "test/accuracy maximize"),
+        (["classifier"], [*MAPS, "train/accuracy"], "train/accuracy maximize"),
+        (["classifier"], [*MAPS, "test/balanced_accuracy"], "test/balanced_accuracy maximize"),
+        (["regressor"], [*MAPS, "test/rmse", "test/r2"], "test/r2 maximize"),
+        (["regressor"], [*MAPS, "test/rmse"], "test/rmse minimize"),
+        (["vq"], MAPS, "train/combined_error minimize"),
+        (["vq"], [*MAPS, "test/quantization_error"], "test/quantization_error minimize"),
+        (["vq", "classifier"], [*MAPS, "train/accuracy"], "train/combined_error minimize"),
+    ],
+)
+def test_the_estimator_decides_by_default(registry, estimators, names, expected):
+    found = decide(DecideSettings(), estimators, names, registry)
+    assert f"{found.name} {found.direction}" == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"measure": "purity"}, "test/purity maximize"),
+        ({"measure": "purity", "split": "train"}, "train/purity maximize"),
+        ({"measure": "train/purity"}, "train/purity maximize"),
+        ({"split": "train"}, "train/accuracy maximize"),
+        ({"measure": "purity", "direction": "minimize"}, "test/purity minimize"),
+        ({"measure": "own", "direction": "maximize"}, "test/own maximize"),
+    ],
+)
+def test_what_the_user_says_counts(registry, said, expected):
+    names = [f"{part}/{one}" for part in ("train", "test") for one in ("accuracy", "purity", "own")]
+    found = decide(DecideSettings(**said), ["classifier"], names, registry)
+    assert f"{found.name} {found.direction}" == expected
+
+
+def test_a_measure_that_nobody_knows_or_has_is_told(registry):
+    with pytest.raises(DataError, match=r"'acuracy'; did you mean 'accuracy'"):
+        decide(DecideSettings(measure="acuracy"), ["vq"], ["test/accuracy"], registry)
+    with pytest.raises(DataError, match="say the direction"):
+        decide(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
+    with pytest.raises(DataError, match="on the test part"):
+        decide(DecideSettings(measure="purity", split="test"), ["vq"], ["train/purity"], registry)
+    assert decide(DecideSettings(), ["vq"], ["train/own"], registry) is None
+
+
+def test_the_best_is_the_first_of_the_best_and_never_one_without_a_value():
+    runs = [{"test/e": math.nan}, {"test/e": 2.0}, {"test/e": 1.0}, {"test/e": 1.0}, {}]
+    assert Decision("e", "minimize").best(runs) == 2
+    assert Decision("e", "maximize").best(runs) == 1
+    assert Decision("f", "maximize").best(runs) is None
+    assert Decision("e", "maximize").best([]) is None
+    assert not Decision("e", "minimize").better(math.nan, 3.0)
+    assert Decision("e", "minimize").better(3.0, math.nan)
