@@ -68,6 +68,7 @@ def cell(value: Any) -> str:
 def measures_table(measures: Mapping[str, float], view: Any) -> None:
     """Print final measures: a row each, a column for the training and one for the test part."""
     parts = [part for part in ("train", "test", "test_std") if _of(measures, part)]
+    shown = {"test_std": "± over folds"}
     names = list(dict.fromkeys(name.partition("/")[2] for name in measures))
     rows: list[list[Any]] = []
     if view is not None:
@@ -77,7 +78,7 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
             leaves = len(view.evaluation.tree)
             rows.append(["leaves", leaves] + [None] * (len(parts) - 1))
     rows += [[name, *(measures.get(f"{part}/{name}") for part in parts)] for name in names]
-    print_table(["measure", *parts], rows)
+    print_table(["measure", *(shown.get(part, part) for part in parts)], rows)
 
 
 def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:

@@ -70,7 +70,7 @@ class _Builder:
         self._registry = self._registry.without(plugins.disable)
         dataset = self._dataset()
         prepare, prepare_resolved = self._prepare()
-        split = self._split()
+        split, split_resolved = self._split()
         model, model_resolved = self._model()
         measures = self._measures()
         figures = self._list("figure", "figures", DEFAULT_FIGURES)
@@ -86,7 +86,7 @@ class _Builder:
             "name": general.name,
             "dataset": dataset.resolved,
             "prepare": prepare_resolved,
-            "split": None if split is None else split.model_dump(exclude_none=True),
+            "split": split_resolved,
             "model": model_resolved,
             "seed": general.seed,
             "patience": general.patience,
@@ -167,11 +167,23 @@ class _Builder:
             resolved.append(mask({"name": name, **plain(params)}, rest.node))
         return steps, resolved
 
-    def _split(self) -> Split | None:
+    def _split(self) -> tuple[Split | None, dict[str, Any] | None]:
         spot = self._spot("split")
         if is_null(spot.node) or not self._is_section(spot):
-            return None
-        return check(Split, spot, self._problems)
+            return None, None
+        section = spot.node
+        assert isinstance(section, Section)
+        split = check(Split, spot, self._problems)
+        if split is None:
+            return None, None
+        resolved = split.model_dump(exclude_none=True, exclude_defaults=True)
+        if split.test is not None:
+            built = build_component("dataset", spot / "test", self._registry, self._problems)
+            if built is None:
+                return None, None
+            split = split.model_copy(update={"test": built.component})
+            resolved["test"] = built.resolved
+        return split, resolved
 
     def _model(self) -> tuple[Model, dict[str, Any]]:
         spot = self._spot("model")

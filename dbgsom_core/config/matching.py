@@ -9,7 +9,7 @@ from dbgsom_core.config.experiment import Model
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.settings import Split
+from dbgsom_core.config.settings import SPLITTERS, Split
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.training.compatibility import measure_suits, why_not
 
@@ -49,9 +49,8 @@ def _mismatches(
         message = why_not(part, f"'{_name(component, spot)}'", component, kind)
         if message is not None:
             yield spot.path, spot, message
-    spot = _spot(root, "split", "stratify")
-    if kind == "regressor" and split is not None and split.stratify and spot is not None:
-        yield spot.path, spot, "must be false for a regressor, whose targets are no classes"
+    if split is not None:
+        yield from _split_mismatches(root, kind, split)
     spot = _spot(root, "measures")
     named = [] if measures is None or spot is None else list(each_item(spot))
     if measures is None or len(named) != len(measures):
@@ -61,6 +60,41 @@ def _mismatches(
             suited = " or ".join(built.component.estimators)
             message = f"measure '{built.name}' is for estimator {suited}, not for {kind}"
             yield spot.path, spot, message
+
+
+_PLAIN_WAYS = ("test_size", "stratify", "refit", "folds", "test")
+
+
+def _split_mismatches(root: Section, kind: str, split: Split) -> Iterator[tuple[str, Spot, str]]:
+    name = split.name or ""
+    takes = SPLITTERS.get(name, ())
+    for key in split.model_fields_set:
+        spot, value = _spot(root, "split", key), getattr(split, key)
+        if spot is None or value is None or (value is False and key != "shuffle"):
+            continue
+        told = None
+        if name and key not in ("name", *takes):
+            told = f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
+        elif not name and key not in _PLAIN_WAYS:
+            told = "is for splitters of scikit-learn: give their 'name', too"
+        elif key in ("stratify", "refit") and split.test is not None:
+            told = "divides nothing where 'test' holds the samples for testing"
+        elif key == "refit" and split.folds is not None:
+            told = "is for test_size; with folds a model of all data is kept anyway"
+        elif key == "stratify" and kind == "regressor":
+            told = "must be false for a regressor, whose targets are no classes"
+        elif key == "test_size" and value == 1 and not name:
+            told = "must be a share below 1, or at least 2 samples; not 1"
+        elif key == "test_size" and name == "TimeSeriesSplit" and isinstance(value, float):
+            told = f"must be how many samples, an integer, for {name}"
+        elif key == "n_splits" and value < 2 and not name.endswith("ShuffleSplit"):
+            told = f"must be at least 2 for {name}"
+        elif key == "name" and kind == "regressor" and "Stratified" in name:
+            told = f"needs classes, which a regressor has not; use {name.replace('Stratified', '')}"
+        elif key == "name" and "groups" in takes and split.groups is None:
+            told = "needs 'groups': the column or array that holds them"
+        if told is not None:
+            yield spot.path, spot, told
 
 
 def _spot(root: Section, *keys: str) -> Spot | None:

@@ -100,6 +100,11 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
     defs["ModelSettings"]["properties"] |= {
         kind: component(kind, meaning) for kind, meaning in _PARTS.items()
     }
+    about = defs["Split"]["properties"]["test"]["description"]
+    defs["Split"]["properties"]["test"] = {
+        "anyOf": [component("dataset", about), {"type": "null"}],
+        "default": None,
+    }
     root["properties"] |= {
         "dataset": component("dataset", "the data to learn from"),
         "measures": several("measure", "figures of merit; default: the estimator's", "default"),

@@ -69,27 +69,95 @@ class PluginSettings(Settings):
     )
 
 
-class Split(Settings):
-    """How the data is divided: one test part, or cross-validation in folds."""
+# What each of scikit-learn's splitters takes, beside what is drawn with the run's seed.
+SPLITTERS = {
+    "KFold": ("n_splits", "shuffle"),
+    "StratifiedKFold": ("n_splits", "shuffle"),
+    "RepeatedKFold": ("n_splits", "n_repeats"),
+    "RepeatedStratifiedKFold": ("n_splits", "n_repeats"),
+    "GroupKFold": ("groups", "n_splits", "shuffle"),
+    "StratifiedGroupKFold": ("groups", "n_splits", "shuffle"),
+    "LeaveOneGroupOut": ("groups",),
+    "LeavePGroupsOut": ("groups", "n_groups"),
+    "LeaveOneOut": (),
+    "ShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "StratifiedShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "GroupShuffleSplit": ("groups", "n_splits", "test_size", "train_size"),
+    "TimeSeriesSplit": ("n_splits", "test_size", "max_train_size", "gap"),
+}
+_Size = Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1)]
 
-    test_size: float | None = Field(
-        default=None, gt=0, lt=1, description="share of the samples kept for testing"
+
+class Split(Settings):
+    """How the data is divided: one test part, a file of its own, or cross-validation."""
+
+    test_size: _Size | None = Field(
+        default=None, description="samples kept for testing: a share, or how many"
     )
     stratify: bool = Field(
-        default=False, description="keep the share of each class the same in every part"
+        default=False,
+        description="with test_size and folds: keep the share of each class the same in every part",
     )
-    folds: int | None = Field(default=None, ge=2, description="parts of a cross-validation")
+    refit: bool = Field(
+        default=False,
+        description="with test_size: keep a model of all data, and measure one of the rest",
+    )
+    folds: int | None = Field(
+        default=None, ge=2, description="parts of a cross-validation, shuffled"
+    )
+    test: Any = Field(
+        default=None, description="a data set that is kept for testing, read as 'dataset' is"
+    )
+    name: Literal[*SPLITTERS] | None = Field(  # type: ignore[valid-type]
+        default=None, description="a splitter of scikit-learn, whose parameters follow"
+    )
+    n_splits: int | None = Field(default=None, ge=1, description="how many folds or divisions")
+    n_repeats: int | None = Field(
+        default=None, ge=1, description="how often the folds are drawn anew"
+    )
+    n_groups: int | None = Field(default=None, ge=1, description="groups that are left out at once")
+    groups: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what holds the groups that are never divided: a column or array of ids, or a "
+        "feature",
+    )
+    shuffle: bool | None = Field(
+        default=None,
+        description="draw the folds at random; null: as scikit-learn, but true for KFold and "
+        "StratifiedKFold",
+    )
+    train_size: _Size | None = Field(
+        default=None, description="samples to train on: a share, or how many; null: the rest"
+    )
+    max_train_size: int | None = Field(
+        default=None, ge=1, description="most samples to train on, the latest ones"
+    )
+    gap: int | None = Field(
+        default=None, ge=0, description="samples left out between training and test"
+    )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Split:
-        if (self.test_size is None) == (self.folds is None):
-            both = self.test_size is not None
-            raise ValueError(
-                "test_size and folds exclude each other; set one of them to null"
-                if both
-                else "needs either test_size or folds"
-            )
+    def _one_way(self) -> Split:
+        ways = {key: getattr(self, key) for key in ("name", "test_size", "folds", "test")}
+        given = [key for key, value in ways.items() if value is not None]
+        if self.name is not None and "test_size" in given:
+            given.remove("test_size")
+        if not given:
+            raise ValueError("needs one of test_size, folds, test and name")
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; set all but one to null")
         return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether one part of the data is kept from the model that is kept."""
+        return self.name is None and self.test_size is not None and not self.refit
+
+    @property
+    def divides(self) -> bool:
+        """Whether models of parts of the data are measured beside one of all data."""
+        return self.test is None and not self.holds_out
 
 
 class DecideSettings(Settings):

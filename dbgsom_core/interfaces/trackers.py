@@ -68,6 +68,8 @@ class RunResult:
     ----------
     measures : mapping of str to float
         Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
+    folds : sequence of mappings of str to float
+        The measures of each fold of a cross-validation, whose means are in ``measures``.
     history : sequence of EpochRecord
     figures : mapping of str to matplotlib Figure or Html
     view : MapView or None
@@ -87,6 +89,7 @@ class RunResult:
 
     measures: Mapping[str, float]
     history: Sequence[EpochRecord] = ()
+    folds: Sequence[Mapping[str, float]] = ()
     figures: Mapping[str, Figure | Html] = field(default_factory=dict)
     view: MapView | None = None
     model: Any = None

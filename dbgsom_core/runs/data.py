@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,14 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.runs.faults import check_labelled
 from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_core.runs.splitting import LEAST_ROWS, Rows, held_out
 from dbgsom_core.runs.usable import check_values, n_classes, with_a_class
-
-LEAST_ROWS = 4
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ def load_data(experiment: Experiment) -> Data:
         metric cannot take, has no column that varies, or lacks the classes or the numbers
         that a classifier or a regressor needs.
     """
-    data: Data = guarded("dataset", _found(experiment), "load")()
+    component = _found(experiment.dataset, experiment.folder)
+    data: Data = guarded("dataset", component, "load")()
     name, X, y = experiment.dataset_name, data.X, data.y
-    if X.ndim != 2 or X.dtype.kind not in "fiub":
-        raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")
+    _check_table(name, X)
     if len(X) < LEAST_ROWS:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
     if X.shape[1] == 0:
@@ -62,11 +61,9 @@ def load_data(experiment: Experiment) -> Data:
     low, high = extremes(X)
     if not (high > low).any():
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
+    _check_target(experiment, name, y)
     if experiment.model.estimator == "classifier":
-        _check_classes(name, y)
         check_labelled(experiment, data)
-    if experiment.model.estimator == "regressor":
-        _check_numbers(name, y)
     return data
 
 
@@ -84,83 +81,76 @@ def digest(data: Data) -> str:
     return found.hexdigest()
 
 
-def facts_of(experiment: Experiment, data: Data) -> dict[str, Any]:
-    """Return what a run says of its data: name, samples, features, classes and digest."""
+def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
+    """Return what a run says of its data: name, samples, features, classes and digest.
+
+    Data of its own that is kept for testing stands under ``test``.
+    """
     regresses = experiment.model.estimator == "regressor"
-    return {
+    facts = {
         "name": experiment.dataset_name,
         "samples": len(data.X),
         "features": data.X.shape[1],
         "classes": None if data.y is None or regresses else n_classes(data.y),
         "digest": digest(data),
     }
+    if test is not None:
+        facts["test"] = {"samples": len(test.X), "digest": digest(test)}
+    return facts
 
 
-def whole(experiment: Experiment, data: Data) -> Fold:
-    """Return the fold of the model that is kept: all data, or that without the test part."""
-    split = experiment.split
-    if split is None or split.folds is not None:
-        return make_fold(experiment, data, np.arange(len(data.X)), None)
-    from sklearn.model_selection import train_test_split
-
-    rows = np.arange(len(data.X))
-    try:
-        train, test = train_test_split(
-            rows,
-            test_size=split.test_size,
-            random_state=experiment.seed,
-            stratify=_strata(data) if split.stratify else None,
-        )
-    except ValueError as error:
-        raise DataError(f"split: the data cannot be divided like this: {error}") from error
-    if len(train) < LEAST_ROWS:
-        raise DataError(
-            f"split: {len(train)} rows are left to train on; a map needs at least {LEAST_ROWS}, "
-            "so lower split.test_size"
-        )
-    return make_fold(experiment, data, train, test)
-
-
-def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
-    """Return the rows to train and to test on of each fold, none without ``split.folds``.
+def load_test(experiment: Experiment, data: Data) -> Data | None:
+    """Load the data set that ``split.test`` keeps for testing, its columns as those of ``data``.
 
     Raises
     ------
     DataError
-        There are too few rows, or too few of a class, for so many folds.
+        It cannot be read, or has other columns or targets than the data to train on.
     """
-    split = experiment.split
-    if split is None or split.folds is None:
-        return []
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    divide = (StratifiedKFold if split.stratify else KFold)(
-        n_splits=split.folds, shuffle=True, random_state=experiment.seed
-    )
-    strata = _strata(data) if split.stratify else None
-    try:
-        parts = list(divide.split(data.X, strata))
-    except ValueError as error:
-        raise DataError(f"split: the data cannot be divided like this: {error}") from error
-    if min(len(train) for train, _ in parts) < LEAST_ROWS:
-        raise DataError(
-            f"split: some fold leaves fewer than {LEAST_ROWS} rows to train on; ask for more folds"
-        )
-    return parts
+    if experiment.split is None or experiment.split.test is None:
+        return None
+    component, name = _found(experiment.split.test, experiment.folder), "split.test"
+    loaded: Data = guarded("dataset", component, "load")()
+    _check_table(name, loaded.X)
+    test = replace(loaded, X=_same_columns(data, loaded, name), feature_names=data.feature_names)
+    check_values(experiment, name, test)
+    if (data.y is None) != (loaded.y is None):
+        which = "the data to train on" if data.y is None else f"data set '{name}'"
+        raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
+    _check_target(experiment, name, loaded.y)
+    return test
 
 
-def make_fold(experiment: Experiment, data: Data, train: Rows, test: Rows | None) -> Fold:
-    """Return one division of the data, its prepare steps fitted on the part to train on."""
+def whole(experiment: Experiment, data: Data, test: Data | None = None) -> Fold:
+    """Return the fold of the model that is kept: all data, or that without the test part."""
+    if experiment.split is not None and experiment.split.holds_out:
+        return make_fold(experiment, data, *held_out(experiment, data))
+    return make_fold(experiment, data, np.arange(len(data.X)), None, test)
+
+
+def make_fold(
+    experiment: Experiment,
+    data: Data,
+    train: Rows,
+    test: Rows | None,
+    apart: Data | None = None,
+) -> Fold:
+    """Return one division of the data, its prepare steps fitted on the part to train on.
+
+    It is tested on the rows ``test``, or on the data ``apart``.
+    """
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
     X_train = fit_steps(steps, data.X[train], y_train)
     tested = None
     if test is not None:
-        X_test = data.X[test]
+        apart = Data(data.X[test], None if y is None else y[test])
+    if apart is not None:
+        X_test: NDArray[Any] = apart.X
         for _, step in steps:
             X_test = np.asarray(step.transform(X_test))
-        tested = Part(X_test, None if y is None else y[test])
+        tested = Part(X_test, apart.y)
     return Fold(tuple(steps), Part(X_train, y_train), tested)
 
 
@@ -175,17 +165,62 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
     return steps
 
 
-def _found(experiment: Experiment) -> Any:
+def _found(dataset: Any, folder: Path) -> Any:
     # A relative path means the working directory first, then the folder of the configuration.
-    dataset = experiment.dataset
     beside = {
-        field: str(experiment.folder / value)
+        field: str(folder / value)
         for field in ("path", "target_path")
         if isinstance(value := getattr(dataset, field, None), str)
         and not exists(value)
-        and exists(experiment.folder / value)
+        and exists(folder / value)
     }
     return dataset.model_copy(update=beside) if beside else dataset
+
+
+def _same_columns(data: Data, test: Data, name: str) -> NDArray[Any]:
+    """Return the samples to test on with their columns as in the data to train on."""
+    names, found = data.feature_names, test.feature_names
+    if names is None or found is None or list(names) == list(found):
+        if data.X.shape[1] != test.X.shape[1]:
+            raise DataError(
+                f"data set '{name}' has {test.X.shape[1]} columns, and the data to train on has "
+                f"{data.X.shape[1]}: give both the same"
+            )
+        return test.X
+    coded = {
+        f"{column}={value}"
+        for table in (data.columns, test.columns)
+        if table is not None
+        for column, values in table.categories.items()
+        for value in values
+    }
+    lacking = [one for one in names if one not in found and one not in coded]
+    extra = [one for one in found if one not in names and one not in coded]
+    if lacking or extra:
+        told = f"lacks the column '{lacking[0]}'" if lacking else f"also has '{extra[0]}'"
+        near = did_you_mean(lacking[0], extra) if lacking else ""
+        raise DataError(
+            f"data set '{name}' {told}{near}: give it the columns of the data to train on"
+        )
+    # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
+    at = {one: place for place, one in enumerate(found)}
+    X = np.zeros((len(test.X), len(names)), dtype=data.X.dtype)
+    for place, one in enumerate(names):
+        if one in at:
+            X[:, place] = test.X[:, at[one]]
+    return X
+
+
+def _check_table(name: str, X: NDArray[Any]) -> None:
+    if X.ndim != 2 or X.dtype.kind not in "fiub":
+        raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")
+
+
+def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> None:
+    if experiment.model.estimator == "classifier":
+        _check_classes(name, y)
+    if experiment.model.estimator == "regressor":
+        _check_numbers(name, y)
 
 
 def _check_classes(name: str, y: NDArray[Any] | None) -> None:
@@ -222,14 +257,3 @@ def _check_numbers(name: str, y: NDArray[Any] | None) -> None:
         )
     if not np.isfinite(y).all():
         raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
-
-
-def _strata(data: Data) -> NDArray[Any]:
-    if data.y is None:
-        raise DataError("split.stratify needs classes, but the data set has none; set it to false")
-    known = with_a_class(data.y)
-    if known.all():
-        return data.y
-    strata = data.y.astype(object)
-    strata[~known] = ""  # samples without a class are a layer of their own
-    return strata.astype(str)

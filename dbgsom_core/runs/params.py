@@ -117,11 +117,17 @@ def _innermost(growth: Any) -> Any:
 def _split(split: Mapping[str, Any] | None) -> str:
     if split is None:
         return "none"
-    folds, stratify = split.get("folds"), split.get("stratify")
-    kind = f"test {split['test_size']}" if folds is None else f"{folds} folds"
-    if is_reference(stratify):
-        return f"{kind}, stratified: {stratify}"
-    return kind + (", stratified" if stratify else "")
+    rest = {key: value for key, value in split.items() if value is not False}
+    if "name" in rest:
+        given = ", ".join(f"{key}={value}" for key, value in rest.items() if key != "name")
+        return f"{rest['name']}({given})"
+    if "test" in rest:
+        return f"test {rest['test'].get('path', rest['test']['name'])}"
+    stratify, refit = rest.get("stratify"), rest.get("refit")
+    told = f"{rest['folds']} folds" if "folds" in rest else f"test {rest['test_size']}"
+    if stratify:
+        told += f", stratified: {stratify}" if is_reference(stratify) else ", stratified"
+    return told + (", refitted" if refit else "")
 
 
 def _flat(value: Any) -> Value:

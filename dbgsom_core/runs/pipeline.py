@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,13 +23,15 @@ from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_na
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.data import Fold, Part, Rows, make_fold
+from dbgsom_core.runs.data import Fold, Part, make_fold
 from dbgsom_core.runs.dead import seen_alive
 from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.runs.ready import make_estimator, make_ready
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
+from dbgsom_core.runs.splitting import Rows
 from dbgsom_core.runs.start import run_folder_of, start_run
 from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.compatibility import measured_by_default
@@ -104,6 +105,7 @@ def run_experiment(
             experiment,
             registry,
             data=plan.data,
+            test=plan.test,
             estimator=plan.estimator,
             parent=parent,
             name=name,
@@ -130,6 +132,7 @@ class _Plan:
 
     experiment: Experiment
     data: Data
+    test: Data | None
     fold: Fold
     divided: list[tuple[Rows, Rows]]
     estimator: Any
@@ -144,7 +147,14 @@ def _planned(experiment: Experiment, registry: Registry, data: Data | None) -> _
     measures = _chosen_measures(experiment, registry, ready.data)
     asked.check()
     return _Plan(
-        experiment, ready.data, ready.fold, ready.divided, ready.estimator, measures, notes
+        experiment,
+        ready.data,
+        ready.test,
+        ready.fold,
+        ready.divided,
+        ready.estimator,
+        measures,
+        notes,
     )
 
 
@@ -203,17 +213,18 @@ class _Heard:
 def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
     estimator, fold = plan.estimator, plan.fold
     with _noted(plan.notes):
-        tested = _cross_validated(plan, done)
+        folds = _cross_validated(plan, done)
         estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        values = _measured(plan, estimator, fold.train, "train") | tested
+        values = _measured(plan, estimator, fold.train, "train") | summary(folds)
         if fold.test is not None:
             values |= _measured(plan, estimator, fold.test, "test")
         view = _view(estimator, fold.train, plan.data, run)
     model = FittedModel(fold.steps, estimator, plan.data.columns)
     return RunResult(
         measures=values,
+        folds=[one.measures for one in folds],
         history=estimator.history_,
         view=view,
         model=model,
@@ -223,9 +234,9 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
     )
 
 
-def _cross_validated(plan: _Plan, done: Done) -> dict[str, float]:
-    known = len(done.folds())
-    for number, (train, test) in list(enumerate(plan.divided, start=1))[known:]:
+def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
+    folds = done.folds(plan.divided)
+    for number, (train, test) in list(enumerate(plan.divided, start=1))[len(folds) :]:
         log.info("fold %d of %d", number, len(plan.divided))
         fold = make_fold(plan.experiment, plan.data, train, test)
         estimator = make_estimator(plan.experiment).set_params(
@@ -233,17 +244,11 @@ def _cross_validated(plan: _Plan, done: Done) -> dict[str, float]:
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        done.add_fold(_measured(plan, estimator, fold.test, "test"))
-    found: dict[str, list[float]] = {}
-    for name, value in (item for tested in done.folds() for item in tested.items()):
-        found.setdefault(name, []).append(value)
-    means = {name: statistics.fmean(values) for name, values in found.items()}
-    spreads = {
-        name.replace("test/", "test_std/"): statistics.stdev(values)
-        for name, values in found.items()
-        if len(values) > 1
-    }
-    return means | spreads
+        measures = _measured(plan, estimator, fold.test, "test")
+        rows = digest_of_rows(train, test)
+        folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
+        done.keep_folds(folds)
+    return folds
 
 
 def _chosen_measures(
@@ -273,7 +278,8 @@ def _measured(plan: _Plan, estimator: Any, part: Part, prefix: str) -> dict[str,
             values[f"{prefix}/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             told = f"measure {prefix}/{name} failed ({type(error).__name__}: {error})"
-            _note(plan.notes, told)
+            if masked(told) not in plan.notes:  # a fold more of the same
+                _note(plan.notes, told)
         asked.check()
     return values
 

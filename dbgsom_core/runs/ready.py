@@ -16,8 +16,9 @@ from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.runs.check import told_as_config
-from dbgsom_core.runs.data import Fold, Rows, divisions, load_data, whole
+from dbgsom_core.runs.data import Fold, load_data, load_test, whole
 from dbgsom_core.runs.faults import check_part
+from dbgsom_core.runs.splitting import Rows, divisions
 from dbgsom_core.training.fitted_metric import fitted
 
 _ESTIMATORS: dict[str, Any] = {
@@ -34,6 +35,8 @@ class Ready:
     Attributes
     ----------
     data : Data
+    test : Data or None
+        What is kept for testing as a data set of its own.
     fold : Fold
         The model that is kept is trained on.
     divided : list of (rows, rows)
@@ -42,6 +45,7 @@ class Ready:
     """
 
     data: Data
+    test: Data | None
     fold: Fold
     divided: list[tuple[Rows, Rows]]
     estimator: Any
@@ -58,7 +62,8 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
         The parts do not fit together or cannot be had.
     """
     data = load_data(experiment) if data is None else data
-    fold = whole(experiment, data)
+    test = load_test(experiment, data)
+    fold = whole(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
     if fold.test is not None:
@@ -75,7 +80,7 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
         metric = fitted(parts.metric, fold.train.X)
         parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)
-    return Ready(data, fold, divided, estimator)
+    return Ready(data, test, fold, divided, estimator)
 
 
 def make_estimator(experiment: Experiment) -> Any:

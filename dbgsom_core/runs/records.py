@@ -6,6 +6,7 @@ writes is left out and told; nothing here raises because of what a file holds.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from dbgsom_core.config import read_plain
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.files import nests_deeper, open_regular, read_at_most
+from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 
 _LARGEST = 1 << 24  # bytes of one file
 _DEEPEST = 50  # lists and mappings within each other
@@ -40,6 +42,19 @@ class Records:
     def yaml(self, path: Path) -> Record:
         """Read a YAML file; one that does not exist is empty."""
         return self._record(path, lambda text: read_plain(text, path.name))
+
+    def folds(self, path: Path) -> list[FoldMeasures]:
+        """Read what the folds of a run measured; a file that does not exist holds none."""
+        try:
+            return parse_folds(read_at_most(path, _LARGEST).decode("utf-8"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
+        except (ValueError, OverflowError, csv.Error) as error:
+            told = str(error).splitlines()[0]
+            self.damage.append(f"{path.name} is no table of folds: {told:.200}")
+        return []
 
     def look_at(self, path: Path, limit: int | None = None) -> None:
         """Note a file that is there and no regular one, or has more than ``limit`` bytes."""

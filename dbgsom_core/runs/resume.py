@@ -35,6 +35,7 @@ from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import packages_named, with_given_fields
 from dbgsom_core.runs.dead import alone_with, close_if_dead
+from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
 from dbgsom_core.runs.store import (
     RunFiles,
     StoredRun,
@@ -44,8 +45,8 @@ from dbgsom_core.runs.store import (
     read_run,
     read_status,
     stamp,
-    write_json,
     write_status,
+    write_text,
 )
 
 log = private_logger("dbgsom")
@@ -246,17 +247,21 @@ def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
     DataError
         The data is another than before.
     """
-    was = stored.data
-    if was.get("digest") in (None, now.get("digest")):
-        return
-    before, after = (
-        f"{facts.get('samples')} × {facts.get('features')} with digest {str(facts['digest'])[:12]}"
-        for facts in (was, now)
-    )
-    raise DataError(
-        f"run {stored.id} cannot go on: its data was {before} and is {after}; bring the data back, "
-        "or start a new run without --resume"
-    )
+    for was, is_now, which in (
+        (stored.data, now, "its data"),
+        (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),
+    ):
+        if was.get("digest") in (None, is_now.get("digest")):
+            continue
+        before, after = (
+            f"{facts.get('samples')} × {now.get('features')} with digest "
+            f"{str(facts.get('digest'))[:12]}"
+            for facts in (was, is_now)
+        )
+        raise DataError(
+            f"run {stored.id} cannot go on: {which} was {before} and is {after}; bring the data "
+            "back, or start a new run without --resume"
+        )
 
 
 def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,30 +302,42 @@ def _is_run(folder: Path) -> bool:
 class Done:
     """What a run has done so far: the checkpoints of its fits, and the measures of its folds.
 
-    They lie in the folder ``checkpoints`` of the run until it has finished.
+    The checkpoints lie in the folder ``checkpoints`` of the run until it has finished.
     """
 
     def __init__(self, files: RunFiles, seconds: float) -> None:
         self._files, self._seconds = files, seconds
-        self._folds = files.checkpoints / "folds.json"
+        self._folds = files.folds
 
     def checkpoints(self, name: str) -> Checkpoints:
         """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
         path = self._files.checkpoints / f"{name}.npz"
         return Checkpoints(path, self._seconds, stays=True, first=self._save_journal)
 
-    def folds(self) -> list[dict[str, float]]:
-        """Return the measures of the folds that are done."""
-        try:
-            folds = json.loads(self._folds.read_text(encoding="utf-8"))
-        except OSError:
-            return []
-        return [{name: float(value) for name, value in fold.items()} for fold in folds]
+    def folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
+        """Return the measures of the folds that are done.
 
-    def add_fold(self, measures: Mapping[str, float]) -> None:
-        """Note that a fold more is done."""
-        write_json(self._folds, [*self.folds(), measures])
-        self.checkpoints(f"fold-{len(self.folds())}").remove()
+        Raises
+        ------
+        DataError
+            They divided the data otherwise than ``divided``, pairs of rows, does.
+        """
+        try:
+            folds = parse_folds(self._folds.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        now = [digest_of_rows(train, test) for train, test in divided]
+        if [one.rows for one in folds] != now[: len(folds)]:
+            raise DataError(
+                f"{self._folds.parent} cannot go on: its folds were of other rows; bring the "
+                "groups back, or start a new run without --resume"
+            )
+        return folds
+
+    def keep_folds(self, folds: Sequence[FoldMeasures]) -> None:
+        """Note the measures of the folds that are done, the last of them just now."""
+        write_text(self._folds, folds_text(folds))
+        self.checkpoints(f"fold-{len(folds)}").remove()
 
     def forget(self) -> None:
         """Remove it all: the run has finished."""

@@ -31,6 +31,7 @@ def start_run(
     registry: Registry,
     *,
     data: Data | None = None,
+    test: Data | None = None,
     estimator: Any = None,
     parent: Run | None = None,
     name: str | None = None,
@@ -48,7 +49,7 @@ def start_run(
     runs = runs_folder(experiment, registry) if root is None else root
     for dead in close_dead_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
-    facts = {} if data is None else facts_of(experiment, data)
+    facts = {} if data is None else facts_of(experiment, data, test)
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)

@@ -11,6 +11,7 @@
         environment.json   versions, plugins, machine, git
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
         measures.json      final measures
+        folds.csv          what each fold measured, where there are any (`dbgsom_core.runs.folds`)
         model.npz          the saved pipeline
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
@@ -44,6 +45,7 @@ from typing import Any, Literal, get_args, overload
 from dbgsom_core.config import dump_yaml
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.files import open_regular, sweep, to_disk, write_atomically
+from dbgsom_core.runs.folds import FoldMeasures
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.records import Records
 
@@ -66,6 +68,7 @@ class RunFiles:
         self.environment = folder / "environment.json"
         self.journal = folder / "metrics.jsonl"
         self.measures = folder / "measures.json"
+        self.folds = folder / "folds.csv"
         self.model = folder / "model.npz"
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
@@ -121,6 +124,7 @@ class StoredRun:
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
+    folds: Sequence[FoldMeasures] = ()
     children: Sequence[Mapping[str, Any]] = ()
     best: str | None = None
     damage: str = ""
@@ -321,6 +325,7 @@ def read_run(folder: Path) -> StoredRun:
         config=records.yaml(files.config).content,
         environment=records.json(files.environment).content,
         measures=records.json(files.measures).numbers(),
+        folds=records.folds(files.folds),
         children=run.children(),
         best=run.get("best", str),
     )

@@ -70,7 +70,7 @@ def test_a_wrong_key_or_value_is_told_with_its_place(text, said, refused):
 
 
 def test_every_problem_is_told_at_once(refused):
-    told = refused(config("iriss", "model: {epochs: 0, labeler: x}\nsplit: {test_size: 2}"))
+    told = refused(config("iriss", "model: {epochs: 0, labeler: x}\nsplit: {test_size: -2}"))
     assert len(told.splitlines()) == 4
 
 

@@ -104,14 +104,34 @@ WRONG = {
     "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
     "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
     "tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
-    "split: {}": "3:1: split: needs either test_size or folds",
-    "split: {stratify: true}": "3:1: split: needs either test_size or folds",
+    "split: {}": "3:1: split: needs one of test_size, folds, test and name",
+    "split: {stratify: true}": "3:1: split: needs one of test_size, folds, test and name",
     "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "
-    "set one of them to null",
+    "set all but one to null",
     "split: 0.5": "3:8: split: must be a section of 'key: value' lines",
-    "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1, not 1.5",
-    "split: {test_size: 1}": "3:20: split.test_size: must be a number between 0 and 1 "
-    "(both excluded), not 1",
+    "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1 "
+    "or an integer of at least 1, not 1.5",
+    "split: {test_size: 1}": "3:20: split.test_size: must be a share below 1, or at least 2 "
+    "samples; not 1",
+    "split: {name: KFolds}": "3:15: split.name: must be one of 'KFold', 'StratifiedKFold', "
+    "'RepeatedKFold', 'RepeatedStratifiedKFold', 'GroupKFold', 'StratifiedGroupKFold', "
+    "'LeaveOneGroupOut', 'LeavePGroupsOut', 'LeaveOneOut', 'ShuffleSplit', "
+    "'StratifiedShuffleSplit', 'GroupShuffleSplit', 'TimeSeriesSplit', not the text 'KFolds'; "
+    "did you mean 'KFold'?",
+    "split: {name: KFold, gap: 2}": "3:27: split.gap: is not for KFold, which takes n_splits, "
+    "shuffle",
+    "split: {name: GroupKFold}": "3:15: split.name: needs 'groups': the column or array that "
+    "holds them",
+    "split: {folds: 3, gap: 2}": "3:24: split.gap: is for splitters of scikit-learn: give their "
+    "'name', too",
+    "split: {name: TimeSeriesSplit, test_size: 0.2}": "3:43: split.test_size: must be how many "
+    "samples, an integer, for TimeSeriesSplit",
+    "split: {name: KFold, n_splits: 1}": "3:32: split.n_splits: must be at least 2 for KFold",
+    "split: {test: mooons}": "3:15: split.test: unknown dataset 'mooons'; known: faulty, toy",
+    "split: {test: toy, stratify: true}": "3:30: split.stratify: divides nothing where 'test' "
+    "holds the samples for testing",
+    "split: {folds: 3, refit: true}": "3:26: split.refit: is for test_size; with folds a model of "
+    "all data is kept anyway",
     "split: {folds: 1}": "3:16: split.folds: must be an integer of at least 2, not 1",
     "split: {test_size: .5, stratify: no}": "3:34: split.stratify: must be true or false, "
     "not the text 'no'",

@@ -214,34 +214,39 @@ def test_what_decides_is_part_of_a_sweep(bench):
 
 
 @pytest.mark.parametrize(
-    ("decide", "message"),
+    ("decide", "column", "told"),
     [
         (
             "{measure: purrity}",
-            "21: sweep.decide.measure: unknown measure 'purrity'; did you mean 'purity'?",
+            21,
+            ".measure: unknown measure 'purrity'; did you mean 'purity'?",
         ),
         (
             "{measure: test/purity}",
-            "21: sweep.decide.measure: is a measure without its part: write 'purity', and 'test' as 'split'",
+            21,
+            ".measure: is a measure without its part: write 'purity', and 'test' as 'split'",
         ),
         (
             "{measure: accuracy}",
-            "21: sweep.decide.measure: 'accuracy' is not measured: add it to 'measures', where it suits the "
+            21,
+            ".measure: 'accuracy' is not measured: add it to 'measures', where it suits the "
             "estimator (in the run 'measures=purity')",
         ),
         (
             "{split: test}",
-            "19: sweep.decide.split: there is no test part; divide the data by 'split'",
+            19,
+            ".split: there is no test part; divide the data by 'split'",
         ),
         (
             "{direction: up}",
-            "23: sweep.decide.direction: must be one of 'maximize', 'minimize', not the text 'up'",
+            23,
+            ".direction: must be one of 'maximize', 'minimize', not the text 'up'",
         ),
-        ("accuracy", "11: sweep.decide: must be a section of 'key: value' lines"),
-        ("{measur: x}", "12: sweep.decide.measur: unknown key; did you mean 'measure'?"),
+        ("accuracy", 11, ": must be a section of 'key: value' lines"),
+        ("{measur: x}", 12, ".measur: unknown key; did you mean 'measure'?"),
     ],
 )
-def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, message):
+def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, column, told):
     monkeypatch.chdir(tmp_path)
     config = (
         "experiment: e\ndataset: iris\nsweep:\n  list: [{measures: purity}, {measures: accuracy}]\n"
@@ -249,4 +254,4 @@ def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, mes
     (tmp_path / "run.yaml").write_text(config + f"  decide: {decide}\n")
     with pytest.raises(ConfigError) as caught:
         load_sweep("run.yaml", registry=Registry.discover(own_only=True))
-    assert str(caught.value) == f"run.yaml:5:{message}"
+    assert str(caught.value) == f"run.yaml:5:{column}: sweep.decide{told}"

@@ -70,6 +70,11 @@ class Npz(Component):
         description="name of the targets in it, (samples,); null: none. An archive without the "
         "default 'y' has no targets",
     )
+    ids: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="names of arrays in it that say what each sample belongs to, (samples,)",
+    )
     missing: Missing = Field(default="error", description=MISSING)
 
     @classmethod
@@ -99,10 +104,14 @@ class Npz(Component):
             ) from None
         where = f"{self.path}, array '{self.x}'"
         X = samples(self._array(file, self.x, names), where, self.missing)
-        if self.y is None or (self.y == "y" and "y" not in names):
-            return Data(X)
-        y = targets(self._array(file, self.y, names), len(X), f"{self.path}, array '{self.y}'")
-        return Data(X, y)
+        y = None
+        if self.y is not None and (self.y != "y" or "y" in names):
+            y = targets(self._array(file, self.y, names), len(X), f"{self.path}, array '{self.y}'")
+        ids = {
+            one: targets(self._array(file, one, names), len(X), f"{self.path}, array '{one}'")
+            for one in self.ids
+        }
+        return Data(X, y, ids=ids or None)
 
     def _array(self, file: Path, name: str, names: list[str]) -> NDArray[Any]:
         if name not in names:

@@ -230,11 +230,12 @@ class Mirror:
         ]
         known = client.get_run(run_id).data.metrics
         news = [one for one in measures if not _same(known.get(one.key), one.value)]
+        news += self._fold_metrics(run_id, stored, ended)
         for start in range(0, len(news), METRICS_A_BATCH):
             client.log_batch(run_id, metrics=news[start : start + METRICS_A_BATCH])
         client.set_tag(run_id, "mlflow.note.content", _note(stored))
         files = stored.files
-        for path in (files.config, files.environment, files.report):
+        for path in (files.config, files.environment, files.report, files.folds):
             if path.exists():
                 client.log_artifact(run_id, str(path))
         for path in (files.table("assignments"), files.table("neurons")):
@@ -247,6 +248,19 @@ class Mirror:
             link_measures(client, run_id, model_id, measures)
             if self._register:
                 register_model(client, self._register, run_id, model_id)
+
+    def _fold_metrics(self, run_id: str, stored: StoredRun, time: int) -> list[Metric]:
+        """Return what MLflow lacks of the folds' measures: ``fold/accuracy``, a step each fold."""
+        found = [
+            Metric(_key(f"fold/{name.removeprefix('test/')}"), value, time, one.fold)
+            for one in stored.folds
+            for name, value in one.measures.items()
+        ]
+        if not found:
+            return []
+        sent = self._store.client.get_metric_history(run_id, found[0].key)
+        last = max((point.step for point in sent), default=0)
+        return [one for one in found if one.step > last]
 
 
 def _same(known: float | None, value: float) -> bool:

@@ -11,6 +11,7 @@ from dbgsom_core.api import Run, RunResult
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 PARTS = ("train", "test")
+_MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 
 
 def report(
@@ -23,6 +24,8 @@ def report(
     blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
     if result.measures:
         blocks.append("## Measures\n\n" + measures_table(result.measures))
+    if 0 < len(result.folds) <= _MOST_FOLDS:
+        blocks.append("## Folds\n\n" + _folds_table(result.folds))
     if children:
         blocks.append("## Runs of this sweep\n\n" + _children_table(children))
     if run.params:
@@ -41,18 +44,22 @@ def report(
 
 
 def measures_table(measures: Mapping[str, float]) -> str:
-    """Return measures as a markdown table, the training and the test part side by side."""
-    names: dict[str, dict[str, float]] = {}
+    """Return measures as a markdown table, the training and the test part side by side.
+
+    A mean over folds has their standard deviation beside it.
+    """
+    names: dict[str, dict[str, str]] = {}
     for full_name, value in measures.items():
         part, _, name = full_name.partition("/")
         if part in PARTS and name:
-            names.setdefault(name, {})[part] = value
-        else:
-            names.setdefault(full_name, {})[""] = value
+            spread = measures.get(f"{part}_std/{name}")
+            told = number(value) + ("" if spread is None else f" ± {number(spread)}")
+            names.setdefault(name, {})[part] = told
+        elif not (part == "test_std" and f"test/{name}" in measures):
+            names.setdefault(full_name, {})[""] = number(value)
     parts = [part for part in ("", *PARTS) if any(part in values for values in names.values())]
     rows = (
-        [as_code(name), *(_cell(values[part]) if part in values else "" for part in parts)]
-        for name, values in names.items()
+        [as_code(name), *(values.get(part, "") for part in parts)] for name, values in names.items()
     )
     return _table(["measure", *(part or "value" for part in parts)], rows)
 
@@ -100,6 +107,15 @@ def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
         for child in children
     )
     return _table(["run", *map(as_code, columns)], rows)
+
+
+def _folds_table(folds: Sequence[Mapping[str, float]]) -> str:
+    names = list(dict.fromkeys(name for one in folds for name in one))
+    rows = (
+        [as_code(name), *(number(one[name]) if name in one else "" for one in folds)]
+        for name in names
+    )
+    return _table(["measure", *(f"fold {i + 1}" for i in range(len(folds)))], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
@@ -61,6 +62,29 @@ def test_epochs_keep_their_own_timestamps(
         (line.epoch, line.time, line.metrics["epoch/neurons"])
         for line in read_run(run.folder).epochs()
     ]
+
+
+def test_folds_are_steps_of_a_metric_and_sent_once(
+    uri: str, client: Any, make_run: MakeRun
+) -> None:
+    run = make_run()
+    folds = [FoldMeasures(i, 8, 4, f"{i}", {"test/accuracy": i / 4}) for i in (1, 2, 3)]
+    observer = RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    RunFiles(run.folder).folds.write_text(folds_text(folds))
+    measures = summary(folds)
+    observer.dbgsom_run_finished(run, RunResult(measures, folds=[one.measures for one in folds]))
+    for _ in range(2):
+        mirror(run.folder, uri)
+        found = _only_run(client)
+        sent = client.get_metric_history(found.info.run_id, "fold/accuracy")
+        assert [(one.step, one.value) for one in sent] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert found.data.metrics["test_std/accuracy"] == 0.25
+    assert "folds.csv" in {one.path for one in client.list_artifacts(found.info.run_id)}
+    report = (run.folder / "report.md").read_text(encoding="utf-8")
+    assert "| `accuracy` | 0.5 ± 0.25 |" in report
+    assert "| measure | fold 1 | fold 2 | fold 3 |" in report
+    assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
 
 
 def test_the_model_loads_in_another_process_without_pickle(

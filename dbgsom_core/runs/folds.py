@@ -1,0 +1,102 @@
+"""``folds.csv`` of a run folder: what each model of a part of the data measured on the rest."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FACTS = ("fold", "train_samples", "test_samples", "rows")
+
+
+@dataclass(frozen=True)
+class FoldMeasures:
+    """What one fold measured.
+
+    Attributes
+    ----------
+    fold : int
+        Counted from 1.
+    train_samples, test_samples : int
+    rows : str
+        Digest of which rows were trained and tested on: folds of different runs with the same
+        digest divide equal data equally.
+    measures : mapping of str to float
+        Under their logged names, ``test/accuracy``.
+    """
+
+    fold: int
+    train_samples: int
+    test_samples: int
+    rows: str
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
+    """Return a short digest of which rows are trained and tested on."""
+    found = hashlib.sha256()
+    for rows in (train, test):
+        found.update(f"{len(rows)}:".encode())
+        found.update(rows.astype("<i8").tobytes())
+    return found.hexdigest()[:12]
+
+
+def folds_text(folds: Sequence[FoldMeasures]) -> str:
+    """Return folds as CSV: a line each, a column for each measure; what is missing is empty."""
+    names = list(dict.fromkeys(name for one in folds for name in one.measures))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_FACTS, *names])
+    for one in folds:
+        values = (one.measures.get(name) for name in names)
+        cells = ("" if value is None else repr(float(value)) for value in values)
+        writer.writerow([*(getattr(one, fact) for fact in _FACTS), *cells])
+    return stream.getvalue()
+
+
+def parse_folds(text: str) -> list[FoldMeasures]:
+    """Return what `folds_text` wrote.
+
+    Raises
+    ------
+    ValueError
+        It is no such table.
+    """
+    lines = list(csv.reader(io.StringIO(text), strict=True))
+    if not lines or tuple(lines[0][: len(_FACTS)]) != _FACTS:
+        raise ValueError(f"its first columns are not {', '.join(_FACTS)}")
+    names, found = lines[0][len(_FACTS) :], []
+    for number, cells in enumerate(lines[1:], start=2):
+        if len(cells) != len(lines[0]):
+            raise ValueError(f"line {number} has {len(cells)} cells, not {len(lines[0])}")
+        fold, train, test = (int(cell) for cell in cells[:3])
+        values = zip(names, cells[len(_FACTS) :], strict=True)
+        measures = {name: float(cell) for name, cell in values if cell}
+        found.append(FoldMeasures(fold, train, test, cells[3], measures))
+    return found
+
+
+def summary(folds: Iterable[FoldMeasures]) -> dict[str, float]:
+    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
+    found: dict[str, list[float]] = {}
+    for name, value in (item for one in folds for item in one.measures.items()):
+        found.setdefault(name, []).append(value)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    spreads = {
+        name.replace("test/", "test_std/"): _deviation(values)
+        for name, values in found.items()
+        if len(values) > 1
+    }
+    return means | spreads
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan

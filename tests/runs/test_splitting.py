@@ -1,0 +1,302 @@
+"""Which rows are trained and tested on, and what of it a run keeps."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn import model_selection
+from sklearn.datasets import load_iris, load_wine
+
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data import load_data, load_test, whole
+from dbgsom_core.runs.folds import FoldMeasures, folds_text, parse_folds, summary
+from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.splitting import divisions
+from dbgsom_core.runs.store import RunFiles, read_run
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.discover(own_only=True)
+
+
+def experiment(split, dataset="iris", estimator="vq", **more):
+    values = {"experiment": "e", "dataset": dataset, "split": split, **more}
+    return parse_experiment({**values, "model": {"estimator": estimator}, "tracking": None})
+
+
+def wine():
+    X, y = load_wine(return_X_y=True)
+    names = tuple(load_wine().feature_names)
+    farms = np.array([f"farm {i % 7}" for i in range(len(X))])
+    return Data(X, y, feature_names=names, ids={"farm": farms})
+
+
+SPLITS = {
+    "KFold": ({}, {"shuffle": True, "random_state": 42}),
+    "StratifiedKFold": ({"n_splits": 3}, {"n_splits": 3, "shuffle": True, "random_state": 42}),
+    "RepeatedKFold": ({"n_repeats": 2}, {"n_repeats": 2, "random_state": 42}),
+    "RepeatedStratifiedKFold": (
+        {"n_splits": 4, "n_repeats": 2},
+        {"n_splits": 4, "n_repeats": 2, "random_state": 42},
+    ),
+    "GroupKFold": ({"groups": "farm", "n_splits": 3}, {"n_splits": 3}),
+    "StratifiedGroupKFold": (
+        {"groups": "farm", "n_splits": 3, "shuffle": True},
+        {"n_splits": 3, "shuffle": True, "random_state": 42},
+    ),
+    "LeaveOneGroupOut": ({"groups": "farm"}, {}),
+    "LeavePGroupsOut": ({"groups": "farm", "n_groups": 2}, {"n_groups": 2}),
+    "LeaveOneOut": ({}, {}),
+    "ShuffleSplit": (
+        {"n_splits": 4, "test_size": 0.3, "train_size": 50},
+        {"n_splits": 4, "test_size": 0.3, "train_size": 50, "random_state": 42},
+    ),
+    "StratifiedShuffleSplit": ({"n_splits": 2}, {"n_splits": 2, "random_state": 42}),
+    "GroupShuffleSplit": (
+        {"groups": "farm", "n_splits": 2},
+        {"n_splits": 2, "random_state": 42},
+    ),
+    "TimeSeriesSplit": (
+        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
+        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_a_splitter_of_scikit_learn_divides_as_it_does(name):
+    given, meant = SPLITS[name]
+    data = wine()
+    groups = data.ids["farm"] if "groups" in given else None
+    found = divisions(experiment({"name": name, **given}), data)
+    expected = list(getattr(model_selection, name)(**meant).split(data.X, data.y, groups))
+    assert len(found) == len(expected)
+    for (train, test), (other_train, other_test) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(train, other_train)
+        np.testing.assert_array_equal(test, other_test)
+
+
+def test_short_forms_are_drawn_with_the_seed_and_keep_classes_where_asked():
+    data = wine()
+    first = divisions(experiment({"folds": 3, "stratify": True}), data)
+    again = divisions(experiment({"folds": 3, "stratify": True}), data)
+    other = divisions(experiment({"folds": 3, "stratify": True}, seed=1), data)
+    assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
+    assert any(
+        len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other, strict=True)
+    )
+    shares = [np.bincount(data.y[test]) / len(test) for _, test in first]
+    np.testing.assert_allclose(
+        shares, np.tile(np.bincount(data.y) / len(data.y), (3, 1)), atol=0.02
+    )
+
+
+def test_a_test_part_of_a_model_that_is_refitted_is_one_fold():
+    data = wine()
+    ((train, test),) = divisions(experiment({"test_size": 0.25, "refit": True}), data)
+    assert (len(train), len(test)) == (133, 45)
+    kept = whole(experiment({"test_size": 0.25, "refit": True}), data)
+    assert len(kept.train.X) == 178
+    assert kept.test is None
+    assert divisions(experiment({"test_size": 0.25}), data) == []
+
+
+def test_groups_may_be_a_feature_and_are_never_divided():
+    data = wine()
+    data = Data(
+        np.column_stack([data.X, np.arange(178) // 20]), feature_names=("x",) * 13 + ("lot",)
+    )
+    for train, test in divisions(experiment({"name": "GroupKFold", "groups": "lot"}), data):
+        assert not set(data.X[train, 13]) & set(data.X[test, 13])
+
+
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        (
+            {"name": "GroupKFold", "groups": "farms"},
+            "no ids or feature 'farms'; did you mean 'farm'?",
+        ),
+        (
+            {"name": "GroupKFold", "groups": "hole"},
+            r"'hole' is missing in 2 row\(s\), the first of them 3",
+        ),
+        (
+            {"name": "GroupKFold", "groups": "farm", "n_splits": 9},
+            "cannot be divided like this: .*9",
+        ),
+        ({"name": "LeavePGroupsOut", "groups": "farm", "n_groups": 7}, "cannot be divided"),
+        ({"folds": 300}, "cannot be divided like this"),
+        ({"test_size": 177, "refit": True}, "1 rows are left to train on"),
+        ({"name": "TimeSeriesSplit", "max_train_size": 3}, "3 rows are left to train on"),
+    ],
+)
+def test_what_cannot_be_divided_is_told(split, told):
+    data = wine()
+    holes = np.arange(178.0) // 20
+    holes[[3, 9]] = np.nan
+    data = Data(data.X, data.y, ids={**data.ids, "hole": holes}, feature_names=data.feature_names)
+    with pytest.raises(DataError, match=told):
+        divisions(experiment(split), data)
+    if "farm" not in str(split):
+        return
+    with pytest.raises(DataError, match="it has: none with a name"):
+        divisions(experiment(split), Data(data.X))
+
+
+def test_strata_need_classes():
+    for split in ({"name": "StratifiedKFold"}, {"folds": 3, "stratify": True}):
+        with pytest.raises(DataError, match="needs classes"):
+            divisions(experiment(split), Data(wine().X))
+
+
+# ------------------------------------------------------------------------------- a file of its own
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return {"name": "csv", "path": str(path), "target": "kind"}
+
+
+def two_files(folder, header=("a", "b", "kind"), order=(0, 1, 2)):
+    rng = np.random.default_rng(0)
+    rows = [[*(c := rng.normal(size=2)).round(3), "x" if c[0] > 0 else "y"] for _ in range(60)]
+    train = write_csv(folder / "train.csv", ("a", "b", "kind"), rows[:40])
+    test = write_csv(folder / "test.csv", header, [[row[i] for i in order] for row in rows[40:]])
+    return train, test
+
+
+def test_a_file_of_its_own_is_tested_on_with_its_columns_in_any_order(tmp_path):
+    train, test = two_files(tmp_path)
+    same = experiment({"test": test}, train, "classifier")
+    data = load_data(same)
+    expected = load_test(same, data)
+    assert expected.X.shape == (20, 2)
+    _, turned = two_files(tmp_path, ("kind", "b", "a"), (2, 1, 0))
+    turned = load_test(experiment({"test": turned}, train, "classifier"), data)
+    np.testing.assert_array_equal(turned.X, expected.X)
+    fold = whole(same, data, expected)
+    assert (len(fold.train.X), len(fold.test.X)) == (40, 20)
+    np.testing.assert_array_equal(fold.test.y, expected.y)
+
+
+@pytest.mark.parametrize(
+    ("header", "order", "told"),
+    [
+        (("a", "c", "kind"), (0, 1, 2), "lacks the column 'b'"),
+        (("a", "kind"), (0, 2), "lacks the column 'b'"),
+        (("a", "b", "c", "kind"), (0, 1, 1, 2), "also has 'c'"),
+    ],
+)
+def test_other_columns_are_told(tmp_path, header, order, told):
+    train, test = two_files(tmp_path, header, order)
+    other = experiment({"test": test}, train, "classifier")
+    with pytest.raises(DataError, match=rf"data set 'split.test' {told}"):
+        load_test(other, load_data(other))
+
+
+def test_other_shapes_and_targets_are_told(tmp_path):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    np.save(tmp_path / "a.npy", X)
+    np.save(tmp_path / "b.npy", X[:, :2])
+    np.savez(tmp_path / "c.npz", X=X, y=np.arange(20) % 2)
+    dataset = {"name": "npy", "path": str(tmp_path / "a.npy")}
+    narrow = experiment({"test": {"name": "npy", "path": str(tmp_path / "b.npy")}}, dataset)
+    with pytest.raises(DataError, match="has 2 columns, and the data to train on has 3"):
+        load_test(narrow, load_data(narrow))
+    named = experiment({"test": {"name": "npz", "path": str(tmp_path / "c.npz")}}, dataset)
+    with pytest.raises(DataError, match="has no targets"):
+        load_test(named, load_data(named))
+
+
+# ------------------------------------------------------------------------------ what a run keeps
+
+
+def finished(folder, registry, split, dataset="iris", estimator="classifier"):
+    described = parse_experiment(
+        {
+            "experiment": "e",
+            "dataset": dataset,
+            "split": split,
+            "model": {"estimator": estimator, "max_neurons": 9, "epochs": 8},
+            "measures": ["accuracy", "quantization_error"],
+            "figures": None,
+            "tracking": {"name": "run_folder", "path": str(folder / "runs")},
+        },
+        registry,
+    )
+    observers = make_observers(described.tracking, registry)
+    return run_experiment(described, observers, registry)
+
+
+def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, registry):
+    split = {"name": "RepeatedStratifiedKFold", "n_splits": 3, "n_repeats": 2}
+    outcome = finished(tmp_path, registry, split)
+    stored = read_run(outcome.run.folder)
+    assert stored.damage == ""
+    assert [one.fold for one in stored.folds] == [1, 2, 3, 4, 5, 6]
+    assert {(one.train_samples, one.test_samples) for one in stored.folds} == {(100, 50)}
+    assert len({one.rows for one in stored.folds}) == 6
+    accuracies = [one.measures["test/accuracy"] for one in stored.folds]
+    assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
+    assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert [one["test/accuracy"] for one in outcome.result.folds] == accuracies
+    assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
+    assert outcome.result.model.predict(load_iris().data).shape == (150,)  # of all data
+
+
+def test_a_refitted_run_measures_a_model_that_has_not_seen_the_test_part(tmp_path, registry):
+    refitted = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True, "refit": True})
+    apart = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True})
+    assert refitted.result.measures["test/accuracy"] == apart.result.measures["test/accuracy"]
+    one, other = (each.result.measures["train/quantization_error"] for each in (refitted, apart))
+    assert one != other
+    assert len(read_run(refitted.run.folder).folds) == 1
+    assert read_run(apart.run.folder).folds == []
+
+
+def test_a_run_with_a_test_file_knows_both_digests(tmp_path, registry):
+    train, test = two_files(tmp_path)
+    stored = read_run(finished(tmp_path, registry, {"test": test}, train).run.folder)
+    assert stored.data["samples"] == 40
+    assert stored.data["test"]["samples"] == 20
+    assert len(stored.data["test"]["digest"]) == 64
+    assert "test/accuracy" in stored.measures
+    assert stored.params["split"] == f"test {test['path']}"
+
+
+def test_folds_survive_being_written(tmp_path):
+    folds = [
+        FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
+        FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
+    ]
+    again = parse_folds(folds_text(folds))
+    assert json.dumps([vars(one) for one in again]) == json.dumps([vars(one) for one in folds])
+    found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
+    assert found["test/a,b"] == pytest.approx(0.4)
+    assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n",
+        "fold,train_samples,test_samples,rows\n1,2\n",
+        "\x00",
+        'fold,"',
+        "fold,train_samples,test_samples,rows,x\n1,2,3,a,word\n",
+    ],
+)
+def test_a_damaged_table_of_folds_is_told(tmp_path, text):
+    files = RunFiles(tmp_path)
+    files.folds.write_text(text)
+    stored = read_run(tmp_path)
+    assert stored.folds == []
+    assert "folds.csv is no table of folds" in stored.damage
