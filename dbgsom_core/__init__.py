@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
+    from dbgsom_core.runs.compare import compare as compare
 
-__all__ = ["SomClassifier", "SomRegressor", "SomVQ", "__version__", "presets"]
+__all__ = ["SomClassifier", "SomRegressor", "SomVQ", "__version__", "compare", "presets"]
 
 _HOMES = {
     "SomVQ": "estimators.clustering",
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
+    "compare": "runs.compare",
 }
 
 

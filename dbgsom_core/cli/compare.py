@@ -1,52 +1,115 @@
-"""``dbgsom compare``: what differs between runs, best first."""
+"""``dbgsom compare``: variants over their seeds and folds, and which of them won."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from dbgsom_core.cli.options import open_registry
+from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.compare import Comparison
+    from dbgsom_core.runs.comparison import Comparison, Table
 
 
 @click.command()
-@click.argument("experiment")
-@click.option("--by", required=True, metavar="MEASURE", help="Measure to rank by, e.g. accuracy.")
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--by",
+    metavar="MEASURE",
+    help="Measure to rank by, e.g. accuracy; by default what the sweep or the estimator says.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["maximize", "minimize"]),
+    help="Which end of it is best; by default as the measure says.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    help="On which part it is measured; by default the test part where there is one.",
+)
 @click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
-@click.option("--top", type=click.IntRange(min=1), help="Show only the best so many.")
+@click.option("--top", type=click.IntRange(min=1), help="Show only the best so many variants.")
 @click.option("--all", "show_all", is_flag=True, help="Show every measure.")
-def compare(experiment: str, by: str, runs: str, top: int | None, show_all: bool) -> None:
-    """Rank the finished runs of EXPERIMENT and show what differs between them."""
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write to a file instead: .csv, .html or .md.",
+)
+def compare(
+    targets: Sequence[str],
+    by: str | None,
+    direction: str | None,
+    split: str | None,
+    runs: str,
+    top: int | None,
+    show_all: bool,
+    output: str | None,
+) -> None:
+    """Compare the finished runs of TARGETS: experiments, sweeps or runs, by name, id or folder.
+
+    Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
+    meant.
+    """
     from pathlib import Path
 
+    from dbgsom_core.runs.compare import compare as compare_runs
+    from dbgsom_core.runs.comparison_files import check_ending
+
+    if output is not None:
+        check_ending(Path(output))
+    found = compare_runs(
+        *targets, by=by, direction=direction, split=split, runs=runs, registry=open_registry()
+    )
+    if output is not None:
+        found.save(output)
+        click.echo(as_text(f"{output}: {len(found.tables)} table(s)"))
+        return
+    for number, table in enumerate(found.tables):
+        if number:
+            click.echo()
+        _show(found, table, top, show_all)
+    _show_rest(found, top)
+
+
+def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> None:
+    from dbgsom_core.cli.tables import fits, print_table
+    from dbgsom_core.runs.comparison_files import about, beside, columns_of
+
+    if show_all:
+        names = dict.fromkeys(name for row in table.rows for name in row.measures)
+        others = [name for name in names if name != table.decision.name]
+    else:
+        others = beside(table)
+    header, rows = columns_of(table, others)
+    while others and not show_all and not fits(header, rows[:top]):
+        others = others[:-1]
+        header, rows = columns_of(table, others)
+    click.echo(as_text(about(table)))
+    print_table(header, rows[:top])
+    if top is not None and len(rows) > top:
+        click.echo(f"and {len(rows) - top} more")
+    click.echo(as_text(table.sentence))
+    if table.method:
+        click.echo(click.style(as_text(table.method), dim=True))
+
+
+def _show_rest(found: Comparison, top: int | None) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare import compare_runs
+    from dbgsom_core.runs.comparison_files import ranking_columns
 
-    found = compare_runs(Path(runs), experiment, by, open_registry())
-    measures = list(found.measures) if show_all else _telling(found)
-    rows = [
-        [
-            one.id[-6:],
-            *(one.measures.get(name) for name in measures),
-            *(one.varying.get(name) for name in found.varying),
-        ]
-        for one in found.runs[:top]
-    ]
-    columns = ["run", *measures, *found.varying]
+    for ranking in found.rankings:
+        click.echo()
+        header, rows = ranking_columns(ranking)
+        print_table(header, rows[:top])
+        click.echo(as_text(ranking.sentence))
+    for note in found.notes:
+        click.echo(as_text(f"note: {note}"))
     if found.damaged:
-        columns.append("state")
-        rows = [[*row, "finished"] for row in rows]
-        for name, why in found.damaged.items():
-            rows.append([name[-6:], *[None] * (len(columns) - 2), f"damaged: {why}"])
-    print_table(columns, rows)
-
-
-def _telling(found: Comparison) -> list[str]:
-    """Return the measure that ranks and the few that most people look at beside it."""
-    part = found.by.partition("/")[0]
-    beside = ("accuracy", "quantization_error", "topographic_error")
-    wanted = [found.by, *(f"{part}/{name}" for name in beside)]
-    return [name for name in dict.fromkeys(wanted) if name in found.measures]
+        rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
+        print_table(["run", "state"], rows)

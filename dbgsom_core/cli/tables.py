@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from dbgsom_core.errors import as_text
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
+_WORD = re.compile(r"[^\W\d_]{3}")  # what a number with its interval has not
 _NARROWEST = 20  # characters into which a name or a sentence may be wrapped
 
 
@@ -43,6 +45,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         console.print(table)
 
 
+def fits(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Say whether a table has room on the terminal with no cell broken; on a pipe all have."""
+    console = Console()
+    widths = (
+        max(len(cell(name)), *(len(cell(row[number])) for row in rows))
+        for number, name in enumerate(columns)
+    )
+    return not console.is_terminal or sum(width + 2 for width in widths) - 2 <= console.width
+
+
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return the width below which a number or a column's name would be broken."""
     least = 0
@@ -54,7 +66,8 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
 
 
 def _is_of_sentences(rows: Sequence[Sequence[Any]], number: int) -> bool:
-    return any(isinstance(row[number], str) and " " in row[number] for row in rows)
+    cells = (row[number] for row in rows)
+    return any(isinstance(one, str) and " " in one and _WORD.search(one) for one in cells)
 
 
 def cell(value: Any) -> str:

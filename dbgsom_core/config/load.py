@@ -117,7 +117,7 @@ def read_plain(text: str, source: str) -> Any:
         It is no YAML, unsafe or too large; ``source`` names it.
     """
     problems = Problems()
-    node = read_yaml(text, problems, source)
+    node = read_yaml(text, problems, source, quick=True)
     problems.raise_any()
     return None if node is None else plain(node)
 

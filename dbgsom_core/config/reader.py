@@ -23,6 +23,7 @@ _PLAIN_WORDS = {
     "found character '\\t' that cannot start any token": "tabs cannot indent YAML; use spaces",
     "mapping values are not allowed here": "a second ': ' on this line, or wrong indentation; "
     "quote text that holds ': '",
+    "exceeded maximum nesting depth": f"nested deeper than {_DEEPEST} levels",
     "could not find expected ':'": "a key without ':'",
     "found unexpected end of stream": "a quote or bracket is not closed",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
@@ -32,7 +33,12 @@ _PLAIN_WORDS = {
 
 
 def read_yaml(
-    text: str, problems: Problems, source: str, at: Place | None = None, path: str = ""
+    text: str,
+    problems: Problems,
+    source: str,
+    at: Place | None = None,
+    path: str = "",
+    quick: bool = False,
 ) -> Node | None:
     """Return the one document of a YAML text; None when it is empty.
 
@@ -47,6 +53,8 @@ def read_yaml(
         One place for all values, for a text that is in no file.
     path : str
         The dotted key under which the text stands.
+    quick : bool
+        Read with libyaml where PyYAML has it: for files of our own, since it explains less.
 
     Raises
     ------
@@ -54,12 +62,15 @@ def read_yaml(
         The text is no YAML, or unsafe to go on with.
     """
     reader = _Reader(problems, source, at)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if quick else yaml.SafeLoader
     try:
-        return reader.read(text, path)
+        return reader.read(text, path, loader)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = at or Place(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        reader.fail(place, f"the character {text[error.position]!r} is not allowed")
+        reader.fail(
+            place, f"the character {text[error.position : error.position + 1]!r} is not allowed"
+        )
     except yaml.MarkedYAMLError as error:
         words = str(error.problem or error.context)
         reader.fail(reader.place(error.problem_mark), _PLAIN_WORDS.get(words, f"no YAML: {words}"))
@@ -81,8 +92,8 @@ class _Reader:
         self._problems.add(place, "", message)
         raise self._problems.error()
 
-    def read(self, text: str, path: str) -> Node | None:
-        self._events = iter(yaml.parse(text, Loader=yaml.SafeLoader))
+    def read(self, text: str, path: str, loader: Any) -> Node | None:
+        self._events = iter(yaml.parse(text, Loader=loader))
         found: Node | None = None
         documents = 0
         for event in self._events:
@@ -137,7 +148,7 @@ class _Reader:
         if any("\ud800" <= character <= "\udfff" for character in event.value):
             self._problems.add(place, path, "holds half a character (a lone surrogate)")
             return Scalar(None, place)
-        if event.style is not None:
+        if event.style:
             return Scalar(event.value, place)
         try:
             return Scalar(read_scalar(event.value), place)

@@ -151,9 +151,12 @@ class MeasureComponent(Component):
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
         list holds it; None: every kind. One that names others cannot be used with a regressor,
         nor one that names the regressor alone with others.
+        ``in_metric_units`` (attribute): True when the value grows with the metric's distances, so
+        that runs of different metrics or prepare steps are not ranked by it.
     """
 
     needs_target: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
 
 
@@ -166,3 +169,4 @@ class MeasureAbilities(Abilities):
 
     needs_target: bool
     estimators: tuple[str, ...] | None
+    in_metric_units: bool = False

@@ -123,6 +123,8 @@ def _full_name(measure: str, split: str | None, known: Sequence[str]) -> str:
             return name
     bare = [name.partition("/")[2] for name in known]
     where = "" if split is None else f" on the {split} part"
+    if measure in bare:
+        raise DataError(f"no finished run has the measure '{measure}'{where}, but on the other")
     raise DataError(
         f"no finished run has the measure '{measure}'{where}"
         f"{did_you_mean(measure, [*known, *bare])}; available: {', '.join(sorted(known)) or 'none'}"

@@ -9,7 +9,7 @@ import pytest
 
 from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.compare import compare
 from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.store import (
     RunFiles,
@@ -17,7 +17,7 @@ from dbgsom_core.runs.store import (
     read_run,
     write_json,
     write_status,
-    write_text,
+    write_yaml,
 )
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
@@ -81,11 +81,12 @@ DAMAGE = {
 }  # fmt: skip
 
 
-def finished(root, name, **params):
+def finished(root, name, seed=1, **model):
     files = RunFiles(root / "digits" / name)
     write_status(files, "finished", STARTED, STARTED)
-    write_json(files.run, {"id": name, "name": name, "experiment": "digits", "params": params})
-    write_text(files.config, "experiment: digits\ndataset: iris\ntracking: run_folder\n")
+    write_json(files.run, {"id": name, "name": name, "experiment": "digits", "params": {}})
+    config = {"experiment": "digits", "dataset": "iris", "seed": seed, "model": model}
+    write_yaml(files.config, {**config, "tracking": "run_folder"})
     write_json(files.measures, {"train/quantization_error": 1.5})
     return files
 
@@ -103,12 +104,12 @@ def test_a_damaged_folder_is_a_row_and_stops_nobody(what, root):
     files = finished(root, "broken")
     (files.folder / name).parent.mkdir(exist_ok=True)
     damage(files.folder / name)
-    found = compare_runs(root, "digits", "quantization_error", get_registry())
+    found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
     assert told in found.damaged["broken"]
     assert close_dead_runs(root, "digits") == []  # nobody knows what it is
-    assert found.varying == ["seed"]
+    assert len(found.tables) == 1
 
 
 def test_a_whole_folder_is_not_damaged(root):
@@ -122,14 +123,9 @@ def test_the_commands_tell_damage_and_go_on(root, dbgsom):
     pipe(finished(root, "bad\x1b[31m").status)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert answer.code == 0
-    header, *rows = answer.out.splitlines()
-    assert header.split() == ["run", "train/quantization_error", "seed", "state"]
-    assert [row[header.index("state") :].rstrip() for row in rows] == [
-        "finished",
-        "finished",
-        "damaged: status.json cannot be read: it is no regular file",
-    ]
-    assert rows[-1].startswith("d\\x1b[31m ")
+    *_, header, row = answer.out.splitlines()
+    assert header.split() == ["run", "state"]
+    assert row.startswith(r"bad\x1b[31m  damaged: status.json cannot be read")
     answer = dbgsom("sync")
     assert answer.code == 1
     assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
@@ -148,7 +144,8 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
 
 def test_runs_that_are_whole_need_no_state(root, dbgsom):
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
-    assert answer.out.splitlines()[0].split() == ["run", "train/quantization_error", "seed"]
+    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error"]
+    assert "state" not in answer.out
 
 
 def test_a_sentence_in_a_table_is_wrapped(monkeypatch, capsys):

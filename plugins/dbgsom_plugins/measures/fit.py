@@ -22,6 +22,7 @@ class QuantizationError(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = True
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean distance of the evaluation's samples to their nearest prototype."""
@@ -60,6 +61,7 @@ class Distortion(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = True
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the distortion of the evaluation's samples, in the metric's units squared."""

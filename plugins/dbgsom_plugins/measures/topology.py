@@ -55,6 +55,7 @@ class CombinedError(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = True
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean length; that to the nearest prototype for a single neuron."""

@@ -1,0 +1,213 @@
+"""Tests of paired values: what two variants measured on the same folds, seeds or data sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEVEL = 0.05
+POWER = 0.8
+_MOST_PAIRS = 100_000
+_ROUNDING = 1e-12  # what is below this share of the values is rounding
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One variant against m others: paired differences (other − one) and what is sure of them.
+
+    Attributes
+    ----------
+    pairs : int array (m,)
+    mean, deviation, low, high, p : float arrays (m,)
+        Mean difference, standard deviation of the differences, ends of the 95 % confidence
+        interval of the mean, and two-sided p; NaN where there are too few pairs or no spread.
+    """
+
+    pairs: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+    @property
+    def effect(self) -> NDArray[np.float64]:
+        """Cohen's d_z: the mean difference over its standard deviation, (m,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.deviation > 0, self.mean / self.deviation, np.nan)
+
+
+def paired_t(
+    one: ArrayLike, others: ArrayLike, ratio: float = 0.0, divisions: ArrayLike | None = None
+) -> Differences:
+    """Test paired differences by Student's t, corrected for training sets that overlap.
+
+    The variance of the mean of J differences is taken as (1/J + ratio) times their variance:
+    Nadeau & Bengio (2003) for resampled data, Bouckaert & Frank (2004) for repeated
+    cross-validation. A ratio of 0 is the paired t-test.
+
+    Parameters
+    ----------
+    one : array (k,)
+        Values of a variant; NaN where it has none.
+    others : array (m, k)
+        Those of the others, in the same order.
+    ratio : float
+        Samples to test on over samples to train on.
+    divisions : int array (k,), optional
+        Equal numbers mark values of one division of the data, with several seeds, say: their
+        differences count as their mean.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    own = np.asarray(one, dtype=np.float64)
+    values = np.atleast_2d(np.asarray(others, dtype=np.float64))
+    differences = values - own
+    if divisions is not None:
+        differences = _means_of(differences, np.asarray(divisions))
+    there = np.isfinite(differences)
+    pairs = there.sum(axis=1)
+    filled = np.where(there, differences, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(pairs > 0, filled.sum(axis=1) / pairs, np.nan)
+        squares = np.where(there, (differences - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1)
+        deviation = np.where(pairs > 1, np.sqrt(squares / (pairs - 1)), np.nan)
+        largest = np.nanmax(np.abs(np.vstack([own, values])), initial=0.0)
+        mean = np.where(np.abs(mean) <= _ROUNDING * largest, 0.0, mean)
+        deviation = np.where(deviation <= _ROUNDING * largest, 0.0, deviation)
+        error = deviation * np.sqrt(1 / pairs + ratio)
+        degrees = pairs - 1.0
+        tested = (pairs > 1) & (deviation > 0)
+        p = np.where(tested, 2 * stdtr(degrees, -np.abs(mean / error)), np.nan)
+        reach = np.where(tested, stdtrit(degrees, 1 - LEVEL / 2) * error, np.nan)
+    return Differences(pairs, mean, deviation, mean - reach, mean + reach, p)
+
+
+def _means_of(differences: NDArray[np.float64], divisions: NDArray[Any]) -> NDArray[np.float64]:
+    found, where = np.unique(divisions, return_inverse=True)
+    belongs = np.zeros((len(where), len(found)))
+    belongs[np.arange(len(where)), where] = 1.0
+    there = np.isfinite(differences)
+    counts = there @ belongs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums = np.where(there, differences, 0.0) @ belongs
+        return np.where(counts > 0, sums / counts, np.nan)
+
+
+def holm(p: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return p values (m,) corrected for their number, and what each was multiplied with.
+
+    Holm (1979): the least of m is multiplied with m, the next with m − 1, and so on, none coming
+    out below one before it. NaN are no tests.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    corrected, factors = np.full(len(values), np.nan), np.zeros(len(values), dtype=np.int64)
+    tests = np.flatnonzero(np.isfinite(values))
+    order = tests[np.argsort(values[tests], kind="stable")]
+    factors[order] = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors[order]))
+    return corrected, factors
+
+
+def pairs_needed(
+    difference: float, deviation: float, ratio: float, level: float = LEVEL
+) -> int | None:
+    """Return how many pairs would show such a difference with a power of 80 %; None: no number.
+
+    With overlapping training sets the variance does not vanish with more pairs.
+    """
+    from scipy.special import stdtrit
+
+    if not (difference and deviation > 0):
+        return None
+    room = (abs(difference) / deviation) ** 2
+    low, high = 2, _MOST_PAIRS
+
+    def enough(pairs: int) -> bool:
+        degrees = pairs - 1.0
+        wanted = float(stdtrit(degrees, 1 - level / 2) + stdtrit(degrees, POWER))
+        return room >= wanted**2 * (1 / pairs + ratio)
+
+    if not enough(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
+
+
+# ----------------------------------------------------------------------------- over data sets
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """Whether variants differ over data sets: the test, its p, and the critical difference.
+
+    ``critical`` is the least difference of two mean ranks that counts (Nemenyi 1963), None where
+    the test knows none.
+    """
+
+    name: str
+    p: float
+    critical: float | None = None
+
+
+def ranks(values: ArrayLike, greater_is_better: bool) -> NDArray[np.float64]:
+    """Return the rank of each value within its row, 1 for the best; equals share their mean."""
+    signed = np.atleast_2d(np.asarray(values, dtype=np.float64)) * (-1 if greater_is_better else 1)
+    below = (signed[:, :, np.newaxis] > signed[:, np.newaxis, :]).sum(axis=2)
+    equal = (signed[:, :, np.newaxis] == signed[:, np.newaxis, :]).sum(axis=2)
+    found: NDArray[np.float64] = below + (equal + 1) / 2
+    return found
+
+
+def rank_test(values: ArrayLike) -> RankTest | None:
+    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few.
+
+    Two variants by Wilcoxon's signed-rank test from six data sets on; more by Friedman's test in
+    the form of Iman & Davenport (1980) from three on. See Demšar (2006).
+    """
+    table = np.asarray(values, dtype=np.float64)
+    n, k = table.shape
+    if k == 2:
+        differences = table[:, 0] - table[:, 1]
+        if n < 6 or not differences.any():
+            return None
+        from scipy.stats import wilcoxon
+
+        return RankTest("Wilcoxon's signed-rank test", float(wilcoxon(differences).pvalue))
+    if k < 2 or n < 3:
+        return None
+    from scipy.special import fdtrc
+    from scipy.stats import studentized_range
+
+    ranked = ranks(table, greater_is_better=True)
+    means = ranked.mean(axis=0)
+    between = n * ((means - (k + 1) / 2) ** 2).sum()
+    within = ((ranked - (k + 1) / 2) ** 2).sum() / (n * (k - 1))
+    if within == 0:  # all are equal everywhere
+        return None
+    chi2 = between / within
+    rest = n * (k - 1) - chi2
+    f = math.inf if rest <= 1e-9 else (n - 1) * chi2 / rest
+    p = 0.0 if math.isinf(f) else float(fdtrc(k - 1, (k - 1) * (n - 1), f))
+    quantile = float(studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
+    critical = quantile * math.sqrt(k * (k + 1) / (6 * n))
+    return RankTest("Friedman's test (Iman & Davenport 1980)", p, critical)
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and standard deviation of values; None for the deviation of fewer than two."""
+    array = np.asarray(values, dtype=np.float64)
+    if not len(array):
+        return math.nan, None
+    mean = float(array.mean())
+    if len(array) < 2 or not np.isfinite(array).all():
+        return mean, None
+    deviation = float(array.std(ddof=1))
+    return mean, 0.0 if deviation <= _ROUNDING * float(np.abs(array).max()) else deviation

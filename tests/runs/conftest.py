@@ -1,0 +1,81 @@
+"""Run folders as runs leave them, for what reads them back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dbgsom_core.runs.folds import FoldMeasures, folds_text
+from dbgsom_core.runs.store import RunFiles, write_json, write_status, write_text, write_yaml
+
+STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
+
+
+def _store(
+    root,
+    number,
+    measures,
+    *,
+    experiment="e",
+    seed=1,
+    data="iris",
+    model=None,
+    split=None,
+    folds=(),
+    parent=None,
+    kind="run",
+    status="finished",
+    config=None,
+    estimator="classifier",
+):
+    """Write a run folder; ``folds`` are values of test/accuracy, or (rows, value) pairs."""
+    files = RunFiles(root / experiment / f"run-{number:04d}")
+    started = STARTED.format(number // 1000 % 60, number % 1000)
+    write_status(files, status, started, started)
+    facts = {"name": data, "samples": 150, "features": 4, "digest": data * 8}
+    write_json(
+        files.run,
+        {
+            "id": files.folder.name,
+            "name": f"name of {number}",
+            "experiment": experiment,
+            "kind": kind,
+            "parent": parent,
+            "params": {},
+            "data": {} if kind == "sweep" else facts,
+        },
+    )
+    described = {
+        "experiment": experiment,
+        "dataset": {"name": data},
+        "prepare": [],
+        "split": split,
+        "model": {"estimator": estimator, **(model or {})},
+        "seed": seed,
+        "tracking": [],
+    }
+    write_yaml(files.config, {**described, **(config or {})})
+    write_json(files.measures, measures)
+    if folds:
+        named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
+        several = [
+            FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})
+            for i, (rows, value) in enumerate(named)
+        ]
+        write_text(files.folds, folds_text(several))
+    return files
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of runs; calling it writes one."""
+
+    root: Path
+
+    def __call__(self, number, measures, **options):
+        return _store(self.root, number, measures, **options)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")

@@ -1,0 +1,141 @@
+"""The statistics of compare against definitions, published numbers and scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dbgsom_core.runs.paired import (
+    LEVEL,
+    holm,
+    mean_and_deviation,
+    paired_t,
+    pairs_needed,
+    rank_test,
+    ranks,
+)
+
+RNG = np.random.default_rng(7)
+
+
+def test_without_overlap_it_is_the_paired_t_test_of_scipy():
+    one, others = RNG.normal(size=9), RNG.normal(0.3, 1, size=(4, 9))
+    found = paired_t(one, others)
+    for row, other in enumerate(others):
+        twin = stats.ttest_rel(other, one)
+        assert found.p[row] == pytest.approx(twin.pvalue, rel=1e-10)
+        interval = twin.confidence_interval(1 - LEVEL)
+        assert (found.low[row], found.high[row]) == pytest.approx(tuple(interval), rel=1e-9)
+        assert found.effect[row] == pytest.approx(
+            np.mean(other - one) / np.std(other - one, ddof=1)
+        )
+
+
+def test_the_corrected_resampled_t_test_as_computed_by_hand():
+    # Differences 1, 2, 3, 4, 5 in five folds of a fifth: mean 3, variance 2.5, ratio 1/4.
+    found = paired_t(np.zeros(5), [[1, 2, 3, 4, 5]], ratio=0.25)
+    t = 3 / math.sqrt((1 / 5 + 1 / 4) * 2.5)
+    assert t == pytest.approx(2.8284271247)
+    assert found.p[0] == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-10)
+    assert found.p[0] == pytest.approx(0.04742, abs=5e-6)
+    reach = stats.t.ppf(0.975, 4) * math.sqrt(0.45 * 2.5)
+    assert (found.low[0], found.high[0]) == pytest.approx((3 - reach, 3 + reach))
+
+
+def test_the_correction_keeps_its_level_where_the_plain_test_does_not():
+    # Two variants that are equal but for noise, on resampled data: folds share most of their data,
+    # so that each replication has an error of its own that all folds share.
+    shared = RNG.normal(size=(4000, 1)) * math.sqrt(0.25)
+    differences = shared + RNG.normal(size=(4000, 10))
+    plain = (paired_t(np.zeros(10), differences).p < LEVEL).mean()
+    corrected = (paired_t(np.zeros(10), differences, ratio=0.25).p < LEVEL).mean()
+    assert plain > 0.2
+    assert corrected == pytest.approx(LEVEL, abs=0.015)
+
+
+def test_pairs_that_lack_a_value_are_left_out():
+    whole = paired_t([1.0, 2, 3], [[2, 4, 7]])
+    holes = paired_t([1.0, 2, np.nan, 3, 5], [[2, 4, 9, 7, np.nan]])
+    for field in ("pairs", "mean", "deviation", "low", "high", "p"):
+        assert getattr(holes, field)[0] == getattr(whole, field)[0]
+
+
+def test_differences_of_one_division_count_once():
+    one, other = RNG.normal(size=6), RNG.normal(size=6)
+    repeated = paired_t(one, [other], 0.25, [0, 0, 1, 1, 2, 2])
+    means = paired_t(one.reshape(3, 2).mean(1), [other.reshape(3, 2).mean(1)], 0.25)
+    assert repeated.pairs[0] == 3
+    assert repeated.p[0] == pytest.approx(means.p[0])
+
+
+@pytest.mark.parametrize("other", [[0.1, 0.2, 0.3], [0.2, 0.3, 0.4], [0.5, np.nan, np.nan]])
+def test_nothing_is_said_without_spread_or_pairs(other):
+    assert np.isnan(paired_t([0.1, 0.2, 0.3], [other]).p[0])
+    assert np.isnan(paired_t([np.nan] * 3, [other]).mean[0])
+
+
+def test_holm_as_published():
+    # Holm (1979) by hand: 0.005·4, 0.01·3, 0.03·2 and 0.04·1, none below one before it.
+    corrected, factors = holm([0.01, 0.04, 0.03, 0.005, np.nan])
+    np.testing.assert_allclose(corrected, [0.03, 0.06, 0.06, 0.02, np.nan])
+    assert factors.tolist() == [3, 1, 2, 4, 0]
+    assert holm([0.9, 0.8])[0].tolist() == [1.0, 1.0]
+    assert len(holm([])[0]) == 0
+
+
+@pytest.mark.parametrize(("difference", "ratio"), [(0.5, 0.0), (1.0, 0.0), (0.9, 0.05)])
+def test_as_many_pairs_as_needed_have_the_power(difference, ratio):
+    pairs = pairs_needed(difference, 1.0, ratio)
+
+    def power(n):
+        error = math.sqrt(1 / n + ratio)
+        critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
+        return stats.nct.sf(critical, n - 1, difference / error)
+
+    assert power(pairs) == pytest.approx(0.8, abs=0.03)
+    assert pairs_needed(difference, 1.0, ratio, LEVEL / 10) > pairs
+
+
+def test_no_number_of_pairs_tells_what_overlap_hides():
+    assert pairs_needed(0.5, 1.0, 0.25) is None  # (0.5 / 2.8)² < 0.25
+    assert pairs_needed(0.0, 1.0, 0.0) is None
+    assert pairs_needed(1.0, 0.0, 0.0) is None
+
+
+def test_ranks_share_equals():
+    values = RNG.integers(0, 4, size=(6, 5)).astype(float)
+    np.testing.assert_array_equal(ranks(values, False), stats.rankdata(values, axis=1))
+    np.testing.assert_array_equal(ranks(values, True), stats.rankdata(-values, axis=1))
+
+
+def test_friedman_is_scipys_in_the_form_of_iman_and_davenport():
+    table = RNG.integers(0, 6, size=(12, 4)) + np.arange(4) * 1.5  # with equals
+    found = rank_test(table)
+    chi2 = stats.friedmanchisquare(*table.T).statistic
+    f = 11 * chi2 / (12 * 3 - chi2)
+    assert found.p == pytest.approx(stats.f.sf(f, 3, 33), rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "quantile"), [(3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])
+def test_the_critical_difference_is_that_of_the_published_table(k, quantile):
+    # Demšar (2006), table 5 (a): critical values of the Nemenyi test at 0.05.
+    found = rank_test(RNG.normal(size=(14, k)))
+    assert found.critical == pytest.approx(quantile * math.sqrt(k * (k + 1) / (6 * 14)), rel=5e-4)
+
+
+def test_two_variants_are_tested_by_wilcoxon_from_six_data_sets_on():
+    pair = RNG.normal(size=(9, 2))
+    assert rank_test(pair).p == pytest.approx(stats.wilcoxon(pair[:, 0], pair[:, 1]).pvalue)
+    assert rank_test(pair[:5]) is None
+    assert rank_test(RNG.normal(size=(2, 4))) is None
+    assert rank_test(np.ones((8, 3))) is None
+    assert rank_test(np.ones((8, 2))) is None
+    assert rank_test(np.tile([1.0, 2.0, 3.0], (5, 1))).p == 0.0
+
+
+def test_mean_and_deviation_know_rounding():
+    assert mean_and_deviation([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert mean_and_deviation([0.1 + 0.2, 0.3]) == (pytest.approx(0.3), 0.0)
+    assert mean_and_deviation([0.5]) == (0.5, None)
+    assert math.isnan(mean_and_deviation([])[0])
