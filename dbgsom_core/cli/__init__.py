@@ -75,6 +75,7 @@ def _told(error: BaseException) -> int:
         return UNREAD
     if isinstance(error, click.ClickException):
         if output.lines is None:
+            error.message = as_text(error.message)  # type: ignore[misc] # click takes them out
             error.show()
         else:
             output.event("error", "error", error.format_message(), exit_code=error.exit_code)

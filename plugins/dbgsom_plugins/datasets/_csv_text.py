@@ -17,6 +17,16 @@ _MOST_BLANK = 1_000_000  # blank lines in a row
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
+class _WithoutZeros(io.TextIOWrapper):
+    """A text that is read in pieces, none of which may hold a zero byte: pandas would cut there."""
+
+    def read(self, size: int | None = -1) -> str:
+        piece = super().read(size)
+        if "\0" in piece:
+            raise ValueError("a zero byte")
+        return piece
+
+
 @dataclass(frozen=True)
 class Text:
     """How the text of a table is to be read.
@@ -40,7 +50,7 @@ class Text:
     def open(self) -> io.TextIOWrapper:
         """Open the file as text, unpacked where it is packed."""
         codec = "utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding
-        return io.TextIOWrapper(open_text(self.file, self.path), encoding=codec, newline="")
+        return _WithoutZeros(open_text(self.file, self.path), encoding=codec, newline="")
 
     def said_delimiter(self) -> str | None:
         """Return the delimiter that a first line such as ``sep=;`` says, or None."""

@@ -224,7 +224,6 @@ class Csv(Table):
         import pandas as pd
 
         numeric = {i for i in roles.features if i not in roles.categorical and i not in forms}
-        texts = [i for i in roles.used if i not in numeric]
         numeric = set() if as_text else numeric
         places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
@@ -253,8 +252,7 @@ class Csv(Table):
                 **options,
             )
         last = frame.iloc[:, -1]
-        short = (last.isna() | (last == "")).any()  # or empty
-        if short or any("\0" in cell for i in texts for cell in frame[i]):
+        if (last.isna() | (last == "")).any():  # too short, or empty
             problem = self._trouble(text, roles, forms, cells=False)
             if problem is not None:
                 raise DataError(problem)
