@@ -101,7 +101,7 @@ def test_every_method_argument_and_capability_of_an_interface_is_documented(kind
 @pytest.mark.parametrize("name", api.__all__)
 def test_every_name_of_the_api_is_in_the_guide(name):
     code = re.findall(r"```.*?```|`[^`]+`", GUIDE, re.DOTALL)
-    assert any(re.search(rf"\b{name}\b", one) for one in code)
+    assert any(re.search(rf"\b{name}\b", one) for one in code), f"plugins/README.md lacks {name}"
     assert inspect.getdoc(getattr(api, name))
 
 
