@@ -40,6 +40,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal, get_args, overload
 
 from dbgsom_core.config import dump_yaml
@@ -197,19 +198,19 @@ def write_status(
     started: str | None,
     ended: str | None = None,
     error: str | None = None,
-    process: Process | None = None,
+    process: Process | EllipsisType | None = ...,
 ) -> None:
-    """Write how a run stands; ``process`` runs it, this one by default.
+    """Write how a run stands; ``process`` runs it, this one by default, None where nobody knows.
 
     A full disk has no room for a new file: then the old status is written over.
     """
-    process = Process.this() if process is None else process
+    process = Process.this() if process is ... else process
     record = {
         "status": status,
         "started": started,
         "ended": ended,
         "error": error,
-        "process": asdict(process),
+        "process": None if process is None else asdict(process),
     }
     try:
         write_json(files.status, record)

@@ -151,6 +151,7 @@ def test_a_status_that_was_torn_is_that_of_a_run_that_died(tmp_path, content):
     assert closed.error.endswith("its process was killed, or the disk was full")
     stored = read_run(files.folder)
     assert (stored.status, stored.name, stored.damage) == ("killed", "one", "")
+    assert stored.process is None
 
 
 def test_a_folder_whose_process_never_wrote_is_no_run_and_removed_in_time(tmp_path):
