@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbgsom_core.interfaces.files import read_at_most
+from dbgsom_core.runs.records import Records
 from dbgsom_core.runs.store import RunFiles, write_json
 
 _NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
-_LARGEST = 1 << 16  # bytes
 
 
 def is_noted(files: RunFiles, where: str) -> bool:
@@ -29,11 +27,7 @@ def note(files: RunFiles, where: str) -> None:
 
 
 def _notes(folder: Path) -> dict[str, object]:
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        notes = json.loads(read_at_most(folder / _NAME, _LARGEST))
-        if isinstance(notes, dict):
-            return notes
-    return {}
+    return dict(Records().json(folder / _NAME).content)
 
 
 def _fingerprint(files: RunFiles) -> str:
