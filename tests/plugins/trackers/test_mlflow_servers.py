@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,28 @@ Play = Callable[..., None]
 MakeRun = Callable[..., Run]
 
 
+def counted_connections(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return how long each connection waits that this thread makes: servers are watched aside."""
+    from urllib3.util import connection
+
+    connect, patience, me = connection.create_connection, [], threading.current_thread()
+
+    def counted(address: Any, timeout: Any, *rest: Any, **more: Any) -> Any:
+        if threading.current_thread() is me:
+            patience.append(timeout)
+        return connect(address, timeout, *rest, **more)
+
+    monkeypatch.setattr(connection, "create_connection", counted)
+    return patience
+
+
 def test_a_dead_server_costs_one_warning_and_the_folder_is_whole(
     make_run: MakeRun,
     play: Play,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from urllib3.util import connection
-
-    connect, patience = connection.create_connection, []
-
-    def counted(address: Any, timeout: Any, *rest: Any, **more: Any) -> Any:
-        patience.append(timeout)
-        return connect(address, timeout, *rest, **more)
-
-    monkeypatch.setattr(connection, "create_connection", counted)
+    patience = counted_connections(monkeypatch)
     run = make_run()
     with caplog.at_level(logging.INFO):
         play(run, RunFolder().observer(), MLflow(uri=DEAD, flush_seconds=0).observer())
@@ -54,15 +62,7 @@ def test_a_dead_server_costs_one_warning_and_the_folder_is_whole(
 def test_a_server_that_never_answers_costs_three_seconds_and_no_epoch(
     make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from urllib3.util import connection
-
-    connect, patience = connection.create_connection, []
-
-    def counted(address: Any, timeout: Any, *rest: Any, **more: Any) -> Any:
-        patience.append(timeout)
-        return connect(address, timeout, *rest, **more)
-
-    monkeypatch.setattr(connection, "create_connection", counted)
+    patience = counted_connections(monkeypatch)
     run = make_run()
     with socket.create_server(("127.0.0.1", 0)) as stopped:  # as one that was sent SIGSTOP
         uri = f"http://127.0.0.1:{stopped.getsockname()[1]}"
