@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dbgsom_core.cli.beginning import imported  # isort: skip - before all else
+
 import os
 import signal
 import sys
@@ -31,13 +33,16 @@ UNREAD = 128 + 13  # of SIGPIPE, which ends other commands that write to a pipe 
 def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.
 
-    Exit codes: 0 ok, 1 a run failed, 2 wrong configuration or data, 3 a plugin is missing or
-    broken, 128 and the signal's number when one asked to end (130 for Ctrl-C, 143 for TERM).
+    Exit codes: 0 ok, 1 a run failed (config diff: they differ; doctor: something is broken), 2
+    wrong configuration, data or option, 3 a plugin is missing or broken, 128 and the signal's
+    number when one asked to end (130 for Ctrl-C, 143 for TERM, 141 when nobody reads what is
+    printed).
     """
 
 
 for command in (init, run, sweep, validate, config, schema, compare, plugins, sync, doctor):
     cli.add_command(command)
+imported()
 
 
 def main() -> None:

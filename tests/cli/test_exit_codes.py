@@ -1,0 +1,85 @@
+"""The exit codes 0 1 2 3 130 141, the same in every command."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from dbgsom_core.cli import cli
+from dbgsom_core.cli.masking import NobodyReadsError
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
+
+
+def leaves(group, path=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+COMMANDS = list(leaves(cli))
+ENDS = [
+    (None, 0, ""),
+    (DbgsomError("it failed"), 1, "it failed\n"),
+    (OSError(5, "the disk is gone"), 1, "the run failed: OSError: [Errno 5] the disk is gone\n"),
+    (EOFError("a file ends early"), 1, "the run failed: EOFError: a file ends early\n"),
+    (ConfigError("a wrong key"), 2, "a wrong key\n"),
+    (DataError("a wrong column"), 2, "a wrong column\n"),
+    (PluginError("it is broken"), 3, "it is broken\n"),
+    (KeyboardInterrupt(), 130, "interrupted\n"),
+    (NobodyReadsError(), 141, ""),
+]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_command_ends_with_the_code_of_its_error(path, dbgsom, monkeypatch):
+    command = cli
+    for name in path:
+        command = command.commands[name]
+    monkeypatch.setattr(command, "params", [])
+    for error, code, said in ENDS:
+
+        def end(error=error):
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(command, "callback", end)
+        answer = dbgsom(*path)
+        assert answer.code == code, answer
+        assert answer.err.lstrip("\n").startswith(said)
+        assert (answer.err.strip() == "") == (said == "")
+        assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_0_and_an_unknown_option_2(path, dbgsom):
+    answer = dbgsom(*path, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith("Usage:")
+    assert dbgsom(*path, "--no-such-option").code == 2
+
+
+def test_ctrl_c_while_all_is_imported_says_nothing():
+    script = (
+        "import builtins, signal\n"
+        "real = builtins.__import__\n"
+        "def slow(name, *rest):\n"
+        "    if name == 'click':\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = slow\n"
+        "import dbgsom_core.cli\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode in (-2, 130), done
+    assert done.stderr == ""
+
+
+def test_ctrl_c_is_pythons_again_once_all_is_imported():
+    script = (
+        "import signal, dbgsom_core.cli\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
