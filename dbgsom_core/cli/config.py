@@ -141,7 +141,7 @@ def _file_of(name: str, runs: str) -> Any:
 
     if exists(name) and not Path(name).is_dir():
         return name
-    from dbgsom_core.runs.resume import find_folder, unknown_run
+    from dbgsom_core.runs.finding import find_folder, unknown_run
     from dbgsom_core.runs.store import RunFiles
 
     folder = find_folder(name, Path(runs))

@@ -14,6 +14,7 @@ from dbgsom_core.cli.options import limit_option, plugin_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
+    from dbgsom_core.config import Experiment
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.health import Check
 
@@ -35,9 +36,7 @@ def doctor(
     The trackers are those of FILE, or MLflow in mlflow.db. Nothing is changed, but for --warm,
     which fills the cache of compiled loops. Exit code 1 when something is broken.
     """
-    from dbgsom_core.runs.resume import load
-
-    experiment = None if file is None else load(file, (), registry)[1][0]
+    experiment = None if file is None else _first(file, registry)
     warmed = _warm(registry, quiet=as_json) if warm else []
     from dbgsom_core.runs.health import examine
 
@@ -49,6 +48,14 @@ def doctor(
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     return 1 if any(one.state == "broken" for one in found) else 0
+
+
+def _first(file: str, registry: Registry) -> Experiment:
+    from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+
+    if is_sweep(file):
+        return load_sweep(file, registry=registry).children[0].experiment
+    return load_experiment(file, registry=registry)
 
 
 def _warm(registry: Registry, quiet: bool) -> list[Check]:

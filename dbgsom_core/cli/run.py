@@ -85,11 +85,17 @@ def sweep(file: str, overrides: Sequence[str], quiet: bool, registry: Registry) 
 
 
 def _resume(name: str, overrides: Sequence[str], quiet: bool, registry: Registry) -> int:
-    from dbgsom_core.config import Experiment
+    from dbgsom_core.config import Experiment, is_sweep
+    from dbgsom_core.runs.finding import find_folder, unknown_run
+
+    root = Path("runs")
+    if find_folder(name, root) is None:
+        if not exists(name):
+            raise unknown_run(name, root)
+        is_sweep(name, overrides)  # a file that cannot be read is told before much is imported
     from dbgsom_core.runs import resume
     from dbgsom_core.runs.start import runs_folder
 
-    root = Path("runs")
     stored = resume.stored_run(name, root)
     if stored is not None:
         if stored.status == "finished":
@@ -99,12 +105,10 @@ def _resume(name: str, overrides: Sequence[str], quiet: bool, registry: Registry
             return 0
         resume.check_can_go_on(stored)
         loaded, _ = resume.load_stored(stored, overrides, registry)
-    elif exists(name):
+    else:
         loaded, experiments = resume.load(name, overrides, registry)
         stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
         resume.check_can_go_on(stored)
-    else:
-        raise resume.unknown_run(name, root)
     if isinstance(loaded, Experiment):
         return _run(loaded, quiet, registry, stored)
     return _sweep(loaded, quiet, registry, stored)

@@ -26,20 +26,20 @@ from dbgsom_core.config import (
     load_experiment,
     load_sweep,
 )
-from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.component import Component, flat
-from dbgsom_core.interfaces.files import exists, to_disk
+from dbgsom_core.interfaces.files import to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import packages_named, with_given_fields
 from dbgsom_core.runs.dead import alone_with, close_if_dead
+from dbgsom_core.runs.finding import find_folder
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
 from dbgsom_core.runs.store import (
     RunFiles,
     StoredRun,
-    find_experiments,
     find_runs,
     plain,
     read_run,
@@ -77,18 +77,6 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
     if stored.damage:
         raise DataError(f"{folder} is damaged, so nothing can go on there: {stored.damage}")
     return stored
-
-
-def find_folder(name: str, root: Path) -> Path | None:
-    """Return the run folder that this is, or whose id under ``root`` this is; None: it is no run.
-
-    A reference to the environment, as messages show it, is filled.
-    """
-    folder = Path(fill_text(name))
-    if _is_run(folder):
-        return folder
-    known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
-    return next((root / one / name for one in known if _is_run(root / one / name)), None)
 
 
 def load_stored(
@@ -161,16 +149,6 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
             "new run without --resume"
         )
     raise ConfigError(f"{told}; start it without --resume")
-
-
-def unknown_run(name: str, root: Path) -> ConfigError:
-    """Return what to say of a name that is neither a run nor a file."""
-    groups = find_experiments(root) if root.is_dir() else []
-    known = [one.id for group in groups for one in find_runs(root, group)]
-    return ConfigError(
-        f"'{name}' is neither a configuration, nor a run folder, nor the id of a run in "
-        f"{root.absolute()}{did_you_mean(name, known)}"
-    )
 
 
 def check_can_go_on(stored: StoredRun) -> None:
@@ -289,11 +267,6 @@ def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
 def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load(dump_yaml(config))
     return read
-
-
-def _is_run(folder: Path) -> bool:
-    files = RunFiles(folder)
-    return exists(files.status) or exists(files.run)
 
 
 # ---------------------------------------------------------------------- what it has done already

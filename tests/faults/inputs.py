@@ -2,10 +2,11 @@
 
     python tests/faults/inputs.py [--configs 500] [--data 150] [--seed 0]
 
-Configurations are validated, the data that they name loaded and prepared; data files are read. A
-case fails when it raises anything but a `DbgsomError`, when a sentence names neither the file nor
-the section (``split: …``) or holds a control character, when it takes more than a few seconds, or
-more memory than it may.
+Configurations are validated and explained, alone, with mutated ``--set`` and as those of a stored
+run; the data that they name is loaded, divided and prepared; data files are read. What is explained
+has to be a configuration that means the same. A case fails when it raises anything but a
+`DbgsomError`, when a sentence names neither the file nor the section (``split: …``) or holds a
+control character, when it takes more than a few seconds, or more memory than it may.
 """
 
 from __future__ import annotations
@@ -32,8 +33,14 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+from dbgsom_core.config.origins import explain
+from dbgsom_core.config.show import as_yaml, differences
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.runs.data import load_data, make_steps, whole
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.check import check_experiment
+from dbgsom_core.runs.components import packages_named
+from dbgsom_core.runs.ready import make_ready
+from dbgsom_core.runs.store import RunFiles
 from dbgsom_plugins.datasets.csv_file import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
@@ -50,8 +57,19 @@ measures: [accuracy]
 figures: [hit_map]
 tracking: run_folder
 seed: 3
+tags: {stage: try, n: 3}
 """
 SWEEP = RUN + b"sweep: {grid: {model.epochs: [1, 2], seed: [1, 2, 3]}}\n"
+OVERRIDES = [
+    b"model.epochs=20", b"seed=3", b"model.growth={name: fixed, rows: 3, columns: 4}",
+    b"name='a b'", b"prepare.0=range_scale", b"model.kernel.start=1e-1", b"tags={stage: try}",
+    b"figures=[u_matrix]", b"sweep.grid={seed: [1, 2]}", b"dataset.path=x.csv",
+    b"split={folds: 3}", b"engine.threads=2",
+]  # fmt: skip
+ENVIRONMENT = (
+    b'{"components": [{"kind": "growth", "name": "nobodys", "distribution": "dbgsom-nobody", '
+    b'"version": "1.2"}, {"kind": "metric", "name": "euclidean", "distribution": "dbgsom-core"}]}'
+)
 TOKENS = [
     b"\x1b[31m", b"<script>alert(1)</script>", b"|", b"`", b"\x00", b"\xff", b"\r", b"\t", b"\n",
     b"&a ", b"*a", b"!!python/name:os.system ", b"<<: ", b"? ", b"- ", b": ", b"{", b"}", b"[",
@@ -61,11 +79,14 @@ TOKENS = [
     b"a." * 3000, "\u202e".encode(), "\u2028".encode(), "\U0001f600".encode(), b"\xed\xa0\x80",
     b"\xef\xbb\xbf",
     b"extends: run.yaml\n", b"sweep: {grid: {seed: [1]}}\n", b"os:system", b"sys:exit", b"x:y",
+    b"1" + b"0" * 20, b"1" + b"0" * 30, b"-1" + b"0" * 400, b"1e400", b"-.inf", b".nan",
+    b"9223372036854775807", b"5e-324", b"nobody:euclidean", b"tags: {a: 1}\n", b"name: x\n",
     b"/dev/zero", b"pipe", b"this:s", b"sklearn.preprocessing:StandardScalar", b"name: ", b"path: ",
 ]  # fmt: skip
 _PLACE = re.compile(  # the file, as it was named
     r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
-    r"((case|bomb|holes|half|zeros|x)\.|pipe|data set '|split: |prepare step '|all columns|"
+    r"((case|bomb|holes|half|zeros|x)\.|pipe|data set '|split: |prepare|all columns|"
+    r"no sample of data set '|the run says that its |"
     r"/dev/|aaa|a\\+x00b|\. is)"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
@@ -119,19 +140,47 @@ def configs(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], 
     }  # fmt: skip
     yield from special.items()
     for number in range(count - len(special)):
-        content = mutated(rng.choice(bases), rng)
-        yield f"config {number}", lambda content=content: used(written("case.yaml", content))
+        door = rng.random()
+        if door < 0.15:
+            override = mutated(rng.choice(OVERRIDES), rng).decode("utf-8", "surrogateescape")
+            yield f"override {number}", lambda override=override: used("run.yaml", override)
+        elif door < 0.2:
+            facts = mutated(ENVIRONMENT, rng)
+            yield f"run {number}", lambda facts=facts: stored(facts)
+        else:
+            content = mutated(rng.choice(bases), rng)
+            yield f"config {number}", lambda content=content: used(written("case.yaml", content))
 
 
 def used(path: str, *overrides: str) -> None:
-    """Validate what a file describes; load its data, divide and prepare them."""
+    """Validate what a file describes, and explain it; load its data, divide and prepare them."""
     if is_sweep(path, overrides):
         experiments = [child.experiment for child in load_sweep(path, overrides).children]
     else:
         experiments = [load_experiment(path, overrides)]
+    explained(path, *overrides)
     for experiment in experiments[:5]:
-        make_steps(experiment)
-    whole(experiments[0], load_data(experiments[0]))
+        check_experiment(experiment)
+    make_ready(experiments[0])
+
+
+def explained(path: str, *overrides: str) -> None:
+    """Explain a configuration that is right; what is told has to load again as the same."""
+    found = explain(path, overrides, get_registry())
+    again = written("explained.yaml", as_yaml(found).encode())
+    differs = differences(found, explain(again, (), get_registry()))
+    assert not differs or "***" in str(differs), differs
+
+
+def stored(facts: bytes) -> None:
+    """Go on with a run whose plugin is not here, and of whose parts its folder tells ``facts``."""
+    Path("stored").mkdir(exist_ok=True)
+    files = RunFiles(Path("stored"))
+    files.status.write_text('{"status": "killed"}', encoding="utf-8")
+    files.config.write_bytes(RUN.replace(b"growth: directed", b"growth: nobodys"))
+    files.environment.write_bytes(facts)
+    with packages_named(files, get_registry()):
+        load_experiment(files.config)
 
 
 def bomb() -> bytes:
