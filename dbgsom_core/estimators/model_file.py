@@ -246,10 +246,14 @@ class FittedModel:
         Raises
         ------
         DataError
-            X is a table that lacks columns or holds cells that cannot be read.
+            X is a table that lacks columns, or holds cells that cannot be read or are missing
+            where the metric takes no missing values.
         """
         if self.columns is not None and hasattr(X, "iloc"):
             X = self.columns.samples(X)
+            filled = any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
+            if not filled and "missing" not in self.estimator._metric.abilities.handles:
+                self.columns.check_complete(X, "the table", "the model's metric takes none")
         for _, step in self.steps:
             X = step.transform(X)
         return np.asarray(X)

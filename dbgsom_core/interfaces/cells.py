@@ -61,6 +61,20 @@ def number(cell: str, decimal: str) -> float | None:
         return None
 
 
+def numbers(cells: Sequence[str], decimal: str) -> NDArray[np.float64]:
+    """Return the numbers that cells are, float64 (n,); nan for those that are none."""
+    marked = "".join(cells)
+    if "_" not in marked and not (decimal == "," and "." in marked):
+        try:
+            if decimal == ",":
+                return np.array([float(cell.replace(",", ".")) for cell in cells])
+            return np.array([float(cell) for cell in cells])
+        except ValueError:
+            pass  # one of them is none, or true
+    read = [number(cell, decimal) for cell in cells]
+    return np.array([np.nan if one is None else one for one in read], dtype=np.float64)
+
+
 def number_problem(cell: str, decimal: str = ".") -> str | None:
     """Return what keeps a cell from being a finite number, as the end of a sentence, or None."""
     value = number(cell, decimal)

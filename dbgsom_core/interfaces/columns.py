@@ -21,6 +21,7 @@ from dbgsom_core.interfaces.cells import (
     moments_of,
     number,
     number_problem,
+    numbers,
     short,
     told_faults,
 )
@@ -122,6 +123,15 @@ class Columns:
             raise DataError(told_faults("the table", faults))
         return _finite(X, self.feature_names)
 
+    def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
+        """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
+        gaps = np.argwhere(np.isnan(X))[: MOST_FAULTS + 1]
+        if len(gaps):
+            names = self.feature_names
+            told = f"the value is missing: {cure}"
+            faults = [f"row {row}, column '{names[column]}': {told}" for row, column in gaps]
+            raise DataError(told_faults(where, faults))
+
     def is_missing(self, cell: str) -> bool:
         """Say whether a cell says that its value is missing."""
         return cell.strip().upper() in _upper(self.na_values)
@@ -200,11 +210,10 @@ class Columns:
         if _is_numeric(column.dtype):
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         cells, missing, where = self._distinct(column)
-        numbers = np.full(len(cells), np.nan)
-        read = [number(cell, self.decimal) for cell in cells[~missing]]
-        numbers[~missing] = [np.nan if one is None else one for one in read]
-        self._check(name, cells, ~missing & ~np.isfinite(numbers), where)
-        return np.asarray(numbers[where])
+        values = np.full(len(cells), np.nan)
+        values[~missing] = numbers(cells[~missing].tolist(), self.decimal)
+        self._check(name, cells, ~missing & ~np.isfinite(values), where)
+        return np.asarray(values[where])
 
     def _date(self, name: str, column: pd.Series) -> NDArray[np.float64]:
         form, *parts = self.dates[name]
@@ -257,7 +266,10 @@ class Columns:
         import pandas as pd
 
         where, found = pd.factorize(column)  # -1, the last, where there is none
-        cells = np.array([*(str(value).strip() for value in found), ""], dtype=object)
+        cells = np.array(
+            [*(str(value).strip() for value in np.asarray(found, dtype=object).tolist()), ""],
+            dtype=object,
+        )
         words = _upper(self.na_values)
         missing = np.array([cell.upper() in words for cell in cells], dtype=bool)
         missing[-1] = True

@@ -135,6 +135,20 @@ def test_a_saved_model_reads_tables_by_name(model, tmp_path):
     assert isinstance(SomVQ.load(tmp_path / "m.npz"), SomVQ)
 
 
+def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
+    fitted, frame, X = model
+    gaps = frame.astype({"b": object})
+    gaps.loc[[3, 5], "b"] = None
+    assert len(fitted.predict(gaps)) == 20
+    angles = FittedModel((), SomVQ(metric="cosine", epochs=2).fit(X), fitted.columns)
+    with pytest.raises(DataError) as caught:
+        angles.predict(gaps)
+    assert str(caught.value).splitlines() == [
+        f"the table, row {row}, column 'b': the value is missing: the model's metric takes none"
+        for row in (3, 5)
+    ]
+
+
 @pytest.mark.parametrize(
     "columns",
     [

@@ -161,7 +161,7 @@ class Table(Component):
         chosen = frame if [*frame.columns] == [*roles.features] else frame[list(roles.features)]
         X = columns.samples(chosen.set_axis(columns.names, axis=1))
         if self.missing == "error":
-            self._check_complete(X, columns.feature_names)
+            columns.check_complete(X, self.path, CURE)
         ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
         return Data(X=X, y=y, feature_names=columns.feature_names, columns=columns, ids=ids or None)
 
@@ -198,14 +198,6 @@ class Table(Component):
         days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=plain.na_values)
         found = days.samples(column.to_frame("t"))
         return _PARTS if (found[~np.isnan(found)] % 1).any() else _PARTS[:-1]
-
-    def _check_complete(self, X: NDArray[Any], names: Sequence[str]) -> None:
-        gaps = np.argwhere(np.isnan(X))
-        if len(gaps):
-            faults = [
-                f"row {i}, column '{names[j]}': the value is missing: {CURE}" for i, j in gaps
-            ]
-            raise DataError(told_faults(self.path, faults))
 
 
 def numbers_or_text(texts: NDArray[np.str_], decimal: str = ".") -> NDArray[Any]:
