@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -119,6 +121,7 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
             "status": status_of(one, registry),
             "import_seconds": round(seconds.get((one.distribution, one.plugin), 0.0), 6),
             "source": one.source,
+            "sentence": one.sentence,
         }
         for kind in KINDS
         for one in registry.offered(kind)
@@ -136,12 +139,20 @@ def _records(registry: Registry) -> list[dict[str, Any]]:
 
 def _print_components(components: Sequence[dict[str, Any]]) -> None:
     told = ("kind", "name", "distribution", "version", "status")
-    rows = [(*told, "import")]
+    rows = [(*told, "import", "what it is")]
     rows += [
-        (*(one[key] for key in told), f"{one['import_seconds'] * 1000:.0f} ms")
+        (
+            *(one[key] for key in told),
+            f"{one['import_seconds'] * 1000:.0f} ms",
+            one["sentence"],
+        )
         for one in components
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        line = "  ".join(cells).rstrip()
+        if sys.stdout.isatty():
+            wide = shutil.get_terminal_size().columns
+            line = line if len(line) <= wide else f"{line[: wide - 1]}…"
+        click.echo(line)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import Offer
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.files import read_at_most
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.plugins.importing import importing
+
+_LARGEST_SOURCE = 1 << 22  # bytes
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,29 @@ class Offered:
             return self.offer
         return f"{self.offer.__module__}:{self.offer.__qualname__}"
 
+    @property
+    def sentence(self) -> str:
+        """The first sentence of its docstring, empty where it cannot be had; nothing is imported.
+
+        What no module holds yet is read from the source.
+        """
+        if not isinstance(self.offer, str):
+            return _first_sentence(self.offer.__doc__)
+        module, _, attribute = self.offer.partition(":")
+        loaded = getattr(sys.modules.get(module), attribute, None)
+        if loaded is not None:
+            return _first_sentence(loaded.__doc__)
+        package, _, rest = module.rpartition(".")
+        while package and package not in sys.modules:
+            package, _, more = package.rpartition(".")
+            rest = f"{more}.{rest}"
+        for folder in getattr(sys.modules.get(package), "__path__", ()):
+            path = Path(folder, *rest.split("."))
+            for file in (path.with_suffix(".py"), path / "__init__.py"):
+                with suppress(OSError, ValueError, SyntaxError, RecursionError):
+                    return _first_sentence(_docstrings(file).get(attribute))
+        return ""
+
     def means(self, cls: type[Component]) -> bool:
         """Say whether this offer is the class ``cls``, which is imported already.
 
@@ -120,6 +150,17 @@ class Offered:
                 "see its Protocol in dbgsom_core.api"
             )
         return loaded
+
+
+@lru_cache
+def _docstrings(file: Path) -> dict[str, str | None]:
+    tree = ast.parse(read_at_most(file, _LARGEST_SOURCE))
+    return {one.name: ast.get_docstring(one) for one in tree.body if isinstance(one, ast.ClassDef)}
+
+
+def _first_sentence(docstring: str | None) -> str:
+    first = " ".join((docstring or "").strip().partition("\n\n")[0].split())
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", first, maxsplit=1)[0]
 
 
 def _same_root(module: str, cls: type) -> bool:

@@ -53,7 +53,15 @@ def test_plugins_list_names_every_built_in(dbgsom):
     rows = [line.split() for line in answer.out.splitlines()]
     assert ["metric", "euclidean"] in [row[:2] for row in rows]
     assert ["tracker", "mlflow"] in [row[:2] for row in rows]
+    assert answer.out.splitlines()[0].endswith("what it is")
+    (moons,) = (
+        line
+        for line in answer.out.splitlines()
+        if line.startswith("dataset  ") and " moons " in line
+    )
+    assert "Two interleaved half circles" in moons
     listed = json.loads(dbgsom("plugins", "list", "--json").out)
+    assert all(one["sentence"].endswith(".") for one in listed["components"])
     assert len(listed["components"]) == len(rows) - 1  # the first line names the columns
 
 
