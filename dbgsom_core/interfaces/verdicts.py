@@ -241,6 +241,7 @@ def _telling(evidence: Any) -> NDArray[np.bool_]:
 
 
 def _data(answer: Any) -> Any:
+    from dbgsom_core.interfaces.columns import Columns
     from dbgsom_core.interfaces.datasets import Data
 
     if not isinstance(answer, Data):
@@ -255,6 +256,15 @@ def _data(answer: Any) -> Any:
         raise UnfitError(f"names {len(names)} features, and there are {columns} columns")
     if image is not None and math.prod(image) != columns:
         raise UnfitError(f"returned image_shape {image} for {columns} columns")
+    table = answer.columns
+    if table is not None and not isinstance(table, Columns):
+        raise UnfitError(f"returned columns as {_described(table)}, not as Columns")
+    if table is not None and len(table.feature_names) != columns:
+        told = f"makes {len(table.feature_names)} features of its columns"
+        raise UnfitError(f"{told}, and there are {columns}")
+    for name, ids in (answer.ids or {}).items():
+        if not isinstance(ids, np.ndarray) or ids.shape != (n,):
+            raise UnfitError(f"returned ids '{name}' as {_described(ids)} for {n} samples")
     return answer
 
 

@@ -1,6 +1,7 @@
 """Every built-in keeps the promises of its kind."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dbgsom_core.hookspecs import KINDS
@@ -8,7 +9,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, parametrize_with_checks
 
 # What a component needs to be built; those without an entry are built with their defaults.
-FIELDS = {"csv": {"path": "table.csv"}, "npy": {"path": "table.npy"}, "npz": {"path": "table.npz"}}
+FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet")}
 # MLflow makes its store, which takes seconds; tests/plugins/trackers drive it through whole runs.
 SLOW = {("mlflow", "finished_run"), ("mlflow", "failed_run")}
 # What is true of the built-in metrics (between prepared samples).
@@ -46,7 +47,9 @@ def files(tmp_path, monkeypatch):
     table = np.arange(12.0).reshape(4, 3) ** 0.5
     np.save("table.npy", table)
     np.savez("table.npz", X=table)
-    np.savetxt("table.csv", table, delimiter=",", header="a,b,c", comments="")
+    frame = pd.DataFrame(table, columns=list("abc"))
+    frame.to_csv("table.csv", index=False)
+    frame.to_parquet("table.parquet")
 
 
 @pytest.mark.parametrize(("component", "check"), list(cases()))

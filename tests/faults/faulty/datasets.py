@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data
+from dbgsom_core.api import Columns, Component, Data
 
 
 def _table():
@@ -82,6 +82,20 @@ class Image(Component):
 
     def load(self):
         return Data(_table(), image_shape=(2, 2))
+
+
+class OtherColumns(Component):
+    """Columns that make other features."""
+
+    def load(self):
+        return Data(_table(), columns=Columns(("a", "b")))
+
+
+class TooFewIds(Component):
+    """An identifier for some samples only."""
+
+    def load(self):
+        return Data(_table(), ids={"nr": np.arange(59)})
 
 
 class Infinite(Component):
