@@ -78,12 +78,16 @@ def _unpacker(packing: str, shown: str) -> Callable[[BinaryIO], Any]:
         return bz2.BZ2File
     if packing == "xz":
         return lzma.LZMAFile
-    for module, opener in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
-        try:
-            found: Callable[[BinaryIO], Any] = getattr(import_module(module), opener)
-            return found
-        except ImportError:
-            continue
+    try:
+        found: Callable[[BinaryIO], Any] = import_module("compression.zstd").ZstdFile
+        return found
+    except ImportError:  # it is new in Python 3.14
+        pass
+    try:
+        reader = import_module("zstandard").ZstdDecompressor()
+        return lambda file: reader.stream_reader(file, read_across_frames=True)
+    except ImportError:
+        pass
     raise DataError(f"{shown} is packed (zstd): install the package zstandard, or unpack it first")
 
 

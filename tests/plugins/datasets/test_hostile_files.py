@@ -96,6 +96,25 @@ def test_packed_text_that_is_cut_short_is_refused(packed, refused):
     assert "cut.csv cannot be read: it is damaged or cut short" in refused(Csv, "cut.csv")
 
 
+def test_what_packs_a_file_and_is_not_installed_is_named(refused, monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(unpacking, "import_module", absent)
+    Path("x.csv.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(9))
+    assert refused(Csv, "x.csv.zst") == (
+        "x.csv.zst is packed (zstd): install the package zstandard, or unpack it first"
+    )
+
+
+def test_several_frames_of_zstd_are_one_text(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    pack = zstandard.ZstdCompressor().compress
+    path = tmp_path / "x.csv.zst"
+    path.write_bytes(pack(b"a,b\n1,2\n") + pack(b"3,4\n"))
+    assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     ("start", "told"),
     [
