@@ -29,6 +29,9 @@ _TARGET = re.compile(
     r"|diagnosis|churn|response)"
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_MARKED = re.compile(
+    r"[^\w\s]?\s*[+-]?\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?\s*(%|[^\W\d]{1,4}|[$€£¥])?"
+)
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
@@ -56,6 +59,8 @@ class Column:
         A few values, the most frequent first.
     rarest : int
         Rows of the rarest value.
+    note : str
+        What else is to be said of it.
     """
 
     place: int
@@ -69,6 +74,7 @@ class Column:
     whole: bool = False
     shown: tuple[str, ...] = field(default=(), repr=False)
     rarest: int = 0
+    note: str = ""
 
     @property
     def may_be_classes(self) -> bool:
@@ -126,6 +132,9 @@ def look_at_column(
     forms = date_forms(list(known)[:_LOOKED_AT])
     if forms:
         return made("date", form=" or ".join(forms))
+    marked = sum(bool(_MARKED.fullmatch(cell)) for cell in known)
+    if marked > _NUMBERS * len(known) and len(known) > 2:
+        return made("text", note="numbers with units, or marks between thousands: write them plain")
     sentences = sum(" " in cell for cell in known) > len(known) / 2
     if distinct and (_ID.fullmatch(name) or not sentences):
         return made("id" if _ID.fullmatch(name) or place == 0 else "text")

@@ -69,7 +69,9 @@ def roles_of(look: Look) -> Roles:
             usable.append(column)
     target = guess_target(usable)
     why = {"constant": "one value only", "text": "text with many values"}
-    drop += [(one, why[one.kind]) for one in usable if one.kind in why and one is not target]
+    drop += [
+        (one, one.note or why[one.kind]) for one in usable if one.kind in why and one is not target
+    ]
     rest = [one for one in usable if one is not target]
     return Roles(
         target=target,

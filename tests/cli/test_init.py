@@ -221,6 +221,17 @@ def test_kinds_of_columns(name, cells, kind):
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
 
 
+@pytest.mark.parametrize("form", ["{}.{:03d},50", "{},{:03d}.50 €", "{} {:03d} kg", "{}{:03d} %"])
+def test_numbers_with_marks_or_units_are_told(form, folder):
+    cells = [form.format(i + 1, i * 7) for i in range(30)]
+    column = look_at_column(1, "price", cells, ",", True)
+    assert column.kind == "text"
+    assert column.note.startswith("numbers with units, or marks between thousands")
+    lines = [f"{i * i};{cell};{i % 7}" for i, cell in enumerate(cells)]
+    (folder / "p.csv").write_text("a;price;b\n" + "\n".join(lines), encoding="utf-8")
+    assert "dropped: numbers with units" in begin("p.csv", "--force")
+
+
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     from dbgsom_core.runs import looking
 
