@@ -28,6 +28,7 @@ from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import labelled
 
 _ALGORITHMS = ("mixture", "distances")
 
@@ -274,8 +275,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
+        known = None if y is None else labelled(y, None, ())  # those that are there
         return Evaluation(
-            som_map=self.som_map_, data=self._samples(X), y=y, predictions=predictions, seed=seed
+            som_map=self.som_map_,
+            data=self._samples(X),
+            y=y,
+            predictions=predictions,
+            labelled=known,
+            seed=seed,
         )
 
     def plot(self, **options: Any) -> Any:
