@@ -75,6 +75,8 @@ def compare(
             click.echo()
         _show(found, table, top, show_all)
     _show_rest(found, top)
+    for link in found.links():
+        click.echo(f"side by side: {as_text(link)}")
 
 
 def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> None:

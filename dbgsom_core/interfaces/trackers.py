@@ -123,9 +123,12 @@ class TrackerComponent(Component):
         ended, as ``dbgsom sync`` does; doing it twice is as good as once.
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
         that says why it cannot be used. It writes nothing and answers within seconds.
+        ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
+        experiment and id, beside each other; None where the tracker lacks them.
     """
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
+    how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., None] | None] = None
     reachable: ClassVar[Callable[..., str] | None] = None
 
@@ -136,8 +139,9 @@ class TrackerAbilities(Abilities):
 
     kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()
-    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror", "reachable")
+    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror", "reachable", "how_to_compare")
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None
     reachable: Callable[[], str] | None
+    how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.deciding import Decision
 from dbgsom_core.runs.paired import RankTest
 from dbgsom_core.runs.sentences import method, rank_verdict, verdict
@@ -181,6 +182,15 @@ class Comparison:
             for table in self.tables
         ]
         return "\n".join([*told, *(ranking.sentence for ranking in self.rankings)])
+
+    def links(self, registry: Registry | None = None) -> list[str]:
+        """Return the commands or addresses that show the runs beside each other, by tracker.
+
+        One run of each variant comes first.
+        """
+        from dbgsom_core.runs.links import compare_links
+
+        return compare_links(self, registry)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns."""

@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,21 @@ class MLflow(TrackerComponent):
             from dbgsom_plugins.trackers.mlflow_store import state
 
             return state(self.uri)
+
+    def how_to_compare(self, runs: Sequence[tuple[str, str]]) -> str | None:
+        """Return the command or address that shows runs beside each other; None: it has not two."""
+        from dbgsom_plugins.trackers.mlflow_link import compare_address
+
+        names = {masked_name(self.experiment or experiment) for experiment, _ in runs}
+        found = compare_address(self.uri, names, [identifier for _, identifier in runs])
+        if found is None:
+            return None
+        if self.uri.startswith(("http://", "https://")):
+            return f"open {shell_word(self.uri.rstrip('/') + '/' + found)}"
+        return (
+            f"{_mlflow_command()} ui --backend-store-uri {shell_word(self.uri)}\n"
+            f"then open http://127.0.0.1:5000/{found}"
+        )
 
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""

@@ -41,4 +41,11 @@ def _fingerprint(files: RunFiles) -> str:
 
 def _sent(files: RunFiles) -> Iterator[Path]:
     yield from (files.status, files.run, files.config, files.environment, files.journal)
-    yield from (files.measures, files.model, *files.examples, files.report, *files.figures())
+    yield from (
+        files.measures,
+        files.folds,
+        files.model,
+        *files.examples,
+        files.report,
+        *files.figures(),
+    )
