@@ -98,7 +98,7 @@ def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> N
         click.echo(f"and {len(rows) - top} more")
     click.echo(as_text(table.sentence))
     if table.method:
-        click.echo(click.style(as_text(table.method), dim=True))
+        click.echo(as_text(table.method))
 
 
 def _show_rest(found: Comparison, top: int | None) -> None:

@@ -56,8 +56,8 @@ def _untested(table: Table) -> str:
         )
     if all(row.pairs <= 1 for row in others):
         return (
-            f"{led}, but nobody can tell how sure that is, from one value each: run them with at "
-            "least 5 seeds, or divide the data (split: {folds: 5})."
+            f"{led}, but nobody can tell how sure that is, from one value each: run them with "
+            "several seeds (sweep: {repeats: {seeds: 5}}), or divide the data (split: {folds: 5})."
         )
     return (
         f"{led}. The seeds change nothing, so nobody can tell how sure that is on other data: "

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config.build import DEFAULT_NAMES
 from dbgsom_core.config.settings import ModelSettings
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.deciding import Decision
+from dbgsom_core.runs.differing import ABSENT, as_words, differences, distinct, word
 from dbgsom_core.runs.params import is_reference
 from dbgsom_core.runs.store import StoredRun
 from dbgsom_core.training.compatibility import USUAL_LABELLERS
@@ -22,7 +24,6 @@ _BESIDE_THE_POINT = (
     "plugins", "tags", "engine", "dataset", "split", "seed",
 )  # fmt: skip
 _UNITS = ("metric", "prepare")  # of distances
-_ABSENT = object()
 Tree = Mapping[str, Any]
 
 
@@ -204,7 +205,7 @@ def _with_defaults(
             if key not in model:
                 if (key, kind) not in defaults:
                     defaults[key, kind] = _default(key, kind, registry)
-                if defaults[key, kind] is not _ABSENT:
+                if defaults[key, kind] is not ABSENT:
                     full[key] = defaults[key, kind]
         settings = {k: v for k, v in run.config.items() if k not in _BESIDE_THE_POINT}
         settings["model"] = full
@@ -218,14 +219,14 @@ def _default(key: str, estimator: str, registry: Registry) -> Any:
         return ModelSettings.model_fields[key].default
     name = USUAL_LABELLERS.get(estimator) if key == "labeller" else DEFAULT_NAMES.get(key)
     if name is None:
-        return _ABSENT
+        return ABSENT
     return {"name": name, **registry.build(key, name).model_dump(mode="json")}
 
 
 def _dataset(run: StoredRun) -> dict[str, Any]:
     test = _mapping(run.data.get("test"))
     return {
-        "name": run.data.get("name") or str(_word(run.config.get("dataset"))),
+        "name": _data_name(run),
         "digest": run.data.get("digest"),
         "test": test.get("digest"),
         "of": {
@@ -233,6 +234,14 @@ def _dataset(run: StoredRun) -> dict[str, Any]:
             "test": _mapping(run.config.get("split")).get("test"),
         },
     }
+
+
+def _data_name(run: StoredRun) -> str:
+    """Return what people call the data: the stem of its file, else the name of the data set."""
+    dataset = run.config.get("dataset")
+    path = dataset.get("path") if isinstance(dataset, Mapping) else None
+    stem = Path(path).stem if isinstance(path, str) and not is_reference(path) else ""
+    return stem or str(run.data.get("name") or word(dataset))
 
 
 def _split(run: StoredRun) -> dict[str, Any]:
@@ -279,7 +288,7 @@ def _name_variants(variants: Sequence[Variant]) -> None:
     for one in variants:
         unique.setdefault(_key(one.settings), one.settings)
     fields = dict(zip(unique, differences(list(unique.values())), strict=True))
-    names = _distinct([_as_words(one) for one in fields.values()])
+    names = distinct([as_words(one) for one in fields.values()])
     if len(unique) == 1:
         names = [variants[0].runs[-1].name]
     named = dict(zip(fields, names, strict=True))
@@ -297,92 +306,7 @@ def _name_groups(groups: Sequence[Group]) -> None:
         name = str(one["name"])
         if len({_key({k: v for k, v in a.items() if k != "of"}) for a in alike}) > 1:
             told = differences([a["of"] for a in alike])[alike.index(one)]
-            name += f" ({_as_words(told) or str(one['digest'])[:8]})"
-        names.append(", ".join(filter(None, [name, _as_words(rest)])))
-    for group, name in zip(groups, _distinct(names), strict=True):
+            name += f" ({as_words(told) or str(one['digest'])[:8]})"
+        names.append(", ".join(filter(None, [name, as_words(rest)])))
+    for group, name in zip(groups, distinct(names), strict=True):
         group.name = name
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        called, number = name or "as it is", 1
-        while called in found:
-            number += 1
-            called = f"{name or 'as it is'} : {number}"
-        found.append(called)
-    return found
-
-
-def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:
-    """Return of each tree the dotted keys and values in which it differs from others.
-
-    Components are told by name. Their fields are told where those of the same name differ: a
-    field that only one component has tells nothing more.
-    """
-    found: list[dict[str, Any]] = [{} for _ in trees]
-    _differ(dict(enumerate(trees)), "", found)
-    return found
-
-
-def _differ(trees: Mapping[int, Any], path: str, found: list[dict[str, Any]]) -> None:
-    for key in dict.fromkeys(key for tree in trees.values() for key in tree):
-        values = {i: tree.get(key, _ABSENT) for i, tree in trees.items()}
-        first = next(iter(values.values()))
-        if all(value == first for value in values.values()):
-            continue
-        at = f"{path}.{key}" if path else str(key)
-        if not all(isinstance(value, Mapping) for value in values.values()):
-            for i, value in values.items():
-                if value is not _ABSENT:
-                    found[i][at] = _word(value)
-            continue
-        names = {i: value.get("name", _ABSENT) for i, value in values.items()}
-        alike: dict[Any, dict[int, Any]] = {}
-        for i, value in values.items():
-            rest = {k: v for k, v in value.items() if k != "name"}
-            alike.setdefault(_word(names[i]), {})[i] = rest
-        for name, inner in alike.items():
-            if len(alike) > 1:
-                for i in inner:
-                    found[i][at] = name
-            if len(inner) > 1:
-                _differ(inner, at, found)
-
-
-def _word(value: Any) -> Any:
-    """Return a value as it stands in a name: a plain one as it is, all others as text."""
-    if value is _ABSENT:
-        return "none"
-    if isinstance(value, Mapping):
-        rest = ", ".join(f"{k}={_word(v)}" for k, v in value.items() if k != "name")
-        name = str(value.get("name", ""))
-        return f"{name}({rest})" if rest else name
-    if isinstance(value, list):
-        return " ".join(str(_word(one)) for one in value) or "none"
-    return value
-
-
-def _as_words(fields: Mapping[str, Any]) -> str:
-    """Return fields as ``kernel=bubble, growth=fixed(rows=5)``."""
-    inside: dict[str, list[str]] = {}
-    tops: list[str] = []
-    for key in fields:
-        parent = next((top for top in tops if key.startswith(f"{top}.")), None)
-        if parent is None:
-            tops.append(key)
-        else:
-            inside.setdefault(parent, []).append(key)
-    ends = [key.rpartition(".")[2] for key in tops]
-    words = []
-    for key, end in zip(tops, ends, strict=True):
-        called = end if ends.count(end) == 1 else key.removeprefix("model.")
-        within = ", ".join(f"{k[len(key) + 1 :]}={_shown(fields[k])}" for k in inside.get(key, ()))
-        words.append(f"{called}={_shown(fields[key])}" + (f"({within})" if within else ""))
-    return ", ".join(words)
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ import dbgsom_core
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare
-from dbgsom_core.runs.variants import differences
+from dbgsom_core.runs.differing import differences
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
