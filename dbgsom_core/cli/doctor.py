@@ -89,4 +89,4 @@ def _print(one: Check) -> None:
         sign, arrow = plain, "->"
     cure = f" {arrow} {one.cure}" if one.cure else ""
     told = as_text(f" {one.name}: {one.told}{cure}").replace("\n", "\\n")
-    Console(highlight=False).print(Text(sign, style=colour) + Text(told), soft_wrap=True)
+    Console(highlight=False).print(Text.assemble((sign, colour), told), soft_wrap=True)

@@ -139,3 +139,33 @@ def test_warming_knows_every_built_in_metric():
     names = [name for name, _ in _fits(registry)]
     for metric in registry.names("metric"):
         assert f"400 rows, {metric}" in names
+
+
+@pytest.mark.parametrize("colour", ["NO_COLOR", "FORCE_COLOR"])
+def test_only_the_signs_are_coloured_where_colour_is_wanted(colour, dbgsom, monkeypatch, write):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(colour, "1")
+    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    file = write("run.yaml", "experiment: x\ndataset: iris\ntracking: null\n")
+    line = dbgsom("doctor", file).out.splitlines()[0]
+    assert line.startswith("✓ python: " if colour == "NO_COLOR" else "\x1b[32m✓\x1b[0m python: ")
+
+
+def test_a_store_is_looked_at_and_not_made(tmp_path, monkeypatch):
+    from dbgsom_core.api import DbgsomError
+    from dbgsom_plugins.trackers.mlflow import MLflow
+
+    uri = f"sqlite:///{tmp_path / 'in' / 'm.db'}"
+    assert MLflow(uri=uri).reachable().endswith("m.db is made by the first run")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "m.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(DbgsomError, match="cannot be opened as a SQLite store"):
+        MLflow(uri=uri).reachable()
+    (tmp_path / "in" / "m.db").write_bytes(b"")
+    with pytest.raises(DbgsomError, match="half made"):
+        MLflow(uri=uri).reachable()
+    monkeypatch.setattr(os, "access", lambda folder, how: False)
+    with pytest.raises(DbgsomError, match="cannot be written"):
+        MLflow(uri=f"sqlite:///{tmp_path / 'x' / 'm.db'}").reachable()
