@@ -85,16 +85,18 @@ def killed(child: int, after: float) -> int:
 def results(folder: Path) -> dict[str, dict[str, object]]:
     """Return what the finished runs below a folder hold, by name, without times."""
     found: dict[str, dict[str, object]] = {}
-    for path in folder.glob("runs/faults/*/run.json"):
-        run, stored = json.loads(path.read_text()), path.parent
+    for stored in begun(folder):
+        run = json.loads((stored / "run.json").read_text())
         assert run["name"] not in found, f"two runs are called {run['name']}"
         status = json.loads((stored / "status.json").read_text())["status"]
-        journal, model = stored / "metrics.jsonl", stored / "model.npz"
+        journal, model, measures = (
+            stored / name for name in ("metrics.jsonl", "model.npz", "measures.json")
+        )
         lines = [json.loads(line) for line in journal.open()] if journal.exists() else []
         found[run["name"]] = {
             "status": status,
             "epochs": [(line["epoch"], line["metrics"]) for line in lines],
-            "measures": json.loads((stored / "measures.json").read_text()),
+            "measures": json.loads(measures.read_text()) if measures.exists() else None,
             "model": _model(model) if model.exists() else None,
             "children": [(one["name"], one["measures"]) for one in run.get("children", [])],
             "checkpoints": (stored / "checkpoints").exists(),
@@ -103,14 +105,17 @@ def results(folder: Path) -> dict[str, dict[str, object]]:
     return found
 
 
+def begun(folder: Path) -> list[Path]:
+    """Return the run folders but those that were killed before there was anything to go on with."""
+    found = sorted(path.parent for path in folder.glob("runs/faults/*/run.json"))
+    return [path for path in found if (path / "config.yaml").exists()]
+
+
 def _model(path: Path) -> dict[str, object]:
     with np.load(path) as file:
         header = json.loads(bytes(file["header"]))
         for record in header["estimator"]["history"]:
             del record["seconds"]
-        for part in header["estimator"]["parts"].values():
-            # A run folder's configuration gives every default, and is then the one that was given.
-            del part["params"], part["filled"]
         header.pop("digests", None)  # also of how long it took
         arrays = {
             name: file[name].tobytes() for name in file.files if name not in ("header", "digest")
@@ -125,9 +130,9 @@ def check_mlflow(folder: Path) -> None:
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     (experiment,) = [one for one in client.search_experiments() if one.name == "faults"]
     runs = client.search_runs([experiment.experiment_id])
-    paths = sorted(folder.glob("runs/faults/*/run.json"))
+    paths = begun(folder)
     known = Counter(run.data.tags["dbgsom.run_id"] for run in runs)
-    assert known == Counter(path.parent.name for path in paths), "runs of MLflow and folders differ"
+    assert known == Counter(path.name for path in paths), "runs of MLflow and folders differ"
     for run in runs:
         assert run.info.status == "FINISHED", f"MLflow says {run.info.status}"
         stored = folder / "runs/faults" / run.data.tags["dbgsom.run_id"]
