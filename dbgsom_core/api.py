@@ -49,7 +49,14 @@ from dbgsom_core.interfaces.privacy import (
     without_secrets,
 )
 from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.trackers import Run, RunResult, Tracker, TrackerComponent
+from dbgsom_core.interfaces.trackers import (
+    Ranking,
+    Run,
+    RunResult,
+    Tracker,
+    TrackerComponent,
+    Variant,
+)
 from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
@@ -125,6 +132,7 @@ __all__ = [
     "Nested",
     "PerSample",
     "Position",
+    "Ranking",
     "Run",
     "RunResult",
     "Samples",
@@ -135,6 +143,7 @@ __all__ = [
     "Tracker",
     "TrackerComponent",
     "Tree",
+    "Variant",
     "VerticalState",
     "as_label",
     "available_threads",

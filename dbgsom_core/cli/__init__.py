@@ -18,7 +18,8 @@ from dbgsom_core.cli.init import init
 from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
 from dbgsom_core.cli.output import output
 from dbgsom_core.cli.plugins import plugins
-from dbgsom_core.cli.run import run, sweep, validate
+from dbgsom_core.cli.run import run, validate
+from dbgsom_core.cli.sweep import sweep
 from dbgsom_core.cli.sync import sync
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.ends import asked

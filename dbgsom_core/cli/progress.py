@@ -60,70 +60,104 @@ def _bar() -> Any:
 
 
 class BarObserver:
-    """Shows one rich bar per run."""
+    """Shows a rich bar for each run that goes on, and a line for each that has ended."""
 
     def __init__(self, bar: Any, runs: int, clock: CompileClock) -> None:
         self._bar, self._runs = bar, runs
-        self._clock, self._trained = clock, _Trained(clock)
-        self._tasks: dict[str, Any] = {}
+        self._clock = clock
+        self._going: dict[str, tuple[Any, str, _Trained]] = {}
+        self._begun = 0
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Print the run's name and add a bar below it."""
         if run.kind != "run":
             return
-        number = f"{len(self._tasks) + 1}/{self._runs} " if self._runs > 1 else ""
-        self._bar.console.print(as_text(f"{number}{run.name}"), markup=False, highlight=False)
-        self._tasks[run.id] = self._bar.add_task(
-            number, total=run.total_epochs, neurons=0, error="-", left=""
-        )
-        self._trained = _Trained(self._clock)
+        self._begun += 1
+        number = f"{self._begun}/{self._runs} " if self._runs > 1 else ""
+        self._print(f"{number}{run.name}")
+        task = self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
+        self._going[run.id] = task, number, _Trained(self._clock)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Move the bar."""
+        task, _, trained = self._going[run.id]
         self._bar.update(
-            self._tasks[run.id],
+            task,
             completed=epoch.epoch,
             total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
             neurons=epoch.neurons,
             error=f"{epoch.quantization_error:.4g}",
-            left=self._trained.left(epoch),
+            left=trained.left(epoch),
         )
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Fill the bar: training may have converged before the last epoch."""
-        if run.id in self._tasks:
-            ran = len(result.history)
-            self._bar.update(self._tasks[run.id], completed=ran, total=ran, left="")
+        """Fill the bar: training may have converged before the last epoch. Of many, print a line.
+
+        Many bars would be higher than the terminal.
+        """
+        if run.id not in self._going:
+            return
+        task, number, _ = self._going.pop(run.id)
+        if self._runs > 1:
+            self._bar.remove_task(task)
+            if result.history:
+                self._print(f"{number}{_done(result.history[-1])}")
+        elif result.history:
+            ran = result.history[-1].epoch
+            self._bar.update(task, completed=ran, total=ran, left="")
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        """Take the bar away."""
+        if run.id in self._going and self._runs > 1:
+            self._bar.remove_task(self._going.pop(run.id)[0])
+
+    def say(self, told: str) -> None:
+        """Print a sentence."""
+        self._print(told)
+
+    def _print(self, text: str) -> None:
+        self._bar.console.print(as_text(text), markup=False, highlight=False)
 
 
 class LineObserver:
     """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
 
     def __init__(self, runs: int, clock: CompileClock) -> None:
-        self._runs, self._number = runs, 0
-        self._clock, self._trained = clock, _Trained(clock)
-        self._last_line = 0.0
+        self._runs, self._begun = runs, 0
+        self._clock = clock
+        self._going: dict[str, tuple[str, _Trained]] = {}
+        self._last_line: dict[str, float] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Say which run starts."""
         if run.kind == "run":
-            self._number += 1
-            number = f"[{self._number}/{self._runs}] " if self._runs > 1 else ""
+            self._begun += 1
+            number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
             _print(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            self._last_line, self._trained = time.monotonic(), _Trained(self._clock)
+            self._going[run.id] = number, _Trained(self._clock)
+            self._last_line[run.id] = time.monotonic()
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Print the epoch now and then, with the time that is left at most."""
-        left = self._trained.left(epoch)
-        if output.verbose or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            _print(f"{line(epoch)}  {left}")
-            self._last_line = time.monotonic()
+        number, trained = self._going[run.id]
+        left = trained.left(epoch)
+        if output.verbose or time.monotonic() - self._last_line[run.id] >= _SECONDS_BETWEEN_LINES:
+            _print(f"{number}{line(epoch)}  {left}")
+            self._last_line[run.id] = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Print the last epoch."""
+        number, _ = self._going.pop(run.id, ("", None))
         if result.history:
-            last = result.history[-1]
-            _print(f"{line(last)}  done in {last.seconds:.2f} s")
+            _print(f"{number}{_done(result.history[-1])}")
+
+    def say(self, told: str) -> None:
+        """Print a sentence."""
+        _print(told)
+
+
+def _done(last: EpochRecord) -> str:
+    return f"{line(last)}  done in {last.seconds:.2f} s"
 
 
 class JsonObserver:
@@ -159,6 +193,10 @@ class JsonObserver:
         """Tell why it ended early."""
         told = f"{type(error).__name__}: {error}"
         _event(run, "run_failed", told, level="error")
+
+    def say(self, told: str) -> None:
+        """Tell how far a sweep is."""
+        output.event("info", "sweep", told)
 
 
 def _event(run: Run, event: str, message: str, level: str = "info", **fields: Any) -> None:

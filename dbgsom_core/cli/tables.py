@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dbgsom_core.errors import as_text
+from dbgsom_core.interfaces.trackers import Ranking, Variant
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
@@ -101,6 +102,36 @@ def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:
     names = [n for n in wanted if any(f"{part}/{n}" in measures for _, measures in children)]
     rows = [[name, *(measures.get(f"{part}/{n}") for n in names)] for name, measures in children]
     print_table([f"run ({part} part)", *names], rows)
+
+
+def rankings_tables(rankings: Sequence[Ranking]) -> None:
+    """Print the variants of a sweep, best first, a table for each data set."""
+    console = Console(highlight=False, soft_wrap=True)
+    for ranking in rankings:
+        names, keys = ranking.measures, ranking.keys
+        where = f" on {ranking.data}" if len(rankings) > 1 else ""
+        several = any(len(one.runs) > 1 for one in ranking.variants)
+        rows = [
+            [
+                number,
+                *(measured(one, name) for name in names),
+                *([len(one.runs)] if several else []),
+                *("null" if (value := one.varies.get(key, "")) is None else value for key in keys),
+            ]
+            for number, one in enumerate(ranking.variants, start=1)
+        ]
+        print_table(["", *names, *(["runs"] if several else []), *keys], rows)
+        best = f"best{where}: {ranking.best.name} ({names[0]} {measured(ranking.best, names[0])})"
+        console.print(Text(as_text(best)))
+
+
+def measured(variant: Variant, name: str) -> str | None:
+    """Return a measure of a variant: its mean ± its standard deviation over several runs."""
+    value = variant.measures.get(name)
+    if value is None:
+        return None
+    spread = variant.spread.get(name)
+    return cell(value) if spread is None else f"{cell(value)} ± {spread:.2g}"
 
 
 def _of(measures: Mapping[str, float], part: str) -> bool:

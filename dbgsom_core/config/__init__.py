@@ -8,7 +8,14 @@ from __future__ import annotations
 from dbgsom_core.config.build import DEFAULT_NAMES
 from dbgsom_core.config.dump import dump_yaml
 from dbgsom_core.config.environment import fill_text
-from dbgsom_core.config.experiment import Child, Experiment, Model, PrepareStep, Sweep
+from dbgsom_core.config.experiment import (
+    Child,
+    Experiment,
+    Model,
+    Optimization,
+    PrepareStep,
+    Sweep,
+)
 from dbgsom_core.config.load import (
     is_sweep,
     load_experiment,
@@ -24,6 +31,7 @@ __all__ = [
     "DecideSettings",
     "Experiment",
     "Model",
+    "Optimization",
     "PrepareStep",
     "Split",
     "Sweep",

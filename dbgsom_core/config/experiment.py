@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbgsom_core.config.names import shortened
 from dbgsom_core.config.settings import DecideSettings, Split
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
 if TYPE_CHECKING:
+    from dbgsom_core.config.optimize import Space
     from dbgsom_core.interfaces.engine import Engine
 
 Named = tuple[str, Component]
@@ -92,11 +94,38 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Child:
-    """One run of a sweep: named by what varies, with the values as they were written."""
+    """One run of a sweep: named by what varies, with the values as they were written.
+
+    ``variant`` is its name without the seed where each variant runs with several.
+    """
 
     name: str
     varies: Mapping[str, Any]
     experiment: Experiment
+    variant: str = ""
+
+    @property
+    def varies_beside_seed(self) -> Mapping[str, Any]:
+        """What its variant changes."""
+        if self.variant == self.name:
+            return self.varies
+        return {key: value for key, value in self.varies.items() if key != "seed"}
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """A search for the best variant.
+
+    Attributes
+    ----------
+    space : Space
+    variant : callable
+        Returns the children of trial ``number``, counted from 1, for what was chosen by dotted key:
+        a number, or a position in a list. Raises `ConfigError` where the values do not go together.
+    """
+
+    space: Space
+    variant: Callable[[int, Mapping[str, int | float]], tuple[Child, ...]] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,12 +136,16 @@ class Sweep:
     ----------
     experiment : str
     children : tuple of Child
+        Of a search a few that show whether its values can be used; the search makes its own.
     resolved : mapping
         The merged configuration with its ``sweep`` section, references as they were written.
     source : str
     folder : Path
     decide : DecideSettings
         What "best" means among the children.
+    seeds : int
+        How many children each variant has, which differ in their seed alone.
+    optimization : Optimization or None
     """
 
     experiment: str
@@ -121,3 +154,22 @@ class Sweep:
     source: str
     folder: Path
     decide: DecideSettings = field(default_factory=DecideSettings)
+    seeds: int = 1
+    optimization: Optimization | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs there will be."""
+        if self.optimization is None:
+            return len(self.children)
+        return self.optimization.space.settings.trials * self.seeds
+
+    @property
+    def title(self) -> str:
+        """The sweep's name: the one given, or how many runs there are and what varies."""
+        given = self.children[0].experiment.resolved["name"]
+        if given:
+            return str(given)
+        keys = dict.fromkeys(key for child in self.children for key in child.varies_beside_seed)
+        told = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
+        return told if self.seeds == 1 else f"{told}, {self.seeds} seeds each"

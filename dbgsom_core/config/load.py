@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config.build import build_experiment, reject
+from dbgsom_core.config.children import ChildBuilder
 from dbgsom_core.config.decide import check_decide, decide_settings
-from dbgsom_core.config.experiment import Child, Experiment, Sweep
+from dbgsom_core.config.experiment import Experiment, Optimization, Sweep
 from dbgsom_core.config.files import read_file
 from dbgsom_core.config.merge import merge
 from dbgsom_core.config.nodes import Section, Spot, from_python, is_null, plain
 from dbgsom_core.config.overrides import overlay
-from dbgsom_core.config.problems import Place, Problem, Problems
+from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
-from dbgsom_core.config.sweep import Varied, apply, child_names, unfold
+from dbgsom_core.config.sweep import unfold
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 _PYTHON = "<python>"
@@ -69,16 +71,24 @@ def load_sweep(
         problems.add(Place(os.fspath(path), 1, 1), "sweep", told)
         raise problems.error()
     spot = Spot("sweep", entry.place, entry.node)
-    varied, decide = unfold(spot, problems), decide_settings(spot, problems)
+    unfolded, decide = unfold(spot, problems), decide_settings(spot, problems)
     problems.raise_any()
-    registry = registry or get_registry()
-    bare = root.without("sweep")
-    children = _children(bare, varied, registry, os.fspath(path), folder_of(path))
+    registry, source, folder = registry or get_registry(), os.fspath(path), folder_of(path)
+    builder = ChildBuilder(root.without("sweep"), registry, source, folder, unfolded.seeds)
+    children = builder.children(unfolded.variants)
     check_decide(spot, decide, children, registry, problems)
     problems.raise_any()
-    experiment = children[0].experiment.experiment
-    resolved = plain(root, masked=True)
-    return Sweep(experiment, children, resolved, os.fspath(path), folder_of(path), decide)
+    space = unfolded.space
+    return Sweep(
+        experiment=children[0].experiment.experiment,
+        children=children,
+        resolved=plain(root, masked=True),
+        source=source,
+        folder=folder,
+        decide=decide,
+        seeds=unfolded.seeds,
+        optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
+    )
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
@@ -140,32 +150,3 @@ def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Pro
 def folder_of(path: str | os.PathLike[str]) -> Path:
     """Return the folder in which relative paths of a file start."""
     return Path(path).resolve().parent
-
-
-def _children(
-    base: Section, varied: list[Varied], registry: Registry, source: str, folder: Path
-) -> tuple[Child, ...]:
-    children = []
-    told: dict[Problem, list[str]] = {}
-    for name, values in zip(child_names(varied), varied, strict=True):
-        problems = Problems()
-        root = apply(base, values, problems)
-        experiment = build_experiment(root, registry, problems, source, folder)
-        for problem in problems:
-            told.setdefault(problem, []).append(name)
-        if experiment is not None:
-            shown = {key: plain(entry.node) for key, entry in values.items()}
-            children.append(Child(name, shown, experiment))
-    _raise_for_children(told, len(varied))
-    return tuple(children)
-
-
-def _raise_for_children(told: Mapping[Problem, list[str]], children: int) -> None:
-    problems = Problems()
-    for problem, names in told.items():
-        message = problem.message
-        if len(names) < children or children == 1:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            message = f"{message} (in the run '{names[0]}'{more})"
-        problems.add(problem.place, problem.path, message)
-    problems.raise_any()

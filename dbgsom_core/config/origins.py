@@ -12,6 +12,7 @@ from dbgsom_core.config.build import DEFAULT_NAMES, build_experiment
 from dbgsom_core.config.environment import names_in
 from dbgsom_core.config.load import folder_of, load_sweep, merged
 from dbgsom_core.config.merge import as_section
+from dbgsom_core.config.names import Varied
 from dbgsom_core.config.nodes import (
     Entry,
     Items,
@@ -25,7 +26,7 @@ from dbgsom_core.config.nodes import (
 )
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.settings import ModelSettings
-from dbgsom_core.config.sweep import Varied, apply, unfold
+from dbgsom_core.config.sweep import apply, unfold
 from dbgsom_core.errors import UnknownNameError, as_text
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -97,7 +98,8 @@ def explain(
         problems.raise_any()
         tried.raise_any()
     if experiment is not None and sweep is not None and is_sweep:
-        varied = unfold(Spot("sweep", sweep.place, sweep.node), Problems())
+        unfolded = unfold(Spot("sweep", sweep.place, sweep.node), Problems())
+        varied = [changes for _, changes in unfolded.variants]
         if not _serves(experiment.resolved, varied, registry):
             experiment = None
     if experiment is None or not defaults:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.errors import PydanticUserError
 
 from dbgsom_core.config.build import BUILT_IN_STEPS
+from dbgsom_core.config.optimize import OptimizeSettings, RangeSettings
 from dbgsom_core.config.settings import (
     DecideSettings,
     General,
@@ -17,7 +18,7 @@ from dbgsom_core.config.settings import (
     Settings,
     Split,
 )
-from dbgsom_core.config.sweep import KINDS, RandomSettings
+from dbgsom_core.config.sweep import KINDS, RandomSettings, RepeatSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.offers import Offered
@@ -47,6 +48,12 @@ class _Random(RandomSettings):
     space: _Axes = Field(description="dotted keys and their values")
 
 
+class _Optimize(OptimizeSettings):
+    space: Annotated[
+        dict[str, Annotated[list[Any], Field(min_length=1)] | RangeSettings], Field(min_length=1)
+    ] = Field(description="dotted keys, and lists or ranges of their values")
+
+
 class _Sweep(Settings):
     model_config = ConfigDict(
         json_schema_extra={"required": [], "oneOf": [{"required": [kind]} for kind in KINDS]}
@@ -55,6 +62,8 @@ class _Sweep(Settings):
     grid: _Axes = Field(description="dotted keys and their values: every combination")
     random: _Random = Field(description=str(RandomSettings.__doc__))
     list_: list[_Changes] = Field(alias="list", min_length=1, description="what each run changes")
+    optimize: _Optimize = Field(description=str(OptimizeSettings.__doc__))
+    repeats: RepeatSettings | None = Field(default=None, description=str(RepeatSettings.__doc__))
     decide: DecideSettings | None = Field(default=None, description=str(DecideSettings.__doc__))
 
 

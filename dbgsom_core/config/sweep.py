@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from pydantic import Field
 
 from dbgsom_core.config.check import check
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, Section, Spot, held, plain
+from dbgsom_core.config.names import Varied, child_names
+from dbgsom_core.config.nodes import Entry, Items, Node, Section, Spot, held, is_null, plain
+from dbgsom_core.config.optimize import Space, read_space
 from dbgsom_core.config.overrides import is_dotted_key, patch
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import Settings
 from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
-KINDS = ("grid", "random", "list")
-BESIDE = ("decide",)  # keys that may stand beside one of those
+KINDS = ("grid", "random", "list", "optimize")
+BESIDE = ("decide", "repeats")  # keys that may stand beside one of those
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
-_UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
-
-Varied = Mapping[str, Entry]
 
 
 class RandomSettings(Settings):
@@ -34,12 +32,37 @@ class RandomSettings(Settings):
     seed: int = Field(default=0, ge=0, description="start of the draw")
 
 
-def unfold(spot: Spot, problems: Problems) -> list[Varied]:
-    """Return what each child of the ``sweep`` section at ``spot`` changes, in order."""
+class RepeatSettings(Settings):
+    """Running each variant several times."""
+
+    seeds: int = Field(ge=1, le=1000, description="runs of each variant: seed, seed + 1, …")
+
+
+@dataclass(frozen=True)
+class Unfolded:
+    """What a ``sweep`` section stands for.
+
+    Attributes
+    ----------
+    variants : list of (name, what it changes)
+        In order; of a search a few that show whether its values can be used.
+    seeds : int
+        How many runs each variant has; 1: those of its own seed.
+    space : Space or None
+        What is searched.
+    """
+
+    variants: list[tuple[str, Varied]]
+    seeds: int = 1
+    space: Space | None = None
+
+
+def unfold(spot: Spot, problems: Problems) -> Unfolded:
+    """Return what the ``sweep`` section at ``spot`` stands for."""
     section = spot.node
     if not isinstance(section, Section):
         problems.add(section.place, spot.path, f"must be a section with one of {_or(KINDS)}")
-        return []
+        return Unfolded([])
     for key, entry in section.entries.items():
         if key not in (*KINDS, *BESIDE):
             told = unknown_key(key, (*KINDS, *BESIDE))
@@ -47,36 +70,58 @@ def unfold(spot: Spot, problems: Problems) -> list[Varied]:
     given = [key for key in section.entries if key in KINDS]
     if len(given) != 1:
         problems.add(spot.key_place, spot.path, f"needs exactly one of {_or(KINDS)}")
-        return []
-    unfolding = {"grid": _grid, "random": _random, "list": _list}[given[0]]
-    children = unfolding(spot / given[0], problems)
-    for key, entry in (item for child in children for item in child.items()):
+        return Unfolded([])
+    space = None
+    if given[0] == "optimize":
+        space = read_space(spot / "optimize", problems)
+        varied = [] if space is None else space.probes()
+    else:
+        unfolding = {"grid": _grid, "random": _random, "list": _list}[given[0]]
+        varied = unfolding(spot / given[0], problems)
+    known: set[tuple[str, str]] = set()
+    for key, entry in (item for child in varied for item in child.items()):
+        first = key.partition(".")[0]
         if not is_dotted_key(key):
-            problems.add(entry.place, key, "is no dotted key such as model.epochs")
-        elif key.partition(".")[0] in _FIXED:
-            problems.add(entry.place, key, "cannot vary within a sweep")
-    return children
+            why = "is no dotted key such as model.epochs"
+        elif first in _FIXED:
+            why = "cannot vary within a sweep"
+        elif space is not None and key in ("dataset", "dataset.name"):
+            why = "cannot be optimized: measures on different data sets do not compare"
+        else:
+            continue
+        if (key, why) not in known:
+            known.add((key, why))
+            problems.add(entry.place, key, why)
+    seeds = _seeds(spot, varied, 1 if space is None else space.settings.trials, problems)
+    return Unfolded(list(zip(child_names(varied), varied, strict=True)), seeds, space)
+
+
+def _seeds(spot: Spot, varied: list[Varied], trials: int, problems: Problems) -> int:
+    if is_null(spot.node.get("repeats")):  # type: ignore[union-attr] # it is a section
+        return 1
+    at = spot / "repeats"
+    if not isinstance(at.node, Section):
+        problems.add(at.node.place, at.path, "must be a section: {seeds: 5}")
+        return 1
+    settings = check(RepeatSettings, at, problems)
+    if any(key == "seed" for child in varied for key in child):
+        told = "sets the seeds of each variant: leave 'seed' out of what varies"
+        problems.add(at.key_place, at.path, told)
+    if settings is None:
+        return 1
+    runs = settings.seeds * max(len(varied) if trials == 1 else trials, 1)
+    if runs > MOST_CHILDREN:
+        told = f"makes {runs} runs, more than {MOST_CHILDREN}"
+        problems.add((at / "seeds").node.place, f"{at.path}.seeds", told)
+    return settings.seeds
 
 
 def apply(base: Section, varied: Varied, problems: Problems) -> Section:
-    """Return ``base`` with a child's values written over it."""
-    for key, entry in varied.items():
-        base = merge(base, patch(key, entry.node, entry.place), problems)
-    return base
-
-
-def child_names(children: list[Varied]) -> list[str]:
-    """Return a name for each child, from what varies: ``kernel=gaussian, epochs=20``."""
-    keys = dict.fromkeys(key for child in children for key in child)
-    ends = [key.rpartition(".")[2] for key in keys]
-    short = {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
-    names: list[str] = []
-    for child in children:
-        parts = (f"{short[key]}={_told(entry.node)}" for key, entry in child.items())
-        name = _UNSAFE.sub("-", ", ".join(parts))
-        same = names.count(name)
-        names.append(name if not same else f"{name} : {same + 1}")
-    return names
+    """Return ``base`` with a child's values written over it, in any order, as by ``--set``."""
+    changes = Section(patch=True)
+    for key in sorted(varied, key=lambda key: key.count(".")):  # a component before its fields
+        changes = merge(changes, patch(key, varied[key].node, varied[key].place), problems)
+    return merge(base, changes, problems)
 
 
 def _grid(spot: Spot, problems: Problems) -> list[Varied]:
@@ -173,20 +218,6 @@ def _combination(axes: Mapping[str, tuple[Node, ...]], index: int) -> Varied:
         node = values[place]
         chosen[key] = Entry(node.place, node)
     return {key: chosen[key] for key in axes}
-
-
-def _told(node: Node) -> str:
-    if isinstance(node, Scalar):
-        value: Any = plain(node)
-        if value is None or isinstance(value, bool):
-            return {None: "null", True: "true", False: "false"}[value]
-        return str(value)
-    if isinstance(node, Items):
-        return " ".join(map(_told, node.items)) or "none"
-    parts = []
-    for key, entry in node.entries.items():
-        parts.append(_told(entry.node) if key == "name" else f"{key}={_told(entry.node)}")
-    return " ".join(parts)
 
 
 def _or(words: tuple[str, ...]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 
+MOST_THREADS = "DBGSOM_THREADS"  # so that processes beside each other share the processors
+
 
 def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     """Call ``work(worker, task)`` once for each of ``tasks`` tasks; the caller is worker 0.
@@ -35,8 +37,10 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
 
 
 def available_threads() -> int:
-    """Return how many threads this process may run at once."""
-    return len(os.sched_getaffinity(0))
+    """Return how many threads this process may run at once, at most ``DBGSOM_THREADS`` of them."""
+    most = os.environ.get(MOST_THREADS, "")
+    may = len(os.sched_getaffinity(0))
+    return min(may, int(most)) if most.isdecimal() and int(most) else may
 
 
 @lru_cache(maxsize=4)

@@ -42,6 +42,8 @@ class Run:
         The sweep that this run belongs to.
     total_epochs : int
         Upper bound of the epochs that observers will hear of (0 for a sweep).
+    varies : mapping
+        Of a sweep's child: what it changes, dotted keys and plain values, secrets masked.
     tags : mapping of str to str, number or bool
         Words of the user's own, secrets masked.
     """
@@ -58,6 +60,62 @@ class Run:
     parent: Run | None = None
     total_epochs: int = 0
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    varies: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The runs of a sweep that differ in nothing but their seed.
+
+    Attributes
+    ----------
+    name : str
+    varies : mapping
+        What tells it from the other variants: short names and plain values.
+    measures : mapping of str to float
+        Means over the runs.
+    spread : mapping of str to float
+        Standard deviations over two or more runs.
+    runs : sequence of str
+        Ids.
+    """
+
+    name: str
+    varies: Mapping[str, Any]
+    measures: Mapping[str, float]
+    spread: Mapping[str, float]
+    runs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The variants of a sweep on one data set, best first.
+
+    Attributes
+    ----------
+    data : str
+        The data set's name.
+    measures : sequence of str
+        Full names of what decides, and then of what most people look at beside it.
+    direction : {"maximize", "minimize"}
+        Which end of what decides is best.
+    variants : sequence of Variant
+    """
+
+    data: str
+    measures: Sequence[str]
+    direction: Literal["maximize", "minimize"]
+    variants: Sequence[Variant]
+
+    @property
+    def best(self) -> Variant:
+        """The variant that won."""
+        return self.variants[0]
+
+    @property
+    def keys(self) -> list[str]:
+        """What varies, by its short names."""
+        return list(dict.fromkeys(key for variant in self.variants for key in variant.varies))
 
 
 @dataclass(frozen=True)
@@ -83,6 +141,8 @@ class RunResult:
     tables : mapping of str to callable
         Each returns the rows of a table one by one, the names of its columns first:
         ``assignments``, where each sample ended, and ``neurons``.
+    rankings : sequence of Ranking
+        Which variant of a sweep is best, on each data set.
     notes : sequence of str
         Sentences a reader of the report should know (warnings, parts left out).
     """
@@ -96,6 +156,7 @@ class RunResult:
     example: Any = None
     children: Sequence[tuple[Run, Mapping[str, float]]] = ()
     tables: Mapping[str, Callable[[], Iterator[Sequence[Any]]]] = field(default_factory=dict)
+    rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
 
 

@@ -67,6 +67,12 @@ def load_data(experiment: Experiment) -> Data:
     return data
 
 
+def same_data(one: Experiment, other: Experiment) -> bool:
+    """Say whether two experiments load the same data, and check it alike."""
+    same_set = (one.dataset_name, one.dataset) == (other.dataset_name, other.dataset)
+    return same_set and one.model.estimator == other.model.estimator
+
+
 def digest(data: Data) -> str:
     """Return the sha256 of X and y, their shapes and types included."""
     found = hashlib.sha256()

@@ -26,13 +26,15 @@ class Asked:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._passed_on: tuple[signal.Signals, str] | None = None
+        self._why = ""
         self._shields = 0
         self._closers: list[Callable[[BaseException], None]] = []
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Hear the signals in here; those that the caller's shell has us ignore stay ignored."""
-        self.signal = None
+        self.signal, self._why = None, ""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -43,6 +45,17 @@ class Asked:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def pass_on(self, number: int, why: str = "") -> None:
+        """Be asked, by any thread, as if a signal came; ``why`` tells more than its name.
+
+        It comes to the main thread as TERM, which must be heeded there.
+        """
+        self._passed_on = signal.Signals(number), why
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            signal.raise_signal(signal.SIGTERM)
 
     def check(self) -> None:
         """Raise `Interrupted` when the process was asked to end."""
@@ -76,7 +89,8 @@ class Asked:
     def _hear(self, number: int, frame: Any) -> None:
         again = self.signal is not None
         if not again:
-            self.signal = signal.Signals(number)
+            passed_on = self._passed_on if number == signal.SIGTERM else None
+            self.signal, self._why = passed_on or (signal.Signals(number), "")
         if self._shields or (again and number == _REPEATED_BY_THE_SYSTEM):
             return
         if again:
@@ -86,7 +100,7 @@ class Asked:
 
     def _interrupted(self) -> Interrupted:
         name = "an unknown signal" if self.signal is None else self.signal.name
-        return Interrupted(f"asked to end by {name}")
+        return Interrupted(self._why or f"asked to end by {name}")
 
 
 asked = Asked()  # signals belong to the process, and so does what remembers them

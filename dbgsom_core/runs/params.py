@@ -64,6 +64,12 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     return {key: _flat(value) for key, value in params.items()}
 
 
+def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[str, Value]:
+    """Return parameters with what a sweep's child changes beside them: ``robust``, say."""
+    short = {key.removeprefix("model.").removesuffix(".name"): one for key, one in varies.items()}
+    return {**params, **{key: _flat(one) for key, one in short.items() if key not in params}}
+
+
 def is_reference(value: Any) -> bool:
     """Say whether a value of a resolved configuration stands for what the environment holds."""
     return isinstance(value, str) and "${env:" in value

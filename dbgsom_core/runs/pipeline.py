@@ -79,10 +79,12 @@ def run_experiment(
     data: Data | None = None,
     parent: Run | None = None,
     name: str | None = None,
+    varies: Mapping[str, Any] | None = None,
     stored: StoredRun | None = None,
 ) -> Outcome:
     """Run one experiment, or go on with a ``stored`` run of it that was interrupted.
 
+    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``.
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built. From then on observers hear how it ends, whatever ends it.
 
@@ -109,6 +111,7 @@ def run_experiment(
             estimator=plan.estimator,
             parent=parent,
             name=name,
+            varies=varies,
             stored=stored,
         )
         seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds

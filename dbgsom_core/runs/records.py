@@ -17,6 +17,7 @@ from typing import Any
 from dbgsom_core.config import read_plain
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.files import nests_deeper, open_regular, read_at_most
+from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 
 _LARGEST = 1 << 24  # bytes of one file
@@ -152,6 +153,30 @@ class Record:
             else:
                 self._damage.append(f"{self._name}: a child without name and measures")
         return found
+
+    def rankings(self) -> list[Ranking]:
+        """Return how the variants of a sweep are ranked."""
+        found = []
+        for one in self.get("rankings", list, []):
+            try:
+                variants = [_variant(variant, self) for variant in one["variants"]]
+                measures = [*map(str, one["measures"])]
+                up = one["direction"] == "maximize"
+                ranking = Ranking(
+                    str(one["data"]), measures, "maximize" if up else "minimize", variants
+                )
+                if not (measures and variants):
+                    raise LookupError("nothing is ranked")
+            except (LookupError, TypeError, AttributeError):
+                self._damage.append(f"{self._name}: a ranking that is none")
+            else:
+                found.append(ranking)
+        return found
+
+
+def _variant(one: Mapping[str, Any], record: Record) -> Variant:
+    measures, spread = record.numbers(one["measures"]), record.numbers(one["spread"])
+    return Variant(str(one["name"]), {**one["varies"]}, measures, spread, [*map(str, one["runs"])])
 
 
 _KINDS: dict[type[Any], str] = {str: "text", dict: "mapping", list: "list"}

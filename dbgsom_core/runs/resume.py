@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -50,6 +51,8 @@ from dbgsom_core.runs.store import (
 )
 
 log = private_logger("dbgsom")
+
+_SECONDS_TO_DIE = 60.0
 
 Loaded = TypeVar("Loaded", Experiment, Sweep)
 
@@ -120,7 +123,7 @@ def load_stored(
 
 
 def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
-    """Return the newest run of a configuration that has not ended well.
+    """Return the newest run of a configuration that has not ended well, or in part only.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
         for one in find_runs(root, group)
         if one.kind == kind
         and one.parent is None
-        and one.status != "finished"
+        and not is_whole(one, loaded)
         and one.config
         and not one.damage
     ]
@@ -149,6 +152,23 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
             "new run without --resume"
         )
     raise ConfigError(f"{told}; start it without --resume")
+
+
+def wait_for_the_dying(stored: StoredRun) -> None:
+    """Wait for the process of a sweep's child, which ends when that of its sweep is gone."""
+    until = time.monotonic() + _SECONDS_TO_DIE
+    while stored.status == "running" and stored.process is not None and stored.process.lives():
+        if time.monotonic() > until:
+            return
+        time.sleep(0.1)
+        stored = read_status(stored.files.folder)
+
+
+def is_whole(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
+    """Say whether nothing is left to do: it has finished, and so have all runs of a sweep."""
+    if stored.status != "finished":
+        return False
+    return not isinstance(loaded, Sweep) or len(stored.children) >= loaded.runs
 
 
 def check_can_go_on(stored: StoredRun) -> None:
@@ -184,7 +204,7 @@ def claim(stored: StoredRun) -> None:
         with alone_with(stored.files.folder):
             now = read_status(stored.files.folder)
             check_can_go_on(now)
-            if now.status == "finished":
+            if now.status == "finished" and stored.status != "finished":
                 raise DbgsomError(f"run {stored.id} has finished meanwhile")
             write_status(stored.files, "running", stamp(now.started))
     except OSError as error:
@@ -334,6 +354,7 @@ def kept_run(stored: StoredRun, parent: Run | None) -> Run:
         environment=stored.environment,
         data=stored.data,
         parent=parent,
+        varies=stored.varies,
         tags=stored.tags,
     )
 
@@ -341,6 +362,11 @@ def kept_run(stored: StoredRun, parent: Run | None) -> Run:
 def finish_off(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
     """Do what a run that had finished was killed before: forget how, and let trackers catch up."""
     Done(stored.files, 0.0).forget()
+    catch_up(stored, tracking)
+
+
+def catch_up(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
+    """Let trackers catch up with a run that has ended in another process."""
     for name, tracker in tracking:
         mirror = TrackerAbilities.of(tracker).mirror
         if mirror is not None:

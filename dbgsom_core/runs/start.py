@@ -19,7 +19,7 @@ from dbgsom_core.runs.components import describe_components, given_fields_of
 from dbgsom_core.runs.data import facts_of
 from dbgsom_core.runs.dead import close_dead_runs
 from dbgsom_core.runs.environment import describe_environment
-from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.params import default_name, flat_params, with_varied
 from dbgsom_core.runs.resume import check_same, claim
 from dbgsom_core.runs.store import StoredRun
 
@@ -37,6 +37,7 @@ def start_run(
     name: str | None = None,
     root: Path | None = None,
     params: Mapping[str, Any] | None = None,
+    varies: Mapping[str, Any] | None = None,
     stored: StoredRun | None = None,
 ) -> Run:
     """Say what a run is (a sweep without ``data``), and create its folder.
@@ -57,7 +58,7 @@ def start_run(
     if stored is not None and stored.params:
         params = stored.params  # those that were given, while the folder's configuration gives all
     elif params is None:
-        params = flat_params(experiment, estimator)
+        params = with_varied(flat_params(experiment, estimator), varies or {})
     named = getattr(experiment, "name", None) and experiment.resolved["name"]
     given = name or named or default_name(experiment, estimator, params)
     folder = _new_folder(runs / group) if stored is None else stored.files.folder
@@ -73,6 +74,7 @@ def start_run(
         data=masked(facts),
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
+        varies=masked(varies or {}),
         tags=masked(experiment.resolved.get("tags") or {}),
     )
     if stored is not None:

@@ -5,8 +5,8 @@
     <root>/<experiment>/<id>/
         status.json        {"status", "started", "ended", "error", "process"}; times are ISO 8601
                            in UTC; process: {"host", "pid", "started"} of who runs it
-        run.json           id, name, experiment, kind, parent, params, data, tags; a finished sweep
-                           adds children and best
+        run.json           id, name, experiment, kind, parent, params, data, tags, and what a child
+                           of a sweep varies; a finished sweep adds children, best and rankings
         config.yaml        the resolved configuration
         environment.json   versions, plugins, machine, git
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
@@ -46,6 +46,7 @@ from typing import Any, Literal, get_args, overload
 from dbgsom_core.config import dump_yaml
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.files import open_regular, sweep, to_disk, write_atomically
+from dbgsom_core.interfaces.trackers import Ranking
 from dbgsom_core.runs.folds import FoldMeasures
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.records import Records
@@ -121,6 +122,7 @@ class StoredRun:
     process: Process | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    varies: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -128,6 +130,7 @@ class StoredRun:
     folds: Sequence[FoldMeasures] = ()
     children: Sequence[Mapping[str, Any]] = ()
     best: str | None = None
+    rankings: Sequence[Ranking] = ()
     damage: str = ""
     torn: str = ""
 
@@ -322,6 +325,7 @@ def read_run(folder: Path) -> StoredRun:
         parent=run.get("parent", str),
         params=run.get("params", dict, {}),
         data=run.get("data", dict, {}),
+        varies=run.get("varies", dict, {}),
         tags=run.get("tags", dict, {}),
         config=records.yaml(files.config).content,
         environment=records.json(files.environment).content,
@@ -329,6 +333,7 @@ def read_run(folder: Path) -> StoredRun:
         folds=records.folds(files.folds),
         children=run.children(),
         best=run.get("best", str),
+        rankings=run.rankings(),
     )
     if stored.torn and run.content.get("id") and found.config:
         records.damage.remove(stored.torn)  # by a power cut or a full disk, but it is one of ours

@@ -76,6 +76,12 @@ DAMAGE = {
         "status.json: 'started' is no time",
     ),
     "odd children": ("run.json", text('{"children": [1]}'), "run.json: a child without name"),
+    "odd rankings": ("run.json", text('{"rankings": [1]}'), "run.json: a ranking that is none"),
+    "no variants": (
+        "run.json",
+        text('{"rankings": [{"data": "", "measures": [], "direction": "", "variants": []}]}'),
+        "run.json: a ranking that is none",
+    ),
     "thousands of digits": ("run.json", text('{"data": ' + "9" * 9999 + "}"), "is no JSON"),
     "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
 }  # fmt: skip

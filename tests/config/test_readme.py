@@ -7,6 +7,7 @@ import pytest
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.config.build import SECTIONS
+from dbgsom_core.config.optimize import OptimizeSettings
 from dbgsom_core.config.settings import (
     DecideSettings,
     General,
@@ -14,7 +15,7 @@ from dbgsom_core.config.settings import (
     PluginSettings,
     Split,
 )
-from dbgsom_core.config.sweep import RandomSettings
+from dbgsom_core.config.sweep import RandomSettings, RepeatSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.datasets.csv_file import Csv
@@ -84,6 +85,8 @@ def test_every_key_has_its_row():
     keys |= set(Csv.model_fields)
     keys |= {f"random.{key}" for key in RandomSettings.model_fields}
     keys |= {f"decide.{key}" for key in DecideSettings.model_fields}
+    keys |= {f"optimize.{key}" for key in (*OptimizeSettings.model_fields, "space")}
+    keys |= {f"repeats.{key}" for key in RepeatSettings.model_fields} | {"log", "step"}
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
     assert keys - rows == set()
     assert rows - keys - {"name", "metric", "kernel", "growth", "labeller"} == set()

@@ -21,10 +21,10 @@ def test_a_grid_is_every_combination_in_order(bench):
         "    model.growth.spreading_factor: [0.3, 0.6]\n"
     )
     assert [child.name for child in made.children] == [
-        "kernel=gauss, spreading_factor=0.3",
-        "kernel=gauss, spreading_factor=0.6",
-        "kernel=bubble, spreading_factor=0.3",
-        "kernel=bubble, spreading_factor=0.6",
+        "spreading_factor=0.3, kernel=gauss",
+        "spreading_factor=0.6, kernel=gauss",
+        "spreading_factor=0.3, kernel=bubble",
+        "spreading_factor=0.6, kernel=bubble",
     ]
     first, *_, last = made.children
     assert first.varies == {"model.kernel": "gauss", "model.growth.spreading_factor": 0.3}
@@ -43,7 +43,7 @@ def test_a_list_says_what_each_run_changes(bench):
     assert [child.name for child in made.children] == [
         "seed=1",
         "seed=2, epochs=5",
-        "model=epochs=6",
+        "epochs=6",
     ]
     assert made.children[1].experiment.model.params["epochs"] == 5
     assert made.children[2].experiment.model.params["kernel"].start == 3
@@ -65,18 +65,36 @@ def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
         ("{seed: [1, 2]}", ["seed=1", "seed=2"]),
         ("{model.epochs: [10]}", ["epochs=10"]),
         ("{model.kernel.start: [1, null]}", ["start=1", "start=null"]),
-        ("{split.stratify: [true], split.folds: [3]}", ["stratify=true, folds=3"]),
-        ("{engine: [{name: local, threads: 2}]}", ["engine=local threads=2"]),
+        ("{split.stratify: [true], split.folds: [3]}", ["folds=3, stratify=true"]),
+        ("{engine: [{name: local, threads: 2}]}", ["engine=local, threads=2"]),
         (
             "{prepare: [[], [range_scale, standardize]]}",
             ["prepare=none", "prepare=range_scale standardize"],
         ),
         ("{prepare: [['a.b:C']]}", ["prepare=a.b:C"]),
         ("{dataset.word: ['a/b', 'ü*(x)', 'ü+(x)']}", ["word=a/b", "word=---x-", "word=---x- : 2"]),
-        ("{engine.threads: [1], dataset.word: [w]}", ["threads=1, word=w"]),
+        ("{engine.threads: [1], dataset.word: [w]}", ["word=w, threads=1"]),
+        (  # what does not differ is left out, what has most values comes first
+            "{dataset.word: [w, v], model.epochs: [5], seed: [1, 2, 3], engine.threads: [1, 2]}",
+            [
+                f"seed={seed}, threads={threads}, word={word}"
+                for word in "wv"
+                for seed in (1, 2, 3)
+                for threads in (1, 2)
+            ],
+        ),
+        (
+            "{model.growth: [{name: grow, spreading_factor: 0.3}, {name: grow, "
+            "spreading_factor: 0.6}]}",
+            ["spreading_factor=0.3", "spreading_factor=0.6"],
+        ),
+        (
+            "{model.kernel: [gauss, {name: bubble, start: 2}]}",
+            ["kernel=gauss", "kernel=bubble, start=2"],
+        ),
         (
             "{model.kernel.name: [bubble], model.growth.name: [grow]}",
-            ["model.kernel.name=bubble, model.growth.name=grow"],
+            ["growth=grow, kernel=bubble"],
         ),
     ],
 )
@@ -98,7 +116,7 @@ def test_a_wrong_grid_value_is_told_at_its_position_with_the_run(bench):
     text = BASE + "sweep:\n  grid:\n    model.growth.spreading_factor: [0.3, 2]\n    seed: [1, 2]\n"
     assert bench.problem(text, sweep=True) == (
         "run.yaml:6:42: model.growth.spreading_factor: must be a number between 0 and 1, not 2 "
-        "(in the run 'spreading_factor=2, seed=1' and 1 more)"
+        "(in the run 'seed=1, spreading_factor=2' and 1 more)"
     )
 
 
@@ -120,15 +138,15 @@ def test_problems_of_several_runs_are_told_at_once(bench):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("3", "4:8: sweep: must be a section with one of grid, random or list"),
-        ("{}", "4:1: sweep: needs exactly one of grid, random or list"),
+        ("3", "4:8: sweep: must be a section with one of grid, random, list or optimize"),
+        ("{}", "4:1: sweep: needs exactly one of grid, random, list or optimize"),
         (
             "{grid: {seed: [1]}, list: [{seed: 1}]}",
-            "4:1: sweep: needs exactly one of grid, random or list",
+            "4:1: sweep: needs exactly one of grid, random, list or optimize",
         ),
         (
             "{grid: {seed: [1]}, x: 1}",
-            "4:28: sweep.x: unknown key; known: grid, random, list, decide",
+            "4:28: sweep.x: unknown key; known: grid, random, list, optimize, decide, repeats",
         ),
         ("{grid: []}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
         ("{grid: {}}", "4:15: sweep.grid: must be a section of 'dotted.key: [values]' lines"),
@@ -169,6 +187,109 @@ def test_a_wrong_sweep_section_is_told(bench, section, message):
     assert bench.problem(f"{BASE}sweep: {section}\n", sweep=True) == f"run.yaml:{message}"
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_field_and_the_component_that_it_belongs_to_vary_in_any_order(bench, first):
+    axes = ["model.kernel.end: [0.3]", "model.kernel: [bubble]"][:: 1 if first else -1]
+    (child,) = bench.sweep(f"{BASE}sweep: {{grid: {{{', '.join(axes)}}}}}\n").children
+    kernel = child.experiment.model.params["kernel"]
+    assert (type(kernel).__name__, kernel.start, kernel.end) == ("Bubble", None, 0.3)
+
+
+def test_repeats_are_runs_of_one_variant_with_seeds_of_their_own(bench):
+    made = bench.sweep(
+        BASE + "seed: 7\nsweep: {repeats: {seeds: 3}, grid: {model.epochs: [5, 9]}}\n"
+    )
+    assert [child.name for child in made.children] == [
+        f"epochs={epochs}, seed={seed}" for epochs in (5, 9) for seed in (7, 8, 9)
+    ]
+    assert [child.variant for child in made.children] == ["epochs=5"] * 3 + ["epochs=9"] * 3
+    assert [child.experiment.seed for child in made.children] == [7, 8, 9] * 2
+    assert made.children[4].varies == {"model.epochs": 9, "seed": 8}
+    assert made.children[4].varies_beside_seed == {"model.epochs": 9}
+    assert (made.seeds, made.runs) == (3, 6)
+
+
+def test_a_search_has_probes_and_makes_its_trials(bench):
+    made = bench.sweep(
+        BASE + "sweep:\n  repeats: {seeds: 2}\n  optimize:\n    trials: 20\n    space:\n"
+        "      model.epochs: {low: 5, high: 50, step: 5}\n"
+        "      model.growth.spreading_factor: {low: 0.1, high: 0.9}\n"
+        "      model.kernel: [gauss, {name: bubble, start: 2}]\n"
+    )
+    assert made.runs == 40
+    assert len({child.variant for child in made.children}) == 4  # each end and each value
+    chosen = {"model.epochs": 15, "model.growth.spreading_factor": 0.25, "model.kernel": 1}
+    first, second = made.optimization.variant(3, chosen)
+    assert first.variant == "3: epochs=15, spreading_factor=0.25, kernel=bubble, start=2"
+    assert second.name == f"{first.variant}, seed=43"
+    assert first.experiment.model.params["kernel"].start == 2
+    assert first.varies == {
+        "model.epochs": 15,
+        "model.growth.spreading_factor": 0.25,
+        "model.kernel": {"name": "bubble", "start": 2},
+        "seed": 42,
+    }
+
+
+SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{grid: {seed: [1, 2]}, repeats: {seeds: 2}}",
+         "31: sweep.repeats: sets the seeds of each variant: leave 'seed' out of what varies"),
+        ("{grid: {model.epochs: [1]}, repeats: 3}",
+         "45: sweep.repeats: must be a section: {seeds: 5}"),
+        ("{grid: {model.epochs: [1]}, repeats: {seed: 3}}",
+         "46: sweep.repeats.seed: unknown key; did you mean 'seeds'?"),
+        ("{grid: {model.epochs: [1]}, repeats: {seeds: 0}}",
+         "53: sweep.repeats.seeds: must be an integer between 1 and 1000, not 0"),
+        ("{optimize: 3}", "19: sweep.optimize: must be a section with 'trials' and 'space'"),
+        ("{optimize: {trials: 3}}",
+         "9: sweep.optimize.space: must be a section of 'dotted.key: [values]' and 'dotted.key: "
+         "{low, high}' lines"),
+        ("{optimize: {trial: 3, space: {model.epochs: [1]}}}",
+         "20: sweep.optimize.trial: unknown key; did you mean 'trials'?"),
+        (f"{{optimize: {{measure: accuracy, {SPACE}}}}}",
+         "29: sweep.optimize.measure: unknown measure 'accuracy'"),
+        (f"{{optimize: {{{SPACE}, direction: up}}}}", "direction"),
+        (f"{{optimize: {{{SPACE}, direction: minimize}}, decide: {{direction: minimize}}}}",
+         "sweep.decide.direction: is said by optimize already"),
+        ("{optimize: {trials: 3, space: {model.epochs: [1, 2]}}}",
+         "28: sweep.optimize.trials: asks for 3 of 2 variants"),
+        ("{optimize: {trials: 1, space: {model.epochs: 3}}}",
+         "model.epochs: must be a list of values or a range {low: …, high: …}"),
+        ("{optimize: {trials: 1, space: {model.epochs: {lo: 3, high: 4}}}}",
+         "sweep.optimize.space.model.epochs.lo: unknown key; did you mean 'low'?"),
+        ("{optimize: {trials: 1, space: {model.epochs: {low: 4, high: 3}}}}",
+         "low must be less than high, not 4 and 3"),
+        ("{optimize: {trials: 1, space: {model.tol: {low: 0, high: 3, log: true}}}}",
+         "a logarithmic scale needs a low above 0, not 0"),
+        ("{optimize: {trials: 1, space: {model.epochs: {low: 1, high: 4, step: 2}}}}",
+         "high must be low and some steps of 2, such as 3"),
+        ("{optimize: {trials: 1, space: {model.tol: {low: 0.0, high: .inf}}}}", "finite"),
+        ("{optimize: {trials: 1, space: {model.epochs: {low: 0, high: 3}}}}",
+         "model.epochs: must be an integer of at least 1, not 0"),
+        ("{optimize: {trials: 1, space: {dataset: [toy, faulty]}}}",
+         "dataset: cannot be optimized: measures on different data sets do not compare"),
+    ],
+)  # fmt: skip
+def test_a_wrong_search_or_repetition_is_told(bench, section, message):
+    problems = bench.problems(f"{BASE}sweep: {section}\n", sweep=True)
+    assert any(message in one for one in problems), problems
+    assert all(one.startswith("run.yaml:4:") for one in problems), problems
+
+
+def test_repeats_do_not_count_on_from_what_the_environment_holds(bench, monkeypatch):
+    monkeypatch.setenv("SOM_SEED", "31415")
+    text = BASE + "seed: '${env:SOM_SEED}'\nsweep: {repeats: {seeds: 2}, grid: {model.epochs: [5]}}"
+    assert bench.problem(text, sweep=True) == (
+        "run.yaml:4:1: seed: must stand in the file, so that repeats can count on from it "
+        "(in the run 'epochs=5')"
+    )
+
+
 @pytest.mark.parametrize("tail", ["", "sweep: null\n"])
 def test_a_file_without_a_sweep_is_for_run(bench, tail):
     assert bench.problem(BASE + tail, sweep=True) == (
@@ -183,10 +304,8 @@ def test_a_file_without_a_sweep_is_for_run(bench, tail):
 def test_a_sweep_can_be_inherited_and_overridden(bench):
     bench.write(BASE + "sweep: {grid: {seed: [1, 2]}}\n", "base.yaml")
     made = bench.sweep("extends: base.yaml\n", "sweep={grid: {model.epochs: [5]}}")
-    assert [child.name for child in made.children] == [
-        "seed=1, epochs=5",
-        "seed=2, epochs=5",
-    ]
+    assert [child.name for child in made.children] == ["seed=1", "seed=2"]
+    assert [child.varies["model.epochs"] for child in made.children] == [5, 5]
 
 
 def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):

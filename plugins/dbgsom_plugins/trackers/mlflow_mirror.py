@@ -38,12 +38,20 @@ from dbgsom_plugins.trackers.mlflow_model import (
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_sent import is_noted, note
 from dbgsom_plugins.trackers.mlflow_store import Store
-from dbgsom_plugins.trackers.report import data_facts, measures_table
+from dbgsom_plugins.trackers.report import (
+    data_facts,
+    measures_table,
+    rankings_tables,
+    winner,
+)
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
+_LONGEST_NOTE = 5000
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
+SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
+BEST_TAG = "dbgsom.best"  # of a sweep: the variant that won
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -201,6 +209,8 @@ class Mirror:
         if git.get("commit"):
             tags["mlflow.source.git.commit"] = str(git["commit"])
             tags["dbgsom.git.dirty"] = str(bool(git.get("dirty"))).lower()
+        if stored.parent or stored.kind == "sweep":
+            tags[SWEEP_TAG] = stored.parent or stored.id
         if stored.parent:
             parent = self._parent(stored.files.folder.parent / stored.parent)
             if parent is not None:
@@ -234,6 +244,9 @@ class Mirror:
         for start in range(0, len(news), METRICS_A_BATCH):
             client.log_batch(run_id, metrics=news[start : start + METRICS_A_BATCH])
         client.set_tag(run_id, "mlflow.note.content", _note(stored))
+        if stored.rankings:
+            best = "; ".join(ranking.best.name for ranking in stored.rankings)
+            client.set_tag(run_id, BEST_TAG, best[:5000])
         files = stored.files
         for path in (files.config, files.environment, files.report, files.folds):
             if path.exists():
@@ -317,9 +330,19 @@ def _note(stored: StoredRun) -> str:
         blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
     if stored.error:
         blocks.append(f"Ended early: {as_markdown(stored.error)}")
-    if stored.measures:
+    if stored.rankings:
+        blocks += [f"{winner(one, stored.rankings)}." for one in stored.rankings]
+        blocks.append(_until(rankings_tables(stored.rankings), _LONGEST_NOTE // 2))
+    elif stored.measures:
         blocks.append(measures_table(stored.measures))
-    return "\n\n".join(blocks)[:5000]
+    return _until("\n\n".join(blocks), _LONGEST_NOTE)
+
+
+def _until(text: str, longest: int) -> str:
+    """Return the lines of a text that have room, so that no row of a table is torn."""
+    if len(text) <= longest:
+        return text
+    return text[: longest - 2].rpartition("\n")[0] + "\n…"
 
 
 def _key(name: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from dbgsom_core.api import Run, RunResult
+from dbgsom_core.api import Ranking, Run, RunResult, Variant
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 PARTS = ("train", "test")
+MOST_ROWS = 100  # of a table of variants
 _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 
 
@@ -22,11 +23,13 @@ def report(
     ``figures`` are the names of their files: pictures are shown, pages linked.
     """
     blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
-    if result.measures:
+    if result.measures and not result.rankings:
         blocks.append("## Measures\n\n" + measures_table(result.measures))
     if 0 < len(result.folds) <= _MOST_FOLDS:
         blocks.append("## Folds\n\n" + _folds_table(result.folds))
-    if children:
+    if result.rankings:
+        blocks.append("## Variants, best first\n\n" + rankings_tables(result.rankings))
+    elif children:
         blocks.append("## Runs of this sweep\n\n" + _children_table(children))
     if run.params:
         rows = ([as_code(name), _cell(value)] for name, value in run.params.items())
@@ -81,7 +84,8 @@ def data_facts(data: Mapping[str, Any]) -> str:
 
 def _sentence(run: Run, result: RunResult) -> str:
     if run.kind == "sweep":
-        return f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
+        told = f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
+        return " ".join([told, *(f"{winner(one, result.rankings)}." for one in result.rankings)])
     facts = [f"Run {as_code(run.id)} of experiment {as_code(run.experiment)}"]
     if {"name", "samples", "features"} <= set(run.data):
         facts.append(data_facts(run.data))
@@ -92,6 +96,43 @@ def _sentence(run: Run, result: RunResult) -> str:
     if tree is not None and len(tree.maps) > 1:
         facts.append(f"{len(tree.maps) - 1} child maps, {len(tree)} neurons without one")
     return "; ".join(facts) + "."
+
+
+def winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
+    """Return which variant of a sweep won, and by what, as markdown without a full stop."""
+    where = f" on {as_markdown(ranking.data)}" if len(among) > 1 else ""
+    name, best = ranking.measures[0], ranking.best
+    runs = f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
+    return (
+        f"Best{where}: **{as_markdown(best.name)}**, with {as_code(name)} "
+        f"{_measured(best, name)}{runs}"
+    )
+
+
+def rankings_tables(rankings: Sequence[Ranking]) -> str:
+    """Return the variants of a sweep, best first, as a markdown table for each data set."""
+    tables = []
+    for one in rankings:
+        rows = (
+            [
+                *(_cell(variant.varies[key]) if key in variant.varies else "" for key in one.keys),
+                *(_measured(variant, name) for name in one.measures),
+            ]
+            for variant in one.variants[:MOST_ROWS]
+        )
+        table = _table([*map(as_code, one.keys), *map(as_code, one.measures)], rows)
+        left = len(one.variants) - MOST_ROWS
+        more = f"\n\n… and {left} more" if left > 0 else ""
+        title = f"On {as_markdown(one.data)}:\n\n" if len(rankings) > 1 else ""
+        tables.append(f"{title}{table}{more}")
+    return "\n\n".join(tables)
+
+
+def _measured(variant: Variant, name: str) -> str:
+    if name not in variant.measures:
+        return ""
+    spread = f" ± {variant.spread[name]:.2g}" if name in variant.spread else ""
+    return number(variant.measures[name]) + spread
 
 
 def _children_table(children: Sequence[Mapping[str, Any]]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from typing import Any, Literal
 
@@ -178,6 +178,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "parent": None if run.parent is None else run.parent.id,
         "params": run.params,
         "data": run.data,
+        **({"varies": run.varies} if run.varies else {}),
         "tags": run.tags,
     }
 
@@ -203,8 +204,10 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         for child, measures in result.children
     ]
     if run.kind == "sweep":
-        best = _best(result.measures, children)
-        write_json(files.run, {**_facts(run), "children": children, "best": best})
+        rankings = [asdict(ranking) for ranking in result.rankings]
+        best = result.rankings[0].best.runs[0] if len(rankings) == 1 else None
+        found = {"children": children, "best": best, "rankings": rankings}
+        write_json(files.run, {**_facts(run), **found})
     write_text(files.report, report(run, replace(result, notes=notes), figures, children))
 
 
@@ -232,19 +235,6 @@ def _mask_texts(figure: Any) -> None:
         shown = without_secrets(text.get_text())
         if shown != text.get_text():
             text.set(text=shown, parse_math=False)  # two references are no formula
-
-
-def _best(measures: Mapping[str, float], children: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the id of the child that the sweep's ``best/…`` measures were taken from."""
-    wanted = {name[5:]: value for name, value in measures.items() if name.startswith("best/")}
-    if not (wanted and children):
-        return None
-
-    def agreement(child: Mapping[str, Any]) -> int:
-        return sum(child["measures"].get(name) == value for name, value in wanted.items())
-
-    winner = max(children, key=agreement)
-    return str(winner["id"]) if agreement(winner) else None
 
 
 def _told(error: BaseException) -> str:

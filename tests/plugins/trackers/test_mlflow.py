@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
 from dbgsom_core.runs.processes import Process
 from dbgsom_core.runs.store import RunFiles, read_run, write_status
@@ -247,9 +247,16 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     children = [make_run(f"2026112410150{i}", parent=sweep, name=f"SF 0.{i}") for i in (1, 2)]
     for child in children:
         play(child, *observers)
+    variants = [
+        Variant(
+            f"SF 0.{i}", {"SF": i / 10, "letter": "x" * 90}, {"test/accuracy": 0.95 / i}, {}, "i"
+        )
+        for i in range(1, 90)
+    ]
     summary = RunResult(
         measures={"best/test/accuracy": 0.95},
         children=[(child, result.measures) for child in children],
+        rankings=[Ranking("digits", ["test/accuracy"], "maximize", variants)],
     )
     for observer in observers:
         observer.dbgsom_run_finished(sweep, summary)
@@ -258,8 +265,16 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     assert set(runs) == {"sweep", "SF 0.1", "SF 0.2"}
     assert {one.info.status for one in runs.values()} == {"FINISHED"}
     assert runs["sweep"].data.metrics == {"best/test/accuracy": 0.95}
-    assert "mlflow.parentRunId" not in runs["sweep"].data.tags
+    tags = runs["sweep"].data.tags
+    assert "mlflow.parentRunId" not in tags
+    assert tags["dbgsom.best"] == "SF 0.1"
+    note = tags["mlflow.note.content"].splitlines()
+    assert "Best: **SF 0.1**, with `test/accuracy` 0.95." in note
+    assert any(one.startswith("| 0.1 | xxx") for one in note)
+    assert note[-1] == "…"  # of a long table whole rows are left out
+    assert note[-2].endswith(" |")
     for name in ("SF 0.1", "SF 0.2"):
+        assert runs[name].data.tags["dbgsom.sweep"] == tags["dbgsom.sweep"] == sweep.id
         assert runs[name].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
 
 

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core.api import DbgsomError, EpochRecord, Run, RunResult, write_atomically
+from dbgsom_core.api import (
+    DbgsomError,
+    EpochRecord,
+    Ranking,
+    Run,
+    RunResult,
+    Variant,
+    write_atomically,
+)
 from dbgsom_core.runs.store import (
     find_experiments,
     find_runs,
@@ -150,15 +158,24 @@ def test_a_sweep_knows_its_children_and_the_best(
     observer = RunFolder().observer()
     observer.dbgsom_run_started(sweep)
     good, bad = (make_run(name, parent=sweep) for name in ("c1", "c2"))
+    variants = [
+        Variant(name, {"kernel": name}, {"test/accuracy": value}, {}, [run])
+        for name, value, run in (("gaussian", 0.95, "c1"), ("a|b", 0.5, "c2"))
+    ]
+    ranking = Ranking("digits", ["test/accuracy"], "maximize", variants)
     summary = RunResult(
         measures={"best/test/accuracy": 0.95},
         children=[(bad, {"test/accuracy": 0.5}), (good, {"test/accuracy": 0.95})],
+        rankings=[ranking],
     )
     observer.dbgsom_run_finished(sweep, summary)
     stored = read_run(sweep.folder)
     assert [child["id"] for child in stored.children] == ["c2", "c1"]
     assert stored.best == "c1"
-    assert "Runs of this sweep" in (sweep.folder / "report.md").read_text(encoding="utf-8")
+    assert stored.rankings == [ranking]
+    report = (sweep.folder / "report.md").read_text(encoding="utf-8")
+    assert "Best: **gaussian**, with `test/accuracy` 0.95." in report
+    assert "| gaussian | 0.95 |\n| a\\|b | 0.5 |" in report
     play(good, observer)
     assert read_run(good.folder).parent == "s1"
 

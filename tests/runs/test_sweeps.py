@@ -1,0 +1,341 @@
+"""Sweeps in several processes, with repeats and searches: the same runs, whoever dies meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dbgsom_core.cli import main
+from dbgsom_core.config import load_sweep
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.ends import Interrupted, asked
+from dbgsom_core.runs.pipeline import make_observers
+from dbgsom_core.runs.store import RunFiles, read_run
+from dbgsom_core.runs.sweep import run_sweep
+from dbgsom_core.runs.workers import how_it_ended
+
+CONFIG = """\
+experiment: swept
+dataset: iris
+split: {test_size: 0.3}
+model: {estimator: classifier, epochs: 6, max_neurons: 9, tol: 0.0}
+measures: [accuracy, quantization_error, purity]
+figures: []
+tracking: {name: run_folder, checkpoint_seconds: 0}
+"""
+ENDLESS = "1000000"
+SECONDS = 60.0  # in which a process that is alive does something
+
+
+class Display:
+    """Hears of what goes on, and does something in an epoch of a run whose name has ``of``."""
+
+    def __init__(self, of="", then=None):
+        self.of, self.then, self.told, self.threads = of, then, [], set()
+
+    def dbgsom_epoch_finished(self, run, epoch):
+        if self.then is not None and self.of in run.name:
+            self.then(run)
+
+    def say(self, told):
+        self.told.append(told)
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """Run a sweep in this process and return its outcome."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(section, display=None, stored=None, **how):
+        Path("sweep.yaml").write_text(f"{CONFIG}sweep: {section}\n")
+        registry = get_registry()
+        sweep = load_sweep("sweep.yaml", registry=registry)
+        observers = make_observers(sweep.children[0].experiment.tracking, registry)
+        with asked.heeded():
+            return run_sweep(sweep, observers, registry, stored, display=display, **how)
+
+    return run
+
+
+def runs(folder=Path()):
+    """What the run folders hold, by name, without times, ids and places."""
+    found = {}
+    for path in folder.glob("runs/swept/*"):
+        stored = read_run(path)
+        assert stored.name not in found, "there are two"
+        files, model = RunFiles(path), {}
+        if files.model.exists():
+            with np.load(files.model) as arrays:
+                model = {name: arrays[name].tobytes() for name in arrays.files}
+            model = {k: v for k, v in model.items() if k not in ("header", "digest")}
+        rankings = [
+            [(one.name, one.varies, one.measures, one.spread) for one in ranking.variants]
+            for ranking in stored.rankings
+        ]
+        epochs = [(line.epoch, line.metrics) for line in stored.epochs()]
+        children = [(one["name"], one["measures"], one["params"]) for one in stored.children]
+        left = sorted(one.name for one in path.iterdir() if one.name != "figures")
+        found[stored.name] = (
+            stored.status, stored.varies, stored.params, stored.measures, epochs, children,
+            rankings, model, left,
+        )  # fmt: skip
+    return found
+
+
+def anew():
+    Path("runs").rename(f"before-{len(list(Path().iterdir()))}")
+
+
+def wait_until(true, seconds=SECONDS):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+def lives(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+GRID = "{grid: {model.epochs: [4, 5], model.kernel: [gaussian, {name: cut_gaussian, cutoff: 2}]}}"
+
+
+def test_the_same_runs_come_of_any_number_of_processes(swept):
+    one = swept(GRID)
+    here = runs()
+    anew()
+    display = Display()
+    two = swept(GRID, display, jobs=2)
+    assert runs() == here
+    assert len(here) == 5
+    assert [child.run.name for child in two.children] == [child.run.name for child in one.children]
+    assert display.told[-1].startswith("4/4 done; best so far: ")
+    pids = {read_run(child.run.folder).process.pid for child in two.children}
+    assert os.getpid() not in pids
+    assert not any(map(lives, pids))
+
+
+def test_a_process_that_is_killed_is_one_failed_run(swept):
+    section = f"{{grid: {{model.epochs: [{ENDLESS}, 4]}}}}"
+
+    def kill(run):
+        os.kill(read_run(run.folder).process.pid, signal.SIGKILL)
+
+    done = swept(section, Display(of=ENDLESS, then=kill), jobs=2)
+    ((name, why),) = done.failed.items()
+    assert name == f"epochs={ENDLESS}"
+    assert "was ended by SIGKILL" in why
+    states = {name: state[0] for name, state in runs().items()}
+    assert states == {done.run.name: "finished", name: "killed", "epochs=4": "finished"}
+    assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
+
+
+def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch):
+    swept(GRID)
+    whole = runs()
+    anew()
+    from dbgsom_core.runs import sweep as module
+
+    run, fails = module.run_experiment, ["kernel=gaussian, epochs=4", "kernel=gaussian, epochs=5"]
+
+    def run_or_fail(*given, **named):
+        if named["name"] in fails:
+            raise RuntimeError("no luck")
+        return run(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "run_experiment", run_or_fail)
+        done = swept(GRID)
+    assert done.failed == dict.fromkeys(fails, "RuntimeError: no luck")
+    kept = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("model.npz")}
+    assert len(kept) == 2
+    monkeypatch.setattr(sys, "argv", ["dbgsom", "sweep", "--resume", done.run.id, "-j", "2", "-q"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert runs() == whole
+
+
+def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
+    from dbgsom_core.runs import sweep as module
+
+    def fail(*given, **named):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    with pytest.raises(
+        DbgsomError, match=r"kernel=gaussian, epochs=4 failed: RuntimeError: no luck; so the"
+    ):
+        swept(GRID, fail_fast=True)
+    (only,) = runs().values()
+    assert only[0] == "failed"
+
+
+def test_a_signal_ends_all_processes_and_says_so(swept):
+    section = f"{{grid: {{model.epochs: [{ENDLESS}], model.max_neurons: [8, 9]}}}}"
+    begun = {}
+
+    def interrupt(run):
+        begun[run.id] = read_run(run.folder).process.pid
+        if len(begun) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="asked to end by SIGINT"):
+        swept(section, Display(then=interrupt), jobs=2)
+    assert not any(map(lives, begun.values()))
+    stored = [read_run(path) for path in Path("runs/swept").iterdir()]
+    assert [(one.status, one.error) for one in stored] == [
+        ("killed", "Interrupted: asked to end by SIGINT")
+    ] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks /proc who lives")
+def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
+    text = f"{CONFIG}sweep: {{grid: {{model.epochs: [{ENDLESS}], seed: [1, 2]}}}}\n"
+    (tmp_path / "sweep.yaml").write_text(text)
+    words = [sys.executable, "-m", "dbgsom_core.cli", "sweep", "sweep.yaml", "-j", "2", "-q"]
+    sweep = subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": _path()})
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("runs/swept/*/metrics.jsonl"))) == 2)
+        stored = [read_run(path) for path in tmp_path.glob("runs/swept/*")]
+        pids = [one.process.pid for one in stored if one.parent]
+        assert all(map(lives, pids))
+        sweep.kill()
+        sweep.wait()
+        wait_until(lambda: not any(map(lives, pids)))
+    finally:
+        sweep.kill()
+        sweep.wait()
+    children = [read_run(one.files.folder) for one in stored if one.parent]
+    told = [(one.status, one.error) for one in children]
+    assert told == [("killed", "Interrupted: the process of its sweep ended")] * 2
+
+
+def _path():
+    return os.pathsep.join(path for path in sys.path if path)
+
+
+def test_processes_share_the_processors(monkeypatch):
+    from dbgsom_core.engine.workers import MOST_THREADS, available_threads
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    assert available_threads() == 6
+    for most, threads in (("3", 3), ("1", 1), ("9", 6), ("0", 6), ("many", 6), ("", 6)):
+        monkeypatch.setenv(MOST_THREADS, most)
+        assert available_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (3, "its process 7 ended with exit code 3"),
+        (-11, "its process 7 was ended by SIGSEGV"),
+        (-9, "its process 7 was ended by SIGKILL, as the system does when memory runs out"),
+    ],
+)
+def test_how_a_process_ended_is_told(code, told):
+    assert how_it_ended(7, code) == told
+
+
+def test_repeats_are_one_variant_with_mean_and_spread(swept):
+    done = swept("{repeats: {seeds: 3}, grid: {model.max_neurons: [5, 9]}}")
+    assert len(done.children) == 6
+    (ranking,) = done.result.rankings
+    assert [one.varies for one in ranking.variants] in (
+        [{"max_neurons": 5}, {"max_neurons": 9}],
+        [{"max_neurons": 9}, {"max_neurons": 5}],
+    )
+    best = ranking.best
+    values = [
+        child.result.measures["test/accuracy"]
+        for child in done.children
+        if child.run.id in best.runs
+    ]
+    assert len(values) == 3
+    assert best.measures["test/accuracy"] == pytest.approx(np.mean(values))
+    assert best.spread["test/accuracy"] == pytest.approx(np.std(values, ddof=1))
+    assert done.result.measures["best/test/accuracy"] == best.measures["test/accuracy"]
+    means = [one.measures["test/accuracy"] for one in ranking.variants]
+    assert means == sorted(means, reverse=True)
+    report = (done.run.folder / "report.md").read_text()
+    assert f"Best: **{best.name}**, with `test/accuracy` " in report
+    assert ", the mean of 3 runs." in report
+    assert " ± " in report
+
+
+def test_what_decides_is_as_the_sweep_says(swept):
+    section = (
+        "{decide: {measure: quantization_error, split: train}, grid: {model.max_neurons: [5, 9]}}"
+    )
+    display = Display()
+    done = swept(section, display)
+    (ranking,) = done.result.rankings
+    assert ranking.measures[0] == "train/quantization_error"
+    assert ranking.best.name == "max_neurons=9"  # more neurons, less error
+    stored = read_run(done.run.folder)
+    assert stored.best == ranking.best.runs[0]
+    assert [one.best.name for one in stored.rankings] == ["max_neurons=9"]
+    assert "best so far: max_neurons=9 (train/quantization_error" in display.told[-1]
+
+
+def test_each_data_set_has_a_winner_of_its_own(swept):
+    section = "{grid: {dataset: [iris, wine], model.max_neurons: [5, 9]}}"
+    done = swept(section, display := Display())
+    assert [one.data for one in done.result.rankings] == ["iris", "wine"]
+    for ranking in done.result.rankings:
+        assert all(ranking.data in one.name for one in ranking.variants)
+        assert [set(one.varies) for one in ranking.variants] == [{"max_neurons"}] * 2
+        value = ranking.best.measures["test/accuracy"]
+        assert done.result.measures[f"best/{ranking.data}/test/accuracy"] == value
+    assert read_run(done.run.folder).best is None
+    assert "best so far on wine: " in display.told[-1]
+    report = (done.run.folder / "report.md").read_text()
+    assert "Best on iris: **" in report
+    assert "On wine:" in report
+
+
+def test_parameters_that_vary_stand_among_those_of_the_run(swept):
+    done = swept("{grid: {model.robust: [null, 2.0]}}")
+    assert [child.run.params["robust"] for child in done.children] == ["none", 2.0]
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "runs"),
+    [
+        ("sweep-growth", {"repeats": {"seeds": 1}}, 4),
+        ("sweep-metrics", {"repeats": {"seeds": 2}, "grid": {"model.metric": ["cosine"]}}, 4),
+        ("optimize", {"optimize": {"trials": 2}}, 2),
+    ],
+)
+def test_the_examples_run_in_reduced_size(tmp_path, monkeypatch, name, changes, runs):
+    if name == "optimize":
+        pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    small = {
+        "extends": str(CONFIGS / f"{name}.yaml"),
+        "model": {"epochs": 2},
+        "figures": [],
+        "tracking": None,
+        "sweep": changes,
+    }
+    Path("small.yaml").write_text(json.dumps(small))
+    registry = get_registry()
+    sweep = load_sweep("small.yaml", registry=registry)
+    done = run_sweep(sweep, make_observers((), registry), registry)
+    assert len(done.children) == runs == sweep.runs
+    assert not done.failed
+    assert done.result.rankings
