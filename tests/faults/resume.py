@@ -225,6 +225,7 @@ class Rounds:
         folder = self.folder / self.kind.replace(" ", "-") / name
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(self.config)
+        (folder / "said.txt").touch()  # it may be killed before it says a word
         store = self.folder / self.kind.replace(" ", "-") / "whole" / "mlflow.db"
         if self.mlflow and name != "whole":
             fresh = folder / "mlflow.db"
