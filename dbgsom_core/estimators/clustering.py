@@ -57,7 +57,7 @@ class SomVQ(ClusterMixin, GrowingMap):
     callbacks : list of callables or observers, optional
         Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
     verbose : int
-        Above 0, a line is printed for each epoch.
+        1: a progress bar on a terminal and in notebooks, else a line for each epoch; 2: the lines.
     contamination : float in (0, 0.5]
         The share of the training samples that ``offset_`` calls outliers, at most.
     checkpoint : path, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import ModelFileError
+from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
@@ -69,6 +71,37 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         leaves = self._live_leaves(X)
         return np.asarray(self.leaf_labels_[leaves])
+
+    def answers(self, X: Any) -> Answers:
+        """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
+
+        One search finds all of them.
+        """
+        data = self._samples(X)
+        return Answers.of(self, self._to_live_leaves(data))
+
+    def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
+        """Return why the map answers to one sample as it does.
+
+        Parameters
+        ----------
+        x : array-like (D,) or (1, D)
+            nan where a value is missing.
+        names : sequence of D str, optional
+            What the features are called; ``feature_names_in_`` without it.
+
+        Returns
+        -------
+        Explanation
+            Its neuron, label and novelty, the features in which it differs most from the
+            prototype, and the neurons beside it.
+
+        Raises
+        ------
+        ValueError
+            x is not one sample that the map takes.
+        """
+        return explained(self, x, names)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
@@ -25,6 +24,7 @@ from dbgsom_core.estimators.validation import (
     check_weights,
     is_integer,
 )
+from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import blamed
@@ -200,16 +200,16 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         settings = Settings(
             self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
         )
-        notify = callback_notifier(self.callbacks, self.verbose)
         checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
         if checkpoints is not None:
             facts = facts_of(parts, self._metric, samples, target, settings, start, new)
             progress = checkpoints.progress(facts, self.random_state)
-        shown = print if self.verbose else None
-        with one_blas_thread(), compile_clock(shown), blamed("engine", parts.engine):
-            state = fit_map(parts, samples, target, settings, notify, start, new, progress)
-            self._take(parts, state)
-            self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+        with shown(self.verbose) as show:
+            notify = callback_notifier(self.callbacks, show)
+            with one_blas_thread(), blamed("engine", parts.engine):
+                state = fit_map(parts, samples, target, settings, notify, start, new, progress)
+                self._take(parts, state)
+                self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
         if checkpoints is not None:
             checkpoints.ended()
 
@@ -233,6 +233,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._leaf_probabilities = state.leaves.probabilities
         self.leaf_hit_counts_ = state.leaves.hits
         self._novelty, self._memory = state.novelty, state.summaries
+        self._deviations = state.deviations
 
     def _labels_of_all(
         self, X: Any, kept: NDArray[np.bool_] | None, trained: NDArray[np.int64]
@@ -269,6 +270,22 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")
+
+    def _repr_html_inner(self) -> str:
+        return self._with_map(super()._repr_html_inner())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] = self._with_map(bundle["text/html"])
+        return bundle
+
+    def _with_map(self, diagram: str) -> str:
+        if not self.__sklearn_is_fitted__():
+            return diagram
+        from dbgsom_core.estimators.html import map_html
+
+        return diagram + map_html(self)
 
 
 def _check_columns(som_map: SomMap, X: Any) -> None:

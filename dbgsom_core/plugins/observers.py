@@ -94,10 +94,10 @@ def call(observer: Any, method: str, event: dict[str, Any]) -> None:
         listen(**_accepted(listen, event))
 
 
-def callback_notifier(callbacks: Any, verbose: int) -> Callback:
-    """Return a function that tells an estimator's own callbacks of each epoch.
+def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
+    """Return a function that tells ``show`` and an estimator's own callbacks of each epoch.
 
-    One that raises is reported, unless it says ``vital = True``: then training ends.
+    A callback that raises is reported, unless it says ``vital = True``: then training ends.
     """
     if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
         callbacks = [callbacks]
@@ -109,8 +109,8 @@ def callback_notifier(callbacks: Any, verbose: int) -> Callback:
         ) from None
 
     def notify(record: EpochRecord) -> None:
-        if verbose:
-            print(line(record))
+        if show is not None:
+            show(record)
         for listener in listeners:
             try:
                 if hasattr(listener, "dbgsom_epoch_finished"):

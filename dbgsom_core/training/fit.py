@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, Moments, Samples, Totals
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
@@ -72,6 +72,8 @@ class FittedState:
     novelty : Novelty
     summaries : Summaries
         What stands for all samples when training goes on.
+    deviations : float64 array (D,)
+        Standard deviation of each column of the samples.
     """
 
     som_map: SomMap
@@ -90,6 +92,7 @@ class FittedState:
     new_leaves: NDArray[np.int64]
     novelty: Novelty
     summaries: Summaries
+    deviations: NDArray[np.float64]
 
 
 def fit_map(
@@ -128,11 +131,12 @@ def fit_map(
         The samples or the settings cannot be used.
     """
     # The training is not held on to: its search takes room.
-    goes_on = new is not None
-    trained = _Trained.of(
-        train_map(horizontal(parts), samples, target, settings, notify, start, goes_on, progress),
-        samples,
+    goes_on, moments = new is not None, samples.moments()
+    training = train_map(
+        horizontal(parts), samples, target, settings, notify, start, goes_on, progress, moments
     )
+    trained = _Trained.of(training, samples)
+    del training
     som_map, found, weights = trained.som_map, trained.found, samples.weights
     if is_vertical(parts):
         _grow_children(parts, samples, target, settings, trained, progress)
@@ -172,6 +176,7 @@ def fit_map(
         new_leaves=ended.bmu[first],
         novelty=Novelty.of(leaf_map(tree), samples.metric, ended.bmu, usual, share, weights),
         summaries=Summaries.of(samples, ended, len(tree), target, totals),
+        deviations=moments.deviation,
     )
 
 
@@ -184,9 +189,11 @@ def train_map(
     start: SomMap | None = None,
     goes_on: bool = False,
     progress: Progress = NOT_WRITTEN,
+    moments: Moments | None = None,
 ) -> Training:
     """Train one map; parameters and errors are those of `fit_map`."""
-    usual, gamma, moments = samples, None, samples.moments()
+    usual, gamma = samples, None
+    moments = samples.moments() if moments is None else moments
     samples.check_varies(moments)
     if settings.robust is not None:
         usual, gamma = samples.robust(None if isinstance(settings.robust, str) else settings.robust)

@@ -1,0 +1,238 @@
+"""All that a fitted map says of samples at once, and why it says so of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.som_map.tree import Descent
+
+_MOST_NEIGHBOURS = 12
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a map says of n samples.
+
+    A sample belongs to the nearest neuron that won a training sample, and on to its child map's
+    nearest one where it has a child map.
+
+    Attributes
+    ----------
+    label : array (n,)
+        As `predict` gives it.
+    unit : int64 array (n,)
+        Rows of ``weights_``.
+    cell : int64 array (n, 2)
+        Where these neurons are on the grid, (x, y) = (column, row).
+    leaf : int64 array (n,)
+        Rows of ``leaf_weights_``; those of ``unit`` unless growth is hierarchical.
+    distance : float64 array (n,)
+        To the leaf's prototype, in the metric's units.
+    novelty : float64 array (n,) or None
+        As `score_samples` gives it: the lower, the less like the training data. None for a map
+        that was saved without it.
+    outlier : bool array (n,) or None
+        Where the novelty is below ``offset_``.
+    probabilities : float64 array (n, C) or None
+        As `predict_proba` gives them, in the order of ``classes_``.
+    """
+
+    label: NDArray[Any]
+    unit: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    leaf: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    novelty: NDArray[np.float64] | None
+    outlier: NDArray[np.bool_] | None
+    probabilities: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, estimator: Any, ended: Descent) -> Answers:
+        """Say what ``estimator`` answers to samples that ``ended`` on its live leaves."""
+        unit, leaf, distance = ended.path[:, 0], ended.leaf, ended.distance
+        known = getattr(estimator, "_novelty", None)
+        novelty = None if known is None else known.scores(leaf, distance)
+        probabilities = estimator._leaf_probabilities
+        supervised = hasattr(estimator, "classes_") and probabilities is not None
+        return cls(
+            label=np.asarray(estimator.leaf_labels_[leaf]),
+            unit=unit,
+            cell=estimator.som_map_.positions[unit],
+            leaf=leaf,
+            distance=distance,
+            novelty=novelty,
+            outlier=None if known is None else novelty < known.offset,
+            probabilities=probabilities[leaf] if supervised else None,
+        )
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A neuron beside the one of a sample.
+
+    Attributes
+    ----------
+    unit : int
+    cell : (x, y)
+    label : object
+    hits : float
+        The training samples that it won.
+    distance : float
+        Of the sample to its prototype.
+    """
+
+    unit: int
+    cell: tuple[int, int]
+    label: Any
+    hits: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one feature of a sample is from that of its neuron's prototype.
+
+    Attributes
+    ----------
+    feature : str
+    value, prototype : float
+    deviations : float
+        ``value`` - ``prototype`` in standard deviations of the feature in the training data.
+    """
+
+    feature: str
+    value: float
+    prototype: float
+    deviations: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a map answers to one sample as it does.
+
+    Attributes
+    ----------
+    label : object
+    probabilities : mapping of class to float
+        Empty where the labeller gives none.
+    unit : int
+        A row of ``weights_``.
+    cell : (x, y)
+    path : tuple of int
+        The neuron on each map of the way down; one without child maps.
+    hits : float
+        The training samples that ended there.
+    distance, usual_distance : float
+        To the prototype, and the mean distance of the training samples there.
+    novelty : float
+        See `SomVQ.score_samples`.
+    outlier : bool
+    differences : tuple of Difference
+        Of all observed features, the largest in deviations first.
+    neighbours : tuple of Neighbour
+        The linked neurons, nearest to the sample first; of the child map at the end of ``path``.
+    """
+
+    label: Any
+    probabilities: Mapping[Any, float]
+    unit: int
+    cell: tuple[int, int]
+    path: tuple[int, ...]
+    hits: float
+    distance: float
+    usual_distance: float
+    novelty: float
+    outlier: bool
+    differences: tuple[Difference, ...]
+    neighbours: tuple[Neighbour, ...]
+
+
+def explained(estimator: Any, x: Any, names: Sequence[str] | None = None) -> Explanation:
+    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`."""
+    row = x if getattr(x, "ndim", 1) == 2 else np.reshape(np.asarray(x), (1, -1))
+    samples = estimator._samples(row)
+    if samples.n != 1:
+        raise DataError(f"one sample is explained at a time, not {samples.n}")
+    if not hasattr(estimator, "_deviations"):
+        raise ModelFileError(
+            "this map was saved by a version that explains nothing; fit and save it again"
+        )
+    ended = estimator._to_live_leaves(samples)
+    answers, leaf = Answers.of(estimator, ended), int(ended.leaf[0])
+    assert answers.novelty is not None
+    assert answers.outlier is not None
+    shares = answers.probabilities
+    path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
+    prepared = samples.X[0]
+    prepared = prepared.toarray().ravel() if hasattr(prepared, "toarray") else np.asarray(prepared)
+    return Explanation(
+        label=answers.label.tolist()[0],
+        probabilities={}
+        if shares is None
+        else dict(zip(estimator.classes_.tolist(), shares[0].tolist(), strict=True)),
+        unit=int(answers.unit[0]),
+        cell=(int(answers.cell[0, 0]), int(answers.cell[0, 1])),
+        path=path,
+        hits=float(estimator.leaf_hit_counts_[leaf]),
+        distance=float(answers.distance[0]),
+        usual_distance=float(estimator._novelty.means[leaf]),
+        novelty=float(answers.novelty[0]),
+        outlier=bool(answers.outlier[0]),
+        differences=_differences(
+            prepared, estimator._tree.weights[leaf], estimator._deviations, _named(estimator, names)
+        ),
+        neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
+    )
+
+
+def _named(estimator: Any, names: Sequence[str] | None) -> list[str]:
+    columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.abilities
+    if metric.fit is not None or columns != estimator.n_features_in_:  # a space of its own
+        return [f"axis {i}" for i in range(columns)]
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", None)
+    return [f"feature {i}" for i in range(columns)] if names is None else list(map(str, names))
+
+
+def _differences(
+    x: NDArray[Any],
+    prototype: NDArray[np.float64],
+    deviations: NDArray[np.float64],
+    names: Sequence[str],
+) -> tuple[Difference, ...]:
+    apart = x - prototype
+    rounding = 1e-12 * np.maximum(abs(x), abs(prototype))
+    # A feature that never varied is far away as soon as it differs at all.
+    never = np.where(abs(apart) > rounding, np.copysign(np.inf, apart), 0.0)
+    steps = np.divide(apart, deviations, out=never, where=deviations > 0)
+    order = np.argsort(-abs(steps), kind="stable")  # what is missing comes last
+    return tuple(
+        Difference(names[i], float(x[i]), float(prototype[i]), float(steps[i]))
+        for i in order.tolist()
+        if not np.isnan(x[i])
+    )
+
+
+def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator[Neighbour]:
+    tree, number = estimator._tree, 0
+    for neuron in path[:-1]:
+        number = int(tree.child_of[number][neuron])
+    som_map, leaves = tree.maps[number], tree.leaf_of[number]
+    linked = som_map.neighbours(path[-1])
+    distances = samples.distances(som_map.prototypes[linked])[0].tolist() if linked else []
+    for distance, unit in sorted(zip(distances, linked, strict=True)):
+        leaf, (x, y) = int(leaves[unit]), som_map.positions[unit].tolist()
+        if leaf >= 0:
+            label = estimator.leaf_labels_[[leaf]].tolist()[0]
+            hits = float(estimator.leaf_hit_counts_[leaf])
+        else:  # it has a child map
+            inside = tree.paths[:, : len(path)] == (*path[:-1], unit)
+            hits = float(estimator.leaf_hit_counts_[inside.all(axis=1)].sum())
+            label = None
+        yield Neighbour(unit, (x, y), label, hits, distance)

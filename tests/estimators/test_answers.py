@@ -1,0 +1,227 @@
+"""What a fitted map says of samples at once, why it says so of one, and how it shows itself."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.datasets import load_wine
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+
+DEEP = {
+    "name": "hierarchical",
+    "base": {"name": "directed", "spreading_factor": 0.1},
+    "tau_2": 0.02,
+}
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_wine(as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def clf(wine):
+    return SomClassifier(max_neurons=30).fit(wine.data, wine.target)
+
+
+@pytest.fixture(scope="module")
+def deep(digits):
+    return SomVQ(growth=DEEP, epochs=30).fit(digits[0])
+
+
+def test_answers_are_those_of_the_single_methods(clf, wine):
+    found = clf.answers(wine.data)
+    np.testing.assert_array_equal(found.label, clf.predict(wine.data))
+    np.testing.assert_array_equal(found.probabilities, clf.predict_proba(wine.data))
+    np.testing.assert_array_equal(found.novelty, clf.score_samples(wine.data))
+    np.testing.assert_array_equal(found.outlier, found.novelty < clf.offset_)
+    np.testing.assert_array_equal(found.cell, np.array(clf.neurons_)[found.unit])
+    apart = np.linalg.norm(wine.data - clf.weights_[found.unit], axis=1)
+    np.testing.assert_allclose(found.distance, apart, rtol=1e-9)
+    assert (clf.hit_counts_[found.unit] > 0).all()
+    assert SomVQ(epochs=5).fit(wine.data).answers(wine.data).probabilities is None
+
+
+def test_answers_of_child_maps_name_the_leaf(deep, digits):
+    found = deep.answers(digits[0])
+    np.testing.assert_array_equal(found.label, deep.predict(digits[0]))
+    np.testing.assert_array_equal(deep.leaf_paths_[found.leaf][:, 0], found.unit)
+
+
+def test_an_explanation_says_what_pulls_a_sample_away(clf, wine):
+    x = wine.data.iloc[[10]].copy()
+    x["ash"] += 50 * wine.data["ash"].std(ddof=0)
+    found = clf.explain(x)
+    first = found.differences[0]
+    prototype = clf.weights_[found.unit][list(wine.data).index("ash")]
+    assert first.feature == "ash"
+    assert first.value == x["ash"].item()
+    assert first.prototype == pytest.approx(prototype)
+    assert first.deviations == pytest.approx(
+        (first.value - prototype) / wine.data["ash"].std(ddof=0)
+    )
+    assert found.novelty == clf.score_samples(x)[0]
+    assert found.label == clf.predict(x)[0]
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+    assert list(found.probabilities) == [0, 1, 2]
+    linked = clf.som_map_.neighbours(found.unit)
+    assert sorted(one.unit for one in found.neighbours) == linked
+    distances = [one.distance for one in found.neighbours]
+    assert distances == sorted(distances)
+
+
+def test_what_is_missing_pulls_nowhere(wine):
+    X = wine.data.to_numpy().copy()
+    X[0, 3] = np.nan
+    found = SomVQ(max_neurons=20, epochs=10).fit(X).explain(X[0])
+    assert "feature 3" not in [one.feature for one in found.differences]
+    assert len(found.differences) == X.shape[1] - 1
+
+
+def test_a_feature_that_never_varied_is_infinitely_far_once_it_does(wine):
+    X = np.column_stack([wine.data, np.full(len(wine.data), 7.0)])
+    vq = SomVQ(max_neurons=20, epochs=10).fit(X)
+    assert vq.explain(X[0]).differences[-1].deviations == 0
+    x = X[0].copy()
+    x[-1] = 6.0
+    assert vq.explain(x).differences[0].deviations == -np.inf
+
+
+def test_an_explanation_goes_down_the_child_maps(deep, digits):
+    answers = deep.answers(digits[0])
+    way = deep.leaf_paths_[answers.leaf]
+    at = int(np.flatnonzero(way[:, 1] >= 0)[0])
+    found = deep.explain(digits[0][at])
+    assert found.path == tuple(way[at][way[at] >= 0])
+    below = deep.som_map_.children[found.unit]
+    assert len(found.path) == 2
+    linked = below.neighbours(found.path[1])
+    assert sorted(one.unit for one in found.neighbours) == linked
+    top = next(x for x, path in zip(digits[0], way, strict=True) if path[1] < 0)
+    with_children = [one for one in deep.explain(top).neighbours if one.label is None]
+    assert all(one.hits > 0 for one in with_children)
+
+
+def test_axes_of_a_metric_with_a_space_of_its_own_are_no_features(wine):
+    found = SomVQ(metric="mahalanobis", epochs=5).fit(wine.data).explain(wine.data.iloc[[0]])
+    assert all(one.feature.startswith("axis") for one in found.differences)
+
+
+def test_two_samples_are_not_explained_at_once(clf, wine):
+    with pytest.raises(ValueError, match="one sample"):
+        clf.explain(wine.data[:2])
+
+
+def test_explanations_outlive_the_model_file(clf, wine, tmp_path):
+    clf.save(tmp_path / "wine.npz")
+    again = SomClassifier.load(tmp_path / "wine.npz")
+    assert again.explain(wine.data.iloc[[5]]) == clf.explain(wine.data.iloc[[5]])
+
+
+# ------------------------------------------------------------------------------- in notebooks
+
+
+def test_a_fitted_map_is_drawn_below_the_diagram(clf, wine):
+    before = SomClassifier()._repr_mimebundle_()["text/html"]
+    shown = clf._repr_mimebundle_()["text/html"]
+    assert "<polygon" not in before
+    assert shown.count("<polygon") == len(clf.neurons_)
+    assert clf._repr_html_().count("<polygon") == len(clf.neurons_)
+    assert "topographic error" in clf._repr_html_()
+    centres = [
+        np.mean([[float(v) for v in point.split(",")] for point in points.split()], axis=0)
+        for points in re.findall(r'<polygon points="([^"]+)"', shown)
+    ]
+    x, y = np.array(centres).T
+    cells = clf.som_map_.plane_positions
+    assert np.corrcoef(x, cells[:, 0])[0, 1] == pytest.approx(1)
+    assert np.corrcoef(y, cells[:, 1])[0, 1] == pytest.approx(-1)  # down the page
+
+
+def test_text_is_shown_where_scikit_learn_is_told_so(clf):
+    with sklearn.config_context(display="text"):
+        assert "text/html" not in clf._repr_mimebundle_()
+        assert not hasattr(clf, "_repr_html_")
+
+
+def test_labels_are_no_html(wine):
+    y = np.array(["<q>", "a&b", "c"])[wine.target]
+    shown = SomClassifier(epochs=5).fit(wine.data, y)._repr_html_()
+    assert "&lt;q&gt;" in shown
+    assert "<q>" not in shown
+
+
+def test_the_picture_needs_no_matplotlib():
+    script = (
+        "import sys\nfrom dbgsom_core import SomVQ\nimport numpy as np\n"
+        "X = np.random.default_rng(0).random((50, 3))\n"
+        "assert '<polygon' in SomVQ(epochs=3).fit(X)._repr_html_()\n"
+        "assert 'matplotlib' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_regressor_is_coloured_by_its_answers(wine):
+    X = wine.data.to_numpy()
+    shown = SomRegressor(epochs=5).fit(X[:, 1:], X[:, 0])._repr_html_()
+    assert "answer" in shown
+
+
+class Terminal:
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def test_verbose_moves_one_bar_on_a_terminal(iris, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    vq = SomVQ(epochs=30, verbose=1).fit(iris[0])
+    (*_, last), rest = terminal.text.rsplit("\n", 1)[0].split("\r"), terminal.text.rsplit("\n")[-1]
+    assert rest == ""
+    assert f"epoch {vq.n_iter_}/" in last
+    assert f"{len(vq.neurons_)} neurons" in last
+    assert "done in" in last
+    assert terminal.text.count("\n") <= 2  # one more where loops were compiled
+    terminal.text = ""
+    SomVQ(epochs=4, tol=0.0, verbose=2).fit(iris[0])
+    assert terminal.text.count("\n") == 4
+
+
+# ---------------------------------------------------------------------- as scikit-learn expects
+
+
+def test_tables_go_in_and_come_out(clf, wine):
+    again = SomClassifier(max_neurons=30).set_output(transform="pandas").fit(wine.data, wine.target)
+    table = again.transform(wine.data)
+    assert isinstance(table, pd.DataFrame)
+    assert list(table) == list(again.get_feature_names_out())
+    assert list(table.index) == list(wine.data.index)
+    with pytest.raises(ValueError, match="feature names"):
+        clf.predict(wine.data[list(wine.data)[::-1]])
+
+
+@pytest.mark.parametrize("cls", [SomVQ, SomClassifier, SomRegressor])
+def test_sample_weights_are_routed(cls, wine):
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = cls(epochs=5).set_fit_request(sample_weight=True)
+        estimator = estimator.set_score_request(sample_weight=True)
+        estimator = estimator.set_partial_fit_request(sample_weight=True)
+        asked = estimator.get_metadata_routing()
+        for method in ("fit", "score", "partial_fit"):
+            assert getattr(asked, method).requests["sample_weight"] is True
