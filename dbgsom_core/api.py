@@ -50,6 +50,7 @@ from dbgsom_core.interfaces.privacy import (
 )
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import (
+    Page,
     Ranking,
     Run,
     RunResult,
@@ -130,6 +131,7 @@ __all__ = [
     "Moments",
     "Neighbourhood",
     "Nested",
+    "Page",
     "PerSample",
     "Position",
     "Ranking",

@@ -14,13 +14,18 @@ import click
 from dbgsom_core.cli.compare import compare
 from dbgsom_core.cli.config import config, schema
 from dbgsom_core.cli.doctor import doctor
+from dbgsom_core.cli.explain import explain
+from dbgsom_core.cli.export import export
 from dbgsom_core.cli.init import init
 from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
 from dbgsom_core.cli.output import output
 from dbgsom_core.cli.plugins import plugins
+from dbgsom_core.cli.predict import predict
 from dbgsom_core.cli.run import run, validate
+from dbgsom_core.cli.show import show
 from dbgsom_core.cli.sweep import sweep
 from dbgsom_core.cli.sync import sync
+from dbgsom_core.cli.ui import ui
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.patience import leave
@@ -41,7 +46,10 @@ def cli() -> None:
     """
 
 
-for command in (init, run, sweep, validate, config, schema, compare, plugins, sync, doctor):
+for command in (
+    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, ui, plugins,
+    sync, doctor,
+):  # fmt: skip
     cli.add_command(command)
 imported()
 

@@ -100,6 +100,25 @@ def _sklearn_only(context: click.Context, option: click.Parameter, wanted: bool)
         os.environ["DBGSOM_SKLEARN_ONLY"] = "1"
 
 
+def model_options(command: Command) -> Command:
+    """Add ``--runs`` and ``--store``, which say where a model is looked for."""
+    command = click.option(
+        "--store",
+        metavar="URI",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow store of addresses such as models:/NAME@ALIAS; sqlite:///mlflow.db without it "
+        "and without MLFLOW_TRACKING_URI.",
+    )(command)
+    return runs_option(command)
+
+
+def runs_option(command: Command) -> Command:
+    """Add ``--runs``."""
+    return click.option(
+        "--runs", default="runs", show_default=True, help="Folder that holds the runs."
+    )(command)
+
+
 def set_option(command: Command) -> Command:
     """Add ``--set key=value``."""
     return click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
 
 _MOST_NEIGHBOURS = 12
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,16 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]
 
 
-def explained(estimator: Any, x: Any, names: Sequence[str] | None = None) -> Explanation:
-    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`."""
+def explained(
+    estimator: Any,
+    x: Any,
+    names: Sequence[str] | None = None,
+    undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+) -> Explanation:
+    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`.
+
+    ``undo`` turns samples (n, D) of the map's features into those that are told.
+    """
     row = x if getattr(x, "ndim", 1) == 2 else np.reshape(np.asarray(x), (1, -1))
     samples = estimator._samples(row)
     if samples.n != 1:
@@ -169,8 +178,10 @@ def explained(estimator: Any, x: Any, names: Sequence[str] | None = None) -> Exp
     assert answers.outlier is not None
     shares = answers.probabilities
     path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
-    prepared = samples.X[0]
-    prepared = prepared.toarray().ravel() if hasattr(prepared, "toarray") else np.asarray(prepared)
+    both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
+    steps = _deviations(both[0] - both[1], estimator._deviations, _ROUNDING * abs(both).max(axis=0))
+    if undo is not None and estimator._metric.abilities.prepare is None:
+        both = undo(both)
     return Explanation(
         label=answers.label.tolist()[0],
         probabilities={}
@@ -184,11 +195,23 @@ def explained(estimator: Any, x: Any, names: Sequence[str] | None = None) -> Exp
         usual_distance=float(estimator._novelty.means[leaf]),
         novelty=float(answers.novelty[0]),
         outlier=bool(answers.outlier[0]),
-        differences=_differences(
-            prepared, estimator._tree.weights[leaf], estimator._deviations, _named(estimator, names)
-        ),
+        differences=_differences(both, steps, _named(estimator, names)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
+
+
+def nearest_rows(
+    estimator: Any, x: Any, X: Any, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances.
+
+    What is missing in x counts as that of its neuron's prototype.
+    """
+    one = estimator._samples(x)
+    point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
+    distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
+    rows = np.argsort(distances, kind="stable")[:count]
+    return rows, np.asarray(distances[rows], dtype=np.float64)
 
 
 def _named(estimator: Any, names: Sequence[str] | None) -> list[str]:
@@ -200,22 +223,26 @@ def _named(estimator: Any, names: Sequence[str] | None) -> list[str]:
     return [f"feature {i}" for i in range(columns)] if names is None else list(map(str, names))
 
 
-def _differences(
-    x: NDArray[Any],
-    prototype: NDArray[np.float64],
-    deviations: NDArray[np.float64],
-    names: Sequence[str],
-) -> tuple[Difference, ...]:
-    apart = x - prototype
-    rounding = 1e-12 * np.maximum(abs(x), abs(prototype))
+def _dense(row: Any) -> NDArray[Any]:
+    return np.ravel(row.toarray() if hasattr(row, "toarray") else row)
+
+
+def _deviations(
+    apart: NDArray[np.float64], deviations: NDArray[np.float64], rounding: NDArray[np.float64]
+) -> NDArray[np.float64]:
     # A feature that never varied is far away as soon as it differs at all.
     never = np.where(abs(apart) > rounding, np.copysign(np.inf, apart), 0.0)
-    steps = np.divide(apart, deviations, out=never, where=deviations > 0)
-    order = np.argsort(-abs(steps), kind="stable")  # what is missing comes last
+    return np.divide(apart, deviations, out=never, where=deviations > 0)
+
+
+def _differences(
+    both: NDArray[np.float64], steps: NDArray[np.float64], names: Sequence[str]
+) -> tuple[Difference, ...]:
+    order = np.argsort(-abs(steps), kind="stable")
     return tuple(
-        Difference(names[i], float(x[i]), float(prototype[i]), float(steps[i]))
+        Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
         for i in order.tolist()
-        if not np.isnan(x[i])
+        if not np.isnan(steps[i])  # missing
     )
 
 

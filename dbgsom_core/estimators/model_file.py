@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.errors import DbgsomError, ModelFileError
+from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
 from dbgsom_core.estimators.model_reading import (
     FITTED,
@@ -273,6 +275,46 @@ class FittedModel:
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
         return np.asarray(self.estimator.score_samples(self.prepare(X)))
+
+    def answers(self, X: Any) -> Answers:
+        """Return all that the map says of raw samples X (n, D), see `SomVQ.answers`."""
+        return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]
+
+    def explain(self, x: Any) -> Explanation:
+        """Return why the map answers to one raw sample (D,) as it does, see `SomVQ.explain`.
+
+        A table of one row will do where the model knows its ``columns``. Values are raw ones where
+        the steps can be undone, else those that the map sees.
+        """
+        x = x if hasattr(x, "iloc") else np.reshape(np.asarray(x), (1, -1))
+        undo = self.undo if self.can_be_undone else None
+        return explained(self.estimator, self.prepare(x), self.prepared_names, undo)
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether what `prepare` does to features can be undone, one by one."""
+        return all(
+            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
+            for _, step in self.steps
+        )
+
+    @property
+    def prepared_names(self) -> list[str] | None:
+        """What the columns of prepared samples are called; None where the model does not know."""
+        names = None if self.columns is None else list(self.columns.feature_names)
+        for _, step in self.steps:
+            if not isinstance(step, OneToOneFeatureMixin):
+                try:
+                    names = list(map(str, step.get_feature_names_out(names)))
+                except Exception:  # others' classes may raise anything
+                    return None
+        return names
+
+    def undo(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return prepared samples X (n, D) as raw ones; see ``can_be_undone``."""
+        for _, step in reversed(self.steps):
+            X = step.inverse_transform(X)
+        return np.asarray(X)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""

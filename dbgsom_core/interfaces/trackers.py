@@ -160,6 +160,24 @@ class RunResult:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Page:
+    """Where people look at the runs of a tracker.
+
+    Attributes
+    ----------
+    address : str
+    command : sequence of str
+        What serves the page while it runs, on this machine alone; empty where it is served already.
+    environment : mapping of str to str
+        Variables to set for the command.
+    """
+
+    address: str
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Tracker(Protocol):
     """A tracker: settings from which an observer of the run is made."""
@@ -186,12 +204,18 @@ class TrackerComponent(Component):
         that says why it cannot be used. It writes nothing and answers within seconds.
         ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
         experiment and id, beside each other; None where the tracker lacks them.
+        ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
+        run with this folder; each may be None. A command serves it at this port.
+        ``fetch_model(address, folder) -> Path``: put the model file that an address (``runs:/…``,
+        ``models:/…``) means into a folder, without running anything, and return its path.
     """
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., None] | None] = None
     reachable: ClassVar[Callable[..., str] | None] = None
+    page: ClassVar[Callable[..., Page] | None] = None
+    fetch_model: ClassVar[Callable[..., Path] | None] = None
 
 
 @dataclass(frozen=True)
@@ -200,9 +224,18 @@ class TrackerAbilities(Abilities):
 
     kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()
-    methods: ClassVar[tuple[str, ...]] = ("how_to_open", "mirror", "reachable", "how_to_compare")
+    methods: ClassVar[tuple[str, ...]] = (
+        "how_to_open",
+        "how_to_compare",
+        "mirror",
+        "reachable",
+        "page",
+        "fetch_model",
+    )
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None
     reachable: Callable[[], str] | None
-    how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None = None
+    how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None
+    page: Callable[[str | None, Path | None, int], Page] | None
+    fetch_model: Callable[[str, Path], Path] | None

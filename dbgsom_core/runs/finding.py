@@ -16,10 +16,10 @@ def find_folder(name: str, root: Path) -> Path | None:
     A reference to the environment, as messages show it, is filled.
     """
     folder = Path(fill_text(name))
-    if _is_run(folder):
+    if is_run(folder):
         return folder
     known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
-    return next((root / one / name for one in known if _is_run(root / one / name)), None)
+    return next((root / one / name for one in known if is_run(root / one / name)), None)
 
 
 def unknown_run(name: str, root: Path) -> ConfigError:
@@ -32,6 +32,7 @@ def unknown_run(name: str, root: Path) -> ConfigError:
     )
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Say whether a folder is that of a run."""
     files = RunFiles(folder)
     return exists(files.status) or exists(files.run)

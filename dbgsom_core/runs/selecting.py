@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from dbgsom_core.config import DecideSettings, fill_text
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.interfaces.files import exists
 from dbgsom_core.runs.dead import close_dead_runs
-from dbgsom_core.runs.store import RunFiles, StoredRun, find_experiments, find_runs, read_run
+from dbgsom_core.runs.finding import is_run
+from dbgsom_core.runs.store import StoredRun, find_experiments, find_runs, read_run
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> 
     if name in known:
         return _all_of(root, name, closed)
     folder = Path(fill_text(target))
-    if not _is_run(folder):
+    if not is_run(folder):
         groups = [one for one in known if Path(target).name == target]
-        found = [root / one / target for one in groups if _is_run(root / one / target)]
+        found = [root / one / target for one in groups if is_run(root / one / target)]
         if not found:
             raise DataError(_unknown(target, root, known))
         folder = found[0]
@@ -125,11 +125,6 @@ def _said(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> DecideSetti
         return DecideSettings.model_validate(said or {})
     except ValidationError:  # of another version
         return DecideSettings()
-
-
-def _is_run(folder: Path) -> bool:
-    files = RunFiles(folder)
-    return exists(files.status) or exists(files.run)
 
 
 def _which(known: Sequence[str], root: Path) -> str:

@@ -9,7 +9,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pydantic import Field, field_validator
 from dbgsom_core.api import (
     DbgsomError,
     EpochRecord,
+    Page,
     Run,
     RunResult,
     TrackerComponent,
@@ -111,6 +113,21 @@ class MLflow(TrackerComponent):
             f"{_mlflow_command()} ui --backend-store-uri {shell_word(self.uri)}\n"
             f"then open http://127.0.0.1:5000/{found}"
         )
+
+    def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
+        """Return where MLflow shows an experiment, or the run with this folder."""
+        named = experiment if self.experiment is None else masked_name(self.experiment)
+        with _told(self.uri), quiet():
+            from dbgsom_plugins.trackers.mlflow_use import page_of
+
+            return page_of(self.uri, named, folder, port)
+
+    def fetch_model(self, address: str, folder: Path) -> Path:
+        """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
+        with _told(self.uri), quiet():
+            from dbgsom_plugins.trackers.mlflow_use import fetch_model
+
+            return fetch_model(self.uri, address, folder)
 
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
@@ -252,11 +269,16 @@ def mirror(
         The store cannot be used; the sentence says why.
     """
     settings = MLflow(uri=uri, experiment=experiment, registered_model=registered_model)
+    with _told(uri), quiet():
+        opened = _open(settings)
+        opened.catch_up(folder)
+        opened.finish_all()
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
     try:
-        with quiet():
-            opened = _open(settings)
-            opened.catch_up(folder)
-            opened.finish_all()
+        yield
     except DbgsomError:
         raise
     except Exception as error:

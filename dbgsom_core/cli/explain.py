@@ -1,0 +1,117 @@
+"""``dbgsom explain``: why a model answers to one row as it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbgsom_core.cli.options import model_options, plugin_options
+from dbgsom_core.errors import as_text
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.explain import Explained
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data", type=click.Path())
+@click.option(
+    "--row",
+    type=click.IntRange(min=0),
+    required=True,
+    help="Number of the row, from 0; the header does not count.",
+)
+@click.option("--features", default=8, show_default=True, type=click.IntRange(min=1),
+              help="How many features to show, those that pull most first.")  # fmt: skip
+@click.option("--nearest", default=5, show_default=True, type=click.IntRange(min=0),
+              help="How many rows of the training data to show, nearest first.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--delimiter", help="Between the cells of a CSV file; found out without it.")
+@click.option("--encoding", help="Of a CSV file; UTF-8 without it.")
+@model_options
+@plugin_options
+def explain(
+    model: str,
+    data: str,
+    row: int,
+    features: int,
+    nearest: int,
+    as_json: bool,
+    delimiter: str | None,
+    encoding: str | None,
+    runs: str,
+    store: str | None,
+    registry: Registry,
+) -> None:
+    """Say why MODEL answers to one row of DATA as it does.
+
+    Its neuron and the neurons beside it, the features in which it differs most from the neuron's
+    prototype, and the rows of the training data that are most like it. MODEL and DATA are those of
+    'dbgsom predict'.
+    """
+    from pathlib import Path
+
+    from dbgsom_core.runs.explain import explain_row
+    from dbgsom_core.runs.models import find_model
+
+    found = find_model(model, Path(runs), registry, store)
+    told = explain_row(found, data, row, registry, nearest, delimiter, encoding)
+    for note in told.notes:
+        click.echo(as_text(f"note: {note}"), err=True)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        from dbgsom_core.runs.store import plain
+
+        content = {**asdict(told.explanation), "nearest": [asdict(one) for one in told.nearest]}
+        click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
+    else:
+        _tell(told, f"row {row} of {data}", features)
+
+
+def _tell(told: Explained, where: str, features: int) -> None:
+    from dbgsom_core.cli.tables import cell, print_table
+
+    one = told.explanation
+    shares = sorted(one.probabilities.items(), key=lambda item: -item[1])
+    rated = ", ".join(f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share > 0)
+    click.echo(as_text(f"{where}: {cell(one.label)}" + (f" ({rated})" if rated else "")))
+    x, y = one.cell
+    way = "" if len(one.path) == 1 else f", on to {' › '.join(map(str, one.path[1:]))}"
+    click.echo(f"neuron {one.unit} at ({x}, {y}){way}, which won {one.hits:g} training samples")
+    click.echo(
+        f"distance {one.distance:.4g}, there usually {one.usual_distance:.4g}; novelty "
+        f"{one.novelty:.3g}: {'unlike' if one.outlier else 'like'} the training data"
+    )
+    click.echo("\nwhat pulls it away, in deviations of the training data")
+    print_table(
+        ["feature", "value", "prototype", "deviations"],
+        [
+            [one.feature, one.value, one.prototype, f"{one.deviations:+.2f}"]
+            for one in one.differences[:features]
+        ],
+    )
+    if one.neighbours:
+        click.echo("\nneurons beside it")
+        print_table(
+            ["neuron", "cell", "label", "hits", "distance"],
+            [
+                [beside.unit, _cell_of(beside), beside.label, f"{beside.hits:g}", beside.distance]
+                for beside in one.neighbours
+            ],
+        )
+    if told.nearest:
+        click.echo("\nmost like it in the training data")
+        ids = list(told.nearest[0].ids)
+        print_table(
+            ["row", *ids, "target", "distance"],
+            [[like.row, *like.ids.values(), like.target, like.distance] for like in told.nearest],
+        )
+
+
+def _cell_of(neuron: Any) -> str:
+    x, y = neuron.cell
+    return f"({x}, {y})"

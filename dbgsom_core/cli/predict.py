@@ -1,0 +1,86 @@
+"""``dbgsom predict``: what a model says of the rows of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from dbgsom_core.cli.options import model_options, plugin_options
+from dbgsom_core.errors import as_text
+
+if TYPE_CHECKING:
+    from dbgsom_core.plugins.registry import Registry
+
+
+def _words(context: click.Context, option: click.Parameter, given: str | None) -> Sequence[str]:
+    return [one.strip() for one in (given or "").split(",") if one.strip()]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data", type=click.Path(allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    help="A .csv, .tsv, .parquet or .npy file; - is standard output, the default.",
+)
+@click.option(
+    "--columns",
+    callback=_words,
+    metavar="NAME,…",
+    help="Which of label, unit, x, y, leaf, distance, novelty, outlier and probabilities; all that "
+    "the model has without it.",
+)
+@click.option(
+    "--keep",
+    callback=_words,
+    metavar="NAME,…",
+    help="Columns of DATA to carry along; those that are ids to the model always are.",
+)
+@click.option("--delimiter", help="Between the cells of a CSV file; found out without it.")
+@click.option("--encoding", help="Of a CSV file; UTF-8 without it.")
+@model_options
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@plugin_options
+def predict(
+    model: str,
+    data: str,
+    output: str,
+    columns: Sequence[str],
+    keep: Sequence[str],
+    delimiter: str | None,
+    encoding: str | None,
+    runs: str,
+    store: str | None,
+    quiet: bool,
+    registry: Registry,
+) -> None:
+    r"""Write what MODEL says of each row of DATA.
+
+    MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
+    address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet or npy
+    file, of any length. Columns are found by name where the model knows names; more of them do no
+    harm, and their order does not matter.
+
+    \b
+    dbgsom predict fruit new.csv -o answers.csv
+    dbgsom predict fruit new.parquet --columns label,novelty -o answers.parquet
+    """
+    from pathlib import Path
+
+    from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.predict import predict_file
+
+    found = find_model(model, Path(runs), registry, store)
+    done = predict_file(found.model, data, output, columns, keep, delimiter, encoding)
+    if quiet:
+        return
+    for note in (*found.notes, *done.notes):
+        click.echo(as_text(f"note: {note}"), err=True)
+    where = "" if output == "-" else f", written to {output}"
+    outliers = f", {done.outliers} of them unlike the training data" if done.outliers else ""
+    click.echo(as_text(f"{done.rows} rows answered by {found.where}{outliers}{where}"), err=True)

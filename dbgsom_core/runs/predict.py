@@ -1,0 +1,163 @@
+"""What a model says of the rows of a file, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
+from dbgsom_core.estimators.answers import Answers
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs.table_reading import Chunk, Wanted, chunks_of
+from dbgsom_core.runs.table_writing import Table, check_target, write_table
+
+COLUMNS = ("label", "unit", "x", "y", "leaf", "distance", "novelty", "outlier", "probabilities")
+
+
+@dataclass
+class Predicted:
+    """What became of the rows of a file.
+
+    Attributes
+    ----------
+    rows, outliers : int
+    notes : list of str
+        What a reader should know: columns that were ignored, and so on.
+    """
+
+    rows: int = 0
+    outliers: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def predict_file(
+    model: FittedModel,
+    source: str,
+    target: str,
+    columns: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Predicted:
+    """Write what a model says of each row of a file, in their order.
+
+    Memory holds a few chunks, however long the file is.
+
+    Parameters
+    ----------
+    model : FittedModel
+    source : str
+        A CSV (also packed), parquet or npy file; ``-`` is a CSV table on standard input.
+    target : str
+        A .csv, .tsv, .parquet or .npy file, which is there once it is whole; ``-`` is standard
+        output.
+    columns : sequence of str
+        Which of `COLUMNS`, in this order; all that the model has without it.
+    keep : sequence of str
+        Columns of the file to carry along; those that identify a row to the model always are.
+    delimiter, encoding : str, optional
+        Of a CSV file; found out, and UTF-8.
+
+    Raises
+    ------
+    DataError
+        The file or the columns cannot be used.
+    """
+    check_target(target)
+    names = _chosen(model, columns)
+    ids = () if model.columns is None else model.columns.ids
+    as_array = target.lower().endswith(".npy")
+    wanted = Wanted(
+        model.columns, width_of(model), tuple(keep), () if as_array else ids, delimiter, encoding
+    )
+    done = Predicted(notes=wanted.notes)
+
+    def answered() -> Iterator[Table]:
+        for chunk in _ahead(chunks_of(source, wanted)):
+            answers = _answers(model, source, chunk)
+            done.outliers += 0 if answers.outlier is None else int(answers.outlier.sum())
+            yield {**chunk.kept, **_table(model, answers, names)}
+
+    done.rows = write_table(target, answered())
+    if not done.rows:
+        done.notes.append(f"{source} has no rows")
+    return done
+
+
+def width_of(model: FittedModel) -> int:
+    """Return how many features a raw sample of a model has."""
+    if model.columns is not None:
+        return len(model.columns.feature_names)
+    first = model.steps[0][1] if model.steps else model.estimator
+    return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
+
+
+def _chosen(model: FittedModel, columns: Sequence[str]) -> list[str]:
+    estimator = model.estimator
+    lacking = {
+        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "probabilities": ""
+        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
+        else "its labeller gives none",
+    }
+    if not columns:
+        deep = bool(estimator.som_map_.children)
+        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "leaf")]
+    for name in columns:
+        if name not in COLUMNS:
+            raise DataError(
+                f"--columns: there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
+                f"{', '.join(COLUMNS)}"
+            )
+        if lacking.get(name):
+            raise DataError(f"--columns: the model has no {name}: {lacking[name]}")
+    return list(dict.fromkeys(columns))
+
+
+def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
+    try:
+        return model.answers(chunk.X)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        X = np.asarray(chunk.X)
+        gone = np.argwhere(np.isnan(X)) if X.dtype.kind == "f" else np.empty((0, 2))
+        if len(gone):
+            row, column = gone[0].tolist()
+            known = model.columns
+            name = str(column) if known is None else known.feature_names[column]
+            told = str(error).splitlines()[0]
+            raise DataError(
+                f"{source}, row {chunk.first + row}, column '{name}': the value is missing, which "
+                f"this model cannot take ({told}); fill such rows or leave them out"
+            ) from error
+        raise DataError(f"{source}, rows from {chunk.first} on: {error}") from error
+
+
+def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name in names:
+        if name in ("x", "y"):
+            table[name] = answers.cell[:, ("x", "y").index(name)]
+        elif name == "probabilities":
+            assert answers.probabilities is not None
+            classes = model.estimator.classes_.tolist()
+            for at, one in enumerate(classes):
+                table[f"probability_{one}"] = answers.probabilities[:, at]
+        else:
+            table[name] = getattr(answers, name)
+    return table
+
+
+def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Read the next chunk while the last one is answered."""
+    with ThreadPoolExecutor(1) as reading:
+        coming = reading.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reading.submit(next, chunks, None)
+            yield chunk

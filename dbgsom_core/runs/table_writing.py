@@ -1,0 +1,197 @@
+"""Tables to files, a chunk at a time: CSV, parquet and npy; whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.files import write_atomically
+
+Table = Mapping[str, Any]  # columns by name, equally long
+ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
+
+
+def check_target(path: str) -> None:
+    """Raise `DataError` where no table can be written to a path; ``-`` is standard output."""
+    if path == "-":
+        return
+    target = Path(path)
+    if target.suffix.lower() not in ENDINGS:
+        raise DataError(f"{path}: tables are written as {', '.join(ENDINGS)}, or to - as CSV")
+    if target.is_dir():
+        raise DataError(f"{path} is a folder: name a file")
+    if not target.parent.is_dir():
+        raise DataError(f"there is no folder {target.parent} to write {target.name} in")
+
+
+def write_table(path: str, chunks: Iterable[Table]) -> int:
+    """Write all chunks to a file and return how many rows they had.
+
+    The file is there once it is whole. ``-`` is standard output, which gets rows as they come.
+
+    Raises
+    ------
+    DataError
+        The path will not do, the file cannot be written, or what ``chunks`` raise.
+    """
+    check_target(path)
+    rows = 0
+
+    def write(put: Callable[[Table], None]) -> None:
+        nonlocal rows
+        for chunk in chunks:
+            put(chunk)
+            rows += len(next(iter(chunk.values())))
+
+    if path == "-":
+        with _csv(lambda content: sys.stdout.write(content.decode()), ",") as put:
+            write(put)
+        sys.stdout.flush()
+        return rows
+
+    def fill(partial: Path) -> None:
+        with _writer(partial) as put:
+            write(put)
+
+    try:
+        write_atomically(Path(path), fill)
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+    return rows
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[Callable[[Table], None]]:
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        with path.open("w+b") as file, _npy(file) as put:
+            yield put
+    elif ending in (".parquet", ".pq"):
+        with _parquet(path) as put:
+            yield put
+    else:
+        delimiter = "\t" if ending == ".tsv" else ","
+        with path.open("wb") as out, _csv(out.write, delimiter) as put:
+            yield put
+
+
+@contextmanager
+def _csv(write: Callable[[bytes], object], delimiter: str) -> Iterator[Callable[[Table], None]]:
+    # Arrow writes floats many times faster than pandas, both so that they read back to the bit.
+    import pyarrow as pa
+    from pyarrow import csv
+
+    first = True
+
+    def put(chunk: Table) -> None:
+        nonlocal first
+        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
+        if first:
+            write(_header(list(chunk), delimiter))
+            first = False
+        for quotes in ("none", "needed"):  # which is around every text
+            content = pa.BufferOutputStream()
+            options = csv.WriteOptions(
+                include_header=False, delimiter=delimiter, quoting_style=quotes
+            )
+            try:
+                csv.write_csv(table, content, options)
+            except pa.ArrowInvalid:  # a text holds what has to be quoted
+                continue
+            break
+        write(content.getvalue().to_pybytes())
+
+    yield put
+
+
+def _header(names: list[str], delimiter: str) -> bytes:
+    import csv
+
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return line.getvalue().encode()
+
+
+def _arrow(column: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(column, np.ndarray) and column.dtype == object:
+        kinds = {type(one) for one in column[:1000].tolist()}
+        column = column.astype(str) if kinds - {str} else column
+    return pa.array(column, from_pandas=True)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    writer: Any = None
+
+    def put(chunk: Table) -> None:
+        nonlocal writer
+        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
+        if writer is None:
+            writer = parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table.cast(writer.schema))
+
+    try:
+        yield put
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextmanager
+def _npy(file: IO[bytes]) -> Iterator[Callable[[Table], None]]:
+    # A header with room for the number of rows, which is known at the end.
+    dtype: Any = None
+    rows = 0
+
+    def put(chunk: Table) -> None:
+        nonlocal dtype, rows
+        columns = {name: np.asarray(column) for name, column in chunk.items()}
+        for name, column in columns.items():
+            if column.dtype == object:
+                raise DataError(f"a .npy file holds no text of any length: leave out '{name}'")
+        if dtype is None:
+            dtype = _dtype(columns)
+            _npy_header(file, dtype, 0)
+        length = len(next(iter(columns.values())))
+        content = np.empty(length, dtype=dtype)
+        for name, column in columns.items():
+            if dtype.names is None:
+                content[:] = column
+            else:
+                content[name] = column
+        file.write(content.tobytes())
+        rows += length
+
+    yield put
+    if dtype is not None:
+        file.seek(0)
+        _npy_header(file, dtype, rows)
+
+
+def _dtype(columns: Mapping[str, Any]) -> Any:
+    if len(columns) == 1:
+        return next(iter(columns.values())).dtype
+    return np.dtype([(name, column.dtype) for name, column in columns.items()])
+
+
+def _npy_header(file: IO[bytes], dtype: Any, rows: int) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (rows,),
+    }
+    np.lib.format.write_array_header_2_0(file, header)

@@ -1,0 +1,114 @@
+"""Using what MLflow holds: its page, and model files by address.
+
+Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+from mlflow import MlflowClient
+
+from dbgsom_core.api import DbgsomError, Page, masked
+from dbgsom_core.runs.store import read_run
+from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG
+from dbgsom_plugins.trackers.mlflow_model import NAME
+from dbgsom_plugins.trackers.mlflow_store import Store, absolute, sqlite_file
+
+_FILE = "model.npz"
+
+
+def page_of(uri: str, experiment: str | None, folder: Path | None, port: int) -> Page:
+    """Return where MLflow shows an experiment, or the run with this folder.
+
+    Raises
+    ------
+    DbgsomError
+        There is no such store.
+    """
+    database = sqlite_file(uri)
+    if database is not None and not database.exists():
+        raise DbgsomError(
+            f"there is no MLflow store {database} yet: 'dbgsom run' makes it, 'dbgsom sync' fills "
+            "it from the run folders"
+        )
+    where = _where(MlflowClient(tracking_uri=absolute(uri)), experiment, folder)
+    if uri.startswith(("http://", "https://")):
+        return Page(f"{masked(uri).rstrip('/')}/#{where}")
+    words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    settings = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    if masked(uri) == uri:
+        words += ["--backend-store-uri", uri]
+    else:  # others can read the words of a command
+        settings["MLFLOW_BACKEND_STORE_URI"] = uri
+    return Page(f"http://127.0.0.1:{port}/#{where}", [*words, "--workers", "1"], settings)
+
+
+def _where(client: MlflowClient, experiment: str | None, folder: Path | None) -> str:
+    known = None if experiment is None else client.get_experiment_by_name(experiment)
+    if known is None:
+        return "/experiments"
+    if folder is not None:
+        wanted = f"tags.`{ID_TAG}` = '{read_run(folder).id}'"
+        runs = client.search_runs([known.experiment_id], wanted, max_results=1)
+        if runs:
+            return f"/experiments/{known.experiment_id}/runs/{runs[0].info.run_id}"
+    return f"/experiments/{known.experiment_id}/runs?workflowType=machine_learning"
+
+
+def fetch_model(uri: str, address: str, folder: Path) -> Path:
+    """Put the model file that an address means into ``folder``; nothing that is stored is run.
+
+    Raises
+    ------
+    DbgsomError
+        The address means no model of ours.
+    """
+    store = Store(uri)
+    client = store.client
+    with tempfile.TemporaryDirectory() as room:
+        downloaded = mlflow.artifacts.download_artifacts(
+            artifact_uri=_artifacts(client, address),
+            dst_path=room,
+            tracking_uri=store.uri,
+        )
+        found = sorted(Path(downloaded).rglob(_FILE))
+        if not found:
+            raise DbgsomError(f"{address} holds no {_FILE}: it is no model of dbgsom")
+        return Path(shutil.copyfile(found[0], folder / _FILE))
+
+
+def _artifacts(client: MlflowClient, address: str) -> str:
+    """Return where the files of a model lie."""
+    kind, _, rest = address.partition(":/")
+    rest = rest.strip("/")
+    if kind == "runs":
+        run_id, _, name = rest.partition("/")
+        run = client.get_run(run_id)
+        for output in run.outputs.model_outputs if run.outputs else []:
+            model = client.get_logged_model(output.model_id)
+            if name in ("", NAME, model.name):
+                return str(model.artifact_location)
+        raise DbgsomError(f"{address}: this run has no model {f'{name!r} ' if name else ''}stored")
+    if rest.startswith("m-") and "/" not in rest and "@" not in rest:
+        return str(client.get_logged_model(rest).artifact_location)
+    if "@" in rest:
+        name, _, alias = rest.rpartition("@")
+        version = client.get_model_version_by_alias(name, alias)
+    else:
+        name, slash, number = rest.rpartition("/")
+        if not slash:
+            raise DbgsomError(
+                f"{address} names no version: write models:/{quote(rest)}/1 or "
+                f"models:/{quote(rest)}@ALIAS"
+            )
+        version = client.get_model_version(name, number)
+    return str(client.get_model_version_download_uri(version.name, version.version))
