@@ -329,7 +329,6 @@ def _frames(
             header=None,
             skiprows=head.skipped + head.header,
             names=list(places),
-            usecols=table.read,
             index_col=False,
             dtype={i: "float64" if i in numeric else "str" for i in places},
             na_filter=bool(numeric),
@@ -342,8 +341,9 @@ def _frames(
             chunksize=wanted.rows,
             **_exact_floats(),
         )
-        with reader:
-            yield from reader
+        with reader:  # of all columns: pandas would let lines that are too long pass
+            for frame in reader:
+                yield frame[table.read]
 
 
 def _missing_words(columns: Columns) -> list[str]:
