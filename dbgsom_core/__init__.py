@@ -17,14 +17,27 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
     from dbgsom_core.runs.compare import compare as compare
+    from dbgsom_core.runs.python import run as run
+    from dbgsom_core.runs.python import sweep as sweep
 
-__all__ = ["SomClassifier", "SomRegressor", "SomVQ", "__version__", "compare", "presets"]
+__all__ = [
+    "SomClassifier",
+    "SomRegressor",
+    "SomVQ",
+    "__version__",
+    "compare",
+    "presets",
+    "run",
+    "sweep",
+]
 
 _HOMES = {
     "SomVQ": "estimators.clustering",
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
     "compare": "runs.compare",
+    "run": "runs.python",
+    "sweep": "runs.python",
 }
 
 

@@ -98,8 +98,12 @@ def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> boo
     return not is_null(root.get("sweep"))
 
 
-def parse_experiment(values: Mapping[str, Any], registry: Registry | None = None) -> Experiment:
+def parse_experiment(
+    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
+) -> Experiment:
     """Return the experiment that plain Python values describe, keys as in YAML.
+
+    ``registry`` and ``overrides`` are those of `load_experiment`.
 
     Raises
     ------
@@ -113,6 +117,7 @@ def parse_experiment(values: Mapping[str, Any], registry: Registry | None = None
     if not isinstance(root, Section):
         problems.add(Place(""), "", "a configuration is a mapping of keys to values")
         raise problems.error()
+    root = merge(root, overlay(overrides, problems), problems)
     root = reject(root, "extends", "can only be written in a file", problems)
     root = reject(root, "sweep", "can only be written in a file", problems)
     return _built(root, registry, problems, _PYTHON, Path.cwd())

@@ -72,11 +72,11 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     if name.startswith(_ADDRESSES):
         with tempfile.TemporaryDirectory() as folder:
             path = _fetched(name, Path(folder), registry, uri)
-            return FoundModel(_loaded(path), name)
+            return FoundModel(model_of(path), name)
     path = Path(fill_text(name))
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
-        return FoundModel(_loaded(path), str(path), run)
+        return FoundModel(model_of(path), str(path), run)
     run, notes = find_run(name, root)
     if run.kind == "sweep":
         run, notes = _best_of(run, notes)
@@ -84,7 +84,7 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
         how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
         why = run.damage or how.get(run.status, "its model.npz is not there")
         raise DataError(f"run {run.id} has left no model: {why}")
-    return FoundModel(_loaded(run.files.model), f"run {run.id}", run, notes)
+    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes)
 
 
 def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
@@ -132,7 +132,8 @@ def _best_of(sweep: StoredRun, notes: tuple[str, ...]) -> tuple[StoredRun, tuple
     return run, (*notes, told)
 
 
-def _loaded(path: Path) -> FittedModel:
+def model_of(path: Path) -> FittedModel:
+    """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
 

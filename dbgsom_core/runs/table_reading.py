@@ -10,9 +10,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.files import open_regular
+from dbgsom_core.interfaces.unpacking import open_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,6 @@ _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SHOWN = 5  # names that a note lists
 _DELIMITERS = (",", ";", "\t", "|")
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 
 
 class Chunk(NamedTuple):
@@ -110,8 +109,7 @@ def _npy(path: str, wanted: Wanted) -> Iterator[Chunk]:
 
 
 def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
-    import pyarrow.parquet as pq
-
+    pq = _parquet_reader(path)
     try:
         with open_regular(Path(path)) as stream:
             file = pq.ParquetFile(stream)
@@ -129,6 +127,16 @@ def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # pyarrow's errors are many
         raise DataError(f"{path} cannot be read as parquet: {_line(error)}") from error
+
+
+def _parquet_reader(path: str) -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            f"{path}: parquet files need pyarrow: pip install 'dbgsom-core[parquet]'"
+        ) from None
+    return pyarrow.parquet
 
 
 def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
@@ -166,8 +174,8 @@ def _opened(path: str) -> Iterator[Any]:
     if path == "-":
         yield sys.stdin.buffer
     else:
-        with open_regular(Path(path)) as stream:
-            yield _unpacked(path, stream)
+        with open_text(Path(path), path) as stream:
+            yield stream
 
 
 class _Head(NamedTuple):
@@ -187,11 +195,9 @@ class _Head(NamedTuple):
                 start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
             text = start.decode(encoding, "ignore")
         except LookupError:
-            raise DataError(f"{path}: there is no encoding '{encoding}'") from None
+            raise DataError(f"--encoding: there is no encoding '{short(encoding)}'") from None
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        except Exception as error:  # unpackers raise anything
-            raise DataError(f"{path} cannot be unpacked: {_line(error)}") from error
         text = text.removeprefix("\ufeff")
         lines = text.splitlines()
         skipped, delimiter = 0, wanted.delimiter
@@ -357,11 +363,6 @@ def _exact_floats() -> dict[str, Any]:
 
     major, minor = (int(part) for part in pd.__version__.split(".")[:2])
     return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
-
-
-def _unpacked(path: str, stream: IO[bytes]) -> Any:
-    how = _PACKED.get(Path(path).suffix.lower())
-    return stream if how is None else import_module(how).open(stream, "rb")
 
 
 def _line(error: object) -> str:

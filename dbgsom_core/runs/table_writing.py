@@ -87,17 +87,28 @@ def _writer(path: Path) -> Iterator[Callable[[Table], None]]:
 @contextmanager
 def _csv(write: Callable[[bytes], object], delimiter: str) -> Iterator[Callable[[Table], None]]:
     # Arrow writes floats many times faster than pandas, both so that they read back to the bit.
-    import pyarrow as pa
-    from pyarrow import csv
+    try:
+        import pyarrow as pa
+        from pyarrow import csv
+    except ImportError:
+        pa = csv = None
 
     first = True
 
     def put(chunk: Table) -> None:
         nonlocal first
-        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
         if first:
             write(_header(list(chunk), delimiter))
             first = False
+        if pa is None:
+            import pandas as pd
+
+            text = pd.DataFrame(dict(chunk)).to_csv(
+                sep=delimiter, header=False, index=False, lineterminator="\n"
+            )
+            write(text.encode())
+            return
+        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
         for quotes in ("none", "needed"):  # which is around every text
             content = pa.BufferOutputStream()
             options = csv.WriteOptions(
@@ -132,9 +143,13 @@ def _arrow(column: Any) -> Any:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(
+            f"{path.suffix} files need pyarrow: pip install 'dbgsom-core[parquet]'"
+        ) from None
     writer: Any = None
 
     def put(chunk: Table) -> None:

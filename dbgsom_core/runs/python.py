@@ -1,0 +1,321 @@
+"""Runs and sweeps called from Python: `dbgsom_core.run` and `dbgsom_core.sweep`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.errors import ConfigError, as_text
+from dbgsom_core.estimators.verbose import shown
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.trackers import Run
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.pipeline import Outcome, make_observers, run_experiment
+from dbgsom_core.runs.resume import check_can_go_on, interrupted_run
+from dbgsom_core.runs.start import runs_folder
+from dbgsom_core.runs.store import StoredRun
+from dbgsom_core.runs.sweep import SweepOutcome, run_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.interfaces.component import Component
+    from dbgsom_core.plugins.observers import Observers
+
+Overrides = Mapping[str, Any] | Sequence[str]
+
+
+@dataclass(frozen=True, repr=False)
+class FinishedRun:
+    """What a run left.
+
+    Attributes
+    ----------
+    id, name, experiment : str
+    folder : Path
+        Its run folder, with the report, the figures and the model.
+    measures : mapping of str to float
+        Under their logged names, such as ``"test/accuracy"``.
+    params : mapping
+        The few parameters that tell the runs of an experiment apart.
+    notes : sequence of str
+        Warnings that the report holds.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    folder: Path
+    measures: Mapping[str, float]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    _model: Any = None
+
+    @property
+    def model(self) -> FittedModel:
+        """The prepare steps and the map: takes raw rows, arrays or tables."""
+        if self._model is not None:
+            return self._model  # type: ignore[no-any-return]
+        from dbgsom_core.runs.models import model_of
+
+        return model_of(self.folder / "model.npz")
+
+    @property
+    def figures(self) -> list[Path]:
+        """The files of its figures."""
+        from dbgsom_core.runs.store import RunFiles
+
+        return RunFiles(self.folder).figures()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the measures as a table: a row a measure, a column a part of the data."""
+        import pandas as pd
+
+        found: dict[str, dict[str, float]] = {}
+        for full, value in self.measures.items():
+            part, _, name = full.partition("/")
+            found.setdefault(part, {})[name] = value
+        return pd.DataFrame(found).rename_axis(index="measure")
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {value:.4g}" for name, value in self.measures.items()]
+        return "\n".join([f"<run {as_text(self.name)} in {self.folder}>", *lines])
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(float_format="{:.4g}".format, na_rep="")
+        return _heading(self.name, self.folder) + table
+
+
+@dataclass(frozen=True, repr=False)
+class FinishedSweep:
+    """What a sweep left: its finished runs, in order.
+
+    ``failed`` names those that failed; ``measures`` are those of the best run, as ``best/…``.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    folder: Path
+    measures: Mapping[str, float]
+    runs: Sequence[FinishedRun]
+    failed: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, number: int) -> FinishedRun:
+        return self.runs[number]
+
+    def __iter__(self) -> Iterator[FinishedRun]:
+        return iter(self.runs)
+
+    @property
+    def best(self) -> FinishedRun:
+        """The run that the sweep's ``best/…`` measures were taken from.
+
+        Raises
+        ------
+        LookupError
+            The runs have no measure by which one is best.
+        """
+        wanted = {name.removeprefix("best/"): value for name, value in self.measures.items()}
+        if not wanted:
+            raise LookupError("the runs have no measure by which one of them is best")
+        return max(
+            self.runs,
+            key=lambda run: sum(run.measures.get(name) == value for name, value in wanted.items()),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row a run: what differs between them, and their measures."""
+        import pandas as pd
+
+        params = pd.DataFrame([dict(run.params) for run in self.runs])
+        differing = [name for name in params if len(set(map(str, params[name]))) > 1]
+        measures = pd.DataFrame([dict(run.measures) for run in self.runs])
+        index = pd.Index([run.name for run in self.runs], name="run")
+        return pd.concat([params[differing], measures], axis=1).set_index(index)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"<sweep of {len(self.runs)} runs{failed} in {self.folder}>\n{self.to_frame()}"
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(float_format="{:.4g}".format, na_rep="")
+        return _heading(self.name, self.folder) + table
+
+
+def run(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Overrides | None = None,
+    *,
+    verbose: int = 0,
+    resume: bool = False,
+) -> FinishedRun:
+    """Train, measure, draw and log what a configuration describes, as ``dbgsom run`` does.
+
+    Parameters
+    ----------
+    config : path or mapping
+        A YAML file, or the same as plain values.
+    overrides : mapping of dotted keys to values, or sequence of "key=value", optional
+        Written over the configuration, as with ``--set``.
+    verbose : int
+        As that of the estimators: 1 shows a progress bar, 2 a line an epoch.
+    resume : bool
+        Go on with the newest run of this configuration that did not end well.
+
+    Returns
+    -------
+    FinishedRun
+
+    Raises
+    ------
+    ConfigError, DataError, PluginError
+        Nothing was written.
+    DbgsomError
+        The run failed.
+    KeyboardInterrupt
+        It was interrupted; its folder says so, and ``resume=True`` goes on there.
+    """
+    registry = get_registry()
+    given = _written(overrides)
+    if isinstance(config, Mapping):
+        experiment = parse_experiment(config, registry, given)
+    else:
+        experiment = load_experiment(config, given, registry)
+    stored = _interrupted(experiment, experiment, registry) if resume else None
+    registry = registry.without(experiment.disabled)
+    with _observed(experiment.tracking, registry, experiment.patience, verbose) as observers:
+        outcome = run_experiment(experiment, observers, registry, stored=stored)
+    return _finished(outcome)
+
+
+def sweep(
+    config: str | os.PathLike[str],
+    overrides: Overrides | None = None,
+    *,
+    verbose: int = 0,
+    resume: bool = False,
+    **options: Any,
+) -> FinishedSweep:
+    """Run every combination of the sweep section of a YAML file, as ``dbgsom sweep`` does.
+
+    Parameters and errors are those of `run`. ``options`` are those of
+    `dbgsom_core.runs.sweep.run_sweep`.
+
+    Returns
+    -------
+    FinishedSweep
+        A sequence of `FinishedRun`.
+    """
+    if isinstance(config, Mapping):
+        raise ConfigError("a sweep is described by a file: give its path")
+    registry = get_registry()
+    loaded = load_sweep(config, _written(overrides), registry)
+    first = loaded.children[0].experiment
+    stored = _interrupted(loaded, first, registry) if resume else None
+    registry = registry.without(first.disabled)
+    with _observed(first.tracking, registry, first.patience, verbose) as observers:
+        outcome = run_sweep(loaded, observers, registry, stored, **options)
+    return _finished_sweep(outcome)
+
+
+def _written(overrides: Overrides | None) -> list[str]:
+    if overrides is None:
+        return []
+    if not isinstance(overrides, Mapping):
+        return list(overrides)
+    try:
+        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+    except TypeError as error:
+        raise ConfigError(f"overrides hold what no file can: {error}") from error
+
+
+def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Registry) -> StoredRun:
+    stored = interrupted_run(loaded, runs_folder(first, registry))
+    check_can_go_on(stored)
+    return stored
+
+
+@contextmanager
+def _observed(
+    tracking: Sequence[tuple[str, Component]], registry: Registry, patience: float, verbose: int
+) -> Iterator[Observers]:
+    # Signals are heard by the main thread alone, and the handlers of before come back.
+    from dbgsom_core.plugins.importing import no_exit
+
+    with no_exit(), asked.heeded():
+        yield make_observers(tracking, registry, [_Shown(verbose)], patience)
+
+
+class _Shown:
+    """Shows the epochs of each run as the estimators' ``verbose`` does."""
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+        self._opened: Any = None
+        self._show: Any = None
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Name the run."""
+        if self._verbose and run.kind == "run":
+            print(as_text(run.name))
+            self._opened = shown(self._verbose)
+            self._show = self._opened.__enter__()
+
+    def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
+        """Show the epoch."""
+        if self._show is not None:
+            self._show(epoch)
+
+    def dbgsom_run_finished(self) -> None:
+        """Leave the last epoch standing."""
+        if self._opened is not None:
+            self._opened.__exit__(None, None, None)
+        self._opened = self._show = None
+
+    def dbgsom_run_failed(self) -> None:
+        """Leave the last epoch standing."""
+        self.dbgsom_run_finished()
+
+
+def _finished(outcome: Outcome) -> FinishedRun:
+    run, result = outcome.run, outcome.result
+    return FinishedRun(
+        id=run.id,
+        name=run.name,
+        experiment=run.experiment,
+        folder=run.folder.absolute(),
+        measures=dict(result.measures),
+        params=dict(run.params),
+        notes=tuple(result.notes),
+        _model=result.model,
+    )
+
+
+def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
+    run = outcome.run
+    return FinishedSweep(
+        id=run.id,
+        name=run.name,
+        experiment=run.experiment,
+        folder=run.folder.absolute(),
+        measures=dict(outcome.result.measures),
+        runs=tuple(map(_finished, outcome.children)),
+        failed=tuple(outcome.failed),
+    )
+
+
+def _heading(name: str, folder: Path) -> str:
+    return f"<p><b>{escape(as_text(name))}</b><br><code>{escape(as_text(folder))}</code></p>"

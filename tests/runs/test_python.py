@@ -1,0 +1,132 @@
+"""Runs and sweeps called from Python."""
+
+import logging
+import signal
+import threading
+
+import numpy as np
+import pytest
+import yaml
+
+import dbgsom_core
+from dbgsom_core import persistence
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.runs.store import read_run
+
+SMALL = {
+    "experiment": "in python",
+    "dataset": "iris",
+    "prepare": ["standardize"],
+    "split": {"test_size": 0.3},
+    "model": {"estimator": "classifier", "epochs": 5},
+    "figures": ["label_map"],
+    "measures": ["accuracy", "quantization_error"],
+    "tracking": [],
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(SMALL))
+    return tmp_path
+
+
+def test_a_run_returns_what_it_left(folder, iris):
+    found = dbgsom_core.run("run.yaml", overrides={"model.epochs": 7, "seed": 3})
+    stored = read_run(found.folder)
+    assert stored.status == "finished"
+    assert found.measures == dict(stored.measures)
+    assert stored.config["model"]["epochs"] == 7
+    assert (found.id, found.experiment) == (stored.id, "in python")
+    again = persistence.load(found.folder / "model.npz")
+    np.testing.assert_array_equal(found.model.predict(iris[0]), again.predict(iris[0]))
+    assert [path.name for path in found.figures] == ["label_map.png"]
+    table = found.to_frame()
+    assert table.loc["accuracy", "test"] == found.measures["test/accuracy"]
+    assert "accuracy" in repr(found)
+    assert "<table" in found._repr_html_()
+
+
+def test_plain_values_are_a_configuration(folder):
+    values = {**SMALL, "name": "<b>"}
+    found = dbgsom_core.run(values, overrides=["model.epochs=3"])
+    assert read_run(found.folder).config["model"]["epochs"] == 3
+    assert "&lt;b&gt;" in found._repr_html_()
+    with pytest.raises(ConfigError, match=r"model\.epochs: must be an integer"):
+        dbgsom_core.run(values, overrides={"model.epochs": "many"})
+    with pytest.raises(ConfigError, match="hold what no file can"):
+        dbgsom_core.run(values, overrides={"seed": object()})
+
+
+def test_a_sweep_returns_its_runs(folder):
+    varied = {**SMALL, "sweep": {"grid": {"model.epochs": [2, 6], "seed": [1, 2]}}}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(varied))
+    found = dbgsom_core.sweep("sweep.yaml")
+    assert len(found) == 4
+    assert not found.failed
+    table = found.to_frame()
+    assert list(table["epochs"]) == [2, 2, 6, 6]
+    assert list(table["seed"]) == [1, 2, 1, 2]
+    assert "metric" not in table
+    best = max(one.measures["test/accuracy"] for one in found)
+    assert found.best.measures["test/accuracy"] == best == table["test/accuracy"].max()
+    assert found[0].model.predict(np.zeros((1, 4))).shape == (1,)
+    assert "sweep of 4 runs" in repr(found)
+    assert "<table" in found._repr_html_()
+    with pytest.raises(ConfigError, match="dbgsom sweep"):
+        dbgsom_core.run("sweep.yaml")
+    with pytest.raises(ConfigError, match="give its path"):
+        dbgsom_core.sweep(varied)
+
+
+def test_an_interrupted_run_goes_on(folder):
+    class Ends:
+        def __init__(self):
+            self.heard = 0
+
+        def dbgsom_epoch_finished(self, epoch):
+            self.heard += 1
+            if epoch.epoch == 3 and self.heard == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    registry = dbgsom_core.plugins.registry.get_registry()
+    ends = Ends()
+    registry._observers.append(("test", "ends", ends))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            dbgsom_core.run("run.yaml")
+        (left,) = (folder / "runs" / "in python").iterdir()
+        assert read_run(left).status == "killed"
+        found = dbgsom_core.run("run.yaml", resume=True)
+    finally:
+        registry._observers.pop()
+    assert found.folder == left
+    assert read_run(left).status == "finished"
+    whole = dbgsom_core.run("run.yaml")
+    assert whole.measures == found.measures
+
+
+def test_nothing_is_left_changed_in_the_process(folder):
+    logger = logging.getLogger("dbgsom")
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    state = (list(logger.handlers), logger.level, logger.propagate, list(logging.root.handlers))
+    dbgsom_core.run("run.yaml")
+    assert {one: signal.getsignal(one) for one in before} == before
+    now = (list(logger.handlers), logger.level, logger.propagate, list(logging.root.handlers))
+    assert now == state
+
+
+def test_other_threads_run_as_well(folder):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(dbgsom_core.run("run.yaml")))
+    thread.start()
+    thread.join()
+    assert found[0].measures["test/accuracy"] > 0.5
+
+
+def test_verbose_shows_the_epochs(folder, capsys):
+    dbgsom_core.run("run.yaml", overrides={"model.tol": 0.0})
+    assert capsys.readouterr().out == ""
+    dbgsom_core.run("run.yaml", overrides={"model.tol": 0.0}, verbose=1)
+    assert capsys.readouterr().out.count("epoch ") == 5
