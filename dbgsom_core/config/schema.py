@@ -27,11 +27,15 @@ from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 JsonSchema = dict[str, Any]
 
 _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-_PARTS = {
-    "metric": "distance between samples and prototypes",
-    "kernel": "how much a neuron learns from samples won some hops away",
-    "growth": "which neurons are born, where and when",
-    "labeller": "the answer that each neuron gives",
+_PARTS = {  # what each is, and the estimators' default where they share one
+    "metric": ("distance between samples and prototypes", "euclidean"),
+    "kernel": ("how much a neuron learns from samples won some hops away", "gaussian"),
+    "growth": ("which neurons are born, where and when", "directed"),
+    "labeller": (
+        "the answer that each neuron gives; without it index for vq, majority for classifier, mean "
+        "for regressor",
+        None,
+    ),
 }
 
 # What is read by hand, for its places, is described here by models that nothing else uses.
@@ -71,11 +75,18 @@ class _File(General):
     """The top level of a configuration."""
 
     prepare: _StepName | _Step | list[_StepName | _Step] | None = Field(
-        default=None, description="scikit-learn transformers before training, in order"
+        default=None, description="scikit-learn transformers before training, in order; null: none"
     )
-    split: Split | None = Field(default=None, description=str(Split.__doc__))
-    model: ModelSettings | None = Field(default=None, description=str(ModelSettings.__doc__))
-    plugins: PluginSettings | None = Field(default=None, description=str(PluginSettings.__doc__))
+    split: Split | None = Field(
+        default=None, description="how the data is divided; null: train on everything"
+    )
+    model: ModelSettings | None = Field(
+        default=None,
+        description="the estimator and its keyword arguments; null: a vq with its defaults",
+    )
+    plugins: PluginSettings | None = Field(
+        default=None, description="which installed plugins the run leaves alone; null: none"
+    )
     extends: str | list[str] | None = Field(
         default=None, description="files, relative to this one, over which this one is merged"
     )
@@ -95,31 +106,49 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
     """
     defs: JsonSchema = {}
 
-    def component(kind: str, description: str) -> JsonSchema:
-        return {**_components(kind, registry, defs, lost), "description": description}
+    def component(kind: str, description: str, default: str | None = None) -> JsonSchema:
+        about = {**_components(kind, registry, defs, lost), "description": description}
+        return about if default is None else {**about, "default": default}
 
-    def several(kind: str, description: str, *words: str) -> JsonSchema:
+    def several(kind: str, description: str, default: str, *words: str) -> JsonSchema:
         one = _components(kind, registry, defs, lost)
         options: list[JsonSchema] = [{"enum": list(words)}] if words else []
         options += [one, {"type": "array", "items": one}, {"type": "null"}]
-        return {"anyOf": options, "description": description}
+        return {"anyOf": options, "description": description, "default": default}
 
     root = _untitled(_File.model_json_schema())
     defs |= root.pop("$defs")
     defs["ModelSettings"]["properties"] |= {
-        kind: component(kind, meaning) for kind, meaning in _PARTS.items()
+        kind: component(kind, *about) for kind, about in _PARTS.items()
     }
     about = defs["Split"]["properties"]["test"]["description"]
     defs["Split"]["properties"]["test"] = {
-        "anyOf": [component("dataset", about), {"type": "null"}],
+        "anyOf": [_components("dataset", registry, defs, lost), {"type": "null"}],
         "default": None,
+        "description": about,
     }
     root["properties"] |= {
         "dataset": component("dataset", "the data to learn from"),
-        "measures": several("measure", "figures of merit; default: the estimator's", "default"),
-        "figures": several("figure", "what to draw; default: the four basic ones", "default"),
-        "tracking": several("tracker", "where runs are mirrored; null: only the run folder"),
-        "engine": component("engine", "how one pass over the data runs"),
+        "measures": several(
+            "measure",
+            "figures of merit; default: those that suit the estimator; null or []: none",
+            "default",
+            "default",
+        ),
+        "figures": several(
+            "figure",
+            "what to draw; default: label_map, u_matrix, hit_map and growth_curve; null or []: "
+            "none",
+            "default",
+            "default",
+        ),
+        "tracking": several(
+            "tracker",
+            "where runs are mirrored; null or []: only the run folder, which is always written; "
+            "list run_folder to set its fields",
+            "mlflow",
+        ),
+        "engine": component("engine", "how one pass over the data runs", "local"),
     }
     root.pop("required", None)
     defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name

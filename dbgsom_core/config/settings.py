@@ -21,7 +21,8 @@ class General(Settings):
     """The top level of a configuration."""
 
     experiment: str = Field(
-        description="the group under which runs are kept: letters, digits, spaces and . _ - /"
+        description="the group under which runs are kept: letters, digits, spaces and . _ -, with "
+        "/ between groups"
     )
     name: str | None = Field(default=None, description="the run's name; null: made from its parts")
     tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
@@ -186,12 +187,17 @@ class ModelSettings(Settings):
         description="vq: vector quantization and clusters; classifier: needs labels; "
         "regressor: needs numbers as targets",
     )
-    epochs: int = Field(default=100, ge=1, le=10**6, description="upper bound of the epochs")
+    epochs: int = Field(
+        default=100,
+        ge=1,
+        le=10**6,
+        description="upper bound of the epochs; a map that is full goes on to fine-tuning at once",
+    )
     tol: float = Field(
         default=1e-4,
         ge=0,
         allow_inf_nan=False,
-        description="stop early when the map moves less than this; 0: never",
+        description="stop early when the map moves less than this; 0: run all epochs",
     )
     spreading_factor: float | None = Field(
         default=None,

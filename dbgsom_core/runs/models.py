@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, PluginError, did_you_mean
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
+from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
-from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.dead import close_if_dead
 from dbgsom_core.runs.finding import find_folder, is_run

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.config import is_sweep, load_experiment, load_sweep
+from dbgsom_core import SomVQ
+from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_experiment
 from dbgsom_core.config.build import SECTIONS
 from dbgsom_core.config.optimize import OptimizeSettings
 from dbgsom_core.config.settings import (
@@ -16,6 +17,7 @@ from dbgsom_core.config.settings import (
     Split,
 )
 from dbgsom_core.config.sweep import RandomSettings, RepeatSettings
+from dbgsom_core.config.tables import with_tables
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.datasets.csv_file import Csv
@@ -90,3 +92,31 @@ def test_every_key_has_its_row():
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
     assert keys - rows == set()
     assert rows - keys - {"name", "metric", "kernel", "growth", "labeller"} == set()
+
+
+def test_the_tables_of_keys_are_made_from_the_models(built_ins):
+    told = "run: python -m dbgsom_core.config.tables configs/README.md"
+    assert with_tables(PAGE, built_ins) == PAGE, told
+    sections = re.findall(r"<!-- keys: (\S+) -->\n\n\| key ", PAGE)
+    assert sections == [".", "split", "model", "plugins", "sweep.*"]
+
+
+def test_the_defaults_that_the_tables_tell_are_those_of_the_code(built_ins):
+    rows = re.findall(r"^\| `(\w+)` \|[^|]+\| `?([^|`]+)`? \|", PAGE, re.MULTILINE)
+    told = {name: default for name, default in rows if default.strip()}
+    vq = SomVQ().get_params(deep=False)
+    for name in ("metric", "kernel", "growth", "init"):
+        assert told[name] == vq[name]
+    for name in ("epochs", "tol", "contamination"):
+        assert float(told[name]) == vq[name]
+    resolved = parse_experiment({"experiment": "x", "dataset": "iris"}, built_ins).resolved
+    assert told["tracking"] == resolved["tracking"][0]["name"]
+    assert told["engine"] == resolved["engine"]["name"]
+    drawn = [figure["name"] for figure in resolved["figures"]]
+    (figures,) = re.findall(r"^\| `figures` \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
+    assert ", ".join(drawn[:-1]) + f" and {drawn[-1]}" in figures
+
+
+def test_a_marker_of_no_section_is_told(built_ins):
+    with pytest.raises(ConfigError, match="no section 'nodel'"):
+        with_tables("<!-- keys: nodel -->\n<!-- end -->\n", built_ins)
