@@ -15,7 +15,8 @@ from typing import Any
 
 from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins.registry import KINDS, Registry
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.plugins.registry import Registry
 
 Schema = Mapping[str, Any]
 

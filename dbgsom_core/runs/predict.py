@@ -12,10 +12,11 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs.row_tables import way_of
 from dbgsom_core.runs.table_reading import Chunk, Wanted, chunks_of
 from dbgsom_core.runs.table_writing import Table, check_target, write_table
 
-COLUMNS = ("label", "unit", "x", "y", "leaf", "distance", "novelty", "outlier", "probabilities")
+COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
 
 
 @dataclass
@@ -107,7 +108,7 @@ def _chosen(model: FittedModel, columns: Sequence[str]) -> list[str]:
     }
     if not columns:
         deep = bool(estimator.som_map_.children)
-        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "leaf")]
+        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
     for name in columns:
         if name not in COLUMNS:
             raise DataError(
@@ -144,6 +145,8 @@ def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[s
     for name in names:
         if name in ("x", "y"):
             table[name] = answers.cell[:, ("x", "y").index(name)]
+        elif name == "path":
+            table[name] = _ways(model)[answers.leaf]
         elif name == "probabilities":
             assert answers.probabilities is not None
             classes = model.estimator.classes_.tolist()
@@ -152,6 +155,11 @@ def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[s
         else:
             table[name] = getattr(answers, name)
     return table
+
+
+def _ways(model: FittedModel) -> Any:
+    """Return for each leaf the rows of the neurons that lead to it, as text."""
+    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
 
 
 def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -54,18 +54,17 @@ def _assignments(model: FittedModel, data: Data) -> Rows:
     yield [*names, "unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
     for start in range(0, len(data.X), _CHUNK):
         part = slice(start, start + _CHUNK)
-        samples = estimator._samples(model.prepare(data.X[part]))
-        ended = estimator._to_live_leaves(samples)
-        unit, distance = ended.path[:, 0], ended.distance
+        found = model.answers(data.X[part])
+        n, paths = len(found.unit), estimator._tree.paths[found.leaf] if deep else None
         known = [ids[name][part].tolist() for name in ids]
         yield from zip(
-            *(known or [range(start, start + len(unit))]),
-            unit.tolist(),
-            *estimator.som_map_.positions[unit].T.tolist(),
-            *([[_way(path) for path in ended.path.tolist()]] if deep else []),
-            estimator.leaf_labels_[ended.leaf].tolist(),
-            distance.tolist(),
-            estimator._novelty.scores(ended.leaf, distance).tolist(),
+            *(known or [range(start, start + n)]),
+            found.unit.tolist(),
+            *found.cell.T.tolist(),
+            *([] if paths is None else [[way_of(path) for path in paths.tolist()]]),
+            found.label.tolist(),
+            found.distance.tolist(),
+            np.asarray(found.novelty).tolist(),
             strict=True,
         )
 
@@ -90,7 +89,7 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
         yield [
             way[0],
             *tree.maps[number].positions[way[-1]].tolist(),
-            *([_way(path)] if deep else []),
+            *([way_of(path)] if deep else []),
             hits,
             error,
             estimator.leaf_labels_[[leaf]].tolist()[0],
@@ -98,7 +97,8 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
         ]
 
 
-def _way(path: Sequence[int]) -> str:
+def way_of(path: Sequence[int]) -> str:
+    """Return the rows of the neurons on the way to a leaf as text, ``6/2``."""
     return "/".join(str(neuron) for neuron in path if neuron >= 0)
 
 

@@ -475,14 +475,20 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
         assert arrays["positions"].tolist() == [list(cell) for cell in estimator.neurons_]
 
 
-def test_child_maps_are_exported_below_their_neurons(digits):
+def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
     from dbgsom_core.runs.export import exported
+    from dbgsom_core.runs.predict import predict_file
 
     base = {"name": "directed", "spreading_factor": 0.1}
     growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
     vq = SomVQ(growth=growth, epochs=20).fit(digits[0])
+    np.save(tmp_path / "digits.npy", digits[0])
+    predict_file(FittedModel((), vq), str(tmp_path / "digits.npy"), str(tmp_path / "ways.csv"))
+    ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
+    down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
+    assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
     table = pd.read_csv(io.BytesIO(exported(FittedModel((), vq), "csv")), keep_default_na=False)
     assert len(table) == sum(map(len, vq._tree.maps))
     for neuron in vq.som_map_.children:
