@@ -187,7 +187,7 @@ def test_a_csv_of_ones_own_runs_with_text_classes_and_categories(workshop):
 
 
 def test_a_regressor_runs_from_yaml_to_mlflow(workshop):
-    done = dbgsom(workshop, "run", CONFIGS / "diabetes.yaml")
+    done = dbgsom(workshop, "run", CONFIGS / "regression.yaml")
     folder = newest(workshop, "diabetes")
     measures = json.loads((folder / "measures.json").read_text())
     assert measures["test/r2"] > 0.25

@@ -1,0 +1,70 @@
+"""Every configuration that is shipped runs, in reduced size; sweeps are tested elsewhere."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import dbgsom_core
+from dbgsom_core.config import is_sweep
+from dbgsom_core.runs.store import read_run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]
+WINES = {"first": range(1, 60), "second": range(60, 131), "third": range(131, 179)}
+
+
+def run(name):
+    small = {"model.epochs": 3, "tracking": [], "figures": ["label_map"]}
+    return dbgsom_core.run(CONFIGS / name, overrides=small)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_there_is_one_for_each_subject():
+    names = {path.stem for path in RUNS}
+    assert names >= {"paper-iris", "digits", "csv", "regression", "hierarchical", "novelty"}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_it_runs_and_its_comments_are_there(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=./experiment.schema.json\n# ")
+    found = run(path.name)
+    assert read_run(found.folder).status == "finished"
+    assert found.measures
+    assert [figure.name for figure in found.figures] == ["label_map.png"]
+
+
+def test_the_wines_are_told_apart_from_rows_in_another_order():
+    model = run("csv.yaml").model
+    assert model.columns.ids == ("bottle",)
+    new = pd.read_csv(CONFIGS / "wine-new.csv", sep=";", decimal=",")
+    with pytest.warns(UserWarning, match="'tasted' of the table is unknown"):
+        told = model.predict(new)
+    number = new["bottle"].str[1:].astype(int)
+    right = [one in WINES[label] for one, label in zip(number, told, strict=True)]
+    assert sum(right) >= 15
+
+
+def test_the_table_of_wines_is_that_of_scikit_learn():
+    from sklearn.datasets import load_wine
+
+    wine = load_wine(as_frame=True)
+    parts = [
+        pd.read_csv(CONFIGS / name, sep=";", decimal=",") for name in ("wine.csv", "wine-new.csv")
+    ]
+    table = pd.concat(parts).set_index("bottle").sort_index()
+    table = table.rename(columns={"od280_od315": "od280/od315_of_diluted_wines"})
+    theirs = wine.data.set_index(table.index)
+    given = table[list(theirs)].astype(float)
+    assert given.isna().sum().sum() == 12  # to show what becomes of them
+    assert (given.isna() | (given == theirs)).all(axis=None)
+
+
+def test_child_maps_and_answers_of_a_regressor_are_there():
+    assert run("hierarchical.yaml").model.estimator.som_map_.children
+    assert run("regression.yaml").measures["test/r2"] > 0
