@@ -501,71 +501,10 @@ def test_what_cannot_be_exported_is_refused(refused):
     assert "such a folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
 
 
-# ----------------------------------------------------------------------------------- with MLflow
+# ----------------------------------------------------------------------------------------- ui
 
 
-@pytest.fixture(scope="module")
-def mirrored(shop, run_folder):
-    """The run in an MLflow store, registered with an alias."""
-    from dbgsom_plugins.trackers.mlflow import mirror
-    from dbgsom_plugins.trackers.mlflow_quiet import quiet
-
-    uri = f"sqlite:///{shop}/mlflow.db"
-    mirror(run_folder, uri, registered_model="fruit_map")
-    with quiet():
-        from mlflow import MlflowClient
-
-        client = MlflowClient(uri)
-        client.set_registered_model_alias("fruit_map", "best", "1")
-        experiment = client.get_experiment_by_name("fruit").experiment_id
-        (run,) = client.search_runs([experiment])
-    return uri, experiment, run.info.run_id
-
-
-def test_models_are_fetched_from_mlflow_without_running_what_is_stored(
-    shop, told, new, mirrored, run_folder
-):
-    uri, _, run_id = mirrored
-    new.to_csv(shop / "new.csv", index=False)
-    wanted = told("predict", run_folder, "new.csv")[0]
-    for script in (shop / "mlruns").rglob("mlflow_script.py"):
-        script.write_text("raise SystemExit('stored code was run')")
-    for name in ("models:/fruit_map@best", "models:/fruit_map/1", f"runs:/{run_id}/som",
-                 f"runs:/{run_id}"):  # fmt: skip
-        assert told("predict", name, "new.csv", "--store", uri)[0] == wanted
-
-
-def test_addresses_that_lead_nowhere_are_told(shop, mirrored):
-    uri, _, run_id = mirrored
-    for name in ("models:/fruit_map@none", "models:/fruit_map", f"runs:/{run_id}/other"):
-        code, out, err = called(shop, "predict", name, "new.csv", "--store", uri)
-        assert code in (1, 2)
-        assert out == ""
-        assert "Traceback" not in err
-        assert len(err.splitlines()) == 1
-
-
-def test_ui_prints_what_it_would_start(shop, mirrored, told, run_folder):
-    _, experiment, run_id = mirrored
-    tracked = {**FRUIT, "tracking": {"name": "mlflow", "uri": "sqlite:///mlflow.db"}}
-    (shop / "tracked.yaml").write_text(yaml.safe_dump(tracked))
-    out, _ = told("ui", "tracked.yaml", "--print", "--port", "5999")
-    command, address = out.splitlines()
-    assert (
-        "mlflow ui --host 127.0.0.1 --port 5999 --backend-store-uri sqlite:///mlflow.db" in command
-    )
-    assert address == (
-        f"open http://127.0.0.1:5999/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    )
-    config = run_folder / "config.yaml"
-    before = config.read_text()
-    try:
-        values = yaml.safe_load(before)
-        config.write_text(yaml.safe_dump({**values, "tracking": tracked["tracking"]}))
-        out, _ = told("ui", run_folder, "--print")
-    finally:
-        config.write_text(before)
-    assert f"/#/experiments/{experiment}/runs/{run_id}" in out
+def test_runs_in_no_tracker_have_no_page(shop):
     code, _, err = called(shop, "ui", "fruit.yaml", "--print")
     assert code == 1
     assert "dbgsom show" in err
@@ -576,15 +515,6 @@ def test_ui_without_a_store_makes_none(dbgsom, tmp_path):
     assert answer.code == 1
     assert "there is no MLflow store" in answer.err
     assert not list(tmp_path.iterdir())
-
-
-def test_a_password_of_a_store_stays_out_of_the_command():
-    from dbgsom_plugins.trackers.mlflow_use import page_of
-
-    with mock.patch("dbgsom_plugins.trackers.mlflow_use.MlflowClient"):
-        page = page_of("postgresql://me:secret@db/mlflow", None, None, 5000)
-    assert "secret" not in " ".join(page.command)
-    assert page.environment["MLFLOW_BACKEND_STORE_URI"].endswith("me:secret@db/mlflow")
 
 
 SERVER = """

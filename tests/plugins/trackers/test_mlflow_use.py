@@ -1,0 +1,140 @@
+"""Using what MLflow holds: models by address, and its page."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import dbgsom_core
+from dbgsom_core.cli import main
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.models import find_model
+from dbgsom_plugins.trackers.mlflow import MLflow
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+
+@pytest.fixture
+def flowers(
+    uri: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
+    """A run in MLflow, registered with an alias."""
+    monkeypatch.chdir(tmp_path)
+    tracker = {"name": "mlflow", "uri": "sqlite:///mlflow.db", "registered_model": "flowers"}
+    found = dbgsom_core.run(
+        {
+            "experiment": "iris",
+            "dataset": "iris",
+            "prepare": ["standardize"],
+            "model": {"epochs": 3},
+            "measures": ["quantization_error"],
+            "figures": [],
+            "tracking": [tracker],
+        }
+    )
+    client.set_registered_model_alias("flowers", "best", "1")
+    run = client.only_run("iris")
+    return SimpleNamespace(
+        found=found,
+        run_id=run.info.run_id,
+        experiment=run.info.experiment_id,
+        model_id=run.outputs.model_outputs[0].model_id,
+    )
+
+
+def test_models_are_fetched_and_nothing_that_is_stored_is_run(
+    flowers: SimpleNamespace, uri: str, tmp_path: Path, iris: Any
+) -> None:
+    scripts = list((tmp_path / "mlruns").rglob("mlflow_script.py"))
+    assert scripts
+    for script in scripts:
+        script.write_text("raise SystemExit('stored code was run')")
+    wanted = flowers.found.model.predict(iris[0])
+    addresses = (
+        "models:/flowers@best",
+        "models:/flowers/1",
+        f"models:/{flowers.model_id}",
+        f"runs:/{flowers.run_id}/som",
+        f"runs:/{flowers.run_id}",
+    )
+    for address in addresses:
+        fetched = find_model(address, tmp_path, get_registry(), uri).model
+        np.testing.assert_array_equal(fetched.predict(iris[0]), wanted)
+
+
+def test_addresses_that_lead_nowhere_are_told(flowers: SimpleNamespace, uri: str) -> None:
+    wrong = {
+        "models:/flowers@none": "alias",
+        "models:/flowers": "write models:/flowers/1 or models:/flowers@ALIAS",
+        f"runs:/{flowers.run_id}/other": "has no model 'other'",
+        "runs:/nobody": "nobody",
+    }
+    for address, told in wrong.items():
+        with pytest.raises(DbgsomError, match=told) as caught:
+            find_model(address, Path(), get_registry(), uri)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_model_of_somebody_else_is_none_of_ours(
+    flowers: SimpleNamespace, uri: str, tmp_path: Path
+) -> None:
+    for model in (tmp_path / "mlruns").rglob("model.npz"):
+        model.unlink()
+    with pytest.raises(DbgsomError, match="it is no model of dbgsom"):
+        find_model("models:/flowers@best", tmp_path, get_registry(), uri)
+
+
+def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace, uri: str) -> None:
+    tracker = MLflow(uri=uri)
+    page = tracker.page("iris", None, 5999)
+    assert page.address == (
+        f"http://127.0.0.1:5999/#/experiments/{flowers.experiment}/runs"
+        "?workflowType=machine_learning"
+    )
+    words = " ".join(page.command)
+    assert f"ui --host 127.0.0.1 --port 5999 --backend-store-uri {uri}" in words
+    assert page.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    run = tracker.page("iris", flowers.found.folder, 5000).address
+    assert run.endswith(f"/experiments/{flowers.experiment}/runs/{flowers.run_id}")
+    assert tracker.page("another", None, 5000).address.endswith("#/experiments")
+
+
+def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace) -> None:
+    out = io.StringIO()
+    argv = ["dbgsom", "ui", str(flowers.found.folder), "--print", "--port", "5998"]
+    with (
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(out),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert not ended.value.code
+    command, address = out.getvalue().splitlines()
+    assert "--port 5998 --backend-store-uri sqlite:///mlflow.db" in command
+    assert address.endswith(f"/runs/{flowers.run_id}")
+
+
+def test_a_password_of_a_store_stays_out_of_the_command() -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_use import page_of
+    with mock.patch("dbgsom_plugins.trackers.mlflow_use.MlflowClient"):
+        page = page_of("postgresql://me:secret@db/mlflow", None, None, 5000)
+    assert "secret" not in " ".join(page.command)
+    assert page.environment["MLFLOW_BACKEND_STORE_URI"].endswith("me:secret@db/mlflow")
+
+
+def test_a_server_serves_its_page_itself() -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_use import page_of
+    with mock.patch("dbgsom_plugins.trackers.mlflow_use.MlflowClient"):
+        page = page_of("http://me:secret@tracking:5000/", None, None, 5000)
+    assert not page.command
+    assert page.address == "http://***@tracking:5000/#/experiments"
