@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import model_options, plugin_options
+from dbgsom_core.cli.options import model_options, plugin_options, table_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 @click.option("--nearest", default=5, show_default=True, type=click.IntRange(min=0),
               help="How many rows of the training data to show, nearest first.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--delimiter", help="Between the cells of a CSV file; found out without it.")
-@click.option("--encoding", help="Of a CSV file; UTF-8 without it.")
+@table_options
 @model_options
 @plugin_options
 def explain(
@@ -57,7 +56,7 @@ def explain(
     from dbgsom_core.runs.models import find_model
 
     found = find_model(model, Path(runs), registry, store)
-    told = explain_row(found, data, row, registry, nearest, delimiter, encoding)
+    told = explain_row(found, data, row, registry, nearest, delimiter, encoding or found.encoding)
     for note in told.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if as_json:

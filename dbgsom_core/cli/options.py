@@ -112,6 +112,26 @@ def model_options(command: Command) -> Command:
     return runs_option(command)
 
 
+def table_options(command: Command) -> Command:
+    """Add ``--delimiter`` and ``--encoding`` of a CSV file."""
+    command = click.option(
+        "--encoding", help="Of a CSV file; that of the training, or UTF-8, without it."
+    )(command)
+    return click.option(
+        "--delimiter",
+        metavar="CHARACTER",
+        callback=_one_character,
+        help=r"Between the cells of a CSV file, \t is a tab; found out without it.",
+    )(command)
+
+
+def _one_character(context: click.Context, option: click.Parameter, given: str | None) -> Any:
+    text = "\t" if given == r"\t" else given
+    if text is not None and (len(text) != 1 or text in '"\r\n'):
+        raise click.BadParameter(f"'{text}' is no single character that can part cells")
+    return text
+
+
 def runs_option(command: Command) -> Command:
     """Add ``--runs``."""
     return click.option(

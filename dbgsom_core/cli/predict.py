@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import model_options, plugin_options
+from dbgsom_core.cli.options import model_options, plugin_options, table_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def _words(context: click.Context, option: click.Parameter, given: str | None) -
     metavar="NAME,…",
     help="Columns of DATA to carry along; those that are ids to the model always are.",
 )
-@click.option("--delimiter", help="Between the cells of a CSV file; found out without it.")
-@click.option("--encoding", help="Of a CSV file; UTF-8 without it.")
+@table_options
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @plugin_options
@@ -59,24 +58,23 @@ def predict(
     quiet: bool,
     registry: Registry,
 ) -> None:
-    r"""Write what MODEL says of each row of DATA.
+    """Write what MODEL says of each row of DATA.
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
     address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet or npy
     file, of any length. Columns are found by name where the model knows names; more of them do no
     harm, and their order does not matter.
-
-    \b
-    dbgsom predict fruit new.csv -o answers.csv
-    dbgsom predict fruit new.parquet --columns label,novelty -o answers.parquet
     """
     from pathlib import Path
 
+    from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.models import find_model
     from dbgsom_core.runs.predict import predict_file
 
     found = find_model(model, Path(runs), registry, store)
-    done = predict_file(found.model, data, output, columns, keep, delimiter, encoding)
+    encoding = encoding or found.encoding
+    with asked.heeded():  # so that a signal leaves nothing half-written
+        done = predict_file(found.model, data, output, columns, keep, delimiter, encoding)
     if quiet:
         return
     for note in (*found.notes, *done.notes):

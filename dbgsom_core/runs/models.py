@@ -47,6 +47,13 @@ class FoundModel:
     run: StoredRun | None = None
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the CSV file that the run learnt from, where it was one."""
+        dataset = None if self.run is None else self.run.config.get("dataset")
+        found = dataset.get("encoding") if isinstance(dataset, dict) else None
+        return found if isinstance(found, str) else None
+
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
     """Load the model that a name means.

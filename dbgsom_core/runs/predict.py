@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.files import exists
 from dbgsom_core.runs.row_tables import way_of
 from dbgsom_core.runs.table_reading import Chunk, Wanted, chunks_of
 from dbgsom_core.runs.table_writing import Table, check_target, write_table
@@ -69,12 +71,19 @@ def predict_file(
         The file or the columns cannot be used.
     """
     check_target(target)
+    if exists(source) and exists(target) and Path(source).samefile(target):
+        raise DataError(f"{target} is the file that is read: name another one with -o")
     names = _chosen(model, columns)
-    ids = () if model.columns is None else model.columns.ids
     as_array = target.lower().endswith(".npy")
-    wanted = Wanted(
-        model.columns, width_of(model), tuple(keep), () if as_array else ids, delimiter, encoding
-    )
+    ids = () if model.columns is None or as_array else model.columns.ids
+    written = _written(model, names)
+    for name in (*keep, *ids):
+        if name in written:
+            raise DataError(
+                f"the column '{name}' is carried along and written as well: leave one out with "
+                "--columns or --keep"
+            )
+    wanted = Wanted(model.columns, width_of(model), tuple(keep), ids, delimiter, encoding)
     done = Predicted(notes=wanted.notes)
 
     def answered() -> Iterator[Table]:
@@ -140,6 +149,12 @@ def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
         raise DataError(f"{source}, rows from {chunk.first} on: {error}") from error
 
 
+def _written(model: FittedModel, names: Sequence[str]) -> list[str]:
+    shares = [name for name in names if name == "probabilities"]
+    classes = [f"probability_{one}" for one in model.estimator.classes_.tolist()] if shares else []
+    return [one for name in names for one in (classes if name == "probabilities" else [name])]
+
+
 def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name in names:
@@ -148,10 +163,8 @@ def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[s
         elif name == "path":
             table[name] = _ways(model)[answers.leaf]
         elif name == "probabilities":
-            assert answers.probabilities is not None
-            classes = model.estimator.classes_.tolist()
-            for at, one in enumerate(classes):
-                table[f"probability_{one}"] = answers.probabilities[:, at]
+            shares = np.asarray(answers.probabilities)
+            table |= zip(_written(model, [name]), shares.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table

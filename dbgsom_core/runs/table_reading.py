@@ -189,7 +189,9 @@ class _Head(NamedTuple):
 
     @classmethod
     def of(cls, path: str, wanted: Wanted) -> _Head:
-        encoding = wanted.encoding or "utf-8-sig"
+        encoding = wanted.encoding or "utf-8"
+        if encoding.lower() in ("utf-8", "utf8"):
+            encoding = "utf-8-sig"
         try:
             with _opened(path) as stream:
                 start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)

@@ -308,6 +308,50 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
     assert "gap.csv, row 20, column 'weight': the value is missing" in told
 
 
+def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
+    new.assign(label="mine").to_csv(shop / "named.csv", index=False)
+    sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
+    assert "'label' is carried along and written as well" in sentence
+    out, _ = told("predict", "fruit", "named.csv", "--keep", "label", "--columns", "unit")
+    assert out.splitlines()[0] == "label,unit"
+    assert "is the file that is read" in refused("predict", "fruit", "named.csv", "-o", "named.csv")
+
+
+def test_an_encoding_of_the_training_is_that_of_new_rows(shop):
+    folder = shop / "latin"
+    folder.mkdir()
+    named = fruit(60, 1).replace({"colour": {"red": "grün"}})
+    named.to_csv(folder / "fruit.csv", sep=";", index=False, encoding="latin-1")
+    section = {**FRUIT["dataset"], "encoding": "latin-1"}
+    (folder / "latin.yaml").write_text(yaml.safe_dump({**FRUIT, "dataset": section}))
+    code, _, err = called(folder, "run", "latin.yaml", "-q")
+    assert code == 0, err
+    code, out, err = called(folder, "predict", "fruit", "fruit.csv", "--columns", "label")
+    assert code == 0, err
+    assert len(out.splitlines()) == 61
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    new.to_csv(shop / "new.csv", index=False)
+    predict = import_module("dbgsom_core.runs.predict")
+    answers, looked = predict._answers, []
+
+    def interrupted(*given):
+        looked.append(given)
+        if len(looked) == 3:
+            signal.raise_signal(how)
+        return answers(*given)
+
+    monkeypatch.setattr(predict, "_answers", interrupted)
+    before = sorted(shop.iterdir())
+    code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
+    assert code == 128 + how
+    assert "interrupted" in err
+    assert sorted(shop.iterdir()) == before
+
+
 def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new, monkeypatch):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     (shop / "kept.csv").write_text("before")
