@@ -65,16 +65,20 @@ def predict(
     file, of any length. Columns are found by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
+    import sys
     from pathlib import Path
 
+    from dbgsom_core.cli.masking import styled
     from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.models import find_model
     from dbgsom_core.runs.predict import predict_file
 
     found = find_model(model, Path(runs), registry, store)
     encoding = encoding or found.encoding
+    # Data in a pipe steers no terminal, and there may be much of it.
+    stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     with asked.heeded():  # so that a signal leaves nothing half-written
-        done = predict_file(found.model, data, output, columns, keep, delimiter, encoding)
+        done = predict_file(found.model, data, output, columns, keep, delimiter, encoding, stdout)
     if quiet:
         return
     for note in (*found.notes, *done.notes):

@@ -301,6 +301,12 @@ def _address(answer: Any) -> str:
     return answer
 
 
+def _page(answer: Any, *given: Any) -> Any:
+    if not isinstance(getattr(answer, "address", None), str) or not hasattr(answer, "command"):
+        raise UnfitError(f"must return a Page, not {_described(answer)}")
+    return answer
+
+
 _OF_SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
@@ -342,5 +348,6 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("tracker", "observer"): _observer,
     ("tracker", "how_to_open"): _address,
     ("tracker", "reachable"): _address,
+    ("tracker", "page"): _page,
     ("engine", "over"): _samples,
 }

@@ -45,6 +45,7 @@ def predict_file(
     keep: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    stdout: Any = None,
 ) -> Predicted:
     """Write what a model says of each row of a file, in their order.
 
@@ -57,7 +58,7 @@ def predict_file(
         A CSV (also packed), parquet or npy file; ``-`` is a CSV table on standard input.
     target : str
         A .csv, .tsv, .parquet or .npy file, which is there once it is whole; ``-`` is standard
-        output.
+        output, or the stream ``stdout`` in its place.
     columns : sequence of str
         Which of `COLUMNS`, in this order; all that the model has without it.
     keep : sequence of str
@@ -92,7 +93,7 @@ def predict_file(
             done.outliers += 0 if answers.outlier is None else int(answers.outlier.sum())
             yield {**chunk.kept, **_table(model, answers, names)}
 
-    done.rows = write_table(target, answered())
+    done.rows = write_table(target, answered(), stdout)
     if not done.rows:
         done.notes.append(f"{source} has no rows")
     return done

@@ -31,10 +31,11 @@ def check_target(path: str) -> None:
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
 
 
-def write_table(path: str, chunks: Iterable[Table]) -> int:
+def write_table(path: str, chunks: Iterable[Table], stdout: Any = None) -> int:
     """Write all chunks to a file and return how many rows they had.
 
-    The file is there once it is whole. ``-`` is standard output, which gets rows as they come.
+    The file is there once it is whole. ``-`` is standard output, or the stream ``stdout`` in its
+    place, which gets rows as they come.
 
     Raises
     ------
@@ -51,9 +52,10 @@ def write_table(path: str, chunks: Iterable[Table]) -> int:
             rows += len(next(iter(chunk.values())))
 
     if path == "-":
-        with _csv(lambda content: sys.stdout.write(content.decode()), ",") as put:
+        stream = sys.stdout if stdout is None else stdout
+        with _csv(lambda content: stream.write(content.decode()), ",") as put:
             write(put)
-        sys.stdout.flush()
+        stream.flush()
         return rows
 
     def fill(partial: Path) -> None:
