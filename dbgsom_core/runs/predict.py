@@ -13,9 +13,10 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.runs.row_tables import way_of
-from dbgsom_core.runs.table_reading import Chunk, Wanted, chunks_of
+from dbgsom_core.runs.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.table_writing import Table, check_target, write_table
 
 COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
@@ -136,18 +137,12 @@ def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
     except DbgsomError:
         raise
     except ValueError as error:
-        X = np.asarray(chunk.X)
-        gone = np.argwhere(np.isnan(X)) if X.dtype.kind == "f" else np.empty((0, 2))
-        if len(gone):
-            row, column = gone[0].tolist()
-            known = model.columns
-            name = str(column) if known is None else known.feature_names[column]
-            told = str(error).splitlines()[0]
-            raise DataError(
-                f"{source}, row {chunk.first + row}, column '{name}': the value is missing, which "
-                f"this model cannot take ({told}); fill such rows or leave them out"
-            ) from error
-        raise DataError(f"{source}, rows from {chunk.first} on: {error}") from error
+        told = str(error).splitlines()[0]
+        X = np.asarray(chunk.X, dtype=np.float64)
+        known = model.columns or Columns(tuple(map(str, range(X.shape[1]))))
+        with located(source, chunk.first):
+            known.check_complete(X, "the table", f"this model cannot take that ({told})")
+        raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
 
 
 def _written(model: FittedModel, names: Sequence[str]) -> list[str]:

@@ -266,7 +266,7 @@ class _Table:
     def _known(self, columns: Columns) -> list[int]:
         import pandas as pd
 
-        with warnings.catch_warnings(), _located(self.path):
+        with warnings.catch_warnings(), located(self.path):
             warnings.simplefilter("ignore")
             columns.samples(pd.DataFrame(columns=self.names))
         kept = {self.names[place] for place in self.kept}
@@ -292,7 +292,7 @@ class _Table:
                 raise DataError(f"{self.path}: {self._text_fault(first, part, error)}") from None
         else:
             part.columns = self.columns.names
-            with _located(self.path, first):
+            with located(self.path, first):
                 X = self.columns.samples(part)
         return Chunk(first, X, kept)
 
@@ -306,7 +306,7 @@ class _Table:
 
 
 @contextmanager
-def _located(path: str, first: int = 0) -> Iterator[None]:
+def located(path: str, first: int = 0) -> Iterator[None]:
     """Say of which file, and of which of its rows, a fault of a table is."""
     try:
         yield
