@@ -77,8 +77,19 @@ def predict(
     encoding = encoding or found.encoding
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
+    on_screen = output == "-" and sys.stdout.isatty()
+    shown = not quiet and sys.stderr.isatty() and not on_screen
+
+    def tell(rows: int) -> None:
+        if shown:
+            click.echo(f"\r{rows} rows", err=True, nl=False)
+
     with asked.heeded():  # so that a signal leaves nothing half-written
-        done = predict_file(found.model, data, output, columns, keep, delimiter, encoding, stdout)
+        done = predict_file(
+            found.model, data, output, columns, keep, delimiter, encoding, stdout, tell
+        )
+    if shown:
+        click.echo("\r", err=True, nl=False)
     if quiet:
         return
     for note in (*found.notes, *done.notes):

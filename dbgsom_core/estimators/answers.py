@@ -164,8 +164,7 @@ def explained(
 
     ``undo`` turns samples (n, D) of the map's features into those that are told.
     """
-    row = x if getattr(x, "ndim", 1) == 2 else np.reshape(np.asarray(x), (1, -1))
-    samples = estimator._samples(row)
+    samples = estimator._samples(as_row(x))
     if samples.n != 1:
         raise DataError(f"one sample is explained at a time, not {samples.n}")
     if not hasattr(estimator, "_deviations"):
@@ -198,6 +197,13 @@ def explained(
         differences=_differences(both, steps, _named(estimator, names)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
+
+
+def as_row(x: Any) -> Any:
+    """Return a sample (D,), a row of a table as pandas gives it included, as samples (1, D)."""
+    if getattr(x, "ndim", 1) == 2:
+        return x
+    return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
 
 
 def nearest_rows(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.errors import DbgsomError, ModelFileError
-from dbgsom_core.estimators.answers import Answers, Explanation, explained
+from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
 from dbgsom_core.estimators.model_reading import (
     FITTED,
@@ -283,12 +283,11 @@ class FittedModel:
     def explain(self, x: Any) -> Explanation:
         """Return why the map answers to one raw sample (D,) as it does, see `SomVQ.explain`.
 
-        A table of one row will do where the model knows its ``columns``. Values are raw ones where
+        A row of a table will do where the model knows its ``columns``. Values are raw ones where
         the steps can be undone, else those that the map sees.
         """
-        x = x if hasattr(x, "iloc") else np.reshape(np.asarray(x), (1, -1))
         undo = self.undo if self.can_be_undone else None
-        return explained(self.estimator, self.prepare(x), self.prepared_names, undo)
+        return explained(self.estimator, self.prepare(as_row(x)), self.prepared_names, undo)
 
     @property
     def can_be_undone(self) -> bool:

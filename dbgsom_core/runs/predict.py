@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ def predict_file(
     delimiter: str | None = None,
     encoding: str | None = None,
     stdout: Any = None,
+    tell: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
     """Write what a model says of each row of a file, in their order.
 
@@ -66,6 +67,8 @@ def predict_file(
         Columns of the file to carry along; those that identify a row to the model always are.
     delimiter, encoding : str, optional
         Of a CSV file; found out, and UTF-8.
+    tell : callable
+        Hears now and then how many rows are done.
 
     Raises
     ------
@@ -93,6 +96,7 @@ def predict_file(
             answers = _answers(model, source, chunk)
             done.outliers += 0 if answers.outlier is None else int(answers.outlier.sum())
             yield {**chunk.kept, **_table(model, answers, names)}
+            tell(chunk.first + len(answers.unit))
 
     done.rows = write_table(target, answered(), stdout)
     if not done.rows:

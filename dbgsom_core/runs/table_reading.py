@@ -216,8 +216,11 @@ class _Head(NamedTuple):
 
         delimiter = delimiter or max(_DELIMITERS, key=fits)
         names = _first_record(rest, delimiter)
-        numbers = all(number(cell, ".") is not None for cell in names)
-        header = not numbers or (bool(known) and known <= set(names))
+        # Files without a header count their columns, and so does a model that learnt from one.
+        counted = all(number(cell, ".") is not None for cell in names) or (
+            bool(known) and all(map(str.isdigit, known))
+        )
+        header = not counted or (bool(known) and known <= set(names))
         if not header:
             names = [str(place) for place in range(len(names))]
         return cls(names, delimiter, encoding, skipped, header)

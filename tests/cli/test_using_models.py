@@ -237,6 +237,24 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written):
     assert (found == model.answers(new).distance).all()
 
 
+def test_files_without_a_header_are_read_as_in_training(shop, new):
+    folder = shop / "bare"
+    folder.mkdir()
+    fruit(60, 1).to_csv(folder / "fruit.csv", index=False, header=False)
+    section = {"name": "csv", "path": "fruit.csv", "header": False, "target": 4, "drop": [0],
+               "categorical": [2]}  # fmt: skip
+    (folder / "bare.yaml").write_text(yaml.safe_dump({**FRUIT, "dataset": section}))
+    code, _, err = called(folder, "run", "bare.yaml", "-q")
+    assert code == 0, err
+    new.to_csv(folder / "new.csv", index=False, header=False)
+    code, out, err = called(folder, "predict", "fruit", "new.csv", "--columns", "distance")
+    assert code == 0, err
+    (left,) = (folder / "runs" / "fruit").iterdir()
+    model = persistence.load(left / "model.npz")
+    expected = model.answers(new.set_axis(["0", "1", "2", "3", "4"], axis=1)).distance
+    assert (pd.read_csv(io.StringIO(out))["distance"] == expected).all()
+
+
 def test_words_of_another_spelling_are_read_as_in_training(shop, told, new, model):
     odd = new.astype({"size": object})
     odd.loc[3, "size"] = "True"

@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.datasets import load_wine
+from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import Columns
 
 DEEP = {
     "name": "hierarchical",
@@ -73,6 +76,22 @@ def test_an_explanation_says_what_pulls_a_sample_away(clf, wine):
     assert sorted(one.unit for one in found.neighbours) == linked
     distances = [one.distance for one in found.neighbours]
     assert distances == sorted(distances)
+
+
+def test_a_row_of_a_table_is_explained_as_it_comes(clf, wine):
+    wanted = clf.explain(wine.data.iloc[[7]])
+    assert clf.explain(wine.data.iloc[7]) == wanted
+    columns = Columns(tuple(wine.data))
+    scaler = StandardScaler().fit(wine.data.to_numpy())
+    scaled = SomClassifier(max_neurons=20).fit(scaler.transform(wine.data.to_numpy()), wine.target)
+    model = FittedModel((("standardize", scaler),), scaled, columns)
+    found = model.explain(wine.data[list(wine.data)[::-1]].iloc[7])
+    assert found == model.explain(wine.data.to_numpy()[7])
+    told = {one.feature: one for one in found.differences}
+    assert told["ash"].value == pytest.approx(wine.data["ash"][7])
+    raw = scaler.inverse_transform(scaled.weights_[[found.unit]])[0]
+    assert told["ash"].prototype == pytest.approx(raw[list(wine.data).index("ash")])
+    assert model.answers(wine.data).label.tolist() == model.predict(wine.data).tolist()
 
 
 def test_what_is_missing_pulls_nowhere(wine):
