@@ -47,8 +47,8 @@ def cli() -> None:
 
 
 for command in (
-    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, ui, plugins,
-    sync, doctor,
+    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, ui,
+    plugins, sync, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 imported()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbgsom_core.cli.options import model_options, plugin_options, table_options
+from dbgsom_core.cli.output import output_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _words(context: click.Context, option: click.Parameter, given: str | None) -
 )
 @table_options
 @model_options
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@output_options
 @plugin_options
 def predict(
     model: str,
