@@ -11,7 +11,7 @@ from dbgsom_core.cli.options import open_registry
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.comparison import Comparison, Table
+    from dbgsom_core.runs.compared import Compared, Table
 
 
 @click.command()
@@ -79,7 +79,7 @@ def compare(
         click.echo(f"side by side: {as_text(link)}")
 
 
-def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> None:
+def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> None:
     from dbgsom_core.cli.tables import fits, print_table
     from dbgsom_core.runs.comparison_files import about, beside, columns_of
 
@@ -101,7 +101,7 @@ def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> N
         click.echo(as_text(table.method))
 
 
-def _show_rest(found: Comparison, top: int | None) -> None:
+def _show_rest(found: Compared, top: int | None) -> None:
     from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.comparison_files import ranking_columns
 

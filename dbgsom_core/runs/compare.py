@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.comparison import Comparison, Ranking, Row, Table
+from dbgsom_core.runs.compared import Ranking, Row, Table
+from dbgsom_core.runs.comparison import Comparison
 from dbgsom_core.runs.deciding import Decision, decide, measure_class
 from dbgsom_core.runs.paired import (
     holm,
@@ -23,6 +24,7 @@ from dbgsom_core.runs.paired import (
     ranks,
 )
 from dbgsom_core.runs.selecting import Selected, select
+from dbgsom_core.runs.sentences import method, rank_verdict, verdict
 from dbgsom_core.runs.store import StoredRun
 from dbgsom_core.runs.variants import (
     Group,
@@ -139,7 +141,7 @@ def _table(group: Group, decision: Decision) -> Table:
     name = ""
     if tested is not None and tested.tests:
         name = "corrected resampled t-test" if ratio else "paired t-test"
-    return Table(
+    found = Table(
         group.name,
         group.facts,
         group.data,
@@ -149,6 +151,7 @@ def _table(group: Group, decision: Decision) -> Table:
         0 if tested is None else tested.tests,
         ratio,
     )
+    return replace(found, sentence=verdict(found), method=method(found))
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,8 @@ def _rankings(tables: Sequence[Table]) -> list[Ranking]:
         names = [table.name for table in several]
         told = f"{', '.join(names)}: " if len(alike) > 1 else ""
         variants = [common[i] for i in order]
-        found.append(Ranking(told, names, variants, ranked[order], rank_test(values)))
+        ranking = Ranking(told, names, variants, ranked[order], rank_test(values))
+        found.append(replace(ranking, sentence=rank_verdict(ranking)))
     return found
 
 

@@ -17,7 +17,7 @@ from dbgsom_core.runs.store import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dbgsom_core.runs.comparison import Comparison, Ranking, Row, Table
+    from dbgsom_core.runs.compared import Compared, Ranking, Row, Table
 
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
 _FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute
@@ -87,7 +87,7 @@ def about(table: Table) -> str:
     return ", ".join([*told, *(counts if len(counts) == 1 else ())])
 
 
-def records(comparison: Comparison) -> list[dict[str, Any]]:
+def records(comparison: Compared) -> list[dict[str, Any]]:
     """Return a flat record for each variant on each data set.
 
     What tells variants apart has columns of its own where all variants have it.
@@ -131,14 +131,14 @@ def _keys(several: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for one in several for key in one))
 
 
-def as_frame(comparison: Comparison) -> pd.DataFrame:
+def as_frame(comparison: Compared) -> pd.DataFrame:
     """Return the records as a data frame."""
     import pandas as pd
 
     return pd.DataFrame.from_records(records(comparison))
 
 
-def save(comparison: Comparison, path: Path) -> None:
+def save(comparison: Compared, path: Path) -> None:
     """Write a comparison by the ending of the file: .csv, .html or .md.
 
     Raises
@@ -160,7 +160,7 @@ def check_ending(path: Path) -> None:
         raise DataError(f"'{path.name}' ends in none of .csv, .html and .md")
 
 
-def as_csv(comparison: Comparison) -> str:
+def as_csv(comparison: Compared) -> str:
     """Return the records as CSV; texts that a spreadsheet would compute are quoted as text."""
     stream = io.StringIO()
     found = records(comparison)
@@ -180,7 +180,7 @@ def _csv_cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: Compared) -> str:
     """Return the tables and sentences as markdown."""
     blocks = []
     for table in comparison.tables:
@@ -225,7 +225,7 @@ def beside(table: Table, most: int = 2) -> list[str]:
     return [name for name in wanted if name in have and name != table.decision.name][:most]
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: Compared) -> list[str]:
     damaged = (f"{name}: damaged: {why}" for name, why in comparison.damaged.items())
     return [*comparison.notes, *damaged]
 
@@ -237,7 +237,7 @@ _STYLE = (
 )
 
 
-def as_html(comparison: Comparison) -> str:
+def as_html(comparison: Compared) -> str:
     """Return the tables and sentences as a piece of HTML."""
     blocks = [f"<style>{_STYLE}</style>"]
     for table in comparison.tables:
@@ -253,7 +253,7 @@ def as_html(comparison: Comparison) -> str:
     return "\n".join(blocks)
 
 
-def as_page(comparison: Comparison) -> str:
+def as_page(comparison: Compared) -> str:
     """Return the tables and sentences as a page of HTML."""
     names = ", ".join(dict.fromkeys(run.experiment for run in comparison.runs))
     head = f'<meta charset="utf-8"><title>{_escaped(names)}</title>'

@@ -13,12 +13,12 @@ from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.comparison import Comparison
+    from dbgsom_core.runs.compared import Compared
 
 log = private_logger("dbgsom")
 
 
-def compare_links(comparison: Comparison, registry: Registry | None = None) -> list[str]:
+def compare_links(comparison: Compared, registry: Registry | None = None) -> list[str]:
     """Return what each tracker says of how to compare the runs; nothing where it lacks them."""
     registry = registry or get_registry()
     by_id = {run.id: run for run in comparison.runs}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbgsom_core.runs.paired import LEVEL, pairs_needed
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.comparison import Ranking, Row, Table
+    from dbgsom_core.runs.compared import Ranking, Row, Table
 
 _MOST_SEEDS = 1000
 
