@@ -249,8 +249,8 @@ def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
         (stored.data, now, "its data"),
         (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),
     ):
-        if was.get("digest") in (None, is_now.get("digest")):
-            continue
+        if not is_now or was.get("digest") in (None, is_now.get("digest")):
+            continue  # data to test on is loaded later than the other
         before, after = (
             f"{facts.get('samples')} × {now.get('features')} with digest "
             f"{str(facts.get('digest'))[:12]}"

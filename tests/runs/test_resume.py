@@ -219,6 +219,41 @@ def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     assert room.results() == whole
 
 
+def test_what_tests_on_a_file_goes_on_with_the_same_file_only(room):
+    table = (room.path / "data.csv").read_text()
+    (room.path / "test.csv").write_text(table)
+    split = "split: {test: {name: csv, path: test.csv, target: label}}\n"
+    (room.path / "sweep.yaml").write_text(CONFIG + SWEEP + split)
+    room.interrupted("sweep", "sweep.yaml", "-q", at=5, run=2)
+    room.dbgsom("run", "--resume", "sweep.yaml", "-q")
+    assert {result[0] for result in room.results().values()} == {"finished"}
+    (room.path / "run.yaml").write_text(CONFIG + split)
+    room.interrupted("run", "run.yaml", "-q", at=5)
+    (room.path / "test.csv").write_text(table.replace("5.1", "5.2", 1))
+    told = room.dbgsom("run", "--resume", "run.yaml", code=2)
+    assert "its data to test on was 150 × 4 with digest" in told
+
+
+def test_folds_of_other_rows_are_not_gone_on_with(room):
+    (room.path / "folds.yaml").write_text(
+        CONFIG.replace("target: label", "target: label, id: who")
+        + "split: {name: GroupKFold, n_splits: 3, groups: who}\n"
+    )
+    header, *rows = (room.path / "data.csv").read_text().splitlines()
+
+    def write(shift):
+        lines = [f"{row},w{(i + shift) // 7}" for i, row in enumerate(rows)]
+        (room.path / "data.csv").write_text("\n".join([f"{header},who", *lines]) + "\n")
+
+    write(0)
+    room.interrupted("run", "folds.yaml", "-q", at=3)
+    write(3)
+    told = room.dbgsom("run", "--resume", "folds.yaml", "-q", code=2)
+    assert "its folds were of other rows; bring the groups back" in told
+    write(0)
+    room.dbgsom("run", "--resume", "folds.yaml", "-q")
+
+
 def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room, monkeypatch):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
