@@ -20,6 +20,9 @@ class Comparison(Compared):
     A notebook shows it as tables.
     """
 
+    def __repr__(self) -> str:
+        return f"<{len(self.runs)} runs compared by {self.decision.name}: {self.sentence}>"
+
     def links(self, registry: Registry | None = None) -> list[str]:
         """Return the commands or addresses that show the runs beside each other, by tracker.
 

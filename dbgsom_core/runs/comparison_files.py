@@ -46,14 +46,20 @@ def columns_of(
         if paired:
             cells.append(difference)
         if tested:
-            cells.append(None if row.p is None else f"{row.p:.2g}")
+            cells.append(_probability(row.p))
         if tested and table.tests > 1:
-            cells.append(None if row.holm is None else f"{row.holm:.2g}")
+            cells.append(_probability(row.holm))
         cells += [
             value_of(*row.measures[name]) if name in row.measures else None for name in others
         ]
         rows.append(cells)
     return header, rows
+
+
+def _probability(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.2g}" if value >= 0.001 else "<0.001"
 
 
 def count_of(row: Row) -> str:

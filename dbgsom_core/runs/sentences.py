@@ -28,6 +28,7 @@ def verdict(table: Table) -> str:
     if not unsure:
         largest = max(row.holm for row in others if row.holm is not None)
         against = "" if len(others) == 1 else f" or less against each of the other {len(others)}"
+        against += ", after Holm's correction" if table.tests > 1 else ""
         return (
             f"{best.variant} wins: {measure} {mean_of(best)}, {_ahead(table, others[0])}; "
             f"p {_p(largest)}{against}."
