@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.runs.usable import with_a_class
 
 LEAST_ROWS = 4
+MOST_FOLDS = 10_000
 Rows = NDArray[np.intp]
 
 _SHOWN = 10  # names that a message lists
@@ -62,6 +63,9 @@ def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
             strata = _strata(data, f"split: {split.name or 'stratify'}")
         if split.groups is not None:
             groups = _groups(data, split.groups, experiment.dataset_name)
+        count = splitter.get_n_splits(data.X, strata, groups)
+        if count > MOST_FOLDS:
+            raise DataError(f"split: makes {count} folds, more than {MOST_FOLDS}: ask for fewer")
         parts = list(splitter.split(data.X, strata, groups))
     except ValueError as error:
         raise _undivided(error) from error

@@ -77,6 +77,9 @@ GOOD = [
     "dataset: digits",
     "dataset: {name: moons, noise: 0.2}\nmodel: {kernel: {name: gaussian, start: 2}}",
     "dataset: iris\nsplit: {folds: 3}\nfigures: [u_matrix, {name: hit_map}]\nmeasures: default",
+    "dataset: iris\nsplit: {name: GroupKFold, groups: x, n_splits: 3}",
+    "dataset: iris\nsplit: {test: {name: moons, noise: 0.2}}",
+    "dataset: iris\nsplit: {test_size: 20, stratify: true, refit: true}",
     "dataset: iris\ntracking: null\nengine: {threads: 2}\nprepare: [range_scale, 'a.b:C']",
     "dataset: iris\nmodel: {max_neurons: auto, spreading_factor: 0.2, init: random}",
 ]
@@ -92,6 +95,8 @@ BAD = [
     "dataset: iris\nmodel: {max_neurons: 2}",
     "dataset: iris\nfigures: [u_matriks]",
     "dataset: iris\nsplit: {folds: 1}",
+    "dataset: iris\nsplit: {name: KFolds}",
+    "dataset: iris\nsplit: {test: iriss}",
     "dataset: iris\nengine: dusk",
     "dataset: iris\nprepare: [scale]",
 ]
@@ -103,6 +108,7 @@ def test_what_loads_is_valid(schema, built_ins, text):
     jsonschema.Draft202012Validator(schema).validate(values)
     made = parse_experiment(values, built_ins)
     jsonschema.Draft202012Validator(schema).validate(dict(made.resolved))
+    assert parse_experiment(made.resolved, built_ins) == made
 
 
 @pytest.mark.parametrize("text", BAD)
