@@ -11,11 +11,10 @@ import numpy as np
 
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.compared import Ranking, Row, Table
 from dbgsom_core.runs.comparison import Comparison
-from dbgsom_core.runs.deciding import Decision, decide, measure_class
+from dbgsom_core.runs.deciding import Decision, decide, is_in_units
 from dbgsom_core.runs.paired import (
     holm,
     mean_and_deviation,
@@ -77,7 +76,7 @@ def compare(
     registry = registry or get_registry()
     chosen = select([str(target) for target in targets], Path(runs))
     decision = _decision(chosen, by, direction, split, registry)
-    in_units = _is_in_units(decision, registry)
+    in_units = is_in_units(decision, registry)
     found = sort_out(chosen.runs, in_units, registry)
     tables = [_table(group, decision) for group in found.groups]
     tables.sort(key=lambda table: table.name)
@@ -107,14 +106,6 @@ def _decision(
         listed = ", ".join(sorted(names)) or "none"
         raise DataError(f"nothing says what is best; name a measure by --by, of: {listed}")
     return found
-
-
-def _is_in_units(decision: Decision, registry: Registry) -> bool:
-    try:
-        measure = measure_class(decision.name, registry)
-    except DataError:  # of a plugin that is no longer there, and the direction was said
-        return False
-    return MeasureAbilities.of(measure).in_metric_units
 
 
 # ----------------------------------------------------------------------------------- one data set

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry
 
 PARTS = ("test", "train")
@@ -160,3 +161,12 @@ def measure_class(name: str, registry: Registry) -> Any:
             "direction"
         )
     return registry.find("measure", max(known, key=len))
+
+
+def is_in_units(decision: Decision, registry: Registry) -> bool:
+    """Say whether what decides is in the units of distances: other metrics do not compare by it."""
+    try:
+        measure = measure_class(decision.name, registry)
+    except DataError:  # of a plugin that is no longer there, and the direction was said
+        return False
+    return MeasureAbilities.of(measure).in_metric_units

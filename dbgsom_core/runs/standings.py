@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbgsom_core.config import Child, DecideSettings
+from dbgsom_core.config import Child, DecideSettings, Experiment
 from dbgsom_core.config.names import shortened
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.deciding import Decision, decide
+from dbgsom_core.runs.deciding import Decision, decide, is_in_units
+from dbgsom_core.runs.differing import as_words, differences, distinct
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -26,6 +27,7 @@ class _Runs:
     name: str
     varies: Mapping[str, Any]
     data: tuple[str, str]
+    units: Mapping[str, Any]
     runs: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def mean(self, name: str) -> float:
@@ -62,7 +64,8 @@ class Standings:
         data = str(run.data.get("name")), str(run.data.get("digest"))
         self._datasets[data] = None
         variant = self._variants.setdefault(
-            (child.variant, data), _Runs(child.variant, _flat(child.varies_beside_seed), data)
+            (child.variant, data),
+            _Runs(child.variant, _flat(child.varies_beside_seed), data, _units(child.experiment)),
         )
         variant.runs[run.id] = measures
         self._estimators.add(child.experiment.model.estimator)
@@ -91,12 +94,16 @@ class Standings:
     def best_so_far(self, run: Run) -> str:
         """Say which variant is best until now, on the data set of a run."""
         decision = self._decision
-        data = str(run.data.get("name")), str(run.data.get("digest"))
         if decision is None:
             return ""
-        rated = [one for one in self._variants.values() if one.data == data]
+        groups = self._groups(decision)
+        name, rated = next(
+            (name, rated)
+            for name, rated in groups.items()
+            if any(run.id in one.runs for one in rated)
+        )
         best = min(rated, key=lambda one: decision.rank(one.mean(decision.name)))
-        where = f" on {data[0]}" if len(self._datasets) > 1 else ""
+        where = f" on {name}" if len(groups) > 1 else ""
         return f"best so far{where}: {best.name} ({decision.name} {best.mean(decision.name):.4g})"
 
     def rankings(self) -> list[Ranking]:
@@ -111,16 +118,30 @@ class Standings:
         if decision is None:
             return []
         found = []
-        for data in self._datasets:
-            variants = [one for one in self._variants.values() if one.data == data]
+        for name, variants in self._groups(decision).items():
             variants.sort(key=lambda one: decision.rank(one.mean(decision.name)))
             columns = _differing(variants)
             rated = [one.told(columns) for one in variants]
             wanted = (decision.name, *(f"{decision.split}/{one}".strip("/") for one in _BESIDE))
             known = {name for one in rated for name in one.measures}
             measures = [name for name in dict.fromkeys(wanted) if name in known]
-            found.append(Ranking(data[0], measures, decision.direction, rated))
+            found.append(Ranking(name, measures, decision.direction, rated))
         return found
+
+    def _groups(self, decision: Decision) -> dict[str, list[_Runs]]:
+        """Return the variants that can be ranked together, by data set.
+
+        By a measure in the units of distances, other metrics and preparations stand apart.
+        """
+        apart = is_in_units(decision, self._registry)
+        groups: dict[tuple[tuple[str, str], str], list[_Runs]] = {}
+        for data in self._datasets:
+            of_data = [one for one in self._variants.values() if one.data == data]
+            words = map(as_words, differences([one.units if apart else {} for one in of_data]))
+            for one, told in zip(of_data, words, strict=True):
+                groups.setdefault((data, told), []).append(one)
+        names = distinct([", ".join(filter(None, (data[0], told))) for data, told in groups])
+        return dict(zip(names, groups.values(), strict=True))
 
     def value(self, measures: list[Mapping[str, float]]) -> float:
         """Return what decides of some runs, their mean; NaN where one of them lacks it."""
@@ -143,6 +164,11 @@ def best_measures(rankings: list[Ranking]) -> dict[str, float]:
         for name in ranking.measures
         if (value := ranking.best.measures.get(name)) is not None
     }
+
+
+def _units(experiment: Experiment) -> dict[str, Any]:
+    metric = experiment.resolved["model"].get("metric", {"name": "euclidean"})
+    return {"metric": metric, "prepare": experiment.resolved["prepare"]}
 
 
 def _differing(variants: list[_Runs]) -> dict[str, str]:
