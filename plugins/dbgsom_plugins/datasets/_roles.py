@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator
 
 from dbgsom_core.api import DataError, did_you_mean
 
+
+def _listed(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
 # Columns by name or number; where a list is expected, one is a list of one.
-Names = str | int | Annotated[tuple[str | int, ...], Field(strict=False)]
+Names = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_listed)]
 _TOLD = {"target": "target", "id": "id", "drop": "dropped", "columns": "among columns"}
 _SHOWN = 20  # column names that a message lists
 
