@@ -148,7 +148,7 @@ def make_fold(
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
-    X_train = fit_steps(steps, data.X[train], y_train)
+    X_train = fit_steps(steps, data.X[train], y_train, data.feature_names)
     tested = None
     if test is not None:
         apart = Data(data.X[test], None if y is None else y[test])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -57,9 +57,14 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
 
 
 def fit_steps(
-    steps: list[tuple[str, Any]], X: NDArray[Any], y: NDArray[Any] | None
+    steps: list[tuple[str, Any]],
+    X: NDArray[Any],
+    y: NDArray[Any] | None,
+    names: Sequence[str] | None = None,
 ) -> NDArray[Any]:
     """Fit each step on what the steps before it return; return the prepared X (n, D').
+
+    ``names`` are those of the features, for messages.
 
     Raises
     ------
@@ -72,7 +77,8 @@ def fit_steps(
         raise DataError("all columns are constant: there is nothing that a map could unfold")
     scaling = [name for name, step in steps if isinstance(step, tuple(STEPS.values()))]
     if scaling and len(constant):
-        shown = ", ".join(map(str, constant[:5])) + (", …" if len(constant) > 5 else "")
+        called = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
+        shown = ", ".join(called) + (", …" if len(constant) > 5 else "")
         warnings.warn(
             f"{len(constant)} constant column(s) carry no information and are scaled to 0: {shown}",
             stacklevel=2,
