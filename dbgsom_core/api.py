@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         number,
         told_faults,
     )
-    from dbgsom_core.interfaces.columns import Columns
+    from dbgsom_core.interfaces.columns import Columns, numbered
     from dbgsom_core.som_map.grid import Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import topographic_function, topographic_product
@@ -157,6 +157,7 @@ __all__ = [
     "masked",
     "masked_name",
     "number",
+    "numbered",
     "open_regular",
     "open_text",
     "private_logger",
@@ -183,7 +184,7 @@ _HOMES = {
     "Totals",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
-    "interfaces.columns": "Columns",
+    "interfaces.columns": "Columns numbered",
     "som_map.grid": "Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "topographic_function topographic_product",

@@ -39,7 +39,8 @@ _PARTS = ("year", "month", "day", "weekday", "hour")
 class Columns:
     """The columns of a table that became samples, by name, and how each was read.
 
-    A column is a number unless `categories` or `dates` name it.
+    A column is a number unless `categories` or `dates` name it. A name that stands in the table
+    again is numbered as by pandas: ``a.1``.
 
     Attributes
     ----------
@@ -158,7 +159,8 @@ class Columns:
 
     def _chosen(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the columns of the features, in their order."""
-        found = [str(name).strip() for name in frame.columns]
+        written = [str(name).strip() for name in frame.columns]
+        found = numbered(written)
         places = {name: place for place, name in enumerate(found)}
         missing = [name for name in self.names if name not in places]
         if missing:
@@ -167,12 +169,14 @@ class Columns:
                 f"the table lacks {_columns(missing)}, which the model needs{near} "
                 f"(it has: {_listed(found)})"
             )
-        if len(places) < len(found):
-            needed = set(self.names)
-            twice = [name for name, n in Counter(found).items() if n > 1 and name in needed]
-            if twice:
-                raise DataError(f"the table has {_columns(twice)} twice: rename or drop one")
         known = {*self.names, *self.ids, *self.dropped, self.target}
+        twice = [
+            name
+            for name, n in Counter(written).items()
+            if n > 1 and name in self.names and f"{name}.1" not in known
+        ]
+        if twice:
+            raise DataError(f"the table has {_columns(twice)} twice: rename or drop one")
         extra = [name for name in found if name not in known]
         if extra:
             warnings.warn(
@@ -281,6 +285,19 @@ class Columns:
         rows = np.flatnonzero(bad[where])[: MOST_FAULTS + 1]
         if len(rows):
             raise _CellsError([(int(i), self.problem(name, cells[where[i]]) or "") for i in rows])
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns, those that stand there again as pandas calls them.
+
+    ``a, a, a`` are ``a``, ``a.1`` and ``a.2``.
+    """
+    times: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append(f"{name}.{times[name]}" if times[name] else name)
+        times[name] += 1
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -17,7 +18,7 @@ import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.interfaces.columns import Columns, numbered
 from dbgsom_core.interfaces.files import open_regular
 from dbgsom_core.interfaces.unpacking import open_text
 
@@ -195,6 +196,8 @@ class _Head(NamedTuple):
         try:
             with _opened(path) as stream:
                 start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
+            if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
+                encoding = "utf-8-sig"
             text = start.decode(encoding, "ignore")
         except LookupError:
             raise DataError(f"--encoding: there is no encoding '{short(encoding)}'") from None
@@ -239,7 +242,7 @@ class _Table:
 
     def __init__(self, path: str, names: Sequence[str], wanted: Wanted) -> None:
         self.path, self.columns, self._wanted = path, wanted.columns, wanted
-        self.names = [str(name).strip() for name in names]
+        self.names = numbered([str(name).strip() for name in names])
         keep = [self._place(name) for name in wanted.keep]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]
         self.kept = list(dict.fromkeys(keep))

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.init import init
+from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
@@ -96,6 +97,15 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     first = (outcome.run.folder / "assignments.csv").read_text().splitlines()
     assert first[0] == "Nr,unit,x,y,label,distance,novelty"
     assert first[1].startswith("0001,")
+    done = CliRunner().invoke(predict, [str(outcome.run.folder), "survey.csv", "-o", "told.csv"])
+    assert done.exception is None
+    told = (folder / "told.csv").read_text().splitlines()
+    assert len(told) == 121
+    assert told[1].startswith("0000,")
+    (folder / "other.csv").write_bytes(b"\xef\xbb\xbf" + survey().encode())
+    again = CliRunner().invoke(predict, [str(outcome.run.folder), "other.csv", "-o", "again.csv"])
+    assert again.exception is None
+    assert (folder / "again.csv").read_text().splitlines() == told
 
 
 TABLE = pd.DataFrame(

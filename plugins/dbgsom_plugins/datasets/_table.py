@@ -18,6 +18,7 @@ from dbgsom_core.api import (
     Data,
     DataError,
     date_forms,
+    numbered,
     told_faults,
 )
 from dbgsom_core.api import number as number_of
@@ -125,7 +126,7 @@ class Table(Component):
         DataError
             Cells cannot be used; the sentences name rows, from 0, and columns.
         """
-        names = roles.names
+        names = numbered(roles.names)  # of those that stand there again
         plain = Columns((), na_values=self.na_values, decimal=decimal)
         y = None
         if roles.target is not None:

@@ -212,6 +212,17 @@ def test_columns_can_be_chosen(load):
         load(columns=["größe"], drop=())
 
 
+@pytest.mark.parametrize(("drop", "values"), [(2, [1, 4]), (0, [3, 6])])
+def test_a_name_that_stands_twice_is_known_by_its_place(load, drop, values):
+    text = "a;b;a\n1;2;3\n4;5;6\n"
+    data = load(text, **PLAIN | {"drop": drop})
+    assert sorted(data.X[0].tolist()) == sorted([values[0], 2])
+    by_pandas = pd.DataFrame([[1, 2, 3], [4, 5, 6]], columns=["a", "b", "a.1"])
+    as_written = by_pandas.set_axis(["a", "b", "a"], axis=1)
+    for frame in (by_pandas, as_written):
+        np.testing.assert_array_equal(data.columns.samples(frame), data.X)
+
+
 def test_short_lines_are_no_missing_values(load):
     with pytest.raises(DataError, match="line 3 has 1 field where"):
         load("a;note\n1;x\n2\n", **PLAIN | {"drop": "note"})
