@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dbgsom_core.config.scalars import read_scalar
-from dbgsom_core.errors import as_text
+from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.interfaces.cells import NA_VALUES
 from dbgsom_core.runs.column_kinds import Column, guess_target
 from dbgsom_core.runs.looking import Look
@@ -54,7 +54,13 @@ class Roles:
 
 
 def roles_of(look: Look) -> Roles:
-    """Decide what becomes of the columns of a table, by the rules that the file states."""
+    """Decide what becomes of the columns of a table, by the rules that the file states.
+
+    Raises
+    ------
+    DataError
+        None of them could become a feature.
+    """
     seen: set[str] = set()
     drop, usable = [], []
     for column in look.columns:
@@ -68,6 +74,12 @@ def roles_of(look: Look) -> Roles:
             seen.add(column.name)
             usable.append(column)
     target = guess_target(usable)
+    kinds = {one.kind for one in usable if one is not target}
+    if look.columns and not kinds & {"number", "category", "date"}:
+        raise DataError(
+            f"{look.path}: no column looks like numbers, dates or categories, of which samples "
+            "could be made"
+        )
     why = {"constant": "one value only", "text": "text with many values"}
     drop += [
         (one, one.note or why[one.kind]) for one in usable if one.kind in why and one is not target
@@ -149,8 +161,9 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
     if roles.dates:
         forms = ", ".join(f"{one.name} ({one.form})" for one in roles.dates[:_LISTED])
         yield f"  # dates: {as_text(forms)}"
-        rule = "or ordinal (days), or parts (year, month, day, weekday)"
-        yield from _line("  dates", "drop", rule)
+        rule = "drop leaves them out, ordinal counts days, parts: year, month, day, weekday"
+        alone = not (roles.features or roles.categorical)
+        yield from _line("  dates", "ordinal" if alone else "drop", rule)
     words = sorted({word for one in look.columns for word in one.words})
     if words:
         values = ", ".join(_scalar(word) for word in (*NA_VALUES, *words))

@@ -144,6 +144,12 @@ def _csv(given: str, path: Path) -> Look:
     columns = list(zip(*rows, strict=True))
     decimal = decimal_mark([column[1:] for column in columns]) if delimiter != "," else "."
     header = has_header(rows, decimal)
+    named = sum(map(bool, rows[0]))
+    if header and width > 2 and 2 * named < width:
+        raise DataError(
+            f"{given}: the first line names {named} of {width} columns: take lines above the "
+            "header away"
+        )
     names = list(rows[0]) if header else [str(i) for i in range(width)]
     if header and len(rows) == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
@@ -327,9 +333,9 @@ def _named(given: str, registry: Any) -> Look:
         data = registry.build("dataset", given).load()
     except ValueError as error:
         raise DataError(
-            f"data set '{given}' needs fields, see 'dbgsom plugins show {given}': give the file "
-            f"instead ({str(error).splitlines()[0]})"
-        ) from None
+            f"data set '{given}' needs fields, see 'dbgsom plugins show {given}': give a file "
+            "instead"
+        ) from error
     return _array("name", given, data.X, {}, data.y)
 
 

@@ -162,6 +162,14 @@ def test_arrays_and_data_sets_by_name(folder):
         run(f"{name}.yaml")
 
 
+def test_dates_alone_are_counted(folder):
+    days = [f"{i + 1:02d}.0{i % 9 + 1}.2024" for i in range(20)]
+    (folder / "d.csv").write_text("a;b\n" + "\n".join(f"{day};{day}" for day in days))
+    begin("d.csv")
+    assert written("d.yaml")["dataset"]["dates"] == "ordinal"
+    assert run("d.yaml").run.data["features"] == 2
+
+
 def test_names_that_yaml_would_misread_stay_names(folder):
     names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü"]
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
@@ -190,6 +198,8 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"", "x.csv is empty"),
         (b"a,b\n", "a header and no line below it"),
         (b"\n\n", "holds no rows"),
+        (b"Report;;;\na;b;c;d\n1;2;3;4\n", "the first line names 1 of 4 columns: take lines above"),
+        (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
         (bytes(200), "x.csv is no text"),
         (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
