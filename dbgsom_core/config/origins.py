@@ -38,6 +38,7 @@ _DEFAULT = Place("default")
 _KINDS: dict[Path, str] = {
     ("dataset",): "dataset",
     ("engine",): "engine",
+    ("split", "test"): "dataset",
     **{("model", kind): kind for kind in ("metric", "kernel", "growth", "labeller")},
     ("measures", 0): "measure",
     ("figures", 0): "figure",

@@ -104,7 +104,7 @@ class Split(Settings):
         description="with test_size: keep a model of all data, and measure one of the rest",
     )
     folds: int | None = Field(
-        default=None, ge=2, description="parts of a cross-validation, shuffled"
+        default=None, ge=2, le=10**5, description="parts of a cross-validation, shuffled"
     )
     test: Any = Field(
         default=None, description="a data set that is kept for testing, read as 'dataset' is"
@@ -112,9 +112,11 @@ class Split(Settings):
     name: Literal[*SPLITTERS] | None = Field(  # type: ignore[valid-type]
         default=None, description="a splitter of scikit-learn, whose parameters follow"
     )
-    n_splits: int | None = Field(default=None, ge=1, description="how many folds or divisions")
+    n_splits: int | None = Field(
+        default=None, ge=1, le=10**5, description="how many folds or divisions"
+    )
     n_repeats: int | None = Field(
-        default=None, ge=1, description="how often the folds are drawn anew"
+        default=None, ge=1, le=10**5, description="how often the folds are drawn anew"
     )
     n_groups: int | None = Field(default=None, ge=1, description="groups that are left out at once")
     groups: str | None = Field(

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def _cap(growing: GrowthAbilities, n: int) -> int | None:
 def _told_time(ready: Ready, probe: Probe, seconds: tuple[float, float | None]) -> str:
     least, most = seconds
     last = probe.history[-1]
-    fits = f", {len(ready.divided)} folds and the final fit" if ready.divided else ""
+    fits = f", {_folds(ready)} and the final fit" if ready.divided else ""
     if probe.whole:
         return f"about {_time(least)} ({last.epoch} of at most {last.epochs} epochs{fits})"
     if most is None:
@@ -248,8 +248,21 @@ def _of_data(experiment: Experiment, ready: Ready, loaded: float) -> Iterator[tu
     if test is not None:
         yield "split", f"{len(train)} rows to train on, {len(test.X)} to test"
     elif ready.divided:
-        sizes = f"{len(ready.divided[0][0])} rows to train on, {len(ready.divided[0][1])} to test"
-        yield "split", f"{len(ready.divided)} folds, {sizes} in each; the model is of all rows"
+        for_training, for_test = (
+            _range(map(len, rows)) for rows in zip(*ready.divided, strict=True)
+        )
+        sizes = f"{for_training} rows to train on, {for_test} to test"
+        yield "split", f"{_folds(ready)}, {sizes} in each; the model is of all rows"
+
+
+def _folds(ready: Ready) -> str:
+    count = len(ready.divided)
+    return "1 division" if count == 1 else f"{count} folds"
+
+
+def _range(sizes: Iterable[int]) -> str:
+    least, *_, most = sorted([*sizes] * 2)
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _name(experiment: Experiment, ready: Ready) -> str:
