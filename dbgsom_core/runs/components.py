@@ -115,7 +115,8 @@ def packages_named(files: RunFiles, registry: Registry) -> Iterator[None]:
         missing = {
             (str(one["distribution"]), str(one.get("version"))): f"{one['kind']} {one['name']}"
             for one in (used if isinstance(used, list) else ())
-            if isinstance(one, Mapping) and {"kind", "name", "distribution"} <= one.keys()
+            if isinstance(one, Mapping)
+            if all(isinstance(one.get(key), str) for key in ("kind", "name", "distribution"))
             if one["kind"] in KINDS and not _offers(registry, one)
         }
         if not missing:
