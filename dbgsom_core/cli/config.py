@@ -110,10 +110,11 @@ def diff(
 @click.option("-o", "--output", type=click.Path(), help="Write to this file.")
 @plugin_options
 def schema(output: str | None, registry: Registry) -> None:
-    """Print the JSON Schema (2020-12) of configurations, with the fields of every plugin.
+    """Print the JSON Schema of configurations.
 
-    Editors with a YAML language server complete and check by it; the line that names it stands
-    first in a configuration: '# yaml-language-server: $schema=./FILE'.
+    It is of draft 2020-12 and has the fields of every installed plugin. Editors with a YAML
+    language server complete and check by it, where a configuration begins with
+    '# yaml-language-server: $schema=./FILE'.
     """
     from dbgsom_core.cli.options import tell_broken
     from dbgsom_core.config.schema import schema_text

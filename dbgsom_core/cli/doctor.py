@@ -31,10 +31,11 @@ _SIGNS = {"ok": ("✓", "ok", "green"), "warning": ("!", "!", "yellow"), "broken
 def doctor(
     file: str | None, warm: bool, as_json: bool, runs: str, limit: float, registry: Registry
 ) -> int:
-    """Look at versions, threads, compiled loops, plugins, trackers, runs and disks.
+    """Say whether this machine is ready to train.
 
-    The trackers are those of FILE, or MLflow in mlflow.db. Nothing is changed, but for --warm,
-    which fills the cache of compiled loops. Exit code 1 when something is broken.
+    Versions, threads, compiled loops, plugins, trackers, runs and disks are looked at; trackers are
+    those of FILE, or MLflow in mlflow.db. Nothing is changed, but for --warm, which fills the cache
+    of compiled loops. Exit code 1 when something is broken.
     """
     experiment = None if file is None else _first(file, registry)
     warmed = _warm(registry, quiet=as_json) if warm else []
