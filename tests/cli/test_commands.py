@@ -31,6 +31,8 @@ assert not loaded, loaded
         ["plugins", "list"],
         ["plugins", "list", "--json"],
         ["run", "--help"],
+        ["validate", str(CONFIGS / "digits.yaml")],
+        ["config", "show", str(CONFIGS / "digits.yaml")],
     ],
 )
 def test_a_light_command_imports_nothing_heavy(arguments):
