@@ -110,11 +110,13 @@ def run_all(
             rankings_tables(outcome.result.rankings)
         else:
             children_table([(one.run.name, one.result.measures) for one in outcome.children])
+        if any(len(one.variants) > 1 for one in outcome.result.rankings):
+            click.echo(f"how sure that is: dbgsom compare {_named(outcome.run)}")
         tell_where(outcome.run.folder, tracking)
     for name, why in outcome.failed.items():
         click.echo(as_text(f"failed: {name}: {why}"), err=True)
     if outcome.failed and not quiet:
-        again = f"dbgsom sweep --resume {outcome.run.id}"
+        again = f"dbgsom sweep --resume {_named(outcome.run)}"
         click.echo(f"to run what failed once more: {again}", err=True)
     return 1 if outcome.failed else 0
 
@@ -137,18 +139,23 @@ def told_how_to_go_on() -> Iterator[_Noted]:
     try:
         yield noted
     except (KeyboardInterrupt, DbgsomError) as error:
-        from dbgsom_core.runs.resume import stored_run
         from dbgsom_core.runs.store import read_status
 
         run = noted.run
         interrupted = isinstance(error, KeyboardInterrupt) or (run and run.kind == "sweep")
         if run is not None and interrupted and read_status(run.folder).status != "finished":
-            by_id = stored_run(run.id, Path("runs"))
-            known = by_id is not None and by_id.files.folder == run.folder
-            where = run.id if known else shlex.quote(masked(str(run.folder)))
             command = "sweep" if run.kind == "sweep" else "run"
-            click.echo(f"to go on: dbgsom {command} --resume {where}", err=True)
+            click.echo(f"to go on: dbgsom {command} --resume {_named(run)}", err=True)
         raise
+
+
+def _named(run: Run) -> str:
+    """Return how a command names a run: by its id where that is found, else by its folder."""
+    from dbgsom_core.runs.resume import stored_run
+
+    by_id = stored_run(run.id, Path("runs"))
+    known = by_id is not None and by_id.files.folder == run.folder
+    return run.id if known else shlex.quote(masked(str(run.folder)))
 
 
 def tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:

@@ -12,6 +12,7 @@ from dbgsom_core.config import Child, DecideSettings, Experiment
 from dbgsom_core.config.names import shortened
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.deciding import Decision, decide, is_in_units
@@ -65,7 +66,12 @@ class Standings:
         self._datasets[data] = None
         variant = self._variants.setdefault(
             (child.variant, data),
-            _Runs(child.variant, _flat(child.varies_beside_seed), data, _units(child.experiment)),
+            _Runs(
+                masked(child.variant),
+                _flat(masked(child.varies_beside_seed)),
+                data,
+                _units(child.experiment),
+            ),
         )
         variant.runs[run.id] = measures
         self._estimators.add(child.experiment.model.estimator)

@@ -12,7 +12,7 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult
-from dbgsom_core.plugins.observers import Observers, call
+from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import facts_of, load_data, same_data
 from dbgsom_core.runs.dead import close_if_dead
@@ -37,7 +37,7 @@ from dbgsom_core.runs.standings import Standings, best_measures
 from dbgsom_core.runs.start import runs_folder, start_run
 from dbgsom_core.runs.store import StoredRun, find_runs, read_run
 from dbgsom_core.runs.worker import Task
-from dbgsom_core.runs.workers import Ended, Workers
+from dbgsom_core.runs.workers import Ended, Workers, show
 
 log = private_logger("dbgsom")
 
@@ -203,7 +203,7 @@ class _Sweeping:
         failed = f", {len(self._failed)} failed" if self._failed else ""
         best = "" if run is None else self._standings.best_so_far(run)
         told = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
-        call(self._display, "say", {"told": told})
+        show(self._display, "say", told=told)
 
     def _rankings(self, names: list[str]) -> list[Ranking]:
         standings = Standings(self._sweep.decide, self._registry)  # not as they happened to end

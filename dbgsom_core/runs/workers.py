@@ -107,14 +107,14 @@ class Workers:
             name, level, text = told
             logging.getLogger(name).log(level, "%s", text)
         elif word == "said":
-            print(told, file=sys.stderr, flush=True)
+            _print(told)
         elif word == "compiles":
             if not self._compiles:  # others say the same
-                call(self._display, "say", {"told": told})
+                show(self._display, "say", told=told)
             self._compiles = True
         elif word == "started":
             process.run = told
-            call(self._display, "dbgsom_run_started", {"run": told})
+            self._show("dbgsom_run_started", process)
         elif word == "epoch":
             self._compiled = True
             self._show("dbgsom_epoch_finished", process, epoch=told)
@@ -144,12 +144,12 @@ class Workers:
             why = how_it_ended(process.pid, told)
             error = DbgsomError(closed.error if closed and closed.error and told >= 0 else why)
         if run is not None:
-            call(self._display, "dbgsom_run_failed", {"run": run, "error": error})
+            show(self._display, "dbgsom_run_failed", run=run, error=error)
         return Ended(task, run, error=error)
 
     def _show(self, hook: str, process: _Process, **told: Any) -> None:
         if process.run is not None:
-            call(self._display, hook, {"run": process.run, **told})
+            show(self._display, hook, run=process.run, **told)
 
     def _next(self) -> tuple[_Process, str, Any]:
         while True:
@@ -196,7 +196,7 @@ class Workers:
             with suppress(queue.Empty):
                 process, word, told = self._told.get(timeout=0.05)
                 if word == "said":
-                    print(told, file=sys.stderr, flush=True)
+                    _print(told)
                 elif word == "log":
                     logging.getLogger(told[0]).log(told[1], "%s", told[2])
                 elif word == "started":
@@ -269,6 +269,17 @@ class _Process:
         with suppress(Exception), self._process.stderr as said:
             for line in said:
                 self._told.put((self, "said", line.decode("utf-8", "replace").rstrip("\r\n")))
+
+
+def show(display: object, method: str, **told: Any) -> None:
+    """Tell a display of something, if it wants to hear it; what it raises ends no sweep."""
+    with suppress(Exception):
+        call(display, method, told)
+
+
+def _print(line: str) -> None:
+    with suppress(OSError):  # nobody reads any more
+        print(line, file=sys.stderr, flush=True)
 
 
 def how_it_ended(pid: int, code: int) -> str:
