@@ -42,8 +42,6 @@ class RangeSettings(Settings):
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:
-        if not all(map(math.isfinite, (self.low, self.high, self.step or 1))):
-            raise ValueError("numbers must be finite")
         if self.low >= self.high:
             raise ValueError(f"low must be less than high, not {self.low:g} and {self.high:g}")
         if self.log and self.low <= 0:

@@ -154,14 +154,16 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     raise ConfigError(f"{told}; start it without --resume")
 
 
-def wait_for_the_dying(stored: StoredRun) -> None:
-    """Wait for the process of a sweep's child, which ends when that of its sweep is gone."""
-    until = time.monotonic() + _SECONDS_TO_DIE
-    while stored.status == "running" and stored.process is not None and stored.process.lives():
-        if time.monotonic() > until:
-            return
+def wait_for_the_dying(stored: StoredRun, sweep: StoredRun) -> None:
+    """Wait for the process of a sweep's child that ends after that of its sweep has.
+
+    It may still tell trackers of an end that its folder has already.
+    """
+    process, until = stored.process, time.monotonic() + _SECONDS_TO_DIE
+    if process is None or process == sweep.process:
+        return
+    while process.lives() and time.monotonic() < until:
         time.sleep(0.1)
-        stored = read_status(stored.files.folder)
 
 
 def is_whole(stored: StoredRun, loaded: Experiment | Sweep) -> bool:

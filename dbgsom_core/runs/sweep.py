@@ -306,7 +306,7 @@ def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
     children = {}
     for one in found:
         if one.parent == stored.id:
-            wait_for_the_dying(one)
+            wait_for_the_dying(one, stored)
             children[one.name] = close_if_dead(read_run(one.files.folder))
             check_can_go_on(children[one.name])
     return children

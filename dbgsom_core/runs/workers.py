@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import call
 from dbgsom_core.runs.dead import close_if_dead
 from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.resume import catch_up
+from dbgsom_core.runs.resume import catch_up, finish_off
 from dbgsom_core.runs.store import read_run
 from dbgsom_core.runs.worker import BOOTSTRAP, Stop, Task
 
@@ -139,6 +139,9 @@ class Workers:
             process.kill()
             self._idle.append(self._new())
             closed = None if run is None else close_if_dead(read_run(run.folder))
+            if closed is not None and closed.status == "finished":  # it had only trackers to tell
+                finish_off(closed, task.experiment.tracking)
+                return Ended(task, run, RunResult(closed.measures))
             if closed is not None:
                 catch_up(closed, task.experiment.tracking)
             why = how_it_ended(process.pid, told)

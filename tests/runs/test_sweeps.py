@@ -31,7 +31,7 @@ figures: []
 tracking: {name: run_folder, checkpoint_seconds: 0}
 """
 ENDLESS = "1000000"
-SECONDS = 60.0  # in which a process that is alive does something
+SECONDS = 300.0  # in which a process that is alive does something
 
 
 class Display:
@@ -220,6 +220,20 @@ def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     children = [read_run(one.files.folder) for one in stored if one.parent]
     told = [(one.status, one.error) for one in children]
     assert told == [("killed", "Interrupted: the process of its sweep ended")] * 2
+
+
+def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):
+    def kill(run):
+        wait_until(lambda: read_run(run.folder).status == "finished")
+        os.kill(read_run(run.folder).process.pid, signal.SIGKILL)
+
+    display = Display()
+    display.dbgsom_run_finished = lambda run, result: kill(run)
+    done = swept("{grid: {model.epochs: [4, 5]}}", display, jobs=2)
+    assert not done.failed
+    assert {name: state[0] for name, state in runs().items()} == dict.fromkeys(
+        ["epochs=4", "epochs=5", done.run.name], "finished"
+    )
 
 
 def _path():
