@@ -170,6 +170,7 @@ class Sweep:
         given = self.children[0].experiment.resolved["name"]
         if given:
             return str(given)
-        keys = dict.fromkeys(key for child in self.children for key in child.varies_beside_seed)
+        varied = (key for child in self.children for key in child.varies_beside_seed)
+        keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
         told = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
         return told if self.seeds == 1 else f"{told}, {self.seeds} seeds each"

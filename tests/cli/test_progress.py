@@ -75,3 +75,40 @@ def test_a_bar_foresees_no_compilation_either():
     clock.seconds = 20.0
     observer.dbgsom_epoch_finished(RUN, record(1, seconds=21.0))
     assert seen == ["ETA 9 s"]
+
+
+def test_lines_of_runs_beside_each_other_say_whose_they_are(monkeypatch, capsys):
+    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    observer = LineObserver(2, CompileClock())
+    runs = [SimpleNamespace(**{**vars(RUN), "id": name, "name": name}) for name in "ab"]
+    for run in runs:
+        observer.dbgsom_run_started(run)
+    for run in runs[::-1]:
+        observer.dbgsom_epoch_finished(run, record(1, seconds=2.0))
+    for run in runs:
+        observer.dbgsom_run_finished(run, SimpleNamespace(history=[record(10, seconds=2.0)]))
+    observer.say("2/2 done")
+    told = [line.split(":")[0].split(" ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["[1/2]", "[2/2]", "[2/2]", "[1/2]", "[1/2]", "[2/2]", "2/2"]
+
+
+def test_bars_of_runs_that_have_ended_make_room():
+    shown, said = {}, []
+    bar = SimpleNamespace(
+        console=SimpleNamespace(print=lambda text, **how: said.append(text)),
+        add_task=lambda number, **fields: shown.setdefault(len(said), number) and len(said),
+        update=lambda task, **fields: None,
+        remove_task=shown.pop,
+    )
+    observer = BarObserver(bar, 3, CompileClock())
+    runs = [
+        SimpleNamespace(total_epochs=10, **{**vars(RUN), "id": name, "name": name})
+        for name in "abc"
+    ]
+    for run in runs:
+        observer.dbgsom_run_started(run)
+    assert list(shown.values()) == ["1/3 ", "2/3 ", "3/3 "]
+    observer.dbgsom_run_finished(runs[1], SimpleNamespace(history=[record(10, seconds=2.0)]))
+    observer.dbgsom_run_failed(runs[0], RuntimeError())
+    assert list(shown.values()) == ["3/3 "]
+    assert said[-1].startswith("2/3 epoch 10/10")

@@ -217,6 +217,7 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
         "      model.kernel: [gauss, {name: bubble, start: 2}]\n"
     )
     assert made.runs == 40
+    assert made.title == "40 runs: epochs × spreading_factor × kernel, 2 seeds each"
     assert len({child.variant for child in made.children}) == 4  # each end and each value
     chosen = {"model.epochs": 15, "model.growth.spreading_factor": 0.25, "model.kernel": 1}
     first, second = made.optimization.variant(3, chosen)
