@@ -234,19 +234,9 @@ def sweep_run(files: RunFiles) -> None:
 
 
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
-    """Append one epoch to the journal and hand it to the operating system at once.
+    """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
 
-    Parameters
-    ----------
-    path : Path
-    line : JournalLine
-    at : int
-        The journal's length so far.
-
-    Returns
-    -------
-    length : int
-        The journal's length now.
+    The epoch is handed to the operating system at once.
 
     Raises
     ------
