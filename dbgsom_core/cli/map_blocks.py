@@ -47,9 +47,11 @@ def map_blocks(estimator: Any, by: str | None, console: Console) -> list[Text]:
 def _texts(shades: Shades, estimator: Any, console: Console) -> list[str]:
     alive = np.asarray(estimator.hit_counts_) > 0
     if len(shades.legend) > 2 or shades.what == "label":
-        signs = dict(zip((text for text, _ in shades.legend), _signs(shades, console), strict=True))
+        names = [text for text, _ in shades.legend]
+        listed = set(shades.texts) <= set(names)  # else they are the ends of many
+        signs = dict(zip(names, _signs(shades, console), strict=True)) if listed else {}
         return [
-            (signs.get(text, "") if lives else _ramp(console)[0]).center(_CELL)
+            (signs.get(text, text[:_CELL]) if lives else _ramp(console)[0]).center(_CELL)
             for text, lives in zip(shades.texts, alive, strict=True)
         ]
     values = np.array([float(text) for text in shades.texts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,15 @@ def shades_of(
     few = 1 < len(np.unique(labels)) <= MOST_CATEGORIES
     if by == "hits" or (by is None and not regresses and not few):
         return _scale("hits", hits.astype(np.float64), hits > 0)
-    if regresses or not few:
-        values = labels if labels.dtype.kind in "iuf" else np.unique(labels, return_inverse=True)[1]
-        what = "answer" if regresses else "label"
-        return _scale(what, values.astype(np.float64), np.ones(len(hits), bool))
+    if regresses:
+        return _scale("answer", labels.astype(np.float64), np.ones(len(hits), bool))
     kinds, codes = np.unique(labels, return_inverse=True)
+    if not few:
+        scale = _scale("label", codes.astype(np.float64), hits > 0)
+        texts = [str(names.get(label, label)) for label in labels.tolist()]
+        ends = [str(names.get(kind, kind)) for kind in kinds[[0, -1]].tolist()]
+        legend = [(text, colour) for text, (_, colour) in zip(ends, scale.legend, strict=True)]
+        return replace(scale, texts=texts, legend=legend)
     palette = np.array([_category(rank, len(kinds)) for rank in range(len(kinds))], dtype=np.uint8)
     told = [str(names.get(kind, kind)) for kind in kinds.tolist()]
     colours = palette[codes]

@@ -496,6 +496,22 @@ def test_the_map_in_blocks_is_the_map(model):
     assert all(line.plain.isascii() for line in plain)
 
 
+def test_many_classes_are_told_by_their_beginnings(digits):
+    from rich.console import Console
+
+    from dbgsom_core import SomClassifier
+    from dbgsom_core.cli.map_blocks import map_blocks
+
+    X, y = digits
+    names = np.array([f"{chr(97 + i % 26)}{i}" for i in range(40)])
+    clf = SomClassifier(max_neurons=80, epochs=20).fit(X, names[y + 10 * (np.arange(len(X)) % 4)])
+    assert len(set(clf.neuron_labels_)) > 20
+    lines = map_blocks(clf, "label", Console(file=io.StringIO(), no_color=True))
+    drawn = [line.plain for line in lines[: clf.som_map_.shape[0]]]
+    shown = {line[at : at + 3].strip() for line in drawn for at in range(0, len(line), 3)}
+    assert shown - {"·", ""} == set(clf.neuron_labels_[clf.hit_counts_ > 0])
+
+
 def test_a_failed_run_says_why(shop, told):
     from dbgsom_core.runs.store import RunFiles, now, write_json, write_status
 
