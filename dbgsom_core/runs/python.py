@@ -109,6 +109,7 @@ class FinishedSweep:
     measures: Mapping[str, float]
     runs: Sequence[FinishedRun]
     failed: Sequence[str] = ()
+    _best: str | None = None
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -121,19 +122,19 @@ class FinishedSweep:
 
     @property
     def best(self) -> FinishedRun:
-        """The run that the sweep's ``best/…`` measures were taken from.
+        """The first run of the best variant.
 
         Raises
         ------
         LookupError
-            The runs have no measure by which one is best.
+            The runs have no measure by which one is best, or learn from several data sets.
         """
-        wanted = {name.removeprefix("best/"): value for name, value in self.measures.items()}
-        if not wanted:
-            raise LookupError("the runs have no measure by which one of them is best")
-        return max(
-            self.runs,
-            key=lambda run: sum(run.measures.get(name) == value for name, value in wanted.items()),
+        for run in self.runs:
+            if run.id == self._best:
+                return run
+        raise LookupError(
+            "none of the runs is best: they have no measure that decides, or learn from several "
+            "data sets"
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -207,12 +208,20 @@ def sweep(
     *,
     verbose: int = 0,
     resume: bool = False,
-    **options: Any,
+    jobs: int = 1,
+    fail_fast: bool = False,
 ) -> FinishedSweep:
-    """Run every combination of the sweep section of a YAML file, as ``dbgsom sweep`` does.
+    """Run what the sweep section of a YAML file describes, as ``dbgsom sweep`` does.
 
-    Parameters and errors are those of `run`. ``options`` are those of
-    `dbgsom_core.runs.sweep.run_sweep`.
+    Parameters and errors are those of `run`, and:
+
+    Parameters
+    ----------
+    jobs : int
+        How many runs go on beside each other, each in a process of its own. Their results are the
+        same bits.
+    fail_fast : bool
+        End with the first run that fails.
 
     Returns
     -------
@@ -227,7 +236,7 @@ def sweep(
     stored = _interrupted(loaded, first, registry) if resume else None
     registry = registry.without(first.disabled)
     with _observed(first.tracking, registry, first.patience, verbose) as observers:
-        outcome = run_sweep(loaded, observers, registry, stored, **options)
+        outcome = run_sweep(loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast)
     return _finished_sweep(outcome)
 
 
@@ -305,7 +314,7 @@ def _finished(outcome: Outcome) -> FinishedRun:
 
 
 def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
-    run = outcome.run
+    run, rankings = outcome.run, outcome.result.rankings
     return FinishedSweep(
         id=run.id,
         name=run.name,
@@ -314,6 +323,7 @@ def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
         measures=dict(outcome.result.measures),
         runs=tuple(map(_finished, outcome.children)),
         failed=tuple(outcome.failed),
+        _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
     )
 
 
