@@ -158,7 +158,7 @@ def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
         nonlocal writer
         table = pa.table({name: _arrow(column) for name, column in chunk.items()})
         if writer is None:
-            writer = parquet.ParquetWriter(path, table.schema)
+            writer = parquet.ParquetWriter(path, _schema(table.schema))
         writer.write_table(table.cast(writer.schema))
 
     try:
@@ -166,6 +166,15 @@ def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _schema(first: Any) -> Any:
+    """Return the schema of a file by its first rows; a column that is empty there is text."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [one.with_type(pa.string()) if pa.types.is_null(one.type) else one for one in first]
+    )
 
 
 @contextmanager

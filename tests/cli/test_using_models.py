@@ -159,6 +159,18 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     assert (shop / "whole-answers.csv").read_text().splitlines()[1].startswith("0000,")
 
 
+def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    notes = [None] * 20 + ["late"] * 30
+    new.assign(note=notes, age=range(50)).to_parquet(shop / "late.parquet")
+    arguments = ("predict", "fruit", "late.parquet", "--columns", "label", "--keep", "note,age")
+    told(*arguments, "-o", "late-out.parquet")
+    found = pd.read_parquet(shop / "late-out.parquet")
+    assert found["note"][:20].isna().all()
+    assert (found["note"][20:] == "late").all()
+    assert found["age"].tolist() == list(range(50))
+
+
 @pytest.mark.parametrize("ending", ["parquet", "npy", "tsv"])
 def test_every_kind_of_file_reads_back(shop, told, new, model, ending):
     new.to_csv(shop / "new.csv", index=False)
