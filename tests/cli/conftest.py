@@ -19,6 +19,8 @@ class Answer:
 def dbgsom(monkeypatch, tmp_path, capsys):
     """Call ``dbgsom …`` in an empty folder and return exit code and both outputs."""
     monkeypatch.chdir(tmp_path)
+    for told in ("DBGSOM_NO_PLUGINS", "DBGSOM_DISABLE_PLUGINS", "DBGSOM_SKLEARN_ONLY"):
+        monkeypatch.setenv(told, "")  # what options put there goes with the test
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["dbgsom", *map(str, arguments)])
