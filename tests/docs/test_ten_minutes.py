@@ -1,0 +1,59 @@
+"""The ten minutes of the README, from a CSV to a decision, are as the page says."""
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pandas as pd
+import pytest
+
+from dbgsom_core.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("## Ten minutes: from a CSV to a decision")[1].split("\n## ")[0]
+(BLOCK,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+COMMANDS = [shlex.split(line.split("  #")[0]) for line in BLOCK.splitlines()]
+
+
+def typed(*words):
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", list(words)),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert not ended.value.code, err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+def test_from_a_csv_to_a_decision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    for name in ("wine.csv", "wine-new.csv"):
+        shutil.copy(ROOT / "configs" / name, "configs")
+    said = {}
+    for words in COMMANDS:
+        name = words[1]
+        if name == "ui":  # serves until Ctrl-C, and needs a store
+            continue
+        if name == "run":
+            words = [*words, "--set", "tracking=[]", "--set", "model.epochs=10", "-q"]
+            words += ["--set", "figures=[]", "--set", "measures=[accuracy]"]
+        said[name] = typed(*words)
+    assert list(said) == ["init", "run", "show", "compare", "predict", "explain"]
+    assert "cultivar" in said["init"][0] + said["init"][1]
+    assert len(list(Path("runs/wine").iterdir())) == 2
+    assert "spreading_factor=0.3" in said["compare"][0]
+    answers = pd.read_csv("answers.csv")
+    assert len(answers) == 18
+    assert answers["bottle"][0] == "W006"
+    assert set(answers["label"]) <= {"first", "second", "third"}
+    assert "what pulls it away" in said["explain"][0]
