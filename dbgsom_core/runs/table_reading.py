@@ -29,6 +29,7 @@ CELLS_A_CHUNK = 1 << 21
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SHOWN = 5  # names that a note lists
+_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -119,7 +120,7 @@ def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
             first = 0
             read = [names[place] for place in table.read]
             for batch in file.iter_batches(batch_size=wanted.rows, columns=read):
-                frame = batch.to_pandas()[read]
+                frame = batch.to_pandas(ignore_metadata=True)[read]  # an index is a column
                 yield table.chunk(first, frame)
                 first += len(frame)
     except DataError:
@@ -206,8 +207,11 @@ class _Head(NamedTuple):
         text = text.removeprefix("\ufeff")
         lines = text.splitlines()
         skipped, delimiter = 0, wanted.delimiter
-        if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
-            skipped, delimiter = 1, delimiter or lines[0][4]
+        said = _SEP.fullmatch(lines[0]) if lines else None
+        if said:
+            skipped, delimiter = 1, delimiter or said[1]
+        while skipped < len(lines) and not lines[skipped].strip():
+            skipped += 1
         rest = "\n".join(lines[skipped:])
         if not rest.strip():
             raise DataError(f"{path} is empty: give a file with a header and rows")

@@ -149,7 +149,7 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     for number, chunked in enumerate(("whole.csv", "whole.parquet", "whole.tsv.gz")):
         if chunked.endswith(".parquet"):
-            new.to_parquet(shop / chunked)
+            new.set_index("id").to_parquet(shop / chunked)
         elif chunked.endswith(".gz"):
             with gzip.open(shop / chunked, "wt") as file:
                 new.to_csv(file, sep="\t", index=False)
@@ -232,7 +232,7 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written):
     elif written == "tabs":
         path.write_text(new.to_csv(sep="\t", index=False))
     elif written == "sep line":
-        path.write_text("sep=|\n" + new.to_csv(sep="|", index=False), encoding="utf-8-sig")
+        path.write_text('"sep=|"\n\n' + new.to_csv(sep="|", index=False), encoding="utf-8-sig")
     elif written == "packed":
         path = shop / "people.csv.gz"
         with gzip.open(path, "wt") as file:
