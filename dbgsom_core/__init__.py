@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
-    from dbgsom_core.runs.compare import compare as compare
+    from dbgsom_core.runs.comparing.compare import compare as compare
     from dbgsom_core.runs.python import run as run
     from dbgsom_core.runs.python import sweep as sweep
 

@@ -11,7 +11,7 @@ from dbgsom_core.cli.options import open_registry
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.compared import Compared, Table
+    from dbgsom_core.runs.comparing.compared import Compared, Table
 
 
 @click.command()
@@ -58,8 +58,8 @@ def compare(
     """
     from pathlib import Path
 
-    from dbgsom_core.runs.compare import compare as compare_runs
-    from dbgsom_core.runs.comparison_files import check_ending
+    from dbgsom_core.runs.comparing.compare import compare as compare_runs
+    from dbgsom_core.runs.comparing.comparison_files import check_ending
 
     if output is not None:
         check_ending(Path(output))
@@ -81,7 +81,7 @@ def compare(
 
 def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> None:
     from dbgsom_core.cli.tables import fits, print_table
-    from dbgsom_core.runs.comparison_files import about, beside, columns_of
+    from dbgsom_core.runs.comparing.comparison_files import about, beside, columns_of
 
     if show_all:
         names = dict.fromkeys(name for row in table.rows for name in row.measures)
@@ -103,7 +103,7 @@ def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> Non
 
 def _show_rest(found: Compared, top: int | None) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.comparison_files import ranking_columns
+    from dbgsom_core.runs.comparing.comparison_files import ranking_columns
 
     for ranking in found.rankings:
         click.echo()

@@ -142,8 +142,8 @@ def _file_of(name: str, runs: str) -> Any:
 
     if exists(name) and not Path(name).is_dir():
         return name
-    from dbgsom_core.runs.finding import find_folder, unknown_run
-    from dbgsom_core.runs.store import RunFiles
+    from dbgsom_core.runs.folder.finding import find_folder, unknown_run
+    from dbgsom_core.runs.folder.store import RunFiles
 
     folder = find_folder(name, Path(runs))
     if folder is not None:
@@ -159,7 +159,7 @@ def _named_packages(path: Any, registry: Registry) -> Iterator[Any]:
         yield path
         return
     from dbgsom_core.runs.components import packages_named
-    from dbgsom_core.runs.store import RunFiles
+    from dbgsom_core.runs.folder.store import RunFiles
 
     with packages_named(RunFiles(path.parent), registry):
         yield path

@@ -11,7 +11,7 @@ from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.explain import Explained
+    from dbgsom_core.runs.using.explain import Explained
 
 
 @click.command()
@@ -52,8 +52,8 @@ def explain(
     """
     from pathlib import Path
 
-    from dbgsom_core.runs.explain import explain_row
-    from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.using.explain import explain_row
+    from dbgsom_core.runs.using.models import find_model
 
     found = find_model(model, Path(runs), registry, store)
     told = explain_row(found, data, row, registry, nearest, delimiter, encoding or found.encoding)
@@ -63,7 +63,7 @@ def explain(
         import json
         from dataclasses import asdict
 
-        from dbgsom_core.runs.store import plain
+        from dbgsom_core.runs.folder.store import plain
 
         content = {**asdict(told.explanation), "nearest": [asdict(one) for one in told.nearest]}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))

@@ -43,8 +43,8 @@ def export(
     from pathlib import Path
 
     from dbgsom_core.interfaces.files import write_atomically
-    from dbgsom_core.runs.export import FORMATS, exported, in_raw_units
-    from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.using.export import FORMATS, exported, in_raw_units
+    from dbgsom_core.runs.using.models import find_model
 
     ending = Path(output).suffix.lower().lstrip(".")
     form = form or (ending if ending in FORMATS else "csv")

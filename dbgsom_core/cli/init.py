@@ -14,8 +14,8 @@ from dbgsom_core.interfaces.files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.first_config import Roles
-    from dbgsom_core.runs.looking import Look
+    from dbgsom_core.runs.first_look.first_config import Roles
+    from dbgsom_core.runs.first_look.looking import Look
 
 _MOST_SHOWN = 40  # columns in the table
 
@@ -39,8 +39,8 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
     show_warnings(False)
     from dbgsom_core.config import load_experiment
     from dbgsom_core.interfaces.files import write_atomically
-    from dbgsom_core.runs.first_config import first_config, roles_of
-    from dbgsom_core.runs.looking import look
+    from dbgsom_core.runs.first_look.first_config import first_config, roles_of
+    from dbgsom_core.runs.first_look.looking import look
 
     target = Path(output) if output else Path(Path(data).name.partition(".")[0] + ".yaml")
     if exists(target) and not force:
@@ -60,7 +60,7 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
 
 def _tell(found: Look, roles: Roles) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.first_config import estimator_of
+    from dbgsom_core.runs.first_look.first_config import estimator_of
 
     about = "" if found.whole else "about "
     size = f"{about}{found.rows} rows"

@@ -97,8 +97,8 @@ for command in (show_component, check_plugins):
 
 
 def _close_dead_runs(root: Path) -> None:
-    from dbgsom_core.runs.dead import close_dead_runs
-    from dbgsom_core.runs.store import find_experiments, find_runs
+    from dbgsom_core.runs.folder.dead import close_dead_runs
+    from dbgsom_core.runs.folder.store import find_experiments, find_runs
 
     for experiment in find_experiments(root):
         for stored in close_dead_runs(root, experiment):

@@ -71,8 +71,8 @@ def predict(
 
     from dbgsom_core.cli.masking import styled
     from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.models import find_model
-    from dbgsom_core.runs.predict import predict_file
+    from dbgsom_core.runs.using.models import find_model
+    from dbgsom_core.runs.using.predict import predict_file
 
     found = find_model(model, Path(runs), registry, store)
     encoding = encoding or found.encoding

@@ -91,12 +91,12 @@ def validate(file: str, overrides: Sequence[str], registry: Registry) -> None:
         experiments = [child.experiment for child in loaded.children]
         told = f"ok, a sweep of {loaded.runs} runs"
         if loaded.optimization is not None:
-            from dbgsom_core.runs.optimize import optuna
+            from dbgsom_core.runs.sweeps.optimize import optuna
 
             optuna()
     else:
         experiments, told = [load_experiment(file, overrides, registry)], "ok"
-    from dbgsom_core.runs.check import check_experiment
+    from dbgsom_core.runs.data.check import check_experiment
 
     for experiment in experiments:
         check_experiment(experiment)

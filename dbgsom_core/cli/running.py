@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
     from dbgsom_core.interfaces.trackers import Run
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.store import StoredRun
+    from dbgsom_core.runs.folder.store import StoredRun
 
 
 def to_go_on_with(
@@ -30,7 +30,7 @@ def to_go_on_with(
     ``name`` is its id, its folder or its configuration. None: it has finished, which is told.
     """
     from dbgsom_core.config import is_sweep
-    from dbgsom_core.runs.finding import find_folder, unknown_run
+    from dbgsom_core.runs.folder.finding import find_folder, unknown_run
 
     root = Path("runs")
     if find_folder(name, root) is None:
@@ -95,7 +95,7 @@ def run_all(
     from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.ends import asked
     from dbgsom_core.runs.pipeline import make_observers
-    from dbgsom_core.runs.sweep import run_sweep
+    from dbgsom_core.runs.sweeps.sweep import run_sweep
 
     noting = told_how_to_go_on()
     with no_exit(), asked.heeded(), noting as noted, progress(quiet, runs=loaded.runs) as bar:
@@ -139,7 +139,7 @@ def told_how_to_go_on() -> Iterator[_Noted]:
     try:
         yield noted
     except (KeyboardInterrupt, DbgsomError) as error:
-        from dbgsom_core.runs.store import read_status
+        from dbgsom_core.runs.folder.store import read_status
 
         run = noted.run
         interrupted = isinstance(error, KeyboardInterrupt) or (run and run.kind == "sweep")

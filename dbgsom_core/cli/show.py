@@ -11,7 +11,7 @@ from dbgsom_core.errors import DbgsomError, as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.store import StoredRun
+    from dbgsom_core.runs.folder.store import StoredRun
 
 _MOST_NEURONS = 2000  # more than a terminal shows
 
@@ -36,7 +36,7 @@ def show(run: str, by: str, runs: str, registry: Registry) -> None:
     """
     from pathlib import Path
 
-    from dbgsom_core.runs.models import find_run
+    from dbgsom_core.runs.using.models import find_run
 
     found, notes = find_run(run, Path(runs))
     for note in notes:

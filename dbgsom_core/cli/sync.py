@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.guard import told
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.store import StoredRun
+    from dbgsom_core.runs.folder.store import StoredRun
 
 
 @click.command()
@@ -28,8 +28,8 @@ def sync(experiments: Sequence[str], runs: str) -> int:
     closed as killed, runs that still go on are left to their process.
     """
     from dbgsom_core.errors import did_you_mean
-    from dbgsom_core.runs.dead import close_dead_runs
-    from dbgsom_core.runs.store import find_experiments, find_runs
+    from dbgsom_core.runs.folder.dead import close_dead_runs
+    from dbgsom_core.runs.folder.store import find_experiments, find_runs
 
     registry = open_registry()
     show_warnings(quiet=False)

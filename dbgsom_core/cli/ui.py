@@ -68,8 +68,8 @@ def _meant(
 
     from dbgsom_core.interfaces.files import exists
     from dbgsom_core.interfaces.privacy import masked_name
-    from dbgsom_core.runs.models import find_run
     from dbgsom_core.runs.resume import load
+    from dbgsom_core.runs.using.models import find_run
 
     if what is None:
         return [("mlflow", registry.build("tracker", "mlflow"))], None, None

@@ -12,9 +12,9 @@ from dbgsom_core.errors import ConfigError, PluginError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.plugins.registry import Registry, why_absent
+from dbgsom_core.runs.folder.records import Records
+from dbgsom_core.runs.folder.store import RunFiles
 from dbgsom_core.runs.params import is_reference
-from dbgsom_core.runs.records import Records
-from dbgsom_core.runs.store import RunFiles
 from dbgsom_core.training.parts import PARTS, Parts
 
 

@@ -21,9 +21,9 @@ from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import Part
+from dbgsom_core.runs.data.loading import Part
+from dbgsom_core.runs.data.ready import Ready, make_ready
 from dbgsom_core.runs.params import default_name, flat_params
-from dbgsom_core.runs.ready import Ready, make_ready
 from dbgsom_core.runs.start import runs_folder
 from dbgsom_core.training.parts import PARTS
 

@@ -20,8 +20,8 @@ from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.doctor import diagnose_apart
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.dead import has_died
-from dbgsom_core.runs.store import find_experiments, find_folders, read_run
+from dbgsom_core.runs.folder.dead import has_died
+from dbgsom_core.runs.folder.store import find_experiments, find_folders, read_run
 
 _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")

@@ -23,17 +23,17 @@ from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_na
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.data import Fold, Part, make_fold
-from dbgsom_core.runs.dead import seen_alive
+from dbgsom_core.runs.data.loading import Fold, Part, make_fold
+from dbgsom_core.runs.data.ready import make_estimator, make_ready
+from dbgsom_core.runs.data.splitting import Rows
 from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
+from dbgsom_core.runs.folder.dead import seen_alive
+from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
+from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
-from dbgsom_core.runs.ready import make_estimator, make_ready
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
-from dbgsom_core.runs.splitting import Rows
 from dbgsom_core.runs.start import run_folder_of, start_run
-from dbgsom_core.runs.store import RunFiles, StoredRun
 from dbgsom_core.training.compatibility import measured_by_default
 
 log = private_logger("dbgsom")

@@ -18,11 +18,11 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.pipeline import Outcome, make_observers, run_experiment
 from dbgsom_core.runs.resume import check_can_go_on, interrupted_run
 from dbgsom_core.runs.start import runs_folder
-from dbgsom_core.runs.store import StoredRun
-from dbgsom_core.runs.sweep import SweepOutcome, run_sweep
+from dbgsom_core.runs.sweeps.sweep import SweepOutcome, run_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +65,14 @@ class FinishedRun:
         """The prepare steps and the map: takes raw rows, arrays or tables."""
         if self._model is not None:
             return self._model  # type: ignore[no-any-return]
-        from dbgsom_core.runs.models import model_of
+        from dbgsom_core.runs.using.models import model_of
 
         return model_of(self.folder / "model.npz")
 
     @property
     def figures(self) -> list[Path]:
         """The files of its figures."""
-        from dbgsom_core.runs.store import RunFiles
+        from dbgsom_core.runs.folder.store import RunFiles
 
         return RunFiles(self.folder).figures()
 

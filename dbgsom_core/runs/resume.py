@@ -35,10 +35,10 @@ from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import packages_named, with_given_fields
-from dbgsom_core.runs.dead import alone_with, close_if_dead
-from dbgsom_core.runs.finding import find_folder
-from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
-from dbgsom_core.runs.store import (
+from dbgsom_core.runs.folder.dead import alone_with, close_if_dead
+from dbgsom_core.runs.folder.finding import find_folder
+from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
+from dbgsom_core.runs.folder.store import (
     RunFiles,
     StoredRun,
     find_runs,

@@ -16,12 +16,12 @@ from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import describe_components, given_fields_of
-from dbgsom_core.runs.data import facts_of
-from dbgsom_core.runs.dead import close_dead_runs
+from dbgsom_core.runs.data.loading import facts_of
 from dbgsom_core.runs.environment import describe_environment
+from dbgsom_core.runs.folder.dead import close_dead_runs
+from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.params import default_name, flat_params, with_varied
 from dbgsom_core.runs.resume import check_same, claim
-from dbgsom_core.runs.store import StoredRun
 
 log = private_logger("dbgsom")
 

@@ -9,9 +9,9 @@ import pytest
 
 from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import compare
-from dbgsom_core.runs.dead import close_dead_runs
-from dbgsom_core.runs.store import (
+from dbgsom_core.runs.comparing.compare import compare
+from dbgsom_core.runs.folder.dead import close_dead_runs
+from dbgsom_core.runs.folder.store import (
     RunFiles,
     find_runs,
     read_run,

@@ -9,7 +9,7 @@ import pytest
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import TrackerComponent
 from dbgsom_core.runs import health
-from dbgsom_core.runs.store import RunFiles, write_status
+from dbgsom_core.runs.folder.store import RunFiles, write_status
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 
@@ -47,7 +47,7 @@ def test_a_wrong_configuration_is_told_first(dbgsom, write):
 
 
 def test_runs_that_were_left_open_are_told_with_their_cure(tmp_path):
-    from dbgsom_core.runs.processes import Process
+    from dbgsom_core.runs.folder.processes import Process
 
     dead = Process(Process.this().host, 1 << 30, "gone")
     write_status(RunFiles(tmp_path / "x" / "1"), "running", STARTED, process=dead)

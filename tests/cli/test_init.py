@@ -14,7 +14,7 @@ from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.column_kinds import look_at_column
+from dbgsom_core.runs.first_look.column_kinds import look_at_column
 from dbgsom_core.runs.pipeline import make_observers, run_experiment
 
 
@@ -253,7 +253,7 @@ def test_numbers_with_marks_or_units_are_told(form, folder):
 
 
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
-    from dbgsom_core.runs import looking
+    from dbgsom_core.runs.first_look import looking
 
     monkeypatch.setattr(looking, "_WHOLE", 1 << 14)
     monkeypatch.setattr(looking, "_HEAD", 1 << 12)

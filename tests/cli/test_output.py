@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 
 from dbgsom_core.cli.output import JsonLines, show_warnings
-from dbgsom_core.runs.store import find_runs
+from dbgsom_core.runs.folder.store import find_runs
 
 RUN = """\
 experiment: told

@@ -20,7 +20,7 @@ import yaml
 
 from dbgsom_core import persistence
 from dbgsom_core.cli import main
-from dbgsom_core.runs import table_reading
+from dbgsom_core.runs.using import table_reading
 
 FRUIT = {
     "experiment": "fruit",
@@ -365,7 +365,7 @@ def test_an_encoding_of_the_training_is_that_of_new_rows(shop):
 def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     new.to_csv(shop / "new.csv", index=False)
-    predict = import_module("dbgsom_core.runs.predict")
+    predict = import_module("dbgsom_core.runs.using.predict")
     answers, looked = predict._answers, []
 
     def interrupted(*given):
@@ -525,7 +525,7 @@ def test_many_classes_are_told_by_their_beginnings(digits):
 
 
 def test_a_failed_run_says_why(shop, told):
-    from dbgsom_core.runs.store import RunFiles, now, write_json, write_status
+    from dbgsom_core.runs.folder.store import RunFiles, now, write_json, write_status
 
     files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
     files.folder.mkdir(parents=True)
@@ -568,8 +568,8 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.runs.export import exported
-    from dbgsom_core.runs.predict import predict_file
+    from dbgsom_core.runs.using.export import exported
+    from dbgsom_core.runs.using.predict import predict_file
 
     base = {"name": "directed", "spreading_factor": 0.1}
     growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
@@ -628,7 +628,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
     from dbgsom_core.interfaces.trackers import Page
     from dbgsom_core.runs.ends import Interrupted
-    from dbgsom_core.runs.processes import Process, _started
+    from dbgsom_core.runs.folder.processes import Process, _started
 
     ui = import_module("dbgsom_core.cli.ui")
     port, note = ui._free_port(), tmp_path / "child"

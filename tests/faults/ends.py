@@ -63,7 +63,7 @@ IMPORTED_ONCE = (
     "matplotlib.backends.backend_agg",
     "mlflow",
     "dbgsom_core.persistence",
-    "dbgsom_core.runs.compare",
+    "dbgsom_core.runs.comparing.compare",
     "dbgsom_core.runs.pipeline",
 )
 READERS = (

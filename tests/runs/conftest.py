@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.runs.folds import FoldMeasures, folds_text
-from dbgsom_core.runs.store import RunFiles, write_json, write_status, write_text, write_yaml
+from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text
+from dbgsom_core.runs.folder.store import RunFiles, write_json, write_status, write_text, write_yaml
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 

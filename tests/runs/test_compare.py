@@ -11,8 +11,8 @@ from scipy import stats
 import dbgsom_core
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import compare
-from dbgsom_core.runs.differing import differences
+from dbgsom_core.runs.comparing.compare import compare
+from dbgsom_core.runs.comparing.differing import differences
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}

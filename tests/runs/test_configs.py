@@ -7,7 +7,7 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.config import is_sweep
-from dbgsom_core.runs.store import read_run
+from dbgsom_core.runs.folder.store import read_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]

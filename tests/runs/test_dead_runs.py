@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from dbgsom_core.interfaces.files import sweep, write_atomically
-from dbgsom_core.runs import dead as dead_runs
-from dbgsom_core.runs.dead import close_dead_runs, close_if_dead
-from dbgsom_core.runs.processes import Process
-from dbgsom_core.runs.store import RunFiles, find_runs, read_run, write_json, write_status
+from dbgsom_core.runs.folder import dead as dead_runs
+from dbgsom_core.runs.folder.dead import close_dead_runs, close_if_dead
+from dbgsom_core.runs.folder.processes import Process
+from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_json, write_status
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 
@@ -23,7 +23,7 @@ STARTED = "2026-11-24T10:15:00.000+00:00"
 def dead():
     """A process that has ended, as it was seen while it lived."""
     script = (
-        "import json, dataclasses; from dbgsom_core.runs.processes import Process; "
+        "import json, dataclasses; from dbgsom_core.runs.folder.processes import Process; "
         "print(json.dumps(dataclasses.asdict(Process.this())))"
     )
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_another():
 def test_a_process_that_nobody_has_waited_for_is_dead():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         mark = replace(Process.this(), pid=child.pid)
-        from dbgsom_core.runs import processes
+        from dbgsom_core.runs.folder import processes
 
         seen = replace(mark, started=processes._started(child.pid))
         try:
@@ -191,7 +191,7 @@ def test_a_full_disk_has_room_for_the_end(tmp_path, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dbgsom_core.runs.store.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.runs.folder.store.write_atomically", full)
     write_status(files, "failed", STARTED, STARTED, "ä" * 9000)
     stored = read_run(files.folder)
     assert stored.status == "failed"

@@ -7,7 +7,7 @@ import pytest
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.deciding import Decision, decide
+from dbgsom_core.runs.comparing.deciding import Decision, decide
 
 MAPS = ["train/quantization_error", "train/combined_error", "train/topographic_error"]
 

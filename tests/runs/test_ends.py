@@ -17,9 +17,9 @@ from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Asked, Interrupted, asked
+from dbgsom_core.runs.folder.store import find_runs
 from dbgsom_core.runs.patience import Aside, GivenUpError, PatientObserver
 from dbgsom_core.runs.pipeline import make_observers, run_experiment, told_of_failure
-from dbgsom_core.runs.store import find_runs
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -230,7 +230,7 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dbgsom_core.runs.store.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.runs.folder.store.write_atomically", full)
     with pytest.raises(DbgsomError, match="No space left on device"):
         run()
     assert list(run.root.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.ready import make_ready
+from dbgsom_core.runs.data.ready import make_ready
 
 RNG = np.random.default_rng(3)
 

@@ -8,7 +8,7 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import packages_named
-from dbgsom_core.runs.store import RunFiles
+from dbgsom_core.runs.folder.store import RunFiles
 
 
 @pytest.fixture

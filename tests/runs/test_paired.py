@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dbgsom_core.runs.paired import (
+from dbgsom_core.runs.comparing.paired import (
     LEVEL,
     holm,
     mean_and_deviation,

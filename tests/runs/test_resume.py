@@ -15,9 +15,9 @@ from sklearn.datasets import load_iris
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
-from dbgsom_core.runs.processes import Process
+from dbgsom_core.runs.folder.processes import Process
+from dbgsom_core.runs.folder.store import RunFiles, read_run, read_status, write_status
 from dbgsom_core.runs.resume import claim
-from dbgsom_core.runs.store import RunFiles, read_run, read_status, write_status
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
 CONFIG = """\

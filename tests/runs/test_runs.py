@@ -19,7 +19,7 @@ from sklearn.metrics import r2_score
 
 from dbgsom_core import persistence, presets
 from dbgsom_core.cli import main
-from dbgsom_core.runs.prepare import RangeScaler
+from dbgsom_core.runs.data.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,11 +12,11 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import load_data, load_test, whole
-from dbgsom_core.runs.folds import FoldMeasures, folds_text, parse_folds, summary
+from dbgsom_core.runs.data.loading import load_data, load_test, whole
+from dbgsom_core.runs.data.splitting import divisions
+from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text, parse_folds, summary
+from dbgsom_core.runs.folder.store import RunFiles, read_run
 from dbgsom_core.runs.pipeline import make_observers, run_experiment
-from dbgsom_core.runs.splitting import divisions
-from dbgsom_core.runs.store import RunFiles, read_run
 
 
 @pytest.fixture(scope="module")

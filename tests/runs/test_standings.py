@@ -6,7 +6,7 @@ import pytest
 
 from dbgsom_core.config import load_sweep
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.standings import Standings
+from dbgsom_core.runs.sweeps.standings import Standings
 
 SWEEP = """\
 experiment: e

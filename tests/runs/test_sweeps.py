@@ -16,10 +16,10 @@ from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Interrupted, asked
+from dbgsom_core.runs.folder.store import RunFiles, read_run
 from dbgsom_core.runs.pipeline import make_observers
-from dbgsom_core.runs.store import RunFiles, read_run
-from dbgsom_core.runs.sweep import run_sweep
-from dbgsom_core.runs.workers import how_it_ended
+from dbgsom_core.runs.sweeps.sweep import run_sweep
+from dbgsom_core.runs.sweeps.workers import how_it_ended
 
 CONFIG = """\
 experiment: swept
@@ -144,7 +144,7 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch):
     swept(GRID)
     whole = runs()
     anew()
-    from dbgsom_core.runs import sweep as module
+    from dbgsom_core.runs.sweeps import sweep as module
 
     run, fails = module.run_experiment, ["kernel=gaussian, epochs=4", "kernel=gaussian, epochs=5"]
 
@@ -168,7 +168,7 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch):
 
 
 def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
-    from dbgsom_core.runs import sweep as module
+    from dbgsom_core.runs.sweeps import sweep as module
 
     def fail(*given, **named):
         raise RuntimeError("no luck")

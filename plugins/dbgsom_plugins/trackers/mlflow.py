@@ -38,7 +38,7 @@ from dbgsom_plugins.trackers.mlflow_quiet import (
 )
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.store import Status
+    from dbgsom_core.runs.folder.store import Status
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 RETRY_SECONDS = 60.0

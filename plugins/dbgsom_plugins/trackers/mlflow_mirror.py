@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
 from dbgsom_core.api import masked
-from dbgsom_core.runs.dead import close_if_dead
-from dbgsom_core.runs.store import (
+from dbgsom_core.runs.folder.dead import close_if_dead
+from dbgsom_core.runs.folder.store import (
     JournalLine,
     RunFiles,
     Status,

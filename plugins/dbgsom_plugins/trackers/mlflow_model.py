@@ -20,7 +20,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
 
-from dbgsom_core.runs.store import RunFiles, StoredRun
+from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 
 NAME = "som"
 _SCRIPT = Path(__file__).with_name("mlflow_script.py")

@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbgsom_core.runs.records import Records
-from dbgsom_core.runs.store import RunFiles, write_json
+from dbgsom_core.runs.folder.records import Records
+from dbgsom_core.runs.folder.store import RunFiles, write_json
 
 _NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
 

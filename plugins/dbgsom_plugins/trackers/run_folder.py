@@ -25,9 +25,7 @@ from dbgsom_core.api import (
     write_atomically,
 )
 from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.patience import PATIENCE, Aside
-from dbgsom_core.runs.row_tables import write_table
-from dbgsom_core.runs.store import (
+from dbgsom_core.runs.folder.store import (
     JournalLine,
     RunFiles,
     Status,
@@ -44,6 +42,8 @@ from dbgsom_core.runs.store import (
     write_text,
     write_yaml,
 )
+from dbgsom_core.runs.patience import PATIENCE, Aside
+from dbgsom_core.runs.row_tables import write_table
 from dbgsom_plugins.trackers.report import report
 
 _log = private_logger("dbgsom.run_folder")
@@ -79,7 +79,7 @@ class _Written:
 
 
 class RunFolderObserver:
-    """Writes the folder of each run that it hears of; `dbgsom_core.runs.store` has the layout.
+    """Writes the folder of each run that it hears of, as `dbgsom_core.runs.folder.store` says.
 
     A run that is started again in its folder goes on with its journal: epochs that the journal
     already holds are not written twice. A folder that cannot be written ends the run; what it

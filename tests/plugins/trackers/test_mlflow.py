@@ -15,9 +15,9 @@ import pytest
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
-from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
-from dbgsom_core.runs.processes import Process
-from dbgsom_core.runs.store import RunFiles, read_run, write_status
+from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text, summary
+from dbgsom_core.runs.folder.processes import Process
+from dbgsom_core.runs.folder.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.comparing.compare import compare
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_link import compare_address
 from dbgsom_plugins.trackers.run_folder import RunFolder

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.runs.store import read_run
+from dbgsom_core.runs.folder.store import read_run
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder

@@ -17,7 +17,7 @@ import dbgsom_core
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.models import find_model
+from dbgsom_core.runs.using.models import find_model
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 

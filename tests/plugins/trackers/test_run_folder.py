@@ -22,7 +22,7 @@ from dbgsom_core.api import (
     Variant,
     write_atomically,
 )
-from dbgsom_core.runs.store import (
+from dbgsom_core.runs.folder.store import (
     find_experiments,
     find_runs,
     read_journal,

@@ -1,0 +1,1 @@
+"""Which variant is best, and how sure that is."""

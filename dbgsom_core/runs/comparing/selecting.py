@@ -1,0 +1,143 @@
+"""Which runs are meant: experiments, sweeps and runs, by name or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dbgsom_core.config import DecideSettings, fill_text
+from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.runs.folder.dead import close_dead_runs
+from dbgsom_core.runs.folder.finding import is_run
+from dbgsom_core.runs.folder.store import StoredRun, find_experiments, find_runs, read_run
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The runs that are meant.
+
+    Attributes
+    ----------
+    runs : sequence of StoredRun
+        The finished ones, oldest first.
+    decide : DecideSettings
+        What "best" means, where all of them are of one sweep that says so.
+    unfinished : mapping of str to int
+        How many others there are, by how they stand.
+    damaged : mapping of str to str
+        What is wrong with the folders that cannot be read, by their names.
+    """
+
+    runs: Sequence[StoredRun]
+    decide: DecideSettings = field(default_factory=DecideSettings)
+    unfinished: Mapping[str, int] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+
+def select(targets: Sequence[str], root: Path) -> Selected:
+    """Return the runs of experiments, of sweeps, and runs by id or folder, each once.
+
+    Runs whose process died without a word are closed as killed on the way.
+
+    Parameters
+    ----------
+    targets : sequence of str
+        None: the only experiment there is.
+    root : Path
+        The folder that holds all experiments.
+
+    Raises
+    ------
+    DataError
+        One of them is unknown, several experiments could be meant, or nothing has finished.
+    """
+    known = find_experiments(root)
+    if not targets:
+        if len(known) != 1:
+            raise DataError(_which(known, root))
+        targets = known
+    found: dict[Path, StoredRun] = {}
+    closed: set[Path] = set()
+    for target in targets:
+        for run in _meant(target, root, known, closed):
+            found[run.files.folder.absolute()] = run
+    sweeps = [run for run in found.values() if run.kind == "sweep" and not run.damage]
+    runs = sorted(
+        (run for run in found.values() if run.kind == "run" and not run.damage),
+        key=lambda run: (run.started is not None and run.started.timestamp(), run.id),
+    )
+    damaged = {run.files.folder.name: run.damage for run in found.values() if run.damage}
+    finished = [run for run in runs if run.status == "finished"]
+    unfinished: dict[str, int] = {}
+    for run in runs:
+        if run.status != "finished":
+            unfinished[run.status] = unfinished.get(run.status, 0) + 1
+    if not finished:
+        states = [f"{name} damaged: {why}" for name, why in damaged.items()]
+        states += [f"{run.id} {run.status}" for run in runs]
+        told = ", ".join(map(str, targets))
+        raise DataError(
+            f"'{told}' in {root} has no finished run: {', '.join(states[-5:]) or 'nothing there'}"
+        )
+    return Selected(finished, _said(finished, sweeps), unfinished, damaged)
+
+
+def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> Iterable[StoredRun]:
+    name = target.strip("/")
+    if name in known:
+        return _all_of(root, name, closed)
+    folder = Path(fill_text(target))
+    if not is_run(folder):
+        groups = [one for one in known if Path(target).name == target]
+        found = [root / one / target for one in groups if is_run(root / one / target)]
+        if not found:
+            raise DataError(_unknown(target, root, known))
+        folder = found[0]
+    folder = folder.absolute()
+    run = read_run(folder)
+    if run.kind == "run" or run.damage:
+        return [run]
+    group = run.experiment.count("/") + 1  # folders between the root and its runs
+    above = folder.parents[group]
+    siblings = _all_of(above, folder.parent.relative_to(above).as_posix(), closed)
+    return [run, *(one for one in siblings if one.parent == run.id)]
+
+
+def _all_of(root: Path, experiment: str, closed: set[Path]) -> list[StoredRun]:
+    place = root / experiment
+    if place not in closed:
+        close_dead_runs(root, experiment)
+        closed.add(place)
+    return find_runs(root, experiment)
+
+
+def _said(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> DecideSettings:
+    """Return what the sweep says that all runs belong to."""
+    parents = {run.parent for run in runs}
+    parent = next((one for one in sweeps if {one.id} == parents), None)
+    section: Any = None if parent is None else parent.config.get("sweep")
+    said = section.get("decide") if isinstance(section, Mapping) else None
+    try:
+        return DecideSettings.model_validate(said or {})
+    except ValidationError:  # of another version
+        return DecideSettings()
+
+
+def _which(known: Sequence[str], root: Path) -> str:
+    if not known:
+        return f"there are no runs in {root}; start one with 'dbgsom run', or name another folder"
+    return f"there are several experiments in {root}; name one of them: {', '.join(known)}"
+
+
+def _unknown(target: str, root: Path, known: Sequence[str]) -> str:
+    if not known:
+        return _which(known, root)
+    ids = [run.name for name in known for run in (root / name).iterdir()]
+    return (
+        f"'{target}' is no experiment, sweep or run in {root}{did_you_mean(target, [*known, *ids])}"
+        f"; known experiments: {', '.join(known)}"
+    )

@@ -1,0 +1,50 @@
+"""What can be known of an experiment before its data is read, without importing scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dbgsom_core.config import DEFAULT_NAMES, Experiment
+from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.estimators.part_params import build_parts
+from dbgsom_core.training.compatibility import USUAL_LABELLERS, check_suits
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Build the estimator's parts and the prepare steps, and throw them away.
+
+    Steps of a class, or with parameters, are imported to be checked.
+
+    Raises
+    ------
+    ConfigError
+        They do not fit together, or a step cannot be had.
+    """
+    kind = experiment.model.estimator
+    params: dict[str, Any] = {
+        **DEFAULT_NAMES,
+        "labeller": USUAL_LABELLERS[kind],
+        "spreading_factor": None,
+        "max_neurons": None,
+        **experiment.model.params,
+        "engine": experiment.engine,
+    }
+    with told_as_config(experiment):
+        check_suits(build_parts(params), kind)
+    if any(step.params or ":" in step.name for step in experiment.prepare):
+        from dbgsom_core.runs.data.loading import make_steps
+
+        make_steps(experiment)
+
+
+@contextmanager
+def told_as_config(experiment: Experiment) -> Iterator[None]:
+    """Turn an estimator's complaint about its parameters into one about the configuration."""
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{experiment.source}: model: {error}") from error

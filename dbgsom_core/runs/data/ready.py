@@ -1,0 +1,110 @@
+"""All of a run that comes before its folder: the data, divided and prepared, and the estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.config.capabilities import fills_gaps
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.estimators.classifier import SomClassifier
+from dbgsom_core.estimators.clustering import SomVQ
+from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
+from dbgsom_core.estimators.regressor import SomRegressor
+from dbgsom_core.estimators.stored_classes import stored_types
+from dbgsom_core.estimators.validation import check_samples
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.runs.data.check import told_as_config
+from dbgsom_core.runs.data.faults import check_part
+from dbgsom_core.runs.data.loading import Fold, load_data, load_test, whole
+from dbgsom_core.runs.data.splitting import Rows, divisions
+from dbgsom_core.training.fitted_metric import fitted
+
+_ESTIMATORS: dict[str, Any] = {
+    "vq": SomVQ,
+    "classifier": SomClassifier,
+    "regressor": SomRegressor,
+}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a run trains, and on what.
+
+    Attributes
+    ----------
+    data : Data
+    test : Data or None
+        What is kept for testing as a data set of its own.
+    fold : Fold
+        The model that is kept is trained on.
+    divided : list of (rows, rows)
+        The rows to train and to test on of each fold.
+    estimator : unfitted estimator
+    """
+
+    data: Data
+    test: Data | None
+    fold: Fold
+    divided: list[tuple[Rows, Rows]]
+    estimator: Any
+
+
+def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
+    """Load the data, check, divide and prepare it, and build the estimator.
+
+    Raises
+    ------
+    DataError
+        The data cannot be used.
+    ConfigError, PluginError
+        The parts do not fit together or cannot be had.
+    """
+    data = load_data(experiment) if data is None else data
+    test = load_test(experiment, data)
+    fold = whole(experiment, data, test)
+    divided = divisions(experiment, data)
+    check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
+    if fold.test is not None:
+        check_part(experiment, fold.test.X, fold.test.y, "the part to test on")
+    for number, (train, _) in enumerate(divided, start=1):
+        y = None if data.y is None else data.y[train]
+        fills = any(fills_gaps(step.name) for step in experiment.prepare)
+        X = None if fills else data.X[train]
+        check_part(experiment, X, y, f"the part to train on of fold {number}")
+    estimator = make_estimator(experiment)
+    with told_as_config(experiment):
+        parts = estimator.check_parts(fold.train.y)
+        check_samples(make_estimator(experiment), fold.train.X, parts.metric, reset=True)
+        metric = fitted(parts.metric, fold.train.X)
+        parts.over(fold.train.X, metric.abilities).check_varies()
+    _check_savable(fold)
+    return Ready(data, test, fold, divided, estimator)
+
+
+def make_estimator(experiment: Experiment) -> Any:
+    """Return the unfitted estimator that a Python user would write for this experiment.
+
+    Raises
+    ------
+    ConfigError
+        Its parts do not fit together.
+    """
+    estimator = _ESTIMATORS[experiment.model.estimator](
+        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+    )
+    with told_as_config(experiment):
+        estimator.parts()
+    return estimator
+
+
+def _check_savable(fold: Fold) -> None:
+    """Refuse prepare steps that no model file could hold before anything is trained."""
+    for name, step in fold.steps:
+        try:
+            to_plain(step, {}, name, stored_types())
+        except NotPlainError as error:
+            raise ConfigError(
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            ) from error

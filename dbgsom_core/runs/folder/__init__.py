@@ -1,0 +1,1 @@
+"""Run folders: what stands where, who writes it, and which runs are dead."""

@@ -1,0 +1,329 @@
+"""Many runs under one parent: what varies names them, the best variant speaks for the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from dbgsom_core.config import Child, Experiment, Sweep
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult
+from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data.loading import facts_of, load_data, same_data
+from dbgsom_core.runs.data.ready import make_estimator
+from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.folder.dead import close_if_dead
+from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
+from dbgsom_core.runs.params import common_params, flat_params
+from dbgsom_core.runs.pipeline import (
+    Outcome,
+    run_experiment,
+    tell_finished,
+    told_of_failure,
+)
+from dbgsom_core.runs.resume import (
+    check_can_go_on,
+    check_same_data,
+    finish_off,
+    kept_run,
+    wait_for_the_dying,
+)
+from dbgsom_core.runs.start import runs_folder, start_run
+from dbgsom_core.runs.sweeps.optimize import Trials
+from dbgsom_core.runs.sweeps.standings import Standings, best_measures
+from dbgsom_core.runs.sweeps.worker import Task
+from dbgsom_core.runs.sweeps.workers import Ended, Workers, show
+
+log = private_logger("dbgsom")
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """A finished sweep: its parent run and result, finished children, why the others failed."""
+
+    run: Run
+    result: RunResult
+    children: tuple[Outcome, ...]
+    failed: Mapping[str, str]
+
+
+def run_sweep(
+    sweep: Sweep,
+    observers: Observers,
+    registry: Registry,
+    stored: StoredRun | None = None,
+    *,
+    jobs: int = 1,
+    fail_fast: bool = False,
+    display: object = None,
+) -> SweepOutcome:
+    """Run every child; one that fails is reported and does not stop the others.
+
+    Of a ``stored`` sweep that was interrupted, finished children are kept, and those that have
+    begun go on. Every child's parts are built and every data set is loaded once before anything is
+    written.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    observers : Observers
+        Hear of the sweep, and of its children where they run in this process.
+    registry : Registry
+    stored : StoredRun, optional
+    jobs : int
+        How many children run beside each other, each in a process of its own; 1: in this one.
+        Their results are the same bits.
+    fail_fast : bool
+        End the sweep with the first child that fails.
+    display : object, optional
+        Hears of children in other processes by the lifecycle hooks, and has ``say(told)``, which
+        is called with a sentence after each child.
+
+    Raises
+    ------
+    DbgsomError
+        A child's data or parts cannot be used, every child failed, or one did with ``fail_fast``.
+    """
+    secrets = [child.experiment.secrets for child in sweep.children]
+    with hiding(*dict.fromkeys(secrets)):
+        return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
+
+
+class _Sweeping:
+    """One sweep while it goes on."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        observers: Observers,
+        registry: Registry,
+        stored: StoredRun | None,
+        jobs: int,
+        fail_fast: bool,
+        display: object,
+    ) -> None:
+        self._sweep, self._observers, self._registry = sweep, observers, registry
+        self._fail_fast, self._display = fail_fast, display
+        self._jobs = min(jobs, sweep.runs)
+        self._first = sweep.children[0].experiment
+        root = runs_folder(self._first, registry)
+        experiments = [child.experiment for child in sweep.children]
+        params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
+        self._begun = {} if stored is None else _children_of(stored, root)
+        self._plan: Trials | _Listed = (
+            _Listed(sweep)
+            if sweep.optimization is None
+            else Trials(sweep.optimization, sweep.seeds, self._jobs, self._begun)
+        )
+        self._data = _shared_data(sweep, self._begun)
+        self._run = start_run(
+            sweep, registry, name=sweep.title, root=root, params=params, stored=stored
+        )
+        self._standings = Standings(sweep.decide, registry)
+        self._children: dict[str, Child] = {}
+        self._done: dict[str, Outcome] = {}
+        self._failed: dict[str, Exception] = {}
+
+    def outcome(self) -> SweepOutcome:
+        run, observers = self._run, self._observers
+        with told_of_failure(observers, run):
+            observers.tell("dbgsom_run_started", run=run)
+            with self._runner() as runner:
+                self._run_children(runner)
+            if not self._done:
+                raise self._all_failed()
+            names = [name for name in self._plan.order if name in self._done]
+            children = [self._done[name] for name in names]
+            notes, rankings = self._notes(), self._rankings(names)
+            result = RunResult(
+                measures=best_measures(rankings),
+                children=[(outcome.run, outcome.result.measures) for outcome in children],
+                rankings=rankings,
+                notes=[*notes, *observers.notes],
+            )
+            observers.record("dbgsom_run_finished", run=run, result=result)
+        tell_finished(observers, run, result)
+        failed = {name: _reason(error) for name, error in self._failed.items()}
+        return SweepOutcome(run, result, tuple(children), failed)
+
+    def _runner(self) -> Workers | _Here:
+        kept = sum(one.status == "finished" for one in self._begun.values())
+        jobs = min(self._jobs, self._sweep.runs - kept)
+        if jobs > 1:
+            return Workers(jobs, self._display, self._first.patience)
+        return _Here(self._observers, self._registry, self._data)
+
+    def _run_children(self, runner: Workers | _Here) -> None:
+        while True:
+            while runner.free and (child := self._plan.next()) is not None:
+                self._children[child.name] = child
+                begun = self._begun.get(child.name)
+                if begun is not None and begun.status == "finished":
+                    finish_off(begun, child.experiment.tracking)
+                    self._finished(child, kept_run(begun, self._run), RunResult(begun.measures))
+                else:
+                    runner.start(
+                        Task(child.name, child.experiment, self._run, dict(child.varies), begun)
+                    )
+            if not runner.busy:
+                return
+            ended = runner.wait()
+            if ended is not None:
+                self._ended(self._children[ended.task.name], ended)
+
+    def _ended(self, child: Child, ended: Ended) -> None:
+        if ended.run is not None and ended.result is not None:
+            self._observers.notes.extend(
+                note for note in ended.result.notes if note not in self._observers.notes
+            )
+            self._finished(child, ended.run, ended.result)
+            return
+        error = ended.error or DbgsomError("it did not say how it ended")
+        log.warning("%s failed (%s)", child.name, _reason(error))
+        self._failed[child.name] = error
+        self._plan.ended(child, None)
+        if self._fail_fast:
+            told = f"{child.name} failed: {_reason(error)}; so the sweep ends (--fail-fast)"
+            raise DbgsomError(masked(told)) from error
+        self._tell(None)
+
+    def _finished(self, child: Child, run: Run, result: RunResult) -> None:
+        self._done[child.name] = Outcome(run, RunResult(result.measures))
+        self._standings.add(child, run, result.measures)
+        value = self._standings.value([result.measures])
+        self._plan.ended(child, value, self._standings.greater_is_better)
+        self._tell(run)
+
+    def _tell(self, run: Run | None) -> None:
+        failed = f", {len(self._failed)} failed" if self._failed else ""
+        best = "" if run is None else self._standings.best_so_far(run)
+        told = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
+        show(self._display, "say", told=told)
+
+    def _rankings(self, names: list[str]) -> list[Ranking]:
+        standings = Standings(self._sweep.decide, self._registry)  # not as they happened to end
+        for name in names:
+            done = self._done[name]
+            standings.add(self._children[name], done.run, done.result.measures)
+        try:
+            return standings.rankings()
+        except DataError as error:  # the measure failed in every run
+            self._observers.notes.append(f"nothing says which run is best: {error}")
+            return []
+
+    def _notes(self) -> list[str]:
+        failed = [f"{name} failed: {_reason(error)}" for name, error in self._failed.items()]
+        return [*failed, *self._plan.notes]
+
+    def _all_failed(self) -> DbgsomError:
+        first = next(iter(self._failed.values()), DbgsomError("; ".join(self._plan.notes)))
+        if isinstance(first, DbgsomError):
+            return first
+        told = DbgsomError(f"every run of the sweep failed; the first: {first}")
+        told.__cause__ = first
+        return told
+
+
+class _Listed:
+    """The children of a sweep that are known before it begins."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.order = tuple(child.name for child in sweep.children)
+        self._left = iter(sweep.children)
+
+    def next(self) -> Child | None:
+        """Return the next child, None when there is none."""
+        return next(self._left, None)
+
+    def ended(self, child: Child, value: float | None, greater_is_better: bool = True) -> None:
+        """Nothing depends on how a child ended."""
+
+
+class _Here:
+    """Runs children in this process, one after the other, as `Workers` do in others."""
+
+    def __init__(self, observers: Observers, registry: Registry, data: Data | None) -> None:
+        self._observers, self._registry, self._data = observers, registry, data
+        self._ended: Ended | None = None
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    @property
+    def free(self) -> bool:
+        return self._ended is None
+
+    @property
+    def busy(self) -> bool:
+        return self._ended is not None
+
+    def start(self, task: Task) -> None:
+        try:
+            done = run_experiment(
+                task.experiment,
+                self._observers,
+                self._registry,
+                data=self._data,
+                parent=task.parent,
+                name=task.name,
+                varies=task.varies,
+                stored=task.stored,
+            )
+        except Exception as error:
+            asked.check()  # it may have failed of that
+            self._ended = Ended(task, error=error)
+        else:
+            self._ended = Ended(task, done.run, RunResult(done.result.measures))
+
+    def wait(self) -> Ended | None:
+        ended, self._ended = self._ended, None
+        return ended
+
+
+def _reason(error: Exception) -> str:
+    known = isinstance(error, DbgsomError)
+    return str(masked(str(error) if known else f"{type(error).__name__}: {error}"))
+
+
+def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
+    # By name; what was interrupted twice has begun once.
+    found = find_runs(root, stored.experiment)
+    children = {}
+    for one in found:
+        if one.parent == stored.id:
+            wait_for_the_dying(one, stored)
+            children[one.name] = close_if_dead(read_run(one.files.folder))
+            check_can_go_on(children[one.name])
+    return children
+
+
+def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> Data | None:
+    """Load what the children need, so that bad data is told at once; keep what all share.
+
+    Those that have begun are held against the data that they began with.
+    """
+    loaded: list[tuple[Experiment, Data]] = []
+    for child in sweep.children:
+        same = [data for one, data in loaded if same_data(child.experiment, one)]
+        data = same[0] if same else load_data(child.experiment)
+        if not same:
+            loaded.append((child.experiment, data))
+        stored = begun.get(child.name)
+        if stored is not None:
+            check_same_data(stored, facts_of(child.experiment, data))
+    return loaded[0][1] if len(loaded) == 1 else None

@@ -1,0 +1,1 @@
+"""What a run's model is used for: predicting, explaining, exporting."""

@@ -1,0 +1,141 @@
+"""Why a model answers to one row of a file as it does, and the training samples nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.estimators.answers import Explanation, nearest_rows
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data.loading import digest, load_data
+from dbgsom_core.runs.resume import load_stored
+from dbgsom_core.runs.using.models import FoundModel
+from dbgsom_core.runs.using.predict import width_of
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+
+
+@dataclass(frozen=True)
+class Like:
+    """A row of the training data: its number from 0, what identifies it, target and distance."""
+
+    row: int
+    ids: dict[str, Any]
+    target: Any
+    distance: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explanation, the rows of the training data nearest to it, and what a reader should know.
+
+    ``x`` is the raw sample (D,).
+    """
+
+    explanation: Explanation
+    nearest: Sequence[Like]
+    notes: Sequence[str]
+
+
+def explain_row(
+    found: FoundModel,
+    source: str,
+    row: int,
+    registry: Registry,
+    nearest: int = 5,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Explained:
+    """Say why a model answers to one row of a file as it does.
+
+    Parameters
+    ----------
+    found : FoundModel
+    source : str
+        A CSV, parquet or npy file.
+    row : int
+        From 0, the header not counted.
+    registry : Registry
+    nearest : int
+        How many rows of the training data to find, where the model's run knows it.
+    delimiter, encoding : str, optional
+        Of a CSV file.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used, or has no such row.
+    """
+    model = found.model
+    wanted = Wanted(model.columns, width_of(model), delimiter=delimiter, encoding=encoding)
+    x = _row(source, row, wanted)
+    notes = [*found.notes, *wanted.notes]
+    data = _training_data(found, registry, notes) if nearest or model.columns is None else None
+    try:
+        explanation = model.explain(x)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{source}, row {row}: {error}") from error
+    if data is not None:
+        explanation = _named(model, explanation, data)
+        return Explained(explanation, _nearest(model, x, data, nearest), notes)
+    return Explained(explanation, (), notes)
+
+
+def _row(source: str, row: int, wanted: Wanted) -> Any:
+    rows = 0
+    for chunk in chunks_of(source, wanted):
+        rows = chunk.first + len(chunk.X)
+        if chunk.first <= row < rows:
+            return np.array(chunk.X[row - chunk.first])
+    raise DataError(f"{source} has {rows} rows, from 0: there is no row {row}")
+
+
+def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> Data | None:
+    run = found.run
+    if run is None:
+        return None
+    try:
+        _, experiments = load_stored(run, (), registry)
+        data = load_data(experiments[0])
+    except DbgsomError as error:
+        notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
+        return None
+    if run.data.get("digest") not in (None, digest(data)):
+        notes.append("the training data is not what it was in the run: nearest rows are left out")
+        return None
+    return data
+
+
+def _named(model: FittedModel, explanation: Explanation, data: Data) -> Explanation:
+    # A model that was trained on no table knows no names; its data set may.
+    names = data.feature_names
+    if names is None or model.columns is not None or not model.can_be_undone:
+        return explanation
+    numbered = {f"feature {i}": str(name) for i, name in enumerate(names)}
+    differences = tuple(
+        replace(one, feature=numbered.get(one.feature, one.feature))
+        for one in explanation.differences
+    )
+    return replace(explanation, differences=differences)
+
+
+def _nearest(model: FittedModel, x: Any, data: Data, count: int) -> list[Like]:
+    one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
+    rows, distances = nearest_rows(model.estimator, one, X, count)
+    ids = data.ids or {}
+    return [
+        Like(
+            row,
+            {name: values[row] for name, values in ids.items()},
+            None if data.y is None else data.y[row],
+            distance,
+        )
+        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
+    ]

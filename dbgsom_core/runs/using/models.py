@@ -1,0 +1,154 @@
+"""Which run, and which model, is meant: by a folder, an id, a file, or a tracker's address."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbgsom_core.config import fill_text
+from dbgsom_core.errors import DataError, PluginError, did_you_mean
+from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
+from dbgsom_core.estimators.model_file import FittedModel, load
+from dbgsom_core.interfaces.files import exists
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.folder.dead import close_if_dead
+from dbgsom_core.runs.folder.finding import find_folder, is_run
+from dbgsom_core.runs.folder.store import (
+    StoredRun,
+    find_experiments,
+    find_folders,
+    find_runs,
+    read_run,
+)
+
+_ADDRESSES = ("runs:/", "models:/")
+_SHORTEST_ID = 4  # letters of the end of an id
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A loaded model, and where it is from.
+
+    Attributes
+    ----------
+    model : FittedModel
+    where : str
+        What messages call it.
+    run : StoredRun or None
+        The run that left it, where that is known.
+    notes : tuple of str
+        What a reader should know of how it was found.
+    """
+
+    model: FittedModel
+    where: str
+    run: StoredRun | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the CSV file that the run learnt from, where it was one."""
+        dataset = None if self.run is None else self.run.config.get("dataset")
+        found = dataset.get("encoding") if isinstance(dataset, dict) else None
+        return found if isinstance(found, str) else None
+
+
+def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
+    """Load the model that a name means.
+
+    Parameters
+    ----------
+    name : str
+        A model file, a run's folder or id, an experiment, ``runs:/…`` or ``models:/…``.
+    root : Path
+        The folder that holds all experiments.
+    registry : Registry
+        Knows the trackers that know addresses.
+    uri : str, optional
+        The tracker's store for addresses; its default without it.
+
+    Raises
+    ------
+    DataError
+        Nothing is called so, or the run has left no model.
+    ModelFileError, PluginError
+        The model cannot be read.
+    """
+    if name.startswith(_ADDRESSES):
+        with tempfile.TemporaryDirectory() as folder:
+            path = _fetched(name, Path(folder), registry, uri)
+            return FoundModel(model_of(path), name)
+    path = Path(fill_text(name))
+    if exists(path) and not path.is_dir():
+        run = read_run(path.parent.absolute()) if is_run(path.parent) else None
+        return FoundModel(model_of(path), str(path), run)
+    run, notes = find_run(name, root)
+    if run.kind == "sweep":
+        run, notes = _best_of(run, notes)
+    if not exists(run.files.model):
+        how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
+        why = run.damage or how.get(run.status, "its model.npz is not there")
+        raise DataError(f"run {run.id} has left no model: {why}")
+    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes)
+
+
+def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run or sweep that a name means, and notes.
+
+    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
+    run that has finished, or its newest one where none has.
+
+    Raises
+    ------
+    DataError
+        No run is called so, or several are.
+    """
+    folder = find_folder(name, root)
+    if folder is not None:
+        return close_if_dead(read_run(folder.absolute())), ()
+    groups = find_experiments(root)
+    if name in groups:
+        runs = [one for one in find_runs(root, name) if one.parent is None and not one.damage]
+        finished = [one for one in runs if one.status == "finished"]
+        if runs:
+            newest = close_if_dead((finished or runs)[-1])
+            kind = "newest finished" if finished else "newest"
+            return newest, (f"{newest.id} is the {kind} run of experiment '{name}'",)
+    folders = [one for group in groups for one in find_folders(root, group)]
+    meant = [one for one in folders if one.name.endswith(name)] if len(name) >= _SHORTEST_ID else []
+    if len(meant) == 1:
+        return close_if_dead(read_run(meant[0].absolute())), ()
+    if meant:
+        listed = ", ".join(str(one) for one in meant[:5])
+        raise DataError(f"'{name}' may be any of {listed}: name its folder")
+    known = [*groups, *(one.name for one in folders)]
+    raise DataError(
+        f"'{name}' is no run folder and no model file, and {root.absolute()} has no run and no "
+        f"experiment of this name{did_you_mean(name, known)}"
+    )
+
+
+def _best_of(sweep: StoredRun, notes: tuple[str, ...]) -> tuple[StoredRun, tuple[str, ...]]:
+    best = sweep.best
+    if best is None:
+        raise DataError(f"{sweep.id} is a sweep without a best run: name one of its runs")
+    run = read_run(sweep.files.folder.with_name(best))
+    told = f"{run.id} is the best run of sweep {sweep.id} ({run.name})"
+    return run, (*notes, told)
+
+
+def model_of(path: Path) -> FittedModel:
+    """Load a model file as a `FittedModel`, whatever was saved."""
+    model = load(path)
+    return model if isinstance(model, FittedModel) else FittedModel((), model)
+
+
+def _fetched(address: str, folder: Path, registry: Registry, uri: str | None) -> Path:
+    spec = {"name": "mlflow"} if uri is None else {"name": "mlflow", "uri": uri}
+    tracker = registry.build("tracker", spec)
+    fetch = TrackerAbilities.of(tracker).fetch_model
+    if fetch is None:
+        raise PluginError("the tracker mlflow that is installed fetches no models")
+    return Path(fetch(address, folder))

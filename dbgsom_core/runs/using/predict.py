@@ -1,0 +1,184 @@
+"""What a model says of the rows of a file, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
+from dbgsom_core.estimators.answers import Answers
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.interfaces.files import exists
+from dbgsom_core.runs.row_tables import way_of
+from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
+from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
+
+COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
+
+
+@dataclass
+class Predicted:
+    """What became of the rows of a file.
+
+    Attributes
+    ----------
+    rows, outliers : int
+    notes : list of str
+        What a reader should know: columns that were ignored, and so on.
+    """
+
+    rows: int = 0
+    outliers: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def predict_file(
+    model: FittedModel,
+    source: str,
+    target: str,
+    columns: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    stdout: Any = None,
+    tell: Callable[[int], object] = lambda rows: None,
+) -> Predicted:
+    """Write what a model says of each row of a file, in their order.
+
+    Memory holds a few chunks, however long the file is.
+
+    Parameters
+    ----------
+    model : FittedModel
+    source : str
+        A CSV (also packed), parquet or npy file; ``-`` is a CSV table on standard input.
+    target : str
+        A .csv, .tsv, .parquet or .npy file, which is there once it is whole; ``-`` is standard
+        output, or the stream ``stdout`` in its place.
+    columns : sequence of str
+        Which of `COLUMNS`, in this order; all that the model has without it.
+    keep : sequence of str
+        Columns of the file to carry along; those that identify a row to the model always are.
+    delimiter, encoding : str, optional
+        Of a CSV file; found out, and UTF-8.
+    tell : callable
+        Hears now and then how many rows are done.
+
+    Raises
+    ------
+    DataError
+        The file or the columns cannot be used.
+    """
+    check_target(target)
+    if exists(source) and exists(target) and Path(source).samefile(target):
+        raise DataError(f"{target} is the file that is read: name another one with -o")
+    names = _chosen(model, columns)
+    as_array = target.lower().endswith(".npy")
+    ids = () if model.columns is None or as_array else model.columns.ids
+    written = _written(model, names)
+    for name in (*keep, *ids):
+        if name in written:
+            raise DataError(
+                f"the column '{name}' is carried along and written as well: leave one out with "
+                "--columns or --keep"
+            )
+    wanted = Wanted(model.columns, width_of(model), tuple(keep), ids, delimiter, encoding)
+    done = Predicted(notes=wanted.notes)
+
+    def answered() -> Iterator[Table]:
+        for chunk in _ahead(chunks_of(source, wanted)):
+            answers = _answers(model, source, chunk)
+            done.outliers += 0 if answers.outlier is None else int(answers.outlier.sum())
+            yield {**chunk.kept, **_table(model, answers, names)}
+            tell(chunk.first + len(answers.unit))
+
+    done.rows = write_table(target, answered(), stdout)
+    if not done.rows:
+        done.notes.append(f"{source} has no rows")
+    return done
+
+
+def width_of(model: FittedModel) -> int:
+    """Return how many features a raw sample of a model has."""
+    if model.columns is not None:
+        return len(model.columns.feature_names)
+    first = model.steps[0][1] if model.steps else model.estimator
+    return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
+
+
+def _chosen(model: FittedModel, columns: Sequence[str]) -> list[str]:
+    estimator = model.estimator
+    lacking = {
+        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "probabilities": ""
+        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
+        else "its labeller gives none",
+    }
+    if not columns:
+        deep = bool(estimator.som_map_.children)
+        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
+    for name in columns:
+        if name not in COLUMNS:
+            raise DataError(
+                f"--columns: there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
+                f"{', '.join(COLUMNS)}"
+            )
+        if lacking.get(name):
+            raise DataError(f"--columns: the model has no {name}: {lacking[name]}")
+    return list(dict.fromkeys(columns))
+
+
+def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
+    try:
+        return model.answers(chunk.X)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        X = np.asarray(chunk.X, dtype=np.float64)
+        known = model.columns or Columns(tuple(map(str, range(X.shape[1]))))
+        with located(source, chunk.first):
+            known.check_complete(X, "the table", f"this model cannot take that ({told})")
+        raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
+
+
+def _written(model: FittedModel, names: Sequence[str]) -> list[str]:
+    shares = [name for name in names if name == "probabilities"]
+    classes = [f"probability_{one}" for one in model.estimator.classes_.tolist()] if shares else []
+    return [one for name in names for one in (classes if name == "probabilities" else [name])]
+
+
+def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name in names:
+        if name in ("x", "y"):
+            table[name] = answers.cell[:, ("x", "y").index(name)]
+        elif name == "path":
+            table[name] = _ways(model)[answers.leaf]
+        elif name == "probabilities":
+            shares = np.asarray(answers.probabilities)
+            table |= zip(_written(model, [name]), shares.T, strict=True)
+        else:
+            table[name] = getattr(answers, name)
+    return table
+
+
+def _ways(model: FittedModel) -> Any:
+    """Return for each leaf the rows of the neurons that lead to it, as text."""
+    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
+
+
+def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Read the next chunk while the last one is answered."""
+    with ThreadPoolExecutor(1) as reading:
+        coming = reading.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reading.submit(next, chunks, None)
+            yield chunk
