@@ -37,7 +37,12 @@ from dbgsom_core.interfaces.growth import (
     VerticalState,
 )
 from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
-from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerComponent
+from dbgsom_core.interfaces.labellers import (
+    LabelEvidence,
+    Labeller,
+    LabellerComponent,
+    Surroundings,
+)
 from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
 from dbgsom_core.interfaces.privacy import (
@@ -141,6 +146,7 @@ __all__ = [
     "Search",
     "SomMap",
     "StoredType",
+    "Surroundings",
     "Totals",
     "Tracker",
     "TrackerComponent",

@@ -41,7 +41,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     _kind: ClassVar[str] = "classifier"
 
-    labeller: Any = "majority"
+    labeller: Any = "kernel_vote"
     unlabelled: Any = "auto"
 
     @all_or_nothing
@@ -96,15 +96,24 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities (n, C): the shares among the samples of the nearest neuron.
+        """Return class probabilities (n, C); `predict` names the most probable class.
+
+        With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
+        ``"majority"`` the shares among the samples of the nearest neuron.
 
         Raises
         ------
         AttributeError
             The labeller gives no probabilities.
         """
-        leaves = self._live_leaves(X)
-        if self._leaf_probabilities is None:
+        data = self._samples(X)
+        if self._answering is not None:
+            return self._answering(data)
+        shares = self._leaf_probabilities
+        if shares is None:
             name = type(self._parts.labeller).__name__
             raise AttributeError(f"labeller {name} gives no probabilities")
-        return np.asarray(self._leaf_probabilities[leaves])
+        return np.asarray(shares[self._to_live_leaves(data).leaf])
+
+    def _said(self, answers: NDArray[np.float64]) -> NDArray[Any]:
+        return np.asarray(np.asarray(self.classes_)[answers.argmax(axis=1)])

@@ -27,6 +27,7 @@ from dbgsom_core.som_map.topology import (
     topographic_product,
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
+from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.novelty import Novelty
 from dbgsom_core.training.parts import Parts
@@ -50,6 +51,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
     _novelty: Novelty
+    _answering: Answering | None
 
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
@@ -60,17 +62,20 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         # Only neurons that won a training sample have something to say.
         return descend(self._tree, data, self._tree.live(self.leaf_hit_counts_))
 
-    def _live_leaves(self, X: Any) -> NDArray[np.int64]:
-        return self._to_live_leaves(self._samples(X)).leaf
-
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
 
         It is that of the nearest neuron that won a training sample, or of its child map's nearest
-        one where it has a child map.
+        one where it has a child map; a labeller that answers from more than the nearest neuron
+        asks those around the sample, of all leaves.
         """
-        leaves = self._live_leaves(X)
-        return np.asarray(self.leaf_labels_[leaves])
+        data = self._samples(X)
+        if self._answering is None:
+            return np.asarray(self.leaf_labels_[self._to_live_leaves(data).leaf])
+        return self._said(self._answering(data))
+
+    def _said(self, answers: NDArray[np.float64]) -> NDArray[Any]:
+        return answers
 
     def answers(self, X: Any) -> Answers:
         """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).

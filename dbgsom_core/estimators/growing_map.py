@@ -233,6 +233,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._leaf_probabilities = state.leaves.probabilities
         self.leaf_hit_counts_ = state.leaves.hits
         self._novelty, self._memory = state.novelty, state.summaries
+        self._answering = state.answering
         self._deviations = state.deviations
 
     def _labels_of_all(

@@ -171,11 +171,13 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         for name in FITTED
         if hasattr(estimator, name)
     }
-    state = estimator._metric.state
+    state, answering = estimator._metric.state, estimator._answering
+    learnt = None if answering is None else dict(answering.state)
     return {
         "class": cls.__name__,
         "params": params,
         "metric_state": None if state is None else to_plain(dict(state), arrays, "metric"),
+        "labeller_state": None if learnt is None else to_plain(learnt, arrays, "labeller"),
         "parts": parts,
         "fitted": fitted,
         "map": _map_written(estimator.som_map_, arrays),

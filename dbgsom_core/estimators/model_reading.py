@@ -19,11 +19,13 @@ from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
+from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.parts import PARTS
 
@@ -191,6 +193,8 @@ def read_estimator(
     estimator._parts = estimator.check_parts(())
     state = from_plain(stored.get("metric_state"), take, types)
     estimator._metric = _metric(estimator._parts.metric, state, sizes)
+    state = from_plain(stored.get("labeller_state"), take, types)
+    estimator._answering = _answering(estimator, state, sizes.get("C"))
     return estimator
 
 
@@ -219,11 +223,36 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, np.ndarray, np.generic))
 
 
-def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
+def _check_state(state: Any, whose: str) -> None:
     if state is not None and not (
         isinstance(state, Mapping) and all(isinstance(one, np.ndarray) for one in state.values())
     ):
-        raise UnfitError(f"holds a metric's state that must be arrays by name, not {shown(state)}")
+        raise UnfitError(f"holds a {whose}'s state that must be arrays by name, not {shown(state)}")
+
+
+def _answering(estimator: Any, state: Any, n_classes: int | None) -> Answering | None:
+    _check_state(state, "labeller")
+    if state is None:  # of a labeller that answers neuron by neuron, or before it could otherwise
+        return None
+    labeller, memory = LabellerAbilities.of(estimator._parts.labeller), estimator._memory
+    classes = estimator.classes_ if n_classes is not None else None
+    prototypes, metric = estimator._tree.weights, estimator._metric.abilities
+    if labeller.answer is None or memory.labels is None or memory.units is None:
+        raise UnfitError("holds what a labeller learnt, and not what it learnt it from")
+    if not ((memory.units >= 0) & (memory.units < len(prototypes))).all():
+        raise UnfitError("holds summaries of leaves that there are not")
+    if classes is not None and (memory.labelled is None or not memory.labelled.any()):
+        raise UnfitError("holds summaries without classes")
+    answering = Answering(labeller, Groups.of(memory, prototypes, metric, classes), state)
+    with one_blas_thread():  # what a prototype is answered shows whether the state fits
+        answer = answering.of_prototypes(prototypes[:1], metric)
+    if answer.shape != ((1,) if classes is None else (1, n_classes)):
+        raise UnfitError("holds what its labeller learnt of another map")
+    return answering
+
+
+def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
+    _check_state(state, "metric")
     if (state is None) != (MetricAbilities.of(metric).fit is None):
         raise UnfitError("lacks what its metric learned, or holds it for one that learns nothing")
     found = restored(metric, state)

@@ -33,6 +33,7 @@ OURS = {
             "scatter": "number[M]",
             "labels": "any[M] | none",
             "labelled": "flag[M] | none",
+            "units?": "int[M] | none",
         },
         fits=lambda one: bool((one.weights > 0).all()),
     ),

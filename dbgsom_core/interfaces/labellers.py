@@ -46,6 +46,40 @@ class LabelEvidence:
     weights: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a map knows around each of m samples: the groups of training samples nearest to it.
+
+    A group is what a neuron won of one class, or all that it won where targets are numbers. Its
+    place is the mean of its samples (the prototype, where the metric forms those in a way of its
+    own). What a sample itself adds to its group is taken away where it is asked about one from the
+    training.
+
+    Attributes
+    ----------
+    distances : float64 array (m, k)
+        In the metric's units, nearest first.
+    weights : float64 array (m, k)
+        How many samples the groups hold, or the sum of their weights; 0 for none.
+    values : array (m, k)
+        The number 0, 1, … of their class, int64, or their mean target, float64.
+    units : int64 array (m, k)
+        Their neurons.
+    X : float array (m, D)
+        The samples as the metric prepares them, a missing value as that of the nearest neuron, for
+        a labeller that ``reads_samples``; of width 0 for others, and where they are sparse.
+    n_classes : int
+        0 where targets are numbers.
+    """
+
+    distances: FloatArray
+    weights: FloatArray
+    values: NDArray[Any]
+    units: IntArray
+    X: FloatArray
+    n_classes: int = 0
+
+
 @runtime_checkable
 class Labeller(Protocol):
     """A labeller: gives each neuron the answer for the samples that it wins."""
@@ -64,8 +98,21 @@ class LabellerComponent(Component):
         ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
         answer for; the others refuse it. None: every kind.
+        ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
+        class probabilities (m, C) or numbers (m,). Samples, and neurons, are then answered by it
+        instead of by what `label` says of their neuron.
+        ``learn(around, y, weights, som_map) -> mapping of names to arrays``: what `answer` gets as
+        ``state``, learnt from training samples, each as if the map had not seen it. ``y`` (m,)
+        holds the numbers of their classes or their targets, ``weights`` (m,) or None those of
+        samples. It is saved with the model. Needed with `answer`.
+        ``neighbours`` (attribute): how many groups `Surroundings` hold, at most.
+        ``reads_samples`` (attribute): True when it looks at ``X`` of `Surroundings`.
     """
 
+    answer: ClassVar[Callable[..., Any] | None] = None
+    learn: ClassVar[Callable[..., Any] | None] = None
+    neighbours: ClassVar[int] = 16
+    reads_samples: ClassVar[bool] = False
     probabilities: ClassVar[Callable[..., Any] | None] = None
     needs_target: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
@@ -77,9 +124,13 @@ class LabellerAbilities(Abilities):
 
     kind: ClassVar[str] = "labeller"
     defaults: ClassVar[Component] = LabellerComponent()
-    methods: ClassVar[tuple[str, ...]] = ("label", "probabilities")
+    methods: ClassVar[tuple[str, ...]] = ("label", "probabilities", "learn", "answer")
 
     probabilities: Callable[[LabelEvidence], Any] | None
     needs_target: bool
     estimators: tuple[str, ...] | None
+    neighbours: int
+    reads_samples: bool
     label: Any = None
+    learn: Any = None
+    answer: Any = None

@@ -235,6 +235,19 @@ def _shares(answer: Any, evidence: Any) -> NDArray[Any] | None:
     return shares
 
 
+def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
+    m, n_classes = len(around.distances), around.n_classes
+    array = numbers(answer, (m, n_classes) if n_classes else (m,), "answers")
+    if n_classes and m:
+        if array.min() < 0:
+            raise UnfitError(f"returned a negative probability: {array.min():g}")
+        off = np.abs(array.sum(axis=1) - 1.0)
+        if off.max() > 1e-6:
+            told = array.sum(axis=1)[off.argmax()]
+            raise UnfitError(f"returned probabilities that sum to {told:g}")
+    return array
+
+
 def _telling(evidence: Any) -> NDArray[np.bool_]:
     counts = evidence.class_counts
     return np.asarray((evidence.hits if counts is None else counts.sum(axis=1)) > 0)
@@ -342,6 +355,8 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("growth", "wants_children"): _children,
     ("labeller", "label"): _labels,
     ("labeller", "probabilities"): _shares,
+    ("labeller", "learn"): _learned,
+    ("labeller", "answer"): _answers,
     ("dataset", "load"): _data,
     ("measure", "compute"): _value,
     ("figure", "draw"): _drawn,

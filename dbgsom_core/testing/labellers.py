@@ -64,6 +64,35 @@ def check_labels_agree_with_probabilities(component: Any, subject: Subject) -> N
         )
 
 
+def _answers(component: Any, subject: Subject) -> bool:
+    return LabellerAbilities.of(component).answer is not None
+
+
+@check("labeller", applies=_answers)
+def check_answers(component: Any, subject: Subject) -> None:
+    """It learns arrays, and answers samples from the groups around them, one by one."""
+    regresses = only_regresses(component)
+    around = material.surroundings(numbers=regresses)
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=len(around.X)) if regresses else rng.integers(0, 3, len(around.X))
+    som_map = material.ring()
+    state = component.learn(around, material.frozen(y), None, som_map)
+    assert all(isinstance(one, np.ndarray) for one in state.values()), "the state is no arrays"
+    answers = np.asarray(component.answer(around, state))
+    shape = (len(y),) if regresses else (len(y), around.n_classes)
+    assert answers.shape == shape, f"shape {answers.shape}, not {shape}"
+    assert np.isfinite(answers).all(), "an answer is not finite"
+    if not regresses:
+        assert (answers >= 0).all(), "a probability is negative"
+        assert np.allclose(answers.sum(axis=1), 1), "probabilities do not sum to 1"
+    some = replace(around, **{name: getattr(around, name)[3:9] for name in _PER_SAMPLE})
+    alone = np.asarray(component.answer(some, state))
+    assert np.allclose(alone, answers[3:9]), "an answer depends on the other samples"
+
+
+_PER_SAMPLE = ("distances", "weights", "values", "units", "X")
+
+
 @check("labeller")
 def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map answers through it, with text as labels and with numbers."""

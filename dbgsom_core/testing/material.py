@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.guard import Guarded
-from dbgsom_core.interfaces.labellers import LabelEvidence
+from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import fitted_metric
@@ -116,6 +116,25 @@ def evidence() -> LabelEvidence:
     np.add.at(counts, (bmu, codes), 1)
     return LabelEvidence(
         som_map, frozen(bmu), frozen(counts.sum(axis=1)), frozen(y), frozen(names), frozen(counts)
+    )
+
+
+def surroundings(numbers: bool = False) -> Surroundings:
+    """Return what a labeller sees around the samples, by the ring's first neurons; one is empty."""
+    rng = np.random.default_rng(7)
+    shape = (SAMPLES, 5)
+    distances = np.sort(rng.random(shape), axis=1)
+    weights = rng.integers(1, 9, shape).astype(np.float64)
+    weights[0, -1] = 0.0
+    units = rng.integers(0, 4, shape)
+    values = rng.normal(size=shape) if numbers else rng.integers(0, 3, shape)
+    return Surroundings(
+        distances=frozen(distances),
+        weights=frozen(weights),
+        values=frozen(values),
+        units=frozen(units),
+        X=frozen(data()),
+        n_classes=0 if numbers else 3,
     )
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Moments, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
+from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.labels import (
     Answers,
     evidence_of,
@@ -72,6 +75,8 @@ class FittedState:
     novelty : Novelty
     summaries : Summaries
         What stands for all samples when training goes on.
+    answering : Answering or None
+        Where the labeller answers from more than the winning neuron.
     deviations : float64 array (D,)
         Standard deviation of each column of the samples.
     """
@@ -92,6 +97,7 @@ class FittedState:
     new_leaves: NDArray[np.int64]
     novelty: Novelty
     summaries: Summaries
+    answering: Answering | None
     deviations: NDArray[np.float64]
 
 
@@ -151,6 +157,12 @@ def fit_map(
         leaves = label_leaves(parts.labeller, tree, samples, ended, target)
         if target is None:  # numbers of clusters mean nothing before the leaves are numbered
             neuron_labels = labels_of_neurons(tree, leaves)
+    summaries = Summaries.of(samples, ended, len(tree), target, totals)
+    answering = _answering(parts, tree, summaries, samples, ended, target)
+    if answering is not None:
+        leaves = _answered(leaves, answering, tree.weights, samples.metric, target)
+        if len(tree.maps) == 1:
+            labels, neuron_labels = leaves, leaves.labels
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
     weighted = found.distance[first] if counted is None else found.distance[first] * counted
@@ -175,9 +187,39 @@ def fit_map(
         leaves=leaves,
         new_leaves=ended.bmu[first],
         novelty=Novelty.of(leaf_map(tree), samples.metric, ended.bmu, usual, share, weights),
-        summaries=Summaries.of(samples, ended, len(tree), target, totals),
+        summaries=summaries,
+        answering=answering,
         deviations=moments.deviation,
     )
+
+
+def _answering(
+    parts: Parts,
+    tree: Tree,
+    summaries: Summaries,
+    samples: Samples,
+    ended: PerSample,
+    target: Target | None,
+) -> Answering | None:
+    if target is None or LabellerAbilities.of(parts.labeller).answer is None:
+        return None
+    groups = Groups.of(summaries, tree.weights, samples.metric, target.classes)
+    return Answering.learnt(parts.labeller, leaf_map(tree), groups, samples, ended, target)
+
+
+def _answered(
+    answers: Answers,
+    answering: Answering,
+    prototypes: NDArray[np.float64],
+    metric: MetricCalls,
+    target: Target | None,
+) -> Answers:
+    # What neurons answer: what samples at their prototypes are answered.
+    found = answering.of_prototypes(prototypes, metric)
+    classes = None if target is None else target.classes
+    if classes is None:
+        return replace(answers, labels=found)
+    return replace(answers, labels=classes[found.argmax(axis=1)], probabilities=found)
 
 
 def train_map(

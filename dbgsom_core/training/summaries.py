@@ -29,6 +29,8 @@ class Summaries:
         samples without a class means nothing.
     labelled : bool array (m,) or None
         Which summaries are of samples with a class.
+    units : int64 array (m,) or None
+        The leaves whose samples they are; None in maps of earlier versions.
     """
 
     X: NDArray[np.float64]
@@ -36,6 +38,7 @@ class Summaries:
     scatter: NDArray[np.float64]
     labels: NDArray[Any] | None = None
     labelled: NDArray[np.bool_] | None = None
+    units: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -56,7 +59,8 @@ class Summaries:
             live = np.flatnonzero(won.hits > 0)
             seen = None if won.seen is None else won.seen[live]
             hits = won.hits[live].astype(np.float64)
-            return cls(_means(won.sums[live], hits, seen), hits, won.errors[live] / hits)
+            means = _means(won.sums[live], hits, seen)
+            return cls(means, hits, won.errors[live] / hits, units=live)
         codes, classes = target.codes, target.classes
         if codes is None or classes is None:
             groups, kinds = _compact(found.bmu)
@@ -71,9 +75,10 @@ class Summaries:
         scatter = np.bincount(groups, data.sample_weights * distance, len(kinds)) / hits
         if codes is None or classes is None:
             labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
-            return cls(means, hits, scatter, labels)
+            return cls(means, hits, scatter, labels, units=kinds)
+        units = kinds // (len(classes) + 1)
         codes = kinds % (len(classes) + 1) - 1
-        return cls(means, hits, scatter, classes[codes], codes != UNLABELLED)
+        return cls(means, hits, scatter, classes[codes], codes != UNLABELLED, units)
 
 
 def followed_by(target: Target, memory: Summaries) -> Target:

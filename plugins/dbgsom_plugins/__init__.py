@@ -71,6 +71,7 @@ def dbgsom_labellers() -> dict[str, str]:
         {
             "index": "index:Index",
             "clusters": "clusters:Clusters",
+            "kernel_vote": "kernel_vote:KernelVote",
             "majority": "majority:Majority",
             "mean": "mean:Mean",
         },

@@ -11,7 +11,7 @@ WRONG = {
     "model: {estimator: regressor, labeller: majority}": "3:41: model.labeller: labeller "
     "'majority' is for estimator vq or classifier, not for regressor; use 'mean'",
     "model: {estimator: classifier, labeller: {name: mean}}": "3:42: model.labeller: labeller "
-    "'mean' is for estimator regressor, not for classifier; use 'majority'",
+    "'mean' is for estimator regressor, not for classifier; use 'kernel_vote'",
     "model: {labeller: mean}": "3:19: model.labeller: labeller 'mean' is for estimator regressor, "
     "not for vq; use 'index'",
     "model: {estimator: regressor, growth: {name: directed, threshold: entropy}}": "3:39: "

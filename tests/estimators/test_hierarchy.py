@@ -27,7 +27,7 @@ from dbgsom_plugins.metrics.cosine import Cosine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.manhattan import Manhattan
 
-SMALL = Directed(spreading_factor=0.05)
+SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
 LABELS = [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
 
@@ -52,12 +52,13 @@ def test_05_vertical_growth_does_not_depend_on_how_classes_are_written(labels, i
     X, y = iris
     growth = Hierarchical(base=SMALL, tau_2=0.02, min_samples=8)
     names = np.asarray(labels)
-    plain, clf = (SomClassifier(growth=growth).fit(X, t) for t in (y, names[y]))
+    majority = {"labeller": "majority"}
+    plain, clf = (SomClassifier(growth=growth, **majority).fit(X, t) for t in (y, names[y]))
     assert len(plain.leaf_paths_) > len(plain.neurons_)
     np.testing.assert_array_equal(clf.predict(X), names[plain.predict(X)])
     np.testing.assert_array_equal(clf.predict_proba(X), plain.predict_proba(X))
     np.testing.assert_array_equal(clf.leaf_weights_, plain.leaf_weights_)
-    flat = SomClassifier(growth=SMALL).fit(X, names[y])
+    flat = SomClassifier(growth=SMALL, **majority).fit(X, names[y])
     assert clf.score(X, names[y]) > flat.score(X, names[y])
 
 
@@ -304,7 +305,7 @@ def test_groups_are_the_rows_of_each_key(keys):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_every_answer_is_about_the_leaves(dtype, digits):
     X, y = digits[0].astype(dtype), digits[1]
-    clf = SomClassifier(growth=DEEP).fit(X, y)
+    clf = SomClassifier(growth=DEEP, labeller="majority").fit(X, y)
     n_leaves = len(clf.leaf_paths_)
     assert n_leaves > len(clf.weights_)
     path = clf.bmu_path(X)

@@ -231,6 +231,7 @@ def test_19_dead_neurons_answer_as_their_nearest_live_one():
     start = np.array([[0.0], [5.0], [9.0], [10.0]])
     clf = SomClassifier(
         growth={"name": "fixed", "rows": 1, "columns": 4},
+        labeller="majority",
         kernel=Gaussian(start=0.01, end=0.01),
         init=start,
         epochs=2,

@@ -61,6 +61,7 @@ def test_a_neuron_without_labelled_samples_answers_as_its_nearest_one():
     y = ["left", "left", None, None, "right", "right"]
     clf = SomClassifier(
         growth={"name": "fixed", "rows": 1, "columns": 3},
+        labeller="majority",
         kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
         init=[[0.0], [5.5], [10.0]],
         epochs=3,

@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
+from dbgsom_plugins.growth.mixing import mixing_neurons
 from dbgsom_plugins.growth.settling import SettlingGrowth
 
 
@@ -27,6 +29,8 @@ class Directed(SettlingGrowth):
     Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
     to lie at x and the second-best neuron is a neighbour of the best. A wide kernel pulls all
     neighbours instead, and pays for those that need not come.
+
+    With ``class_growth``, ours, growth goes on where classes meet, see `mixing_neurons`.
     """
 
     spreading_factor: float = Field(
@@ -54,7 +58,7 @@ class Directed(SettlingGrowth):
         default=False,
         description="grow exactly as the authors' program; what is not given then follows it: "
         "threshold classical, when every_epoch, max_neurons null, fine_tuning 0, link_pull 0, "
-        "class_tuning false, notches null",
+        "class_growth false, class_tuning false, notches null",
     )
     notches: float | None = Field(
         default=0.6,
@@ -69,6 +73,12 @@ class Directed(SettlingGrowth):
         description="fine-tuning: how much a sample weighs in the linked neighbour of its "
         "best-matching unit that lies nearest to it; more lowers the topographic error and "
         "raises the quantization error; 0: the plain batch update",
+    )
+    class_growth: bool = Field(
+        default=True,
+        description="with class labels: a neuron that mixes classes grows, too, whatever its "
+        "error, where the classes around it change by more than chance; for the rules auto, "
+        "classical and statistics_enhanced",
     )
     class_tuning: bool = Field(
         default=True,
@@ -122,9 +132,12 @@ class Directed(SettlingGrowth):
         """
         if self.waits(som_map, state):
             return ()
-        errors = state.errors
-        if self.needs_classes and state.class_counts is not None:
-            errors = thresholds.class_entropy(state.class_counts)
+        errors, counts = state.errors, state.class_counts
+        if self.needs_classes and counts is not None:
+            errors = thresholds.class_entropy(counts)
+        elif self.class_growth and counts is not None:
+            mixed = mixing_neurons(som_map, counts)
+            errors = np.where(mixed, np.maximum(errors, state.threshold), errors)
         most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
         # No sum of errors reaches nan.
         least = math.nan if self.notches is None else self.notches * state.threshold
@@ -140,6 +153,7 @@ _REFERENCE: dict[str, Any] = {
     "max_neurons": None,
     "fine_tuning": 0.0,
     "link_pull": 0.0,
+    "class_growth": False,
     "class_tuning": False,
     "notches": None,
 }

@@ -1,0 +1,196 @@
+"""Answers from more than the winning neuron: groups of samples, and what a labeller learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.summaries import Summaries
+from dbgsom_core.training.targets import Target
+
+_ROWS = 1 << 14  # samples answered at a time
+_LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
+_LEARN_FROM_A_GROUP = 20
+
+State = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What leaves won of each class, or won at all where targets are numbers: M groups.
+
+    Attributes
+    ----------
+    places : float64 array (M, D)
+        See `Surroundings`.
+    weights : float64 array (M,)
+    values : array (M,)
+        Numbers of classes, or mean targets.
+    units : int64 array (M,)
+        Their leaves, ascending; for one leaf the numbers of classes ascend.
+    prototypes : float64 array (L, D)
+        Of all leaves.
+    n_classes : int
+    """
+
+    places: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    values: NDArray[Any]
+    units: NDArray[np.int64]
+    prototypes: NDArray[np.float64]
+    n_classes: int
+
+    @classmethod
+    def of(
+        cls,
+        summaries: Summaries,
+        prototypes: NDArray[np.float64],
+        metric: MetricCalls,
+        classes: NDArray[Any] | None,
+    ) -> Self:
+        """Return the groups of what a map remembers; without ``classes`` (C,) targets are numbers.
+
+        A metric that forms prototypes in a way of its own (medians, modes) knows no place of a
+        mean: the prototype stands for it.
+        """
+        assert summaries.labels is not None
+        assert summaries.units is not None
+        rows = np.arange(len(summaries.weights))
+        if classes is not None and summaries.labelled is not None:
+            rows = np.flatnonzero(summaries.labelled)
+        labels, units = summaries.labels[rows], summaries.units[rows]
+        places = prototypes[units]
+        if metric.form is None:
+            means = summaries.X[rows]
+            places = np.where(np.isnan(means), places, means)
+            if metric.centre is not None:
+                places = np.asarray(metric.centre(places), dtype=np.float64)
+        values = labels if classes is None else np.searchsorted(classes, labels)
+        n_classes = 0 if classes is None else len(classes)
+        return cls(places, summaries.weights[rows], values, units, prototypes, n_classes)
+
+    def around(self, data: Samples, k: int, reads_samples: bool) -> tuple[Surroundings, Any]:
+        """Return the surroundings of samples, and their groups (m, k)."""
+        rows, found = data.nearest_units(self.places, min(k, len(self.places)))
+        if found is None:
+            columns = [data.distances_to(self.places, rows[:, j]) for j in range(rows.shape[1])]
+            found = np.column_stack(columns)
+        X: NDArray[Any] = np.empty((data.n, 0))
+        if reads_samples and not issparse(data.X):
+            X = data.completed(self.prototypes) if data.incomplete else data.X
+        around = Surroundings(
+            found, self.weights[rows], self.values[rows], self.units[rows], X, self.n_classes
+        )
+        return around, rows
+
+    def of_samples(
+        self, units: NDArray[np.int64], codes: NDArray[np.int64] | None
+    ) -> NDArray[np.int64]:
+        """Return the group of each training sample: of its leaf and class."""
+        keys, wanted = self.units, units
+        if codes is not None:
+            keys, wanted = keys * self.n_classes + self.values, units * self.n_classes + codes
+        return np.searchsorted(keys, wanted)
+
+
+def _without_themselves(
+    around: Surroundings,
+    rows: NDArray[np.int64],
+    own: NDArray[np.int64],
+    y: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+) -> Surroundings:
+    # Of a group of n samples without one of them, at distance d from their mean, the mean lies at
+    # distance d n/(n - 1). A sample that stands for several leaves one of them out. What is empty
+    # then comes last.
+    sample, column = np.nonzero(rows == own[:, None])
+    taken = 1.0 if weights is None else np.minimum(weights[sample], 1.0)
+    held = around.weights[sample, column]
+    left = np.maximum(held - taken, 0.0)
+    left[left <= 1e-9 * held] = 0.0
+    distances, counts = around.distances.astype(np.float64), around.weights.copy()
+    values, some = around.values, left > 0
+    scale = np.divide(held, left, out=np.ones_like(held), where=some)
+    distances[sample, column] *= scale
+    counts[sample, column] = left
+    if y is not None:
+        values = values.copy()
+        known = values[sample, column]
+        values[sample, column] = np.where(some, known + (known - y[sample]) * (scale - 1), known)
+    order = np.argsort(np.where(counts > 0, distances, np.inf), axis=1, kind="stable")
+    return replace(
+        around,
+        distances=np.take_along_axis(distances, order, 1),
+        weights=np.take_along_axis(counts, order, 1),
+        values=np.take_along_axis(values, order, 1),
+        units=np.take_along_axis(around.units, order, 1),
+    )
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A labeller that answers from surroundings, and what it learnt.
+
+    Attributes
+    ----------
+    labeller : LabellerAbilities
+    groups : Groups
+    state : mapping of str to array
+    """
+
+    labeller: LabellerAbilities
+    groups: Groups
+    state: State
+
+    @classmethod
+    def learnt(
+        cls,
+        labeller: Labeller,
+        som_map: SomMap,
+        groups: Groups,
+        data: Samples,
+        found: PerSample,
+        target: Target,
+    ) -> Self:
+        """Let the labeller learn from training samples ``data`` that ended in leaves ``found``."""
+        abilities = LabellerAbilities.of(labeller)
+        told = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
+        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * len(groups.weights))
+        if len(told) > most:
+            told = told[np.linspace(0, len(told) - 1, most).astype(np.int64)]
+        part = data if len(told) == data.n else data.subset(told)
+        codes = None if target.codes is None else target.codes[told]
+        numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
+        around, rows = groups.around(part, abilities.neighbours, abilities.reads_samples)
+        own = groups.of_samples(found.bmu[told], codes)
+        around = _without_themselves(around, rows, own, numbers, part.weights)
+        y = numbers if codes is None else codes
+        state = abilities.learn(around, y, part.weights, som_map)
+        return cls(abilities, groups, dict(state))
+
+    def __call__(self, data: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (n, C) or numbers (n,) for prepared samples."""
+        parts = []
+        for start in range(0, data.n, _ROWS):
+            part = data if data.n <= _ROWS else data.subset(slice(start, start + _ROWS))
+            around, _ = self.groups.around(
+                part, self.labeller.neighbours, self.labeller.reads_samples
+            )
+            parts.append(np.asarray(self.labeller.answer(around, self.state), np.float64))
+        return np.concatenate(parts)
+
+    def of_prototypes(
+        self, prototypes: NDArray[np.float64], metric: MetricCalls
+    ) -> NDArray[np.float64]:
+        """Return the same for prototypes (K, D)."""
+        return self(LocalSamples(prototypes, metric))

@@ -1,0 +1,60 @@
+"""Growth goes on where classes meet, and not where labels are drawn by lot."""
+
+import numpy as np
+
+from dbgsom_core import SomClassifier, SomVQ, presets
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.growth.mixing import LEAST_SAMPLES, mixing_neurons
+
+PLAIN = {"name": "directed", "class_growth": False}
+
+
+def line(counts):
+    counts = np.asarray(counts)
+    return SomMap.rectangle(1, len(counts), np.arange(float(len(counts)))[:, None]), counts
+
+
+def test_a_neuron_on_the_border_mixes_and_those_beside_it_do_not():
+    som_map, counts = line([[40, 0], [40, 0], [20, 20], [0, 40], [0, 40]])
+    assert mixing_neurons(som_map, counts).tolist() == [False, False, True, False, False]
+
+
+def test_equal_shares_everywhere_are_no_border():
+    som_map, counts = line([[20, 20]] * 5)
+    assert not mixing_neurons(som_map, counts).any()
+
+
+def test_few_samples_tell_no_border():
+    som_map, counts = line([[40, 0], [4, 3], [0, 40]])
+    assert counts[1].sum() < LEAST_SAMPLES
+    assert not mixing_neurons(som_map, counts).any()
+
+
+def test_the_statistic_is_pearsons(rng):
+    from scipy.stats import chi2_contingency
+
+    for _ in range(20):
+        counts = rng.integers(1, 30, (5, 3)) + rng.integers(0, 20) * np.eye(5, 3, dtype=int)
+        som_map, counts = line(counts)
+        near = counts[:5][np.abs(np.arange(5) - 2) <= 2]
+        statistic, _, freedom, _ = chi2_contingency(near, correction=False)
+        grows = statistic > freedom + 4 * np.sqrt(2 * freedom)
+        shares = counts[2] / counts[2].sum()
+        mixes = counts[2].sum() >= 8 and -(shares * np.log2(shares)).sum() >= 0.5
+        assert mixing_neurons(som_map, counts)[2] == (grows and mixes)
+
+
+def test_maps_grow_with_classes_and_not_with_labels_by_lot(digits):
+    X, y = digits[0][:600], digits[1][:600]
+    plain = SomClassifier(growth=PLAIN).fit(X, y)
+    grown = SomClassifier().fit(X, y)
+    assert len(grown.weights_) > 1.2 * len(plain.weights_)
+    by_lot = np.random.default_rng(1).permutation(y)
+    lottery, without = (SomClassifier(growth=g).fit(X, by_lot) for g in ("directed", PLAIN))
+    assert len(lottery.weights_) <= 1.1 * len(without.weights_)
+
+
+def test_maps_without_classes_and_the_papers_program_do_not_change(iris):
+    X, y = iris
+    np.testing.assert_array_equal(SomVQ().fit(X).weights_, SomVQ(growth=PLAIN).fit(X, y).weights_)
+    assert presets.paper(0.5, 5).parts().growth.class_growth is False

@@ -1,0 +1,140 @@
+"""Class probabilities from the groups around a sample."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+
+from dbgsom_core import SomClassifier, persistence
+from dbgsom_core.api import Surroundings
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.training.answering import Groups, _without_themselves
+from dbgsom_plugins.labellers.kernel_vote import KernelVote
+
+
+@pytest.fixture(scope="module")
+def split():
+    X, y = make_classification(
+        400, 6, n_informative=4, n_classes=3, flip_y=0.15, class_sep=0.8, random_state=3
+    )
+    return train_test_split(X, y, test_size=0.5, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(split):
+    X, _, y, _ = split
+    return SomClassifier().fit(X, y)
+
+
+def test_probabilities_are_the_votes_and_the_prior(fitted, split):
+    _, X, _, _ = split
+    memory, state = fitted._memory, fitted._answering.state
+    bandwidth, strength = state["kernel"]
+    squares = np.square(X[:20, None] - memory.X[None]).sum(axis=2)
+    order = np.sort(squares, axis=1)[:, :16]
+    for row, found in enumerate(fitted.predict_proba(X[:20])):
+        near = squares[row] <= order[row, -1]
+        away = np.exp(-(squares[row] - order[row, 0]) / (2 * bandwidth * order[row, 4]))
+        votes = np.array(
+            [(away * memory.weights)[near & (memory.labels == c)].sum() for c in (0, 1, 2)]
+        )
+        expected = (votes + strength * state["shares"]) / (votes.sum() + strength)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_no_class_is_impossible_and_new_rows_are_likelier_than_by_majority(fitted, split):
+    X, X_test, y, y_test = split
+    proba = fitted.predict_proba(X_test)
+    assert proba.min() > 0
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    np.testing.assert_array_equal(fitted.predict(X_test), fitted.classes_[proba.argmax(axis=1)])
+    plain = SomClassifier(labeller="majority").fit(X, y)
+    assert log_loss(y_test, proba) < log_loss(y_test, plain.predict_proba(X_test))
+    assert fitted.score(X_test, y_test) > plain.score(X_test, y_test)
+
+
+def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
+    # Brute force: each sample is taken out of the mean of its group.
+    X, units, codes = rng.normal(size=(30, 3)), rng.integers(0, 3, 30), rng.integers(0, 2, 30)
+    keys = units * 2 + codes
+    kinds = np.unique(keys)
+    means = np.array([X[keys == key].mean(axis=0) for key in kinds])
+    counts = np.array([np.sum(keys == key) for key in kinds], dtype=np.float64)
+    groups = Groups(means, counts, kinds % 2, kinds // 2, means, 2)
+    from dbgsom_core.interfaces.metrics import MetricAbilities
+    from dbgsom_plugins.metrics.euclidean import Euclidean
+
+    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
+    around, rows = groups.around(data, len(kinds), reads_samples=False)
+    found = _without_themselves(around, rows, groups.of_samples(units, codes), None, None)
+    for i in range(30):
+        places, left = means.copy(), counts.copy()
+        own = int(np.flatnonzero(kinds == keys[i])[0])
+        left[own] -= 1
+        others = (keys == keys[i]) & (np.arange(30) != i)
+        if left[own]:
+            places[own] = X[others].mean(axis=0)
+        distances = np.linalg.norm(X[i] - places, axis=1)
+        live = np.flatnonzero(left)
+        order = live[np.argsort(distances[live])]
+        np.testing.assert_allclose(found.distances[i, : len(live)], distances[order])
+        np.testing.assert_array_equal(found.weights[i, : len(live)], left[order])
+        assert (found.weights[i, len(live) :] == 0).all()
+
+
+def test_bandwidth_and_strength_are_the_likeliest_on_what_is_left_out():
+    # Near groups are right, far ones wrong: narrow. Labels by lot: wide and strong.
+    rng = np.random.default_rng(0)
+    distances = np.sort(rng.random((200, 8)), axis=1)
+    y = rng.integers(0, 2, 200)
+    values = rng.integers(0, 2, (200, 8))
+    values[:, 0] = y
+    told = Surroundings(distances, np.ones((200, 8)), values, values, np.empty((200, 0)), 2)
+    narrow = KernelVote().learn(told, y, None, None)["kernel"]
+    values = rng.integers(0, 2, (200, 8))
+    by_lot = Surroundings(distances, np.ones((200, 8)), values, values, np.empty((200, 0)), 2)
+    wide = KernelVote().learn(by_lot, y, None, None)["kernel"]
+    assert narrow[0] < wide[0]
+    assert wide[1] > narrow[1]
+
+
+def test_an_empty_neuron_says_what_is_around_it():
+    X = np.array([[0.0], [0.1], [10.0], [10.1], [10.2]])
+    clf = SomClassifier(
+        growth={"name": "fixed", "rows": 1, "columns": 4},
+        kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
+        init=[[0.0], [5.0], [9.0], [10.0]],
+        epochs=2,
+    ).fit(X, ["a", "a", "b", "b", "b"])
+    assert clf.hit_counts_[2] == 0
+    assert clf.neuron_labels_.tolist()[2:] == ["b", "b"]
+    near, far = clf._probabilities[2], clf._probabilities[1]
+    assert near[1] > far[1] > 0
+
+
+@pytest.mark.parametrize("metric", ["cosine", "manhattan", "hamming", "mahalanobis"])
+def test_every_metric_gets_probabilities(metric, split):
+    X, X_test, y, _ = split
+    X, X_test = (np.abs(np.round(one)) for one in (X, X_test))
+    proba = SomClassifier(metric=metric, max_neurons=12, epochs=10).fit(X, y).predict_proba(X_test)
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+
+
+def test_missing_values_and_samples_without_a_class(split):
+    X, X_test, y, y_test = split
+    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    few = np.where(np.arange(len(y)) % 4 == 0, y, -1)
+    clf = SomClassifier(unlabelled=-1).fit(gaps, few)
+    assert clf.score(X_test, y_test) > 0.5
+    assert clf.predict_proba(X_test).min() > 0
+
+
+def test_a_saved_model_answers_the_same_and_goes_on(fitted, split, tmp_path):
+    X, X_test, y, _ = split
+    fitted.save(tmp_path / "map.npz")
+    again = persistence.load(tmp_path / "map.npz")
+    np.testing.assert_array_equal(again.predict_proba(X_test), fitted.predict_proba(X_test))
+    again.partial_fit(X[:50], y[:50])
+    assert again.predict_proba(X_test).min() > 0
