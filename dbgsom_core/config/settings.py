@@ -218,7 +218,14 @@ class ModelSettings(Settings):
         default=0.05,
         gt=0,
         le=0.5,
-        description="share of the training samples that count as outliers, at most",
+        description="share of samples like those of the training that count as outliers, at most",
+    )
+    calibration: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the samples that training does not see, for p-values of novelty; "
+        "null: none",
     )
     robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
         default=None,

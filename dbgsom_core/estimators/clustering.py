@@ -59,12 +59,17 @@ class SomVQ(ClusterMixin, GrowingMap):
     verbose : int
         1: a progress bar on a terminal and in notebooks, else a line for each epoch; 2: the lines.
     contamination : float in (0, 0.5]
-        The share of the training samples that ``offset_`` calls outliers, at most.
+        The level of ``offset_``: what share of samples like those of the training it calls
+        outliers, at most.
     checkpoint : path, optional
         Of a file in which training is noted about every second, for one fit at a time. A fit of the
         same data and parameters that finds it goes on from there to the same bits; callbacks hear
         the epochs that are left. A fit that has ended takes it away. What was noted of other data,
         parameters or versions is refused with `CheckpointError`.
+    calibration : float in (0, 1), optional
+        The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
+        ``offset_`` then hold for new samples in any number. They train nothing, so ``hit_counts_``
+        leave them out; ``labels_`` do not.
 
     Attributes
     ----------
@@ -104,7 +109,8 @@ class SomVQ(ClusterMixin, GrowingMap):
     topographic_product_ : float
         Computed when asked for (Bauer & Pawelzik 1992).
     offset_ : float
-        The novelty score below which a sample is an outlier, see `score_samples`.
+        The novelty score below which a sample is an outlier, see `score_samples` and
+        `novelty_pvalue`; -inf where too few samples are known to say so at this level.
     n_iter_ : int
         How many epochs ran.
     converged_ : bool
@@ -189,7 +195,9 @@ class SomVQ(ClusterMixin, GrowingMap):
         return np.asarray(centers, dtype=prototypes.dtype)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers."""
+        """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers, those whose
+        `novelty_pvalue` is at most ``contamination``.
+        """
         return self.score_samples(X) - self.offset_
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:

@@ -35,6 +35,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
@@ -84,6 +85,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     verbose: int = 0
     contamination: float = 0.05
     checkpoint: Any = None
+    calibration: float | None = None
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
@@ -114,6 +116,12 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
             told = f"not {self.contamination!r}"
             raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
+        if self.calibration is not None and not (
+            _is_number(self.calibration) and 0 < self.calibration < 1
+        ):
+            raise ValueError(
+                f"calibration must be None or a number between 0 and 1, not {self.calibration!r}"
+            )
         parts = self.parts()
         check_suits(parts, self._kind)
         reader = reads_target(parts)
@@ -153,10 +161,12 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             _check_columns(start, X)
             self._check_same_metric(parts)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
+        held = self._held_out(X, LEAST_SAMPLES)
         if start is None:  # a map that goes on lives in the space in which it is
-            self._metric = fitted(parts.metric, X, weights)
-        samples, target, kept = self._weighted(parts, X, target, weights)
+            self._metric = fitted(parts.metric, *_without(held, X, weights))
+        samples, target, kept = self._weighted(parts, X, target, weights, held)
         self._train(parts, samples, target, start, None, X, kept)
+        self._calibrate(X, held, weights)
         self._warn_of_collapse(samples)
         return self
 
@@ -168,22 +178,52 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._check_same_metric(parts)
         memory: Summaries = self._memory
         weights = check_weights(X, sample_weight, 1)
-        samples, _, kept = self._weighted(parts, X, None, weights)
+        held = self._held_out(X, 1)
+        samples, _, kept = self._weighted(parts, X, None, weights, held)
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
         everything = samples.followed_by(memory.X, memory.weights, memory.scatter)
         self._train(parts, everything, target, self.som_map_, samples.n, X, kept)
+        self._calibrate(X, held, weights)
         return self
 
+    def _held_out(self, X: Any, least: int) -> NDArray[np.bool_] | None:
+        # Which samples are kept for calibration, drawn without a look at them; None: none.
+        n = X.shape[0]
+        most = 0 if self.calibration is None else min(round(self.calibration * n), n - least)
+        if most < 1:
+            return None
+        held = np.zeros(n, dtype=bool)
+        held[np.random.default_rng(0).permutation(n)[:most]] = True
+        return held
+
+    def _calibrate(
+        self, X: Any, held: NDArray[np.bool_] | None, weights: NDArray[np.float64] | None
+    ) -> None:
+        if held is None or (weights is not None and not weights[held].any()):
+            return
+        if weights is not None:
+            held = held & (weights > 0)
+        over = None if weights is None else weights[held]
+        data = self._parts.over(X[held], self._metric.abilities, over)
+        self._novelty = Calibration.of(self._density, data, float(self.contamination))
+
     def _weighted(
-        self, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
+        self,
+        parts: Parts,
+        X: Any,
+        target: Target | None,
+        weights: NDArray[np.float64] | None,
+        held: NDArray[np.bool_] | None,
     ) -> tuple[Samples, Target | None, NDArray[np.bool_] | None]:
-        # Samples of weight 0 are left out of training; kept says which are not, None: all.
-        kept = None
+        # Samples of weight 0 are left out of training, as are those that are held out; kept says
+        # which are not, None: all.
+        kept = None if held is None else ~held
         if weights is not None and not weights.all():
-            kept = weights > 0
-            X, weights = X[kept], weights[kept]
+            kept = weights > 0 if kept is None else kept & (weights > 0)
+        if kept is not None:
+            X, weights = X[kept], None if weights is None else weights[kept]
             target = None if target is None else target.of(kept)
         return parts.over(X, self._metric.abilities, weights), target, kept
 
@@ -232,8 +272,8 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self.leaf_labels_ = state.leaves.labels
         self._leaf_probabilities = state.leaves.probabilities
         self.leaf_hit_counts_ = state.leaves.hits
-        self._novelty, self._memory = state.novelty, state.summaries
-        self._answering = state.answering
+        self._density, self._novelty = state.density, state.calibration
+        self._memory, self._answering = state.summaries, state.answering
         self._deviations = state.deviations
 
     def _labels_of_all(
@@ -295,6 +335,14 @@ def _check_columns(som_map: SomMap, X: Any) -> None:
             f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
             f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
         )
+
+
+def _without(
+    held: NDArray[np.bool_] | None, X: Any, weights: NDArray[np.float64] | None
+) -> tuple[Any, NDArray[np.float64] | None]:
+    if held is None:
+        return X, weights
+    return X[~held], None if weights is None else weights[~held]
 
 
 def _is_number(value: Any) -> bool:

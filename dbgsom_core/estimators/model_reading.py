@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
@@ -27,6 +28,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
+from dbgsom_core.training.novelty import Calibration, Density
 from dbgsom_core.training.parts import PARTS
 
 # Fitted attributes that are written as they are, and what each may hold: K neurons of the map, L
@@ -47,7 +49,7 @@ FITTED = {
     "classes_": "any[C]",
     "_probabilities": "number[K, C] | none",
     "_memory": "summaries",
-    "_novelty": "novelty",
+    "_novelty": "novelty | calibration",
     "_deviations": "number[D]",
     "leaf_labels_": "any[L]",
     "leaf_hit_counts_": "finite[L]",
@@ -195,6 +197,9 @@ def read_estimator(
     estimator._metric = _metric(estimator._parts.metric, state, sizes)
     state = from_plain(stored.get("labeller_state"), take, types)
     estimator._answering = _answering(estimator, state, sizes.get("C"))
+    known = getattr(estimator, "_novelty", None)
+    if isinstance(known, Calibration):
+        estimator._density = _density(estimator)
     return estimator
 
 
@@ -237,10 +242,9 @@ def _answering(estimator: Any, state: Any, n_classes: int | None) -> Answering |
     labeller, memory = LabellerAbilities.of(estimator._parts.labeller), estimator._memory
     classes = estimator.classes_ if n_classes is not None else None
     prototypes, metric = estimator._tree.weights, estimator._metric.abilities
-    if labeller.answer is None or memory.labels is None or memory.units is None:
+    if labeller.answer is None or memory.labels is None:
         raise UnfitError("holds what a labeller learnt, and not what it learnt it from")
-    if not ((memory.units >= 0) & (memory.units < len(prototypes))).all():
-        raise UnfitError("holds summaries of leaves that there are not")
+    _check_units(memory, prototypes)
     if classes is not None and (memory.labelled is None or not memory.labelled.any()):
         raise UnfitError("holds summaries without classes")
     answering = Answering(labeller, Groups.of(memory, prototypes, metric, classes), state)
@@ -249,6 +253,21 @@ def _answering(estimator: Any, state: Any, n_classes: int | None) -> Answering |
     if answer.shape != ((1,) if classes is None else (1, n_classes)):
         raise UnfitError("holds what its labeller learnt of another map")
     return answering
+
+
+def _density(estimator: Any) -> Density:
+    prototypes, memory = estimator._tree.weights, estimator._memory
+    _check_units(memory, prototypes)
+    return Density.of(memory, prototypes, estimator._metric.abilities)
+
+
+def _check_units(memory: Any, prototypes: NDArray[Any]) -> None:
+    if memory.units is None:
+        raise UnfitError("holds summaries that do not say of which leaves they are")
+    if not ((memory.units >= 0) & (memory.units < len(prototypes))).all():
+        raise UnfitError("holds summaries of leaves that there are not")
+    if memory.X.shape[1] != prototypes.shape[1]:
+        raise UnfitError("holds summaries of other columns than its prototypes")
 
 
 def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:

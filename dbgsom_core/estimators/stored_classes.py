@@ -11,6 +11,8 @@ from collections.abc import Callable
 from math import comb
 from typing import Any, TypeVar
 
+import numpy as np
+
 from dbgsom_core.estimators.held_values import StoredTypes
 from dbgsom_core.interfaces.columns import STORED as COLUMNS
 from dbgsom_core.interfaces.stored_types import StoredType
@@ -41,6 +43,11 @@ OURS = {
         "dbgsom_core.training.novelty:Novelty",
         {"means deviations": "number[L]", "offset": "number"},
         fits=lambda one: not (one.deviations <= 0).any(),
+    ),
+    "calibration": StoredType(
+        "dbgsom_core.training.novelty:Calibration",
+        {"scores weights": "number[Q]", "offset": "number"},
+        fits=lambda one: bool((one.weights >= 0).all() and (np.diff(one.scores) >= 0).all()),
     ),
     "range_scale": StoredType(
         "dbgsom_core.estimators.scaling:RangeScaler",

@@ -15,6 +15,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.places import nearest_places, places_of, without_themselves
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 
@@ -58,38 +59,26 @@ class Groups:
         metric: MetricCalls,
         classes: NDArray[Any] | None,
     ) -> Self:
-        """Return the groups of what a map remembers; without ``classes`` (C,) targets are numbers.
-
-        A metric that forms prototypes in a way of its own (medians, modes) knows no place of a
-        mean: the prototype stands for it.
-        """
+        """Return the groups of what a map remembers; targets are numbers without ``classes``."""
         assert summaries.labels is not None
         assert summaries.units is not None
-        rows = np.arange(len(summaries.weights))
+        places = places_of(summaries, prototypes, metric)
+        rows = np.arange(len(places))
         if classes is not None and summaries.labelled is not None:
             rows = np.flatnonzero(summaries.labelled)
         labels, units = summaries.labels[rows], summaries.units[rows]
-        places = prototypes[units]
-        if metric.form is None:
-            means = summaries.X[rows]
-            places = np.where(np.isnan(means), places, means)
-            if metric.centre is not None:
-                places = np.asarray(metric.centre(places), dtype=np.float64)
         values = labels if classes is None else np.searchsorted(classes, labels)
         n_classes = 0 if classes is None else len(classes)
-        return cls(places, summaries.weights[rows], values, units, prototypes, n_classes)
+        return cls(places[rows], summaries.weights[rows], values, units, prototypes, n_classes)
 
     def around(self, data: Samples, k: int, reads_samples: bool) -> tuple[Surroundings, Any]:
         """Return the surroundings of samples, and their groups (m, k)."""
-        rows, found = data.nearest_units(self.places, min(k, len(self.places)))
-        if found is None:
-            columns = [data.distances_to(self.places, rows[:, j]) for j in range(rows.shape[1])]
-            found = np.column_stack(columns)
+        rows, distances = nearest_places(data, self.places, k)
         X: NDArray[Any] = np.empty((data.n, 0))
         if reads_samples and not issparse(data.X):
-            X = data.completed(self.prototypes) if data.incomplete else data.X
+            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
         around = Surroundings(
-            found, self.weights[rows], self.values[rows], self.units[rows], X, self.n_classes
+            distances, self.weights[rows], self.values[rows], self.units[rows], X, self.n_classes
         )
         return around, rows
 
@@ -103,35 +92,25 @@ class Groups:
         return np.searchsorted(keys, wanted)
 
 
-def _without_themselves(
+def _left_out(
     around: Surroundings,
-    rows: NDArray[np.int64],
-    own: NDArray[np.int64],
+    mine: NDArray[np.bool_],
     y: NDArray[np.float64] | None,
     weights: NDArray[np.float64] | None,
 ) -> Surroundings:
-    # Of a group of n samples without one of them, at distance d from their mean, the mean lies at
-    # distance d n/(n - 1). A sample that stands for several leaves one of them out. What is empty
-    # then comes last.
-    sample, column = np.nonzero(rows == own[:, None])
-    taken = 1.0 if weights is None else np.minimum(weights[sample], 1.0)
-    held = around.weights[sample, column]
-    left = np.maximum(held - taken, 0.0)
-    left[left <= 1e-9 * held] = 0.0
-    distances, counts = around.distances.astype(np.float64), around.weights.copy()
-    values, some = around.values, left > 0
-    scale = np.divide(held, left, out=np.ones_like(held), where=some)
-    distances[sample, column] *= scale
-    counts[sample, column] = left
+    # Each sample taken out of its own group, the entry that is ``mine`` (m, k), of its mean target
+    # as well.
+    values, held = around.values, around.weights
+    distances, left, order = without_themselves(around.distances, held, mine, weights)
     if y is not None:
-        values = values.copy()
-        known = values[sample, column]
-        values[sample, column] = np.where(some, known + (known - y[sample]) * (scale - 1), known)
-    order = np.argsort(np.where(counts > 0, distances, np.inf), axis=1, kind="stable")
+        kept = np.empty_like(held)
+        np.put_along_axis(kept, order, left, 1)
+        change = np.divide(held, kept, out=np.ones_like(held), where=mine & (kept > 0)) - 1
+        values = values + (values - y[:, None]) * change
     return replace(
         around,
-        distances=np.take_along_axis(distances, order, 1),
-        weights=np.take_along_axis(counts, order, 1),
+        distances=distances,
+        weights=left,
         values=np.take_along_axis(values, order, 1),
         units=np.take_along_axis(around.units, order, 1),
     )
@@ -173,7 +152,7 @@ class Answering:
         numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
         around, rows = groups.around(part, abilities.neighbours, abilities.reads_samples)
         own = groups.of_samples(found.bmu[told], codes)
-        around = _without_themselves(around, rows, own, numbers, part.weights)
+        around = _left_out(around, rows == own[:, None], numbers, part.weights)
         y = numbers if codes is None else codes
         state = abilities.learn(around, y, part.weights, som_map)
         return cls(abilities, groups, dict(state))

@@ -24,8 +24,9 @@ from dbgsom_core.training.labels import (
     label_neurons,
     labels_of_neurons,
 )
-from dbgsom_core.training.novelty import Novelty
+from dbgsom_core.training.novelty import Calibration, Density
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.places import summary_of_samples
 from dbgsom_core.training.progress import Progress
 from dbgsom_core.training.start import start_map, summarize
 from dbgsom_core.training.summaries import Summaries
@@ -72,7 +73,9 @@ class FittedState:
     leaves : Answers
     new_leaves : int64 array (m,)
         The leaf of each new sample.
-    novelty : Novelty
+    density : Density
+    calibration : Calibration
+        Of the training samples, each as if it had not been there.
     summaries : Summaries
         What stands for all samples when training goes on.
     answering : Answering or None
@@ -95,7 +98,8 @@ class FittedState:
     probabilities: NDArray[np.float64] | None
     leaves: Answers
     new_leaves: NDArray[np.int64]
-    novelty: Novelty
+    density: Density
+    calibration: Calibration
     summaries: Summaries
     answering: Answering | None
     deviations: NDArray[np.float64]
@@ -167,10 +171,8 @@ def fit_map(
     counted = None if weights is None else weights[first]
     weighted = found.distance[first] if counted is None else found.distance[first] * counted
     errors = np.bincount(found.bmu[first], weighted, len(som_map)).astype(np.float64)
-    usual = ended.distance
-    if samples.scatter is not None:
-        usual = np.hypot(usual, samples.scatter)
-    share = float(settings.contamination)
+    own = summary_of_samples(summaries, ended.bmu, target)
+    density = Density.of(summaries, tree.weights, samples.metric)
     return FittedState(
         som_map=som_map,
         tree=tree,
@@ -186,7 +188,8 @@ def fit_map(
         probabilities=labels.probabilities,
         leaves=leaves,
         new_leaves=ended.bmu[first],
-        novelty=Novelty.of(leaf_map(tree), samples.metric, ended.bmu, usual, share, weights),
+        density=density,
+        calibration=Calibration.of(density, samples, float(settings.contamination), own),
         summaries=summaries,
         answering=answering,
         deviations=moments.deviation,

@@ -1,40 +1,33 @@
-"""How unusual a sample is: its distance beside those that its neuron saw in training."""
+"""How unusual a sample is: how far away the training samples nearest to it are."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.places import nearest_places, places_of, without_themselves
+from dbgsom_core.training.summaries import Summaries
 
-MAP_SAMPLES = 10.0  # how many of the map's distances each neuron is given beside its own
-_ROUNDING = 1e-12  # a spread below this share of the mean distance is rounding, not spread
+SOFT_MASS = 10.0  # how many training samples count, about
+_GROUPS = 40  # that hold them, at most
+_CALIBRATED_BY = 5000  # samples at most, evenly spaced
+_ROWS = 1 << 14  # samples scored at a time
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """What each neuron knows of the distances of its training samples.
-
-    A neuron's mean and standard deviation are those of the distances of the samples that it won
-    together with ten more that are spread like the distances of all samples: mean m and
-    deviation s of the whole map. With n own distances d they are
-
-        mean = (Σ d + 10 m) / (n + 10),
-        deviation² = (Σ (d - mean)² + 10 (s² + (m - mean)²)) / (n + 10),
-
-    so a neuron with many samples goes by its own, one with few by the map's, and one without any
-    is the map. If all distances of the training are equal, so that s is 0, m stands for every
-    deviation; if they are all 0, the mean length of the map's links does.
+    """What maps of earlier versions know of the distances of their training samples.
 
     Attributes
     ----------
     means, deviations : float64 arrays (K,)
-        In the units of the metric; no deviation is 0.
+        Of each neuron's training distances, in the units of the metric.
     offset : float
         The score below which a sample is an outlier.
     """
@@ -43,45 +36,6 @@ class Novelty:
     deviations: NDArray[np.float64]
     offset: float
 
-    @classmethod
-    def of(
-        cls,
-        som_map: SomMap,
-        metric: MetricCalls,
-        bmu: NDArray[np.int64],
-        distance: NDArray[np.float64],
-        contamination: float,
-        weights: NDArray[np.float64] | None = None,
-    ) -> Novelty:
-        """Learn from the training samples.
-
-        Parameters
-        ----------
-        som_map : SomMap
-            The trained map, K neurons.
-        metric : MetricCalls
-        bmu, distance : arrays (n,)
-            The best-matching unit of each training sample, and the distance to it.
-        contamination : float
-            The share of the training samples that ``offset`` leaves below itself, at most.
-        weights : float64 array (n,), optional
-            Sample weights: a weight of 2 is the sample twice.
-        """
-        n_neurons = len(som_map)
-        mean = float(np.average(distance, weights=weights))
-        variance = float(np.average(np.square(distance - mean), weights=weights))
-        if variance <= (_ROUNDING * mean) ** 2:
-            variance = (mean or _link_length(som_map, metric)) ** 2
-        hits = _sums(bmu, None, weights, n_neurons) + MAP_SAMPLES
-        means = (_sums(bmu, distance, weights, n_neurons) + MAP_SAMPLES * mean) / hits
-        nearer = means[bmu]  # than usual; in place, for there may be many samples
-        nearer -= distance
-        squares = _sums(bmu, np.square(nearer), weights, n_neurons)
-        of_map = MAP_SAMPLES * (variance + np.square(mean - means))
-        deviations = np.sqrt((squares + of_map) / hits)
-        nearer /= deviations[bmu]
-        return cls(means, deviations, _quantile(nearer, weights, contamination))
-
     def scores(
         self, units: NDArray[np.int64], distance: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -89,34 +43,117 @@ class Novelty:
         return np.asarray((self.means[units] - distance) / self.deviations[units])
 
 
-def _link_length(som_map: SomMap, metric: MetricCalls) -> float:
-    prototypes = som_map.prototypes
-    distances = LocalSamples(prototypes, metric).pairwise(prototypes, prototypes)
-    lengths = distances[som_map.hops == 1]
-    return float(lengths.mean()) if lengths.any() else 1.0
+@dataclass(frozen=True)
+class Density:
+    """Where the training samples of a map lie, and how far away they are from others.
+
+    The score of a sample is minus the root of the mean squared distance to the training samples,
+    where the r-th nearest weighs exp(-r/10), as far as the map knows: a distance to a measure
+    (Chazal, Cohen-Steiner & Mérigot 2011) whose mass ends softly. What the map knows are groups,
+    what a neuron won (of one class where there are some): their samples lie at squared distance
+    d² + s², d that to their mean and s their mean distance to their neuron. All is in units of the
+    root mean square of s.
+
+    Attributes
+    ----------
+    places : float64 array (M, D)
+        Of the groups.
+    weights, spreads : float64 arrays (M,)
+        Samples in a group, and s² in the metric's units.
+    unit : float
+    """
+
+    places: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    unit: float
+
+    @classmethod
+    def of(cls, summaries: Summaries, prototypes: NDArray[np.float64], metric: MetricCalls) -> Self:
+        """Return what is known from summaries and prototypes (L, D)."""
+        spreads = np.square(summaries.scatter)
+        unit = math.sqrt(float(np.average(spreads, weights=summaries.weights)))
+        places = places_of(summaries, prototypes, metric)
+        return cls(places, summaries.weights, spreads, unit if unit > 0 else 1.0)
+
+    def scores(self, data: Samples, own: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return the scores of prepared samples, (n,).
+
+        ``own`` (n,): the group of each, of which it was one; it is scored as if it had not been.
+        """
+        found = np.empty(data.n)
+        for start in range(0, data.n, _ROWS):
+            rows = slice(start, start + _ROWS)
+            part = data if data.n <= _ROWS else data.subset(rows)
+            found[rows] = self._scored(part, None if own is None else own[rows])
+        return found
+
+    def _scored(self, data: Samples, own: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        groups, distances = nearest_places(data, self.places, _GROUPS)
+        if own is not None:
+            distances, weights, order = without_themselves(
+                distances, self.weights[groups], groups == own[:, None], data.weights
+            )
+            groups = np.take_along_axis(groups, order, 1)
+        else:
+            weights = self.weights[groups]
+        squares = np.square(distances) + self.spreads[groups]
+        up_to = np.cumsum(weights, axis=1)
+        counted = np.exp((weights - up_to) / SOFT_MASS) - np.exp(-up_to / SOFT_MASS)
+        total = counted.sum(axis=1)
+        # Where nobody else is, the nearest place counts.
+        mean = np.divide((squares * counted).sum(axis=1), total, out=squares[:, 0], where=total > 0)
+        return np.asarray(-np.sqrt(mean) / self.unit)
 
 
-def _sums(
-    bmu: NDArray[np.int64],
-    values: NDArray[np.float64] | None,
-    weights: NDArray[np.float64] | None,
-    n_neurons: int,
-) -> NDArray[np.float64]:
-    if values is not None and weights is not None:
-        values = values * weights
-    added = np.bincount(bmu, weights if values is None else values, n_neurons)
-    return np.asarray(added, dtype=np.float64)
+@dataclass(frozen=True)
+class Calibration:
+    """Scores of samples that the map has not seen, beside which those of others are ranked.
 
+    Attributes
+    ----------
+    scores : float64 array (m,)
+        Ascending.
+    weights : float64 array (m,)
+        Their weights.
+    offset : float
+        The score below which, and only there, p-values are at most the contamination.
+    """
 
-def _quantile(
-    values: NDArray[np.float64], weights: NDArray[np.float64] | None, share: float
-) -> float:
-    # The smallest value up to which at least this share of the weight lies; values may change
-    # their order.
-    if weights is None:
-        rank = math.ceil(share * len(values)) - 1
-        values.partition(rank)
-        return float(values[rank])
-    order = np.argsort(values, kind="stable")
-    filled = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(filled, share * filled[-1])])
+    scores: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    offset: float = -math.inf
+
+    @classmethod
+    def of(
+        cls,
+        density: Density,
+        data: Samples,
+        contamination: float,
+        own: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Score samples that the map has not seen, or each as if it had not seen it: its ``own``
+        group (n,) then says where it was. At most 5000, evenly spaced, are asked.
+        """
+        rows = np.arange(data.n)
+        if data.n > _CALIBRATED_BY:
+            rows = np.linspace(0, data.n - 1, _CALIBRATED_BY).astype(np.int64)
+        part = data if len(rows) == data.n else data.subset(rows)
+        scores = density.scores(part, None if own is None else own[rows])
+        order = np.argsort(scores, kind="stable")
+        made = cls(scores[order], part.sample_weights[order])
+        return replace(made, offset=made.offset_of(contamination))
+
+    def pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (1 + how many known scores are at most this one) / (1 + all), shape (n,)."""
+        up_to = np.concatenate([[0.0], np.cumsum(self.weights)])
+        rank = np.searchsorted(self.scores, scores, side="right")
+        return np.asarray((1 + up_to[rank]) / (1 + up_to[-1]))
+
+    def offset_of(self, level: float) -> float:
+        """Return the score below which, and only there, p-values are at most ``level``."""
+        known = np.unique(self.scores)
+        first = int(np.searchsorted(self.pvalues(known) > level, True))
+        if first == 0 and 1 / (1 + self.weights.sum()) > level:
+            return -math.inf
+        return float(known[first])

@@ -165,8 +165,10 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
         values = {"experiment": "e", "dataset": "iris"}
-        if name in ("mean", "r2", "rmse"):
+        if name in ("mean", "local_linear", "r2", "rmse"):
             values["model"] = {"estimator": "regressor"}
+        if name == "kernel_vote":
+            values["model"] = {"estimator": "classifier"}
         if kind in ("metric", "kernel", "growth", "labeller"):
             values.setdefault("model", {})[kind] = section
         else:

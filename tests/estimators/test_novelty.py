@@ -1,57 +1,10 @@
-"""Novelty scores: the distance of a sample beside those that its neuron saw in training."""
+"""Novelty scores and their conformal p-values."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
-from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.novelty import MAP_SAMPLES, Novelty
-from dbgsom_plugins.metrics.euclidean import Euclidean
-
-
-def learn(bmu, distance, n_neurons=3, contamination=0.1, weights=None, prototypes=None):
-    prototypes = np.arange(float(n_neurons))[:, None] if prototypes is None else prototypes
-    som_map = SomMap.rectangle(1, n_neurons, prototypes)
-    metric, bmu, distance = MetricAbilities.of(Euclidean()), np.asarray(bmu), np.asarray(distance)
-    return Novelty.of(som_map, metric, bmu, distance, contamination, weights)
-
-
-def test_a_neuron_knows_its_own_distances_and_ten_of_the_map(rng):
-    bmu, distance = rng.integers(0, 2, 50), rng.gamma(2.0, size=50)
-    found = learn(bmu, distance)
-    mean, variance = distance.mean(), distance.var()
-    for neuron in range(3):
-        own = distance[bmu == neuron]
-        n = len(own) + MAP_SAMPLES
-        first = (own.sum() + MAP_SAMPLES * mean) / n
-        second = (np.square(own).sum() + MAP_SAMPLES * (variance + mean**2)) / n
-        assert found.means[neuron] == pytest.approx(first)
-        assert found.deviations[neuron] == pytest.approx(np.sqrt(second - first**2))
-    assert found.means[2] == pytest.approx(mean)  # nobody is there: the map speaks
-    assert found.deviations[2] == pytest.approx(np.sqrt(variance))
-
-
-def test_a_weight_of_two_is_the_sample_twice(rng):
-    bmu, distance = rng.integers(0, 3, 40), rng.random(40)
-    weights = rng.integers(0, 3, 40)
-    weighted = learn(bmu, distance, weights=weights.astype(np.float64))
-    repeated = learn(np.repeat(bmu, weights), np.repeat(distance, weights))
-    np.testing.assert_allclose(weighted.means, repeated.means)
-    np.testing.assert_allclose(weighted.deviations, repeated.deviations)
-    assert weighted.offset == pytest.approx(repeated.offset)
-
-
-def test_no_spread_is_replaced_by_a_length_of_the_data():
-    equal = learn([0, 0, 1, 2], [2.0, 2.0, 2.0, 2.0])
-    assert equal.scores(np.array([0, 1]), np.array([2.0, 4.0])).tolist()[0] == 0
-    assert np.isfinite(equal.deviations).all()
-    assert (equal.deviations > 0).all()
-    exact = learn([0, 1, 2], [0.0, 0.0, 0.0])
-    scores = exact.scores(np.array([0, 0]), np.array([0.0, 3.0]))
-    assert scores[0] == 0
-    assert -10 < scores[1] < -1  # the links have length 1, so 3 is three of them
 
 
 @pytest.mark.parametrize("digit", [0, 3, 6])
@@ -82,24 +35,101 @@ def test_the_scale_of_the_data_changes_no_score(factor, iris):
     )
 
 
-def test_the_score_is_the_distance_to_the_nearest_live_neuron_in_deviations(digits):
+def test_the_score_is_the_root_mean_square_distance_to_the_samples_around(digits):
+    # Sample by sample, from what the map remembers: means, hits and mean distances of its neurons.
     X = digits[0]
     vq = SomVQ(max_neurons=30).fit(X[::2])
-    live = np.flatnonzero(vq.hit_counts_)
-    distances = np.linalg.norm(X[:, None] - vq.weights_[live][None], axis=2)
-    unit, nearest = live[distances.argmin(axis=1)], distances.min(axis=1)
-    known = vq._novelty
-    expected = (known.means[unit] - nearest) / known.deviations[unit]
-    np.testing.assert_allclose(vq.score_samples(X), expected, rtol=1e-9, atol=1e-9)
+    memory, units = vq._memory, vq.bmu(X[::2])
+    for means, neuron in zip(memory.X, memory.units, strict=True):
+        np.testing.assert_allclose(means, X[::2][units == neuron].mean(axis=0), atol=1e-9)
+    unit = np.sqrt(np.average(memory.scatter**2, weights=memory.weights))
+    for row, score in zip(X[1:40:2], vq.score_samples(X[1:40:2]), strict=True):
+        away = ((row - memory.X) ** 2).sum(axis=1)
+        each = np.repeat(np.column_stack([away, memory.scatter**2]), memory.weights.astype(int), 0)
+        squares = each[np.argsort(each[:, 0], kind="stable")].sum(axis=1)
+        weights = np.exp(-np.arange(len(squares)) / 10)
+        expected = -np.sqrt(np.average(squares, weights=weights)) / unit
+        assert score == pytest.approx(expected, rel=1e-3)
+
+
+def test_outliers_that_own_a_neuron_look_no_better_for_it(rng):
+    X = np.vstack([rng.normal(size=(300, 3)), [[30.0, 0, 0], [30.1, 0, 0], [30.0, 0.1, 0]]])
+    vq = SomVQ(max_neurons=40).fit(X)
+    assert set(np.argsort(vq.score_samples(X))[:3]) == {300, 301, 302}
 
 
 @pytest.mark.parametrize("contamination", [0.01, 0.05, 0.25, 0.5])
-def test_contamination_is_the_share_of_the_training_samples_below_the_offset(contamination, digits):
+def test_contamination_bounds_the_share_of_the_training_samples_below_the_offset(
+    contamination, digits
+):
     X = digits[0]
     vq = SomVQ(contamination=contamination).fit(X)
-    outliers = np.mean(vq.score_samples(X) < vq.offset_ - 1e-12)
-    assert contamination - 0.01 < outliers <= contamination
+    outliers = np.mean(vq.score_samples(X) < vq.offset_)
+    assert contamination / 4 < outliers <= contamination
     np.testing.assert_array_equal(vq.decision_function(X), vq.score_samples(X) - vq.offset_)
+
+
+@pytest.mark.parametrize("calibration", [None, 0.3])
+@pytest.mark.parametrize("kind", ["normal", "few values", "classes"])
+def test_false_alarms_keep_the_level(calibration, kind):
+    # New samples of the same source, 16 times: shares of p-values up to α, to sampling.
+    levels, shares = np.array([0.05, 0.1, 0.3]), []
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(500, 3))
+        X = np.round(X) if kind == "few values" else X
+        y = (X[:, 0] + rng.normal(size=500) > 0).astype(int)
+        make = SomClassifier if kind == "classes" else SomVQ
+        model = make(calibration=calibration, epochs=20).fit(X[:250], y[:250])
+        found = model.novelty_pvalue(X[250:])
+        assert found.min() > 0
+        shares.append([(found <= level).mean() for level in levels])
+        below = model.score_samples(X[250:]) < model.offset_
+        np.testing.assert_array_equal(below, found <= 0.05)
+    error = np.std(shares, axis=0) / 4
+    assert (np.mean(shares, axis=0) <= levels + 3 * error + 0.01).all()
+    if kind == "normal":
+        assert (np.mean(shares, axis=0) >= levels - 3 * error - 0.02).all()
+
+
+def test_samples_held_out_train_nothing(iris):
+    X, y = iris
+    vq = SomVQ(calibration=0.2).fit(X)
+    assert vq.hit_counts_.sum() == 120
+    assert len(vq._novelty.scores) == 30
+    assert len(vq.labels_) == 150
+    assert SomClassifier(calibration=0.2).fit(X, y).score(X, y) > 0.9
+    vq.partial_fit(X[:10])
+    assert len(vq._novelty.scores) == 2
+
+
+def test_a_level_that_few_samples_cannot_tell_calls_nothing_an_outlier(iris):
+    vq = SomVQ(contamination=0.01).fit(iris[0][::5])
+    assert vq.offset_ == -np.inf
+    assert (vq.decision_function(iris[0] + 100) > 0).all()
+
+
+@pytest.mark.parametrize("wrong", [0, 1, -0.1, True, "auto", np.nan])
+def test_a_calibration_that_is_no_share_is_refused(wrong, iris):
+    with pytest.raises(ValueError, match="calibration must be None or a number between 0 and 1"):
+        SomVQ(calibration=wrong).fit(iris[0])
+
+
+def test_a_weight_of_two_is_the_sample_twice(rng):
+    X, weights = rng.normal(size=(60, 2)), rng.integers(1, 3, 60)
+    weighted = SomVQ(max_neurons=9).fit(X, sample_weight=weights)
+    repeated = SomVQ(max_neurons=9).fit(np.repeat(X, weights, axis=0))
+    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-6)
+    np.testing.assert_allclose(weighted.novelty_pvalue(X), repeated.novelty_pvalue(X), atol=0.02)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "manhattan", "hamming", "mahalanobis"])
+def test_every_metric_has_scores(metric, rng):
+    X = np.abs(np.round(rng.normal(size=(80, 4)) * 2)) + 1
+    vq = SomVQ(metric=metric, max_neurons=9, epochs=10).fit(X)
+    far = vq.score_samples(X * [1, 1, 1, 40])
+    assert np.isfinite(far).all()
+    assert far.mean() < vq.score_samples(X).mean()
 
 
 @pytest.mark.parametrize("wrong", [0, 0.6, -0.1, True, "auto", None, np.nan])

@@ -265,7 +265,7 @@ def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
     with np.load(tmp_path / "m.npz", allow_pickle=False) as file:
         header = bytes(file["header"]).decode()
     assert "dbgsom_core" not in header
-    tags = {"summaries", "novelty", "range_scale"}
+    tags = {"summaries", "calibration", "range_scale"}
     assert all(f'"$state": "{tag}", "version": 1' in header for tag in tags)
     assert '"$object": "sklearn.preprocessing:StandardScaler"' in header
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from dbgsom_core import SomClassifier, persistence
 from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.training.answering import Groups, _without_themselves
+from dbgsom_core.training.answering import Groups, _left_out
 from dbgsom_plugins.labellers.kernel_vote import KernelVote
 
 
@@ -67,14 +67,15 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
 
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     around, rows = groups.around(data, len(kinds), reads_samples=False)
-    found = _without_themselves(around, rows, groups.of_samples(units, codes), None, None)
+    own = groups.of_samples(units, codes)
+    found = _left_out(around, rows == own[:, None], None, None)
     for i in range(30):
         places, left = means.copy(), counts.copy()
-        own = int(np.flatnonzero(kinds == keys[i])[0])
-        left[own] -= 1
+        mine = int(np.flatnonzero(kinds == keys[i])[0])
+        left[mine] -= 1
         others = (keys == keys[i]) & (np.arange(30) != i)
-        if left[own]:
-            places[own] = X[others].mean(axis=0)
+        if left[mine]:
+            places[mine] = X[others].mean(axis=0)
         distances = np.linalg.norm(X[i] - places, axis=1)
         live = np.flatnonzero(left)
         order = live[np.argsort(distances[live])]
