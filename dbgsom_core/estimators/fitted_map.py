@@ -70,7 +70,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         one where it has a child map; a labeller that answers from more than the nearest neuron
         asks those around the sample, of all leaves.
         """
-        data = self._samples(X)
+        return self._answers(self._samples(X))
+
+    def _answers(self, data: Samples) -> NDArray[Any]:
         if self._answering is None:
             return np.asarray(self.leaf_labels_[self._to_live_leaves(data).leaf])
         return self._said(self._answering(data))
@@ -255,8 +257,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         The score is minus the root of the mean squared distance to the training samples around the
         sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
-        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data and map
-        by a number changes no score.
+        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data
+        and map by a number changes no score.
 
         Parameters
         ----------

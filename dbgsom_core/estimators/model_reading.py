@@ -51,12 +51,13 @@ FITTED = {
     "_memory": "summaries",
     "_novelty": "novelty | calibration",
     "_deviations": "number[D]",
+    "_residuals": "number[E]",
     "leaf_labels_": "any[L]",
     "leaf_hit_counts_": "finite[L]",
     "_leaf_probabilities": "number[L, C] | none",
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
-_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations")
+_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations", "_residuals")
 MAP_ARRAYS = {
     "positions": "int[K, 2]",
     "prototypes": "finite[K, D]",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
@@ -165,7 +166,9 @@ class Answering:
             around, _ = self.groups.around(
                 part, self.labeller.neighbours, self.labeller.reads_samples
             )
-            parts.append(np.asarray(self.labeller.answer(around, self.state), np.float64))
+            with one_blas_thread():
+                answers = self.labeller.answer(around, self.state)
+            parts.append(np.asarray(answers, dtype=np.float64))
         return np.concatenate(parts)
 
     def of_prototypes(

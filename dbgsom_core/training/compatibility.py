@@ -9,7 +9,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.training.parts import Parts
 
-USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "mean"}
+USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
 
 
 def measured_by_default(measure: Any, estimator: str) -> bool:

@@ -55,11 +55,11 @@ def without_themselves(
     taken = 1.0 if sample_weights is None else np.minimum(sample_weights[sample], 1.0)
     left = np.maximum(held - taken, 0.0)
     left[left <= _ROUNDING * held] = 0.0
-    distances, weights = distances.astype(np.float64), weights.astype(np.float64)
-    distances[sample, column] *= np.divide(held, left, out=np.ones_like(held), where=left > 0)
-    weights[sample, column] = left
-    order = np.argsort(np.where(weights > 0, distances, np.inf), axis=1, kind="stable")
-    return np.take_along_axis(distances, order, 1), np.take_along_axis(weights, order, 1), order
+    away, holds = distances.astype(np.float64), weights.astype(np.float64)
+    away[sample, column] *= np.divide(held, left, out=np.ones_like(held), where=left > 0)
+    holds[sample, column] = left
+    order = np.argsort(np.where(holds > 0, away, np.inf), axis=1, kind="stable")
+    return np.take_along_axis(away, order, 1), np.take_along_axis(holds, order, 1), order
 
 
 def summary_of_samples(

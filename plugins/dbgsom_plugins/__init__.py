@@ -73,6 +73,7 @@ def dbgsom_labellers() -> dict[str, str]:
             "clusters": "clusters:Clusters",
             "kernel_vote": "kernel_vote:KernelVote",
             "majority": "majority:Majority",
+            "local_linear": "local_linear:LocalLinear",
             "mean": "mean:Mean",
         },
     )

@@ -9,7 +9,7 @@ from dbgsom_core.plugins.registry import Registry
 BASE = "experiment: e\ndataset: iris\n"
 WRONG = {
     "model: {estimator: regressor, labeller: majority}": "3:41: model.labeller: labeller "
-    "'majority' is for estimator vq or classifier, not for regressor; use 'mean'",
+    "'majority' is for estimator vq or classifier, not for regressor; use 'local_linear'",
     "model: {estimator: classifier, labeller: {name: mean}}": "3:42: model.labeller: labeller "
     "'mean' is for estimator regressor, not for classifier; use 'kernel_vote'",
     "model: {labeller: mean}": "3:19: model.labeller: labeller 'mean' is for estimator regressor, "

@@ -128,7 +128,7 @@ def test_an_attribute_that_is_missing_is_told(forged):
         ("class", "Popen", "estimator that is not known here: 'Popen'"),
         ("parts.tracker", {"name": "mlflow"}, "parts that no map has"),
         ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
-        ("fitted._novelty", obj(SCALER), "_novelty must be novelty | calibration, not a sklearn"),
+        ("fitted._novelty", obj(SCALER), r"_novelty must be novelty \| calibration, not a sklearn"),
         ("metric_state", {"$map": {"mean": 1}}, "must be arrays by name"),
         ("metric_state", {"$map": {}}, "what its metric learned"),
         ("history", [{}], "'births'"),

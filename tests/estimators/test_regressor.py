@@ -1,4 +1,4 @@
-"""SomRegressor: neurons that answer with the mean target of their samples."""
+"""SomRegressor: its map, its answers, and the intervals around them."""
 
 import numpy as np
 import pytest
@@ -19,9 +19,12 @@ def diabetes():
     return StandardScaler().fit_transform(X), y
 
 
+MEAN = {"labeller": "mean"}
+
+
 def test_each_neuron_answers_with_the_mean_target_of_its_samples(diabetes):
     X, y = diabetes
-    regressor = SomRegressor().fit(X, y)
+    regressor = SomRegressor(**MEAN).fit(X, y)
     units = regressor.bmu(X)
     for neuron in np.unique(units):
         assert regressor.neuron_labels_[neuron] == pytest.approx(y[units == neuron].mean())
@@ -48,6 +51,7 @@ def test_it_predicts_unseen_samples_better_than_the_mean(diabetes):
 def test_a_dead_neuron_answers_as_its_nearest_live_one():
     X = np.array([[0.0], [0.1], [10.0], [10.1], [10.2]])
     regressor = SomRegressor(
+        **MEAN,
         growth={"name": "fixed", "rows": 1, "columns": 4},
         kernel=Gaussian(start=0.01, end=0.01),
         init=np.array([[0.0], [5.0], [9.0], [10.0]]),
@@ -100,12 +104,12 @@ def test_a_target_is_needed_and_must_be_real_and_one_column(iris):
     [
         (
             SomRegressor(labeller="majority"),
-            "Majority is for .*classifier, not for regressor.*mean",
+            "Majority is for .*classifier, not for regressor.*local_linear",
         ),
         (SomRegressor(labeller="clusters"), "Clusters is for estimator vq, not for regressor"),
         (
             SomClassifier(labeller="mean"),
-            "Mean is for estimator regressor, not for class.*majority",
+            "Mean is for estimator regressor, not for class.*kernel_vote",
         ),
         (SomVQ(labeller="mean"), "Mean is for estimator regressor, not for vq.*index"),
         (SomClassifier(labeller="index"), "Index is for estimator vq, not for classifier"),
@@ -147,3 +151,36 @@ def test_float32_trains_as_ever_and_answers_in_the_targets_precision(diabetes):
     regressor = SomRegressor().fit(X.astype(np.float32), y)
     assert regressor.weights_.dtype == np.float32
     assert regressor.predict(X.astype(np.float32)).dtype == np.float64
+
+
+def test_intervals_hold_their_level_on_new_samples(diabetes):
+    X, y = diabetes
+    held = []
+    for seed in range(10):
+        order = np.random.default_rng(seed).permutation(len(y))
+        train, test = order[:221], order[221:]
+        regressor = SomRegressor(calibration=0.3, epochs=20).fit(X[train], y[train])
+        assert len(regressor._residuals) == 66
+        low, high = regressor.predict_interval(X[test], 0.8).T
+        np.testing.assert_allclose((low + high) / 2, regressor.predict(X[test]))
+        held.append(np.mean((low <= y[test]) & (y[test] <= high)))
+    assert 0.8 - 3 * np.std(held) / 3 < np.mean(held) < 0.88
+
+
+def test_a_level_that_few_residuals_cannot_tell_is_infinite(diabetes, tmp_path):
+    X, y = diabetes
+    regressor = SomRegressor(calibration=0.02, epochs=5).fit(X, y)
+    assert np.isinf(regressor.predict_interval(X[:3], 0.99)).all()
+    assert np.isfinite(regressor.predict_interval(X[:3], 0.8)).all()
+    regressor.save(tmp_path / "map.npz")
+    again = persistence.load(tmp_path / "map.npz")
+    np.testing.assert_array_equal(again.predict_interval(X), regressor.predict_interval(X))
+
+
+def test_intervals_need_samples_held_out_and_a_level(diabetes):
+    X, y = diabetes
+    regressor = SomRegressor(epochs=5).fit(X, y)
+    with pytest.raises(ValueError, match=r"fit with calibration=0\.2"):
+        regressor.predict_interval(X)
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1, not 1"):
+        regressor.predict_interval(X, 1)

@@ -1,0 +1,134 @@
+"""Numbers from linear models around the neurons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_plugins.labellers.mean import Mean
+
+if TYPE_CHECKING:
+    from dbgsom_core.api import SomMap, Surroundings
+
+Array = NDArray[np.float64]
+
+WIDTHS = (0.5, 1.0, 2.0)  # hops
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
+_MOST_COLUMNS = 1000
+_MOST_AXES = 32  # principal axes along which the models of neurons have slopes
+_NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
+_BANDWIDTH = 0.1
+
+
+class LocalLinear(Mean):
+    """Each neuron answers with a linear model of the samples around it (Cleveland 1979).
+
+    One ridge regression is fitted to all samples, and one around each neuron to what it leaves
+    over: the neuron's own samples and, with a Gaussian of the hops, those of its neighbours.
+    Columns are standardised; slopes around a neuron lie along the first 32 principal axes. Both
+    penalties and the width of the Gaussian are those of a grid under which the squared error on the
+    training samples, each left out, is least. A sample is answered by the models of the four
+    neurons whose means are nearest to it, weighed by exp(-(d² - d_1²) / (0.2 d_4²)). Sparse
+    samples, and those of more than 1000 columns, get the weighed mean targets of these four.
+    """
+
+    neighbours: ClassVar[int] = 4
+    reads_samples: ClassVar[bool] = True
+
+    def learn(
+        self, around: Surroundings, y: Array, weights: Array | None, som_map: SomMap
+    ) -> dict[str, Array]:
+        """Return the models: one of all samples, one for each neuron."""
+        X = np.asarray(around.X, dtype=np.float64)
+        if not 0 < X.shape[1] <= _MOST_COLUMNS:
+            return {}
+        counted = np.ones(len(y)) if weights is None else weights
+        mean = np.average(X, axis=0, weights=counted)
+        scale = np.sqrt(np.average(np.square(X - mean), axis=0, weights=counted))
+        scale = np.where(scale > 0, scale, 1.0)
+        X = (X - mean) / scale
+        slopes, intercept, axes = _ridge(X, y, counted)
+        axes = axes[:, :_MOST_AXES]
+        left = y - intercept - X @ slopes
+        neurons = _around_neurons(
+            X @ axes, left, counted, around.units[:, 0].astype(np.int64), som_map
+        )
+        of_all = np.append(slopes / scale, intercept)
+        return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
+
+    def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
+        """Return numbers (m,)."""
+        squares = np.square(around.distances)
+        unit = squares[:, -1:]
+        away = squares - squares[:, :1]
+        with np.errstate(over="ignore"):
+            far = np.divide(away, unit, out=np.full_like(away, np.inf), where=unit > 0)
+        near = np.exp(np.where(away > 0, far, 0.0) / (-2 * _BANDWIDTH))
+        if not state:
+            near = near * around.weights
+            return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
+        X = np.asarray(around.X, dtype=np.float64) - state["mean"]
+        along, units = X @ state["axes"], around.units
+        told = state["offsets"][units] + np.einsum("mr,mkr->mk", along, state["slopes"][units])
+        left = (near * told).sum(axis=1) / near.sum(axis=1)
+        return np.asarray(X @ state["of_all"][:-1] + state["of_all"][-1] + left)
+
+
+def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
+    # Slopes and intercept for X without a mean, and the principal axes, first ones first.
+    total, one = weights.sum(), np.minimum(weights, 1.0)
+    middle = float(weights @ y / total)
+    values, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
+    values, axes = np.maximum(values[::-1], 0.0), axes[:, ::-1]
+    along = X @ axes
+    moments = along.T @ (weights * (y - middle))
+    best: tuple[float, Any] = (np.inf, None)
+    for penalty in _OF_ALL:
+        slopes = moments / (values + penalty)
+        leverage = one * (1 / total + np.square(along) @ (1 / (values + penalty)))
+        loss = weights @ np.square((y - middle - along @ slopes) / np.maximum(1 - leverage, 1e-3))
+        if loss < best[0]:
+            best = (float(loss), slopes)
+    return axes @ best[1], middle, axes
+
+
+def _around_neurons(
+    X: Array, y: Array, weights: Array, unit: NDArray[np.int64], som_map: SomMap
+) -> dict[str, Array]:
+    # Offsets (K,) and slopes (K, R) of the neurons' models; a neuron that is nobody's has none.
+    squares = np.square(som_map.hops.astype(np.float64))
+    asked, one = np.unique(unit), np.minimum(weights, 1.0)
+    best: tuple[float, Any, Any] = (np.inf, None, None)
+    for width in WIDTHS:
+        influence = np.exp(-squares / (2 * width**2))
+        losses, models = np.zeros(len(PENALTIES)), []
+        for neuron in asked:
+            kernel = influence[neuron][unit]
+            rows = np.flatnonzero(kernel > _NEXT_TO_NOTHING)
+            w = kernel[rows] * weights[rows]
+            total = w.sum()
+            middle = w @ X[rows] / total
+            level = float(w @ y[rows] / (total + 1))
+            part = X[rows] - middle
+            values, axes = np.linalg.eigh((part * w[:, None]).T @ part)
+            values = np.maximum(values, 0.0)
+            moments = axes.T @ ((part * w[:, None]).T @ (y[rows] - level))
+            own = unit[rows] == neuron
+            along, mine = part[own] @ axes, rows[own]
+            for p, penalty in enumerate(PENALTIES):
+                told = level + along @ (moments / (values + penalty))
+                leverage = 1 / (total + 1) + np.square(along) @ (1 / (values + penalty))
+                kept = np.maximum(1 - one[mine] * leverage, 1e-3)
+                losses[p] += weights[mine] @ np.square((y[mine] - told) / kept)
+            models.append((middle, level, values, axes, moments))
+        p = int(losses.argmin())
+        if losses[p] < best[0]:
+            best = (float(losses[p]), PENALTIES[p], models)
+    offsets, slopes = np.zeros(len(som_map)), np.zeros((len(som_map), X.shape[1]))
+    for neuron, (middle, level, values, axes, moments) in zip(asked, best[2], strict=True):
+        slopes[neuron] = axes @ (moments / (values + best[1]))
+        offsets[neuron] = level - middle @ slopes[neuron]
+    return {"offsets": offsets, "slopes": slopes}

@@ -1,0 +1,78 @@
+"""Linear models around the neurons."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_friedman1
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
+
+from dbgsom_core import SomRegressor
+from dbgsom_plugins.labellers.local_linear import _OF_ALL, _ridge
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    X, y = make_friedman1(600, noise=0.5, random_state=0)
+    return X[::2], y[::2], X[1::2], y[1::2]
+
+
+def test_a_plane_is_found_exactly(rng):
+    X = rng.normal(size=(200, 3)) * [1, 10, 100]
+    y = X @ [3.0, -2.0, 0.1] + 7
+    regressor = SomRegressor().fit(X[:100], y[:100])
+    np.testing.assert_allclose(regressor.predict(X[100:]), y[100:], atol=0.05)
+
+
+def test_it_bends_where_a_plane_cannot_and_beats_neighbours_and_means(friedman):
+    X, y, X_test, y_test = friedman
+    ours = SomRegressor().fit(X, y).score(X_test, y_test)
+    assert ours > Ridge().fit(X, y).score(X_test, y_test) + 0.02
+    assert ours > KNeighborsRegressor(5).fit(X, y).score(X_test, y_test)
+    assert ours > SomRegressor(labeller="mean").fit(X, y).score(X_test, y_test)
+
+
+def test_the_model_of_all_samples_is_the_ridge_that_leaves_out_best(rng):
+    X, y, weights = rng.normal(size=(40, 3)), rng.normal(size=40), np.ones(40)
+    X -= X.mean(axis=0)
+    slopes, middle, _ = _ridge(X, y, weights)
+    losses = []
+    for penalty in _OF_ALL:
+        hat = X @ np.linalg.solve(X.T @ X + penalty * np.eye(3), X.T) + 1 / 40
+        losses.append(np.square((y - hat @ y) / (1 - np.diag(hat))).sum())
+    expected = Ridge(alpha=_OF_ALL[int(np.argmin(losses))]).fit(X, y)
+    np.testing.assert_allclose(slopes, expected.coef_, atol=1e-9)
+    assert middle == pytest.approx(expected.intercept_)
+
+
+def test_weights_are_repetitions(friedman):
+    X, y, X_test, _ = friedman
+    weights = np.random.default_rng(0).integers(0, 3, len(y))
+    weighted = SomRegressor(epochs=20).fit(X, y, sample_weight=weights)
+    repeated = SomRegressor(epochs=20).fit(np.repeat(X, weights, 0), np.repeat(y, weights))
+    np.testing.assert_allclose(weighted.predict(X_test), repeated.predict(X_test), rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "manhattan", "mahalanobis"])
+def test_every_metric_and_missing_values_get_numbers(metric, friedman):
+    X, y, X_test, y_test = friedman
+    found = SomRegressor(metric=metric, max_neurons=12, epochs=10).fit(X, y).predict(X_test)
+    assert np.corrcoef(found, y_test)[0, 1] > 0.6
+    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    assert SomRegressor(max_neurons=12, epochs=10).fit(gaps, y).score(X_test, y_test) > 0.5
+
+
+def test_sparse_samples_get_weighed_means(friedman):
+    from scipy.sparse import csr_array
+
+    X, y, X_test, y_test = friedman
+    regressor = SomRegressor().fit(csr_array(X), y)
+    assert regressor._answering.state == {}
+    assert regressor.score(csr_array(X_test), y_test) > 0.3
+
+
+def test_training_goes_on(friedman):
+    X, y, X_test, y_test = friedman
+    regressor = SomRegressor(max_neurons=20)
+    for rows in np.array_split(np.arange(len(X)), 3):
+        regressor.partial_fit(X[rows], y[rows])
+    assert regressor.score(X_test, y_test) > 0.6
