@@ -32,8 +32,8 @@ _PARTS = {  # what each is, and the estimators' default where they share one
     "kernel": ("how much a neuron learns from samples won some hops away", "gaussian"),
     "growth": ("which neurons are born, where and when", "directed"),
     "labeller": (
-        "the answer that each neuron gives; without it index for vq, majority for classifier, mean "
-        "for regressor",
+        "the answer that each neuron gives; without it index for vq, kernel_vote for classifier, "
+        "local_linear for regressor",
         None,
     ),
 }

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
+from dbgsom_core.training.novelty import Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
@@ -54,22 +56,30 @@ class Answers:
     probabilities: NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, estimator: Any, ended: Descent) -> Answers:
+    def of(cls, estimator: Any, data: Samples, ended: Descent) -> Answers:
         """Say what ``estimator`` answers to samples that ``ended`` on its live leaves."""
         unit, leaf, distance = ended.path[:, 0], ended.leaf, ended.distance
         known = getattr(estimator, "_novelty", None)
-        novelty = None if known is None else known.scores(leaf, distance)
-        probabilities = estimator._leaf_probabilities
-        supervised = hasattr(estimator, "classes_") and probabilities is not None
+        novelty = None if known is None else estimator._scores(data, ended)
+        answering, probabilities = estimator._answering, None
+        if answering is not None:
+            found = answering(data)
+            label = estimator._said(found)
+            probabilities = found if hasattr(estimator, "classes_") else None
+        else:
+            label = np.asarray(estimator.leaf_labels_[leaf])
+            shares = estimator._leaf_probabilities
+            if hasattr(estimator, "classes_") and shares is not None:
+                probabilities = shares[leaf]
         return cls(
-            label=np.asarray(estimator.leaf_labels_[leaf]),
+            label=label,
             unit=unit,
             cell=estimator.som_map_.positions[unit],
             leaf=leaf,
             distance=distance,
             novelty=novelty,
             outlier=None if known is None else novelty < known.offset,
-            probabilities=probabilities[leaf] if supervised else None,
+            probabilities=probabilities,
         )
 
 
@@ -172,7 +182,7 @@ def explained(
             "this map was saved by a version that explains nothing; fit and save it again"
         )
     ended = estimator._to_live_leaves(samples)
-    answers, leaf = Answers.of(estimator, ended), int(ended.leaf[0])
+    answers, leaf = Answers.of(estimator, samples, ended), int(ended.leaf[0])
     assert answers.novelty is not None
     assert answers.outlier is not None
     shares = answers.probabilities
@@ -191,12 +201,23 @@ def explained(
         path=path,
         hits=float(estimator.leaf_hit_counts_[leaf]),
         distance=float(answers.distance[0]),
-        usual_distance=float(estimator._novelty.means[leaf]),
+        usual_distance=usual_distance(estimator, leaf),
         novelty=float(answers.novelty[0]),
         outlier=bool(answers.outlier[0]),
         differences=_differences(both, steps, _named(estimator, names)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
+
+
+def usual_distance(estimator: Any, leaf: int) -> float:
+    """Return the mean distance of the training samples of a leaf to it; 0 where there are none."""
+    if isinstance(estimator._novelty, Novelty):
+        return float(estimator._novelty.means[leaf])
+    memory = estimator._memory
+    there = memory.units == leaf
+    if not there.any():
+        return 0.0
+    return float(np.average(memory.scatter[there], weights=memory.weights[there]))
 
 
 def as_row(x: Any) -> Any:

@@ -86,7 +86,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         One search finds all of them.
         """
         data = self._samples(X)
-        return Answers.of(self, self._to_live_leaves(data))
+        return Answers.of(self, data, self._to_live_leaves(data))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one sample as it does.
@@ -269,9 +269,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         float64 array (n,)
             Below ``offset_`` are outliers.
         """
-        data, known = self._samples(X), self._learnt_novelty()
+        return self._scores(self._samples(X))
+
+    def _scores(self, data: Samples, ended: Descent | None = None) -> NDArray[np.float64]:
+        known = self._learnt_novelty()
         if isinstance(known, Novelty):  # of a file from before
-            ended = self._to_live_leaves(data)
+            ended = self._to_live_leaves(data) if ended is None else ended
             return known.scores(ended.leaf, ended.distance)
         return self._density.scores(data)
 

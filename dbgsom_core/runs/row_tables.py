@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import write_atomically
@@ -84,8 +85,8 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
             number = int(tree.child_of[number][neuron])
         hits = estimator.leaf_hit_counts_[leaf].item()
         # Of neurons below others it is known on average.
-        mean = float(estimator._novelty.means[leaf])
-        error = mean * hits if deep else float(estimator.errors_[leaf])
+        mean = usual_distance(estimator, leaf) if deep else None
+        error = float(estimator.errors_[leaf]) if mean is None else mean * hits
         yield [
             way[0],
             *tree.maps[number].positions[way[-1]].tolist(),
