@@ -195,7 +195,7 @@ def false_alarms(half: str) -> str:
                 shares.append((found[:, None] <= levels).mean(axis=0))
             means.append(np.mean(shares, axis=0))
             # Splits of one table overlap: their spread tells that of one, not of their mean.
-            worst = max(worst, *((means[-1] - levels) / np.std(shares, axis=0)))
+            worst = max(worst, *((means[-1] - levels) / np.maximum(np.std(shares, axis=0), 1e-3)))
         told = " | ".join(f"{share:.3f}" for share in np.mean(means, axis=0))
         lines.append(f"| calibration={calibration} | {told} | {worst:+.2f} |")
     return "\n".join(lines)
