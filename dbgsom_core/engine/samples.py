@@ -185,8 +185,20 @@ class PlainSamples:
 
 
 def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    if k > 4:
+    # Columns of the k smallest of each row, in order; the first of equal ones.
+    n_columns = block.shape[1]
+    if k > 4 and k > n_columns // 4:
         return np.argsort(block, axis=1, kind="stable")[:, :k]
+    if k > 4:
+        most = np.partition(block, k - 1, axis=1)[:, k - 1 : k]
+        among = block <= most
+        tied = np.flatnonzero(np.count_nonzero(among, axis=1) > k)
+        for row in tied:  # of those that are equal to the last one, the first
+            equal = np.flatnonzero(block[row] == most[row])
+            among[row, equal[k - np.count_nonzero(block[row] < most[row]) :]] = False
+        columns = np.nonzero(among)[1].reshape(-1, k)
+        order = np.argsort(np.take_along_axis(block, columns, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(columns, order, axis=1)
     rest = block.copy()
     order = np.empty((len(block), k), dtype=np.int64)
     rows = np.arange(len(block))

@@ -16,7 +16,8 @@ from dbgsom_core.training.summaries import Summaries
 
 SOFT_MASS = 10.0  # how many training samples count, about
 _GROUPS = 40  # that hold them, at most
-_CALIBRATED_BY = 5000  # samples at most, evenly spaced
+# Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
+_CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 _ROWS = 1 << 14  # samples scored at a time
 
 
@@ -133,11 +134,13 @@ class Calibration:
         own: NDArray[np.int64] | None = None,
     ) -> Self:
         """Score samples that the map has not seen, or each as if it had not seen it: its ``own``
-        group (n,) then says where it was. At most 5000, evenly spaced, are asked.
+        group (n,) then says where it was. At most 5000, evenly spaced, are asked, or 1000 of
+        those that it has seen.
         """
         rows = np.arange(data.n)
-        if data.n > _CALIBRATED_BY:
-            rows = np.linspace(0, data.n - 1, _CALIBRATED_BY).astype(np.int64)
+        most = _CALIBRATED_BY if own is None else _LEFT_OUT
+        if data.n > most:
+            rows = np.linspace(0, data.n - 1, most).astype(np.int64)
         part = data if len(rows) == data.n else data.subset(rows)
         scores = density.scores(part, None if own is None else own[rows])
         order = np.argsort(scores, kind="stable")
