@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -15,7 +16,8 @@ from dbgsom_core.training.places import nearest_places, places_of, without_thems
 from dbgsom_core.training.summaries import Summaries
 
 SOFT_MASS = 10.0  # how many training samples count, about
-_GROUPS = 40  # that hold them, at most
+_GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold
+_FAR = 6 * SOFT_MASS  # samples: the next one counts less than 1/400 of the nearest
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 _ROWS = 1 << 14  # samples scored at a time
@@ -69,6 +71,12 @@ class Density:
     spreads: NDArray[np.float64]
     unit: float
 
+    @cached_property
+    def _near(self) -> int:
+        # How many groups hold _FAR samples and one more group, whichever they are.
+        held = np.cumsum(np.sort(self.weights))
+        return min(_GROUPS, int(np.searchsorted(held, _FAR)) + 2)
+
     @classmethod
     def of(cls, summaries: Summaries, prototypes: NDArray[np.float64], metric: MetricCalls) -> Self:
         """Return what is known from summaries and prototypes (L, D)."""
@@ -90,7 +98,7 @@ class Density:
         return found
 
     def _scored(self, data: Samples, own: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        groups, distances = nearest_places(data, self.places, _GROUPS)
+        groups, distances = nearest_places(data, self.places, self._near)
         if own is not None:
             distances, weights, order = without_themselves(
                 distances, self.weights[groups], groups == own[:, None], data.weights
