@@ -104,7 +104,7 @@ class Split(Settings):
         description="with test_size: keep a model of all data, and measure one of the rest",
     )
     folds: int | None = Field(
-        default=None, ge=2, le=10**5, description="parts of a cross-validation, shuffled"
+        default=None, ge=2, le=10**4, description="parts of a cross-validation, shuffled"
     )
     test: Any = Field(
         default=None, description="a data set that is kept for testing, read as 'dataset' is"
@@ -113,10 +113,10 @@ class Split(Settings):
         default=None, description="a splitter of scikit-learn, whose parameters follow"
     )
     n_splits: int | None = Field(
-        default=None, ge=1, le=10**5, description="how many folds or divisions"
+        default=None, ge=1, le=10**4, description="how many folds or divisions"
     )
     n_repeats: int | None = Field(
-        default=None, ge=1, le=10**5, description="how often the folds are drawn anew"
+        default=None, ge=1, le=10**4, description="how often the folds are drawn anew"
     )
     n_groups: int | None = Field(default=None, ge=1, description="groups that are left out at once")
     groups: str | None = Field(

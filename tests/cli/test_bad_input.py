@@ -137,7 +137,7 @@ def test_a_classifier_on_measurements_is_refused(refused, tmp_path):
         ("prepare: ['sklearn.preprocessing:NoSuch']", "cannot be imported"),
         ("prepare: [{name: 'sklearn.decomposition:PCA', n_componets: 2}]", "n_components"),
         ("prepare: [{name: 'sklearn.decomposition:PCA', n_components: 90}]", "PCA"),
-        ("split: {folds: 100000}", "cannot be divided"),
+        ("split: {folds: 9999}", "cannot be divided"),
         ("split: {test_size: 0.99}", "rows are left"),
         ("model: {growth: {name: directed, threshold: entropy, lambda_: 2.0}}", "no effect"),
         ("model: {growth: fixed, spreading_factor: 0.5}", "spreading_factor"),

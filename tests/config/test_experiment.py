@@ -132,7 +132,7 @@ WRONG = {
     "holds the samples for testing",
     "split: {folds: 3, refit: true}": "3:26: split.refit: is for test_size; with folds a model of "
     "all data is kept anyway",
-    "split: {folds: 1}": "3:16: split.folds: must be an integer between 2 and 100000, not 1",
+    "split: {folds: 1}": "3:16: split.folds: must be an integer between 2 and 10000, not 1",
     "split: {test_size: .5, stratify: no}": "3:34: split.stratify: must be true or false, "
     "not the text 'no'",
     "prepare: scale": "3:10: prepare: unknown step 'scale'; did you mean 'range_scale'?",

