@@ -35,7 +35,7 @@ _HOMES = {
     "SomVQ": "estimators.clustering",
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
-    "compare": "runs.compare",
+    "compare": "runs.comparing.compare",
     "run": "runs.python",
     "sweep": "runs.python",
 }

@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.model_file import load_estimator, save
+from dbgsom_core.estimators.novelty_scores import NoveltyScores
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
@@ -29,14 +29,13 @@ from dbgsom_core.som_map.topology import (
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.novelty import Calibration, Density, Novelty
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import labelled
 
 _ALGORITHMS = ("mixture", "distances")
 
 
-class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FittedMap(NoveltyScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
     som_map_: SomMap
@@ -50,8 +49,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _metric: FittedMetric
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
-    _novelty: Novelty | Calibration
-    _density: Density
     _answering: Answering | None
 
     def _samples(self, X: Any) -> Samples:
@@ -251,78 +248,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         data = self._samples(X)
         weights = weights_of(data.X, sample_weight)
         return float(np.average(descend(self._tree, data).distance, weights=weights))
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return how normal each sample is: the higher, the more like the training data.
-
-        The score is minus the root of the mean squared distance to the training samples around the
-        sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
-        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data
-        and map by a number changes no score.
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-
-        Returns
-        -------
-        float64 array (n,)
-            Below ``offset_`` are outliers.
-        """
-        return self._scores(self._samples(X))
-
-    def _scores(self, data: Samples, ended: Descent | None = None) -> NDArray[np.float64]:
-        known = self._learnt_novelty()
-        if isinstance(known, Novelty):  # of a file from before
-            ended = self._to_live_leaves(data) if ended is None else ended
-            return known.scores(ended.leaf, ended.distance)
-        return self._density.scores(data)
-
-    def novelty_pvalue(self, X: Any) -> NDArray[np.float64]:
-        """Return conformal p-values of samples: small for what is unlike the training data.
-
-        The share of the calibration samples, the sample itself counted in, whose score is at most
-        the sample's (Vovk, Gammerman & Shafer 2005). Samples that were held out by ``calibration``
-        are such: the p-value of a new sample of the same source is then at most α with a
-        probability of at most α, for every α and any number of samples. Without ``calibration``
-        the training samples are, each scored as if the map had not seen it, and this holds nearly.
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-
-        Returns
-        -------
-        float64 array (n,)
-            Above 0 and at most 1; at most ``contamination`` where `score_samples` is below
-            ``offset_``.
-
-        Raises
-        ------
-        ModelFileError
-            The map was saved by a version that knew no p-values.
-        """
-        data, known = self._samples(X), self._learnt_novelty()
-        if isinstance(known, Novelty):
-            raise ModelFileError(
-                "this map was saved by a version without p-values; fit and save it again"
-            )
-        return known.pvalues(self._density.scores(data))
-
-    @property
-    def offset_(self) -> float:
-        """The score below which a sample counts as an outlier: `novelty_pvalue` is then at most
-        ``contamination``.
-        """
-        check_is_fitted(self)
-        return self._learnt_novelty().offset
-
-    def _learnt_novelty(self) -> Novelty | Calibration:
-        if not hasattr(self, "_novelty"):
-            raise ModelFileError(
-                "this map was saved by a version without novelty scores; fit and save it again"
-            )
-        return self._novelty
 
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
         """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).

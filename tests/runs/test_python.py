@@ -130,3 +130,8 @@ def test_verbose_shows_the_epochs(folder, capsys):
     assert capsys.readouterr().out == ""
     dbgsom_core.run("run.yaml", overrides={"model.tol": 0.0}, verbose=1)
     assert capsys.readouterr().out.count("epoch ") == 5
+
+
+@pytest.mark.parametrize("name", dbgsom_core.__all__)
+def test_each_door_opens(name):
+    assert getattr(dbgsom_core, name) is not None

@@ -1,0 +1,285 @@
+"""Rows of files are answered: predict."""
+
+import gzip
+import io
+import signal
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dbgsom_core import persistence
+from dbgsom_core.runs.using import table_reading
+
+
+def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model):
+    new[["weight", "id", "colour", "size"]].assign(extra=1).to_csv(shop / "new.csv", index=False)
+    _, err = told("predict", "fruit", "new.csv", "-o", "answers.csv")
+    found = pd.read_csv(shop / "answers.csv")
+    assert list(found) == [
+        "label", "unit", "x", "y", "distance", "novelty", "outlier", "probability_apple",
+        "probability_plum",
+    ]  # fmt: skip
+    expected = model.answers(new)
+    assert (found["label"] == model.predict(new)).all()
+    assert (found["unit"] == expected.unit).all()
+    assert (found[["x", "y"]].to_numpy() == expected.cell).all()
+    assert (found["distance"] == expected.distance).all()  # to the bit
+    assert (found["novelty"] == expected.novelty).all()
+    assert (found["outlier"] == expected.outlier).all()
+    shares = found[["probability_apple", "probability_plum"]].to_numpy()
+    np.testing.assert_array_equal(shares, expected.probabilities)
+    assert "'extra'" in err
+    assert "50 rows answered" in err
+    assert not list(shop.glob(".*"))
+
+
+def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
+    new.to_csv(shop / "whole.csv", index=False)
+    told("predict", "fruit", "whole.csv", "-o", "whole-answers.csv", "--keep", "id", "-q")
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    for number, chunked in enumerate(("whole.csv", "whole.parquet", "whole.tsv.gz")):
+        if chunked.endswith(".parquet"):
+            new.set_index("id").to_parquet(shop / chunked)
+        elif chunked.endswith(".gz"):
+            with gzip.open(shop / chunked, "wt") as file:
+                new.to_csv(file, sep="\t", index=False)
+        target = f"part{number}.csv"
+        told("predict", "fruit", chunked, "-o", target, "--keep", "id", "-q")
+        assert (shop / target).read_bytes() == (shop / "whole-answers.csv").read_bytes()
+    assert (shop / "whole-answers.csv").read_text().splitlines()[1].startswith("0000,")
+
+
+def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    notes = [None] * 20 + ["late"] * 30
+    new.assign(note=notes, age=range(50)).to_parquet(shop / "late.parquet")
+    arguments = ("predict", "fruit", "late.parquet", "--columns", "label", "--keep", "note,age")
+    told(*arguments, "-o", "late-out.parquet")
+    found = pd.read_parquet(shop / "late-out.parquet")
+    assert found["note"][:20].isna().all()
+    assert (found["note"][20:] == "late").all()
+    assert found["age"].tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "npy", "tsv"])
+def test_every_kind_of_file_reads_back(shop, told, new, model, ending):
+    new.to_csv(shop / "new.csv", index=False)
+    target = f"out.{ending}"
+    told("predict", "fruit", "new.csv", "-o", target, "--columns", "novelty,label,unit")
+    if ending == "npy":
+        found = pd.DataFrame(np.load(shop / target))
+    elif ending == "tsv":
+        found = pd.read_csv(shop / target, sep="\t")
+    else:
+        found = pd.read_parquet(shop / target)
+    expected = model.answers(new)
+    assert list(found) == ["novelty", "label", "unit"]
+    assert (found["novelty"] == expected.novelty).all()
+    assert (found["label"] == expected.label).all()
+    assert (found["unit"] == expected.unit).all()
+
+
+def test_one_column_is_a_plain_array(shop, told, new, model):
+    new.to_csv(shop / "new.csv", index=False)
+    told("predict", "fruit", "new.csv", "-o", "one.npy", "--columns", "distance")
+    np.testing.assert_array_equal(np.load(shop / "one.npy"), model.answers(new).distance)
+
+
+def test_it_is_a_filter(told, new):
+    text = new.to_csv(index=False)
+    out, err = told("predict", "fruit", "-", "--columns", "label", "--keep", "id,kind",
+                    stdin=text.encode())  # fmt: skip
+    found = pd.read_csv(io.StringIO(out), dtype=str)
+    assert list(found) == ["id", "kind", "label"]
+    assert (found["id"] == new["id"]).all()
+    assert "rows answered" in err
+
+
+def test_text_that_needs_quotes_gets_them(shop, told, new):
+    odd = new.assign(id=['a,"b"'] + ["c"] * 49)
+    odd.to_csv(shop / "odd.csv", index=False)
+    told("predict", "fruit", "odd.csv", "-o", "odd-out.csv", "--keep", "id")
+    assert pd.read_csv(shop / "odd-out.csv")["id"][0] == 'a,"b"'
+
+
+def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
+    from dataclasses import replace
+
+    columns = replace(model.columns, ids=("id",), dropped=())
+    replace(model, columns=columns).save(shop / "with-ids.npz")
+    new.to_csv(shop / "new.csv", index=False)
+    out, _ = told("predict", "with-ids.npz", "new.csv", "--columns", "label")
+    assert out.splitlines()[:2] == ["id,label", f"0000,{model.predict(new)[0]}"]
+    new.drop(columns="id").to_csv(shop / "no-ids.csv", index=False)
+    assert told("predict", "with-ids.npz", "no-ids.csv", "--columns", "label")[0][:6] == "label\n"
+
+
+@pytest.mark.parametrize("written", ["semicolons", "tabs", "sep line", "comma decimals", "packed"])
+def test_files_are_read_as_people_write_them(shop, told, new, model, written):
+    path, decimal = shop / "people.csv", "."
+    if written == "semicolons":
+        path.write_text(new.to_csv(sep=";", index=False))
+    elif written == "tabs":
+        path.write_text(new.to_csv(sep="\t", index=False))
+    elif written == "sep line":
+        path.write_text('"sep=|"\n\n' + new.to_csv(sep="|", index=False), encoding="utf-8-sig")
+    elif written == "packed":
+        path = shop / "people.csv.gz"
+        with gzip.open(path, "wt") as file:
+            file.write(new.to_csv(index=False))
+    else:
+        from dataclasses import replace
+
+        decimal = ","
+        path.write_text(new.to_csv(sep=";", decimal=",", index=False))
+        replace(model, columns=replace(model.columns, decimal=",")).save(shop / "comma.npz")
+    name = "comma.npz" if decimal == "," else "fruit"
+    out, _ = told("predict", name, path.name, "--columns", "distance")
+    found = pd.read_csv(io.StringIO(out))["distance"]
+    assert (found == model.answers(new).distance).all()
+
+
+def test_files_without_a_header_are_read_as_in_training(shop, new, fruit, called, described):
+    folder = shop / "bare"
+    folder.mkdir()
+    fruit(60, 1).to_csv(folder / "fruit.csv", index=False, header=False)
+    section = {"name": "csv", "path": "fruit.csv", "header": False, "target": 4, "drop": [0],
+               "categorical": [2]}  # fmt: skip
+    (folder / "bare.yaml").write_text(yaml.safe_dump({**described, "dataset": section}))
+    code, _, err = called(folder, "run", "bare.yaml", "-q")
+    assert code == 0, err
+    new.to_csv(folder / "new.csv", index=False, header=False)
+    code, out, err = called(folder, "predict", "fruit", "new.csv", "--columns", "distance")
+    assert code == 0, err
+    (left,) = (folder / "runs" / "fruit").iterdir()
+    model = persistence.load(left / "model.npz")
+    expected = model.answers(new.set_axis(["0", "1", "2", "3", "4"], axis=1)).distance
+    assert (pd.read_csv(io.StringIO(out))["distance"] == expected).all()
+
+
+def test_words_of_another_spelling_are_read_as_in_training(shop, told, new, model):
+    odd = new.astype({"size": object})
+    odd.loc[3, "size"] = "True"
+    odd.to_csv(shop / "true.csv", index=False)
+    out, _ = told("predict", "fruit", "true.csv", "--columns", "distance")
+    expected = new.assign(size=np.where(np.arange(50) == 3, 1.0, new["size"]))
+    assert (pd.read_csv(io.StringIO(out))["distance"] == model.answers(expected).distance).all()
+
+
+def test_arrays_are_answered_by_place(shop, told, digits):
+    from dbgsom_core import SomClassifier
+
+    X, y = digits
+    SomClassifier(epochs=5).fit(X, y).save(shop / "digits.npz")
+    again = SomClassifier.load(shop / "digits.npz")
+    np.save(shop / "digits.npy", X[:100])
+    np.savetxt(shop / "digits.csv", X[:100], delimiter=",")
+    expected = again.predict(X[:100])
+    for source in ("digits.npy", "digits.csv"):
+        told("predict", "digits.npz", source, "-o", "digits-out.npy", "--columns", "label")
+        np.testing.assert_array_equal(np.load(shop / "digits-out.npy"), expected)
+
+
+def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
+    (shop / "words.csv").write_text(
+        new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
+    )
+    gap = new.copy()
+    gap.loc[20, "weight"] = np.nan
+    gap.to_csv(shop / "gap.csv", index=False)
+    (shop / "empty.csv").write_text("")
+    (shop / "long.csv").write_text("size,colour,weight\n1,red,2\n1,red,2,3\n")
+    np.save(shop / "narrow.npy", np.ones((3, 2)))
+    (shop / "broken.parquet").write_bytes(b"PAR1 no parquet")
+    (shop / "latin.csv").write_bytes("size,colour,weight\n1,grün,2\n".encode("latin-1"))
+    out = ("-o", "x.csv")
+    assert "lacks 2 columns ('colour', 'weight')" in refused("predict", "fruit", "bad.csv", *out)
+    told = refused("predict", "fruit", "words.csv", *out)
+    assert "words.csv, row 30, column 'size': 'big' is no number" in told
+    assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
+    assert "long.csv" in refused("predict", "fruit", "long.csv", *out)
+    assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
+    assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
+    assert "--encoding" in refused("predict", "fruit", "latin.csv", *out)
+    assert "none.csv" in refused("predict", "fruit", "none.csv", *out)
+    assert "did you mean 'novelty'" in refused("predict", "fruit", "bad.csv", "--columns", "novlty")
+    assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
+    assert ".xlsx" in refused("predict", "fruit", "gap.csv", "-o", "x.xlsx")
+    assert "no folder" in refused("predict", "fruit", "gap.csv", "-o", "nowhere/x.csv")
+    assert "text of any length" in refused(
+        "predict", "fruit", "gap.csv", "-o", "x.npy", "--keep", "id"
+    )
+
+
+def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
+    from dbgsom_core import SomVQ
+    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.interfaces.columns import Columns
+
+    X = new[["size", "weight"]].to_numpy()
+    columns = Columns(("size", "weight"))
+    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
+    gap = new.copy()
+    gap.loc[20, "weight"] = np.nan
+    gap.to_csv(shop / "gap.csv", index=False)
+    told = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
+    assert "gap.csv, row 20, column 'weight': the value is missing" in told
+
+
+def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
+    new.assign(label="mine").to_csv(shop / "named.csv", index=False)
+    sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
+    assert "'label' is carried along and written as well" in sentence
+    out, _ = told("predict", "fruit", "named.csv", "--keep", "label", "--columns", "unit")
+    assert out.splitlines()[0] == "label,unit"
+    assert "is the file that is read" in refused("predict", "fruit", "named.csv", "-o", "named.csv")
+
+
+def test_an_encoding_of_the_training_is_that_of_new_rows(shop, fruit, called, described):
+    folder = shop / "latin"
+    folder.mkdir()
+    named = fruit(60, 1).replace({"colour": {"red": "grün"}})
+    named.to_csv(folder / "fruit.csv", sep=";", index=False, encoding="latin-1")
+    section = {**described["dataset"], "encoding": "latin-1"}
+    (folder / "latin.yaml").write_text(yaml.safe_dump({**described, "dataset": section}))
+    code, _, err = called(folder, "run", "latin.yaml", "-q")
+    assert code == 0, err
+    code, out, err = called(folder, "predict", "fruit", "fruit.csv", "--columns", "label")
+    assert code == 0, err
+    assert len(out.splitlines()) == 61
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, called):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    new.to_csv(shop / "new.csv", index=False)
+    predict = import_module("dbgsom_core.runs.using.predict")
+    answers, looked = predict._answers, []
+
+    def interrupted(*given):
+        looked.append(given)
+        if len(looked) == 3:
+            signal.raise_signal(how)
+        return answers(*given)
+
+    monkeypatch.setattr(predict, "_answers", interrupted)
+    before = sorted(shop.iterdir())
+    code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
+    assert code == 128 + how
+    assert "interrupted" in err
+    assert sorted(shop.iterdir()) == before
+
+
+def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    (shop / "kept.csv").write_text("before")
+    (shop / "words.csv").write_text(
+        new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
+    )
+    refused("predict", "fruit", "words.csv", "-o", "kept.csv")
+    assert (shop / "kept.csv").read_text() == "before"

@@ -1,0 +1,74 @@
+"""A run in the terminal: show."""
+
+import io
+
+import numpy as np
+
+
+def test_a_run_is_shown(told, run_folder, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out, _ = told("show", run_folder)
+    assert "finished in" in out
+    assert "accuracy" in out
+    assert f"model: {run_folder / 'model.npz'}" in out
+    assert "figure: " in out
+    assert "a  apple" in out
+    assert "\x1b" not in out
+    hits, _ = told("show", run_folder, "--map", "hits")
+    assert "hits: " in hits
+    assert "█" in hits
+
+
+def test_the_map_in_blocks_is_the_map(model):
+    from rich.console import Console
+
+    from dbgsom_core.cli.map_blocks import map_blocks
+
+    estimator = model.estimator
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    lines = [line.plain for line in map_blocks(estimator, "label", console)]
+    rows, columns = estimator.som_map_.shape
+    drawn = lines[:rows]
+    top = max(y for _, y in estimator.neurons_)
+    left = min(x for x, _ in estimator.neurons_)
+    signs = {"apple": "a", "plum": "p"}
+    for (x, y), label, hits in zip(
+        estimator.neurons_, estimator.neuron_labels_, estimator.hit_counts_, strict=True
+    ):
+        cell = drawn[top - y][3 * (x - left) : 3 * (x - left) + 3]
+        assert cell.strip() == (signs[label] if hits else "·")
+    assert sum(len(line.split()) for line in drawn) == len(estimator.neurons_)
+    assert max(map(len, drawn)) == 3 * columns
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    plain = map_blocks(estimator, "hits", Console(file=file, no_color=True))
+    assert all(line.plain.isascii() for line in plain)
+
+
+def test_many_classes_are_told_by_their_beginnings(digits):
+    from rich.console import Console
+
+    from dbgsom_core import SomClassifier
+    from dbgsom_core.cli.map_blocks import map_blocks
+
+    X, y = digits
+    names = np.array([f"{chr(97 + i % 26)}{i}" for i in range(40)])
+    clf = SomClassifier(max_neurons=80, epochs=20).fit(X, names[y + 10 * (np.arange(len(X)) % 4)])
+    assert len(set(clf.neuron_labels_)) > 20
+    lines = map_blocks(clf, "label", Console(file=io.StringIO(), no_color=True))
+    drawn = [line.plain for line in lines[: clf.som_map_.shape[0]]]
+    shown = {line[at : at + 3].strip() for line in drawn for at in range(0, len(line), 3)}
+    assert shown - {"·", ""} == set(clf.neuron_labels_[clf.hit_counts_ > 0])
+
+
+def test_a_failed_run_says_why(shop, told, called):
+    from dbgsom_core.runs.folder.store import RunFiles, now, write_json, write_status
+
+    files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
+    files.folder.mkdir(parents=True)
+    write_status(files, "failed", now(), now(), "ValueError: \x1b[31mno")
+    write_json(files.run, {"id": files.folder.name, "name": "odd one", "experiment": "odd"})
+    out, _ = told("show", "odd")
+    assert "because: ValueError: \\x1b[31mno" in out
+    code, _, err = called(shop, "predict", "odd", "new.csv")
+    assert code == 2
+    assert "has left no model: it failed" in err
