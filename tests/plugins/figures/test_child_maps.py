@@ -22,7 +22,8 @@ from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
 
-DEEP = Hierarchical(base=Directed(spreading_factor=0.05), tau_2=0.004, min_samples=10)
+BASE = Directed(spreading_factor=0.05, class_growth=False)  # small maps, on three levels
+DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
 
 
 @pytest.fixture(scope="module")
