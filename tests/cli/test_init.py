@@ -216,6 +216,53 @@ def test_what_cannot_be_looked_at_is_told_and_nothing_written(content, told, fol
     assert not (folder / "x.yaml").exists()
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=60).round(3).astype(str),
+            "sparse": rng.integers(0, 9, 60).astype(str),
+            "region": ["Nord", "Ost", "Süd"] * 20,
+            "answer": ["ja", "nein"] * 30,
+        }
+    )
+    frame.loc[[4], "x"] = "k.A."
+    frame.loc[:20, "sparse"] = "k.A."  # numbers, once it is known what the word says
+    frame.loc[[7, 8], "region"] = "K.A."
+    frame.loc[[9], "region"] = "NA"
+    frame.loc[[1, 5, 11], "answer"] = "k.A."
+    frame.to_csv("t.csv", index=False) if form == "csv" else frame.to_parquet("t.parquet")
+    begin(f"t.{form}")
+    dataset = written("t.yaml")["dataset"]
+    assert dataset["na_values"][-1] == "k.A."
+    assert dataset["categorical"] == ["region"]
+    assert (dataset["missing"], dataset["missing_target"]) == ("keep", "drop")
+    assert "2 values: ja, nein;" in (folder / "t.yaml").read_text(encoding="utf-8")
+    run_ = run("t.yaml").run
+    assert (run_.data["samples"], run_.data["features"]) == (57, 5)
+
+
+@pytest.mark.parametrize(
+    "target", [["1.5", "2.5", "9.5", "12.25"] * 15, ["1", "2", "3"] * 20, ["u", "v"] * 30]
+)
+def test_gaps_of_any_target_are_dropped(target, folder):
+    target[3], target[5], words = "fehlt", "NA", [*map(str, range(0, 600, 10))]
+    words[0] = "fehlt"
+    pd.DataFrame({"a": words, "b": [i % 7 for i in range(60)], "target": target}).to_csv("t.csv")
+    begin("t.csv")
+    assert written("t.yaml")["dataset"]["missing_target"] == "drop"
+    assert run("t.yaml").run.data["samples"] == 58
+
+
+def test_gaps_among_dates_alone_are_kept(folder):
+    days = [f"2024-0{i % 9 + 1}-0{i % 8 + 1}" for i in range(30)]
+    lines = [f"{one},{two}" for one, two in zip(days, ["NA", *days[:-1]], strict=True)]
+    (folder / "d.csv").write_text("a,b\n" + "\n".join(lines))
+    begin("d.csv")
+    run("d.yaml")
+
+
 @pytest.mark.parametrize(
     ("name", "cells", "kind"),
     [
@@ -236,7 +283,7 @@ def test_what_cannot_be_looked_at_is_told_and_nothing_written(content, told, fol
     ],
 )
 def test_kinds_of_columns(name, cells, kind):
-    column = look_at_column(1, name, cells, ".", True)
+    column = look_at_column(1, name, cells, ".")
     assert column.kind == kind
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
 
@@ -244,7 +291,7 @@ def test_kinds_of_columns(name, cells, kind):
 @pytest.mark.parametrize("form", ["{}.{:03d},50", "{},{:03d}.50 €", "{} {:03d} kg", "{}{:03d} %"])
 def test_numbers_with_marks_or_units_are_told(form, folder):
     cells = [form.format(i + 1, i * 7) for i in range(30)]
-    column = look_at_column(1, "price", cells, ",", True)
+    column = look_at_column(1, "price", cells, ",")
     assert column.kind == "text"
     assert column.note.startswith("numbers with units, or marks between thousands")
     lines = [f"{i * i};{cell};{i % 7}" for i, cell in enumerate(cells)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,8 +83,27 @@ class Column:
         return few and (self.kind == "category" or (self.kind == "number" and self.whole))
 
 
+def look_at_columns(
+    names: Sequence[str], columns: Sequence[Sequence[str]], decimal: str
+) -> list[Column]:
+    """Say what the columns of a table seem to be.
+
+    What says in one column that a value is missing says so in all of them, as it does for readers.
+    """
+    words: set[str] = set()
+    while True:
+        found = [
+            look_at_column(i, name, cells, decimal, words)
+            for i, (name, cells) in enumerate(zip(names, columns, strict=True))
+        ]
+        more = {word for one in found for word in one.words} - words
+        if not more:
+            return found
+        words |= more
+
+
 def look_at_column(
-    place: int, name: str, cells: Sequence[str], decimal: str, whole_table: bool
+    place: int, name: str, cells: Sequence[str], decimal: str, words: Collection[str] = ()
 ) -> Column:
     """Say what a column seems to be.
 
@@ -95,28 +114,29 @@ def look_at_column(
     cells : sequence of str
         Some of its cells, stripped.
     decimal : str
-    whole_table : bool
-        They are all that there are.
+    words : collection of str
+        What says that a value is missing, beside the usual words.
     """
     counts = Counter(cells)
-    usual = {word.upper() for word in NA_VALUES}
-    known = {cell: n for cell, n in counts.items() if cell.upper() not in usual}
+    gaps = {word.upper() for word in (*NA_VALUES, *words)}
+    known = {cell: n for cell, n in counts.items() if cell.upper() not in gaps}
+    said = {cell for cell in counts if cell in words}
     rows, present = len(cells), sum(known.values())
     if not known:
-        return Column(place, name, "empty", missing=1.0)
-    words: tuple[str, ...] = ()
+        return Column(place, name, "empty", missing=1.0, words=tuple(sorted(said)))
     read = {cell: number(cell, decimal) for cell in known}
     odd = [cell for cell, value in read.items() if value is None]
     strange = sum(known[cell] for cell in odd)
     numeric = not odd
     if odd and len(odd) <= _MOST_WORDS and present - strange >= _NUMBERS * present:
-        words, numeric = tuple(sorted(odd)), True
+        numeric = True
+        said.update(odd)
         known = {cell: n for cell, n in known.items() if cell not in odd}
         present -= strange
     facts = {
         "values": len(known),
         "missing": 1 - present / rows,
-        "words": words,
+        "words": tuple(sorted(said)),
         "shown": tuple(sorted(known, key=lambda cell: (-known[cell], cell))[:4]),
         "rarest": min(known.values()),
     }

@@ -158,11 +158,11 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
     yield from _columns("categorical", categories, twice, rule)
     rule = "left out"
     yield from _columns("drop", list(roles.drop), twice, rule)
+    alone = not (roles.features or roles.categorical)
     if roles.dates:
         forms = ", ".join(f"{one.name} ({one.form})" for one in roles.dates[:_LISTED])
         yield f"  # dates: {as_text(forms)}"
         rule = "drop leaves them out, ordinal counts days, parts: year, month, day, weekday"
-        alone = not (roles.features or roles.categorical)
         yield from _line("  dates", "ordinal" if alone else "drop", rule)
     words = sorted({word for one in look.columns for word in one.words})
     if words:
@@ -170,7 +170,8 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
         found = as_text(", ".join(words))
         yield f"  # what stands for a missing value: the usual words, and {found}"
         yield f"  na_values: [{values}]"
-    gaps = [one for one in (*roles.features, *roles.categorical) if one.missing]
+    features = roles.dates if alone else (*roles.features, *roles.categorical)
+    gaps = [one for one in features if one.missing]
     if gaps:
         named = ", ".join(f"{one.name} {_percent(one.missing)}" for one in gaps[:_LISTED])
         yield f"  # missing values: {as_text(named)}{', …' if len(gaps) > _LISTED else ''}"

@@ -9,7 +9,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from dbgsom_core.runs.first_look.column_kinds import (
     Column,
     decimal_mark,
     has_header,
-    look_at_column,
+    look_at_columns,
 )
 
 Format = Literal["csv", "parquet", "npy", "npz", "name"]
@@ -159,10 +159,7 @@ def _csv(given: str, path: Path) -> Look:
     if header and len(rows) == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     below = 1 if header else 0
-    found = [
-        look_at_column(i, name, column[below:], decimal, whole)
-        for i, (name, column) in enumerate(zip(names, columns, strict=True))
-    ]
+    found = look_at_columns(names, [column[below:] for column in columns], decimal)
     options: dict[str, Any] = {}
     if delimiter != "," and not said:
         options["delimiter"] = delimiter
@@ -363,16 +360,19 @@ def _parquet(given: str, path: Path) -> Look:
     if frame is None or not len(frame):
         raise DataError(f"{given} has no rows: give a file with data")
     whole = len(frame) == total
-    found = []
+    cells, nested = [], set()
     for i, name in enumerate(names):
         column = frame[name]
         gone = column.isna()
-        cells = ["" if lost else str(one).strip() for one, lost in zip(column, gone, strict=True)]
-        nested = column.dtype == object and any(
-            isinstance(one, (list, dict, np.ndarray)) for one in column
+        cells.append(
+            ["" if lost else str(one).strip() for one, lost in zip(column, gone, strict=True)]
         )
-        one = look_at_column(i, name.strip(), cells, ".", whole)
-        if nested:
-            one = Column(i, name.strip(), "text", len(set(cells)), shown=one.shown)
-        found.append(one)
+        if column.dtype == object and any(
+            isinstance(one, (list, dict, np.ndarray)) for one in column
+        ):
+            nested.add(i)
+    found = [
+        replace(one, kind="text") if one.place in nested else one
+        for one in look_at_columns([name.strip() for name in names], cells, ".")
+    ]
     return Look("parquet", given, found, total, whole)

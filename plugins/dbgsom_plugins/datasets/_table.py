@@ -140,7 +140,7 @@ class Table(Component):
                 )
                 if not len(kept):
                     raise DataError(f"{self.path}: no sample has a target")
-                frame, y = frame.iloc[kept], y[kept]
+                frame, y = frame.iloc[kept], np.array(y[kept].tolist())
         columns = Columns(
             names=tuple(names[i] for i in roles.features),
             categories={
