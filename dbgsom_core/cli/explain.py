@@ -56,7 +56,7 @@ def explain(
     from dbgsom_core.runs.using.models import find_model
 
     found = find_model(model, Path(runs), registry, store)
-    told = explain_row(found, data, row, registry, nearest, delimiter, encoding or found.encoding)
+    told = explain_row(found, data, row, registry, nearest, delimiter, encoding)
     for note in told.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if as_json:

@@ -115,7 +115,7 @@ def model_options(command: Command) -> Command:
 def table_options(command: Command) -> Command:
     """Add ``--delimiter`` and ``--encoding`` of a CSV file."""
     command = click.option(
-        "--encoding", help="Of a CSV file; that of the training, or UTF-8, without it."
+        "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
     )(command)
     return click.option(
         "--delimiter",

@@ -75,7 +75,6 @@ def predict(
     from dbgsom_core.runs.using.predict import predict_file
 
     found = find_model(model, Path(runs), registry, store)
-    encoding = encoding or found.encoding
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
@@ -87,7 +86,16 @@ def predict(
 
     with asked.heeded():  # so that a signal leaves nothing half-written
         done = predict_file(
-            found.model, data, output, columns, keep, delimiter, encoding, stdout, tell
+            found.model,
+            data,
+            output,
+            columns,
+            keep,
+            delimiter,
+            encoding,
+            found.encoding,
+            stdout,
+            tell,
         )
     if shown:
         click.echo("\r", err=True, nl=False)

@@ -1,6 +1,7 @@
 """``dbgsom init``: a file of which nothing is known becomes a configuration that runs."""
 
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from dbgsom_core import persistence
+from dbgsom_core.cli.explain import explain
 from dbgsom_core.cli.init import init
 from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment
@@ -106,6 +108,30 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     again = CliRunner().invoke(predict, [str(outcome.run.folder), "other.csv", "-o", "again.csv"])
     assert again.exception is None
     assert (folder / "again.csv").read_text().splitlines() == told
+
+
+def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder):
+    (folder / "old.csv").write_bytes(survey().encode("latin-1"))
+    begin("old.csv")
+    model = str(run("old.yaml").run.folder)
+    (folder / "new.csv").write_bytes(survey().encode())
+
+    def answers(file, *more):
+        done = CliRunner().invoke(predict, [model, file, "-o", "told.csv", *more])
+        if done.exception is not None:
+            raise done.exception
+        return (folder / "told.csv").read_bytes(), done.stderr
+
+    expected, note = answers("old.csv")
+    assert "UTF-8" not in note
+    found, note = answers("new.csv")
+    assert found == expected
+    assert "note: new.csv is read as UTF-8, which it is, and not as latin-1" in note
+    with pytest.raises(DataError, match="lacks column 'Größe'"):
+        answers("new.csv", "--encoding", "latin-1")
+    done = CliRunner().invoke(explain, [model, "new.csv", "--row", "1", "--json", "--nearest", "0"])
+    assert done.exception is None
+    assert json.loads(done.stdout)["label"] in ("ja", "nein")
 
 
 TABLE = pd.DataFrame(

@@ -72,7 +72,13 @@ def explain_row(
         The file cannot be used, or has no such row.
     """
     model = found.model
-    wanted = Wanted(model.columns, width_of(model), delimiter=delimiter, encoding=encoding)
+    wanted = Wanted(
+        model.columns,
+        width_of(model),
+        delimiter=delimiter,
+        encoding=encoding,
+        trained=found.encoding,
+    )
     x = _row(source, row, wanted)
     notes = [*found.notes, *wanted.notes]
     data = _training_data(found, registry, notes) if nearest or model.columns is None else None

@@ -46,6 +46,7 @@ def predict_file(
     keep: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    trained_encoding: str | None = None,
     stdout: Any = None,
     tell: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
@@ -66,7 +67,9 @@ def predict_file(
     keep : sequence of str
         Columns of the file to carry along; those that identify a row to the model always are.
     delimiter, encoding : str, optional
-        Of a CSV file; found out, and UTF-8.
+        Of a CSV file; found out without them.
+    trained_encoding : str, optional
+        Of the CSV file of the training: that of the file as well unless that is UTF-8.
     tell : callable
         Hears now and then how many rows are done.
 
@@ -88,7 +91,9 @@ def predict_file(
                 f"the column '{name}' is carried along and written as well: leave one out with "
                 "--columns or --keep"
             )
-    wanted = Wanted(model.columns, width_of(model), tuple(keep), ids, delimiter, encoding)
+    wanted = Wanted(
+        model.columns, width_of(model), tuple(keep), ids, delimiter, encoding, trained_encoding
+    )
     done = Predicted(notes=wanted.notes)
 
     def answered() -> Iterator[Table]:

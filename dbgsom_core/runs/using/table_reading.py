@@ -56,7 +56,9 @@ class Wanted:
     optional : tuple of str
         More of them, where they are there.
     delimiter, encoding : str or None
-        Of a CSV file; None: found out, UTF-8.
+        Of a CSV file; None: found out.
+    trained : str or None
+        The encoding of the training's file, which others have as well unless they are UTF-8.
     """
 
     columns: Columns | None
@@ -65,6 +67,7 @@ class Wanted:
     optional: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    trained: str | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -191,13 +194,19 @@ class _Head(NamedTuple):
 
     @classmethod
     def of(cls, path: str, wanted: Wanted) -> _Head:
-        encoding = wanted.encoding or "utf-8"
+        encoding = wanted.encoding or wanted.trained or "utf-8"
         if encoding.lower() in ("utf-8", "utf8"):
             encoding = "utf-8-sig"
         try:
             with _opened(path) as stream:
                 start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
             if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
+                encoding = "utf-8-sig"
+            elif wanted.encoding is None and encoding != "utf-8-sig" and _is_utf8(start):
+                wanted.notes.append(
+                    f"{path} is read as UTF-8, which it is, and not as {encoding}, which the "
+                    "training's file was; --encoding says otherwise"
+                )
                 encoding = "utf-8-sig"
             text = start.decode(encoding, "ignore")
         except LookupError:
@@ -231,6 +240,14 @@ class _Head(NamedTuple):
         if not header:
             names = [str(place) for place in range(len(names))]
         return cls(names, delimiter, encoding, skipped, header)
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Say whether the beginning of a file holds letters that are no ASCII, all of them UTF-8."""
+    try:
+        return not codecs.getincrementaldecoder("utf-8")().decode(start).isascii()
+    except UnicodeDecodeError:
+        return False
 
 
 def _first_record(text: str, delimiter: str) -> list[str]:
