@@ -71,7 +71,7 @@ def trouble(
             break
         if len(fields) != len(roles.names):
             faults[-line, ""] = _Fault(f"line {line} ", _ragged(fields, roles.names, delimiter))
-        else:
+        elif missing != "keep" or not all(columns.is_missing(fields[i]) for i in roles.features):
             for i in checked:
                 told, kind = None, ""
                 if columns.is_missing(fields[i]):

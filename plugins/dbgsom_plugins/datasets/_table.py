@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -108,7 +108,12 @@ class Table(Component):
         return forms[0] if forms else None
 
     def data_of(
-        self, frame: pd.DataFrame, roles: Roles, forms: Mapping[int, str], decimal: str = "."
+        self,
+        frame: pd.DataFrame,
+        roles: Roles,
+        forms: Mapping[int, str],
+        decimal: str = ".",
+        place: Callable[[int], str] = "row {}".format,
     ) -> Data:
         """Return the samples that the rows of a table are.
 
@@ -120,6 +125,8 @@ class Table(Component):
         forms : mapping of int to str
             Forms of the columns of dates among the features.
         decimal : str
+        place : callable
+            What messages call a row, from 0.
 
         Raises
         ------
@@ -129,6 +136,8 @@ class Table(Component):
         names = numbered(roles.names)  # of those that stand there again
         plain = Columns((), na_values=self.na_values, decimal=decimal)
         y = None
+        if self.missing == "keep":
+            frame = self._with_values(frame, roles, plain, place)
         if roles.target is not None:
             y, missing = self._target(frame[roles.target], names[roles.target], plain)
             if missing.any() and self.missing_target == "drop":
@@ -165,6 +174,26 @@ class Table(Component):
             columns.check_complete(X, self.path, CURE)
         ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
         return Data(X=X, y=y, feature_names=columns.feature_names, columns=columns, ids=ids or None)
+
+    def _with_values(
+        self, frame: pd.DataFrame, roles: Roles, plain: Columns, place: Callable[[int], str]
+    ) -> pd.DataFrame:
+        """Return the rows in which a feature has a value, which is told; all where none has."""
+        empty = np.arange(len(frame))
+        for i in roles.features:
+            column = frame[i].iloc[empty]
+            gone = column.isna() if column.dtype.kind in "biufM" else plain.texts(column)[1]
+            empty = empty[np.asarray(gone, dtype=bool)]
+            if not len(empty):
+                return frame
+        if len(empty) == len(frame):
+            return frame
+        warnings.warn(
+            f"{self.path}: {len(empty)} of {len(frame)} rows have no value in any feature and are "
+            f"left out, {place(int(empty[0]))} first",
+            stacklevel=4,
+        )
+        return frame.drop(index=frame.index[empty])
 
     def _target(
         self, column: pd.Series, name: str, plain: Columns

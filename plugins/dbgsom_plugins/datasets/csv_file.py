@@ -91,9 +91,13 @@ class Csv(Table):
         forms = {i: form for i, form in forms.items() if i in roles.features}
         few_rows = text.file.stat().st_size < _FEW_ROWS * len(names)
         walked = few_rows and len(names) > _WIDE
+
+        def place(row: int) -> str:
+            return f"line {next(islice(text.records(), self._header_lines + row, None))[0]}"
+
         try:
             frame = (self._walked if walked else self._read)(text, roles, forms)
-            return self.data_of(frame, roles, forms, self.decimal)
+            return self.data_of(frame, roles, forms, self.decimal, place)
         except DataError as error:
             raise DataError(self._trouble(text, roles, forms) or str(error)) from None
         except Exception as error:  # what pandas may raise is in no list
@@ -110,7 +114,7 @@ class Csv(Table):
         except Exception as error:
             told = "".join(str(error).strip().splitlines()[:1])
             raise DataError(f"{self.path} cannot be read as a table: {told}") from None
-        return self.data_of(frame, roles, forms, self.decimal)
+        return self.data_of(frame, roles, forms, self.decimal, place)
 
     @property
     def _header_lines(self) -> int:

@@ -161,9 +161,9 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
 
 
 def test_missing_cells_are_kept_where_that_was_said(load):
-    content = "a,b,kind\n1,,none\n NA ,2,x\n?,nan,none\n4,5,x\n"
+    content = "a,b,kind\n1,,none\n NA ,2,x\n?,3,none\n4,nan,x\n"
     data = load(content, missing="keep", target="kind")
-    expected = [[1, np.nan], [np.nan, 2], [np.nan, np.nan], [4, 5]]
+    expected = [[1, np.nan], [np.nan, 2], [np.nan, 3], [4, np.nan]]
     np.testing.assert_array_equal(data.X, expected)
     assert data.y.tolist() == ["none", "x", "none", "x"]
 

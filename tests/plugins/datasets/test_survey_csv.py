@@ -150,6 +150,25 @@ def test_samples_without_a_target_are_refused_dropped_or_kept(load):
     assert whole.y.tolist() == [1, 2, None, 1]
 
 
+@pytest.mark.parametrize("missing_target", ["error", "drop", "unlabelled"])
+def test_rows_without_any_value_are_left_out_where_gaps_are_kept(load, missing_target):
+    text = SURVEY.replace("NA;ja", "1;ja").replace("0;NA;-", "0;nein;-")
+    gone = text.replace("010;", ";;;;;;\n011;;;NA; ?;nein;so\n010;")
+    told = "2 of 6 rows have no value in any feature and are left out, line 6 first"
+    with pytest.warns(UserWarning, match=told):
+        data = load(gone, missing_target=missing_target)
+    np.testing.assert_array_equal(data.X, SAMPLES)
+    assert data.y.tolist() == ["ja", "nein", "nein", "ja"]
+    assert data.ids["nr"].tolist() == ["007", "008", "009", "010"]
+    whole = {"target": None, "categorical": (), "drop": (), "id": ()}
+    with pytest.raises(DataError, match="line 3, column 'a': the value is missing"):
+        load("a;b\n1;2\n;\n3;4\n", missing="error", **whole)
+    with pytest.raises(DataError) as caught:
+        load(gone.replace("-3", "x"), missing_target=missing_target)
+    assert "line 5, column 'größe': 'x' is no number" in str(caught.value)
+    assert "line 6" not in str(caught.value)
+
+
 def test_what_is_missing_can_be_said(load):
     text = SURVEY.replace("NA", "k.A.").replace("?", "k.A.")
     data = load(text, na_values=["", "k.A."])
