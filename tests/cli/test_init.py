@@ -226,6 +226,12 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"\n\n", "holds no rows"),
         (b"Report;;;\na;b;c;d\n1;2;3;4\n", "the first line names 1 of 4 columns: take lines above"),
         (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
+        (
+            b'a;b\n1;"2\n3"\n\n4;5;6\n7;8\n9;8\n',
+            "x.csv, line 5 has 3 fields and line 1 has 2: give every line",
+        ),
+        (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "line 4 has 1 field and line 2 has 3"),
+        (b"a,b,c,d\nx\ny\nz,z\n", "line 2 has 1 field and line 1 has 4"),
         (bytes(200), "x.csv is no text"),
         (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),

@@ -139,7 +139,9 @@ def _csv(given: str, path: Path) -> Look:
     if not rows:
         raise DataError(f"{given} holds no rows: give a file with data")
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    seen, ragged = len(rows), sum(len(row) != width for row in rows)
+    seen = len(rows)
+    if any(len(row) != width for row in rows):
+        raise DataError(f"{given}, {_ragged(text, delimiter, 2 if said else 1)}")
     rows += [
         row
         for part in parts
@@ -172,8 +174,6 @@ def _csv(given: str, path: Path) -> Look:
     notes = []
     if said:
         notes.append(f"the first line says that '{delimiter}' parts fields")
-    if ragged:
-        notes.append(f"{ragged} lines have another number of fields than {width}: they are told")
     if not whole and not size:
         notes.append("it is packed: only its beginning was looked at")
     estimate = int((seen - below) * max(1.0, size / len(head)))
@@ -262,6 +262,21 @@ def _parsed(text: str, delimiter: str, whole: bool, skip_first: bool) -> list[li
     except csv.Error:
         pass
     return rows if whole or not rows else rows[:-1]
+
+
+def _ragged(text: str, delimiter: str, line: int) -> str:
+    """Return which line of a text, whose first is ``line``, has not as many fields as the first."""
+    above, first, width = line - 1, 0, 0
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    for row in reader:
+        if any(map(str.strip, row)) or len(row) > 1:
+            width, first = width or len(row), first or line
+            if len(row) != width:
+                fields = f"{len(row)} field{'s' if len(row) > 1 else ''}"
+                cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
+                return f"line {line} has {fields} and line {first} has {width}: {cure}"
+        line = above + reader.line_num + 1
+    raise AssertionError("no line differs")
 
 
 # ------------------------------------------------------------------------- arrays, parquet, names
