@@ -70,10 +70,12 @@ def fills_gaps(step: str) -> bool:
 
 
 def metrics_for_gaps(registry: Registry) -> str:
-    """Return the built-in metrics that take missing values, as a list in a sentence."""
+    """Return the built-in metrics that take missing values and any number, in a sentence."""
     names = [
         one.name
         for one in registry.offered("metric")
-        if one.distribution == OWN_DISTRIBUTION and "missing" in getattr(one.load(), "handles", ())
+        if one.distribution == OWN_DISTRIBUTION
+        and one.name != "hamming"  # which takes category codes alone
+        and "missing" in getattr(one.load(), "handles", ())
     ]
     return " or ".join([", ".join(names[:-1]), *names[-1:]])

@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.files import read_at_most
 
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row
+_TABLES = {".csv", ".tsv", ".parquet", ".pq", ".npy", ".npz"}  # what `dbgsom init` looks at
 _LONG = 200  # letters of a path that a message shows
 
 
@@ -80,6 +81,10 @@ class _Files:
 
     def _text(self, shown: str, asked_at: Place) -> str:
         where, path = _asked(shown, asked_at)
+        suffixes = {suffix.lower() for suffix in Path(shown).suffixes[-2:]}
+        if suffixes & _TABLES and not suffixes & {".yaml", ".yml"} and Path(shown).is_file():
+            told = f"is a table, no configuration: 'dbgsom init {_short(shown)}' writes one"
+            self._fail(where, path, told)
         try:
             content = read_at_most(Path(shown), _LARGEST)
         except FileNotFoundError:

@@ -342,3 +342,23 @@ def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     told = begin("big.csv")
     assert "big.csv: about 20321 rows" in told
     assert written("big.yaml")["dataset"]["categorical"] == ["late"]
+
+
+@pytest.mark.parametrize("name", ["survey.csv", "survey.csv.gz", "x.npy"])
+def test_a_table_that_is_run_is_told_from_a_configuration(name, folder):
+    (folder / name).write_bytes(survey().encode())
+    with pytest.raises(ConfigError, match=f"^{name}: .*a table.*: 'dbgsom init {name}' writes one"):
+        load_experiment(name, ())
+    with pytest.raises(ConfigError, match=r"there is no file 'other\.csv'"):
+        load_experiment("other.csv", ())
+
+
+def test_metrics_for_codes_are_not_recommended_for_gaps(folder):
+    (folder / "t.yaml").write_text(
+        "experiment: e\ndataset: {name: csv, path: t.csv, missing: keep}\n"
+        "model: {estimator: vq, metric: cosine}\n"
+    )
+    with pytest.raises(ConfigError, match="takes no missing values") as caught:
+        load_experiment("t.yaml", ())
+    assert "euclidean" in str(caught.value)
+    assert "hamming" not in str(caught.value)
