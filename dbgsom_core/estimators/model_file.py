@@ -255,8 +255,7 @@ class FittedModel:
         """
         if self.columns is not None and hasattr(X, "iloc"):
             X = self.columns.samples(X)
-            filled = any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
-            if not filled and "missing" not in self.estimator._metric.abilities.handles:
+            if not self.fills_gaps and "missing" not in self.estimator._metric.abilities.handles:
                 self.columns.check_complete(X, "the table", "the model's metric takes none")
         for _, step in self.steps:
             X = step.transform(X)
@@ -290,6 +289,11 @@ class FittedModel:
         """
         undo = self.undo if self.can_be_undone else None
         return explained(self.estimator, self.prepare(as_row(x)), self.prepared_names, undo)
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether a step fills in missing values."""
+        return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
 
     @property
     def can_be_undone(self) -> bool:

@@ -19,6 +19,7 @@ from dbgsom_core.runs.row_tables import way_of
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
+_SHOWN = 5  # rows that a note lists
 COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
 
 
@@ -94,19 +95,63 @@ def predict_file(
     wanted = Wanted(
         model.columns, width_of(model), tuple(keep), ids, delimiter, encoding, trained_encoding
     )
-    done = Predicted(notes=wanted.notes)
+    done, empty = Predicted(notes=wanted.notes), _Empty()
 
     def answered() -> Iterator[Table]:
         for chunk in _ahead(chunks_of(source, wanted)):
+            chunk, blank = empty.filled(model, chunk)
             answers = _answers(model, source, chunk)
-            done.outliers += 0 if answers.outlier is None else int(answers.outlier.sum())
-            yield {**chunk.kept, **_table(model, answers, names)}
+            if answers.outlier is not None:
+                done.outliers += int((answers.outlier & ~blank).sum())
+            table = _table(model, answers, names)
+            if blank.any():
+                table = {name: np.ma.array(one, mask=blank) for name, one in table.items()}
+            yield {**chunk.kept, **table}
             tell(chunk.first + len(answers.unit))
 
-    done.rows = write_table(target, answered(), stdout)
-    if not done.rows:
+    rows = write_table(target, answered(), stdout)
+    done.rows = rows - empty.count
+    done.notes += empty.notes(as_array)
+    if not rows:
         done.notes.append(f"{source} has no rows")
     return done
+
+
+class _Empty:
+    """Rows without any value, which are not answered: how many, and where the first ones are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._named: list[str] = []
+
+    def filled(self, model: FittedModel, chunk: Chunk) -> tuple[Chunk, Any]:
+        """Return a chunk that can be answered, and which of its rows (n,) were empty."""
+        X = chunk.X
+        blank = np.zeros(len(X), dtype=bool)
+        if X.dtype.kind == "f" and not model.fills_gaps:
+            blank = np.isnan(X).all(axis=1)
+        if not blank.any():
+            return chunk, blank
+        self.count += int(blank.sum())
+        for row in np.flatnonzero(blank)[: _SHOWN + 1].tolist():
+            line = "" if chunk.line is None else f" (line {chunk.line + row})"
+            self._named.append(f"{chunk.first + row}{line}")
+        # They get the answer of the row with the fewest gaps, which is thrown away.
+        donor = np.ones(X.shape[1]) if blank.all() else X[np.isnan(X).sum(axis=1).argmin()]
+        X = np.where(blank[:, np.newaxis], donor, X)
+        return chunk._replace(X=X), blank
+
+    def notes(self, as_array: bool) -> list[str]:
+        """Return what a reader should know of them."""
+        if not self.count:
+            return []
+        shown = ", ".join(self._named[:_SHOWN]) + (", …" if self.count > _SHOWN else "")
+        told = (
+            f"row {shown} has no value and is not answered"
+            if self.count == 1
+            else f"{self.count} rows have no value and are not answered: {shown}"
+        )
+        return [told + (" (whole numbers there are -1)" if as_array else "")]
 
 
 def width_of(model: FittedModel) -> int:

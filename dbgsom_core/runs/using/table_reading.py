@@ -34,11 +34,15 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 
 class Chunk(NamedTuple):
-    """Some rows: the number of the first one, samples as the model takes them, columns kept."""
+    """Some rows: the number of the first one, samples as the model takes them, columns kept.
+
+    ``line`` is the first one's in the file; None where rows are no lines.
+    """
 
     first: int
     X: Any
     kept: dict[str, Any]
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,8 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
                     rest = frame.iloc[left:]
                     left -= len(frame) - len(rest)
                     if len(rest):
-                        yield table.chunk(done, rest)
+                        line = None if head.line is None else head.line + done
+                        yield table.chunk(done, rest)._replace(line=line)
                         done += len(rest)
             return
         except DataError:
@@ -191,6 +196,7 @@ class _Head(NamedTuple):
     encoding: str
     skipped: int  # lines before the header
     header: bool
+    line: int | None  # of the first row, where every row is one line
 
     @classmethod
     def of(cls, path: str, wanted: Wanted) -> _Head:
@@ -239,7 +245,9 @@ class _Head(NamedTuple):
         header = not counted or (bool(known) and known <= set(names))
         if not header:
             names = [str(place) for place in range(len(names))]
-        return cls(names, delimiter, encoding, skipped, header)
+        broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
+        line = None if broken else skipped + header + 1
+        return cls(names, delimiter, encoding, skipped, header, line)
 
 
 def _is_utf8(start: bytes) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.files import write_atomically
 
-Table = Mapping[str, Any]  # columns by name, equally long
+Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
 
 
@@ -105,7 +105,8 @@ def _csv(write: Callable[[bytes], object], delimiter: str) -> Iterator[Callable[
         if pa is None:
             import pandas as pd
 
-            text = pd.DataFrame(dict(chunk)).to_csv(
+            columns = {name: _with_gaps(column) for name, column in chunk.items()}
+            text = pd.DataFrame(columns).to_csv(
                 sep=delimiter, header=False, index=False, lineterminator="\n"
             )
             write(text.encode())
@@ -134,9 +135,19 @@ def _header(names: list[str], delimiter: str) -> bytes:
     return line.getvalue().encode()
 
 
+def _with_gaps(column: Any) -> Any:
+    if not isinstance(column, np.ma.MaskedArray):
+        return column
+    cells = np.array(column.data, dtype=object)
+    cells[column.mask] = None
+    return cells
+
+
 def _arrow(column: Any) -> Any:
     import pyarrow as pa
 
+    if isinstance(column, np.ma.MaskedArray):
+        return pa.array(_arrow(column.data).to_numpy(zero_copy_only=False), mask=column.mask)
     if isinstance(column, np.ndarray) and column.dtype == object:
         kinds = {type(one) for one in column[:1000].tolist()}
         column = column.astype(str) if kinds - {str} else column
@@ -185,7 +196,7 @@ def _npy(file: IO[bytes]) -> Iterator[Callable[[Table], None]]:
 
     def put(chunk: Table) -> None:
         nonlocal dtype, rows
-        columns = {name: np.asarray(column) for name, column in chunk.items()}
+        columns = {name: _without_mask(column) for name, column in chunk.items()}
         for name, column in columns.items():
             if column.dtype == object:
                 raise DataError(f"a .npy file holds no text of any length: leave out '{name}'")
@@ -206,6 +217,14 @@ def _npy(file: IO[bytes]) -> Iterator[Callable[[Table], None]]:
     if dtype is not None:
         file.seek(0)
         _npy_header(file, dtype, rows)
+
+
+def _without_mask(column: Any) -> Any:
+    # An array has no empty cells: they are nan, -1, False or "" there.
+    if not isinstance(column, np.ma.MaskedArray):
+        return np.asarray(column)
+    fill: Any = {"f": np.nan, "i": -1, "b": False, "U": ""}.get(column.dtype.kind)
+    return column.filled(fill)
 
 
 def _dtype(columns: Mapping[str, Any]) -> Any:

@@ -231,6 +231,50 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
     assert "gap.csv, row 20, column 'weight': the value is missing" in told
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_a_row_without_any_value_is_left_empty(shop, told, new, ending):
+    new.to_csv(shop / "new.csv", index=False)
+    hole = new.astype({"size": object, "weight": object, "colour": object})
+    hole.loc[40, ["size", "weight", "colour"]] = None
+    hole.to_csv(shop / "hole.csv", index=False)
+    wanted = ("--columns", "label,unit,x,distance,novelty,outlier")
+    _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted)
+    assert "note: row 40 (line 42) has no value and is not answered" in err
+    assert "49 rows answered" in err
+    _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted, "-q")
+    assert err == ""
+    if ending == "npy":
+        found = pd.DataFrame(np.load(shop / "hole-out.npy"))
+        assert found.loc[40, ["label", "unit", "x", "outlier"]].tolist() == ["", -1, -1, False]
+        assert found.loc[40, ["distance", "novelty"]].isna().all()
+    else:
+        read = pd.read_csv if ending == "csv" else pd.read_parquet
+        found = read(shop / f"hole-out.{ending}")
+        assert found.loc[40].isna().all()
+    told("predict", "fruit", "new.csv", "-o", "all.csv", *wanted, "-q")
+    others = found.drop(index=40)["label"]
+    assert others.tolist() == pd.read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
+
+
+def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
+    from dbgsom_core import SomVQ
+    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.interfaces.columns import Columns
+
+    columns = Columns(("size", "weight"))
+    X = new[["size", "weight"]].to_numpy()
+    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
+    gap = new[["size", "weight"]].copy()
+    gap.loc[30] = np.nan
+    gap.to_csv(shop / "gap.csv", index=False)
+    assert "note: row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
+    gap.loc[20, "weight"] = np.nan
+    gap.to_csv(shop / "gap.csv", index=False)
+    told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
+    assert told_text.count("gap.csv, row ") == 1
+    assert "row 20, column 'weight'" in told_text
+
+
 def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
     new.assign(label="mine").to_csv(shop / "named.csv", index=False)
     sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
