@@ -52,9 +52,11 @@ def explain(
     """
     from pathlib import Path
 
+    from dbgsom_core.cli.output import show_warnings
     from dbgsom_core.runs.using.explain import explain_row
     from dbgsom_core.runs.using.models import find_model
 
+    show_warnings(quiet=False)
     found = find_model(model, Path(runs), registry, store)
     told = explain_row(found, data, row, registry, nearest, delimiter, encoding)
     for note in told.notes:

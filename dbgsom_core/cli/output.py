@@ -133,6 +133,7 @@ def _as_json(context: click.Context, option: click.Parameter, wanted: bool) -> N
 def show_warnings(quiet: bool, verbose: int = 0) -> None:
     """Let the warnings of dbgsom's own loggers reach the terminal, and all of them as text."""
     warnings.formatwarning = _plain_warning
+    warnings.showwarning = _as_log
     told: set[str] = set()
 
     def once(record: logging.LogRecord) -> bool:  # however many runs say the same sentence
@@ -164,6 +165,17 @@ class _Events(logging.Handler):
                 print(f"{level}: {text}", file=sys.stderr, flush=True)
             else:
                 output.lines.event(level.lower(), "log", logger=record.name, message=text)
+
+
+def _as_log(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    private_logger("dbgsom").warning("%s", message)
 
 
 def _plain_warning(*given: Any, **named: Any) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 256  # columns that are copied in one go
 _NAMED = 5  # names or values that a message lists
+Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 _PARTS = ("year", "month", "day", "weekday", "hour")
 
 
@@ -81,7 +82,9 @@ class Columns:
         """Names of the D features: ``age``, ``colour=red``, ``day.weekday``."""
         return tuple(feature for name in self.names for feature in self._features(name))
 
-    def samples(self, frame: pd.DataFrame) -> NDArray[np.floating[Any]]:
+    def samples(
+        self, frame: pd.DataFrame, unseen: Unseen | None = None
+    ) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) that the rows of a table are.
 
         Columns are found by name, in any order. Others are ignored, with one warning unless they
@@ -92,6 +95,8 @@ class Columns:
         ----------
         frame : DataFrame (n, …)
             Cells as text, as in a file, or of the types that pandas reads them as.
+        unseen : dict of str to Counter, optional
+            Counts the categories that are not known, by column; nobody is warned of them then.
 
         Returns
         -------
@@ -103,7 +108,7 @@ class Columns:
             Columns are missing or there twice, or cells are no numbers or dates; all are told, at
             most 20.
         """
-        chosen = self._chosen(frame)
+        chosen, strange = self._chosen(frame), {} if unseen is None else unseen
         X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
         at, faults = 0, []
         for start, end in self._runs(chosen.dtypes):
@@ -116,12 +121,15 @@ class Columns:
             name = self.names[start]
             width = len(self._features(name))
             try:
-                X[:, at : at + width] = self._coded(name, chosen.iloc[:, start])
+                X[:, at : at + width] = self._coded(name, chosen.iloc[:, start], strange)
             except _CellsError as error:
                 faults += [f"row {row}, column '{name}': {told}" for row, told in error.faults]
             at += width
         if faults:
             raise DataError(told_faults("the table", faults))
+        if unseen is None:
+            for told in told_unseen(strange):
+                warnings.warn(told, stacklevel=2)
         return _finite(X, self.feature_names)
 
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
@@ -203,9 +211,9 @@ class Columns:
         if start < len(self.names):
             yield start, len(self.names)
 
-    def _coded(self, name: str, column: pd.Series) -> NDArray[Any]:
+    def _coded(self, name: str, column: pd.Series, unseen: Unseen) -> NDArray[Any]:
         if name in self.categories:
-            return self._category(name, column)
+            return self._category(name, column, unseen)
         if name in self.dates:
             return self._date(name, column)
         return self._numbers(name, column)[:, np.newaxis]
@@ -232,7 +240,7 @@ class Columns:
         features = np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
         return np.asarray(features[where])
 
-    def _category(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+    def _category(self, name: str, column: pd.Series, unseen: Unseen) -> NDArray[np.float64]:
         values = self.categories[name]
         cells, missing, where = self._distinct(column)
         read: list[Any]
@@ -249,13 +257,7 @@ class Columns:
         coded[missing] = np.nan
         strange = (codes < 0) & ~missing
         if strange.any():
-            rows = np.count_nonzero(strange[where])
-            warnings.warn(
-                f"column '{name}': {_listed([short(one) for one in cells[strange]])} "
-                f"(in {rows} row{'s' if rows > 1 else ''}) did not occur in the training: no value "
-                "of the column's stands for it",
-                stacklevel=4,
-            )
+            unseen.setdefault(name, Counter()).update(cells[where[strange[where]]].tolist())
         return np.asarray(coded[where])
 
     def texts(self, column: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -303,6 +305,19 @@ def numbered(names: Sequence[str]) -> list[str]:
 @lru_cache(maxsize=16)
 def _upper(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word.strip().upper() for word in words)
+
+
+def told_unseen(unseen: Unseen) -> list[str]:
+    """Return a sentence for each column with categories that did not occur in training."""
+    told = []
+    for name, rows in unseen.items():
+        values = [f"'{short(one)}' ({n} row{'s' * (n > 1)})" for one, n in rows.items()]
+        counts = "counts" if len(values) == 1 else "count"
+        told.append(
+            f"column '{name}': {_listed(values)} did not occur in training and {counts} as none "
+            "of its values"
+        )
+    return told
 
 
 class _CellsError(Exception):

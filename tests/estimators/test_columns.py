@@ -81,8 +81,8 @@ def test_unknown_columns_and_categories_are_told_once_and_count_nothing():
     assert X[:, 1:3].tolist() == [[0, 0], [0, 1], [0, 0]]
     assert [str(one.message) for one in caught] == [
         "2 columns ('what', 'why') of the table are unknown to the model and ignored",
-        "column 'region': Mars (in 2 rows) did not occur in the training: no value of the column's "
-        "stands for it",
+        "column 'region': 'Mars' (2 rows) did not occur in training and counts as none of its "
+        "values",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +79,7 @@ def explain_row(
         delimiter=delimiter,
         encoding=encoding,
         trained=found.encoding,
+        only=row,
     )
     x = _row(source, row, wanted)
     notes = [*found.notes, *wanted.notes]
@@ -109,7 +111,9 @@ def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> D
         return None
     try:
         _, experiments = load_stored(run, (), registry)
-        data = load_data(experiments[0])
+        with warnings.catch_warnings():  # of the training data, not of the row
+            warnings.simplefilter("ignore")
+            data = load_data(experiments[0])
     except DbgsomError as error:
         notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
         return None

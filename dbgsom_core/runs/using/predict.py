@@ -13,12 +13,14 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.row_tables import way_of
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
+log = private_logger("dbgsom")
 _SHOWN = 5  # rows that a note lists
 COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
 
@@ -110,6 +112,8 @@ def predict_file(
             tell(chunk.first + len(answers.unit))
 
     rows = write_table(target, answered(), stdout)
+    for told in told_unseen(wanted.unseen):
+        log.warning("%s", told)
     done.rows = rows - empty.count
     done.notes += empty.notes(as_array)
     if not rows:

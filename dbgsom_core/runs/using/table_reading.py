@@ -18,7 +18,7 @@ import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
-from dbgsom_core.interfaces.columns import Columns, numbered
+from dbgsom_core.interfaces.columns import Columns, Unseen, numbered
 from dbgsom_core.interfaces.files import open_regular
 from dbgsom_core.interfaces.unpacking import open_text
 
@@ -63,6 +63,10 @@ class Wanted:
         Of a CSV file; None: found out.
     trained : str or None
         The encoding of the training's file, which others have as well unless they are UTF-8.
+    only : int or None
+        The one row that is read; all others are nan.
+    notes, unseen
+        What a reader should know, and the categories that did not occur in training.
     """
 
     columns: Columns | None
@@ -72,7 +76,9 @@ class Wanted:
     delimiter: str | None = None
     encoding: str | None = None
     trained: str | None = None
+    only: int | None = None
     notes: list[str] = field(default_factory=list)
+    unseen: Unseen = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -327,9 +333,19 @@ class _Table:
                 raise DataError(f"{self.path}: {self._text_fault(first, part, error)}") from None
         else:
             part.columns = self.columns.names
-            with located(self.path, first):
-                X = self.columns.samples(part)
+            X = self._samples(first, part, self.columns)
         return Chunk(first, X, kept)
+
+    def _samples(self, first: int, part: pd.DataFrame, columns: Columns) -> Any:
+        only, unseen = self._wanted.only, self._wanted.unseen
+        if only is None:
+            with located(self.path, first):
+                return columns.samples(part, unseen)
+        X = np.full((len(part), len(columns.feature_names)), np.nan, dtype=columns.dtype)
+        if first <= only < first + len(part):
+            with located(self.path, only):
+                X[only - first] = columns.samples(part.iloc[[only - first]], unseen)[0]
+        return X
 
     def _text_fault(self, first: int, part: pd.DataFrame, error: Exception) -> str:
         for place, name in enumerate(part.columns):

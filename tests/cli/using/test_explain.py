@@ -73,6 +73,27 @@ def test_training_rows_are_left_out_where_they_have_changed(shop, told, new, run
     assert "most like it" not in out
 
 
+def test_other_rows_say_nothing(shop, told, new, fruit, called, described):
+    training = fruit(120, 1).astype({"kind": object})
+    training.loc[3, "kind"] = None
+    training.to_csv(shop / "part.csv", sep=";", index=False)
+    content = yaml.safe_load(yaml.safe_dump(described))
+    content["experiment"] = "part"
+    content["dataset"].update(path="part.csv", missing_target="drop")
+    (shop / "part.yaml").write_text(yaml.safe_dump(content))
+    code, _, err = called(shop, "run", "part.yaml", "-q")
+    assert code == 0, err
+    strange = new.astype({"size": object, "colour": object})
+    strange.loc[5, "colour"] = "teal"
+    strange.loc[6, "size"] = "big"
+    strange.to_csv(shop / "strange.csv", index=False)
+    assert (
+        told("explain", "part", "strange.csv", "--row", "1")[1]
+        == (told("explain", "part", "strange.csv", "--row", "5")[1])
+    )
+    assert "no target" not in told("explain", "part", "strange.csv", "--row", "1")[1]
+
+
 def test_a_row_that_is_not_there_is_told(shop, refused, new):
     new.to_csv(shop / "new.csv", index=False)
     assert "has 50 rows" in refused("explain", "fruit", "new.csv", "--row", "50")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import signal
 from importlib import import_module
 
@@ -273,6 +274,20 @@ def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
     told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
     assert told_text.count("gap.csv, row ") == 1
     assert "row 20, column 'weight'" in told_text
+
+
+def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
+    strange.to_csv(shop / "strange.csv", index=False)
+    sentence = "column 'colour': 'teal' (30 rows) did not occur in training and counts as none of"
+    _, err = told("predict", "fruit", "strange.csv", "-o", "strange-out.csv")
+    assert err.startswith(f"WARNING: {sentence}")
+    assert err.count("teal") == 1
+    assert told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "-q")[1] == ""
+    _, err = told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "--log-json")
+    (event,) = (one for one in map(json.loads, err.splitlines()) if "teal" in one["message"])
+    assert event["level"] == "warning"
 
 
 def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
