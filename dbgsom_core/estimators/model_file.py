@@ -43,6 +43,10 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import PARTS
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
+_NO_MODELS = {
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".pq"), "table"),
+    **dict.fromkeys((".yaml", ".yml"), "configuration"),
+}
 _NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
 
 
@@ -97,6 +101,11 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed here; the message says what the file claims of it.
     """
+    source = Path(path)
+    if (source / "model.npz").is_file():
+        raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
+    if source.is_file() and (kind := _NO_MODELS.get(source.suffix.lower())):
+        raise ModelFileError(f"{path} is a {kind}, no model: where both are given, MODEL is first")
     try:
         with _told(str(path)), opened_archive(Path(path)) as archive:
             return _read(archive.header, archive.take, archive.size)

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
+from dbgsom_core import persistence
+from dbgsom_core.errors import ModelFileError
+
 
 def test_a_run_is_found_by_folder_id_and_experiment(shop, told, new, run_folder):
     new.to_csv(shop / "new.csv", index=False)
@@ -92,6 +95,15 @@ def test_other_rows_say_nothing(shop, told, new, fruit, called, described):
         == (told("explain", "part", "strange.csv", "--row", "5")[1])
     )
     assert "no target" not in told("explain", "part", "strange.csv", "--row", "1")[1]
+
+
+def test_what_is_no_model_is_called_by_its_name(refused, run_folder):
+    told = refused("predict", "fruit.csv", "fruit")
+    assert "fruit.csv is a table, no model" in told
+    assert "MODEL is first" in told
+    assert "is a configuration, no model" in refused("predict", "fruit.yaml", "fruit.csv")
+    with pytest.raises(ModelFileError, match=r"is a folder; its model is .*model\.npz"):
+        persistence.load(run_folder)
 
 
 def test_a_row_that_is_not_there_is_told(shop, refused, new):
