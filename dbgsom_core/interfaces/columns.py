@@ -302,6 +302,12 @@ def numbered(names: Sequence[str]) -> list[str]:
     return found
 
 
+def missing_words(columns: Columns) -> list[str]:
+    """Return the spellings of a missing value that pandas is to know."""
+    forms = (form for word in columns.na_values for form in (word, word.lower(), word.title()))
+    return [form + pad for form in dict.fromkeys(forms) for pad in ("", " ")]
+
+
 @lru_cache(maxsize=16)
 def _upper(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word.strip().upper() for word in words)

@@ -18,7 +18,7 @@ import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
-from dbgsom_core.interfaces.columns import Columns, Unseen, numbered
+from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import open_regular
 from dbgsom_core.interfaces.unpacking import open_text
 
@@ -376,10 +376,9 @@ def _frames(
     import pandas as pd
 
     columns = wanted.columns
-    missing = _missing_words(Columns(("x",)) if columns is None else columns)
+    missing = missing_words(Columns(("x",)) if columns is None else columns)
     numeric = set() if text else table.numeric
     places = range(len(table.names))
-    empty: dict[Any, Any] = dict.fromkeys(numeric, missing)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # lines that are too long
         reader = pd.read_csv(
@@ -391,7 +390,7 @@ def _frames(
             index_col=False,
             dtype={i: "float64" if i in numeric else "str" for i in places},
             na_filter=bool(numeric),
-            na_values=empty,
+            na_values=dict.fromkeys(numeric, missing),  # type: ignore[arg-type]
             keep_default_na=False,
             skipinitialspace=True,
             decimal="." if columns is None else columns.decimal,
@@ -403,11 +402,6 @@ def _frames(
         with reader:  # of all columns: pandas would let lines that are too long pass
             for frame in reader:
                 yield frame[table.read]
-
-
-def _missing_words(columns: Columns) -> list[str]:
-    forms = (form for word in columns.na_values for form in (word, word.lower(), word.title()))
-    return [form + pad for form in dict.fromkeys(forms) for pad in ("", " ")]
 
 
 def _exact_floats() -> dict[str, Any]:
