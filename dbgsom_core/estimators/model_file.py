@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
-from dbgsom_core.errors import DbgsomError, ModelFileError
+from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
 from dbgsom_core.estimators.model_reading import (
@@ -266,6 +266,14 @@ class FittedModel:
             X = self.columns.samples(X)
             if not self.fills_gaps and "missing" not in self.estimator._metric.abilities.handles:
                 self.columns.check_complete(X, "the table", "the model's metric takes none")
+        elif self.columns is not None and getattr(getattr(X, "dtype", None), "kind", "") == "O":
+            try:
+                X = np.asarray(X, dtype=np.float64)
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"X holds what is no number ({error}): pass a DataFrame with the columns "
+                    f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
+                ) from error
         for _, step in self.steps:
             X = step.transform(X)
         return np.asarray(X)

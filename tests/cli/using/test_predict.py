@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
+from dbgsom_core.errors import DataError
 from dbgsom_core.runs.using import table_reading
 
 
@@ -288,6 +289,11 @@ def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypat
     _, err = told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "--log-json")
     (event,) = (one for one in map(json.loads, err.splitlines()) if "teal" in one["message"])
     assert event["level"] == "warning"
+
+
+def test_an_array_of_cells_asks_for_a_table(new, model):
+    with pytest.raises(DataError, match="pass a DataFrame with the columns size, colour, weight"):
+        model.predict(new[["size", "colour", "weight"]].to_numpy())
 
 
 def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
