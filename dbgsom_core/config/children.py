@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dbgsom_core.config.build import build_experiment
 from dbgsom_core.config.experiment import Child, Experiment
-from dbgsom_core.config.names import Varied, variant_name
+from dbgsom_core.config.names import Varied, variant_name, variant_names
 from dbgsom_core.config.nodes import Entry, Scalar, Section, plain
 from dbgsom_core.config.optimize import Space
 from dbgsom_core.config.problems import Problem, Problems
@@ -46,7 +46,12 @@ class ChildBuilder:
             Any of them cannot be; what several have in common is told once.
         """
         self._told.clear()
-        found = [child for name, varied in variants for child in self._variant(name, varied)]
+        folded = variant_names(variants)
+        found = [
+            child
+            for (name, varied), variant in zip(variants, folded, strict=True)
+            for child in self._variant(name, varied, variant)
+        ]
         self._raise(len(variants))
         return tuple(found)
 
@@ -57,12 +62,12 @@ class ChildBuilder:
         varied = space.varied(chosen)
         return self.children([(f"{number}: {variant_name(varied)}", varied)])
 
-    def _variant(self, name: str, varied: Varied) -> list[Child]:
+    def _variant(self, name: str, varied: Varied, variant: str) -> list[Child]:
         first = self._experiment(name, varied)
         if first is None:
             return []
         if self.seeds == 1:
-            return [Child(name, _shown(varied), first, name)]
+            return [Child(name, _shown(varied), first, variant)]
         place, children = self.base.place, []
         for seed in range(first.seed, first.seed + self.seeds):
             seeded = {**varied, "seed": Entry(place, Scalar(seed, place))}
@@ -70,7 +75,7 @@ class ChildBuilder:
             experiment = self._experiment(called, seeded)
             if experiment is None:
                 return []
-            children.append(Child(called, _shown(seeded), experiment, name))
+            children.append(Child(called, _shown(seeded), experiment, variant))
         return children
 
     def _experiment(self, name: str, varied: Varied) -> Experiment | None:

@@ -96,7 +96,7 @@ class Experiment:
 class Child:
     """One run of a sweep: named by what varies, with the values as they were written.
 
-    ``variant`` is its name without the seed where each variant runs with several.
+    ``variant`` names it together with those that differ in their seed alone.
     """
 
     name: str
@@ -107,8 +107,6 @@ class Child:
     @property
     def varies_beside_seed(self) -> Mapping[str, Any]:
         """What its variant changes."""
-        if self.variant == self.name:
-            return self.varies
         return {key: value for key, value in self.varies.items() if key != "seed"}
 
 
@@ -170,7 +168,11 @@ class Sweep:
         given = self.children[0].experiment.resolved["name"]
         if given:
             return str(given)
-        varied = (key for child in self.children for key in child.varies_beside_seed)
+        varied = (
+            key
+            for child in self.children
+            for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
+        )
         keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
         told = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
         return told if self.seeds == 1 else f"{told}, {self.seeds} seeds each"

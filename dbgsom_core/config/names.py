@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dbgsom_core.config.nodes import Entry, Items, Node, Scalar, plain
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
+_UNCHANGED = "as it is"  # a variant in which nothing but the seed varies
 
 Varied = Mapping[str, Entry]
 
@@ -32,6 +33,17 @@ def child_names(children: Sequence[Varied]) -> list[str]:
         known[name] += 1
         names.append(name if known[name] == 1 else f"{name} : {known[name]}")
     return names
+
+
+def variant_names(children: Sequence[tuple[str, Varied]]) -> list[str]:
+    """Return what each named child has in common with those that differ in their seed alone."""
+    if not any("seed" in varied for _, varied in children):
+        return [name for name, _ in children]
+    rest = [{k: entry for k, entry in varied.items() if k != "seed"} for _, varied in children]
+    keys = [repr({key: plain(one[key].node) for key in sorted(one)}) for one in rest]
+    unique = dict(zip(keys, rest, strict=True))
+    names = dict(zip(unique, child_names(list(unique.values())), strict=True))
+    return [names[key] or _UNCHANGED for key in keys]
 
 
 def variant_name(varied: Varied) -> str:

@@ -17,6 +17,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
 from dbgsom_core.runs.comparing.differing import as_words, differences, distinct
+from dbgsom_core.runs.comparing.sentences import value_of
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -33,6 +34,13 @@ class _Runs:
 
     def mean(self, name: str) -> float:
         return statistics.fmean(one.get(name, math.nan) for one in self.runs.values())
+
+    def value(self, name: str) -> str:
+        """Return the mean as text, with the spread where there are several runs."""
+        values = [one.get(name, math.nan) for one in self.runs.values()]
+        if len(values) == 1:
+            return f"{values[0]:.4g}"
+        return f"{value_of(self.mean(name), statistics.stdev(values))}, {len(values)} runs"
 
     def told(self, columns: Mapping[str, str]) -> Variant:
         rows = list(self.runs.values())
@@ -110,7 +118,7 @@ class Standings:
         )
         best = min(rated, key=lambda one: decision.rank(one.mean(decision.name)))
         where = f" on {name}" if len(groups) > 1 else ""
-        return f"best so far{where}: {best.name} ({decision.name} {best.mean(decision.name):.4g})"
+        return f"best so far{where}: {best.name} ({decision.name} {best.value(decision.name)})"
 
     def rankings(self) -> list[Ranking]:
         """Return the variants on each data set, best first; nothing where nothing decides.
