@@ -222,6 +222,22 @@ def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     assert told == [("killed", "Interrupted: the process of its sweep ended")] * 2
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="has no groups of processes")
+def test_ctrl_c_while_processes_are_imported_says_nothing_of_them(monkeypatch, capfd):
+    from dbgsom_core.runs.sweeps import workers as module
+
+    monkeypatch.setattr(
+        module,
+        "BOOTSTRAP",  # it is asked by the terminal before it has imported anything
+        f"import os, signal; os.kill(os.getpid(), signal.SIGINT); {module.BOOTSTRAP}",
+    )
+    with module.Workers(2, None, 1.0) as workers:
+        processes = list(workers._idle)
+    assert [one._process.returncode for one in processes] == [0, 0]
+    assert capfd.readouterr().err == ""
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):
     def kill(run):
         wait_until(lambda: read_run(run.folder).status == "finished")

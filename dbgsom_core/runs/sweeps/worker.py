@@ -46,6 +46,7 @@ BOOTSTRAP = (
 )
 _SECONDS_BETWEEN_EPOCHS = 0.05
 _HEEDED = ("SIGTERM", "SIGXCPU")
+UNHEEDED = tuple(number for number in SIGNALS if number.name not in _HEEDED)
 
 Send = Callable[[str, Any], None]
 
@@ -71,9 +72,10 @@ class Stop:
 
 def main() -> None:
     """Run what the parent hands over until it has no more."""
-    for number in SIGNALS:
-        if number.name not in _HEEDED:
-            signal.signal(number, signal.SIG_IGN)
+    for number in UNHEEDED:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # they were held back while this was imported
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEEDED)
     stdin: Any = sys.stdin
     parent = stdin.detach()  # else Python would want it at the end, while a thread reads it
     sys.stdin = None  # nobody else asks here

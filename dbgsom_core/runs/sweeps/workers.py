@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -25,7 +26,7 @@ from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.dead import close_if_dead
 from dbgsom_core.runs.folder.store import read_run
 from dbgsom_core.runs.resume import catch_up, finish_off
-from dbgsom_core.runs.sweeps.worker import BOOTSTRAP, Stop, Task
+from dbgsom_core.runs.sweeps.worker import BOOTSTRAP, UNHEEDED, Stop, Task
 
 log = private_logger("dbgsom")
 
@@ -218,13 +219,15 @@ class _Process:
     ) -> None:
         self.run: Run | None = None
         self._told = told
-        self._process = subprocess.Popen(
-            [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", BOOTSTRAP],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-        )
+        with _signals_held_back():
+            self._process = subprocess.Popen(
+                [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", BOOTSTRAP],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment},
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
         self._overhears = threading.Thread(target=self._overhear, daemon=True)
         self._overhears.start()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -272,6 +275,22 @@ class _Process:
         with suppress(Exception), self._process.stderr as said:
             for line in said:
                 self._told.put((self, "said", line.decode("utf-8", "replace").rstrip("\r\n")))
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let what starts in here hear no signal of the terminal before it can ignore it.
+
+    A process inherits which signals are held back; those of this process come afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has groups of processes for it
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, UNHEEDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def show(display: object, method: str, **told: Any) -> None:
