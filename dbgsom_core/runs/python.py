@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +231,7 @@ def sweep(
     """
     if isinstance(config, Mapping):
         raise ConfigError("a sweep is described by a file: give its path")
+    _check_jobs(jobs)
     registry = get_registry()
     loaded = load_sweep(config, _written(overrides), registry)
     first = loaded.children[0].experiment
@@ -238,6 +240,13 @@ def sweep(
     with _observed(first.tracking, registry, first.patience, verbose) as observers:
         outcome = run_sweep(loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast)
     return _finished_sweep(outcome)
+
+
+def _check_jobs(jobs: Any) -> None:
+    if not isinstance(jobs, Integral) or isinstance(jobs, bool):
+        raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
+    if jobs < 1:
+        raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
 
 
 def _written(overrides: Overrides | None) -> list[str]:

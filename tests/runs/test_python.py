@@ -69,8 +69,9 @@ def test_a_sweep_returns_its_runs(folder):
     assert list(table["epochs"]) == [2, 2, 6, 6]
     assert list(table["seed"]) == [1, 2, 1, 2]
     assert "metric" not in table
-    best = max(one.measures["test/accuracy"] for one in found)
-    assert found.best.measures["test/accuracy"] == best == table["test/accuracy"].max()
+    means = table.groupby("epochs")["test/accuracy"].mean()
+    assert found.best.params["epochs"] == means.idxmax()
+    assert found.measures["best/test/accuracy"] == pytest.approx(means.max())
     assert found[0].model.predict(np.zeros((1, 4))).shape == (1,)
     assert "sweep of 4 runs" in repr(found)
     assert "<table" in found._repr_html_()
@@ -78,6 +79,23 @@ def test_a_sweep_returns_its_runs(folder):
         dbgsom_core.run("sweep.yaml")
     with pytest.raises(ConfigError, match="give its path"):
         dbgsom_core.sweep(varied)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        (0, "0 is not in the range x>=1"),
+        (-1, "-1 is not in the range x>=1"),
+        ("2", "'2' is not a valid integer"),
+        (1.5, "1.5 is not a valid integer"),
+        (True, "True is not a valid integer"),
+    ],
+)
+def test_a_sweep_needs_at_least_one_job(folder, jobs, told):
+    (folder / "sweep.yaml").write_text(yaml.dump({**SMALL, "sweep": {"grid": {"seed": [1, 2]}}}))
+    with pytest.raises(ConfigError, match=f"invalid value for 'jobs': {told}"):
+        dbgsom_core.sweep("sweep.yaml", jobs=jobs)
+    assert not (folder / "runs").exists()
 
 
 def test_an_interrupted_run_goes_on(folder):
