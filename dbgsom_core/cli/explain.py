@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.using.explain import Explained
 
+_ROUNDING = 1e-12
+
 
 @click.command()
 @click.argument("model")
@@ -91,7 +93,7 @@ def _tell(told: Explained, where: str, features: int) -> None:
     print_table(
         ["feature", "value", "prototype", "deviations"],
         [
-            [one.feature, one.value, one.prototype, f"{one.deviations:+.2f}"]
+            [one.feature, _number(one.value), _number(one.prototype), _signed(one.deviations)]
             for one in one.differences[:features]
         ],
     )
@@ -111,6 +113,15 @@ def _tell(told: Explained, where: str, features: int) -> None:
             ["row", *ids, "target", "distance"],
             [[like.row, *like.ids.values(), like.target, like.distance] for like in told.nearest],
         )
+
+
+def _number(value: float) -> float:
+    # What rounding leaves of a 0 is one.
+    return 0.0 if abs(value) < _ROUNDING else value
+
+
+def _signed(deviations: float) -> str:
+    return f"{round(deviations, 2) + 0.0:+.2f}"
 
 
 def _cell_of(neuron: Any) -> str:

@@ -80,7 +80,7 @@ class Columns:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the D features: ``age``, ``colour=red``, ``day.weekday``."""
-        return tuple(feature for name in self.names for feature in self._features(name))
+        return tuple(feature for name in self.names for feature in self.features_of(name))
 
     def samples(
         self, frame: pd.DataFrame, unseen: Unseen | None = None
@@ -119,7 +119,7 @@ class Columns:
                 at += end - start
                 continue
             name = self.names[start]
-            width = len(self._features(name))
+            width = len(self.features_of(name))
             try:
                 X[:, at : at + width] = self._coded(name, chosen.iloc[:, start], strange)
             except _CellsError as error:
@@ -157,7 +157,8 @@ class Columns:
             return None
         return number_problem(cell, self.decimal)
 
-    def _features(self, name: str) -> Sequence[str]:
+    def features_of(self, name: str) -> Sequence[str]:
+        """Return the names of the features that a column became."""
         if name in self.categories:
             return [f"{name}={value}" for value in self.categories[name]]
         if name in self.dates:

@@ -12,6 +12,7 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import told_unseen
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import digest, load_data
@@ -82,7 +83,7 @@ def explain_row(
         only=row,
     )
     x = _row(source, row, wanted)
-    notes = [*found.notes, *wanted.notes]
+    notes = [*found.notes, *wanted.notes, *told_unseen(wanted.unseen), *_told_gaps(model, x)]
     data = _training_data(found, registry, notes) if nearest or model.columns is None else None
     try:
         explanation = model.explain(x)
@@ -103,6 +104,19 @@ def _row(source: str, row: int, wanted: Wanted) -> Any:
         if chunk.first <= row < rows:
             return np.array(chunk.X[row - chunk.first])
     raise DataError(f"{source} has {rows} rows, from 0: there is no row {row}")
+
+
+def _told_gaps(model: FittedModel, x: Any) -> list[str]:
+    missing = np.flatnonzero(np.isnan(np.asarray(x, dtype=np.float64)))
+    if not len(missing):
+        return []
+    columns = model.columns
+    if columns is None:
+        names = [f"feature {i}" for i in missing]
+    else:
+        gone = {columns.feature_names[i] for i in missing}
+        names = [name for name in columns.names if gone & {*columns.features_of(name)}]
+    return [f"missing in this row, and left out of its distances: {', '.join(names)}"]
 
 
 def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> Data | None:
