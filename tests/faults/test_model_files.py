@@ -1,5 +1,6 @@
 """Changed model files: refused, or loaded to equal answers. The command beside has more cases."""
 
+import random
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -38,20 +39,26 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("case") / "case.npz"
 
 
+# One number is drawn and all follows from it: what a file holds decides how much chance is needed.
+seeds = st.integers(0, 2**32 - 1)
+
+
 @many
-@given(data=st.data())
-def test_a_damaged_file_is_refused_or_answers_as_before(data, known, watch, path):
-    sample = known[data.draw(st.sampled_from(["steps", "tree", "numbers"]))]
-    change = data.draw(st.sampled_from(sorted(set(faults.DAMAGE), key=lambda one: one.__name__)))
-    content = change(sample.content, data.draw(st.randoms()))
+@given(seed=seeds)
+def test_a_damaged_file_is_refused_or_answers_as_before(seed, known, watch, path):
+    chance = random.Random(seed)
+    sample = known[chance.choice(["steps", "tree", "numbers"])]
+    change = chance.choice(sorted(set(faults.DAMAGE), key=lambda one: one.__name__))
+    content = change(sample.content, chance)
     assert faults.judged(sample, content, path, watch, forged=False) in ("refused", "equal")
 
 
 @many
-@given(data=st.data())
-def test_a_forged_file_is_refused_or_answers(data, known, watch, path):
-    sample = known[data.draw(st.sampled_from(sorted(known)))]
-    content = faults.forged(sample.content, data.draw(st.randoms()))
+@given(seed=seeds)
+def test_a_forged_file_is_refused_or_answers(seed, known, watch, path):
+    chance = random.Random(seed)
+    sample = known[chance.choice(sorted(known))]
+    content = faults.forged(sample.content, chance)
     faults.judged(sample, content, path, watch, forged=True)
 
 
