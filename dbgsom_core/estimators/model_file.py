@@ -36,6 +36,7 @@ from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
@@ -102,9 +103,9 @@ def load(path: str | PathLike[str]) -> Any:
         A part's plugin is not installed here; the message says what the file claims of it.
     """
     source = Path(path)
-    if (source / "model.npz").is_file():
+    if exists(source / "model.npz"):
         raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
-    if source.is_file() and (kind := _NO_MODELS.get(source.suffix.lower())):
+    if (kind := _NO_MODELS.get(source.suffix.lower())) and exists(source):
         raise ModelFileError(f"{path} is a {kind}, no model: where both are given, MODEL is first")
     try:
         with _told(str(path)), opened_archive(Path(path)) as archive:
