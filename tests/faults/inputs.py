@@ -1,12 +1,12 @@
 """Mutate configurations and data files: each is used, or refused quickly with its place.
 
-    python tests/faults/inputs.py [--configs 500] [--data 150] [--seed 0]
+    python tests/faults/inputs.py [--configs 500] [--data 150] [--seed 0] [--seconds 3]
 
 Configurations are validated and explained, alone, with mutated ``--set`` and as those of a stored
 run; the data that they name is loaded, divided and prepared; data files are read. What is explained
 has to be a configuration that means the same. A case fails when it raises anything but a
 `DbgsomError`, when a sentence names neither the file nor the section (``split: …``) or holds a
-control character, when it takes more than a few seconds, or more memory than it may.
+control character, when it takes more than ``--seconds`` of the processor, or too much memory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from dbgsom_core.runs.folder.store import RunFiles
 from dbgsom_plugins.datasets.csv_file import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
-SECONDS = 3.0  # of the processor, that no case may take
 MEMORY = 1 << 30  # bytes that no case may take beyond what the process has
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 RUN = b"""\
@@ -268,7 +267,7 @@ def holes(name: str, size: int) -> str:
 
 def verdict(case: Callable[[], Any]) -> tuple[str, str]:
     """Return what became of a case (``used`` or ``refused``: all is well) and what was said."""
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(300, exit=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         case()
@@ -288,12 +287,12 @@ def verdict(case: Callable[[], Any]) -> tuple[str, str]:
     return found, said
 
 
-def timed(case: Callable[[], Any]) -> tuple[str, str]:
-    """Return the verdict; a case that takes long is one of its own."""
+def timed(case: Callable[[], Any], allowed: float) -> tuple[str, str]:
+    """Return the verdict; a case that takes more seconds than allowed is one of its own."""
     started = time.process_time()
     found, said = verdict(case)
     seconds = time.process_time() - started
-    return ("slow", f"{seconds:.1f} s: {said[:300]}") if seconds > SECONDS else (found, said)
+    return ("slow", f"{seconds:.1f} s: {said[:300]}") if seconds > allowed else (found, said)
 
 
 def main() -> int:
@@ -302,6 +301,7 @@ def main() -> int:
     parser.add_argument("--configs", type=int, default=500)
     parser.add_argument("--data", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=3.0, help="that no case may take")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     bad = 0
@@ -315,7 +315,7 @@ def main() -> int:
         ):
             counts: Counter[str] = Counter()
             for name, case in cases:
-                found, said = timed(case)
+                found, said = timed(case, given.seconds)
                 counts[found] += 1
                 if found not in ("used", "refused"):
                     bad += 1
