@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import logging
+import signal
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +11,14 @@ from hypothesis import HealthCheck, settings
 from dbgsom_core.som_map.grid import SQUARE, Grid
 
 mpl.use("Agg")
+
+# A shell that starts the tests in the background, or nohup, has its children ignore these two.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, lambda *_: None),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # Compiled loops make the first example slow; examples stay the same from run to run.
 settings.register_profile(

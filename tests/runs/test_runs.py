@@ -263,15 +263,6 @@ def test_a_data_file_may_lie_beside_the_config(workshop):
     assert done.stdout == ""
 
 
-# A shell that starts tests in the background has its children ignore SIGINT.
-INTERRUPTIBLE = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from dbgsom_core.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupted_run_is_killed_everywhere(how, workshop):
     (workshop / "long.yaml").write_text(
@@ -281,7 +272,7 @@ def test_an_interrupted_run_is_killed_everywhere(how, workshop):
     )
     before = set((workshop / "runs" / "long").glob("*/metrics.jsonl"))
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, "run", "long.yaml"],
+        [sys.executable, "-m", "dbgsom_core.cli", "run", "long.yaml"],
         cwd=workshop,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
