@@ -1,4 +1,7 @@
-"""The template installs and passes its tests untouched, and the example of a third party too."""
+"""The template can be built as it is, and the example of a third party uses only what is public.
+
+That both pass their own tests and the kit, installed from wheels, is a step of ``.ci/run``.
+"""
 
 import shutil
 import zipfile
@@ -10,10 +13,9 @@ from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.template import render, template_folder
 
 ROOT = Path(__file__).parents[2]
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
-def test_a_new_plugin_passes_its_tests_untouched(site):
+def test_a_new_plugin_is_found_as_it_is(site):
     told = site.dbgsom("plugins", "new", "my-waves").stdout
     folder = site.work / "dbgsom-my-waves"
     commands = [line for line in told.splitlines() if line.startswith("  ")]
@@ -22,11 +24,9 @@ def test_a_new_plugin_passes_its_tests_untouched(site):
         file.read_text() for file in folder.rglob("*") if file.is_file() and file.suffix == ".py"
     )
     site.build(folder)
-    assert "passed" in site.python(*PYTEST, str(folder), cwd=folder).stdout
     listed = site.dbgsom("plugins", "list").stdout
     for name in ("my_waves_weighted", "my_waves_plateau", "my_waves_greedy", "my_waves_confident"):
         assert name in listed
-    assert site.dbgsom("plugins", "check", "dbgsom-my-waves").stdout.count("passed   ") == 4
     assert "exists; choose another name" in site.dbgsom("plugins", "new", "my-waves", code=2).stderr
 
 
@@ -39,16 +39,6 @@ def test_a_name_that_cannot_be_one_writes_nothing(name, tmp_path):
 
 def test_the_prefix_is_understood(tmp_path):
     assert render("dbgsom_waves", tmp_path).name == "dbgsom-waves"
-
-
-def test_the_third_party_example_passes_its_tests_from_a_wheel(site):
-    site.build(ROOT / "plugins" / "dbgsom-geo")
-    tests = shutil.copytree(ROOT / "plugins" / "dbgsom-geo" / "tests", site.work / "geo_tests")
-    assert "passed" in site.python(*PYTEST, "-W", "error", str(tests)).stdout
-    checked = site.dbgsom("plugins", "check", "dbgsom-geo").stdout
-    assert checked.count("passed   ") == 4
-    for plugin in ("validated", "haversine"):
-        assert "dbgsom-geo 0.1.0" in site.dbgsom("plugins", "show", plugin).stdout
 
 
 def test_the_third_party_example_uses_nothing_internal():
