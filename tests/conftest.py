@@ -12,13 +12,11 @@ from dbgsom_core.som_map.grid import SQUARE, Grid
 
 mpl.use("Agg")
 
-# A shell that starts the tests in the background, or nohup, has its children ignore these two.
-for _number, _handler in (
-    (signal.SIGINT, signal.default_int_handler),
-    (signal.SIGHUP, lambda *_: None),
-):
+# A shell that starts the tests in the background, or nohup, has them and their children ignore
+# these; with a handler of ours they are again what they are at a terminal.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _handler)
+        signal.signal(_number, signal.default_int_handler)
 
 # Compiled loops make the first example slow; examples stay the same from run to run.
 settings.register_profile(

@@ -119,6 +119,29 @@ def smooth_rows(
                 break
 
 
+@loop
+def smallest(
+    block: NDArray[np.float64], columns: NDArray[np.int64], values: NDArray[np.float64]
+) -> None:
+    """Fill ``columns`` and ``values`` (m, k) with the k smallest of each row of block (m, K).
+
+    They are in order, the first of equal ones; k is at most K.
+    """
+    k = columns.shape[1]
+    for i in range(block.shape[0]):
+        for j in range(block.shape[1]):
+            value = block[i, j]
+            if j >= k and not value < values[i, k - 1]:
+                continue
+            rank = min(j, k - 1)
+            while rank > 0 and value < values[i, rank - 1]:
+                values[i, rank] = values[i, rank - 1]
+                columns[i, rank] = columns[i, rank - 1]
+                rank -= 1
+            values[i, rank] = value
+            columns[i, rank] = j
+
+
 @inner_loop
 def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64], j: int) -> float:
     """Return the distance of X[i] and prototypes[j]: its definition, added up by feature."""

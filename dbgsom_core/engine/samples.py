@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Assignment
+from dbgsom_core.engine.loops import smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
@@ -166,10 +167,8 @@ class PlainSamples:
         neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
 
         def work(rows: slice) -> None:
-            block = self.pairwise(self.X[rows], prototypes)
-            order = _smallest(block, k)
-            neurons[rows] = order
-            distances[rows] = np.take_along_axis(block, order, axis=1)
+            block = np.ascontiguousarray(self.pairwise(self.X[rows], prototypes))
+            smallest(block, neurons[rows], distances[rows])
 
         self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
         return neurons, distances
@@ -182,27 +181,3 @@ class PlainSamples:
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         threads = 1 if multiplications < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda worker, task: work(chunks[task]))
-
-
-def _smallest(block: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    # Columns of the k smallest of each row, in order; the first of equal ones.
-    n_columns = block.shape[1]
-    if k > 4 and k > n_columns // 4:
-        return np.argsort(block, axis=1, kind="stable")[:, :k]
-    if k > 4:
-        most = np.partition(block, k - 1, axis=1)[:, k - 1 : k]
-        among = block <= most
-        tied = np.flatnonzero(np.count_nonzero(among, axis=1) > k)
-        for row in tied:  # of those that are equal to the last one, the first
-            equal = np.flatnonzero(block[row] == most[row])
-            among[row, equal[k - np.count_nonzero(block[row] < most[row]) :]] = False
-        columns = np.nonzero(among)[1].reshape(-1, k)
-        order = np.argsort(np.take_along_axis(block, columns, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(columns, order, axis=1)
-    rest = block.copy()
-    order = np.empty((len(block), k), dtype=np.int64)
-    rows = np.arange(len(block))
-    for rank in range(k):
-        order[:, rank] = rest.argmin(axis=1)
-        rest[rows, order[:, rank]] = np.inf
-    return order

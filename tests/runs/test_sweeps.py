@@ -231,6 +231,7 @@ def test_ctrl_c_while_processes_are_imported_says_nothing_of_them(monkeypatch, c
         "BOOTSTRAP",  # it is asked by the terminal before it has imported anything
         f"import os, signal; os.kill(os.getpid(), signal.SIGINT); {module.BOOTSTRAP}",
     )
+    monkeypatch.setattr(module, "_SECONDS_TO_LEAVE", SECONDS)
     with module.Workers(2, None, 1.0) as workers:
         processes = list(workers._idle)
     assert [one._process.returncode for one in processes] == [0, 0]
