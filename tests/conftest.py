@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dbgsom_core.som_map.grid import SQUARE, Grid
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 
 mpl.use("Agg")
 
@@ -23,18 +23,6 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
-
-
-# Six links in axial coordinates, opposite ones three places apart.
-HEXAGONAL = Grid(
-    offsets=((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)),
-    diagonals=(),
-    axes=((1.0, 0.0), (0.5, 3**0.5 / 2)),
-    corners=tuple(
-        (np.cos(angle) / 3**0.5, np.sin(angle) / 3**0.5)
-        for angle in np.pi * (np.arange(6) / 3 + 1 / 6)
-    ),
-)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import SPLITTERS, Split
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.training.compatibility import measure_suits, why_not
+from dbgsom_core.training.compatibility import measure_suits, why_no_grid, why_not
 
 
 def check_matching(
@@ -47,6 +47,11 @@ def _mismatches(
         if component is None or spot is None:
             continue
         message = why_not(part, f"'{_name(component, spot)}'", component, kind)
+        if message is not None:
+            yield spot.path, spot, message
+    growth, spot = model.params.get("growth"), _spot(root, "model", "growth")
+    if growth is not None and spot is not None:
+        message = why_no_grid(growth, model.params.get("grid", "square"))
         if message is not None:
             yield spot.path, spot, message
     if split is not None:

@@ -26,6 +26,9 @@ class SomVQ(ClusterMixin, GrowingMap):
     metric, kernel, growth, labeller : str, mapping or component
         The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
         as ``growth__spreading_factor``.
+    grid : {"square", "hexagonal"}
+        The cells of the map, with four links each or six. A map of fixed size is closed to a torus
+        by ``growth={"name": "fixed", "wrap": True}``.
     epochs : int
         Upper bound of the epochs; ``n_iter_`` tells how many ran. When a map that may not grow
         beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
@@ -76,7 +79,9 @@ class SomVQ(ClusterMixin, GrowingMap):
     weights_ : float array (K, D)
         Prototypes in order of birth, in the space of the metric.
     neurons_ : list of (x, y)
-        Grid cells (column, row) of the same neurons.
+        Grid cells (column, row) of the same neurons, whole numbers; on the hexagonal grid x counts
+        along a row, y up and half a cell to the right. ``som_map_.plane_positions`` (K, 2) is where
+        they lie in the plane, linked ones 1 apart.
     labels_ : int array (n,)
         Cluster of each training sample: contiguous numbers over the neurons that won a sample.
     neuron_labels_ : array (K,)

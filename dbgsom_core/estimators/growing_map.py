@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.errors import did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
@@ -31,8 +32,9 @@ from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
+from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.compatibility import check_suits, reads_target
+from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.novelty import Calibration
@@ -70,6 +72,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
     growth: Any = "directed"
+    grid: str = "square"
     labeller: Any = "index"
     epochs: int = 100
     tol: float = 1e-4
@@ -111,6 +114,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(f"warm_start must be True or False, not {self.warm_start!r}")
         if not isinstance(self.verbose, (bool, int, np.integer)):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
+        if not isinstance(self.grid, str) or self.grid not in GRIDS:
+            hint = did_you_mean(str(self.grid), GRIDS)
+            raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}{hint}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
         if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
@@ -124,6 +130,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             )
         parts = self.parts()
         check_suits(parts, self._kind)
+        misfit = why_no_grid(parts.growth, self.grid)
+        if misfit is not None:
+            raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
@@ -159,7 +168,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
-            self._check_same_metric(parts)
+            self._check_goes_on(parts)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
         held = self._held_out(X, LEAST_SAMPLES)
         if start is None:  # a map that goes on lives in the space in which it is
@@ -175,7 +184,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
 
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
-        self._check_same_metric(parts)
+        self._check_goes_on(parts)
         memory: Summaries = self._memory
         weights = check_weights(X, sample_weight, 1)
         held = self._held_out(X, 1)
@@ -238,7 +247,13 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         kept: NDArray[np.bool_] | None,
     ) -> None:
         settings = Settings(
-            self.epochs, self.tol, self.init, self.robust, self.contamination, self.random_state
+            self.epochs,
+            self.tol,
+            self.init,
+            self.robust,
+            self.contamination,
+            self.random_state,
+            self.grid,
         )
         checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
         if checkpoints is not None:
@@ -287,7 +302,13 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 
-    def _check_same_metric(self, parts: Parts) -> None:
+    def _check_goes_on(self, parts: Parts) -> None:
+        grid = self.som_map_.grid.name
+        if grid != self.grid:
+            raise ValueError(
+                f"the map was trained on a {grid} grid and cannot go on with grid={self.grid!r}; "
+                "fit a new estimator, or set the grid back"
+            )
         before = self._metric.metric
         if before != parts.metric:
             raise ValueError(

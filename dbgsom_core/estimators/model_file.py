@@ -22,10 +22,9 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
+from dbgsom_core.estimators.map_reading import MAP_ARRAYS, check_room
 from dbgsom_core.estimators.model_reading import (
     FITTED,
-    MAP_ARRAYS,
-    check_room,
     check_widths,
     read_columns,
     read_estimator,
@@ -39,7 +38,7 @@ from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import SQUARE
+from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import PARTS
 
@@ -196,11 +195,15 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    if som_map.grid != SQUARE:
-        raise ModelFileError("model files hold maps on the square grid, and this is on another one")
+    grid = som_map.grid
+    if grid.flat != GRIDS.get(grid.name):
+        raise ModelFileError(
+            f"model files hold maps on one of the grids {', '.join(GRIDS)}, and this is another one"
+        )
     written: dict[str, Any] = {
         name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS
     }
+    written |= {"grid": grid.name, "torus": grid.torus}
     written["children"] = [
         [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
     ]

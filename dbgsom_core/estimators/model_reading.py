@@ -15,6 +15,7 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
 from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
+from dbgsom_core.estimators.map_reading import Room, read_map
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.columns import Columns
@@ -24,7 +25,6 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
@@ -58,12 +58,6 @@ FITTED = {
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
 _NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations", "_residuals")
-MAP_ARRAYS = {
-    "positions": "int[K, 2]",
-    "prototypes": "finite[K, D]",
-    "parents": "int[K]",
-    "birth_epochs": "int[K]",
-}
 _RECORD = {
     "epoch": "integer",
     "epochs": "integer",
@@ -75,8 +69,6 @@ _RECORD = {
     "seconds": "number",
 }
 _MOST_COLUMNS = 1 << 24
-# Hops between K neurons take 2*K*K bytes, which no file holds: so many, and so many times its own.
-_HOP_BYTES = (1 << 28, 1000)
 
 
 def read_columns(stored: Any, take: Take, types: StoredTypes) -> Columns | None:
@@ -118,13 +110,6 @@ def read_steps(
             raise UnfitError(f"has a prepare step '{name}' that is wrong: {name}{problem}")
         steps.append((name, step))
     return tuple(steps)
-
-
-def check_room(maps: Sequence[SomMap], size: int) -> None:
-    """Raise `UnfitError` where a file of ``size`` bytes cannot hold so many neurons."""
-    room = _Room(size)
-    for som_map in maps:
-        room.take(len(som_map))
 
 
 def check_widths(columns: Columns | None, steps: Sequence[tuple[str, Any]], estimator: Any) -> None:
@@ -173,7 +158,7 @@ def read_estimator(
             f"holds an estimator that is not known here: {shown(stored['class'])}; "
             "dbgsom_core.persistence.load knows all of this version"
         )
-    som_map = _read_map(stored["map"], take, types, _Room(size))
+    som_map = read_map(stored["map"], take, types, Room(size))
     tree = Tree.of(som_map)
     sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
     fitted = {name: from_plain(value, take, types) for name, value in stored["fitted"].items()}
@@ -186,6 +171,9 @@ def read_estimator(
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise UnfitError("holds a map in which no neuron has won a sample")
     estimator = _unfitted(cls, stored, take, types)
+    if estimator.grid != som_map.grid.name:
+        told = f"{shown(estimator.grid)} and holds a map on a {som_map.grid.name} one"
+        raise UnfitError(f"says that its grid is {told}")
     for name in fitted.keys() & FITTED.keys():
         setattr(estimator, name, fitted[name])
     estimator.som_map_, estimator._tree = som_map, tree
@@ -285,53 +273,6 @@ def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
     if features != columns:
         raise UnfitError(f"holds prototypes of {columns} columns for samples of {features}")
     return found
-
-
-class _Room:
-    """How much the hops of a file's maps may still take."""
-
-    def __init__(self, size: int | None) -> None:
-        self.left = None if size is None else _HOP_BYTES[0] + _HOP_BYTES[1] * size
-
-    def take(self, neurons: int) -> None:
-        if self.left is None:
-            return
-        self.left -= 2 * neurons * (neurons + 1)
-        if self.left < 0:
-            raise UnfitError(f"holds {neurons} neurons, which is more than a file of its size can")
-
-
-def _read_map(stored: Mapping[str, Any], take: Take, types: StoredTypes, room: _Room) -> SomMap:
-    arrays = {name: from_plain(stored[name], take, types) for name in MAP_ARRAYS}
-    sizes: dict[str, int] = {}
-    for name, holds in MAP_ARRAYS.items():
-        problem = types.mismatch(arrays[name], holds, sizes)
-        if problem:
-            raise UnfitError(f"holds a map whose arrays do not fit each other: {name}{problem}")
-    positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
-    if not (n and sizes["D"]):
-        raise UnfitError("holds a map without neurons or columns")
-    room.take(n)
-    span = positions.max(axis=0).astype(object) - positions.min(axis=0).astype(object)
-    if max(abs(positions.min()), abs(positions.max())) > 2**31 or (span >= n).any():
-        raise UnfitError("holds a map with neurons that nothing links")
-    if (
-        (parents < -1).any()
-        or (parents >= np.arange(n)).any()
-        or (arrays["birth_epochs"] < 0).any()
-    ):
-        raise UnfitError("holds a map with births out of order")
-    som_map = SomMap.restored(*arrays.values())
-    if som_map.diameter >= np.iinfo(np.uint16).max:
-        raise UnfitError("holds a map with neurons that nothing links")
-    for neuron, child in stored["children"]:
-        if not 0 <= neuron < n or neuron in som_map.children:
-            raise UnfitError(f"holds a child map of {shown(neuron)}, which is no neuron or has one")
-        below = _read_map(child, take, types, room)
-        if below.prototypes.shape[1] != sizes["D"]:
-            raise UnfitError("holds a child map with other columns than its parent")
-        som_map.children[int(neuron)] = below
-    return som_map
 
 
 def _component(kind: str, part: Mapping[str, Any]) -> Component:

@@ -12,6 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.som_map.grid import Grid
     from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -101,6 +102,7 @@ class GrowthComponent(Component):
         ``growing_threshold(summary) -> float``: computed once before training from a
         `DataSummary`; ends up in ``growing_threshold_`` and in every `GrowthState`.
         ``start_shape() -> (rows, columns)``: the map at the start; (2, 2) without it.
+        ``wrap`` (field): True closes that map to a torus, which has no free cells to grow into.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n)), an int or None. The core never lets a map
         exceed it, whatever `grow` returns.
         ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
@@ -194,6 +196,7 @@ class GrowthAbilities(Abilities):
     link_pull: float = 0.0
     class_tuning: bool = False
     smooth_before_growth: bool = False
+    wrap: bool = False
     base: Any = None
     grow: Any = None
 
@@ -203,6 +206,8 @@ class GrowthAbilities(Abilities):
         whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
         if not (cap is None or whole or (isinstance(cap, str) and cap == "auto")):
             raise UnfitError(f"has max_neurons = {cap!r}; it is 'auto', None or a whole number")
+        if not isinstance(self.wrap, bool):
+            raise UnfitError(f"has wrap = {self.wrap!r}; it is True or False")
         for name, below in (("fine_tuning", 1.0), ("link_pull", math.inf)):
             share = getattr(self, name)
             if not isinstance(share, (int, float)) or not 0 <= share < below:
@@ -223,3 +228,15 @@ class GrowthAbilities(Abilities):
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the map at the start."""
         return (2, 2) if self.start_shape is None else self.start_shape()
+
+    def grid(self, name: str) -> Grid:
+        """Return the grid of the maps: the one of this name, or the torus that the start fills.
+
+        Raises
+        ------
+        ValueError
+            The map at the start cannot be closed to a torus.
+        """
+        from dbgsom_core.som_map.grid import GRIDS
+
+        return GRIDS[name].closed(*self.shape) if self.wrap else GRIDS[name]

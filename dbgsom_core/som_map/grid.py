@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from itertools import pairwise
-from math import atan2
+from itertools import pairwise, product
+from math import atan2, cos, floor, pi, sin
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ class Grid:
     """A regular grid of cells (x, y) in whole numbers, alike seen from each of them.
 
     Linked cells lie a distance of 1 apart in the plane, and the squares of all distances are whole
-    numbers.
+    numbers. Row y + 1 begins up to a cell to the right of row y (``axes``), so a rectangle takes
+    its cells from farther left the higher the row; its columns count from there.
 
     Attributes
     ----------
@@ -33,12 +34,20 @@ class Grid:
         Where the cells (1, 0) and (0, 1) lie in the plane, seen from (0, 0).
     corners : tuple of (x, y)
         Of a cell in the plane, seen from its centre, in turn.
+    name : str
+        What configurations and model files call it.
+    torus : (rows, columns) or None
+        A rectangle of so many cells is all there is, and its opposite sides are joined: the links
+        of the last column lead to the first one, those of the highest row to the lowest. Of cells
+        that are joined so, the one inside of the rectangle counts, see `home`.
     """
 
     offsets: tuple[Position, ...]
     diagonals: tuple[Position, ...]
     axes: tuple[Place, Place]
     corners: tuple[Place, ...]
+    name: str = ""
+    torus: tuple[int, int] | None = None
 
     @property
     def degree(self) -> int:
@@ -53,11 +62,80 @@ class Grid:
     def beside(self, cell: Position) -> list[Position]:
         """Return the cells that a cell is linked with, in the order of its links."""
         x, y = cell
-        return [(x + dx, y + dy) for dx, dy in self.offsets]
+        cells = [(x + dx, y + dy) for dx, dy in self.offsets]
+        return cells if self.torus is None else [self.home(cell) for cell in cells]
 
     def beyond(self, cell: Position, other: Position) -> Position:
         """Return the cell beside ``other`` that lies opposite to ``cell``, linked with it, too."""
-        return 2 * other[0] - cell[0], 2 * other[1] - cell[1]
+        if self.torus is None:
+            return 2 * other[0] - cell[0], 2 * other[1] - cell[1]
+        around = self.beside(other)
+        return around[self.opposite[around.index(cell)]]
+
+    def home(self, cell: Position) -> Position:
+        """Return the cell of a torus that a cell is, counted beyond its sides; else the cell."""
+        if self.torus is None:
+            return cell
+        (x, y), (rows, columns) = cell, self.torus
+        column, row = (x + self._shift(y)) % columns, y % rows
+        return column - self._shift(row), row
+
+    def rectangle(self, rows: int, columns: int) -> NDArray[np.int64]:
+        """Return the cells (rows*columns, 2) of a rectangle in row-major order, from (0, 0)."""
+        cells = [(x - self._shift(y), y) for y in range(rows) for x in range(columns)]
+        return np.array(cells, dtype=np.int64).reshape(-1, 2)
+
+    def in_columns(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the columns and rows (..., 2) of cells (..., 2) in rectangles like `rectangle`."""
+        x, y = np.moveaxis(np.asarray(cells), -1, 0)
+        return np.stack([x + np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
+
+    def closed(self, rows: int, columns: int) -> Grid:
+        """Return the same grid as a torus.
+
+        Raises
+        ------
+        ValueError
+            A cell would be linked twice with another or with itself, or the rows that are joined
+            would not fit together.
+        """
+        period = 1 if self.axes[1][0] == 0 else 2  # rows after which columns lie above each other
+        if rows % period:
+            raise ValueError(
+                f"a {self.name} torus needs an even number of rows, not {rows}: rows take turns "
+                "half a cell aside, and the highest is joined with the lowest"
+            )
+        least = 3 if period == 1 else 4
+        if rows < least or columns < 3:
+            raise ValueError(
+                f"a {self.name} torus of {rows} × {columns} neurons is too small: with fewer than "
+                f"{least} rows or 3 columns a neuron would be linked twice with another or itself"
+            )
+        return replace(self, torus=(rows, columns))
+
+    @property
+    def flat(self) -> Grid:
+        """The same grid, not closed to a torus."""
+        return self if self.torus is None else replace(self, torus=None)
+
+    def _shift(self, y: int) -> int:
+        # How many cells of a row lie left of the column x = 0.
+        return floor(y * self.axes[1][0])
+
+    @cached_property
+    def _turns(self) -> NDArray[np.int64]:
+        # Where a cell of a torus is found again (9, 2), seen from it, once around either way or
+        # not; without a torus only there (1, 2). Rectangles are upright, so that whatever lies
+        # nearest in columns and in rows is nearest.
+        if self.torus is None:
+            return np.zeros((1, 2), dtype=np.int64)
+        rows, columns = self.torus
+        return np.array(
+            [
+                (i * columns - self._shift(j * rows), j * rows)
+                for i, j in product((0, -1, 1), (0, -1, 1))
+            ]
+        )
 
     def plane(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
@@ -66,9 +144,12 @@ class Grid:
     def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
 
-        They are whole, so that equal distances are equal to the bit.
+        They are whole, so that equal distances are equal to the bit. On a torus they are those of
+        the shortest way around.
         """
-        return np.asarray(np.rint(np.square(self.plane(cells - others)).sum(axis=-1)))
+        away = cells - others
+        every = (np.square(self.plane(away + turn)).sum(axis=-1) for turn in self._turns)
+        return np.asarray(np.rint(reduce(np.minimum, every)))
 
     def steps(
         self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False
@@ -92,7 +173,13 @@ class Grid:
         )
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
-        return reduce(np.maximum, (np.abs(cells @ n - others @ n) for n in normals))
+        return reduce(
+            np.minimum,
+            (
+                reduce(np.maximum, (np.abs(cells @ n - (others @ n - turn @ n)) for n in normals))
+                for turn in self._turns
+            ),
+        )
 
 
 # Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
@@ -101,4 +188,18 @@ SQUARE = Grid(
     diagonals=((1, 1), (1, -1), (-1, 1), (-1, -1)),
     axes=((1.0, 0.0), (0.0, 1.0)),
     corners=((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)),
+    name="square",
 )
+# Axial coordinates: x counts along the row, y up and half a cell to the right. Free cells are
+# looked at against the clock, from the right.
+HEXAGONAL = Grid(
+    offsets=((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)),
+    diagonals=(),
+    axes=((1.0, 0.0), (0.5, 3**0.5 / 2)),
+    corners=tuple(
+        (cos(angle) / 3**0.5, sin(angle) / 3**0.5)
+        for angle in (pi * (corner / 3 + 1 / 6) for corner in range(6))
+    ),
+    name="hexagonal",
+)
+GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL)}

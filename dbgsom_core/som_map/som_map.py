@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,8 @@ class SomMap:
         Their prototypes.
     grid : Grid
         Which cells are linked.
+    links : int array (K, degree), optional
+        What else is linked: the rows of linked neurons, as in the attribute.
 
     Attributes
     ----------
@@ -43,7 +44,9 @@ class SomMap:
         Two neurons share a cell, or the arrays do not fit together.
     """
 
-    def __init__(self, positions: Any, prototypes: Any, grid: Grid = SQUARE) -> None:
+    def __init__(
+        self, positions: Any, prototypes: Any, grid: Grid = SQUARE, links: Any = None
+    ) -> None:
         positions = np.asarray(positions, dtype=np.int64)
         prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
         if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
@@ -60,14 +63,20 @@ class SomMap:
         self._by_cell: dict[Position, int] = {}
         nobody = np.empty((0, grid.degree), np.int32)
         self._links = self._link(self._by_cell, nobody, positions)[0]
+        if links is not None:
+            self._links = np.array(links, dtype=np.int32)
         self._forget()
-        if len(positions) and math.prod(self.shape) == len(positions):  # no cell is missing
+        if len(positions) and links is None and self._lacks_no_cell():
             steps = grid.steps(positions[:, None], positions)
             self._all_hops[: len(positions), : len(positions)] = steps
         else:
             from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
 
             fill_hops(self._all_hops, self._links)
+
+    def _lacks_no_cell(self) -> bool:
+        rows, columns = self.grid.torus or self.shape
+        return rows * columns == len(self)
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
@@ -77,7 +86,7 @@ class SomMap:
     @classmethod
     def rectangle(cls, rows: int, columns: int, prototypes: Any, grid: Grid = SQUARE) -> SomMap:
         """Return a full map in row-major order: cells (0,0), (1,0), … then the next row."""
-        return cls([(x, y) for y in range(rows) for x in range(columns)], prototypes, grid)
+        return cls(grid.rectangle(rows, columns), prototypes, grid)
 
     @classmethod
     def restored(
@@ -128,8 +137,8 @@ class SomMap:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the smallest rectangle around the map."""
-        cells = self._positions
+        """Rows and columns of the smallest rectangle around the map, see `Grid.rectangle`."""
+        cells = self.grid.in_columns(self._positions)
         columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
         return rows, columns
 
@@ -139,7 +148,8 @@ class SomMap:
         rows, columns = self.shape
         if rows * columns != len(self):
             return None
-        cells = self._positions - self._positions.min(axis=0)
+        cells = self.grid.in_columns(self._positions)
+        cells -= cells.min(axis=0)
         places = cells[:, 1] * columns + cells[:, 0]
         return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
 
@@ -221,6 +231,8 @@ class SomMap:
         # The prototypes (M, D) of births whose shapes and parents are right.
         shape, first = self.prototypes.shape[1:], len(self)
         for (x, y), prototype, parent in births:
+            if self.grid.home((x, y)) != (x, y):
+                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the torus ends before")
             if (x, y) in self._by_cell:
                 raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
             if np.shape(prototype) != shape:

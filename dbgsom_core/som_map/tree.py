@@ -202,10 +202,12 @@ def leaf_map(tree: Tree) -> SomMap:
     if len(tree.maps) == 1:
         return tree.maps[0]
     positions = np.empty((len(tree), 2), dtype=np.int64)
-    column, grid = 0, tree.maps[0].grid
+    column, grid = 0, tree.maps[0].grid.flat
+    links = np.empty((len(tree), grid.degree), dtype=np.int32)
     for som_map, leaves in zip(tree.maps, tree.leaf_of, strict=True):
-        cells = som_map.positions
+        cells, linked, kept = som_map.positions, som_map.links, leaves >= 0
         cells = cells - cells.min(axis=0) + (column, 0)
-        positions[leaves[leaves >= 0]] = cells[leaves >= 0]
+        positions[leaves[kept]] = cells[kept]
+        links[leaves[kept]] = np.where(linked >= 0, leaves[linked], -1)[kept]
         column = int(cells[:, 0].max()) + 2
-    return SomMap(positions, tree.weights, grid)
+    return SomMap(positions, tree.weights, grid, links)

@@ -50,6 +50,18 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
     return None
 
 
+def why_no_grid(growth: Any, grid: str) -> str | None:
+    """Return why maps of a growth strategy cannot lie on a grid of this name; None: they can."""
+    growing = GrowthAbilities.of(growth)
+    if growing.base is not None:
+        growing = GrowthAbilities.of(growing.base)
+    try:
+        growing.grid(grid)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def check_suits(parts: Parts, estimator: str) -> None:
     """Raise ValueError when the labeller or the growth strategy cannot serve this estimator."""
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):

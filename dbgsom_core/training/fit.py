@@ -13,7 +13,6 @@ from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples,
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, leaf_map
 from dbgsom_core.training.answering import Answering, Groups
@@ -50,6 +49,7 @@ class Settings:
     robust: float | str | None = None
     contamination: float = 0.05
     random_state: Any = None
+    grid: str = "square"
 
 
 @dataclass(frozen=True)
@@ -263,10 +263,11 @@ def train_map(
         robust=gamma,
         continues=start is not None,
     )
+    grid = growing.grid(settings.grid) if start is None else start.grid
     if progress.state is not None:
-        som_map = progress.state.som_map(SQUARE if start is None else start.grid)
+        som_map = progress.state.som_map(grid)
     elif start is None:
-        som_map = start_map(parts, usual, moments, settings.init, settings.random_state)
+        som_map = start_map(parts, usual, moments, settings.init, settings.random_state, grid)
     else:
         som_map = SomMap(start.positions, start.prototypes, start.grid)
     return train(task, som_map, notify, progress)

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.contract import Moments, Samples
 from dbgsom_core.interfaces.growth import DataSummary
+from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
 
@@ -30,23 +31,23 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
 
 
 def principal_start(
-    data: Samples, moments: Moments, rows: int, columns: int
+    data: Samples, moments: Moments, rows: int, columns: int, grid: Grid = SQUARE
 ) -> NDArray[np.float64]:
     """Spread a grid untwisted over the plane of the first two principal axes.
 
-    The longer side of the grid lies along the first axis; the grid reaches one standard deviation
-    to either side of the mean. The sign of an axis is that of its largest entry. Where the
-    covariance of all samples would take long, the axes are those of 8192 of them, evenly spaced.
-    A missing value counts as the mean of its column.
+    The longer side of the grid, as it lies in the plane, lies along the first axis; the grid
+    reaches one standard deviation to either side of the mean. The sign of an axis is that of its
+    largest entry. Where the covariance of all samples would take long, the axes are those of 8192
+    of them, evenly spaced. A missing value counts as the mean of its column.
 
     Returns
     -------
     float64 array (rows*columns, D), row-major.
     """
     (first, second) = data.principal_axes(moments)
-    along_x, along_y = (first, second) if columns >= rows else (second, first)
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    offsets = np.outer(_centred(x, columns), along_x) + np.outer(_centred(y, rows), along_y)
+    x, y = grid.plane(grid.rectangle(rows, columns)).T
+    along_x, along_y = (first, second) if np.ptp(x) >= np.ptp(y) else (second, first)
+    offsets = np.outer(_centred(x), along_x) + np.outer(_centred(y), along_y)
     return np.asarray(moments.mean + offsets)
 
 
@@ -62,12 +63,18 @@ def random_start(
     return np.asarray(moments.mean + 0.1 * (high - low) * noise)
 
 
-def _centred(index: NDArray[np.intp], size: int) -> NDArray[np.float64]:
-    return (2.0 * index - (size - 1)) / max(size - 1, 1)
+def _centred(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = places.min(), places.max()
+    return np.asarray((2.0 * places - (low + high)) / ((high - low) or 1.0))
 
 
 def start_map(
-    parts: Parts, samples: Samples, moments: Moments, init: Any, random_state: Any
+    parts: Parts,
+    samples: Samples,
+    moments: Moments,
+    init: Any,
+    random_state: Any,
+    grid: Grid = SQUARE,
 ) -> SomMap:
     """Return the map with which training begins.
 
@@ -83,7 +90,7 @@ def start_map(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
         )
     if isinstance(init, str) and init == "pca":
-        prototypes = principal_start(samples, moments, rows, columns)
+        prototypes = principal_start(samples, moments, rows, columns, grid)
     elif isinstance(init, str) and init == "random":
         rng = check_random_state(random_state)
         prototypes = random_start(samples, moments, rows * columns, rng)
@@ -101,4 +108,4 @@ def start_map(
             )
         if not np.isfinite(prototypes).all():
             raise ValueError("init must hold finite numbers")
-    return SomMap.rectangle(rows, columns, samples.metric.centred(prototypes))
+    return SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)

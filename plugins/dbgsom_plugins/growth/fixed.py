@@ -13,10 +13,20 @@ _MOST = 10**5  # neurons
 
 
 class Fixed(GrowthComponent):
-    """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001)."""
+    """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001).
+
+    With ``wrap`` it is a torus, on which no neuron lies at an edge.
+    """
 
     rows: int = Field(default=8, ge=1, le=_MOST, description="rows of the grid")
     columns: int = Field(default=10, ge=1, le=_MOST, description="columns of the grid")
+
+    wrap: bool = Field(
+        default=False,
+        description="close the map to a torus: neurons of the first and the last column, and of "
+        "the first and the last row, are linked, too; at least 3 rows and columns, on the "
+        "hexagonal grid an even number of rows",
+    )
 
     @model_validator(mode="after")
     def _can_be_held(self) -> Self:
