@@ -25,7 +25,7 @@ def map_blocks(estimator: Any, by: str | None, console: Console) -> list[Text]:
     """
     shades, som_map = shades_of(estimator, by), estimator.som_map_
     places = som_map.plane_positions
-    columns = np.rint((places[:, 0] - places[:, 0].min()) * _CELL).astype(int).tolist()
+    columns = np.floor((places[:, 0] - places[:, 0].min()) * _CELL + 0.5).astype(int).tolist()
     heights = np.unique(places[:, 1])[::-1].tolist()
     texts = _texts(shades, estimator, console)
     lines = []

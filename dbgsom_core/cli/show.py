@@ -96,7 +96,9 @@ def _tell_map(estimator: Any, by: str | None) -> None:
     som_map = estimator.som_map_
     rows, columns = som_map.shape
     below = f", {len(estimator.leaf_weights_)} leaves of child maps" if som_map.children else ""
-    click.echo(f"\n{len(som_map)} neurons on {rows} × {columns} cells{below}")
+    cells = "cells" if som_map.grid.name == "square" else f"{som_map.grid.name} cells"
+    torus = "" if som_map.grid.torus is None else ", a torus"
+    click.echo(f"\n{len(som_map)} neurons on {rows} × {columns} {cells}{torus}{below}")
     if len(som_map) > _MOST_NEURONS:
         return
     console = Console(highlight=False)

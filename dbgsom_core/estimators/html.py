@@ -19,8 +19,9 @@ _LONGEST = 40  # letters of one entry of the legend
 def map_html(estimator: Any) -> str:
     """Return a fitted estimator's map as HTML: a cell a neuron, with its value as a tooltip."""
     som_map = estimator.som_map_
+    torus = "" if som_map.grid.torus is None else " on a torus"
     facts = (
-        f"{len(som_map)} neurons after {estimator.n_iter_} epochs · quantization error "
+        f"{len(som_map)} neurons{torus} after {estimator.n_iter_} epochs · quantization error "
         f"{estimator.quantization_error_:.4g} · topographic error "
         f"{estimator.topographic_error_:.3g}"
     )

@@ -14,6 +14,8 @@ from dbgsom_core.interfaces.figures import as_label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from dbgsom_core.som_map.som_map import SomMap
+
 ATTRIBUTES = {
     "label": attrgetter("neuron_labels_"),
     "epoch_created": attrgetter("som_map_.birth_epochs"),
@@ -47,7 +49,8 @@ def plot(
         One of the numeric attributes; the area of a dot is proportional to it.
     layout : {"grid", "pca"}
         Dots lie on the map's grid, or where their prototypes are in the plane of the first two
-        principal components of all prototypes.
+        principal components of all prototypes. On the grid of a torus the links across its sides
+        are drawn as ends that stand out at both.
     palette : str, optional
         Any matplotlib colormap.
     ax : matplotlib Axes, optional
@@ -72,11 +75,8 @@ def plot(
 
         _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
     where = _places(estimator, layout)
-    ax.add_collection(
-        LineCollection(
-            [where[pair] for pair in estimator.som_map_.edges()], colors="0.75", zorder=1
-        )
-    )
+    lines = _lines(estimator.som_map_, where, layout)
+    ax.add_collection(LineCollection(lines, colors="0.75", zorder=1))
     sizes = _sizes(estimator, pointsize)
     _draw_dots(ax, estimator, where, color, sizes, palette)
     ax.set_aspect("equal" if layout == "grid" else "auto")
@@ -100,6 +100,15 @@ def _places(estimator: Any, layout: str) -> NDArray[np.float64]:
     if layout == "pca":
         return _components(estimator, 2)
     raise ValueError(f"layout must be 'grid' or 'pca', not {layout!r}")
+
+
+def _lines(som_map: SomMap, where: NDArray[np.float64], layout: str) -> list[NDArray[np.float64]]:
+    grid = som_map.grid
+    if grid.torus is None or layout != "grid":
+        return [where[pair] for pair in som_map.edges()]
+    rows, ways = np.nonzero(som_map.links >= 0)
+    halves = grid.plane(np.array(grid.offsets))[ways] / 2
+    return list(np.stack([where[rows], where[rows] + halves], axis=1))
 
 
 def _components(estimator: Any, number: int) -> NDArray[np.float64]:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView, SomMap
     from dbgsom_plugins.figures._sheet import Sheet
 
+JOINED = "A torus: dashed sides are joined, left with right and top with bottom."
 MAX_TEXTS = 150  # neurons up to which each cell may carry a text
 _ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+_TO_ICON = 0.2  # from the corner of a cell to the middle of its mark
 _LETTER = 0.62  # width of a character over the font size
 _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 
@@ -44,8 +46,8 @@ def map_of_cells(
     The other arguments are those of `map_sheet`.
     """
     som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
-    sheet = map_sheet(view, title, [*notes, *notes_on_parents(som_map)], key_rows)
-    fill_cells(sheet, som_map.plane_positions, colours, dead)
+    sheet = map_sheet(view, title, [*notes, *notes_on_map(som_map)], key_rows)
+    fill_cells(sheet, som_map.plane_positions, colours, dead, joined=is_torus(som_map))
     mark_parents(sheet, parents_of(som_map))
     write_in_cells(sheet, som_map.plane_positions, texts, colours)
     return sheet
@@ -56,8 +58,13 @@ def fill_cells(
     centres: NDArray[np.floating],
     colours: NDArray[np.float64],
     dead: NDArray[np.bool_],
+    *,
+    joined: bool = False,
 ) -> None:
-    """Fill cells around centres (K, 2) with colours (K, 3); hatch dead ones; outline them all."""
+    """Fill cells around centres (K, 2) with colours (K, 3); hatch dead ones; outline them all.
+
+    ``joined``: they are a torus.
+    """
     from matplotlib.collections import PolyCollection
 
     line = float(np.clip(0.022 * sheet.cell, 0.15, 1.2))
@@ -83,13 +90,21 @@ def fill_cells(
             ),
             autolim=False,
         )
-    draw_outline(sheet, centres)
+    draw_outline(sheet, centres, joined=joined)
 
 
 def draw_outline(
-    sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0, *, weight: float = 1.0
+    sheet: Sheet,
+    centres: NDArray[np.floating],
+    size: float = 1.0,
+    *,
+    weight: float = 1.0,
+    joined: bool = False,
 ) -> None:
-    """Draw a line where cells of this size around centres (S, 2) border on free places."""
+    """Draw a line where cells of this size around centres (S, 2) border on free places.
+
+    It is dashed where opposite sides are ``joined``.
+    """
     from matplotlib.collections import LineCollection
 
     sheet.axes.add_collection(
@@ -97,7 +112,8 @@ def draw_outline(
             outline(centres, size * sheet.corners),
             colors=INK,
             linewidths=weight * float(np.clip(0.03 * sheet.cell, 0.5, 1.3)),
-            capstyle="projecting",
+            linestyles=(0, (2.5, 2.5)) if joined else "solid",
+            capstyle="butt" if joined else "projecting",
             clip_on=False,
             zorder=4,
         ),
@@ -150,13 +166,17 @@ def write_in_cells(
 
 
 def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0) -> None:
-    """Draw a small grid into the upper right corner of cells of this size around (P, 2)."""
+    """Draw a small grid into the upper right corner of cells of this size around (P, 2).
+
+    Where the uppermost corner stands alone, as that of a hexagon, it is that one.
+    """
     from matplotlib.collections import PolyCollection
 
     if not len(centres):
         return
-    places = size * np.array([(0.27, 0.27), (0.39, 0.27), (0.39, 0.39), (0.27, 0.39)])
-    middles = (centres[:, None, :] + places).reshape(-1, 2)
+    corner = max(sheet.corners.tolist(), key=lambda at: (round(at[1], 9), at[0]))
+    middle = np.multiply(corner, 1 - _TO_ICON / np.linalg.norm(corner))
+    middles = (centres[:, None, :] + size * (middle + _ICON)).reshape(-1, 2)
     sheet.axes.add_collection(
         PolyCollection(
             polygons(middles, size * _ICON),
@@ -174,9 +194,19 @@ def parents_of(som_map: SomMap) -> NDArray[np.float64]:
     return som_map.plane_positions[sorted(som_map.children)]
 
 
-def notes_on_parents(som_map: SomMap) -> list[str]:
-    """Return the sentence that explains `mark_parents`, where there is something to explain."""
-    return ["A small grid in its corner marks a neuron with a child map."] * bool(som_map.children)
+def is_torus(som_map: SomMap) -> bool:
+    """Return whether opposite sides of a map are joined."""
+    return som_map.grid.torus is not None
+
+
+def notes_on_map(som_map: SomMap) -> list[str]:
+    """Return the sentences that explain `mark_parents` and dashes, where there are any."""
+    notes = []
+    if is_torus(som_map):
+        notes.append(JOINED)
+    if som_map.children:
+        notes.append("A small grid in its corner marks a neuron with a child map.")
+    return notes
 
 
 def dead_patch() -> tuple[Patch, str]:

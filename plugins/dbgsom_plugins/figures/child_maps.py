@@ -8,9 +8,12 @@ import numpy as np
 
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import (
+    JOINED,
     dead_patch,
     fill_cells,
+    is_torus,
     mark_parents,
+    notes_on_map,
     parents_of,
     write_in_cells,
 )
@@ -70,7 +73,7 @@ class ChildMaps(Component):
         if dead.any():
             key = [*key, dead_patch()]
         sheet = map_sheet(view, "Child maps", _notes(tree), len(key), _with_headings(positions))
-        fill_cells(sheet, positions, colours, dead)
+        fill_cells(sheet, positions, colours, dead, joined=is_torus(tree.maps[0]))
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]
             places = som_map.plane_positions
@@ -130,8 +133,9 @@ def _colours(
 
 def _notes(tree: Tree) -> list[str]:
     if len(tree.maps) == 1:
-        return [_NONE]
-    return [_HEADED, _MARKED] if tree.depth > 2 else [_HEADED]
+        return [_NONE, *notes_on_map(tree.maps[0])]
+    joined = [JOINED] if is_torus(tree.maps[0]) else []
+    return [_HEADED, _MARKED, *joined] if tree.depth > 2 else [_HEADED, *joined]
 
 
 def _with_headings(positions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,8 +45,9 @@ class PrototypeImages(Component):
         notes = ["Hatched neurons have no hits."] if dead.any() else []
         empty = np.tile(to_rgb(EMPTY), (len(som_map), 1))
         sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
-        left, bottom = som_map.plane_positions.min(axis=0) - 0.5
-        right, top = som_map.plane_positions.max(axis=0) + 0.5
+        reach = _room(som_map) / 2
+        left, bottom = som_map.plane_positions.min(axis=0) - reach
+        right, top = som_map.plane_positions.max(axis=0) + reach
         sheet.axes.imshow(
             np.ma.masked_invalid(canvas),
             cmap="gray_r",
@@ -83,10 +84,18 @@ def mosaic(som_map: SomMap, image_shape: tuple[int, int] | None) -> NDArray[np.f
     free = max(1, round(_MARGIN * max(image_shape)))
     side = max(image_shape) + 2 * free  # room for an image is square
     places = som_map.plane_positions
-    x, y = np.rint(side * (places - places.min(axis=0))).astype(int).T
+    x, y = np.rint(side / _room(som_map) * (places - places.min(axis=0))).astype(int).T
     canvas = np.full((y.max() + side, x.max() + side), np.nan)
     above, before = (side - height) // 2, (side - width) // 2
     for prototype, column, row in zip(som_map.prototypes, x, y.max() - y, strict=True):
         start, first = row + above, column + before
         canvas[start : start + height, first : first + width] = prototype.reshape(image_shape)
     return canvas
+
+
+def _room(som_map: SomMap) -> float:
+    # The side of the largest upright square within a cell.
+    corners = np.array(som_map.grid.corners)
+    sides = np.roll(corners, -1, axis=0) - corners
+    area = np.abs(corners[:, 0] * sides[:, 1] - corners[:, 1] * sides[:, 0])
+    return float(2 * (area / np.abs(sides).sum(axis=1)).min())

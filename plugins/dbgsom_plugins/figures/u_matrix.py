@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import (
     draw_outline,
+    is_torus,
     mark_parents,
-    notes_on_parents,
+    notes_on_map,
     parents_of,
     polygons,
 )
@@ -46,8 +48,10 @@ class UMatrix(Component):
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         scale = scale_of(low, high, "magma_r")
         dotted = len(som_map) <= _DOTS
-        notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_parents(som_map)]
-        sheet = map_sheet(view, "U-matrix", notes)
+        notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
+        joined = is_torus(som_map)
+        centres = matrix.centres if joined else None  # links stand beyond the sides
+        sheet = map_sheet(view, "U-matrix", notes, centres=centres)
         sheet.axes.add_collection(
             PolyCollection(
                 polygons(matrix.centres, 0.5 * sheet.corners),
@@ -70,7 +74,7 @@ class UMatrix(Component):
                 zorder=3,
             )
         mark_parents(sheet, parents_of(som_map), 0.5)
-        draw_outline(sheet, matrix.centres, 0.5, weight=0.8)
+        draw_outline(sheet, matrix.centres, 0.5, weight=0.8, joined=joined)
         sheet.colour_bar(scale, "Distance")
         return sheet.figure
 
@@ -96,21 +100,40 @@ def u_matrix(som_map: SomMap, distances: NDArray[np.float64]) -> Matrix:
     Returns
     -------
     Matrix
-        A neuron without links has no cell of its own.
+        A neuron without links has no cell of its own. A link across the joined sides of a torus
+        stands at both, and so does a corner.
     """
     # In halves of the grid's units cells are whole numbers: even ones are neurons.
-    positions, edges, grid = 2 * som_map.positions, som_map.edges(), som_map.grid
-    lengths = distances[edges[:, 0], edges[:, 1]]
-    between = positions[edges].sum(axis=1) // 2
-    ends = edges.ravel()
-    degree = np.bincount(ends, minlength=len(positions))
-    total = np.bincount(ends, weights=np.repeat(lengths, 2), minlength=len(positions))
+    grid, links, positions = som_map.grid, som_map.links, 2 * som_map.positions
+    half = grid
+    if grid.torus is not None:
+        half = replace(grid, torus=(2 * grid.torus[0], 2 * grid.torus[1]))
+    rows, ways = np.nonzero(links >= 0)
+    others = links[rows, ways]
+    between = positions[rows] + np.array(grid.offsets)[ways]
+    across = (positions[others] != 2 * between - positions[rows]).any(axis=1)
+    order = np.lexsort((others, rows))
+    order = order[((rows < others) | across)[order]]
+    between, lengths = between[order], distances[rows, others][order]
+    total = np.bincount(rows, distances[rows, others], len(positions))
+    degree = np.bincount(rows, minlength=len(positions))
     linked = degree > 0
-    at = {(x, y): length for (x, y), length in zip(between.tolist(), lengths, strict=True)}
-    # All that lies around a corner are links; every corner lies up and right of a neuron.
-    corners = [(x + 1, y + 1) for x, y in positions.tolist()]
-    corners = [cell for cell in corners if all(place in at for place in grid.beside(cell))]
-    means = [float(np.mean([at[place] for place in grid.beside(cell)])) for cell in corners]
-    cells = np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))])
-    values = np.concatenate([total[linked] / degree[linked], lengths, means])
+    at = {
+        half.home((x, y)): length for (x, y), length in zip(between.tolist(), lengths, strict=True)
+    }
+    # All that lies around a corner are links; every corner lies up and right of a neuron, on a
+    # torus of one beyond its sides, perhaps.
+    corners = _cells_beside(positions, ((1, 1),) if grid.torus is None else grid.diagonals)
+    around = [[at.get(place, np.nan) for place in half.beside(cell)] for cell in corners]
+    means = np.reshape(around, (-1, grid.degree)).mean(axis=1)
+    whole = np.isfinite(means)
+    cells = np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))[whole]])
+    values = np.concatenate([total[linked] / degree[linked], lengths, means[whole]])
     return Matrix(grid.plane(cells / 2), values)
+
+
+def _cells_beside(
+    cells: NDArray[np.int64], ways: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    # The cells that these ways lead to, each once.
+    return list(dict.fromkeys((x + dx, y + dy) for x, y in cells.tolist() for dx, dy in ways))
