@@ -88,7 +88,9 @@ def _rooms(som_map: SomMap, most: int) -> tuple[NDArray[np.float64], tuple[Any, 
 
 @lru_cache(maxsize=4)
 def _ways(grid: Grid) -> NDArray[np.int64]:
-    return np.column_stack([grid.offsets, grid.opposite]).astype(np.int64)
+    around = np.array(grid.offsets)
+    apart = grid.flat.squared_distances(around[:, None], around)
+    return np.column_stack([around, grid.opposite, apart]).astype(np.int64)
 
 
 def _born(

@@ -31,6 +31,26 @@ class Directed(SettlingGrowth):
     neighbours instead, and pays for those that need not come.
 
     With ``class_growth``, ours, growth goes on where classes meet, see `mixing_neurons`.
+
+    Notes
+    -----
+    The paper tells of neurons with neighbours north, south, east and west. Here it is told of a
+    grid with any number of links, each with one that leads the other way; on the square grid it is
+    the paper's.
+
+    * A neuron is at the boundary while one of its links leads to a free cell, else it is interior.
+    * An interior neuron hands half of its error, in equal parts, to the boundary neurons that it is
+      linked with or, without any, to those nearest by hops.
+    * The newborn of a boundary neuron c takes the free cell beside c that lies nearest to the
+      neighbour of c with the largest error. Its prototype is 2w_c - w_o, where o is the neighbour
+      opposite to that cell; without one o is the neighbour with the least error.
+    * Of the neurons two hops from c that touch a free cell beside c, s has the largest error. Where
+      s touches the cell of the newborn, the prototype is the mean of 2w_c - w_o and w_s.
+    * Where c has one neighbour alone, at the end of an arm, and there is an s, the newborn takes the
+      first cell that touches it, and its prototype is the mean of w_c and w_s.
+    * Ties go to the first link in the order of the grid, and to the oldest neuron.
+    * ``notches``, ours: a free cell at least half of whose links lead to neurons, two of four or
+      three of six. Its prototype completes parallelograms of the grid, w_a + w_b - w_d, on average.
     """
 
     spreading_factor: float = Field(
@@ -63,8 +83,9 @@ class Directed(SettlingGrowth):
     notches: float | None = Field(
         default=0.6,
         gt=0,
-        description="a free cell between two or more neurons is filled, too, where their errors "
-        "add up to this share of the growing threshold, which keeps the map compact; null: never",
+        description="a free cell half of whose links or more lead to neurons is filled, too, where "
+        "their errors add up to this share of the growing threshold, which keeps the map compact; "
+        "null: never",
     )
     link_pull: float = Field(
         default=0.7,

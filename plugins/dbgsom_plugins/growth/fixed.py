@@ -16,6 +16,11 @@ class Fixed(GrowthComponent):
     """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001).
 
     With ``wrap`` it is a torus, on which no neuron lies at an edge.
+
+    Notes
+    -----
+    Rows and columns are those of the map as it is drawn. On the hexagonal grid every second row
+    lies half a cell to the right.
     """
 
     rows: int = Field(default=8, ge=1, le=_MOST, description="rows of the grid")

@@ -1,6 +1,7 @@
 """Compiled loops of directed growth: the rules of the paper as they are meant, and notches.
 
-A notch is a free cell in the corner between two neurons; filling it keeps a grown map compact.
+A notch is a free cell half of whose links or more lead to neurons, as in a corner between two on
+the square grid; filling it keeps a grown map compact.
 Neurons that grow alone send out arms two neurons thick. A cell in a corner is worth more than one
 at the end of an arm: it adds two links or more instead of one, so the best-matching and the
 second-best neuron of a sample have more chances to be linked. Ours, not the paper's.
@@ -28,7 +29,8 @@ UInt16 = NDArray[np.uint16]
 # Free cells beside the map: their places (F, 2), sorted by x, then y; the neurons that the links of
 # each would lead to (F, L), -1 for none; the other way round the numbers of the cells beside each
 # neuron (K, L), -1 where none is free. F is L*K, of which the first are in use. And as it comes for
-# each link (L, 3): the grid's offset, x and y, and the link that leads the other way.
+# each link (L, 3 + L): the grid's offset, x and y, the link that leads the other way, and how far
+# its cell lies from that of each link, squared.
 Cells = tuple[Int64, Int64, Int64, Int64]
 # Room for births: places (B, 2), parents (B,) and prototypes (B, D).
 Births = tuple[Int64, Int64, Float64]
@@ -100,8 +102,8 @@ def filled(
     taken : int64 array (T, 2)
         Cells that newborns of this step take.
     least : float
-        Notches are cells that touch two neurons or more. Largest sum first, ties by cell; the
-        parent is the neuron with the largest error.
+        Notches are cells half of whose links or more lead to neurons. Largest sum first, ties by
+        cell; the parent is the neuron with the largest error.
 
     Returns
     -------
@@ -251,16 +253,20 @@ def _second_touching(candidate: int, hops: UInt16, ranks: Int64, cells: Cells) -
 @inner_loop
 def _link_to_grow(candidate: int, largest: int, at_end: int, cells: Cells) -> int:
     # The first free link, -1 for none: towards the neuron ``at_end`` of an arm if there is one,
-    # else aside from the largest neighbour, which is nearer to it than straight ahead is.
-    first = -1
+    # else to the cell that lies nearest to the largest neighbour, first of several.
+    first, nearest = -1, np.int64(0)
     for link in range(len(cells[3])):
         number = cells[2][candidate, link]
         if number < 0:
             continue
-        if first < 0:
-            first = link
-        if _is_among(at_end, cells[1][number]) if at_end >= 0 else cells[3][link, 2] != largest:
-            return link
+        if at_end >= 0:
+            if _is_among(at_end, cells[1][number]):
+                return link
+            away = np.int64(0)
+        else:
+            away = cells[3][link, 3 + largest]
+        if first < 0 or away < nearest:
+            first, nearest = link, away
     return first
 
 
@@ -298,7 +304,7 @@ def _fill(
             if neuron >= 0:
                 claims[number] += errors[neuron]
                 near += 1
-        if near < 2:
+        if 2 * near < len(cells[3]):
             claims[number] = np.nan
     _largest_first(claims, n_cells, order, merged)
     for i in range(n_cells):

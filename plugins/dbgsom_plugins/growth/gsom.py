@@ -25,6 +25,14 @@ class Gsom(SettlingGrowth):
     once: the learning rate and its resets, and errors that pile up from one presentation to the
     next. An error here is the sum of the distances of a neuron's samples in one epoch, under the
     updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay.
+
+    Notes
+    -----
+    The paper tells of square maps; here it is told of a grid with any number of links. A neuron is
+    at the boundary while one of its links leads to a free cell. It fills all of them, in the order
+    of its links. *Between*, *in line* and *at a corner* are told by opposite links, see
+    `newborn_prototype`: the neuron across the cell is the one to which the same link leads from the
+    cell, the neuron behind the parent the one to which the opposite link leads from the parent.
     """
 
     spreading_factor: float = Field(

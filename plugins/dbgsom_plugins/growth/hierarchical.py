@@ -29,6 +29,11 @@ class Hierarchical(GrowthComponent):
     Dittenbach 2002; Qu et al. 2021). A neuron's quantization error is the sum of the distances of
     its samples; qe₀ is that sum for all training samples around their mean. Answers come from the
     neurons without a child map, the leaves.
+
+    Notes
+    -----
+    The rule counts samples and errors and knows no grid: child maps lie on that of their parent,
+    and where ``base`` is a ``fixed`` map with ``wrap`` each is a torus of its own.
     """
 
     base: Annotated[Any, Nested("growth")] = Field(

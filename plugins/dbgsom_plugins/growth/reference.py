@@ -1,7 +1,8 @@
 """The rules of the authors' 2017 program where they differ from what the paper means.
 
 They follow the description of its observed behaviour, checked by the conformance vectors; its
-source was not read.
+source was not read. On other grids than its square one they are told in links: shares of errors
+count all links of a neuron, a corner is a neuron with two neighbours, a gap one with more.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def place(candidate: int, snapshot: Snapshot) -> Placement:
         if snapshot.errors[larger] == snapshot.errors[smaller]:
             smaller = larger  # with tied errors one neuron plays both parts
         cell = snapshot.nearest_cell(free, larger)
-        meets = second is not None and _beside_entry(larger, second, snapshot)
+        meets = second is not None and _meets(cell, larger, second, snapshot)
         return at_corner(candidate, cell, (larger, smaller), second, meets, snapshot)
     # The largest of the second ring is averaged in whether or not it touches the cell.
     return in_gap(candidate, neighbours, free[0], second, ring[0] if ring else None, snapshot)
@@ -146,7 +147,7 @@ def in_gap(
     used: int | None,
     snapshot: Snapshot,
 ) -> Placement:
-    """Fill a free cell of a neuron with three neighbours, all that it has (codes 11, 12).
+    """Fill a free cell of a neuron with three neighbours or more (codes 11, 12).
 
     Where some ``second`` neuron touches the cell, the prototype of ``used`` is averaged in.
     """
@@ -158,7 +159,9 @@ def in_gap(
     return Placement(12, cell, (w + snapshot.prototypes[used]) / 2, -1, away, used)
 
 
-def _beside_entry(larger: int, second: int, snapshot: Snapshot) -> bool:
+def _meets(cell: Position, larger: int, second: int, snapshot: Snapshot) -> bool:
+    if snapshot.grid.degree != 4:  # the program's slip is of its own grid
+        return snapshot.touches(second, cell)
     # One number stands for both axes: entry ``larger`` of the flat list x0, y0, x1, y1, …
     c = snapshot.positions[larger // 2][larger % 2]
     x, y = snapshot.positions[second]

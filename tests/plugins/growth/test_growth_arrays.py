@@ -44,7 +44,7 @@ def filled(som_map, errors, threshold, taken):
         total = 0.0
         for neuron in near:
             total += errors[neuron]
-        if len(near) < 2 or total < threshold:
+        if len(near) < {4: 2, 6: 3}[som_map.grid.degree] or total < threshold:
             continue
         corners = []
         for a, b in combinations(near, 2):
