@@ -108,7 +108,8 @@ def _grid(stored: Mapping[str, Any], positions: NDArray[Any]) -> Grid:
         return grid
     whole = isinstance(torus, list) and [type(one) for one in torus] == [int, int]
     if not whole or min(torus) < 1 or torus[0] * torus[1] != len(positions):
-        raise UnfitError(f"holds a torus that its neurons do not fill: {shown(torus)}")
+        told = f"{torus[0]} × {torus[1]}" if whole else shown(torus)
+        raise UnfitError(f"holds a torus that its neurons do not fill: {told}")
     try:
         grid = grid.closed(*torus)
     except ValueError as error:

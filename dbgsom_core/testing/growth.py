@@ -13,6 +13,7 @@ from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_pl
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.verdicts import births, most_births
+from dbgsom_core.som_map.grid import HEXAGONAL
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -89,7 +90,16 @@ def check_growing_threshold(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_births(component: Any, subject: Subject) -> None:
     """Every birth takes a free linked cell, has a finite prototype and a living parent."""
-    som_map = material.ring()
+    _check_births(component, material.ring())
+
+
+@check("growth")
+def check_births_among_hexagons(component: Any, subject: Subject) -> None:
+    """So it does on a hexagonal map: it asks for links and free cells, not for four directions."""
+    _check_births(component, material.ring(HEXAGONAL))
+
+
+def _check_births(component: Any, som_map: SomMap) -> None:
     known = len(som_map)
     wanted = _grown(component, som_map)
     most = most_births(som_map)

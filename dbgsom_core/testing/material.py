@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.guard import Guarded
 from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import fitted_metric
 
@@ -79,10 +80,12 @@ def data() -> NDArray[np.float64]:
     return centres[np.arange(SAMPLES) % 3] + generator().standard_normal((SAMPLES, FEATURES))
 
 
-def ring() -> SomMap:
-    """Return a map of eight neurons around a free cell, at random prototypes."""
+def ring(grid: Grid = SQUARE) -> SomMap:
+    """Return a map of neurons around a free cell, eight or as many as it has links."""
     cells = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-    return SomMap(cells, generator().standard_normal((len(cells), FEATURES)))
+    if grid != SQUARE:
+        cells = grid.beside((0, 0))
+    return SomMap(cells, generator().standard_normal((len(cells), FEATURES)), grid)
 
 
 def summary() -> DataSummary:

@@ -17,6 +17,15 @@ WRONG = {
     "model: {estimator: regressor, growth: {name: directed, threshold: entropy}}": "3:39: "
     "model.growth: growth 'directed' needs class labels, which a regressor has not; "
     "use another threshold or strategy",
+    "model: {grid: hexagonal, growth: {name: fixed, rows: 5, columns: 6, wrap: true}}": "3:34: "
+    "model.growth: a hexagonal torus needs an even number of rows, not 5: rows take turns half a "
+    "cell aside, and the highest is joined with the lowest",
+    "model: {growth: {name: fixed, rows: 2, columns: 6, wrap: true}}": "3:17: model.growth: a "
+    "square torus of 2 × 6 neurons is too small: with fewer than 3 rows or 3 columns a neuron "
+    "would be linked twice with another or itself",
+    "model: {grid: hexagonal, growth: {name: hierarchical, base: {name: fixed, rows: 3, wrap: "
+    "true}}}": "3:34: model.growth: a hexagonal torus needs an even number of rows, not 3: rows "
+    "take turns half a cell aside, and the highest is joined with the lowest",
     "measures: [accuracy]\nmodel: {estimator: regressor}": "3:12: measures.0: measure 'accuracy' "
     "is for estimator classifier, not for regressor",
     "measures: adjusted_rand\nmodel: {estimator: regressor}": "3:11: measures: measure "

@@ -60,3 +60,17 @@ def test_names_of_classes_are_plain_text(iris):
     ]
     assert not any(text.get_parse_math() or text.get_usetex() for text in told)
     ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("grid", ["square", "hexagonal"])
+def test_links_across_the_sides_of_a_torus_stand_out_at_both(grid, iris):
+    fixed = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
+    som = SomVQ(grid=grid, growth=fixed, epochs=2).fit(iris[0])
+    at = som.som_map_.plane_positions
+    lines = np.array(som.plot().collections[0].get_segments())
+    np.testing.assert_allclose(np.linalg.norm(lines[:, 0] - lines[:, 1], axis=1), 0.5)
+    beyond = ((lines[:, 1] < at.min(axis=0) - 1e-9) | (lines[:, 1] > at.max(axis=0) + 1e-9)).any(1)
+    assert beyond.sum() >= 2 * (4 + 5)
+    across = som.plot(layout="pca").collections[0].get_segments()
+    assert len(across) == len(som.som_map_.edges())
+    assert "on a torus" in som._repr_html_()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from dbgsom_core.api import Component, KernelComponent
+from dbgsom_core.api import Birth, Component, GrowthComponent, KernelComponent
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
 from dbgsom_core.testing.kit import judged
 
@@ -203,3 +203,29 @@ def test_the_pytest_plugin_discovers_nothing_and_imports_the_core_lazily(pyteste
     )
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+
+
+class AnyWay(GrowthComponent):
+    """Grows in the first free cell there is."""
+
+    def grow(self, som_map, state):
+        free = [(k, cell) for k in range(len(som_map)) for cell in som_map.free_cells(k)]
+        parent, cell = free[0]
+        return [Birth(cell, som_map.prototypes[parent], parent)]
+
+
+class North(AnyWay):
+    """Takes the first link for the one that leads north, as on squares it does."""
+
+    def grow(self, som_map, state):
+        free = np.flatnonzero(som_map.links[:, 0] < 0)
+        cells = som_map.positions[free] + (0, 1)
+        born = zip(cells.tolist(), free.tolist(), strict=True)
+        return [Birth((x, y), np.ones(4), parent) for (x, y), parent in born]
+
+
+def test_growth_that_knows_four_directions_fails_among_hexagons():
+    told = failed(North())
+    assert "births" not in told
+    assert "births_among_hexagons" in told
+    assert not failed(AnyWay()) & {"births", "births_among_hexagons"}

@@ -27,6 +27,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_there_is_one_for_each_subject():
     names = {path.stem for path in RUNS}
     assert names >= {"paper-iris", "digits", "csv", "regression", "hierarchical", "novelty"}
+    assert names >= {"hexagonal", "torus"}
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -68,3 +69,10 @@ def test_the_table_of_wines_is_that_of_scikit_learn():
 def test_child_maps_and_answers_of_a_regressor_are_there():
     assert run("hierarchical.yaml").model.estimator.som_map_.children
     assert run("regression.yaml").measures["test/r2"] > 0
+
+
+def test_the_grids_are_those_that_their_files_name():
+    grown = run("hexagonal.yaml").model.estimator.som_map_
+    assert (grown.grid.name, grown.grid.torus) == ("hexagonal", None)
+    torus = run("torus.yaml").model.estimator.som_map_
+    assert (torus.grid.name, torus.grid.torus) == ("hexagonal", (10, 12))

@@ -46,8 +46,8 @@ class Directed(SettlingGrowth):
       opposite to that cell; without one o is the neighbour with the least error.
     * Of the neurons two hops from c that touch a free cell beside c, s has the largest error. Where
       s touches the cell of the newborn, the prototype is the mean of 2w_c - w_o and w_s.
-    * Where c has one neighbour alone, at the end of an arm, and there is an s, the newborn takes the
-      first cell that touches it, and its prototype is the mean of w_c and w_s.
+    * Where c has one neighbour alone, at the end of an arm, and there is an s, the newborn takes
+      the first cell that touches it, and its prototype is the mean of w_c and w_s.
     * Ties go to the first link in the order of the grid, and to the oldest neuron.
     * ``notches``, ours: a free cell at least half of whose links lead to neurons, two of four or
       three of six. Its prototype completes parallelograms of the grid, w_a + w_b - w_d, on average.

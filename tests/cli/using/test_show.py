@@ -44,6 +44,20 @@ def test_the_map_in_blocks_is_the_map(model):
     assert all(line.plain.isascii() for line in plain)
 
 
+def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
+    from rich.console import Console
+
+    from dbgsom_core import SomVQ
+    from dbgsom_core.cli.map_blocks import map_blocks
+
+    fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
+    som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
+    lines = map_blocks(som, "hits", Console(file=io.StringIO(), no_color=True))
+    indents = [len(line.plain) - len(line.plain.lstrip()) for line in lines[:4]]
+    assert [len(line.plain) for line in lines[:4]] == [20, 18, 20, 18]
+    assert min(indents[0], indents[2]) >= 2
+
+
 def test_many_classes_are_told_by_their_beginnings(digits):
     from rich.console import Console
 

@@ -1,0 +1,223 @@
+"""Hexagonal maps and tori through the estimators: parameters, files, going on."""
+
+import json
+import pickle
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_core.errors import CheckpointError, ModelFileError
+from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.tree import Tree
+from dbgsom_core.training.start import principal_start
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+TORUS = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
+GROWTH = {
+    "directed": {"name": "directed", "spreading_factor": 0.3},
+    "gsom": {"name": "gsom", "max_neurons": 20},
+    "fixed": {"name": "fixed", "rows": 5, "columns": 4},
+    "torus": TORUS,
+    "hierarchical": {"name": "hierarchical", "base": {**TORUS, "columns": 3}},
+}
+
+
+@pytest.mark.parametrize("growth", GROWTH.values(), ids=GROWTH)
+@pytest.mark.parametrize("grid", ["square", "hexagonal"])
+def test_every_strategy_trains_and_its_maps_come_back_from_files(grid, growth, iris, tmp_path):
+    X, y = iris
+    som = SomClassifier(grid=grid, growth=growth, epochs=8).fit(X, y)
+    torus = growth == TORUS or growth["name"] == "hierarchical"
+    maps = Tree.of(som.som_map_).maps
+    assert len(maps) > 1 or growth["name"] != "hierarchical"
+    for one in maps:
+        assert one.grid.name == grid
+        assert (one.grid.torus is not None) == torus
+        assert not torus or one.boundary().sum() == 0
+    assert som.score(X, y) > 0.85
+    som.save(tmp_path / "m.npz")
+    for again in (persistence.load(tmp_path / "m.npz"), pickle.loads(pickle.dumps(som))):
+        assert again.grid == grid
+        for one, other in zip(maps, Tree.of(again.som_map_).maps, strict=True):
+            assert one.grid == other.grid
+            np.testing.assert_array_equal(one.positions, other.positions)
+            np.testing.assert_array_equal(one.hops, other.hops)
+        np.testing.assert_array_equal(som.predict_proba(X), again.predict_proba(X))
+    assert clone(som).grid == grid
+
+
+def test_neurons_are_cells_and_lie_in_the_plane(iris):
+    som = SomVQ(grid="hexagonal", growth={"name": "fixed", "rows": 3, "columns": 2}).fit(iris[0])
+    assert som.neurons_ == [(0, 0), (1, 0), (0, 1), (1, 1), (-1, 2), (0, 2)]
+    height = 3**0.5 / 2
+    at = [(0, 0), (1, 0), (0.5, height), (1.5, height), (0, 2 * height), (1, 2 * height)]
+    np.testing.assert_allclose(som.som_map_.plane_positions, at, atol=1e-12)
+
+
+def test_the_start_lies_in_the_plane_as_the_map_does(iris):
+    """The longer side along the first principal axis, a standard deviation either way."""
+    X = np.asarray(iris[0])
+    data = LocalEngine().over(X, Euclidean())
+    start = principal_start(data, data.moments(), 9, 9, HEXAGONAL) - X.mean(axis=0)
+    axes = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:2]
+    deviations = ((X - X.mean(axis=0)) @ axes.T).std(axis=0)
+    at = HEXAGONAL.plane(HEXAGONAL.rectangle(9, 9))  # 8.5 wide and 6.9 high
+    share = 2 * (at - at.min(axis=0)) / np.ptp(at, axis=0) - 1
+    found = start @ axes.T / deviations
+    np.testing.assert_allclose(found * np.sign(found[-1]), share * np.sign(share[-1]), atol=1e-6)
+
+
+def test_a_grid_search_reaches_the_grid_and_the_torus(iris):
+    X, y = iris
+    searched = {"grid": ["square", "hexagonal"], "growth__wrap": [False, True]}
+    search = GridSearchCV(SomClassifier(growth={**TORUS, "wrap": False}, epochs=5), searched, cv=2)
+    search.fit(X, y)
+    assert set(search.best_params_) == set(searched)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"grid": "hexagon"}, "grid must be one of square, hexagonal, not 'hexagon'; did you mean"),
+        ({"grid": 6}, "grid must be one of"),
+        ({"grid": "hexagonal", "growth": {**TORUS, "rows": 5}}, "needs an even number of rows"),
+        ({"growth": {**TORUS, "columns": 2}}, "square torus of 4 × 2 neurons is too small"),
+        (
+            {"growth": {"name": "hierarchical", "base": {**TORUS, "rows": 2}}},
+            "square torus of 2 × 5 neurons is too small",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(params, told, iris):
+    som = SomVQ(**params)
+    with pytest.raises(ValueError, match=told):
+        som.fit(iris[0])
+    assert not hasattr(som, "som_map_")
+
+
+@pytest.mark.parametrize("growth", ["directed", TORUS], ids=["grown", "torus"])
+def test_training_goes_on_upon_the_grid_of_the_map_alone(growth, iris):
+    X = np.asarray(iris[0])
+    som = SomRegressor(grid="hexagonal", growth=growth, epochs=5).fit(X[:100], X[:100, 0])
+    before = som.som_map_.grid
+    som.partial_fit(X[100:], X[100:, 0])
+    som.set_params(warm_start=True).fit(X, X[:, 0])
+    assert som.som_map_.grid == before
+    som.set_params(grid="square")
+    for go_on in (som.fit, som.partial_fit):
+        with pytest.raises(ValueError, match="trained on a hexagonal grid and cannot go on"):
+            go_on(X, X[:, 0])
+    som.set_params(warm_start=False).fit(X, X[:, 0])
+    assert som.som_map_.grid.name == "square"
+
+
+@dataclass(frozen=True)
+class Keeping(Checkpoints):
+    """Checkpoints of every epoch, of which a copy stays: what a fit that is killed leaves."""
+
+    seconds: float = 0.0
+
+    def _write(self, *state):
+        super()._write(*state)
+        if not self.path.with_name("kept.npz").exists():
+            shutil.copy(self.path, self.path.with_name("kept.npz"))
+
+
+@pytest.mark.parametrize("growth", ["directed", TORUS], ids=["grown", "torus"])
+def test_an_interrupted_fit_goes_on_upon_its_grid(growth, iris, tmp_path):
+    X, kept = iris[0], tmp_path / "kept.npz"
+    noting = Keeping(tmp_path / "fit.npz")
+    whole = SomVQ(grid="hexagonal", growth=growth, epochs=12, checkpoint=noting).fit(X)
+    som = clone(whole).set_params(checkpoint=kept)
+    with pytest.raises(CheckpointError, match="grid was 'hexagonal' and is 'square'"):
+        clone(som).set_params(grid="square").fit(X)
+    som.fit(X)
+    assert som.som_map_.grid == whole.som_map_.grid
+    assert som.neurons_ == whole.neurons_
+    np.testing.assert_array_equal(som.weights_, whole.weights_)
+    np.testing.assert_array_equal(som.som_map_.hops, whole.som_map_.hops)
+
+
+# ------------------------------------------------------------------------------------ hostile files
+
+
+@pytest.fixture
+def forged(iris, tmp_path):
+    """Save a map, change its header, and return the file's path."""
+
+    def write(change, **params):
+        som = SomVQ(**{"grid": "hexagonal", "growth": TORUS, "epochs": 2, **params}).fit(iris[0])
+        som.save(tmp_path / "honest.npz")
+        with np.load(tmp_path / "honest.npz") as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(bytes(arrays.pop("header")))
+        arrays.pop("digest", None)
+        header.pop("digests")
+        change(header["estimator"], arrays)
+        text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        np.savez(tmp_path / "forged.npz", header=text, **arrays)
+        return tmp_path / "forged.npz"
+
+    return write
+
+
+def put(**values):
+    return lambda estimator, arrays: estimator["map"].update(values)
+
+
+def moved(estimator, arrays):
+    name = estimator["map"]["positions"]["$array"]
+    arrays[name] = arrays[name] + (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (put(grid="kagome"), "on a grid that is not known here: 'kagome'"),
+        (put(grid=["square"]), "on a grid that is not known here"),
+        (
+            put(grid="square", torus=None),
+            "says that its grid is 'hexagonal' and holds a map on a square one",
+        ),
+        (put(torus=[4, 6]), "a torus that its neurons do not fill: 4 × 6"),
+        (put(torus=[10**9, 10**9]), "do not fill"),
+        (put(torus=[-4, -5]), "do not fill"),
+        (put(torus=[True, 20]), "do not fill"),
+        (put(torus=[4.0, 5]), "do not fill"),
+        (put(torus="45"), "do not fill"),
+        (put(torus={"rows": 4}), "do not fill"),
+        (put(torus=[5, 4]), "a torus that cannot be: a hexagonal torus needs an even number"),
+        (put(torus=[10, 2]), "too small"),
+        (moved, "neurons outside of it"),
+        (lambda estimator, _: estimator["params"].update(grid="moebius"), "says that its grid is"),
+        (lambda estimator, _: estimator["params"].update(grid=[]), "says that its grid is"),
+    ],
+)
+def test_a_map_that_cannot_be_is_refused(change, told, forged):
+    with pytest.raises(ModelFileError, match=told):
+        persistence.load(forged(change))
+
+
+def test_a_child_map_lies_on_the_grid_of_its_parent(forged):
+    def change(estimator, arrays):
+        estimator["map"]["children"][0][1].update(grid="square", torus=None)
+
+    with pytest.raises(ModelFileError, match="child map on another grid than its parent"):
+        persistence.load(forged(change, growth=GROWTH["hierarchical"]))
+
+
+def test_files_from_before_hexagonal_maps_still_load(forged, iris):
+    def change(estimator, arrays):
+        del estimator["map"]["grid"], estimator["map"]["torus"], estimator["params"]["grid"]
+
+    som = persistence.load(forged(change, grid="square", growth="directed"))
+    assert som.grid == "square"
+    assert som.som_map_.grid is SQUARE
+    assert len(som.predict(iris[0])) == len(iris[0])

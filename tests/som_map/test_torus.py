@@ -1,0 +1,227 @@
+"""Hexagonal maps and tori, checked against twins that count columns, rows and images by hand."""
+
+from itertools import product
+from math import isclose, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.tree import Tree, leaf_map
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures.u_matrix import u_matrix
+from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+SHAPES = {"square": [(3, 3), (3, 7), (6, 4)], "hexagonal": [(4, 3), (4, 7), (6, 4)]}
+TORI = [(grid, shape) for grid in (SQUARE, HEXAGONAL) for shape in SHAPES[grid.name]]
+NAMES = [f"{grid.name} {rows}x{columns}" for grid, (rows, columns) in TORI]
+on_tori = pytest.mark.parametrize(("grid", "shape"), TORI, ids=NAMES)
+
+
+def torus(grid, shape, prototypes=None):
+    closed = grid.closed(*shape)
+    return SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)) if prototypes is None
+                            else prototypes, closed)  # fmt: skip
+
+
+def beside(grid, column, row, shape):
+    """Columns and rows of the neighbours on a torus, by the pattern of odd and even rows."""
+    ways = [(1, 0), (-1, 0), (0, 1), (0, -1)]
+    if grid.name == "hexagonal":
+        aside = 1 if row % 2 else -1
+        ways += [(aside, 1), (aside, -1)]
+    return {((column + dx) % shape[1], (row + dy) % shape[0]) for dx, dy in ways}
+
+
+def walked(grid, shape):
+    """Hops (K, K) on a torus, row-major, by repeated steps."""
+    rows, columns = shape
+    hops = np.full((rows * columns,) * 2, -1)
+    for start in range(rows * columns):
+        edge, steps = {(start % columns, start // columns)}, 0
+        while edge:
+            for column, row in edge:
+                hops[start, row * columns + column] = steps
+            edge = {other for cell in edge for other in beside(grid, *cell, shape)}
+            edge = {(c, r) for c, r in edge if hops[start, r * columns + c] < 0}
+            steps += 1
+    return hops
+
+
+def places(grid, shape):
+    """Where the cells of a rectangle lie, (K, 2) row-major, and how far around it is."""
+    rows, columns = shape
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    hexagonal = grid.name == "hexagonal"
+    height = sqrt(3) / 2 if hexagonal else 1.0
+    found = np.column_stack([column + 0.5 * hexagonal * (row % 2), height * row])
+    return found, np.array([columns, height * rows])
+
+
+@on_tori
+def test_hops_links_and_free_cells_of_a_torus_are_those_of_a_walk(grid, shape):
+    som_map = torus(grid, shape)
+    np.testing.assert_array_equal(som_map.hops, walked(grid, shape))
+    assert (som_map.degrees() == grid.degree).all()
+    assert not som_map.boundary().any()
+    assert som_map.shape == som_map.full_grid == shape
+    assert som_map.graph.rectangle is None  # whose passes know flat square maps alone
+    columns = shape[1]
+    for neuron in range(len(som_map)):
+        around = beside(grid, neuron % columns, neuron // columns, shape)
+        assert som_map.neighbours(neuron) == sorted(r * columns + c for c, r in around)
+        assert som_map.free_cells(neuron) == []
+    for (neuron, link), other in np.ndenumerate(som_map.links):
+        assert som_map.links[other, grid.opposite[link]] == neuron
+        cell, next_cell = (tuple(som_map.positions[one].tolist()) for one in (neuron, other))
+        beyond = som_map.neuron_at(som_map.grid.beyond(cell, next_cell))
+        assert beyond == som_map.links[other, link]
+
+
+@on_tori
+def test_distances_on_a_torus_are_the_least_over_its_images(grid, shape):
+    som_map = torus(grid, shape)
+    at, around = places(grid, shape)
+    np.testing.assert_allclose(som_map.plane_positions, at, atol=1e-12)
+    least = np.full((len(at), len(at)), np.inf)
+    for turn in product((-1, 0, 1), repeat=2):
+        moved = at[:, None] - at - around * turn
+        least = np.minimum(least, (moved**2).sum(axis=-1))
+    cells = som_map.positions
+    found = som_map.grid.squared_distances(cells[:, None], cells)
+    np.testing.assert_allclose(found, least, atol=1e-9)
+    np.testing.assert_array_equal(found, np.rint(found))
+    np.testing.assert_array_equal(som_map.grid.steps(cells[:, None], cells), som_map.hops)
+    if grid is SQUARE:
+        apart = np.abs(at[:, None] - at)
+        corners = np.minimum(apart, around - apart).max(axis=-1)
+        over = som_map.grid.steps(cells[:, None], cells, over_corners=True)
+        np.testing.assert_array_equal(over, corners)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=20))
+def test_steps_between_hexagons_follow_the_formula_of_axial_coordinates(cells):
+    cells = np.array(cells)
+    q, r = np.moveaxis(cells[:, None] - cells, -1, 0)
+    np.testing.assert_array_equal(
+        HEXAGONAL.steps(cells[:, None], cells), (abs(q) + abs(r) + abs(q + r)) // 2
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (5, 6), (8, 3)])
+def test_a_rectangle_of_hexagons_is_upright(shape):
+    som_map = SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)), HEXAGONAL)
+    at, _ = places(HEXAGONAL, shape)
+    np.testing.assert_allclose(som_map.plane_positions, at, atol=1e-12)
+    assert som_map.shape == som_map.full_grid == shape
+    rows, columns = shape
+    where = HEXAGONAL.in_columns(som_map.positions)
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    np.testing.assert_array_equal(where, np.column_stack([column, row]))
+    linked = [sum(isclose(np.hypot(*(one - other)), 1.0) for other in at) for one in at]
+    np.testing.assert_array_equal(som_map.degrees(), linked)
+
+
+@given(st.integers(-40, 40), st.integers(-40, 40))
+def test_a_cell_beyond_the_sides_of_a_torus_is_one_inside(x, y):
+    for grid, shape in TORI:
+        closed = grid.closed(*shape)
+        home = closed.home((x, y))
+        assert home in {tuple(cell) for cell in grid.rectangle(*shape).tolist()}
+        assert closed.home(home) == home
+        (dx, dy), around = np.subtract((x, y), home), places(grid, shape)[1]
+        turns = grid.plane(np.array((dx, dy))) / around  # it lies whole turns away
+        np.testing.assert_allclose(turns, np.rint(turns), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("grid", "shape", "told"),
+    [
+        (SQUARE, (2, 5), "too small: with fewer than 3 rows or 3 columns"),
+        (SQUARE, (5, 2), "too small"),
+        (HEXAGONAL, (2, 5), "too small: with fewer than 4 rows or 3 columns"),
+        (HEXAGONAL, (4, 2), "too small"),
+        (HEXAGONAL, (5, 5), "needs an even number of rows, not 5"),
+    ],
+)
+def test_a_torus_that_cannot_be_is_refused(grid, shape, told):
+    with pytest.raises(ValueError, match=told):
+        grid.closed(*shape)
+
+
+def test_nothing_is_born_on_a_torus_or_beyond_its_sides():
+    som_map = torus(SQUARE, (3, 4))
+    for cell in ((4, 0), (0, 3), (-1, -1)):
+        with pytest.raises(ValueError, match="the torus ends before"):
+            som_map.add([(cell, [0.0], 0)], epoch=1)
+    part = SomMap([(0, 0), (3, 0), (3, 2)], np.zeros((3, 1)), som_map.grid)  # linked round the side
+    np.testing.assert_array_equal(part.hops, [[0, 1, 2], [1, 0, 1], [2, 1, 0]])
+    part.add([((0, 2), [0.0], 0)], epoch=1)
+    assert part.neighbours(3) == [0, 2]
+
+
+@on_tori
+def test_a_perfect_torus_tears_nothing(grid, shape):
+    """A flat torus lies in four dimensions without a fold: no two nearest neurons are apart."""
+    at, around = places(grid, shape)
+
+    def laid(points):
+        angles = 2 * np.pi * points / around
+        return (np.concatenate([np.cos(angles), np.sin(angles)], axis=1) *
+                np.tile(around, 2) / (2 * np.pi))  # fmt: skip
+
+    som_map = torus(grid, shape, laid(at))
+    X = laid(np.random.default_rng(1).random((400, 2)) * around)
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    assert TopographicError8().compute(evaluation) == 0
+    flat = SomMap(som_map.positions, som_map.prototypes, grid)
+    torn = TopographicError().compute(Evaluation(flat, evaluation.data))
+    assert TopographicError().compute(evaluation) == 0
+    assert torn > TopographicError().compute(evaluation)
+
+
+def test_a_perfect_flat_map_tears_nothing(grid):
+    som_map = SomMap.rectangle(5, 6, np.zeros((30, 2)), grid)
+    som_map.prototypes = som_map.plane_positions
+    rng = np.random.default_rng(0)
+    X = som_map.prototypes[rng.integers(30, size=500)] + rng.uniform(-0.3, 0.3, (500, 2))
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    assert TopographicError().compute(evaluation) == TopographicError8().compute(evaluation) == 0
+
+
+@on_tori
+def test_the_u_matrix_of_a_torus_shows_links_across_its_sides_at_both(grid, shape):
+    som_map = torus(grid, shape, np.random.default_rng(0).normal(size=(shape[0] * shape[1], 2)))
+    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
+    _, around = places(grid, shape)
+    edges, n = som_map.edges(), len(som_map)
+    flat = SomMap(som_map.positions, som_map.prototypes, grid)
+    crossing = len(edges) - len(flat.edges())
+    rows, columns = shape
+    corners = (rows + 1) * (columns + 1) if grid is SQUARE else 0
+    assert len(matrix.centres) == n + len(edges) + crossing + corners
+    by_home = {}
+    for centre, value in zip(matrix.centres, matrix.values, strict=True):
+        home = tuple(np.rint(1e6 * np.mod(np.round(centre / around, 9), 1.0)).tolist())
+        assert by_home.setdefault(home, value) == pytest.approx(value)
+    assert len(by_home) == n + len(edges) + (n if grid is SQUARE else 0)
+
+
+@on_tori
+def test_leaves_of_tori_are_linked_as_in_their_maps(grid, shape):
+    root = torus(grid, shape)
+    for neuron in (0, 4):
+        root.children[neuron] = torus(grid, shape)
+    tree = Tree.of(root)
+    leaves = leaf_map(tree)
+    expected = set()
+    for som_map, leaf_of in zip(tree.maps, tree.leaf_of, strict=True):
+        expected |= {tuple(sorted(leaf_of[edge].tolist())) for edge in som_map.edges()}
+    expected = {edge for edge in expected if edge[0] >= 0}
+    assert {tuple(edge) for edge in leaves.edges().tolist()} == expected
+    assert leaves.hops.max() == np.iinfo(np.uint16).max  # no way from one map to another
