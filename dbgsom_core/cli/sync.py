@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import open_registry
+from dbgsom_core.cli.options import open_registry, runs_option
 from dbgsom_core.cli.output import show_warnings
-from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.interfaces.guard import told
 
 if TYPE_CHECKING:
@@ -19,63 +19,82 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiments", nargs=-1)
-@click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
-def sync(experiments: Sequence[str], runs: str) -> int:
-    """Bring the trackers up to date with the run folders of EXPERIMENTS (all without names).
+@click.argument("what", metavar="[EXPERIMENT|RUN]…", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only list the runs that trackers lack; ask nobody.")
+@runs_option
+def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
+    """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
 
-    What a tracker has already is not sent twice. Runs whose process died without a word are
-    closed as killed, runs that still go on are left to their process.
+    A RUN is a folder, an id or the end of one; a sweep stands for its runs, too. What a tracker has
+    already is not sent twice. Runs whose process died without a word are closed as killed, runs
+    that still go on are left to their process.
     """
-    from dbgsom_core.errors import did_you_mean
-    from dbgsom_core.runs.folder.dead import close_dead_runs
-    from dbgsom_core.runs.folder.store import find_experiments, find_runs
+    from dbgsom_core.runs.folder.dead import has_died
 
     registry = open_registry()
     show_warnings(quiet=False)
-    root = Path(runs)
-    known = find_experiments(root)
-    for name in experiments:
-        if name not in known:
-            raise ConfigError(
-                f"no runs of experiment '{name}' in {root}" + did_you_mean(name, known)
-            )
     sent = failed = running = 0
-    for name in experiments or known:
-        close_dead_runs(root, name)
-        for stored in find_runs(root, name):
-            if stored.damage:
-                failed += 1
-                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-                continue
-            running += stored.status == "running"
-            if stored.status == "running" or not stored.files.config.exists():
-                continue  # a run that was killed at its very start has nothing to send
-            try:
-                for mirror in _mirrors(stored, registry):
-                    mirror(stored.files.folder)
-                    sent += 1
-            except Exception as error:  # whatever it is, the other runs are sent
-                failed += 1
-                words = error if isinstance(error, DbgsomError) else told(error)
-                click.echo(f"{stored.files.folder}: {words}", err=True)
-    click.echo(f"{sent} run(s) brought up to date")
+    for stored in _chosen(what, Path(runs), dry_run):
+        if stored.damage:
+            failed += 1
+            click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+            continue
+        goes_on = stored.status == "running" and not has_died(stored)
+        running += goes_on
+        if goes_on or not stored.files.config.exists():
+            continue  # a run that was killed at its very start has nothing to send
+        try:
+            sent += _brought(stored, registry, dry_run)
+        except Exception as error:  # whatever it is, the other runs are sent
+            failed += 1
+            words = error if isinstance(error, DbgsomError) else told(error)
+            click.echo(f"{stored.files.folder}: {words}", err=True)
+    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date")
     if running:
         click.echo(f"{running} run(s) still go on, as far as can be seen from here")
     return 1 if failed else 0
 
 
-def _mirrors(stored: StoredRun, registry: Registry) -> list[Callable[[Path], None]]:
-    """Return what brings the trackers of a stored run up to date."""
+def _chosen(what: Sequence[str], root: Path, untouched: bool) -> list[StoredRun]:
+    """Return the runs that are meant, each once, a sweep before its runs; dead ones are closed."""
+    from dbgsom_core.runs.folder.dead import close_dead_runs
+    from dbgsom_core.runs.folder.store import find_experiments, find_runs
+    from dbgsom_core.runs.using.models import find_run
+
+    known = find_experiments(root)
+    found: list[StoredRun] = []
+    for name in what or known:
+        if name in known:
+            if not untouched:
+                close_dead_runs(root, name)
+            found += find_runs(root, name)
+            continue
+        run, _ = find_run(name, root)
+        folder = run.files.folder
+        beside = find_runs(folder.parents[1], folder.parent.name) if run.kind == "sweep" else []
+        found += [run, *(one for one in beside if one.parent == run.id)]
+    return list({one.files.folder.absolute(): one for one in found}.values())
+
+
+def _brought(stored: StoredRun, registry: Registry, dry_run: bool) -> int:
+    """Bring the trackers of a run up to date, or list what they lack; return of how many."""
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
     from dbgsom_core.interfaces.trackers import TrackerAbilities
     from dbgsom_core.runs.components import packages_named
 
-    config = stored.files.config
+    config, folder, count = stored.files.config, stored.files.folder, 0
     with packages_named(stored.files, registry):
         if is_sweep(config):
             tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
         else:
             tracking = load_experiment(config, registry=registry).tracking
-    found = (TrackerAbilities.of(tracker).mirror for _, tracker in tracking)
-    return [mirror for mirror in found if mirror is not None]
+    for name, tracker in tracking:
+        able = TrackerAbilities.of(tracker)
+        if able.mirror is None or (dry_run and able.mirrored and able.mirrored(folder)):
+            continue
+        count += 1
+        if dry_run:
+            click.echo(as_text(f"{folder}: {stored.status}, not in {name} as it is"))
+        else:
+            able.mirror(folder)
+    return count

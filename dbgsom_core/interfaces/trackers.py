@@ -200,6 +200,8 @@ class TrackerComponent(Component):
         ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
         ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
         ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+        ``mirrored(folder) -> bool``: whether it was sent the folder as it is, as far as the folder
+        itself says; nobody else is asked.
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
         that says why it cannot be used. It writes nothing and answers within seconds.
         ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
@@ -213,6 +215,7 @@ class TrackerComponent(Component):
     how_to_open: ClassVar[Callable[..., str] | None] = None
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., None] | None] = None
+    mirrored: ClassVar[Callable[..., bool] | None] = None
     reachable: ClassVar[Callable[..., str] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
     fetch_model: ClassVar[Callable[..., Path] | None] = None
@@ -228,6 +231,7 @@ class TrackerAbilities(Abilities):
         "how_to_open",
         "how_to_compare",
         "mirror",
+        "mirrored",
         "reachable",
         "page",
         "fetch_model",
@@ -235,6 +239,7 @@ class TrackerAbilities(Abilities):
 
     how_to_open: Callable[[], str] | None
     mirror: Callable[[Path], None] | None
+    mirrored: Callable[[Path], bool] | None
     reachable: Callable[[], str] | None
     how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None
     page: Callable[[str | None, Path | None, int], Page] | None

@@ -108,6 +108,8 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
             f"callbacks must be a list of callables or observers, not {callbacks!r}"
         ) from None
 
+    failed: set[int] = set()
+
     def notify(record: EpochRecord) -> None:
         if show is not None:
             show(record)
@@ -120,6 +122,9 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
             except BaseException as error:
                 if getattr(listener, "vital", False) or is_from_a_signal(error):
                     raise
+                if id(listener) in failed:  # it may fail in every epoch
+                    continue
+                failed.add(id(listener))
                 warnings.warn(
                     f"callback {listener!r} failed ({type(error).__name__}: {error}); "
                     "training goes on",

@@ -40,6 +40,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
         ],
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "folder": str(folder),
+        "directory": str(Path.cwd()),
         "git": describe_git(folder),
     }
 

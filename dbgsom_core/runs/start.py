@@ -55,6 +55,8 @@ def start_run(
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)
         environment["given"] = given_fields_of(experiment)
+    if stored is not None and "directory" in stored.environment:
+        environment["directory"] = stored.environment["directory"]  # its relative paths start there
     if stored is not None and stored.params:
         params = stored.params  # those that were given, while the folder's configuration gives all
     elif params is None:

@@ -28,13 +28,16 @@ from dbgsom_core.api import (
     private_logger,
     shell_word,
 )
+from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
 from dbgsom_plugins.trackers.mlflow_quiet import (
     SECONDS_A_CALL,
+    SECONDS_A_CALL_LATER,
     SECONDS_LOST,
     answers,
     has_timed_out,
     is_away,
     quiet,
+    reason,
 )
 
 if TYPE_CHECKING:
@@ -117,10 +120,11 @@ class MLflow(TrackerComponent):
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         """Return where MLflow shows an experiment, or the run with this folder."""
         named = experiment if self.experiment is None else masked_name(self.experiment)
-        with _told(self.uri), quiet():
+        uri = self.uri if folder is None else store_of(self.uri, folder)
+        with _told(uri), quiet():
             from dbgsom_plugins.trackers.mlflow_use import page_of
 
-            return page_of(self.uri, named, folder, port)
+            return page_of(uri, named, folder, port)
 
     def fetch_model(self, address: str, folder: Path) -> Path:
         """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
@@ -132,6 +136,21 @@ class MLflow(TrackerComponent):
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
         mirror(folder, self.uri, self.experiment, self.registered_model)
+
+    def mirrored(self, folder: Path) -> bool:
+        """Say whether MLflow was sent a stored run as it is; only the folder is looked at."""
+        from dbgsom_core.runs.folder.store import RunFiles
+        from dbgsom_plugins.trackers.mlflow_sent import is_noted, place
+
+        uri = self.uri if is_masked(self.uri) else store_of(self.uri, folder)
+        return is_noted(RunFiles(folder), place(uri, *self.names))
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """Experiment and registered model as MLflow is told them."""
+        given = (self.experiment, self.registered_model)
+        first, second = (None if one is None else masked_name(one) for one in given)
+        return first, second
 
 
 class MLflowObserver:
@@ -152,11 +171,19 @@ class MLflowObserver:
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Create the MLflow run, or find it again."""
+        if self._mirror is None:  # a run that is gone on with has its store where it began
+            where = store_of(self._settings.uri, run.folder)
+            self._settings = self._settings.model_copy(update={"uri": where})
         self._try(tail=run.folder)
         self._flushed[run.id] = time.monotonic()  # to make a new store may take long
 
-    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+    def dbgsom_epoch_finished(self, run: Run | None, epoch: EpochRecord) -> None:
         """Send what the journal has gained, every ``flush_seconds``."""
+        if run is None:
+            raise DbgsomError(
+                "this observer mirrors the folders of runs, and a fit has none: use "
+                "dbgsom_core.run(…) with 'tracking', or dbgsom_core.mlflow.autolog()"
+            )
         if time.monotonic() - self._flushed.get(run.id, 0.0) >= self._settings.flush_seconds:
             self._try(tail=run.folder)
             self._flushed[run.id] = time.monotonic()
@@ -207,7 +234,7 @@ class MLflowObserver:
             _log.warning(
                 "%s%s. The run goes on and its folder is complete; 'dbgsom sync' sends to MLflow "
                 "what it misses",
-                _reason(self._settings.uri, error),
+                reason(self._settings.uri, error),
                 ", again, and is waited for no more" if lost else "",
             )
         self._away = True
@@ -268,8 +295,9 @@ def mirror(
     DbgsomError
         The store cannot be used; the sentence says why.
     """
+    uri = store_of(uri, folder)
     settings = MLflow(uri=uri, experiment=experiment, registered_model=registered_model)
-    with _told(uri), quiet():
+    with _told(uri), quiet(SECONDS_A_CALL_LATER):
         opened = _open(settings)
         opened.catch_up(folder)
         opened.finish_all()
@@ -282,7 +310,7 @@ def _told(uri: str) -> Iterator[None]:
     except DbgsomError:
         raise
     except Exception as error:
-        raise DbgsomError(_reason(uri, error)) from error
+        raise DbgsomError(reason(uri, error)) from error
 
 
 def _mlflow_command() -> str:
@@ -298,17 +326,4 @@ def _open(settings: MLflow) -> Mirror:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
     from dbgsom_plugins.trackers.mlflow_store import Store
 
-    experiment, register = (
-        None if name is None else masked_name(name)
-        for name in (settings.experiment, settings.registered_model)
-    )
-    return Mirror(Store(settings.uri), experiment, register)
-
-
-def _reason(uri: str, error: Exception) -> str:
-    if isinstance(error, DbgsomError):
-        return str(error)
-    if is_away(error):
-        return f"the MLflow server at {masked(uri)} does not answer"
-    text = masked((str(error).strip().splitlines() or [""])[0])
-    return f"MLflow at {masked(uri)} refused ({type(error).__name__}: {text[:300]})"
+    return Mirror(Store(settings.uri), *settings.names)

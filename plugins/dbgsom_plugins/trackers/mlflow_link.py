@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
+
+from dbgsom_plugins.trackers.mlflow_address import sqlite_file
 
 _MOST = 100  # runs that its page can show beside each other
 _SECONDS = 2.0
@@ -39,8 +41,9 @@ def compare_address(uri: str, experiments: Iterable[str], ids: Sequence[str]) ->
     """
     found: Mapping[str, tuple[str, str]] = {}
     with contextlib.suppress(Exception):  # a link that cannot be had is no trouble
-        if uri.startswith("sqlite:///"):
-            found = _in_sqlite(uri, ids)
+        database = sqlite_file(uri)
+        if database is not None:
+            found = _in_sqlite(database, ids)
         elif uri.startswith(("http://", "https://")):
             found = _on_server(uri.rstrip("/"), set(experiments))
     shown = [found[one] for one in ids if one in found][:_MOST]
@@ -51,8 +54,7 @@ def compare_address(uri: str, experiments: Iterable[str], ids: Sequence[str]) ->
     return f"#/compare-runs?runs={quote(runs)}&experiments={quote(groups)}"
 
 
-def _in_sqlite(uri: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    path = Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
+def _in_sqlite(path: Path, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     wanted, found = list(ids), {}
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as store:
         for start in range(0, len(wanted), 500):

@@ -36,7 +36,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
     store_model,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
-from dbgsom_plugins.trackers.mlflow_sent import is_noted, note
+from dbgsom_plugins.trackers.mlflow_sent import is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.report import (
     data_facts,
@@ -81,7 +81,7 @@ class Mirror:
         self._store = store
         self._experiment = experiment
         self._register = register
-        self._where = f"{masked(store.uri)} {experiment} {register}"
+        self._where = place(store.uri, experiment, register)
         self._opened: dict[Path, _Opened] = {}
 
     def tail(self, folder: Path) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dbgsom_core.api import DbgsomError, masked
+
 SECONDS_LOST = 3.0  # of one run, waiting in vain
 SECONDS_A_CALL = 2  # whole ones: MLflow takes no others
+SECONDS_A_CALL_LATER = 60  # when no run waits
 _SECONDS_TO_LOOK = 0.5
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
@@ -32,6 +36,15 @@ _CHATTERERS = {
 _OTHERS_HOMEWORK = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 # MLflow warns of the type hints of its own classes, in colour, and of ours that it need not check.
 _TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
+
+_ANSWERED = re.compile(r"(?:too many|error code) (\d{3})\b")
+_BUSY = {
+    "429": "too many requests",
+    "500": "its log says more",
+    "502": "what is behind its gateway does not answer",
+    "503": "it is starting or overloaded",
+    "504": "what is behind its gateway does not answer",
+}
 
 
 @contextmanager
@@ -75,6 +88,25 @@ def is_away(error: BaseException) -> bool:
     """Say whether a server did not answer; what it answers is no such error."""
     signs = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
     return any(sign in str(error).lower() for sign in signs)
+
+
+def reason(uri: str, error: BaseException) -> str:
+    """Return what is wrong with a store, and the cure where there is one, as a sentence."""
+    if isinstance(error, DbgsomError):
+        return str(error)
+    where, told = masked(uri), str(error)
+    code = next((found[1] for found in map(_ANSWERED.search, [told]) if found), "")
+    if code in ("401", "403"):
+        return (
+            f"the MLflow server at {where} refused ({code}: not allowed): set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    if code in _BUSY:
+        return f"the MLflow server at {where} answered with an error ({code}: {_BUSY[code]})"
+    if is_away(error):
+        return f"the MLflow server at {where} does not answer"
+    text = masked((told.strip().splitlines() or [""])[0])
+    return f"MLflow at {where} refused ({type(error).__name__}: {text[:300]})"
 
 
 def has_timed_out(error: BaseException) -> bool:

@@ -7,10 +7,16 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles, write_json
 
 _NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
+
+
+def place(uri: str, experiment: str | None, register: str | None) -> str:
+    """Return what a store and a place in it are called in the notes: no password is in it."""
+    return f"{masked(uri).replace('***@', '')} {experiment} {register}"
 
 
 def is_noted(files: RunFiles, where: str) -> bool:

@@ -10,7 +10,6 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import unquote
 
 import mlflow
 from filelock import FileLock
@@ -18,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from dbgsom_core.api import DbgsomError, shell_word, write_atomically
+from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 
 _OTHER_TABLES = ("already exists", "duplicate column", "no such", "out-of-date database schema")
 LOCK_SECONDS = 60.0  # a fresh store takes some
@@ -172,19 +172,3 @@ def _cure(database: Path, runs: int | None) -> str:
         "'dbgsom sync' fills a new one from the "
         "run folders"
     )
-
-
-def absolute(uri: str) -> str:
-    """Return the URI with a relative SQLite path made absolute."""
-    database = sqlite_file(uri)
-    if database is None:
-        return uri
-    query = uri.partition("?")[2]
-    return f"sqlite:///{database}" + (f"?{query}" if query else "")
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Return the absolute path of a SQLite URI's file, None for any other store."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()

@@ -16,9 +16,10 @@ from mlflow import MlflowClient
 
 from dbgsom_core.api import DbgsomError, Page, masked
 from dbgsom_core.runs.folder.store import read_run
+from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG
 from dbgsom_plugins.trackers.mlflow_model import NAME
-from dbgsom_plugins.trackers.mlflow_store import Store, absolute, sqlite_file
+from dbgsom_plugins.trackers.mlflow_store import Store
 
 _FILE = "model.npz"
 

@@ -107,7 +107,7 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace,
     assert tracker.page("another", None, 5000).address.endswith("#/experiments")
 
 
-def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace) -> None:
+def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace, uri: str) -> None:
     out = io.StringIO()
     argv = ["dbgsom", "ui", str(flowers.found.folder), "--print", "--port", "5998"]
     with (
@@ -118,7 +118,7 @@ def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace) -> Non
         main()
     assert not ended.value.code
     command, address = out.getvalue().splitlines()
-    assert "--port 5998 --backend-store-uri sqlite:///mlflow.db" in command
+    assert f"--port 5998 --backend-store-uri {uri}" in command
     assert address.endswith(f"/runs/{flowers.run_id}")
 
 

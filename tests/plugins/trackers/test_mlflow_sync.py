@@ -1,0 +1,192 @@
+"""``dbgsom sync`` sends runs to their own store, wherever it is called, and says what it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbgsom_core
+from dbgsom_core import SomVQ
+from dbgsom_core.cli import main
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.trackers import Run
+from dbgsom_core.runs.folder.processes import Process
+from dbgsom_core.runs.folder.store import RunFiles, read_run, write_status
+from dbgsom_plugins.trackers.mlflow import MLflow, mirror
+from dbgsom_plugins.trackers.mlflow_address import store_of
+from dbgsom_plugins.trackers.mlflow_quiet import answers
+from dbgsom_plugins.trackers.run_folder import RunFolder
+
+Play = Callable[..., None]
+MakeRun = Callable[..., Run]
+CONFIG = {"uri": "sqlite:///mlflow.db", "name": "mlflow"}
+
+
+@pytest.fixture
+def dbgsom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dbgsom", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def stored(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that its store, beside the folder of the runs, has not heard of."""
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "experiment": "iris",
+        "dataset": "iris",
+        "model": {"epochs": 2},
+        "measures": ["quantization_error"],
+        "figures": [],
+        "tracking": [CONFIG],
+    }
+    with monkeypatch.context() as patched:
+        told = "dbgsom_plugins.trackers.mlflow.MLflowObserver._try"
+        patched.setattr(told, lambda *_, **__: None)
+        return Path(dbgsom_core.run(config).folder)
+
+
+def test_runs_go_to_the_store_of_where_they_were_started(
+    stored: Path, dbgsom: Any, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert dbgsom("sync", "--runs", "../runs")[:2] == (0, "1 run(s) brought up to date\n")
+    assert not list(elsewhere.iterdir())
+    assert client.only_run("iris").info.status == "FINISHED"
+
+
+def test_runs_that_were_moved_with_their_store_go_there(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "moved"
+    (moved / "runs").mkdir(parents=True)
+    folder = stored.rename(moved / "runs" / stored.name)
+    environment = RunFiles(folder).environment
+    assert str(tmp_path) in environment.read_text()
+    environment.write_text(environment.read_text().replace(str(tmp_path), str(tmp_path / "gone")))
+    monkeypatch.chdir(moved)
+    assert store_of("sqlite:///a.db", folder) == f"sqlite:///{moved / 'a.db'}"
+
+
+def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: Any) -> None:
+    code, said, _ = dbgsom("sync", "--dry-run")
+    assert code == 0
+    assert said.splitlines() == [
+        f"{Path('runs') / 'iris' / stored.name}: finished, not in mlflow as it is",
+        "1 run(s) to be brought up to date",
+    ]
+    assert client.get_experiment_by_name("iris") is None
+    assert "mlflow.json" not in {path.name for path in stored.iterdir()}
+    assert dbgsom("sync")[0] == 0
+    assert dbgsom("sync", "--dry-run")[1] == "0 run(s) to be brought up to date\n"
+    files = RunFiles(stored)
+    mine = Process.this()
+    write_status(files, "running", None, process=replace(mine, started=f"{mine.started}0"))
+    assert "1 run(s) to be" in dbgsom("sync", "--dry-run")[1]
+    assert read_run(stored).status == "running"
+
+
+def test_single_runs_are_named_by_folder_id_or_its_end(
+    stored: Path, dbgsom: Any, client: Any, tmp_path: Path
+) -> None:
+    for name in (stored, stored.name, stored.name[-6:], "iris"):
+        assert dbgsom("sync", name, name)[:2] == (0, "1 run(s) brought up to date\n")
+    assert client.only_run("iris").info.status == "FINISHED"
+    code, _, told = dbgsom("sync", "irus")
+    assert code == 2
+    assert "did you mean 'iris'?" in told
+
+
+def test_a_password_that_no_folder_holds_is_asked_for(
+    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    masked = "https://***@host/mlflow?token=***&a=1"
+    with pytest.raises(DbgsomError, match=r"set MLFLOW_TRACKING_USERNAME .*\$\{env:NAME\}"):
+        mirror(run.folder, masked)
+    assert not MLflow(uri=masked).mirrored(run.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    assert store_of(masked, run.folder) == "https://host/mlflow?a=1"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (401, r"refused \(401: not allowed\): set MLFLOW_TRACKING_USERNAME"),
+        (503, r"answered with an error \(503: it is starting or overloaded\)"),
+    ],
+)
+def test_what_a_server_refuses_is_told_with_its_cure(
+    code: int, told: str, make_run: MakeRun, play: Play
+) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(code)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    run = make_run()
+    play(run, RunFolder().observer())
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            uri = f"http://127.0.0.1:{server.server_port}"
+            assert answers(uri)
+            with pytest.raises(DbgsomError, match=told):
+                mirror(run.folder, uri)
+        finally:
+            server.shutdown()
+
+
+def test_a_store_is_given_more_time_when_no_run_waits(
+    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    from dbgsom_plugins.trackers import mlflow as tracker
+
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    given: list[int] = []
+
+    class Mirror:
+        def catch_up(self, folder: Path) -> None:
+            given.append(int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+
+        def finish_all(self) -> None:
+            pass
+
+    monkeypatch.setattr(tracker, "_open", lambda settings: Mirror())
+    run = make_run()
+    play(run, RunFolder().observer())
+    mirror(run.folder, "http://localhost:5000")
+    assert given == [60]
+
+
+def test_an_observer_of_runs_says_once_what_a_fit_needs_in_its_place() -> None:
+    X = np.random.default_rng(0).random((60, 2))
+    with pytest.warns(UserWarning, match=r"dbgsom_core\.run") as caught:
+        SomVQ(epochs=5, callbacks=[MLflow().observer()]).fit(X)
+    assert len(caught) == 1
