@@ -21,6 +21,7 @@ from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, sile
 from dbgsom_core.cli.output import output
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.predict import predict
+from dbgsom_core.cli.register import register
 from dbgsom_core.cli.run import run, validate
 from dbgsom_core.cli.show import show
 from dbgsom_core.cli.sweep import sweep
@@ -47,8 +48,8 @@ def cli() -> None:
 
 
 for command in (
-    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, ui,
-    plugins, sync, doctor,
+    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, register,
+    ui, plugins, sync, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 imported()

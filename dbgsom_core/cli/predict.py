@@ -33,8 +33,8 @@ def _words(context: click.Context, option: click.Parameter, given: str | None) -
     "--columns",
     callback=_words,
     metavar="NAME,…",
-    help="Which of label, unit, x, y, path, distance, novelty, outlier and probabilities; all that "
-    "the model has without it.",
+    help="Which of label, unit, x, y, path, distance, novelty, pvalue, outlier and probabilities; "
+    "all that the model has without it.",
 )
 @click.option(
     "--keep",

@@ -78,17 +78,11 @@ def _chosen(what: Sequence[str], root: Path, untouched: bool) -> list[StoredRun]
 
 def _brought(stored: StoredRun, registry: Registry, dry_run: bool) -> int:
     """Bring the trackers of a run up to date, or list what they lack; return of how many."""
-    from dbgsom_core.config import is_sweep, load_experiment, load_sweep
     from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.components import packages_named
+    from dbgsom_core.runs.tracking import tracking_of
 
-    config, folder, count = stored.files.config, stored.files.folder, 0
-    with packages_named(stored.files, registry):
-        if is_sweep(config):
-            tracking = load_sweep(config, registry=registry).children[0].experiment.tracking
-        else:
-            tracking = load_experiment(config, registry=registry).tracking
-    for name, tracker in tracking:
+    folder, count = stored.files.folder, 0
+    for name, tracker in tracking_of(stored, registry):
         able = TrackerAbilities.of(tracker)
         if able.mirror is None or (dry_run and able.mirrored and able.mirrored(folder)):
             continue

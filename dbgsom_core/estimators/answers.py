@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.novelty import Novelty
+from dbgsom_core.training.novelty import Calibration, Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
@@ -40,6 +40,8 @@ class Answers:
     novelty : float64 array (n,) or None
         As `score_samples` gives it: the lower, the less like the training data. None for a map
         that was saved without it.
+    pvalue : float64 array (n,) or None
+        As `novelty_pvalue` gives it; None for a map that was saved without it.
     outlier : bool array (n,) or None
         Where the novelty is below ``offset_``.
     probabilities : float64 array (n, C) or None
@@ -52,6 +54,7 @@ class Answers:
     leaf: NDArray[np.int64]
     distance: NDArray[np.float64]
     novelty: NDArray[np.float64] | None
+    pvalue: NDArray[np.float64] | None
     outlier: NDArray[np.bool_] | None
     probabilities: NDArray[np.float64] | None
 
@@ -60,7 +63,10 @@ class Answers:
         """Say what ``estimator`` answers to samples that ``ended`` on its live leaves."""
         unit, leaf, distance = ended.path[:, 0], ended.leaf, ended.distance
         known = getattr(estimator, "_novelty", None)
-        novelty = None if known is None else estimator._scores(data, ended)
+        novelty = pvalue = None
+        if known is not None:
+            novelty = estimator._scores(data, ended)
+            pvalue = known.pvalues(novelty) if isinstance(known, Calibration) else None
         answering, probabilities = estimator._answering, None
         if answering is not None:
             found = answering(data)
@@ -78,6 +84,7 @@ class Answers:
             leaf=leaf,
             distance=distance,
             novelty=novelty,
+            pvalue=pvalue,
             outlier=None if known is None else novelty < known.offset,
             probabilities=probabilities,
         )

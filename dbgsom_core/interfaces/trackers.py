@@ -210,6 +210,8 @@ class TrackerComponent(Component):
         run with this folder; each may be None. A command serves it at this port.
         ``fetch_model(address, folder) -> Path``: put the model file that an address (``runs:/…``,
         ``models:/…``) means into a folder, without running anything, and return its path.
+        ``register(folder, name, alias) -> str``: make the model of a finished run a version of a
+        named one, with an alias unless that is None, and return its address.
     """
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
@@ -219,6 +221,7 @@ class TrackerComponent(Component):
     reachable: ClassVar[Callable[..., str] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
     fetch_model: ClassVar[Callable[..., Path] | None] = None
+    register: ClassVar[Callable[..., str] | None] = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,7 @@ class TrackerAbilities(Abilities):
         "reachable",
         "page",
         "fetch_model",
+        "register",
     )
 
     how_to_open: Callable[[], str] | None
@@ -244,3 +248,4 @@ class TrackerAbilities(Abilities):
     how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None
     page: Callable[[str | None, Path | None, int], Page] | None
     fetch_model: Callable[[str, Path], Path] | None
+    register: Callable[[Path, str, str | None], str] | None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.estimators.answer_columns import way_of
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
@@ -96,11 +97,6 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
             estimator.leaf_labels_[[leaf]].tolist()[0],
             *prototypes[leaf].tolist(),
         ]
-
-
-def way_of(path: Sequence[int]) -> str:
-    """Return the rows of the neurons on the way to a leaf as text, ``6/2``."""
-    return "/".join(str(neuron) for neuron in path if neuron >= 0)
 
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:

@@ -21,6 +21,8 @@ from dbgsom_core.runs.data.prepare import fit_steps, make_step
 from dbgsom_core.runs.data.splitting import LEAST_ROWS, Rows, held_out
 from dbgsom_core.runs.data.usable import check_values, n_classes, with_a_class
 
+_MOST_NAMES = 10_000  # of features that a run writes down
+
 
 @dataclass(frozen=True)
 class Part:
@@ -100,6 +102,9 @@ def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> di
         "classes": None if data.y is None or regresses else n_classes(data.y),
         "digest": digest(data),
     }
+    names = data.feature_names
+    if names is not None and data.columns is None and len(names) <= _MOST_NAMES:
+        facts["feature_names"] = list(map(str, names))
     if test is not None:
         facts["test"] = {"samples": len(test.X), "digest": digest(test)}
     return facts

@@ -84,6 +84,18 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
         return FoundModel(model_of(path), str(path), run)
+    run, notes = find_trained(name, root)
+    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes)
+
+
+def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run with a model that a name means, of a sweep its best run, and notes.
+
+    Raises
+    ------
+    DataError
+        No run is called so, several are, or it has left no model.
+    """
     run, notes = find_run(name, root)
     if run.kind == "sweep":
         run, notes = _best_of(run, notes)
@@ -91,7 +103,7 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
         how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
         why = run.damage or how.get(run.status, "its model.npz is not there")
         raise DataError(f"run {run.id} has left no model: {why}")
-    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes)
+    return run, notes
 
 
 def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.row_tables import way_of
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
 log = private_logger("dbgsom")
 _SHOWN = 5  # rows that a note lists
-COLUMNS = ("label", "unit", "x", "y", "path", "distance", "novelty", "outlier", "probabilities")
 
 
 @dataclass
@@ -66,7 +65,7 @@ def predict_file(
         A .csv, .tsv, .parquet or .npy file, which is there once it is whole; ``-`` is standard
         output, or the stream ``stdout`` in its place.
     columns : sequence of str
-        Which of `COLUMNS`, in this order; all that the model has without it.
+        Which of `answer_columns.COLUMNS`, in this order; all that the model has without it.
     keep : sequence of str
         Columns of the file to carry along; those that identify a row to the model always are.
     delimiter, encoding : str, optional
@@ -84,10 +83,13 @@ def predict_file(
     check_target(target)
     if exists(source) and exists(target) and Path(source).samefile(target):
         raise DataError(f"{target} is the file that is read: name another one with -o")
-    names = _chosen(model, columns)
+    try:
+        names = chosen_columns(model, columns)
+    except DataError as error:
+        raise DataError(f"--columns: {error}") from None
     as_array = target.lower().endswith(".npy")
     ids = () if model.columns is None or as_array else model.columns.ids
-    written = _written(model, names)
+    written = written_columns(model, names)
     for name in (*keep, *ids):
         if name in written:
             raise DataError(
@@ -105,7 +107,7 @@ def predict_file(
             answers = _answers(model, source, chunk)
             if answers.outlier is not None:
                 done.outliers += int((answers.outlier & ~blank).sum())
-            table = _table(model, answers, names)
+            table = answer_columns(model, answers, names)
             if blank.any():
                 table = {name: np.ma.array(one, mask=blank) for name, one in table.items()}
             yield {**chunk.kept, **table}
@@ -166,29 +168,6 @@ def width_of(model: FittedModel) -> int:
     return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
 
 
-def _chosen(model: FittedModel, columns: Sequence[str]) -> list[str]:
-    estimator = model.estimator
-    lacking = {
-        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "probabilities": ""
-        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
-        else "its labeller gives none",
-    }
-    if not columns:
-        deep = bool(estimator.som_map_.children)
-        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
-    for name in columns:
-        if name not in COLUMNS:
-            raise DataError(
-                f"--columns: there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
-                f"{', '.join(COLUMNS)}"
-            )
-        if lacking.get(name):
-            raise DataError(f"--columns: the model has no {name}: {lacking[name]}")
-    return list(dict.fromkeys(columns))
-
-
 def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
     try:
         return model.answers(chunk.X)
@@ -201,32 +180,6 @@ def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
         with located(source, chunk.first):
             known.check_complete(X, "the table", f"this model cannot take that ({told})")
         raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
-
-
-def _written(model: FittedModel, names: Sequence[str]) -> list[str]:
-    shares = [name for name in names if name == "probabilities"]
-    classes = [f"probability_{one}" for one in model.estimator.classes_.tolist()] if shares else []
-    return [one for name in names for one in (classes if name == "probabilities" else [name])]
-
-
-def _table(model: FittedModel, answers: Answers, names: Sequence[str]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for name in names:
-        if name in ("x", "y"):
-            table[name] = answers.cell[:, ("x", "y").index(name)]
-        elif name == "path":
-            table[name] = _ways(model)[answers.leaf]
-        elif name == "probabilities":
-            shares = np.asarray(answers.probabilities)
-            table |= zip(_written(model, [name]), shares.T, strict=True)
-        else:
-            table[name] = getattr(answers, name)
-    return table
-
-
-def _ways(model: FittedModel) -> Any:
-    """Return for each leaf the rows of the neurons that lead to it, as text."""
-    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
 
 
 def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -133,6 +133,15 @@ class MLflow(TrackerComponent):
 
             return fetch_model(self.uri, address, folder)
 
+    def register(self, folder: Path, name: str, alias: str | None) -> str:
+        """Make a run's model a version of a registered one, and return its address."""
+        uri = store_of(self.uri, folder)
+        self.mirror(folder)
+        with _told(uri), quiet(SECONDS_A_CALL_LATER):
+            from dbgsom_plugins.trackers.mlflow_use import register
+
+            return register(uri, folder, name, alias)
+
     def mirror(self, folder: Path) -> None:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
         mirror(folder, self.uri, self.experiment, self.registered_model)

@@ -6,24 +6,23 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 from __future__ import annotations
 
 import math
-import shutil
+import re
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-from mlflow import MlflowClient, pyfunc
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.models import Model
 
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.persistence import distributions, load
+from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_plugins.trackers.mlflow_pyfunc import write_model
 
-NAME = "som"
-_SCRIPT = Path(__file__).with_name("mlflow_script.py")
+NAME = "som"  # which an address may call the model of a run, whatever its name
 
 
 def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | None:
@@ -34,12 +33,12 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     if not stored.files.model.exists():
         return None
     run = client.get_run(run_id)
-    known = _ready_model(client, run)
+    known = ready_model(client, run)
     if known is not None:
         return known
     model = client.create_logged_model(
         run.info.experiment_id,
-        name=NAME,
+        name=model_name(stored.name),
         source_run_id=run_id,
         model_type=str(stored.config.get("model", {}).get("estimator", "som")),
         params=run.data.params,
@@ -53,16 +52,22 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     return str(model.model_id)
 
 
+def model_name(run: str) -> str:
+    """Return what a run's model is called in MLflow, which refuses some letters."""
+    return re.sub(r"[^\w\-,]+", " ", run.replace(".", "_")).strip()[:200] or NAME
+
+
 def holds_model(client: MlflowClient, run: Run, stored: StoredRun, register: str | None) -> bool:
     """Say whether MLflow has a run's model, and the version of the registered one."""
     if not stored.files.model.exists():
         return True
     versions = client.search_model_versions(f"name='{register}'") if register else []
     registered = any(one.run_id == run.info.run_id for one in versions)
-    return _ready_model(client, run) is not None and registered == bool(register)
+    return ready_model(client, run) is not None and registered == bool(register)
 
 
-def _ready_model(client: MlflowClient, run: Run) -> str | None:
+def ready_model(client: MlflowClient, run: Run) -> str | None:
+    """Return the id of a run's model; None: it has none that is whole."""
     for output in run.outputs.model_outputs if run.outputs else []:
         if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
             return str(output.model_id)
@@ -81,45 +86,37 @@ def link_measures(client: MlflowClient, run_id: str, model_id: str, metrics: lis
         client.log_batch(run_id, metrics=linked)
 
 
-def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) -> None:
-    """Make the model a version of the registered model ``name``, once."""
+def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) -> str:
+    """Make the model a version of the registered model ``name``, once; return the version."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = client.search_model_versions(f"name='{name}'")
-    if all(one.run_id != run_id for one in known):
-        source = client.get_logged_model(model_id).artifact_location
-        client.create_model_version(name, source, run_id=run_id, model_id=model_id)
+    for known in client.search_model_versions(f"name='{name}'"):
+        if known.run_id == run_id:
+            return str(known.version)
+    source = client.get_logged_model(model_id).artifact_location
+    made = client.create_model_version(name, source, run_id=run_id, model_id=model_id)
+    return str(made.version)
 
 
 def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
-    signature, example = _signature(stored.files)
-    own = target.with_name("model.npz")  # MLflow writes down where it was, which nobody need know
-    shutil.copyfile(stored.files.model, own)
-    pyfunc.save_model(
-        path=str(target),
-        python_model=str(_SCRIPT),
-        artifacts={"model": str(own)},
-        mlflow_model=Model(
-            artifact_path=model.artifact_location,
-            model_uuid=model.model_id,
-            run_id=run_id,
-            model_id=model.model_id,
-        ),
-        signature=signature,
-        input_example=example,
-        pip_requirements=_requirements(stored),
+    files = stored.files
+    names = stored.data.get("feature_names")
+    example = None
+    if files.input_example.exists():
+        example = np.load(files.input_example, allow_pickle=False)
+    own = Model(
+        artifact_path=model.artifact_location,
+        model_uuid=model.model_id,
+        run_id=run_id,
+        model_id=model.model_id,
     )
-
-
-def _signature(files: RunFiles) -> tuple[ModelSignature | None, Any]:
-    if not (files.input_example.exists() and files.output_example.exists()):
-        return None, None
-    # Signed as float64, because a float32 signature refuses float64 input.
-    example = np.load(files.input_example, allow_pickle=False).astype(np.float64)
-    return infer_signature(example, np.load(files.output_example, allow_pickle=False)), example
+    fitted = load(files.model)
+    width = None if example is None else example.shape[1]
+    known = names if isinstance(names, list) and len(names) == width else None
+    write_model(target, files.model, fitted, own, known, example, _requirements(stored, fitted))
 
 
 def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
@@ -131,14 +128,8 @@ def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _requirements(stored: StoredRun) -> list[str]:
-    wanted = {"dbgsom-core": _version("dbgsom-core"), "mlflow": mlflow.__version__}
-    wanted = plugin_versions(stored.environment) | wanted
-    return [f"{name}=={release}" if release else name for name, release in wanted.items()]
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
+def _requirements(stored: StoredRun, model: Any) -> dict[str, str]:
+    """Return the distributions that a model needs, as they were when it was made."""
+    versions = stored.environment.get("versions") or {}
+    then = plugin_versions(stored.environment) | {name: str(one) for name, one in versions.items()}
+    return {name: then.get(name, now) for name, now in distributions(model).items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -23,8 +24,18 @@ class SavedMap(PythonModel):  # type: ignore[misc]
 
     # MLflow reads the annotation of the rows: the bare array type is the one it does not object to.
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:
-        """Return the pipeline's answers (m,) to raw rows, an array or a frame (m, D)."""
-        return self._model.predict(np.asarray(model_input, dtype=np.float64))
+        """Return labels (m,), or a table of what ``params["columns"]`` names, of m raw samples."""
+        from dbgsom_core.persistence import answer_table
+
+        rows: Any = model_input
+        if getattr(self._model, "columns", None) is None:
+            if hasattr(rows, "iloc"):
+                rows = rows.to_numpy(dtype=np.float64, na_value=np.nan)
+            elif not hasattr(rows, "tocsr"):
+                rows = np.asarray(rows, dtype=np.float64)
+        wanted = list((params or {}).get("columns") or ["label"])
+        told = answer_table(self._model, rows, wanted)
+        return told["label"] if list(told) == ["label"] else pd.DataFrame(told)
 
 
 set_model(SavedMap())

@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
 from dbgsom_core.api import DbgsomError, Page, masked
 from dbgsom_core.runs.folder.store import read_run
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG
-from dbgsom_plugins.trackers.mlflow_model import NAME
+from dbgsom_plugins.trackers.mlflow_model import NAME, ready_model, register_model
+from dbgsom_plugins.trackers.mlflow_pyfunc import FILE
 from dbgsom_plugins.trackers.mlflow_store import Store
-
-_FILE = "model.npz"
 
 
 def page_of(uri: str, experiment: str | None, folder: Path | None, port: int) -> Page:
@@ -81,10 +81,34 @@ def fetch_model(uri: str, address: str, folder: Path) -> Path:
             dst_path=room,
             tracking_uri=store.uri,
         )
-        found = sorted(Path(downloaded).rglob(_FILE))
+        found = sorted(Path(downloaded).rglob(FILE))
         if not found:
-            raise DbgsomError(f"{address} holds no {_FILE}: it is no model of dbgsom")
-        return Path(shutil.copyfile(found[0], folder / _FILE))
+            raise DbgsomError(f"{address} holds no {FILE}: it is no model of dbgsom")
+        return Path(shutil.copyfile(found[0], folder / FILE))
+
+
+def register(uri: str, folder: Path, name: str, alias: str | None) -> str:
+    """Make the model of a stored run a version of a registered one; return its address.
+
+    Raises
+    ------
+    DbgsomError
+        MLflow holds no model of this run.
+    """
+    client, stored = Store(uri).client, read_run(folder)
+    known = client.search_experiments(view_type=ViewType.ACTIVE_ONLY)
+    wanted = f"tags.`{ID_TAG}` = '{stored.id}'"
+    for run in client.search_runs([one.experiment_id for one in known], wanted, max_results=1):
+        run = client.get_run(run.info.run_id)
+        model_id = ready_model(client, run)
+        if model_id is None:
+            break
+        version = register_model(client, name, run.info.run_id, model_id)
+        if alias is None:
+            return f"models:/{name}/{version}"
+        client.set_registered_model_alias(name, alias, version)
+        return f"models:/{name}@{alias}"
+    raise DbgsomError(f"MLflow at {masked(uri)} holds no model of run {stored.id}")
 
 
 def _artifacts(client: MlflowClient, address: str) -> str:

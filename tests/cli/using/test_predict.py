@@ -21,8 +21,8 @@ def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model)
     _, err = told("predict", "fruit", "new.csv", "-o", "answers.csv")
     found = pd.read_csv(shop / "answers.csv")
     assert list(found) == [
-        "label", "unit", "x", "y", "distance", "novelty", "outlier", "probability_apple",
-        "probability_plum",
+        "label", "unit", "x", "y", "distance", "novelty", "pvalue", "outlier",
+        "probability_apple", "probability_plum",
     ]  # fmt: skip
     expected = model.answers(new)
     assert (found["label"] == model.predict(new)).all()

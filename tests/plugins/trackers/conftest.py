@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,35 +10,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.persistence import FittedModel
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 
-class NearestPrototype:
-    """A stand-in for a saved pipeline: the row of the nearest prototype."""
-
-    def __init__(self, prototypes: Any) -> None:
-        self.prototypes = np.asarray(prototypes)
-
-    def predict(self, X: Any) -> Any:
-        distances = ((np.asarray(X)[:, None] - self.prototypes[None]) ** 2).sum(axis=2)
-        return distances.argmin(axis=1)
-
-    def save(self, path: Path) -> None:
-        np.savez(path, prototypes=self.prototypes)
-
-
-def load(path: Path) -> NearestPrototype:
-    with np.load(path, allow_pickle=False) as content:
-        return NearestPrototype(content["prototypes"])
-
-
-@pytest.fixture
-def stand_in_persistence(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("dbgsom_core.persistence")
-    module.load = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dbgsom_core.persistence", module)
+@pytest.fixture(scope="session")
+def small_model() -> FittedModel:
+    """A map of two features."""
+    X = np.random.default_rng(0).random((40, 2))
+    return FittedModel((), SomVQ(epochs=2, growth="fixed", random_state=0).fit(X))
 
 
 @pytest.fixture
@@ -96,7 +77,7 @@ def history() -> list[EpochRecord]:
 
 
 @pytest.fixture
-def result(history: list[EpochRecord]) -> RunResult:
+def result(history: list[EpochRecord], small_model: FittedModel) -> RunResult:
     figure = Figure()
     figure.add_subplot().plot([0, 1], [1, 0])
     return RunResult(
@@ -109,7 +90,7 @@ def result(history: list[EpochRecord]) -> RunResult:
         },
         history=history,
         figures={"growth_curve": figure},
-        model=NearestPrototype([[0.0, 0.0], [1.0, 1.0]]),
+        model=small_model,
         example=np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.1]]),
         notes=["the cap of 80 neurons was reached"],
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,41 +82,6 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     assert "| `accuracy` | 0.5 ± 0.25 |" in report
     assert "| measure | fold 1 | fold 2 | fold 3 |" in report
     assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
-
-
-def test_the_model_loads_in_another_process_without_pickle(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
-    play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
-    model_id = _only_run(client).outputs.model_outputs[0].model_id
-    script = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import conftest
-sys.modules["dbgsom_core.persistence"] = conftest
-import mlflow, numpy as np
-mlflow.set_tracking_uri({uri!r})
-model = mlflow.pyfunc.load_model("models:/{model_id}")
-print(model.predict(np.array([[0.1, 0.2], [0.9, 0.8]])).tolist())
-print(model.metadata.signature.inputs, model.input_example.shape)
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", script],
-        env={
-            **os.environ,
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.splitlines()[0] == "[0, 1]"
-    assert "float64" in answer.stdout
-    assert "(3, 2)" in answer.stdout
-    assert "hint" not in answer.stderr
 
 
 def test_final_measures_are_linked_to_the_model(

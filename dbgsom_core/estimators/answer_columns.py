@@ -1,0 +1,105 @@
+"""What a model says of samples, as named columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.estimators.answers import Answers
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.training.novelty import Calibration
+
+COLUMNS = (
+    "label", "unit", "x", "y", "path", "distance", "novelty", "pvalue", "outlier", "probabilities",
+)  # fmt: skip
+Table = dict[str, Any]  # a column (n,) by its name
+
+
+def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
+    """Return what a fitted model says of raw samples, column by column.
+
+    Parameters
+    ----------
+    model : FittedModel, SomVQ, SomClassifier or SomRegressor
+    X : array or DataFrame (n, …)
+        As the model's ``predict`` takes it.
+    columns : sequence of str
+        Which of ``label``, ``unit``, ``x``, ``y``, ``path`` (of child maps), ``distance``,
+        ``novelty``, ``pvalue``, ``outlier`` and ``probabilities``, in this order; all that the
+        model has without it. ``probabilities`` becomes a column ``probability_CLASS`` each.
+
+    Returns
+    -------
+    dict of str to array (n,)
+
+    Raises
+    ------
+    DataError
+        There is no such column, the model has it not, or the samples cannot be used.
+    """
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    names = chosen_columns(known, columns)
+    return answer_columns(known, known.answers(X), names)
+
+
+def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
+    """Return which columns are wanted: those given, or all that a model has."""
+    estimator = model.estimator
+    lacking = {
+        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
+        "pvalue": ""
+        if isinstance(getattr(estimator, "_novelty", None), Calibration)
+        else "it was saved by an older version",
+        "probabilities": ""
+        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
+        else "its labeller gives none",
+    }
+    if not columns:
+        deep = bool(estimator.som_map_.children)
+        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
+    for name in columns:
+        if name not in COLUMNS:
+            raise DataError(
+                f"there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
+                f"{', '.join(COLUMNS)}"
+            )
+        if lacking.get(name):
+            raise DataError(f"the model has no {name}: {lacking[name]}")
+    return list(dict.fromkeys(columns))
+
+
+def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
+    """Return what columns are called in a table: probabilities are a column for each class."""
+    shares = [name for name in names if name == "probabilities"]
+    classes = [f"probability_{one}" for one in model.estimator.classes_.tolist()] if shares else []
+    return [one for name in names for one in (classes if name == "probabilities" else [name])]
+
+
+def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
+    """Return the named columns of what a model answered, an array (n,) each."""
+    table: Table = {}
+    for name in names:
+        if name in ("x", "y"):
+            table[name] = answers.cell[:, ("x", "y").index(name)]
+        elif name == "path":
+            table[name] = _ways(model)[answers.leaf]
+        elif name == "probabilities":
+            shares = np.asarray(answers.probabilities)
+            table |= zip(written_columns(model, [name]), shares.T, strict=True)
+        else:
+            table[name] = getattr(answers, name)
+    return table
+
+
+def _ways(model: FittedModel) -> Any:
+    """Return for each leaf the rows of the neurons that lead to it, as text."""
+    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
+
+
+def way_of(path: Sequence[int]) -> str:
+    """Return the rows of the neurons on the way to a leaf as text, ``6/2``."""
+    return "/".join(str(neuron) for neuron in path if neuron >= 0)

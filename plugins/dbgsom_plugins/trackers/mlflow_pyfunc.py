@@ -1,0 +1,147 @@
+"""A saved map as the folder of an MLflow model: signature, example, requirements, no pickle.
+
+Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import pyfunc
+from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+
+from dbgsom_core.persistence import answer_table, distributions
+
+FLAVOR = "dbgsom"
+FILE = "model.npz"
+_SCRIPT = Path(__file__).with_name("mlflow_script.py")
+_DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write_model(
+    target: Path,
+    file: Path,
+    model: Any,
+    into: Model,
+    names: Sequence[str] | None = None,
+    example: Any = None,
+    requirements: Mapping[str, str] | None = None,
+) -> None:
+    """Write the folder of an MLflow model.
+
+    Parameters
+    ----------
+    target : Path
+        The folder, which does not exist.
+    file : Path
+        Where ``model`` was saved.
+    model : FittedModel or estimator
+    into : mlflow.models.Model
+        What is known of the model so far; flavours and signature are added.
+    names : sequence of str, optional
+        Of the features, where the model knows no columns.
+    example : float array (m, D), optional
+        A few raw samples.
+    requirements : mapping of str to str, optional
+        Distributions and their versions; those that are needed now without it.
+    """
+    wanted = distributions(model) if requirements is None else dict(requirements)
+    wanted |= {"mlflow": mlflow.__version__}
+    columns = getattr(model, "columns", None)
+    if columns is not None:
+        into.metadata = {**(into.metadata or {}), "columns": _readings(columns)}
+    into.add_flavor(FLAVOR, model=f"artifacts/{FILE}", dbgsom_version=wanted["dbgsom-core"])
+    shown = None if example is None else _example(columns, names, np.asarray(example))
+    with TemporaryDirectory() as folder:
+        # MLflow writes down where it was, which nobody need know.
+        own = shutil.copyfile(file, Path(folder) / FILE)
+        pyfunc.save_model(
+            path=str(target),
+            python_model=str(_SCRIPT),
+            artifacts={"model": str(own)},
+            mlflow_model=into,
+            signature=signature(model, names, example),
+            input_example=shown,
+            pip_requirements=[f"{name}=={release}" for name, release in wanted.items()],
+        )
+
+
+def signature(model: Any, names: Sequence[str] | None, example: Any) -> ModelSignature:
+    """Return the signature of a model's ``predict``.
+
+    MLflow refuses whole numbers in columns of numbers, so their type is ``any``: what a cell is,
+    the model itself checks. Samples without names have no input schema for the same reason.
+    """
+    columns = getattr(model, "columns", None)
+    inputs = None
+    if columns is not None:
+        texts = {name for name, values in columns.categories.items() if _are_words(values)}
+        inputs = Schema(
+            [ColSpec("string" if one in texts else AnyType(), one) for one in columns.names]
+        )
+    elif names is not None:
+        inputs = Schema([ColSpec(AnyType(), str(one)) for one in names])
+    outputs = None
+    if example is not None and len(example):
+        told = answer_table(model, example, ["label"])["label"]
+        outputs = infer_signature(np.zeros((1, 1)), told).outputs
+    chosen = ParamSpec("columns", DataType.string, ["label"], (-1,))
+    return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([chosen]))
+
+
+def _are_words(values: Sequence[str]) -> bool:
+    return not any(value.strip("+-").replace(".", "").isdigit() for value in values)
+
+
+def _readings(columns: Any) -> dict[str, str]:
+    """Return in words how each column is read."""
+    told = {}
+    for name in columns.names:
+        if name in columns.categories:
+            told[name] = "one of " + ", ".join(columns.categories[name][:50])
+        elif name in columns.dates:
+            told[name] = f"date, {columns.dates[name][0]}"
+        else:
+            told[name] = "number"
+    return told
+
+
+def _example(columns: Any, names: Sequence[str] | None, X: Any) -> Any:
+    """Return samples as the model is to be asked: a table where it knows names."""
+    import pandas as pd
+
+    if columns is None:
+        return X if names is None else pd.DataFrame(X, columns=list(map(str, names)))
+    table, at = {}, 0
+    for name in columns.names:
+        width = len(columns.features_of(name))
+        part, at = X[:, at : at + width], at + width
+        if name in columns.categories:
+            values = columns.categories[name]
+            table[name] = [values[int(row.argmax())] if row.max() == 1 else None for row in part]
+        elif name in columns.dates:
+            form, *parts = columns.dates[name]
+            if parts != ["ordinal"]:
+                return None  # its days cannot be told from what the features hold
+            table[name] = [_written(day, form) for day in part[:, 0].tolist()]
+        else:
+            table[name] = part[:, 0].astype(np.float64)
+    return pd.DataFrame(table)
+
+
+def _written(day: float, form: str) -> str | None:
+    if np.isnan(day):
+        return None
+    moment = _DAY_ONE + timedelta(days=day)
+    if form != "ISO8601":
+        return moment.strftime(form)
+    return (moment.replace(tzinfo=None) if day % 1 else moment.date()).isoformat()

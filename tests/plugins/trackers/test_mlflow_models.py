@@ -1,0 +1,272 @@
+"""The model in MLflow: asked by column names, for all that a map says, without pickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dbgsom_core
+from dbgsom_core.cli import main
+from dbgsom_core.persistence import distributions
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+TABLE = "id;size;colour;day;code;kind\n" + "".join(
+    f"{i};{i % 7},5;{('red', 'blue')[i % 2]};2024-01-{i % 28 + 1:02};{i % 3};{'ab'[i % 2]}\n"
+    for i in range(60)
+)
+CONFIG = {
+    "experiment": "fruit",
+    "dataset": {
+        "name": "csv",
+        "path": "fruit.csv",
+        "delimiter": ";",
+        "decimal": ",",
+        "id": ["id"],
+        "target": "kind",
+        "dates": "ordinal",
+        "categorical": ["colour", "code"],
+    },
+    "prepare": ["standardize"],
+    "model": {"estimator": "classifier", "epochs": 3},
+    "measures": ["accuracy"],
+    "figures": [],
+    "tracking": [{"name": "mlflow", "uri": "sqlite:///mlflow.db"}],
+}
+
+
+@pytest.fixture(scope="module")
+def stored(
+    tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> Iterator[SimpleNamespace]:
+    """A run on a table, with its model in MLflow."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "fruit.csv").write_text(TABLE)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patched, quiet():
+        patched.chdir(folder)
+        patched.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patched.setenv("MLFLOW_TRACKING_URI", uri)
+        import mlflow
+
+        found = dbgsom_core.run(CONFIG)
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
+        experiment = client.get_experiment_by_name("fruit").experiment_id
+        [run] = client.search_runs([experiment])
+        [output] = client.get_run(run.info.run_id).outputs.model_outputs
+        place = Path(client.get_logged_model(output.model_id).artifact_location[7:])
+        yield SimpleNamespace(
+            found=found,
+            run=run,
+            folder=folder,
+            files=place,
+            uri=uri,
+            name=client.get_logged_model(output.model_id).name,
+            model=mlflow.pyfunc.load_model(str(place)),
+        )
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "size": [0.5, 3.5, np.nan],
+            "colour": ["red", "blue", "red"],
+            "day": ["2024-01-03", "2024-01-20", "2024-01-07"],
+            "code": [0, 1, 2],
+        }
+    )
+
+
+def _answers(stored: SimpleNamespace, rows: Any, *columns: str) -> Any:
+    with quiet():
+        return stored.model.predict(rows, params={"columns": list(columns)} if columns else None)
+
+
+def test_columns_are_known_by_name_in_any_order(stored: SimpleNamespace, rows: Any) -> None:
+    signature = stored.model.metadata.signature
+    assert signature.inputs.input_names() == ["size", "colour", "day", "code"]
+    assert signature.inputs.input_dict()["colour"].type.name == "string"
+    assert stored.model.metadata.metadata["columns"] == {
+        "size": "number",
+        "colour": "one of blue, red",
+        "day": "date, ISO8601",
+        "code": "one of 0, 1, 2",
+    }
+    wanted = stored.found.model.predict(rows)
+    assert set(wanted) <= {"a", "b"}
+    for order in (rows, rows[rows.columns[::-1]], rows.sample(frac=1, axis=1, random_state=0)):
+        np.testing.assert_array_equal(_answers(stored, order), wanted)
+    assert _answers(stored, rows.set_index(pd.Index([7, 8, 9]))).tolist() == wanted.tolist()
+
+
+def test_missing_and_extra_columns_are_told(
+    stored: SimpleNamespace, rows: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    import mlflow
+
+    with pytest.raises(mlflow.MlflowException, match=r"missing inputs \['size'\]"):
+        _answers(stored, rows.drop(columns="size"))
+    wanted = _answers(stored, rows)
+    mlflow_log = __import__("logging").getLogger("mlflow.models.utils")
+    mlflow_log.addHandler(caplog.handler)
+    try:
+        with caplog.at_level("WARNING", "mlflow.models.utils"):
+            more = stored.model.predict(rows.assign(taste="sweet"))
+    finally:
+        mlflow_log.removeHandler(caplog.handler)
+    np.testing.assert_array_equal(more, wanted)
+    assert "extra inputs" in caplog.text
+    assert "taste" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int8", "Int64", object])
+def test_numbers_of_any_type_are_taken(stored: SimpleNamespace, rows: Any, dtype: Any) -> None:
+    whole = rows.assign(size=[1.0, 3.0, 5.0])
+    wanted = _answers(stored, whole, "unit", "distance")
+    other = whole.astype({"size": dtype, "code": dtype})
+    pd.testing.assert_frame_equal(_answers(stored, other, "unit", "distance"), wanted)
+
+
+def test_cells_that_are_none_are_told(stored: SimpleNamespace, rows: Any) -> None:
+    with pytest.raises(Exception, match=r"row 1, column 'day': '20\.1\.2024' is no date"):
+        _answers(stored, rows.assign(day=["2024-01-03", "20.1.2024", "2024-01-07"]))
+
+
+def test_params_choose_what_is_told(stored: SimpleNamespace, rows: Any) -> None:
+    asked = ("label", "unit", "x", "y", "distance", "probabilities", "novelty", "pvalue")
+    told, wanted = _answers(stored, rows, *asked), stored.found.model.answers(rows)
+    assert list(told) == [
+        *("label", "unit", "x", "y", "distance"),
+        *("probability_a", "probability_b", "novelty", "pvalue"),
+    ]
+    np.testing.assert_array_equal(told["unit"], wanted.unit)
+    np.testing.assert_array_equal(told[["x", "y"]], wanted.cell)
+    np.testing.assert_array_equal(told[["probability_a", "probability_b"]], wanted.probabilities)
+    np.testing.assert_array_equal(told["novelty"], wanted.novelty)
+    assert told["pvalue"].between(0, 1).all()
+    with pytest.raises(Exception, match="no column 'noveltie'; did you mean 'novelty'"):
+        _answers(stored, rows, "noveltie")
+
+
+def test_a_served_model_answers_a_request(stored: SimpleNamespace, rows: Any) -> None:
+    with quiet():
+        from mlflow.pyfunc import scoring_server
+
+        frame = rows[rows.columns[::-1]].iloc[:2]
+        request = {
+            "dataframe_split": json.loads(frame.to_json(orient="split", index=False)),
+            "params": {"columns": ["label", "unit"]},
+        }
+        answer = scoring_server.invocations(
+            json.dumps(request),
+            "application/json",
+            stored.model,
+            stored.model.metadata.get_input_schema(),
+        )
+    told = pd.DataFrame(json.loads(answer.response)["predictions"])
+    wanted = stored.found.model.answers(rows.iloc[:2])
+    assert told["unit"].tolist() == wanted.unit.tolist()
+    assert told["label"].tolist() == wanted.label.tolist()
+
+
+def test_the_example_is_a_table_as_the_file_was(stored: SimpleNamespace) -> None:
+    with quiet():
+        example = stored.model.input_example
+    assert example["colour"].tolist() == ["red", "blue", "red", "blue", "red"]
+    assert example["size"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert example["day"].tolist()[0] == "2024-01-01"
+    assert example["code"].tolist() == ["0", "1", "2", "0", "1"]
+    assert _answers(stored, example).tolist() == ["a", "b", "a", "b", "a"]
+
+
+def test_nothing_is_pickled_and_requirements_are_those_of_the_model(
+    stored: SimpleNamespace,
+) -> None:
+    names = {path.name for path in stored.files.rglob("*") if path.is_file()}
+    assert "model.npz" in names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
+    lines = (stored.files / "requirements.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines)
+    assert pinned.keys() == {
+        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn", "pandas", "mlflow"),
+    }
+    assert all(pinned.values())
+    assert stored.name == "fruit directed SF 0_5, gaussian, euclidean"
+
+
+def test_what_a_model_needs_is_what_it_is_made_of(small_model: Any) -> None:
+    assert distributions(small_model).keys() == {
+        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn"),
+    }
+
+
+def test_data_of_named_features_is_asked_by_name(uri: str, tmp_path: Path, iris: Any) -> None:
+    with pytest.MonkeyPatch.context() as patched, quiet():
+        patched.chdir(tmp_path)
+        import mlflow
+
+        found = dbgsom_core.run({**CONFIG, "experiment": "iris", "dataset": "iris"})
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
+        [run] = client.search_runs([client.get_experiment_by_name("iris").experiment_id])
+        [output] = client.get_run(run.info.run_id).outputs.model_outputs
+        model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
+        names = model.metadata.get_input_schema().input_names()
+        frame = pd.DataFrame(iris[0], columns=names)
+        wanted = found.model.predict(iris[0])
+        assert names[0] == "sepal length (cm)"
+        np.testing.assert_array_equal(model.predict(frame[names[::-1]]), wanted)
+        np.testing.assert_array_equal(model.predict(frame.astype("float32")[names]), wanted)
+
+
+def test_arrays_without_names_may_be_of_any_type(
+    uri: str, client: Any, make_run: Any, play: Any, small_model: Any
+) -> None:
+    from dbgsom_plugins.trackers.mlflow import MLflow
+    from dbgsom_plugins.trackers.run_folder import RunFolder
+
+    play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
+    [output] = client.only_run().outputs.model_outputs
+    with quiet():
+        import mlflow
+
+        model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
+        X = np.array([[0, 0], [1, 1], [0, 1]])
+        wanted = small_model.predict(X.astype(float))
+        for same in (X, X.tolist(), X.astype("float32"), pd.DataFrame(X), X.astype("uint8")):
+            np.testing.assert_array_equal(model.predict(same), wanted)
+        with pytest.raises(Exception, match="2 features"):
+            model.predict(np.ones((3, 3)))
+
+
+def test_a_registered_model_is_named_by_its_alias(
+    stored: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(stored.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def dbgsom(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dbgsom", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    for _ in range(2):
+        told = dbgsom("register", "fruit", "fruits", "--alias", "champion")
+        assert told[:2] == (0, "models:/fruits@champion\n")
+    assert dbgsom("register", stored.found.id, "fruits")[:2] == (0, "models:/fruits/1\n")
+    code, out, err = dbgsom("predict", "models:/fruits@champion", "fruit.csv", "--columns", "label")
+    assert (code, out.splitlines()[:3]) == (0, ["id,label", "0,a", "1,b"]), err
+    code, _, err = dbgsom("register", "fruit", "a/b")
+    assert code == 2
+    assert "leave out / : and @" in err
