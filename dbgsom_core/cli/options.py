@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dbgsom_core.cli.output import output_options
 from dbgsom_core.interfaces.privacy import private_logger
 
 if TYPE_CHECKING:
@@ -184,6 +185,20 @@ def name_options(command: Command) -> Command:
 
 def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def run_options(command: Command) -> Command:
+    """Add what ``run`` and ``sweep`` have in common: all that changes a configuration or plugins.
+
+    Plugins that are broken are told of.
+    """
+
+    @functools.wraps(command)
+    def told(registry: Registry, **given: Any) -> Any:
+        tell_broken(registry)
+        return command(registry=registry, **given)
+
+    return set_option(name_options(sklearn_option(output_options(plugin_options(told)))))
 
 
 def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Registry:

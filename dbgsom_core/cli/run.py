@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import (
-    name_options,
-    plugin_options,
-    set_option,
-    sklearn_option,
-    tell_broken,
-)
-from dbgsom_core.cli.output import output_options
-from dbgsom_core.cli.running import run_all, run_one, to_go_on_with
-from dbgsom_core.errors import as_text
+from dbgsom_core.cli.options import plugin_options, run_options, set_option
+from dbgsom_core.cli.running import go_on, run_one, show_forecast
 
 if TYPE_CHECKING:
-    from dbgsom_core.config import Experiment
     from dbgsom_core.plugins.registry import Registry
 
 
@@ -36,11 +27,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Say what the run would take and write, by a probe of some seconds; write nothing.",
 )
-@set_option
-@name_options
-@sklearn_option
-@output_options
-@plugin_options
+@run_options
 def run(
     file: str,
     resume: bool,
@@ -50,32 +37,19 @@ def run(
     registry: Registry,
 ) -> int:
     """Train, measure, draw and log what FILE describes."""
-    tell_broken(registry)
     if resume and dry_run:
         raise click.UsageError("--resume and --dry-run exclude each other")
-    from dbgsom_core.config import Sweep, load_experiment
+    if resume:
+        return go_on(file, overrides, quiet, registry)
+    from dbgsom_core.config import load_experiment
 
-    if not resume:
-        experiment = load_experiment(file, overrides, registry)
-        return _dry_run(experiment, registry) if dry_run else run_one(experiment, quiet, registry)
-    found = to_go_on_with(file, overrides, registry)
-    if found is None:
-        return 0
-    if isinstance(found[0], Sweep):
-        return run_all(found[0], quiet, registry, found[1])
-    return run_one(found[0], quiet, registry, found[1])
-
-
-def _dry_run(experiment: Experiment, registry: Registry) -> int:
-    from dbgsom_core.plugins.importing import no_exit
+    experiment = load_experiment(file, overrides, registry)
+    if not dry_run:
+        return run_one(experiment, quiet, registry)
     from dbgsom_core.runs.dry_run import forecast
 
-    with no_exit():
-        told = forecast(experiment, registry.without(experiment.disabled))
-    for name, words in told.lines:
-        click.echo(as_text(f"{name:<9} {words}"))
-    click.echo("nothing was written")
-    return 0
+    registry = registry.without(experiment.disabled)
+    return show_forecast(lambda: forecast(experiment, registry).lines)
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,26 @@ from dbgsom_core.interfaces.privacy import masked
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep
     from dbgsom_core.interfaces.component import Component
-    from dbgsom_core.interfaces.trackers import Run
+    from dbgsom_core.interfaces.trackers import Ranking, Run
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.folder.store import StoredRun
 
 
-def to_go_on_with(
-    name: str, overrides: Sequence[str], registry: Registry
-) -> tuple[Experiment | Sweep, StoredRun] | None:
-    """Return a run or sweep that did not end well, with what its configuration describes.
+def go_on(
+    name: str,
+    overrides: Sequence[str],
+    quiet: bool,
+    registry: Registry,
+    *,
+    jobs: int = 1,
+    fail_fast: bool = False,
+) -> int:
+    """Go on with a run or sweep that did not end well; return the exit code.
 
-    ``name`` is its id, its folder or its configuration. None: it has finished, which is told.
+    ``name`` is its id, its folder or its configuration. Of one that has finished the result is
+    shown.
     """
-    from dbgsom_core.config import is_sweep
+    from dbgsom_core.config import Sweep, is_sweep
     from dbgsom_core.runs.folder.finding import find_folder, unknown_run
 
     root = Path("runs")
@@ -41,20 +48,42 @@ def to_go_on_with(
     from dbgsom_core.runs.start import runs_folder
 
     stored = resume.stored_run(name, root)
-    if stored is not None:
-        if stored.status == "finished":
-            loaded, experiments = resume.load_stored(stored, (), registry)
-            if resume.is_whole(stored, loaded):
-                resume.finish_off(stored, experiments[0].tracking)
-                click.echo(f"run {stored.id} has finished; there is nothing left to do")
-                return None
-        resume.check_can_go_on(stored)
-        loaded, _ = resume.load_stored(stored, overrides, registry)
-    else:
+    if stored is None:
         loaded, experiments = resume.load(name, overrides, registry)
         stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
+    else:
         resume.check_can_go_on(stored)
-    return loaded, stored
+        loaded, experiments = resume.load_stored(stored, overrides, registry)
+    if resume.is_whole(stored, loaded):
+        resume.finish_off(stored, experiments[0].tracking)
+        click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
+        if not quiet:
+            _show_finished(stored, experiments[0].tracking)
+        return 0
+    resume.check_can_go_on(stored)
+    if isinstance(loaded, Sweep):
+        return run_all(loaded, quiet, registry, stored, jobs=jobs, fail_fast=fail_fast)
+    return run_one(loaded, quiet, registry, stored)
+
+
+def _show_finished(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
+    from dbgsom_core.cli.tables import children_table, measures_table
+
+    if stored.rankings:
+        _show_rankings(stored.rankings, stored.id, stored.files.folder)
+    elif stored.kind == "sweep":
+        children_table([(child["name"], child["measures"]) for child in stored.children])
+    else:
+        measures_table(stored.measures, None)
+    tell_where(stored.files.folder, tracking)
+
+
+def _show_rankings(rankings: Sequence[Ranking], id: str, folder: Path) -> None:
+    from dbgsom_core.cli.tables import rankings_tables
+
+    rankings_tables(rankings)
+    if any(len(one.variants) > 1 for one in rankings):
+        click.echo(f"how sure that is: dbgsom compare {_named(id, folder)}")
 
 
 def run_one(
@@ -104,21 +133,31 @@ def run_all(
             loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=bar
         )
     if not quiet:
-        from dbgsom_core.cli.tables import children_table, rankings_tables
+        from dbgsom_core.cli.tables import children_table
 
         if outcome.result.rankings:
-            rankings_tables(outcome.result.rankings)
+            _show_rankings(outcome.result.rankings, outcome.run.id, outcome.run.folder)
         else:
             children_table([(one.run.name, one.result.measures) for one in outcome.children])
-        if any(len(one.variants) > 1 for one in outcome.result.rankings):
-            click.echo(f"how sure that is: dbgsom compare {_named(outcome.run)}")
         tell_where(outcome.run.folder, tracking)
     for name, why in outcome.failed.items():
         click.echo(as_text(f"failed: {name}: {why}"), err=True)
     if outcome.failed and not quiet:
-        again = f"dbgsom sweep --resume {_named(outcome.run)}"
+        again = f"dbgsom sweep --resume {_named(outcome.run.id, outcome.run.folder)}"
         click.echo(f"to run what failed once more: {again}", err=True)
     return 1 if outcome.failed else 0
+
+
+def show_forecast(forecast: Callable[[], Iterable[tuple[str, str]]]) -> int:
+    """Show what would happen, as pairs of a name and words; return the exit code."""
+    from dbgsom_core.plugins.importing import no_exit
+
+    with no_exit():
+        lines = list(forecast())
+    for name, words in lines:
+        click.echo(as_text(f"{name:<9} {words}"))
+    click.echo("nothing was written")
+    return 0
 
 
 class _Noted:
@@ -145,17 +184,19 @@ def told_how_to_go_on() -> Iterator[_Noted]:
         interrupted = isinstance(error, KeyboardInterrupt) or (run and run.kind == "sweep")
         if run is not None and interrupted and read_status(run.folder).status != "finished":
             command = "sweep" if run.kind == "sweep" else "run"
-            click.echo(f"to go on: dbgsom {command} --resume {_named(run)}", err=True)
+            click.echo(
+                f"to go on: dbgsom {command} --resume {_named(run.id, run.folder)}", err=True
+            )
         raise
 
 
-def _named(run: Run) -> str:
+def _named(id: str, folder: Path) -> str:
     """Return how a command names a run: by its id where that is found, else by its folder."""
-    from dbgsom_core.runs.resume import stored_run
+    from dbgsom_core.runs.folder.finding import find_folder
 
-    by_id = stored_run(run.id, Path("runs"))
-    known = by_id is not None and by_id.files.folder == run.folder
-    return run.id if known else shlex.quote(masked(str(run.folder)))
+    by_id = find_folder(id, Path("runs"))
+    known = by_id is not None and by_id.absolute() == folder.absolute()
+    return id if known else shlex.quote(masked(str(folder)))
 
 
 def tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:

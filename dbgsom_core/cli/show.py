@@ -107,8 +107,12 @@ def _tell_map(estimator: Any, by: str | None) -> None:
 
 
 def _tell_children(found: StoredRun) -> None:
-    from dbgsom_core.cli.tables import children_table
+    from dbgsom_core.cli.tables import children_table, rankings_tables
 
+    if found.rankings:
+        click.echo()
+        rankings_tables(found.rankings)
+        return
     if found.children:
         click.echo()
         children_table([(child["name"], child["measures"]) for child in found.children])

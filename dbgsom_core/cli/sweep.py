@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import (
-    name_options,
-    plugin_options,
-    set_option,
-    sklearn_option,
-    tell_broken,
-)
-from dbgsom_core.cli.output import output_options
-from dbgsom_core.cli.running import run_all, run_one, to_go_on_with
+from dbgsom_core.cli.options import run_options
+from dbgsom_core.cli.running import go_on, run_all, show_forecast
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -38,30 +31,34 @@ if TYPE_CHECKING:
     "or its id or folder. Finished runs are kept.",
 )
 @click.option("--fail-fast", is_flag=True, help="End the sweep with the first run that fails.")
-@set_option
-@name_options
-@sklearn_option
-@output_options
-@plugin_options
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say which runs there would be and what they would take, by short probes of some "
+    "variants; write nothing.",
+)
+@run_options
 def sweep(
     file: str,
     jobs: int,
     resume: bool,
     fail_fast: bool,
+    dry_run: bool,
     overrides: Sequence[str],
     quiet: bool,
     registry: Registry,
 ) -> int:
     """Run every variant that the sweep section of FILE describes."""
-    tell_broken(registry)
-    from dbgsom_core.config import Experiment, load_sweep
+    if resume and dry_run:
+        raise click.UsageError("--resume and --dry-run exclude each other")
+    if resume:
+        return go_on(file, overrides, quiet, registry, jobs=jobs, fail_fast=fail_fast)
+    from dbgsom_core.config import load_sweep
 
-    if not resume:
-        loaded = load_sweep(file, overrides, registry)
+    loaded = load_sweep(file, overrides, registry)
+    if not dry_run:
         return run_all(loaded, quiet, registry, jobs=jobs, fail_fast=fail_fast)
-    found = to_go_on_with(file, overrides, registry)
-    if found is None:
-        return 0
-    if isinstance(found[0], Experiment):
-        return run_one(found[0], quiet, registry, found[1])
-    return run_all(found[0], quiet, registry, found[1], jobs=jobs, fail_fast=fail_fast)
+    from dbgsom_core.runs.sweeps.forecast import forecast_sweep
+
+    registry = registry.without(loaded.children[0].experiment.disabled)
+    return show_forecast(lambda: forecast_sweep(loaded, registry, jobs))

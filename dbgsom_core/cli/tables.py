@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
+from dbgsom_core.runs.comparing.sentences import same_mean
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
@@ -122,7 +123,8 @@ def rankings_tables(rankings: Sequence[Ranking]) -> None:
         ]
         print_table(["", *names, *(["runs"] if several else []), *keys], rows)
         best = f"best{where}: {ranking.best.name} ({names[0]} {measured(ranking.best, names[0])})"
-        console.print(Text(as_text(best)))
+        tied = [one.name for one in ranking.ties]
+        console.print(Text(as_text(f"{best}; {same_mean(tied)}" if tied else best)))
 
 
 def measured(variant: Variant, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,17 @@ class Ranking:
     def best(self) -> Variant:
         """The variant that won."""
         return self.variants[0]
+
+    @property
+    def ties(self) -> Sequence[Variant]:
+        """The other variants whose mean is the same, rounding aside."""
+        name, (first, *others) = self.measures[0], self.variants
+        value = first.measures.get(name, math.nan)
+        return [
+            one
+            for one in others
+            if math.isclose(one.measures.get(name, math.nan), value, rel_tol=1e-12)
+        ]
 
     @property
     def keys(self) -> list[str]:

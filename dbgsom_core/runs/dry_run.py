@@ -16,6 +16,7 @@ import numpy as np
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
@@ -47,6 +48,8 @@ class Probe:
         Of each epoch, without compilation.
     each_row : float
         Seconds that one row more takes in all these epochs.
+    ended : bool
+        Training on these rows came to its end.
     """
 
     rows: int
@@ -54,6 +57,7 @@ class Probe:
     history: list[EpochRecord]
     seconds: list[float]
     each_row: float
+    ended: bool
 
     @property
     def neurons(self) -> int:
@@ -71,20 +75,26 @@ class Forecast:
     memory: int | None
 
 
-def forecast(experiment: Experiment, registry: Registry) -> Forecast:
+def forecast(
+    experiment: Experiment,
+    registry: Registry,
+    data: Data | None = None,
+    most: float | None = None,
+) -> Forecast:
     """Load and prepare the data, train for some seconds, and say what the run would take.
 
     Nothing is written, but loops that are compiled are kept in their cache. Errors are those that
-    `run_experiment` raises before a run folder exists.
+    `run_experiment` raises before a run folder exists. ``data`` may be there already, and the
+    probe may be shorter than usual: ``most`` seconds.
     """
     with hiding(experiment.secrets), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
-        ready = make_ready(experiment)
+        ready = make_ready(experiment, data)
         loaded = time.perf_counter() - started
         parts = ready.estimator.parts()
         growing = GrowthAbilities.of(parts.growth)
-        probe = _probe(ready, experiment.seed)
+        probe = _probe(ready, experiment.seed, PROBE_SECONDS if most is None else most)
         seconds = _seconds(ready, probe, growing)
         memory = _memory(ready.fold.train.X, probe)
         lines = [
@@ -108,8 +118,8 @@ class _Watch:
 
     vital = True
 
-    def __init__(self, clock: CompileClock) -> None:
-        self._clock = clock
+    def __init__(self, clock: CompileClock, most: float) -> None:
+        self._clock, self._most = clock, most
         self.history: list[EpochRecord] = []
         self.seconds: list[float] = []
         self._before = (time.perf_counter(), clock.seconds)
@@ -120,11 +130,11 @@ class _Watch:
         self.seconds.append(max(took, 1e-6))
         self.history.append(epoch)
         self._before = now
-        if sum(self.seconds) > PROBE_SECONDS:
+        if sum(self.seconds) > self._most:
             raise _Enough
 
 
-def _probe(ready: Ready, seed: int) -> Probe:
+def _probe(ready: Ready, seed: int, most: float) -> Probe:
     """Train on ever more rows, while that takes little time."""
     part, n = ready.fold.train, len(ready.fold.train.X)
     rng = np.random.default_rng(seed)
@@ -133,18 +143,18 @@ def _probe(ready: Ready, seed: int) -> Probe:
             _fit(ready, _some(part, 500, rng), [])  # what is loaded first is no epoch's time
         rows, before = PROBE_ROWS, (0, 0.0)
         while True:
-            tried, watch, ended = _some(part, rows, rng), _Watch(clock), True
+            tried, watch, ended = _some(part, rows, rng), _Watch(clock, most), True
             try:
                 _fit(ready, tried, [watch])
             except _Enough:
                 ended = False
             size, took = len(tried.X), sum(watch.seconds)
             more = (took - before[1]) / (size - before[0])
-            if not ended or size == n or took * _MORE_ROWS > PROBE_SECONDS:
+            if not ended or size == n or took * _MORE_ROWS > most:
                 break
             rows, before = size * _MORE_ROWS, (size, took)
     each_row = more if ended and before[0] and more > 0 else took / size
-    return Probe(size, ended and size == n, watch.history, watch.seconds, each_row)
+    return Probe(size, ended and size == n, watch.history, watch.seconds, each_row, ended)
 
 
 def _some(part: Part, count: int, rng: np.random.Generator) -> Part:
@@ -172,7 +182,7 @@ def _seconds(ready: Ready, probe: Probe, growing: GrowthAbilities) -> tuple[floa
     took, last = sum(probe.seconds), probe.history[-1]
     if probe.whole:
         return took * fits, took * fits
-    left = (last.epochs - last.epoch) / last.epoch if took > PROBE_SECONDS else 0.0
+    left = 0.0 if probe.ended else (last.epochs - last.epoch) / last.epoch
     least = (took + (n - probe.rows) * probe.each_row) * (1 + left)
     cap = _cap(growing, n)
     if cap is None:
@@ -195,16 +205,16 @@ def _told_time(ready: Ready, probe: Probe, seconds: tuple[float, float | None]) 
     last = probe.history[-1]
     fits = f", {_folds(ready)} and the final fit" if ready.divided else ""
     if probe.whole:
-        return f"about {_time(least)} ({last.epoch} of at most {last.epochs} epochs{fits})"
+        return f"about {told_seconds(least)} ({last.epoch} of at most {last.epochs} epochs{fits})"
     if most is None:
-        told = f"at least about {_time(least)}, more if the map goes on growing"
+        told = f"at least about {told_seconds(least)}, more if the map goes on growing"
     elif most < 1.5 * least:
-        told = f"about {_time(most)}"
+        told = f"about {told_seconds(most)}"
     else:
-        told = f"about {_time(least)} to {_time(most)}"
+        told = f"about {told_seconds(least)} to {told_seconds(most)}"
     rows = len(ready.fold.train.X)
     of = f" on {probe.rows} of {rows} rows" if probe.rows < rows else ""
-    by = f"{last.epoch} of at most {last.epochs} epochs{of} in {_time(sum(probe.seconds))}"
+    by = f"{last.epoch} of at most {last.epochs} epochs{of} in {told_seconds(sum(probe.seconds))}"
     return f"{told} (by {by}{fits}); measures and figures not counted"
 
 
@@ -240,7 +250,7 @@ def _of_data(experiment: Experiment, ready: Ready, loaded: float) -> Iterator[tu
     told = f"{experiment.dataset_name}: {len(X)} × {X.shape[1]} {X.dtype}, {_size(X.nbytes)}"
     if y is not None:
         told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
-    yield "data", f"{told}; ready in {_time(loaded)}"
+    yield "data", f"{told}; ready in {told_seconds(loaded)}"
     train, test = ready.fold.train.X, ready.fold.test
     steps = ", ".join(name for name, _ in ready.fold.steps)
     if steps:
@@ -307,7 +317,8 @@ def _size(count: float) -> str:
     return f"{count:.3g} GiB"
 
 
-def _time(seconds: float) -> str:
+def told_seconds(seconds: float) -> str:
+    """Return seconds as people say them."""
     if seconds < 120:
         return f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

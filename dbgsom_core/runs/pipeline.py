@@ -77,6 +77,7 @@ def run_experiment(
     registry: Registry,
     *,
     data: Data | None = None,
+    data_notes: Sequence[str] = (),
     parent: Run | None = None,
     name: str | None = None,
     varies: Mapping[str, Any] | None = None,
@@ -84,7 +85,8 @@ def run_experiment(
 ) -> Outcome:
     """Run one experiment, or go on with a ``stored`` run of it that was interrupted.
 
-    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``.
+    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``. ``data`` that is there
+    already comes with what was noted when it was loaded.
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built. From then on observers hear how it ends, whatever ends it.
 
@@ -102,7 +104,7 @@ def run_experiment(
         The process was asked to end, see `dbgsom_core.runs.ends`.
     """
     with hiding(experiment.secrets):
-        plan = _planned(experiment, registry, data)
+        plan = _planned(experiment, registry, data, data_notes)
         run = start_run(
             experiment,
             registry,
@@ -143,9 +145,11 @@ class _Plan:
     notes: list[str]
 
 
-def _planned(experiment: Experiment, registry: Registry, data: Data | None) -> _Plan:
-    notes: list[str] = []
-    with _noted(notes):
+def _planned(
+    experiment: Experiment, registry: Registry, data: Data | None, data_notes: Sequence[str]
+) -> _Plan:
+    notes = [*data_notes]
+    with noted(notes):
         ready = make_ready(experiment, data)
     measures = _chosen_measures(experiment, registry, ready.data)
     asked.check()
@@ -215,7 +219,7 @@ class _Heard:
 
 def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
     estimator, fold = plan.estimator, plan.fold
-    with _noted(plan.notes):
+    with noted(plan.notes):
         folds = _cross_validated(plan, done)
         estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
@@ -307,7 +311,7 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
 
 def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
     drawn = {}
-    with _noted(notes):
+    with noted(notes):
         for name, figure in experiment.figures:
             try:
                 drawn[masked_name(name)] = Aside(experiment.patience).do(
@@ -320,7 +324,7 @@ def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> di
 
 
 @contextmanager
-def _noted(notes: list[str]) -> Iterator[None]:
+def noted(notes: list[str]) -> Iterator[None]:
     """Turn Python warnings into notes of the report, each told once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")

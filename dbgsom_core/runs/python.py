@@ -21,7 +21,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.pipeline import Outcome, make_observers, run_experiment
-from dbgsom_core.runs.resume import check_can_go_on, interrupted_run
+from dbgsom_core.runs.resume import check_can_go_on, interrupted_run, is_whole
 from dbgsom_core.runs.start import runs_folder
 from dbgsom_core.runs.sweeps.sweep import SweepOutcome, run_sweep
 
@@ -262,6 +262,8 @@ def _written(overrides: Overrides | None) -> list[str]:
 
 def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Registry) -> StoredRun:
     stored = interrupted_run(loaded, runs_folder(first, registry))
+    if is_whole(stored, loaded):
+        raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
     check_can_go_on(stored)
     return stored
 

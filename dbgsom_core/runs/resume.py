@@ -125,6 +125,8 @@ def load_stored(
 def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     """Return the newest run of a configuration that has not ended well, or in part only.
 
+    Where all have finished, the newest of them, see `is_whole`.
+
     Raises
     ------
     ConfigError
@@ -134,21 +136,20 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     group = masked_name(loaded.experiment)
     like = [
         one
-        for one in find_runs(root, group)
-        if one.kind == kind
-        and one.parent is None
-        and not is_whole(one, loaded)
-        and one.config
-        and not one.damage
+        for one in find_runs(root.absolute(), group)
+        if one.kind == kind and one.parent is None and one.config and not one.damage
     ]
-    same = [one for one in like if one.config == wanted]
+    left = [one for one in like if not is_whole(one, loaded)]
+    same = [one for one in left if one.config == wanted] or [
+        one for one in like if one.config == wanted
+    ]
     if same:
         return close_if_dead(same[-1])
     told = f"no interrupted run of {loaded.source} in {root / group}"
-    if like:
-        differs = "; ".join(_differences(like[-1].config, wanted))
+    if left:
+        differs = "; ".join(_differences(left[-1].config, wanted))
         raise ConfigError(
-            f"{told}; {like[-1].id} differs: {differs}. Give what it was started with, or start a "
+            f"{told}; {left[-1].id} differs: {differs}. Give what it was started with, or start a "
             "new run without --resume"
         )
     raise ConfigError(f"{told}; start it without --resume")

@@ -470,3 +470,17 @@ def test_files_show_names_as_text(store, found, tmp_path):
 def test_the_door(store):
     store(1, accuracy(0.5))
     assert dbgsom_core.compare("e", runs=store.root).tables[0].rows[0].mean == 0.5
+
+
+def test_a_sweep_that_was_killed_before_its_runs_is_told_as_that(store, found):
+    store(1, {}, kind="sweep", status="killed")
+    told = (
+        r"'run-0001' in .* has no finished run: run-0001 killed before any of its runs began; "
+        r"to go on: dbgsom sweep --resume run-0001$"
+    )
+    with pytest.raises(DataError, match=told):
+        found("run-0001")
+    store(2, {}, parent="run-0001", status="killed")
+    told = r"no finished run: run-0002 killed; to go on: dbgsom sweep --resume run-0001$"
+    with pytest.raises(DataError, match=told):
+        found("e")

@@ -28,7 +28,7 @@ def test_metrics_are_not_ranked_by_a_measure_in_their_units(tmp_path, measure):
     registry = Registry.discover(own_only=True)
     (tmp_path / "sweep.yaml").write_text(SWEEP + f"  decide: {{measure: {measure}}}\n")
     sweep = load_sweep(tmp_path / "sweep.yaml", registry=registry)
-    standings = Standings(sweep.decide, registry)
+    standings = Standings(sweep, registry)
     for number, child in enumerate(sweep.children):
         run = SimpleNamespace(id=f"{number}", data={"name": "iris", "digest": "d"})
         standings.add(child, run, {f"train/{measure}": 9.0 - number})
@@ -50,7 +50,7 @@ def test_a_seed_that_varies_is_no_part_of_a_variant(tmp_path):
     assert [child.name for child in sweep.children] == [
         f"kernel={kernel}, seed={seed}" for seed in (1, 2) for kernel in ("gaussian", "bubble")
     ]
-    standings = Standings(sweep.decide, registry)
+    standings = Standings(sweep, registry)
     for child, error in zip(sweep.children, (0.1, 0.3, 0.6, 0.2), strict=True):
         run = SimpleNamespace(id=child.name, data={"name": "iris", "digest": "d"})
         standings.add(child, run, {"train/combined_error": error})

@@ -35,7 +35,7 @@ def columns_of(
     counts = len({count_of(row) for row in table.ranked}) > 1
     header = ["variant", *["n"] * counts, table.decision.measure]
     header += [f"difference{' (95 % CI)' * tested}"] * paired + ["p"] * tested
-    header += ["Holm"] * (tested and table.tests > 1)
+    header += ["corrected p"] * (tested and table.tests > 1)
     header += [name.removeprefix(f"{table.decision.split}/") for name in others]
     rows: list[list[str | None]] = []
     for row, difference in zip(table.rows, differences_of(table.rows), strict=True):

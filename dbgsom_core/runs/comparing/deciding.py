@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry
 
 PARTS = ("test", "train")
+_DIGITS = 12  # in which means must differ: more may be how they were summed
 
 # What decides where nobody says it: the first that the runs have. A quantization error alone would
 # always choose the largest map; the combined error (Kaski & Lagus 1996) adds to it what the map's
@@ -61,9 +62,10 @@ class Decision:
         return self.rank(one) < self.rank(other)
 
     def rank(self, value: float) -> tuple[bool, float]:
-        """Return a key that sorts values, best first and NaN last."""
+        """Return a key that sorts values, best first and NaN last; rounding aside."""
         if math.isnan(value):
             return True, 0.0
+        value = float(f"{value:.{_DIGITS}g}")
         return False, -value if self.greater_is_better else value
 
     def best(self, runs: Sequence[Mapping[str, float]]) -> int | None:

@@ -20,6 +20,43 @@ def distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
+def told_apart(
+    trees: Sequence[Mapping[str, Any]], varied: Sequence[str] = ()
+) -> list[tuple[dict[str, Any], str]]:
+    """Return what tells variants apart: by dotted key, and as words, empty where nothing does.
+
+    What has most values comes first and, of equally many, what varies last, as in the names of a
+    sweep's runs. So a variant has the same name wherever it is told.
+
+    Parameters
+    ----------
+    trees : sequence of mapping
+        The settings of each variant.
+    varied : sequence of str
+        Dotted keys that a sweep varies, in its order.
+    """
+    fields = differences(trees)
+    keys = list(dict.fromkeys(key for one in fields for key in one))
+    tops = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
+    axes = [*varied, *tops]
+
+    def place(key: str) -> tuple[int, int]:
+        at = next(i for i, axis in enumerate(axes) if _is_of(axis, key))
+        of_axis = (
+            tuple((k, repr(v)) for k, v in one.items() if _is_of(axes[at], k)) for one in fields
+        )
+        return -len({*of_axis}), -at
+
+    places = {key: place(key) for key in keys}
+    keys.sort(key=places.__getitem__)
+    found = [{key: one[key] for key in keys if key in one} for one in fields]
+    return [(one, as_words(one)) for one in found]
+
+
+def _is_of(axis: str, key: str) -> bool:
+    return key == axis or key.startswith(f"{axis}.")
+
+
 def differences(trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return of each tree the dotted keys and values in which it differs from others.
 

@@ -15,6 +15,8 @@ from dbgsom_core.runs.folder.dead import close_dead_runs
 from dbgsom_core.runs.folder.finding import is_run
 from dbgsom_core.runs.folder.store import StoredRun, find_experiments, find_runs, read_run
 
+_LEFT = ("killed", "failed")  # how a run has ended that can go on
+
 
 @dataclass(frozen=True)
 class Selected:
@@ -77,13 +79,32 @@ def select(targets: Sequence[str], root: Path) -> Selected:
         if run.status != "finished":
             unfinished[run.status] = unfinished.get(run.status, 0) + 1
     if not finished:
-        states = [f"{name} damaged: {why}" for name, why in damaged.items()]
-        states += [f"{run.id} {run.status}" for run in runs]
-        told = ", ".join(map(str, targets))
-        raise DataError(
-            f"'{told}' in {root} has no finished run: {', '.join(states[-5:]) or 'nothing there'}"
-        )
+        raise DataError(_none_finished(", ".join(targets), root, runs, sweeps, damaged))
     return Selected(finished, _said(finished, sweeps), unfinished, damaged)
+
+
+def _none_finished(
+    targets: str,
+    root: Path,
+    runs: Sequence[StoredRun],
+    sweeps: Sequence[StoredRun],
+    damaged: Mapping[str, str],
+) -> str:
+    states = [f"{name} damaged: {why}" for name, why in damaged.items()]
+    begun = {run.parent for run in runs}
+    states += [
+        f"{one.id} {one.status} before any of its runs began"
+        for one in sweeps
+        if one.id not in begun and one.status != "running"
+    ]
+    states += [f"{one.id} is going on" for one in sweeps if one.status == "running"]
+    states += [f"{run.id} {run.status}" for run in runs]
+    told = f"'{targets}' in {root} has no finished run: {', '.join(states[-5:]) or 'it has none'}"
+    left = [one for one in (*runs, *sweeps) if one.parent is None and one.status in _LEFT]
+    if left:
+        command = "sweep" if left[-1].kind == "sweep" else "run"
+        told += f"; to go on: dbgsom {command} --resume {left[-1].id}"
+    return told
 
 
 def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> Iterable[StoredRun]:
@@ -104,7 +125,7 @@ def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> 
     group = run.experiment.count("/") + 1  # folders between the root and its runs
     above = folder.parents[group]
     siblings = _all_of(above, folder.parent.relative_to(above).as_posix(), closed)
-    return [run, *(one for one in siblings if one.parent == run.id)]
+    return [one for one in siblings if run.id in (one.id, one.parent)]
 
 
 def _all_of(root: Path, experiment: str, closed: set[Path]) -> list[StoredRun]:

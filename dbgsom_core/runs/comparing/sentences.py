@@ -28,7 +28,7 @@ def verdict(table: Table) -> str:
     if not unsure:
         largest = max(row.holm for row in others if row.holm is not None)
         against = "" if len(others) == 1 else f" or less against each of the other {len(others)}"
-        against += ", after Holm's correction" if table.tests > 1 else ""
+        against += f", corrected for {table.tests} comparisons" if table.tests > 1 else ""
         return (
             f"{best.variant} wins: {measure} {mean_of(best)}, {_ahead(table, others[0])}; "
             f"p {_p(largest)}{against}."
@@ -68,14 +68,17 @@ def _untested(table: Table) -> str:
 
 def _next(table: Table, best: Row, row: Row) -> str:
     """Return how far the next variant is behind, and what would tell whether it is."""
-    if not row.difference:
-        return f"{row.variant} has the same mean."
+    if row.difference is None:
+        return f"It has no seed or fold in common with {row.variant}."
+    if row.difference == 0:
+        return f"{same_mean(_tied(table))}."
     told = f"It is {_ahead(table, row)}"
     if row.p is None:
         return f"{told}."
     told += f", p {_p(row.p)}"
     if table.tests > 1 and row.holm is not None:
-        told += f", {_p(row.holm).removeprefix('= ')} after Holm's correction"
+        corrected = _p(row.holm).removeprefix("= ")
+        told += f" ({corrected} once it is corrected for {table.tests} comparisons)"
     if best.folds and row.pairs < best.seeds * best.folds:
         return f"{told}; more seeds divide the data in the same way and would not tell."
     level = LEVEL / max(row.factor, 1)
@@ -89,6 +92,14 @@ def _next(table: Table, best: Row, row: Row) -> str:
     if seeds > _MOST_SEEDS:
         return f"{told}; more than {_MOST_SEEDS} seeds each would be needed to tell."
     return f"{told}; about {seeds} seeds each (now {best.seeds}) would tell such a difference."
+
+
+def same_mean(variants: Sequence[str]) -> str:
+    """Say that these variants have the same mean as the one before them."""
+    first, *others = variants
+    if not others:
+        return f"{first} has the same mean"
+    return f"{first} and {len(others)} other{'s' * (len(others) > 1)} have the same mean"
 
 
 def method(table: Table) -> str:
@@ -105,7 +116,10 @@ def method(table: Table) -> str:
             f"two-sided {table.test}{source}, which takes differences as normal."
         )
         if table.tests > 1:
-            told.append(f"Holm: p corrected for all {table.tests} pairs of variants.")
+            told.append(
+                f"Corrected p: of {table.tests} pairs of variants some differ by chance, so each p "
+                f"counts for more (Holm 1979); below {LEVEL:g} two variants are told apart."
+            )
         if not table.ratio:
             told.append("All models learned from the same samples: other data may say otherwise.")
     return " ".join(told)
@@ -134,6 +148,10 @@ def rank_verdict(ranking: Ranking) -> str:
         f"{len(means) - 1} rank behind it by more than {number(test.critical)} (Nemenyi's "
         "critical difference)."
     )
+
+
+def _tied(table: Table) -> list[str]:
+    return [one.variant for one in table.ranked[1:] if one.difference == 0]
 
 
 def _ahead(table: Table, row: Row) -> str:

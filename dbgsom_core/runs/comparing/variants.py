@@ -13,7 +13,14 @@ from dbgsom_core.config.build import DEFAULT_NAMES
 from dbgsom_core.config.settings import ModelSettings
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision
-from dbgsom_core.runs.comparing.differing import ABSENT, as_words, differences, distinct, word
+from dbgsom_core.runs.comparing.differing import (
+    ABSENT,
+    as_words,
+    differences,
+    distinct,
+    told_apart,
+    word,
+)
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.params import is_reference
 from dbgsom_core.training.compatibility import USUAL_LABELLERS
@@ -106,11 +113,13 @@ def sort_out(runs: Iterable[StoredRun], in_units: bool, registry: Registry) -> S
     variants: dict[tuple[str, str], dict[Any, StoredRun]] = {}
     trees: dict[tuple[str, str], Tree] = {}
     repeats: list[StoredRun] = []
-    for run, settings in _with_defaults(list(runs), registry):
+    runs = list(runs)
+    all_settings = settings_of([(run.id, run.config) for run in runs], registry)
+    for run, settings in zip(runs, all_settings, strict=True):
         facts = {"dataset": _dataset(run), "split": _split(run)}
         if in_units:
             facts |= _units(settings)
-            settings = _without_units(settings)
+            settings = without_units(settings)
         at, key = _key(facts), _key(settings)
         groups.setdefault(at, Group(facts, run.data))
         trees.setdefault((at, key), settings)
@@ -191,14 +200,19 @@ def overlap(variants: Iterable[Variant], decision: Decision) -> float:
 # ---------------------------------------------------------------------- what a run is compared by
 
 
-def _with_defaults(
-    runs: Sequence[StoredRun], registry: Registry
-) -> Iterable[tuple[StoredRun, dict[str, Any]]]:
-    """Yield runs and their settings; what some left to its default stands there as for others."""
-    models = [_mapping(run.config.get("model")) for run in runs]
+def settings_of(
+    configs: Sequence[tuple[str, Tree]], registry: Registry, beside: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return of each named configuration what makes its variant, and the keys ``beside``.
+
+    What some left to its default stands there as for others.
+    """
+    models = [_mapping(config.get("model")) for _, config in configs]
+    left_out = {*_BESIDE_THE_POINT} - {*beside}
+    found = []
     keys = dict.fromkeys(key for model in models for key in model)
     defaults: dict[tuple[str, str], Any] = {}
-    for run, model in zip(runs, models, strict=True):
+    for (name, config), model in zip(configs, models, strict=True):
         kind = str(model.get("estimator", "vq"))
         full = dict(model)
         for key in keys:
@@ -207,11 +221,12 @@ def _with_defaults(
                     defaults[key, kind] = _default(key, kind, registry)
                 if defaults[key, kind] is not ABSENT:
                     full[key] = defaults[key, kind]
-        settings = {k: v for k, v in run.config.items() if k not in _BESIDE_THE_POINT}
+        settings = {k: v for k, v in config.items() if k not in left_out}
         settings["model"] = full
         if _has_references(settings):  # nobody knows whether it is the same as another run
-            settings["run"] = run.id
-        yield run, settings
+            settings["run"] = name
+        found.append(settings)
+    return found
 
 
 def _default(key: str, estimator: str, registry: Registry) -> Any:
@@ -256,7 +271,8 @@ def _units(settings: Tree) -> dict[str, Any]:
     }
 
 
-def _without_units(settings: Tree) -> dict[str, Any]:
+def without_units(settings: Tree) -> dict[str, Any]:
+    """Return settings without what gives distances their units: metric and preparation."""
     model = {k: v for k, v in _mapping(settings.get("model")).items() if k not in _UNITS}
     return {**{k: v for k, v in settings.items() if k not in _UNITS}, "model": model}
 
@@ -287,14 +303,16 @@ def _name_variants(variants: Sequence[Variant]) -> None:
     unique: dict[str, Tree] = {}
     for one in variants:
         unique.setdefault(_key(one.settings), one.settings)
-    fields = dict(zip(unique, differences(list(unique.values())), strict=True))
-    names = distinct([as_words(one) for one in fields.values()])
+    varied = dict.fromkeys(
+        key.removesuffix(".name") for one in variants for run in one.runs for key in run.varies
+    )
+    told = told_apart(list(unique.values()), list(varied))
+    names = distinct([words for _, words in told])
     if len(unique) == 1:
         names = [variants[0].runs[-1].name]
-    named = dict(zip(fields, names, strict=True))
+    named = {key: (one, name) for key, (one, _), name in zip(unique, told, names, strict=True)}
     for one in variants:
-        key = _key(one.settings)
-        one.fields, one.name = fields[key], named[key]
+        one.fields, one.name = named[_key(one.settings)]
 
 
 def _name_groups(groups: Sequence[Group]) -> None:

@@ -8,26 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbgsom_core.config import Child, DecideSettings, Experiment
+from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.config.names import shortened
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
-from dbgsom_core.runs.comparing.differing import as_words, differences, distinct
-from dbgsom_core.runs.comparing.sentences import value_of
+from dbgsom_core.runs.comparing.differing import as_words, differences, distinct, told_apart
+from dbgsom_core.runs.comparing.sentences import same_mean, value_of
+from dbgsom_core.runs.comparing.variants import settings_of, without_units
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
 
 @dataclass
 class _Runs:
-    """The finished runs of one variant on one data set."""
+    """The finished runs of one variant on one data set; ``child`` is the first of them."""
 
-    name: str
-    varies: Mapping[str, Any]
+    child: Child
     data: tuple[str, str]
     units: Mapping[str, Any]
     runs: dict[str, Mapping[str, float]] = field(default_factory=dict)
@@ -42,13 +41,13 @@ class _Runs:
             return f"{values[0]:.4g}"
         return f"{value_of(self.mean(name), statistics.stdev(values))}, {len(values)} runs"
 
-    def told(self, columns: Mapping[str, str]) -> Variant:
+    def told(self, name: str, varies: Mapping[str, Any]) -> Variant:
         rows = list(self.runs.values())
         names = dict.fromkeys(name for row in rows for name in row)
         values = {name: [row[name] for row in rows if name in row] for name in names}
         return Variant(
-            self.name,
-            {short: self.varies[key] for key, short in columns.items() if key in self.varies},
+            name,
+            varies,
             {name: statistics.fmean(found) for name, found in values.items()},
             {name: statistics.stdev(found) for name, found in values.items() if len(found) > 1},
             tuple(self.runs),
@@ -61,8 +60,9 @@ class Standings:
     Runs on different data sets are not held against each other.
     """
 
-    def __init__(self, settings: DecideSettings, registry: Registry) -> None:
-        self._settings, self._registry = settings, registry
+    def __init__(self, sweep: Sweep, registry: Registry) -> None:
+        self._sweep, self._registry = sweep, registry
+        self._told: dict[tuple[bool, int], dict[str, tuple[dict[str, Any], str]]] = {}
         self._variants: dict[tuple[str, tuple[str, str]], _Runs] = {}
         self._estimators: set[str] = set()
         self._decision: Decision | None = None
@@ -73,13 +73,7 @@ class Standings:
         data = str(run.data.get("name")), str(run.data.get("digest"))
         self._datasets[data] = None
         variant = self._variants.setdefault(
-            (child.variant, data),
-            _Runs(
-                masked(child.variant),
-                _flat(masked(child.varies_beside_seed)),
-                data,
-                _units(child.experiment),
-            ),
+            (child.variant, data), _Runs(child, data, _units(child.experiment))
         )
         variant.runs[run.id] = measures
         self._estimators.add(child.experiment.model.estimator)
@@ -103,7 +97,7 @@ class Standings:
             for measures in variant.runs.values()
             for name in measures
         )
-        return decide(self._settings, self._estimators, names, self._registry)
+        return decide(self._sweep.decide, self._estimators, names, self._registry)
 
     def best_so_far(self, run: Run) -> str:
         """Say which variant is best until now, on the data set of a run."""
@@ -116,9 +110,13 @@ class Standings:
             for name, rated in groups.items()
             if any(run.id in one.runs for one in rated)
         )
-        best = min(rated, key=lambda one: decision.rank(one.mean(decision.name)))
+        names = [self._apart(decision)[one.child.variant][1] for one in rated]
+        ranks = [decision.rank(one.mean(decision.name)) for one in rated]
+        first, *others = sorted(range(len(rated)), key=lambda i: (ranks[i], names[i]))
+        tied = [names[i] for i in others if ranks[i] == ranks[first]]
         where = f" on {name}" if len(groups) > 1 else ""
-        return f"best so far{where}: {best.name} ({decision.name} {best.value(decision.name)})"
+        told = f"{names[first]} ({decision.name} {rated[first].value(decision.name)})"
+        return f"best so far{where}: {told}" + ((tied and f"; {same_mean(tied)}") or "")
 
     def rankings(self) -> list[Ranking]:
         """Return the variants on each data set, best first; nothing where nothing decides.
@@ -132,15 +130,47 @@ class Standings:
         if decision is None:
             return []
         found = []
+        told = self._apart(decision)
         for name, variants in self._groups(decision).items():
-            variants.sort(key=lambda one: decision.rank(one.mean(decision.name)))
-            columns = _differing(variants)
-            rated = [one.told(columns) for one in variants]
+            columns = shortened([key for one in variants for key in told[one.child.variant][0]])
+            rated = []
+            for one in variants:
+                fields, words = told[one.child.variant]
+                rated.append(one.told(words, {columns[key]: fields[key] for key in fields}))
+            rated.sort(
+                key=lambda one: (decision.rank(one.measures.get(decision.name, math.nan)), one.name)
+            )
             wanted = (decision.name, *(f"{decision.split}/{one}".strip("/") for one in _BESIDE))
             known = {name for one in rated for name in one.measures}
             measures = [name for name in dict.fromkeys(wanted) if name in known]
             found.append(Ranking(name, measures, decision.direction, rated))
         return found
+
+    def _apart(self, decision: Decision) -> dict[str, tuple[dict[str, Any], str]]:
+        """Return what tells each variant apart, and its name, as `compare` does.
+
+        Of a search these are the variants so far, each named by the number of its trial, too.
+        """
+        units, search = is_in_units(decision, self._registry), self._sweep.optimization is not None
+        if search:
+            children: list[Child] = [one.child for one in self._variants.values()]
+        else:
+            children = list(self._sweep.children)
+        first: dict[str, Child] = {}
+        for child in children:
+            first.setdefault(child.variant, child)
+        key = units, len(first)
+        if key not in self._told:
+            configs = [(name, masked(one.experiment.resolved)) for name, one in first.items()]
+            trees = settings_of(configs, self._registry, beside=("split",))
+            trees = [without_units(tree) for tree in trees] if units else trees
+            varied = (name for child in first.values() for name in child.varies_beside_seed)
+            told = told_apart(trees, list(dict.fromkeys(n.removesuffix(".name") for n in varied)))
+            self._told[key] = {
+                name: (fields, _called(masked(name), words, search))
+                for name, (fields, words) in zip(first, told, strict=True)
+            }
+        return self._told[key]
 
     def _groups(self, decision: Decision) -> dict[str, list[_Runs]]:
         """Return the variants that can be ranked together, by data set.
@@ -185,16 +215,6 @@ def _units(experiment: Experiment) -> dict[str, Any]:
     return {"metric": metric, "prepare": experiment.resolved["prepare"]}
 
 
-def _differing(variants: list[_Runs]) -> dict[str, str]:
-    """Return the keys in which variants differ, each with a short name."""
-    keys = list(dict.fromkeys(key for one in variants for key in one.varies))
-    if len(variants) > 1:
-        keys = [
-            key for key in keys if len({repr(one.varies.get(key, ...)) for one in variants}) > 1
-        ]
-    return shortened(keys)
-
-
-def _flat(varies: Mapping[str, Any]) -> dict[str, Any]:
-    # A component is its name, and the fields that are given with it.
-    return {key.removesuffix(".name"): value for key, value in flat(varies).items()}
+def _called(variant: str, words: str, search: bool) -> str:
+    number = variant.partition(": ")[0]
+    return f"{number}: {words}" if search and words else words or variant

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.errors import DataError, DbgsomError
@@ -22,6 +21,7 @@ from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
 from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
     Outcome,
+    noted,
     run_experiment,
     tell_finished,
     told_of_failure,
@@ -124,7 +124,7 @@ class _Sweeping:
         self._run = start_run(
             sweep, registry, name=sweep.title, root=root, params=params, stored=stored
         )
-        self._standings = Standings(sweep.decide, registry)
+        self._standings = Standings(sweep, registry)
         self._children: dict[str, Child] = {}
         self._done: dict[str, Outcome] = {}
         self._failed: dict[str, Exception] = {}
@@ -156,7 +156,7 @@ class _Sweeping:
         jobs = min(self._jobs, self._sweep.runs - kept)
         if jobs > 1:
             return Workers(jobs, self._display, self._first.patience)
-        return _Here(self._observers, self._registry, self._data)
+        return _Here(self._observers, self._registry, *self._data)
 
     def _run_children(self, runner: Workers | _Here) -> None:
         while True:
@@ -206,7 +206,7 @@ class _Sweeping:
         show(self._display, "say", told=told)
 
     def _rankings(self, names: list[str]) -> list[Ranking]:
-        standings = Standings(self._sweep.decide, self._registry)  # not as they happened to end
+        standings = Standings(self._sweep, self._registry)  # not as they happened to end
         for name in names:
             done = self._done[name]
             standings.add(self._children[name], done.run, done.result.measures)
@@ -249,19 +249,16 @@ class _Listed:
 class _Here:
     """Runs children in this process, one after the other, as `Workers` do in others."""
 
-    def __init__(self, observers: Observers, registry: Registry, data: Data | None) -> None:
-        self._observers, self._registry, self._data = observers, registry, data
+    def __init__(
+        self, observers: Observers, registry: Registry, data: Data | None, notes: Sequence[str]
+    ) -> None:
+        self._observers, self._registry, self._data, self._notes = observers, registry, data, notes
         self._ended: Ended | None = None
 
     def __enter__(self) -> _Here:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     @property
@@ -279,6 +276,7 @@ class _Here:
                 self._observers,
                 self._registry,
                 data=self._data,
+                data_notes=self._notes,
                 parent=task.parent,
                 name=task.name,
                 varies=task.varies,
@@ -312,18 +310,21 @@ def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
     return children
 
 
-def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> Data | None:
+def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | None, Sequence[str]]:
     """Load what the children need, so that bad data is told at once; keep what all share.
 
-    Those that have begun are held against the data that they began with.
+    Those that have begun are held against the data that they began with. What is noted while it is
+    loaded is told, and comes with what all share.
     """
     loaded: list[tuple[Experiment, Data]] = []
+    notes: list[str] = []
     for child in sweep.children:
         same = [data for one, data in loaded if same_data(child.experiment, one)]
-        data = same[0] if same else load_data(child.experiment)
+        with noted(notes):
+            data = same[0] if same else load_data(child.experiment)
         if not same:
             loaded.append((child.experiment, data))
         stored = begun.get(child.name)
         if stored is not None:
             check_same_data(stored, facts_of(child.experiment, data))
-    return loaded[0][1] if len(loaded) == 1 else None
+    return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())

@@ -37,7 +37,7 @@ from dbgsom_core.runs.data.loading import load_data, same_data
 from dbgsom_core.runs.ends import SIGNALS, asked
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.patience import leave
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import make_observers, noted, run_experiment
 
 # The path comes first, so that what is imported is what the parent would import.
 BOOTSTRAP = (
@@ -98,7 +98,7 @@ class _Worker:
         self._send, self._clock = send, clock
         self._registry = get_registry()
         self._observers: Observers | None = None
-        self._loaded: tuple[Experiment, Data] | None = None
+        self._loaded: tuple[Experiment, Data, list[str]] | None = None
 
     def run(self, tasks: queue.SimpleQueue[bytes | None]) -> None:
         while (content := tasks.get()) is not None:
@@ -119,11 +119,13 @@ class _Worker:
             tracking, patience = experiment.tracking, experiment.patience
             self._observers = make_observers(tracking, registry, relay, patience)
         try:
+            data, notes = self._data(experiment)
             done = run_experiment(
                 experiment,
                 self._observers,
                 registry,
-                data=self._data(experiment),
+                data=data,
+                data_notes=notes,
                 parent=task.parent,
                 name=task.name,
                 varies=task.varies,
@@ -133,13 +135,16 @@ class _Worker:
             asked.check()  # it may have failed of that
             self._send("failed", portable(error))
         else:
-            notes = tuple(self._observers.notes)
-            self._send("finished", (done.run, dict(done.result.measures), notes))
+            told = tuple(self._observers.notes)
+            self._send("finished", (done.run, dict(done.result.measures), told))
 
-    def _data(self, experiment: Experiment) -> Data:
+    def _data(self, experiment: Experiment) -> tuple[Data, list[str]]:
+        """Return the data of an experiment, and what was noted when it was loaded."""
         if self._loaded is None or not same_data(experiment, self._loaded[0]):
-            self._loaded = experiment, load_data(experiment)
-        return self._loaded[1]
+            notes: list[str] = []
+            with noted(notes):
+                self._loaded = experiment, load_data(experiment), notes
+        return self._loaded[1:]
 
 
 class _Relay:

@@ -68,6 +68,7 @@ class Workers:
         self._idle = [self._new() for _ in range(jobs)]
         self._busy: dict[_Process, Task] = {}
         self._compiles = self._compiled = False
+        self._warned: set[str] = set()
 
     @property
     def free(self) -> bool:
@@ -105,8 +106,7 @@ class Workers:
         process, word, told = self._next()
         task = self._busy.get(process)
         if word == "log":
-            name, level, text = told
-            logging.getLogger(name).log(level, "%s", text)
+            self._log(*told)
         elif word == "said":
             _print(told)
         elif word == "compiles":
@@ -126,6 +126,12 @@ class Workers:
             del self._busy[process]
             return self._ended(process, task, word, told)
         return None
+
+    def _log(self, name: str, level: int, text: str) -> None:
+        """Pass on what a process logs; warnings that all have are said once."""
+        if level < logging.WARNING or text not in self._warned:
+            self._warned.add(text)
+            logging.getLogger(name).log(level, "%s", text)
 
     def _ended(self, process: _Process, task: Task, word: str, told: Any) -> Ended:
         run, process.run = process.run, None
@@ -202,7 +208,7 @@ class Workers:
                 if word == "said":
                     _print(told)
                 elif word == "log":
-                    logging.getLogger(told[0]).log(told[1], "%s", told[2])
+                    self._log(*told)
                 elif word == "started":
                     process.run = told
             left = [one for one in left if not one.has_ended()]

@@ -105,8 +105,17 @@ def winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
     runs = f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
     return (
         f"Best{where}: **{as_markdown(best.name)}**, with {as_code(name)} "
-        f"{_measured(best, name)}{runs}"
+        f"{_measured(best, name)}{runs}{_tied(ranking.ties)}"
     )
+
+
+def _tied(variants: Sequence[Variant]) -> str:
+    if not variants:
+        return ""
+    first, rest = f"**{as_markdown(variants[0].name)}**", len(variants) - 1
+    if not rest:
+        return f"; {first} has the same"
+    return f"; {first} and {rest} other{'s' * (rest > 1)} have the same"
 
 
 def rankings_tables(rankings: Sequence[Ranking]) -> str:

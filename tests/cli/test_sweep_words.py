@@ -1,0 +1,128 @@
+"""What ``sweep`` says beside ``compare``: the same names, ties and results."""
+
+import logging
+
+import pytest
+
+from dbgsom_core.cli.output import show_warnings
+from dbgsom_core.config import load_sweep
+from dbgsom_core.runs.sweeps.worker import _Handler, _log_to, _Worker
+
+CONFIG = """\
+experiment: words
+dataset: iris
+split: {test_size: 0.3}
+model: {estimator: classifier, epochs: 3}
+measures: [accuracy, quantization_error]
+figures: []
+tracking: []
+sweep: """
+GRID = (
+    "{grid: {model.growth: [{name: fixed, rows: 2, columns: 3}, "
+    "{name: fixed, rows: 2, columns: 4}, directed], "
+    "model.kernel: [gaussian, bubble], seed: [1, 2]}}"
+)
+
+
+def variants(told):
+    """Return the variants that ``compare`` ranks, best first."""
+    lines = told.splitlines()
+    header = next(i for i, line in enumerate(lines) if line.startswith("variant"))
+    return [line.split("  ")[0] for line in lines[header + 1 : header + 7]]
+
+
+def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write):
+    answer = dbgsom("sweep", write("sweep.yaml", CONFIG + GRID))
+    assert answer.code == 0, answer.err
+    (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
+    called = variants(dbgsom("compare", "words").out)
+    assert best.removeprefix("best: ").startswith(f"{called[0]} (test/accuracy ")
+    assert "growth=fixed(columns=4), kernel=bubble" in called
+    assert sum(f"best so far: {one} (" in answer.err for one in called) >= 1
+    last = [line for line in answer.err.splitlines() if "best so far" in line][-1]
+    assert f"12/12 done; best so far: {called[0]} (" in last
+
+
+def test_variants_that_are_as_good_are_told_alike(dbgsom, write):
+    # No neuron of a map that does not grow is without samples.
+    same = (
+        "{grid: {model.epochs: [3, 4, 5], model.max_neurons: [4]}, decide: {measure: dead_neurons}}"
+    )
+    config = CONFIG.replace("[accuracy, quantization_error]", "[dead_neurons]")
+    answer = dbgsom("sweep", write("sweep.yaml", config + same))
+    told = "epochs=4 and 1 other have the same mean"
+    (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
+    assert best == f"best: epochs=3 (test/dead_neurons 0); {told}"
+    assert f"3/3 done; best so far: epochs=3 (test/dead_neurons 0); {told}" in answer.err
+    compared = dbgsom("compare", "words").out
+    assert variants(compared + "\n" * 5)[:3] == ["epochs=3", "epochs=4", "epochs=5"]
+    assert "All variants have the same dead_neurons, 0." in compared
+
+
+@pytest.mark.parametrize("by", ["file", "id"])
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_of_what_has_finished_the_result_is_shown_again(dbgsom, write, tmp_path, command, by):
+    section = "null" if command == "run" else "{grid: {model.kernel: [gaussian, bubble]}}"
+    file = write("it.yaml", CONFIG + section)
+    before = dbgsom(command, file)
+    assert before.code == 0, before.err
+    folders = (tmp_path / "runs" / "words").iterdir()
+    (ran,) = [one for one in folders if command == "run" or not (one / "model.npz").exists()]
+    files = {path: path.read_bytes() for path in ran.rglob("*") if path.is_file()}
+    answer = dbgsom(command, "--resume", file if by == "file" else ran.name)
+    assert answer.code == 0, answer.err
+    first, _, rest = answer.out.partition("\n")
+    assert first == f"{command} {ran.name} has finished; there is nothing left to do"
+    assert rest == before.out if command == "sweep" else "accuracy" in rest
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, tmp_path):
+    file = write("sweep.yaml", CONFIG + GRID)
+    before = sorted(tmp_path.rglob("*"))
+    answer = dbgsom("sweep", file, "--dry-run", "-j", "2")
+    assert answer.code == 0, answer.err
+    assert sorted(tmp_path.rglob("*")) == before
+    lines = answer.out.splitlines()
+    assert lines[0] == "sweep     12 runs: 6 variants × 2 seeds, 2 beside each other"
+    assert "          kernel: gaussian, bubble" in lines
+    assert "data      iris: 150 × 4 float64" in answer.out
+    assert " in all (6 variants tried; the slowest: " in answer.out
+    assert lines[-1] == "nothing was written"
+    assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
+
+
+@pytest.fixture
+def with_a_warning(write):
+    rows = "".join(f"{i},{i % 7},{'' if i == 5 else 'ab'[i % 2]}\n" for i in range(40))
+    write("data.csv", f"x,y,label\n{rows}")
+    data = "{name: csv, path: data.csv, target: label, missing_target: drop}"
+    config = CONFIG.replace("dataset: iris", f"dataset: {data}")
+    return write("sweep.yaml", config + "{grid: {model.kernel: [gaussian, bubble]}}")
+
+
+NOTE = "data.csv: 1 of 40 samples have no target and are left out"
+
+
+def test_a_warning_of_the_data_is_told_once_and_noted_by_each_run(dbgsom, with_a_warning, tmp_path):
+    answer = dbgsom("sweep", with_a_warning)
+    assert answer.code == 0, answer.err
+    assert [line for line in answer.err.splitlines() if "target" in line] == [f"WARNING: {NOTE}"]
+    reports = [one.read_text() for one in tmp_path.glob("runs/words/*/report.md")]
+    assert sum("samples have no target" in one for one in reports) >= 2
+
+
+def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warning, dbgsom):
+    answers = []
+    worker = _Worker(lambda *told: answers.append(told), None)
+    _log_to(worker._send, logging.WARNING)
+    try:
+        for child in load_sweep(with_a_warning).children:
+            _, notes = worker._data(child.experiment)
+            assert notes == [NOTE]
+    finally:
+        show_warnings(quiet=False)
+        logger = logging.getLogger("dbgsom")
+        for handler in [one for one in logger.handlers if isinstance(one, _Handler)]:
+            logger.removeHandler(handler)
+    assert answers == [("log", ("dbgsom", logging.WARNING, NOTE))]
