@@ -41,6 +41,7 @@ def explain(
     nearest: int,
     as_json: bool,
     delimiter: str | None,
+    decimal: str | None,
     encoding: str | None,
     runs: str,
     store: str | None,
@@ -60,7 +61,7 @@ def explain(
 
     show_warnings(quiet=False)
     found = find_model(model, Path(runs), registry, store)
-    told = explain_row(found, data, row, registry, nearest, delimiter, encoding)
+    told = explain_row(found, data, row, registry, nearest, delimiter, encoding, decimal)
     for note in told.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if as_json:

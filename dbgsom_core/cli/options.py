@@ -114,9 +114,14 @@ def model_options(command: Command) -> Command:
 
 
 def table_options(command: Command) -> Command:
-    """Add ``--delimiter`` and ``--encoding`` of a CSV file."""
+    """Add ``--delimiter``, ``--decimal`` and ``--encoding`` of a CSV file."""
     command = click.option(
         "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
+    )(command)
+    command = click.option(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        help="The decimal mark of a CSV file; without it that of the training.",
     )(command)
     return click.option(
         "--delimiter",

@@ -53,6 +53,7 @@ def predict(
     columns: Sequence[str],
     keep: Sequence[str],
     delimiter: str | None,
+    decimal: str | None,
     encoding: str | None,
     runs: str,
     store: str | None,
@@ -93,9 +94,10 @@ def predict(
             keep,
             delimiter,
             encoding,
-            found.encoding,
-            stdout,
-            tell,
+            decimal,
+            trained_encoding=found.encoding,
+            stdout=stdout,
+            tell=tell,
         )
     if shown:
         click.echo("\r", err=True, nl=False)

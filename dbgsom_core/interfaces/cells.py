@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,19 +37,30 @@ _DATE_FORMS = [
     ),
 ]
 _SHOWN = 40  # letters of a cell that a message shows
+GROUP_MARKS = {".": ".", ",": ",", "'": "'\u2019", " ": " \u00a0\u202f"}  # and their variants
+_LEFT_OUT = {mark: str.maketrans("", "", all_) for mark, all_ in GROUP_MARKS.items()}
 _DAY = np.timedelta64(1, "D")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
-def told_faults(where: str, faults: Sequence[str]) -> str:
-    """Return faults of data as a message: one a line, at most 20."""
-    more = "" if len(faults) <= MOST_FAULTS else f"\n{where}: … and more like these"
-    return "\n".join(f"{where}, {fault}" for fault in faults[:MOST_FAULTS]) + more
+def told_faults(where: str, faults: Sequence[str], total: int | None = None) -> str:
+    """Return faults of data as a message: one a line, at most 20, and how many more there are.
+
+    ``total`` is how many there are, where ``faults`` are not all of them.
+    """
+    told = "\n".join(f"{where}, {fault}" for fault in faults[:MOST_FAULTS])
+    more = len(faults) if total is None else total
+    return told if more <= MOST_FAULTS else f"{told}\n{where}: … and {more - MOST_FAULTS} more"
 
 
-def number(cell: str, decimal: str) -> float | None:
-    """Return the number that a cell is, nan and infinity included, true as 1; None for others."""
+def number(cell: str, decimal: str, thousands: str = "") -> float | None:
+    """Return the number that a cell is, nan and infinity included, true as 1; None for others.
+
+    With a mark ``thousands`` digits may stand in groups of three, ``1.234,5``.
+    """
+    if thousands and _grouped(decimal, thousands).fullmatch(cell):
+        cell = cell.translate(_LEFT_OUT[thousands])
     if decimal == ",":
         if "." in cell:
             return None
@@ -61,8 +73,17 @@ def number(cell: str, decimal: str) -> float | None:
         return None
 
 
-def numbers(cells: Sequence[str], decimal: str) -> NDArray[np.float64]:
+@lru_cache(maxsize=16)
+def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
+    marks = re.escape(GROUP_MARKS[thousands])
+    return re.compile(rf"[+-]?\d{{1,3}}([{marks}]\d{{3}})+({re.escape(decimal)}\d*)?")
+
+
+def numbers(cells: Sequence[str], decimal: str, thousands: str = "") -> NDArray[np.float64]:
     """Return the numbers that cells are, float64 (n,); nan for those that are none."""
+    if thousands:
+        read = [number(cell, decimal, thousands) for cell in cells]
+        return np.array([np.nan if one is None else one for one in read], dtype=np.float64)
     marked = "".join(cells)
     if "_" not in marked and not (decimal == "," and "." in marked):
         try:
@@ -75,13 +96,16 @@ def numbers(cells: Sequence[str], decimal: str) -> NDArray[np.float64]:
     return np.array([np.nan if one is None else one for one in read], dtype=np.float64)
 
 
-def number_problem(cell: str, decimal: str = ".") -> str | None:
+def number_problem(cell: str, decimal: str = ".", thousands: str = "") -> str | None:
     """Return what keeps a cell from being a finite number, as the end of a sentence, or None."""
-    value = number(cell, decimal)
+    value = number(cell, decimal, thousands)
     if value is not None and not math.isnan(value):
         return None if math.isfinite(value) else f"the value '{short(cell)}' is infinite"
     if _THOUSANDS.fullmatch(cell) and not _DECIMAL_COMMA.fullmatch(cell):
-        return f"'{short(cell)}' is no number: write it without marks between thousands"
+        mark = next(letter for letter in cell if letter in ".,")
+        fits = mark != decimal and number(cell, decimal, mark) is not None
+        cure = f", or set thousands: '{mark}'" if fits else ""
+        return f"'{short(cell)}' is no number: write it without marks between thousands{cure}"
     if decimal == "." and _DECIMAL_COMMA.fullmatch(cell):
         return f"'{short(cell)}' is no number: set decimal: ',', or write it with a decimal point"
     if decimal == "," and number(cell, ".") is not None:

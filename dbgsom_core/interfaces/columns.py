@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import (
+    GROUP_MARKS,
     MOST_FAULTS,
     NA_VALUES,
     date_features,
@@ -63,6 +64,8 @@ class Columns:
         What a missing value is written as, in any case of letters.
     decimal : str
         The decimal mark.
+    thousands : str
+        What may stand between thousands: ``"."``, ``","``, ``"'"``, ``" "`` or nothing.
     dtype : str
         Of the samples: ``"float64"`` or ``"float32"``.
     """
@@ -76,6 +79,7 @@ class Columns:
     na_values: tuple[str, ...] = NA_VALUES
     decimal: str = "."
     dtype: str = "float64"
+    thousands: str = ""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -110,7 +114,7 @@ class Columns:
         """
         chosen, strange = self._chosen(frame), {} if unseen is None else unseen
         X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
-        at, faults = 0, []
+        at, faults, total = 0, [], 0
         for start, end in self._runs(chosen.dtypes):
             if end - start > 1:
                 X[:, at : at + end - start] = chosen.iloc[:, start:end].to_numpy(
@@ -124,9 +128,10 @@ class Columns:
                 X[:, at : at + width] = self._coded(name, chosen.iloc[:, start], strange)
             except _CellsError as error:
                 faults += [f"row {row}, column '{name}': {told}" for row, told in error.faults]
+                total += error.total
             at += width
         if faults:
-            raise DataError(told_faults("the table", faults))
+            raise DataError(told_faults("the table", faults, total))
         if unseen is None:
             for told in told_unseen(strange):
                 warnings.warn(told, stacklevel=2)
@@ -134,12 +139,14 @@ class Columns:
 
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
         """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
-        gaps = np.argwhere(np.isnan(X))[: MOST_FAULTS + 1]
+        gaps = np.argwhere(np.isnan(X))
         if len(gaps):
             names = self.feature_names
             told = f"the value is missing: {cure}"
-            faults = [f"row {row}, column '{names[column]}': {told}" for row, column in gaps]
-            raise DataError(told_faults(where, faults))
+            faults = [
+                f"row {row}, column '{names[column]}': {told}" for row, column in gaps[:MOST_FAULTS]
+            ]
+            raise DataError(told_faults(where, faults, len(gaps)))
 
     def is_missing(self, cell: str) -> bool:
         """Say whether a cell says that its value is missing."""
@@ -155,7 +162,7 @@ class Columns:
             if np.isnat(moments_of([cell], form)[0]):
                 return f"'{short(cell)}' is no date of the form {form}"
             return None
-        return number_problem(cell, self.decimal)
+        return number_problem(cell, self.decimal, self.thousands)
 
     def features_of(self, name: str) -> Sequence[str]:
         """Return the names of the features that a column became."""
@@ -224,7 +231,7 @@ class Columns:
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         cells, missing, where = self._distinct(column)
         values = np.full(len(cells), np.nan)
-        values[~missing] = numbers(cells[~missing].tolist(), self.decimal)
+        values[~missing] = numbers(cells[~missing].tolist(), self.decimal, self.thousands)
         self._check(name, cells, ~missing & ~np.isfinite(values), where)
         return np.asarray(values[where])
 
@@ -285,9 +292,11 @@ class Columns:
     def _check(
         self, name: str, cells: NDArray[Any], bad: NDArray[np.bool_], where: NDArray[np.intp]
     ) -> None:
-        rows = np.flatnonzero(bad[where])[: MOST_FAULTS + 1]
+        rows = np.flatnonzero(bad[where])
         if len(rows):
-            raise _CellsError([(int(i), self.problem(name, cells[where[i]]) or "") for i in rows])
+            first = rows[:MOST_FAULTS].tolist()
+            told = [(row, self.problem(name, cells[where[row]]) or "") for row in first]
+            raise _CellsError(told, len(rows))
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -328,10 +337,10 @@ def told_unseen(unseen: Unseen) -> list[str]:
 
 
 class _CellsError(Exception):
-    """Cells that cannot be read: rows, from 0, and what is wrong."""
+    """Cells that cannot be read: the first rows, from 0, what is wrong, and how many there are."""
 
-    def __init__(self, faults: Sequence[tuple[int, str]]) -> None:
-        self.faults = faults
+    def __init__(self, faults: Sequence[tuple[int, str]], total: int) -> None:
+        self.faults, self.total = faults, total
 
 
 def _is_numeric(dtype: Any) -> bool:
@@ -341,8 +350,9 @@ def _is_numeric(dtype: Any) -> bool:
 def _finite(X: NDArray[np.floating[Any]], names: Sequence[str]) -> NDArray[np.floating[Any]]:
     infinite = np.argwhere(np.isinf(X))
     if len(infinite):
-        faults = [f"row {i}, column '{names[j]}': the value is infinite" for i, j in infinite]
-        raise DataError(told_faults("the table", faults))
+        told = "the value is infinite"
+        faults = [f"row {i}, column '{names[j]}': {told}" for i, j in infinite[:MOST_FAULTS]]
+        raise DataError(told_faults("the table", faults, len(infinite)))
     return X
 
 
@@ -360,6 +370,8 @@ def _fits(one: Any) -> bool:
     parts = {("ordinal",), _PARTS, _PARTS[:-1]}
     return (
         0 < len(names) == len(one.names)
+        and one.thousands in ("", *GROUP_MARKS)
+        and one.thousands != one.decimal
         and one.categories.keys() | one.dates.keys() <= names
         and not one.categories.keys() & one.dates.keys()
         and all(0 < len(set(values)) == len(values) for values in one.categories.values())
@@ -375,6 +387,7 @@ STORED = StoredType(
         "target": "text | none",
         "decimal": "'.' | ','",
         "dtype": "'float64' | 'float32'",
+        "thousands?": "text",
     },
     fits=_fits,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -11,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dbgsom_core.errors import did_you_mean
+
+_MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
 
 
@@ -41,6 +45,17 @@ def exists(path: str | Path) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def why_unreadable(path: str | Path, error: OSError) -> str:
+    """Return why a file cannot be opened, as the end of a sentence; which one may be meant."""
+    if not isinstance(error, FileNotFoundError):
+        return error.strerror or str(error)
+    file = Path(path)
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}"
+    siblings = [one.name for one in itertools.islice(file.parent.iterdir(), _MOST_SIBLINGS)]
+    return f"there is no such file{did_you_mean(file.name, siblings)}"
 
 
 def read_at_most(path: Path, limit: int) -> bytes:

@@ -320,7 +320,7 @@ def test_kinds_of_columns(name, cells, kind):
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
 
 
-@pytest.mark.parametrize("form", ["{}.{:03d},50", "{},{:03d}.50 €", "{} {:03d} kg", "{}{:03d} %"])
+@pytest.mark.parametrize("form", ["{},{:03d}.50 €", "{} {:03d} kg", "{}{:03d} %"])
 def test_numbers_with_marks_or_units_are_told(form, folder):
     cells = [form.format(i + 1, i * 7) for i in range(30)]
     column = look_at_column(1, "price", cells, ",")
@@ -329,6 +329,23 @@ def test_numbers_with_marks_or_units_are_told(form, folder):
     lines = [f"{i * i};{cell};{i % 7}" for i, cell in enumerate(cells)]
     (folder / "p.csv").write_text("a;price;b\n" + "\n".join(lines), encoding="utf-8")
     assert "dropped: numbers with units" in begin("p.csv", "--force")
+
+
+@pytest.mark.parametrize(
+    ("mark", "decimal"), [(".", ","), (" ", ","), ("\u202f", ","), (",", "."), ("'", ".")]
+)
+def test_marks_between_thousands_are_found(folder, mark, decimal):
+    rows = [
+        f"{i % 3}{mark}{i * 7:03d}{decimal}5;{i * i}{decimal}25;{'ab'[i % 2]}" for i in range(40)
+    ]
+    (folder / "p.csv").write_text("price;b;kind\n" + "\n".join(rows), encoding="utf-8")
+    begin("p.csv", "--force")
+    dataset = yaml.safe_load((folder / "p.yaml").read_text(encoding="utf-8"))["dataset"]
+    assert dataset["thousands"] == mark.replace("\u202f", " ")
+    assert dataset["decimal" if decimal == "," else "target"] in (",", "kind")
+    assert "drop" not in dataset
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[4].tolist() == [1028.5, 16.25]
 
 
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):

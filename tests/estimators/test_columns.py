@@ -1,5 +1,7 @@
 """Tables that a model reads by the names of its columns."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,7 +111,7 @@ def test_all_cells_that_cannot_be_read_are_told():
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(pd.concat([TEXTS.assign(age="old")] * 10))
     assert len(str(caught.value).splitlines()) == 21
-    assert str(caught.value).endswith("… and more like these")
+    assert re.search(r": … and \d+ more$", str(caught.value))
 
 
 @pytest.fixture(scope="module")

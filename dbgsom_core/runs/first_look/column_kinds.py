@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.cells import NA_VALUES, date_forms, number
+from dbgsom_core.interfaces.cells import GROUP_MARKS, NA_VALUES, date_forms, number
 
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
 _FEW = 20  # values that a category has at most
@@ -28,7 +29,7 @@ _TARGET = re.compile(
     r"(?i)(target|class|classes|label|labels|y|outcome|species|klasse|ziel|zielvariable"
     r"|diagnosis|churn|response)"
 )
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _MARKED = re.compile(
     r"[^\w\s]?\s*[+-]?\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?\s*(%|[^\W\d]{1,4}|[$€£¥])?"
 )
@@ -84,7 +85,7 @@ class Column:
 
 
 def look_at_columns(
-    names: Sequence[str], columns: Sequence[Sequence[str]], decimal: str
+    names: Sequence[str], columns: Sequence[Sequence[str]], decimal: str, thousands: str = ""
 ) -> list[Column]:
     """Say what the columns of a table seem to be.
 
@@ -93,7 +94,7 @@ def look_at_columns(
     words: set[str] = set()
     while True:
         found = [
-            look_at_column(i, name, cells, decimal, words)
+            look_at_column(i, name, cells, decimal, words, thousands)
             for i, (name, cells) in enumerate(zip(names, columns, strict=True))
         ]
         more = {word for one in found for word in one.words} - words
@@ -103,7 +104,12 @@ def look_at_columns(
 
 
 def look_at_column(
-    place: int, name: str, cells: Sequence[str], decimal: str, words: Collection[str] = ()
+    place: int,
+    name: str,
+    cells: Sequence[str],
+    decimal: str,
+    words: Collection[str] = (),
+    thousands: str = "",
 ) -> Column:
     """Say what a column seems to be.
 
@@ -116,6 +122,8 @@ def look_at_column(
     decimal : str
     words : collection of str
         What says that a value is missing, beside the usual words.
+    thousands : str
+        What stands between thousands.
     """
     counts = Counter(cells)
     gaps = {word.upper() for word in (*NA_VALUES, *words)}
@@ -124,7 +132,7 @@ def look_at_column(
     rows, present = len(cells), sum(known.values())
     if not known:
         return Column(place, name, "empty", missing=1.0, words=tuple(sorted(said)))
-    read = {cell: number(cell, decimal) for cell in known}
+    read = {cell: number(cell, decimal, thousands) for cell in known}
     odd = [cell for cell, value in read.items() if value is None]
     strange = sum(known[cell] for cell in odd)
     numeric = not odd
@@ -148,7 +156,8 @@ def look_at_column(
         return made("constant")
     distinct = len(known) >= _UNIQUE * present and present > _FEW
     if numeric:
-        return _number(made, name, list(known), decimal, distinct, known)
+        values = np.array([read[cell] for cell in known], dtype=np.float64)
+        return _number(made, name, list(known), values, distinct, known)
     forms = date_forms(list(known)[:_LOOKED_AT])
     if forms:
         return made("date", form=" or ".join(forms))
@@ -185,6 +194,19 @@ def decimal_mark(columns: Sequence[Sequence[str]]) -> str:
     return "," if commas > points else "."
 
 
+def thousands_mark(columns: Sequence[Sequence[str]], decimal: str) -> str:
+    """Return what stands between thousands, so that a column is of numbers; empty: nothing."""
+    gaps = {word.upper() for word in NA_VALUES}
+    for mark in GROUP_MARKS:
+        for cells in columns if mark != decimal else ():
+            some = [cell for cell in cells[:_LOOKED_AT] if cell.upper() not in gaps]
+            odd = [cell for cell in some if number(cell, decimal) is None]
+            read = sum(number(cell, decimal, mark) is not None for cell in odd)
+            if read and len(odd) - read <= (1 - _NUMBERS) * len(some):
+                return mark
+    return ""
+
+
 def has_header(rows: Sequence[Sequence[str]], decimal: str) -> bool:
     """Return whether the first row names the columns: it holds no number where others do."""
     first = [cell for cell in rows[0] if cell]
@@ -203,12 +225,11 @@ def _number(
     made: object,
     name: str,
     cells: list[str],
-    decimal: str,
+    values: NDArray[np.float64],
     distinct: bool,
     counts: Mapping[str, int],
 ) -> Column:
     assert callable(made)
-    values = np.array([number(cell, decimal) for cell in cells], dtype=np.float64)
     values = values[np.isfinite(values)]
     whole = bool((values == np.floor(values)).all()) and not any(
         mark in cell for cell in cells for mark in ".,eE"

@@ -137,6 +137,7 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
         "delimiter": "between two fields",
         "encoding": "how letters are written: it is no UTF-8",
         "decimal": "the decimal mark",
+        "thousands": "what stands between thousands",
         "header": "the first line holds data",
         "x": "the array of samples",
         "y": "the array of targets",

@@ -16,13 +16,14 @@ from typing import Any, Literal
 import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.interfaces.files import exists, open_regular
+from dbgsom_core.interfaces.files import exists, open_regular, why_unreadable
 from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.runs.first_look.column_kinds import (
     Column,
     decimal_mark,
     has_header,
     look_at_columns,
+    thousands_mark,
 )
 
 Format = Literal["csv", "parquet", "npy", "npz", "name"]
@@ -100,7 +101,7 @@ def look(given: str, registry: Any) -> Look:
         with open_regular(path) as file:
             start = file.read(8)
     except OSError as error:
-        raise DataError(f"{given} cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{given} cannot be read: {why_unreadable(path, error)}") from None
     if not start:
         raise DataError(f"{given} is empty: give a file with data")
     if start.startswith(b"\x93NUMPY"):
@@ -161,7 +162,9 @@ def _csv(given: str, path: Path) -> Look:
     if header and len(rows) == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     below = 1 if header else 0
-    found = look_at_columns(names, [column[below:] for column in columns], decimal)
+    cells = [column[below:] for column in columns]
+    thousands = thousands_mark(cells, decimal)
+    found = look_at_columns(names, cells, decimal, thousands)
     options: dict[str, Any] = {}
     if delimiter != "," and not said:
         options["delimiter"] = delimiter
@@ -169,6 +172,8 @@ def _csv(given: str, path: Path) -> Look:
         options["encoding"] = encoding
     if decimal != ".":
         options["decimal"] = decimal
+    if thousands:
+        options["thousands"] = thousands
     if not header:
         options["header"] = False
     notes = []

@@ -52,6 +52,7 @@ def explain_row(
     nearest: int = 5,
     delimiter: str | None = None,
     encoding: str | None = None,
+    decimal: str | None = None,
 ) -> Explained:
     """Say why a model answers to one row of a file as it does.
 
@@ -65,7 +66,7 @@ def explain_row(
     registry : Registry
     nearest : int
         How many rows of the training data to find, where the model's run knows it.
-    delimiter, encoding : str, optional
+    delimiter, encoding, decimal : str, optional
         Of a CSV file.
 
     Raises
@@ -79,6 +80,7 @@ def explain_row(
         width_of(model),
         delimiter=delimiter,
         encoding=encoding,
+        decimal=decimal,
         trained=found.encoding,
         only=row,
     )

@@ -48,6 +48,8 @@ def predict_file(
     keep: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    decimal: str | None = None,
+    *,
     trained_encoding: str | None = None,
     stdout: Any = None,
     tell: Callable[[int], object] = lambda rows: None,
@@ -70,6 +72,8 @@ def predict_file(
         Columns of the file to carry along; those that identify a row to the model always are.
     delimiter, encoding : str, optional
         Of a CSV file; found out without them.
+    decimal : str, optional
+        Its decimal mark; that of the training without it.
     trained_encoding : str, optional
         Of the CSV file of the training: that of the file as well unless that is UTF-8.
     tell : callable
@@ -97,7 +101,14 @@ def predict_file(
                 "--columns or --keep"
             )
     wanted = Wanted(
-        model.columns, width_of(model), tuple(keep), ids, delimiter, encoding, trained_encoding
+        model.columns,
+        width_of(model),
+        tuple(keep),
+        ids,
+        delimiter,
+        encoding,
+        decimal,
+        trained_encoding,
     )
     done, empty = Predicted(notes=wanted.notes), _Empty()
 

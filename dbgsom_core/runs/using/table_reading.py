@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,18 +15,15 @@ import numpy as np
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
-from dbgsom_core.interfaces.files import open_regular
-from dbgsom_core.interfaces.unpacking import open_text
+from dbgsom_core.interfaces.files import open_regular, why_unreadable
+from dbgsom_core.runs.using.table_head import Head, opened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CELLS_A_CHUNK = 1 << 21
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
-_HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SHOWN = 5  # names that a note lists
-_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 class Chunk(NamedTuple):
@@ -61,6 +54,8 @@ class Wanted:
         More of them, where they are there.
     delimiter, encoding : str or None
         Of a CSV file; None: found out.
+    decimal : str or None
+        The decimal mark of a CSV file; None: that of the training.
     trained : str or None
         The encoding of the training's file, which others have as well unless they are UTF-8.
     only : int or None
@@ -75,10 +70,16 @@ class Wanted:
     optional: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    decimal: str | None = None
     trained: str | None = None
     only: int | None = None
     notes: list[str] = field(default_factory=list)
     unseen: Unseen = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """The decimal mark."""
+        return self.decimal or ("." if self.columns is None else self.columns.decimal)
 
     @property
     def rows(self) -> int:
@@ -111,6 +112,8 @@ def _npy(path: str, wanted: Wanted) -> Iterator[Chunk]:
     try:
         with open_regular(Path(path)):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
     except Exception as error:  # a damaged file makes numpy raise anything
         raise DataError(f"{path} cannot be read as an array: {_line(error)}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiub":
@@ -139,7 +142,7 @@ def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
     except Exception as error:  # pyarrow's errors are many
         raise DataError(f"{path} cannot be read as parquet: {_line(error)}") from error
 
@@ -155,12 +158,13 @@ def _parquet_reader(path: str) -> Any:
 
 
 def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
-    head = _Head.of(path, wanted)
+    head = Head.of(path, wanted)
     table = _Table(path, head.names, wanted)
     done = 0
-    for text in (False, True):
+    grouped = wanted.columns is not None and bool(wanted.columns.thousands)
+    for text in (True,) if grouped else (False, True):
         try:
-            with _opened(path) as stream:
+            with opened(path) as stream:
                 left = done
                 for frame in _frames(stream, head, table, wanted, text):
                     rest = frame.iloc[left:]
@@ -178,105 +182,19 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
                 "such as latin-1"
             ) from None
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
         except Exception as error:  # what pandas may raise is in no list
             # Cells that are no plain numbers are read once more, slowly, as text.
             if text or path == "-":
                 raise DataError(f"{path} cannot be read as a table: {_line(error)}") from error
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    if path == "-":
-        yield sys.stdin.buffer
-    else:
-        with open_text(Path(path), path) as stream:
-            yield stream
-
-
-class _Head(NamedTuple):
-    """How a CSV file begins."""
-
-    names: list[str]
-    delimiter: str
-    encoding: str
-    skipped: int  # lines before the header
-    header: bool
-    line: int | None  # of the first row, where every row is one line
-
-    @classmethod
-    def of(cls, path: str, wanted: Wanted) -> _Head:
-        encoding = wanted.encoding or wanted.trained or "utf-8"
-        if encoding.lower() in ("utf-8", "utf8"):
-            encoding = "utf-8-sig"
-        try:
-            with _opened(path) as stream:
-                start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
-            if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
-                encoding = "utf-8-sig"
-            elif wanted.encoding is None and encoding != "utf-8-sig" and _is_utf8(start):
-                wanted.notes.append(
-                    f"{path} is read as UTF-8, which it is, and not as {encoding}, which the "
-                    "training's file was; --encoding says otherwise"
-                )
-                encoding = "utf-8-sig"
-            text = start.decode(encoding, "ignore")
-        except LookupError:
-            raise DataError(f"--encoding: there is no encoding '{short(encoding)}'") from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        text = text.removeprefix("\ufeff")
-        lines = text.splitlines()
-        skipped, delimiter = 0, wanted.delimiter
-        said = _SEP.fullmatch(lines[0]) if lines else None
-        if said:
-            skipped, delimiter = 1, delimiter or said[1]
-        while skipped < len(lines) and not lines[skipped].strip():
-            skipped += 1
-        rest = "\n".join(lines[skipped:])
-        if not rest.strip():
-            raise DataError(f"{path} is empty: give a file with a header and rows")
-        known = set() if wanted.columns is None else set(wanted.columns.names)
-
-        def fits(one: str) -> tuple[int, int]:
-            cells = _first_record(rest, one)
-            return len(known.intersection(cells)), len(cells)
-
-        delimiter = delimiter or max(_DELIMITERS, key=fits)
-        names = _first_record(rest, delimiter)
-        # Files without a header count their columns, and so does a model that learnt from one.
-        counted = all(number(cell, ".") is not None for cell in names) or (
-            bool(known) and all(map(str.isdigit, known))
-        )
-        header = not counted or (bool(known) and known <= set(names))
-        if not header:
-            names = [str(place) for place in range(len(names))]
-        broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
-        line = None if broken else skipped + header + 1
-        return cls(names, delimiter, encoding, skipped, header, line)
-
-
-def _is_utf8(start: bytes) -> bool:
-    """Say whether the beginning of a file holds letters that are no ASCII, all of them UTF-8."""
-    try:
-        return not codecs.getincrementaldecoder("utf-8")().decode(start).isascii()
-    except UnicodeDecodeError:
-        return False
-
-
-def _first_record(text: str, delimiter: str) -> list[str]:
-    try:
-        record = next(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True), [])
-    except csv.Error:
-        return []
-    return [cell.strip() for cell in record]
-
-
 class _Table:
     """Which columns of a file are read, and what becomes of them."""
 
     def __init__(self, path: str, names: Sequence[str], wanted: Wanted) -> None:
-        self.path, self.columns, self._wanted = path, wanted.columns, wanted
+        self.path, self._wanted = path, wanted
+        self.columns = wanted.columns and replace(wanted.columns, decimal=wanted.mark)
         self.names = numbered([str(name).strip() for name in names])
         keep = [self._place(name) for name in wanted.keep]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]
@@ -339,7 +257,8 @@ class _Table:
     def _samples(self, first: int, part: pd.DataFrame, columns: Columns) -> Any:
         only, unseen = self._wanted.only, self._wanted.unseen
         if only is None:
-            with located(self.path, first):
+            last = first + len(part) - 1 if len(part) == self._wanted.rows else None
+            with located(self.path, first, last):
                 return columns.samples(part, unseen)
         X = np.full((len(part), len(columns.feature_names)), np.nan, dtype=columns.dtype)
         if first <= only < first + len(part):
@@ -350,15 +269,18 @@ class _Table:
     def _text_fault(self, first: int, part: pd.DataFrame, error: Exception) -> str:
         for place, name in enumerate(part.columns):
             for row, cell in enumerate(part.iloc[:, place].tolist()):
-                if isinstance(cell, str) and number(cell, ".") is None:
+                if isinstance(cell, str) and number(cell, self._wanted.mark) is None:
                     called = self.names[name] if isinstance(name, int) else name
                     return f"row {first + row}, column '{called}': '{cell:.40}' is no number"
         return _line(error)
 
 
 @contextmanager
-def located(path: str, first: int = 0) -> Iterator[None]:
-    """Say of which file, and of which of its rows, a fault of a table is."""
+def located(path: str, first: int = 0, last: int | None = None) -> Iterator[None]:
+    """Say of which file, and of which of its rows, a fault of a table is.
+
+    ``last`` is the last row that was looked at, where others follow.
+    """
     try:
         yield
     except DataError as error:
@@ -367,11 +289,13 @@ def located(path: str, first: int = 0) -> Iterator[None]:
             return f"{path}, row {first + int(match[1])}"
 
         told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
+        told = re.sub(", or set thousands: '.'", "", told).replace("set decimal:", "give --decimal")
+        told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
         raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error
 
 
 def _frames(
-    stream: Any, head: _Head, table: _Table, wanted: Wanted, text: bool
+    stream: Any, head: Head, table: _Table, wanted: Wanted, text: bool
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
@@ -393,7 +317,7 @@ def _frames(
             na_values=dict.fromkeys(numeric, missing),  # type: ignore[arg-type]
             keep_default_na=False,
             skipinitialspace=True,
-            decimal="." if columns is None else columns.decimal,
+            decimal=wanted.mark,
             encoding=head.encoding,
             compression=None,
             chunksize=wanted.rows,

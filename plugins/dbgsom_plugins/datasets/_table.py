@@ -114,6 +114,7 @@ class Table(Component):
         forms: Mapping[int, str],
         decimal: str = ".",
         place: Callable[[int], str] = "row {}".format,
+        thousands: str = "",
     ) -> Data:
         """Return the samples that the rows of a table are.
 
@@ -124,7 +125,7 @@ class Table(Component):
         roles : Roles
         forms : mapping of int to str
             Forms of the columns of dates among the features.
-        decimal : str
+        decimal, thousands : str
         place : callable
             What messages call a row, from 0.
 
@@ -134,7 +135,7 @@ class Table(Component):
             Cells cannot be used; the sentences name rows, from 0, and columns.
         """
         names = numbered(roles.names)  # of those that stand there again
-        plain = Columns((), na_values=self.na_values, decimal=decimal)
+        plain = Columns((), na_values=self.na_values, decimal=decimal, thousands=thousands)
         y = None
         if self.missing == "keep":
             frame = self._with_values(frame, roles, plain, place)
@@ -166,6 +167,7 @@ class Table(Component):
             dropped=tuple(names[i] for i in roles.dropped),
             na_values=self.na_values,
             decimal=decimal,
+            thousands=thousands,
             dtype=_dtype(frame.dtypes.loc[list(roles.features)].tolist()),
         )
         chosen = frame if [*frame.columns] == [*roles.features] else frame[list(roles.features)]
@@ -206,7 +208,7 @@ class Table(Component):
         if column.dtype.kind in "iuf" and not missing.any():
             y = column.to_numpy()
         else:
-            y = numbers_or_text(cells[~missing].astype(np.str_), plain.decimal)
+            y = numbers_or_text(cells[~missing].astype(np.str_), plain.decimal, plain.thousands)
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             faults = [
                 f"row {row}, column '{name}': the target is infinite"
@@ -230,7 +232,9 @@ class Table(Component):
         return _PARTS if (found[~np.isnan(found)] % 1).any() else _PARTS[:-1]
 
 
-def numbers_or_text(texts: NDArray[np.str_], decimal: str = ".") -> NDArray[Any]:
+def numbers_or_text(
+    texts: NDArray[np.str_], decimal: str = ".", thousands: str = ""
+) -> NDArray[Any]:
     """Return cells (n,) as int64 where all are integers, else float64 where all are numbers.
 
     Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
@@ -241,7 +245,7 @@ def numbers_or_text(texts: NDArray[np.str_], decimal: str = ".") -> NDArray[Any]
         word.lower() in ("true", "false") for word in words
     ):
         return texts
-    numbers = [number_of(word, decimal) for word in words]
+    numbers = [number_of(word, decimal, thousands) for word in words]
     if None in numbers:
         return texts
     if all(map(_INTEGER.fullmatch, words)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -47,6 +47,9 @@ class Csv(Table):
         description="the character between two fields; a first line such as sep=; says it, too",
     )
     decimal: Literal[".", ","] = Field(default=".", description="the decimal mark of numbers")
+    thousands: Literal[".", ",", "'", " "] | None = Field(
+        default=None, description="what stands between thousands in numbers; null: nothing"
+    )
     encoding: str = Field(default="utf-8", min_length=1, description="how letters are written")
     header: bool = Field(default=True, description="whether the first line names the columns")
 
@@ -64,6 +67,8 @@ class Csv(Table):
     def _marks_differ(self) -> Self:
         if self.decimal == self.delimiter and "delimiter" in self.model_fields_set:
             raise ValueError("delimiter and decimal are the same: no field could hold a number")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands and decimal are the same: no number could be read")
         return self
 
     @classmethod
@@ -97,7 +102,7 @@ class Csv(Table):
 
         try:
             frame = (self._walked if walked else self._read)(text, roles, forms)
-            return self.data_of(frame, roles, forms, self.decimal, place)
+            return self._data_of(frame, roles, forms, place)
         except DataError as error:
             raise DataError(self._trouble(text, roles, forms) or str(error)) from None
         except Exception as error:  # what pandas may raise is in no list
@@ -114,7 +119,16 @@ class Csv(Table):
         except Exception as error:
             told = "".join(str(error).strip().splitlines()[:1])
             raise DataError(f"{self.path} cannot be read as a table: {told}") from None
-        return self.data_of(frame, roles, forms, self.decimal, place)
+        return self._data_of(frame, roles, forms, place)
+
+    def _data_of(
+        self,
+        frame: pd.DataFrame,
+        roles: Roles,
+        forms: Mapping[int, str],
+        place: Callable[[int], str],
+    ) -> Data:
+        return self.data_of(frame, roles, forms, self.decimal, place, self.thousands or "")
 
     @property
     def _header_lines(self) -> int:
@@ -194,6 +208,7 @@ class Csv(Table):
             dates={roles.names[i]: (form, "ordinal") for i, form in forms.items()},
             na_values=self.na_values,
             decimal=self.decimal,
+            thousands=self.thousands or "",
         )
 
     def _walked(self, text: Text, roles: Roles, forms: Mapping[int, str]) -> pd.DataFrame:
@@ -210,8 +225,8 @@ class Csv(Table):
             cells = [fields[i] for i in numeric]
             if self.missing == "keep":
                 cells = ["nan" if plain.is_missing(cell) else cell for cell in cells]
-            if self.decimal == "," or any("_" in cell for cell in cells):
-                read = [number(cell, self.decimal) for cell in cells]
+            if self.decimal == "," or self.thousands or any("_" in cell for cell in cells):
+                read = [number(cell, self.decimal, self.thousands or "") for cell in cells]
                 if None in read:
                     raise ValueError("a cell is no number")
                 rows.append(np.array(read, dtype=np.float64))
@@ -228,7 +243,8 @@ class Csv(Table):
         import pandas as pd
 
         numeric = {i for i in roles.features if i not in roles.categorical and i not in forms}
-        numeric = set() if as_text else numeric
+        # What pandas takes for marks between thousands may stand anywhere in a number.
+        numeric = set() if as_text or self.thousands else numeric
         places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
         float64, string = np.dtype(np.float64), pd.api.types.pandas_dtype("str")

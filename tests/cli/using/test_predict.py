@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import signal
 from importlib import import_module
 
@@ -348,3 +349,72 @@ def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new,
     )
     refused("predict", "fruit", "words.csv", "-o", "kept.csv")
     assert (shop / "kept.csv").read_text() == "before"
+
+
+def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refused, new):
+    new.to_csv(shop / "points.csv", index=False)
+    new.to_csv(shop / "commas.csv", index=False, sep=";", decimal=",")
+    cell = str(new["size"][0]).replace(".", ",")
+    lines = refused("predict", "fruit", "commas.csv").splitlines()
+    assert lines[0] == (
+        f"commas.csv, row 0, column 'size': '{cell}' is no number: give --decimal ',', or write it "
+        "with a decimal point"
+    )
+    assert len(lines) == 21
+    assert re.fullmatch(r"commas\.csv: … and \d+ more", lines[-1])
+    told("predict", "fruit", "points.csv", "-o", "points-answers.csv")
+    told("predict", "fruit", "commas.csv", "--decimal", ",", "-o", "commas-answers.csv")
+    answers = [(shop / f"{one}-answers.csv").read_bytes() for one in ("points", "commas")]
+    assert answers[0] == answers[1]
+    out, _ = told("explain", "fruit", "commas.csv", "--row", "0", "--decimal", ",")
+    assert out.splitlines()[0].startswith("row 0 of commas.csv: ")
+
+
+def test_marks_between_thousands_are_known_to_the_model(shop, told, called, described, fruit):
+    table = fruit(60, 3)
+    table["weight"] = table["weight"] * 1000
+    written = table.assign(weight=[f"{one:,.3f}" for one in table["weight"]])
+    table.to_csv(shop / "plain.csv", index=False)
+    written.to_csv(shop / "grouped.csv", index=False)
+    assert written["weight"].str.contains(",").all()
+    for name in ("plain", "grouped"):
+        data = {**described["dataset"], "path": f"{name}.csv", "delimiter": ","}
+        data |= {"thousands": ","} if name == "grouped" else {}
+        config = {**described, "experiment": name, "dataset": data, "figures": []}
+        (shop / f"{name}.yaml").write_text(yaml.safe_dump(config))
+        assert called(shop, "run", f"{name}.yaml", "-q")[0] == 0
+        told("predict", name, f"{name}.csv", "-o", f"of-{name}.csv")
+    answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped")]
+    assert answers[0] == answers[1]
+
+
+def test_of_a_long_file_faults_are_counted_as_far_as_it_was_read(shop, refused, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 30)
+    new.assign(size="small").to_csv(shop / "small.csv", index=False)
+    lines = refused("predict", "fruit", "small.csv").splitlines()
+    assert lines[-1] == "small.csv: … and 10 more up to row 29"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("fruits.csv", "there is no such file; did you mean 'fruit.csv'?"),
+        ("fruits.parquet", "there is no such file"),
+        ("fruits.npy", "there is no such file"),
+        ("none/fruit.csv", "there is no folder none"),
+    ],
+)
+def test_a_file_that_is_not_there_may_be_another(refused, name, why):
+    assert refused("predict", "fruit", name).startswith(f"{name} cannot be read: {why}")
+
+
+def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
+    new.to_csv(shop / "semicolons.csv", index=False, sep=";")
+    told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
+    assert told == (
+        "semicolons.csv has the single column 'id;size;colour;weight;kind' (nothing parts it): "
+        "give --delimiter ';'\n"
+    )
+    text = (shop / "semicolons.csv").read_text()
+    (shop / "sep.csv").write_text(f"sep=,\n{text}")
+    assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 
 import numpy as np
 import pandas as pd
@@ -196,11 +197,29 @@ def test_all_faults_are_told_at_once_one_a_column_and_kind(load):
         "line 5, column 'kinder'",
         "line 5, column 'froh'",
     ]
-    assert "'1.500,5' is no number: write it without marks between thousands (and 1" in told[0]
+    assert "write it without marks between thousands, or set thousands: '.' (and 1" in told[0]
     assert "'Nord' is no number: list the column under categorical, id or drop" in told[1]
     assert "(found 'NA'): drop or fill such cells, or set missing: keep" in told[3]
     assert "'inf' is infinite: drop or replace it" in told[8]
     assert "drop or fill such samples, or set missing_target: drop" in told[9]
+
+
+@pytest.mark.parametrize("target", [None, "b"])
+def test_marks_between_thousands_stand_between_groups_of_three(load, target):
+    text = "a;b\n1.234,5;-1.000\n12;2.000.000\nNA;3\n"
+    data = load(text, **{**PLAIN, "target": target}, missing="keep", thousands=".")
+    np.testing.assert_array_equal(data.X[:, 0], [1234.5, 12, np.nan])
+    np.testing.assert_array_equal(data.X[:, -1] if target is None else data.y, [-1000, 2e6, 3])
+    for cell in ("1.23,5", "1234.5", "1.234.", "1.2345"):
+        with pytest.raises(
+            DataError, match=rf"line 2, column 'a': '{re.escape(cell)}' is no number"
+        ):
+            load(text.replace("1.234,5", cell), **PLAIN, missing="keep", thousands=".")
+
+
+def test_one_mark_cannot_mean_two_things(load):
+    with pytest.raises(ValueError, match="thousands and decimal are the same"):
+        load("a;b\n1;2\n", **PLAIN, thousands=",")
 
 
 def test_a_column_without_any_value_is_told_as_such(load):

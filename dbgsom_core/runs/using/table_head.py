@@ -1,0 +1,132 @@
+"""How a CSV file is written: its encoding, delimiter and header, from how it begins."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.cells import number, short
+from dbgsom_core.interfaces.files import why_unreadable
+from dbgsom_core.interfaces.unpacking import open_text
+
+if TYPE_CHECKING:
+    from dbgsom_core.runs.using.table_reading import Wanted
+
+_HEAD = 1 << 20  # bytes in which the first lines are looked for
+_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Open a CSV file, unpacked where it is packed; ``-`` is standard input."""
+    if path == "-":
+        yield sys.stdin.buffer
+    else:
+        with open_text(Path(path), path) as stream:
+            yield stream
+
+
+class Head(NamedTuple):
+    """How a CSV file begins."""
+
+    names: list[str]
+    delimiter: str
+    encoding: str
+    skipped: int  # lines before the header
+    header: bool
+    line: int | None  # of the first row, where every row is one line
+
+    @classmethod
+    def of(cls, path: str, wanted: Wanted) -> Head:
+        """Look at how a file begins.
+
+        Raises
+        ------
+        DataError
+            It cannot be read, is empty, or its columns cannot be told apart.
+        """
+        encoding = wanted.encoding or wanted.trained or "utf-8"
+        if encoding.lower() in ("utf-8", "utf8"):
+            encoding = "utf-8-sig"
+        try:
+            with opened(path) as stream:
+                start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
+            if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
+                encoding = "utf-8-sig"
+            elif wanted.encoding is None and encoding != "utf-8-sig" and _is_utf8(start):
+                wanted.notes.append(
+                    f"{path} is read as UTF-8, which it is, and not as {encoding}, which the "
+                    "training's file was; --encoding says otherwise"
+                )
+                encoding = "utf-8-sig"
+            text = start.decode(encoding, "ignore")
+        except LookupError:
+            raise DataError(f"--encoding: there is no encoding '{short(encoding)}'") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
+        text = text.removeprefix("\ufeff")
+        lines = text.splitlines()
+        skipped, delimiter = 0, wanted.delimiter
+        said = _SEP.fullmatch(lines[0]) if lines else None
+        if said:
+            skipped, delimiter = 1, delimiter or said[1]
+        while skipped < len(lines) and not lines[skipped].strip():
+            skipped += 1
+        rest = "\n".join(lines[skipped:])
+        if not rest.strip():
+            raise DataError(f"{path} is empty: give a file with a header and rows")
+        known = set() if wanted.columns is None else set(wanted.columns.names)
+
+        def fits(one: str) -> tuple[int, int]:
+            cells = _first_record(rest, one)
+            return len(known.intersection(cells)), len(cells)
+
+        delimiter = delimiter or max(_DELIMITERS, key=fits)
+        names = _first_record(rest, delimiter)
+        _check_parted(path, names, delimiter, "sep=" if said and not wanted.delimiter else "")
+        # Files without a header count their columns, and so does a model that learnt from one.
+        counted = all(number(cell, ".") is not None for cell in names) or (
+            bool(known) and all(map(str.isdigit, known))
+        )
+        header = not counted or (bool(known) and known <= set(names))
+        if not header:
+            names = [str(place) for place in range(len(names))]
+        broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
+        line = None if broken else skipped + header + 1
+        return cls(names, delimiter, encoding, skipped, header, line)
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Say whether the beginning of a file holds letters that are no ASCII, all of them UTF-8."""
+    try:
+        return not codecs.getincrementaldecoder("utf-8")().decode(start).isascii()
+    except UnicodeDecodeError:
+        return False
+
+
+def _check_parted(path: str, names: list[str], delimiter: str, said: str) -> None:
+    """Refuse a single column in whose name another delimiter stands."""
+    others = [
+        one for one in _DELIMITERS if len(names) == 1 and one != delimiter and one in names[0]
+    ]
+    if others:
+        cure = "--delimiter '{}'".format(others[0].replace("\t", r"\t"))
+        why = f"its line {said}{delimiter} does not part it" if said else "nothing parts it"
+        raise DataError(f"{path} has the single column '{short(names[0])}' ({why}): give {cure}")
+
+
+def _first_record(text: str, delimiter: str) -> list[str]:
+    try:
+        record = next(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    return [cell.strip() for cell in record]
