@@ -7,18 +7,15 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.files import why_unreadable
 from dbgsom_core.interfaces.unpacking import open_text
-
-if TYPE_CHECKING:
-    from dbgsom_core.runs.using.table_reading import Wanted
 
 _HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
@@ -45,64 +42,82 @@ class Head(NamedTuple):
     header: bool
     line: int | None  # of the first row, where every row is one line
 
-    @classmethod
-    def of(cls, path: str, wanted: Wanted) -> Head:
-        """Look at how a file begins.
 
-        Raises
-        ------
-        DataError
-            It cannot be read, is empty, or its columns cannot be told apart.
-        """
-        encoding = wanted.encoding or wanted.trained or "utf-8"
-        if encoding.lower() in ("utf-8", "utf8"):
-            encoding = "utf-8-sig"
-        try:
-            with opened(path) as stream:
-                start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
-            if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
-                encoding = "utf-8-sig"
-            elif wanted.encoding is None and encoding != "utf-8-sig" and _is_utf8(start):
-                wanted.notes.append(
-                    f"{path} is read as UTF-8, which it is, and not as {encoding}, which the "
-                    "training's file was; --encoding says otherwise"
-                )
-                encoding = "utf-8-sig"
-            text = start.decode(encoding, "ignore")
-        except LookupError:
-            raise DataError(f"--encoding: there is no encoding '{short(encoding)}'") from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
-        text = text.removeprefix("\ufeff")
-        lines = text.splitlines()
-        skipped, delimiter = 0, wanted.delimiter
-        said = _SEP.fullmatch(lines[0]) if lines else None
-        if said:
-            skipped, delimiter = 1, delimiter or said[1]
-        while skipped < len(lines) and not lines[skipped].strip():
-            skipped += 1
-        rest = "\n".join(lines[skipped:])
-        if not rest.strip():
-            raise DataError(f"{path} is empty: give a file with a header and rows")
-        known = set() if wanted.columns is None else set(wanted.columns.names)
+def look_at_head(
+    path: str,
+    known: Collection[str],
+    delimiter: str | None,
+    encoding: str | None,
+    trained: str | None,
+    notes: list[str],
+) -> Head:
+    """Look at how a CSV file begins.
 
-        def fits(one: str) -> tuple[int, int]:
-            cells = _first_record(rest, one)
-            return len(known.intersection(cells)), len(cells)
+    Parameters
+    ----------
+    path : str
+    known : collection of str
+        Columns that the model knows.
+    delimiter, encoding : str or None
+        What was said of the file; None: found out.
+    trained : str or None
+        The encoding of the training's file.
+    notes : list of str
+        Gets what a reader should know.
 
-        delimiter = delimiter or max(_DELIMITERS, key=fits)
-        names = _first_record(rest, delimiter)
-        _check_parted(path, names, delimiter, "sep=" if said and not wanted.delimiter else "")
-        # Files without a header count their columns, and so does a model that learnt from one.
-        counted = all(number(cell, ".") is not None for cell in names) or (
-            bool(known) and all(map(str.isdigit, known))
-        )
-        header = not counted or (bool(known) and known <= set(names))
-        if not header:
-            names = [str(place) for place in range(len(names))]
-        broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
-        line = None if broken else skipped + header + 1
-        return cls(names, delimiter, encoding, skipped, header, line)
+    Raises
+    ------
+    DataError
+        It cannot be read, is empty, or its columns cannot be told apart.
+    """
+    read_as = encoding or trained or "utf-8"
+    if read_as.lower() in ("utf-8", "utf8"):
+        read_as = "utf-8-sig"
+    try:
+        with opened(path) as stream:
+            start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
+        if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
+            read_as = "utf-8-sig"
+        elif encoding is None and read_as != "utf-8-sig" and _is_utf8(start):
+            notes.append(
+                f"{path} is read as UTF-8, which it is, and not as {read_as}, which the "
+                "training's file was; --encoding says otherwise"
+            )
+            read_as = "utf-8-sig"
+        text = start.decode(read_as, "ignore")
+    except LookupError:
+        raise DataError(f"--encoding: there is no encoding '{short(read_as)}'") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
+    text = text.removeprefix("\ufeff")
+    lines = text.splitlines()
+    skipped, given = 0, delimiter
+    said = _SEP.fullmatch(lines[0]) if lines else None
+    if said:
+        skipped, delimiter = 1, delimiter or said[1]
+    while skipped < len(lines) and not lines[skipped].strip():
+        skipped += 1
+    rest = "\n".join(lines[skipped:])
+    if not rest.strip():
+        raise DataError(f"{path} is empty: give a file with a header and rows")
+
+    def fits(one: str) -> tuple[int, int]:
+        cells = _first_record(rest, one)
+        return len({*known}.intersection(cells)), len(cells)
+
+    delimiter = delimiter or max(_DELIMITERS, key=fits)
+    names = _first_record(rest, delimiter)
+    _check_parted(path, names, delimiter, "sep=" if said and not given else "")
+    # Files without a header count their columns, and so does a model that learnt from one.
+    counted = all(number(cell, ".") is not None for cell in names) or (
+        bool(known) and all(map(str.isdigit, known))
+    )
+    header = not counted or (bool(known) and {*known} <= {*names})
+    if not header:
+        names = [str(place) for place in range(len(names))]
+    broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
+    line = None if broken else skipped + header + 1
+    return Head(names, delimiter, read_as, skipped, header, line)
 
 
 def _is_utf8(start: bytes) -> bool:

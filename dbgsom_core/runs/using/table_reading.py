@@ -16,7 +16,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import open_regular, why_unreadable
-from dbgsom_core.runs.using.table_head import Head, opened
+from dbgsom_core.runs.using.table_head import Head, look_at_head, opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +158,10 @@ def _parquet_reader(path: str) -> Any:
 
 
 def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
-    head = Head.of(path, wanted)
+    known = () if wanted.columns is None else wanted.columns.names
+    head = look_at_head(
+        path, known, wanted.delimiter, wanted.encoding, wanted.trained, wanted.notes
+    )
     table = _Table(path, head.names, wanted)
     done = 0
     grouped = wanted.columns is not None and bool(wanted.columns.thousands)

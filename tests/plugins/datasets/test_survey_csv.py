@@ -206,7 +206,7 @@ def test_all_faults_are_told_at_once_one_a_column_and_kind(load):
 
 @pytest.mark.parametrize("target", [None, "b"])
 def test_marks_between_thousands_stand_between_groups_of_three(load, target):
-    text = "a;b\n1.234,5;-1.000\n12;2.000.000\nNA;3\n"
+    text = "a;c;b\n1.234,5;0;-1.000\n12;0;2.000.000\nNA;0;3\n"
     data = load(text, **{**PLAIN, "target": target}, missing="keep", thousands=".")
     np.testing.assert_array_equal(data.X[:, 0], [1234.5, 12, np.nan])
     np.testing.assert_array_equal(data.X[:, -1] if target is None else data.y, [-1000, 2e6, 3])
