@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +12,12 @@ from dbgsom_core.cli.options import model_options, plugin_options, table_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
+    from dbgsom_core.estimators.answers import Difference
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.using.explain import Explained
 
 _ROUNDING = 1e-12
+_MINUTES = 24 * 60  # of a day
 
 
 @click.command()
@@ -94,7 +98,7 @@ def _tell(told: Explained, where: str, features: int) -> None:
     print_table(
         ["feature", "value", "prototype", "deviations"],
         [
-            [one.feature, _number(one.value), _number(one.prototype), _signed(one.deviations)]
+            [one.feature, *_values(one, told.dates), _signed(one.deviations)]
             for one in one.differences[:features]
         ],
     )
@@ -114,6 +118,19 @@ def _tell(told: Explained, where: str, features: int) -> None:
             ["row", *ids, "target", "distance"],
             [[like.row, *like.ids.values(), like.target, like.distance] for like in told.nearest],
         )
+
+
+def _values(one: Difference, dates: Collection[str]) -> tuple[Any, Any]:
+    if one.feature not in dates:
+        return _number(one.value), _number(one.prototype)
+    minutes = round(one.value * _MINUTES)
+    form = "%Y-%m-%d %H:%M" if minutes % _MINUTES else "%Y-%m-%d"
+    first = datetime(1970, 1, 1)
+    try:
+        days = (first + timedelta(minutes=minutes), first + timedelta(days=one.prototype))
+    except (OverflowError, ValueError):  # no calendar has it
+        return one.value, one.prototype
+    return days[0].strftime(form), days[1].strftime(form)
 
 
 def _number(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,12 +36,13 @@ class Like:
 class Explained:
     """An explanation, the rows of the training data nearest to it, and what a reader should know.
 
-    ``x`` is the raw sample (D,).
+    ``dates`` are the features that are days since 1970.
     """
 
     explanation: Explanation
     nearest: Sequence[Like]
     notes: Sequence[str]
+    dates: Collection[str] = ()
 
 
 def explain_row(
@@ -93,10 +94,17 @@ def explain_row(
         raise
     except ValueError as error:
         raise DataError(f"{source}, row {row}: {error}") from error
+    like: Sequence[Like] = ()
     if data is not None:
         explanation = _named(model, explanation, data)
-        return Explained(explanation, _nearest(model, x, data, nearest), notes)
-    return Explained(explanation, (), notes)
+        like = _nearest(model, x, data, nearest)
+    return Explained(explanation, like, notes, _dates(model))
+
+
+def _dates(model: FittedModel) -> Collection[str]:
+    if model.columns is None or not model.can_be_undone:
+        return ()
+    return {name for name, date in model.columns.dates.items() if date[1:] == ("ordinal",)}
 
 
 def _row(source: str, row: int, wanted: Wanted) -> Any:

@@ -1,6 +1,7 @@
 """Which model a name means, and why it answers as it does: explain."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -119,3 +120,30 @@ def test_what_a_row_lacks_and_what_is_new_in_it_is_told(shop, new, called):
     assert "'teal' (1 row) did not occur in training" in err
     assert "pink" not in out + err
     assert "-0.00" not in out
+
+
+@pytest.mark.parametrize(("clock", "shown"), [("", ""), (" 12:30", " 12:30")])
+def test_dates_are_shown_as_dates(shop, told, called, described, clock, shown):
+    rng = np.random.default_rng(5)
+    rows = [
+        f"{day:02d}.{month:02d}.2024{clock};{rng.normal():.3f};{'ab'[month % 2]}"
+        for month in range(1, 11)
+        for day in rng.integers(1, 28, 5)
+    ]
+    (shop / "dated.csv").write_text("when;x;kind\n" + "\n".join(rows) + "\n")
+    data = {"name": "csv", "path": "dated.csv", "delimiter": ";", "target": "kind"}
+    config = {
+        **described, "experiment": "dated", "dataset": {**data, "dates": "ordinal"}, "figures": [],
+    }  # fmt: skip
+    (shop / "dated.yaml").write_text(yaml.safe_dump(config))
+    code, _, err = called(shop, "run", "dated.yaml", "-q")
+    assert code == 0, err
+    (shop / "new-date.csv").write_text(f"when;x\n24.12.2024{clock};0.5\n")
+    out, _ = told("explain", "dated", "new-date.csv", "--row", "0")
+    (line,) = [line for line in out.splitlines() if line.startswith("when ")]
+    words = re.split(r"  +", line)
+    assert words[1] == f"2024-12-24{shown}"
+    assert re.fullmatch(r"2024-\d\d-\d\d" + (r" \d\d:\d\d" if clock else ""), words[2])
+    out, _ = told("explain", "dated", "new-date.csv", "--row", "0", "--json")
+    values = {one["feature"]: one["value"] for one in json.loads(out)["differences"]}
+    assert values["when"] == pytest.approx(20081 + (0.5 + 0.5 / 24 if clock else 0))
