@@ -355,10 +355,17 @@ def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     monkeypatch.setattr(looking, "_HEAD", 1 << 12)
     monkeypatch.setattr(looking, "_BLOCK", 1 << 11)
     rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
+    rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")
     told = begin("big.csv")
     assert "big.csv: about 20321 rows" in told
-    assert written("big.yaml")["dataset"]["categorical"] == ["late"]
+    dataset = written("big.yaml")["dataset"]
+    assert dataset["categorical"] == ["late"]
+    assert dataset["missing"] == "keep"
+    assert (
+        "# gaps, if parts of the file that were not looked at" in (folder / "big.yaml").read_text()
+    )
+    assert np.isnan(load_experiment("big.yaml").dataset.load().X).sum() == 2
 
 
 @pytest.mark.parametrize("name", ["survey.csv", "survey.csv.gz", "x.npy"])

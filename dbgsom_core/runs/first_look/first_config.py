@@ -177,9 +177,15 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
         named = ", ".join(f"{one.name} {_percent(one.missing)}" for one in gaps[:_LISTED])
         yield f"  # missing values: {as_text(named)}{', …' if len(gaps) > _LISTED else ''}"
         yield from _line("  missing", "keep", "distances leave them out; error refuses them")
-    if roles.target is not None and roles.target.missing:
-        rule = f"{_percent(roles.target.missing)} of the samples have no target; or unlabelled"
-        yield from _line("  missing_target", "drop", rule)
+    elif not look.whole:
+        rule = "gaps, if parts of the file that were not looked at have any; error refuses them"
+        yield from _line("  missing", "keep", rule)
+    target = roles.target
+    if target is not None and (target.missing or not look.whole):
+        share = (
+            f"{_percent(target.missing)} of the samples have" if target.missing else "if any has"
+        )
+        yield from _line("  missing_target", "drop", f"{share} no target; or unlabelled")
 
 
 def _model(look: Look, roles: Roles) -> Iterator[str]:
