@@ -35,7 +35,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         anneals once more: with a ``link_pull`` and a kernel without ``end``.
     tol : float
         At the final width training stops when the prototypes' root mean square step falls below
-        this share of the data's deviation ‖std(X)‖; 0 runs all epochs.
+        this share of the data's deviation ‖std(X)‖; 0 runs all epochs and warns of nothing.
     spreading_factor : float in (0, 1), optional
         Fills the growth strategy's field: the closer to 1, the larger the map.
     max_neurons : int, "auto" or None
@@ -53,7 +53,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
         metric.
     random_state : int, RandomState or None
-        Used by ``init="random"`` only.
+        Used by ``init="random"`` only: with ``init="pca"``, or an array, it has no effect, since
+        nothing else is drawn by lot.
     engine : str, mapping or Engine
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
         change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
@@ -119,7 +120,11 @@ class SomVQ(ClusterMixin, GrowingMap):
     n_iter_ : int
         How many epochs ran.
     converged_ : bool
-        Whether they ended because the map stood still, see ``tol``.
+        Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
+        quantization error of the last eight epochs at the final width no longer changed, by less
+        than 1 % from their first to their second half. `fit` warns with scikit-learn's
+        `ConvergenceWarning` where it did not; without fine-tuning (``growth="fixed"``) the width
+        goes down to the last epoch, and it stays False without a warning.
     n_features_in_ : int
     feature_names_in_ : array of str (D,)
         Only when X was a table with text as column names.

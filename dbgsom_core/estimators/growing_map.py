@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
@@ -177,6 +178,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._train(parts, samples, target, start, None, X, kept)
         self._calibrate(X, held, weights)
         self._warn_of_collapse(samples)
+        self._warn_of_unrest()
         return self
 
     def _partial_fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
@@ -327,7 +329,19 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
                 "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}"
             )
         warnings.warn(
-            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}", stacklevel=4
+            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}", stacklevel=5
+        )
+
+    def _warn_of_unrest(self) -> None:
+        # Without fine-tuning the width goes down to the last epoch: nothing can come to rest.
+        fine = any(record.phase == "fine" for record in self.history_)
+        if self.converged_ or not fine or self.tol == 0:
+            return
+        warnings.warn(
+            f"the map has not converged in {self.n_iter_} epochs; raise epochs, or say tol=0 to "
+            "run them all and hear nothing of it",
+            ConvergenceWarning,
+            stacklevel=5,
         )
 
     def __sklearn_is_fitted__(self) -> bool:

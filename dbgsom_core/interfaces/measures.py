@@ -153,10 +153,13 @@ class MeasureComponent(Component):
         nor one that names the regressor alone with others.
         ``in_metric_units`` (attribute): True when the value grows with the metric's distances, so
         that runs of different metrics or prepare steps are not ranked by it.
+        ``zero_is_best`` (attribute): True when the value has both signs and is best at 0: runs are
+        compared by its absolute value, and ``greater_is_better`` is False.
     """
 
     needs_target: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = False
+    zero_is_best: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
 
 
@@ -170,3 +173,4 @@ class MeasureAbilities(Abilities):
     needs_target: bool
     estimators: tuple[str, ...] | None
     in_metric_units: bool = False
+    zero_is_best: bool = False

@@ -62,6 +62,9 @@ def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
 def check_value(component: Any, subject: Subject) -> None:
     """It says which way is better, and gives one finite number, the same when asked twice."""
     assert isinstance(type(component).greater_is_better, bool), "greater_is_better must be a bool"
+    if MeasureAbilities.of(component).zero_is_best:
+        told = "what is best at 0 has greater_is_better = False"
+        assert not type(component).greater_is_better, told
     first, second = (component.compute(_evaluation(component)) for _ in range(2))
     assert np.ndim(first) == 0 and math.isfinite(first), f"the value is {first!r}"
     assert float(first) == float(second), "two calls differ"

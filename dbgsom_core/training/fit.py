@@ -64,6 +64,7 @@ class FittedState:
         Its prototypes in the dtype of the samples.
     history : tuple of EpochRecord
     converged : bool
+        The map came to rest, see `training.convergence`.
     growing_threshold : float
     hit_counts, errors : arrays (K,)
         Errors, as the two below, are of the new samples alone.

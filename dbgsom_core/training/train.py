@@ -17,6 +17,7 @@ from dbgsom_core.interfaces.growth import Birth, GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.interfaces.verdicts import most_births
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.convergence import is_stationary
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
@@ -126,6 +127,7 @@ def train(
             f"{task.data.n} samples; give max_neurons a number, or lower spreading_factor",
             stacklevel=3,
         )
+    converged = converged or is_stationary(history, schedule)
     return Training(som_map, tuple(history), converged, task.threshold, found, search)
 
 

@@ -70,3 +70,19 @@ def test_the_best_is_the_first_of_the_best_and_never_one_without_a_value():
     assert Decision("e", "maximize").best([]) is None
     assert not Decision("e", "minimize").better(math.nan, 3.0)
     assert Decision("e", "minimize").better(3.0, math.nan)
+
+
+def test_what_is_best_at_zero_is_compared_by_its_absolute_value(registry):
+    runs = [{"train/topographic_product": value} for value in (-0.03, 0.02, 0.05, math.nan)]
+    said = DecideSettings(measure="topographic_product")
+    found = decide(said, ["vq"], runs[0], registry)
+    assert (found.direction, found.from_zero) == ("minimize", True)
+    assert [found.value(one) for one in runs[:3]] == [0.03, 0.02, 0.05]
+    assert found.best(runs) == 1
+    least = decide(
+        DecideSettings(measure="topographic_product", direction="minimize"),
+        ["vq"],
+        runs[0],
+        registry,
+    )
+    assert least.best(runs) == 0  # who says a direction means the number itself

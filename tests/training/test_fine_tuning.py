@@ -194,3 +194,20 @@ def test_fine_tuning_gives_the_same_bits_for_any_threads_and_chunks(threads, chu
     np.testing.assert_array_equal(
         SomClassifier(engine=engine).fit(X, y).weights_, expected.weights_
     )
+
+
+@pytest.mark.parametrize(
+    "growth",
+    [{"name": "gsom", "max_neurons": 40}, {"name": "fixed", "fine_tuning": 0.2}],
+    ids=["gsom", "fixed"],
+)
+def test_every_strategy_takes_a_pull_which_lowers_the_topographic_error(digits, growth):
+    X = digits[0] / 16
+    plain, pulled = (SomVQ(growth=growth | {"link_pull": pull}).fit(X) for pull in (0.0, 0.7))
+    assert len(plain.weights_) == len(pulled.weights_)
+    assert pulled.topographic_error_ < 0.6 * plain.topographic_error_
+
+
+def test_a_pull_without_fine_tuning_is_refused():
+    with pytest.raises(ValueError, match="link_pull has no effect without fine_tuning"):
+        Fixed(link_pull=0.5)

@@ -88,7 +88,8 @@ def about(table: Table) -> str:
         told.append(f"{facts['samples']} × {facts['features']}")
     part = f" on the {decision.split} part" if decision.split else ""
     better = "greater" if decision.greater_is_better else "less"
-    told.append(f"by {decision.measure}{part} ({better} is better)")
+    measure = f"|{decision.measure}|" if decision.from_zero else decision.measure
+    told.append(f"by {measure}{part} ({better} is better)")
     counts = {count_of(row) for row in table.ranked}
     return ", ".join([*told, *(counts if len(counts) == 1 else ())])
 

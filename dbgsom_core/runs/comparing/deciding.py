@@ -37,11 +37,14 @@ class Decision:
     direction : {"maximize", "minimize"}
     split : {"test", "train", ""}
         Empty where the measure has no part.
+    from_zero : bool
+        The measure is best at 0: its absolute value decides.
     """
 
     measure: str
     direction: Literal["maximize", "minimize"]
     split: str = "test"
+    from_zero: bool = False
 
     @property
     def name(self) -> str:
@@ -55,7 +58,8 @@ class Decision:
 
     def value(self, measures: Mapping[str, float]) -> float:
         """Return what decides of a run's measures, NaN where it is missing."""
-        return float(measures.get(self.name, math.nan))
+        value = float(measures.get(self.name, math.nan))
+        return abs(value) if self.from_zero else value
 
     def better(self, one: float, other: float) -> bool:
         """Say whether a value is better than another; any is better than NaN."""
@@ -115,8 +119,10 @@ def decide(
     part, _, measure = (
         found.rpartition("/") if found.partition("/")[0] in PARTS else ("", "", found)
     )
-    direction = settings.direction or _direction(found, registry)
-    return Decision(measure, direction, part)
+    direction, from_zero = settings.direction, False
+    if direction is None:
+        direction, from_zero = _better_end(found, registry)
+    return Decision(measure, direction, part, from_zero)
 
 
 def _full_name(measure: str, split: str | None, known: Sequence[str]) -> str:
@@ -134,10 +140,14 @@ def _full_name(measure: str, split: str | None, known: Sequence[str]) -> str:
     )
 
 
-def _direction(name: str, registry: Registry) -> Literal["maximize", "minimize"]:
+def _better_end(name: str, registry: Registry) -> tuple[Literal["maximize", "minimize"], bool]:
+    # And whether it is the absolute value that counts.
     if name.startswith("test_std/"):  # the spread over folds, of whatever it is
-        return "minimize"
-    return "maximize" if measure_class(name, registry).greater_is_better else "minimize"
+        return "minimize", False
+    measure = measure_class(name, registry)
+    if MeasureAbilities.of(measure).zero_is_best:
+        return "minimize", True
+    return "maximize" if measure.greater_is_better else "minimize", False
 
 
 def measure_class(name: str, registry: Registry) -> Any:

@@ -34,6 +34,9 @@ class _Runs:
     def mean(self, name: str) -> float:
         return statistics.fmean(one.get(name, math.nan) for one in self.runs.values())
 
+    def rank(self, decision: Decision) -> tuple[bool, float]:
+        return decision.rank(statistics.fmean(map(decision.value, self.runs.values())))
+
     def value(self, name: str) -> str:
         """Return the mean as text, with the spread where there are several runs."""
         values = [one.get(name, math.nan) for one in self.runs.values()]
@@ -111,7 +114,7 @@ class Standings:
             if any(run.id in one.runs for one in rated)
         )
         names = [self._apart(decision)[one.child.variant][1] for one in rated]
-        ranks = [decision.rank(one.mean(decision.name)) for one in rated]
+        ranks = [one.rank(decision) for one in rated]
         first, *others = sorted(range(len(rated)), key=lambda i: (ranks[i], names[i]))
         tied = [names[i] for i in others if ranks[i] == ranks[first]]
         where = f" on {name}" if len(groups) > 1 else ""
@@ -132,14 +135,12 @@ class Standings:
         found = []
         told = self._apart(decision)
         for name, variants in self._groups(decision).items():
+            variants.sort(key=lambda one: (one.rank(decision), told[one.child.variant][1]))
             columns = shortened([key for one in variants for key in told[one.child.variant][0]])
             rated = []
             for one in variants:
                 fields, words = told[one.child.variant]
                 rated.append(one.told(words, {columns[key]: fields[key] for key in fields}))
-            rated.sort(
-                key=lambda one: (decision.rank(one.measures.get(decision.name, math.nan)), one.name)
-            )
             wanted = (decision.name, *(f"{decision.split}/{one}".strip("/") for one in _BESIDE))
             known = {name for one in rated for name in one.measures}
             measures = [name for name in dict.fromkeys(wanted) if name in known]

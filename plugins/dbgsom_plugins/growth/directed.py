@@ -13,17 +13,18 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
-from dbgsom_plugins.growth.mixing import mixing_neurons
-from dbgsom_plugins.growth.settling import SettlingGrowth
+from dbgsom_plugins.growth.mixing import mixing_neurons, significant_entropy
+from dbgsom_plugins.growth.settling import LINK_PULL, SettlingGrowth
 
 
 class Directed(SettlingGrowth):
     """Directed growth (Vasighi & Amini 2017): boundary neurons with a large error get a neighbour.
 
     A neuron's error is the sum of the distances of its samples under the updated prototypes (with
-    ``threshold: entropy`` the entropy of its classes). Interior neurons pass half of a large
-    error on to the boundary; then every boundary neuron whose error reaches the growing threshold
-    is served once, largest error first.
+    ``threshold: entropy`` the entropy of its classes where more neurons would tell them apart, see
+    `significant_entropy`). Interior neurons pass half of a large error on to the boundary; then
+    every boundary neuron whose error reaches the growing threshold is served once, largest error
+    first.
 
     Fine-tuning is ours: with ``link_pull`` λ the samples x and their best-matching units b lower
     Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
@@ -87,14 +88,7 @@ class Directed(SettlingGrowth):
         "their errors add up to this share of the growing threshold, which keeps the map compact; "
         "null: never",
     )
-    link_pull: float = Field(
-        default=0.7,
-        ge=0,
-        le=1,
-        description="fine-tuning: how much a sample weighs in the linked neighbour of its "
-        "best-matching unit that lies nearest to it; more lowers the topographic error and "
-        "raises the quantization error; 0: the plain batch update",
-    )
+    link_pull: float = Field(default=0.7, ge=0, le=1, description=LINK_PULL)
     class_growth: bool = Field(
         default=True,
         description="with class labels: a neuron that mixes classes grows, too, whatever its "
@@ -155,7 +149,7 @@ class Directed(SettlingGrowth):
             return ()
         errors, counts = state.errors, state.class_counts
         if self.needs_classes and counts is not None:
-            errors = thresholds.class_entropy(counts)
+            errors = significant_entropy(som_map, counts)
         elif self.class_growth and counts is not None:
             mixed = mixing_neurons(som_map, counts)
             errors = np.where(mixed, np.maximum(errors, state.threshold), errors)

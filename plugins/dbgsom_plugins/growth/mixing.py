@@ -12,6 +12,7 @@ from dbgsom_plugins.growth.thresholds import class_entropy
 
 LEAST_BITS = 0.5  # of a neuron's class entropy, as Qu et al. (2021)
 LEAST_SAMPLES = 8  # fewer tell no border from chance
+LEAST_NEURONS = 16  # before an entropy is tested
 _REACH = 2  # hops
 _DEVIATIONS = 4.0
 
@@ -35,8 +36,28 @@ def mixing_neurons(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArra
     bool array (K,)
     """
     counts = np.asarray(class_counts, dtype=np.float64)
+    return _at_borders(som_map, counts, class_entropy(counts) >= LEAST_BITS)
+
+
+def significant_entropy(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the class entropy (K,) of neurons in bits, 0 where more neurons would not help.
+
+    The guard is that of `mixing_neurons`. A map of less than 16 neurons grows without it: it may
+    be too coarse for borders that lie within its neurons.
+    """
+    counts = np.asarray(class_counts, dtype=np.float64)
+    entropy = class_entropy(counts)
+    if len(som_map) < LEAST_NEURONS:
+        return entropy
+    return np.where(_at_borders(som_map, counts, entropy > 0), entropy, 0.0)
+
+
+def _at_borders(
+    som_map: SomMap, counts: NDArray[np.float64], mixed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    # Which of the mixed neurons have samples enough, and classes around them that change.
     won = counts.sum(axis=1)
-    mixed: NDArray[np.bool_] = (won >= LEAST_SAMPLES) & (class_entropy(counts) >= LEAST_BITS)
+    mixed = mixed & (won >= LEAST_SAMPLES)
     rows = np.flatnonzero(mixed)
     if not len(rows):
         return mixed

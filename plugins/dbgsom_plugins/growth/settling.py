@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import GrowthComponent, GrowthState, SomMap
 
 _LEAST_WAVES = 16
+LINK_PULL = (
+    "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
+    "lies nearest to it; more lowers the topographic error and raises the quantization error; "
+    "0: the plain batch update"
+)
 
 
 class SettlingGrowth(GrowthComponent):
@@ -37,6 +42,7 @@ class SettlingGrowth(GrowthComponent):
         lt=1,
         description="share of the epochs kept for fine-tuning without growth at the final width",
     )
+    link_pull: float = Field(default=0.0, ge=0, le=1, description=LINK_PULL)
 
     @model_validator(mode="after")
     def _room_for_the_start(self) -> Self:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class TopographicProduct(MeasureComponent):
-    """Topographic product (Bauer & Pawelzik 1992) of the prototypes; about 0 is best.
+    """Topographic product P (Bauer & Pawelzik 1992) of the prototypes; 0 is best.
 
-    Below 0 the grid has too few dimensions for the data and folds, above 0 too many. It looks at
-    the map alone, so that it is the same for every part of the data.
+    Below 0 the grid has too few dimensions for the data and folds, above 0 too many; runs are
+    compared by |P|. It looks at the map alone, so that it is the same for every part of the data.
     """
 
-    # A map on the plane is nearly always too flat for its data: then greater is nearer to 0.
-    greater_is_better: ClassVar[bool] = True
+    greater_is_better: ClassVar[bool] = False
+    zero_is_best: ClassVar[bool] = True
 
     grid_distance: Literal["euclidean", "hops"] = Field(
         default="euclidean",

@@ -4,7 +4,12 @@ import numpy as np
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.mixing import LEAST_SAMPLES, mixing_neurons
+from dbgsom_plugins.growth.mixing import (
+    LEAST_NEURONS,
+    LEAST_SAMPLES,
+    mixing_neurons,
+    significant_entropy,
+)
 
 PLAIN = {"name": "directed", "class_growth": False}
 
@@ -58,3 +63,29 @@ def test_maps_without_classes_and_the_papers_program_do_not_change(iris):
     X, y = iris
     np.testing.assert_array_equal(SomVQ().fit(X).weights_, SomVQ(growth=PLAIN).fit(X, y).weights_)
     assert presets.paper(0.5, 5).parts().growth.class_growth is False
+
+
+def test_entropy_counts_at_borders_alone_once_the_map_is_not_small():
+    border = [[40, 0]] * 8 + [[20, 20]] + [[0, 40]] * 8
+    assert significant_entropy(*line(border)).nonzero()[0].tolist() == [8]
+    alike = [[20, 20]] * LEAST_NEURONS
+    assert not significant_entropy(*line(alike)).any()
+    assert significant_entropy(*line(alike[1:])).tolist() == [1.0] * (LEAST_NEURONS - 1)
+
+
+def test_entropy_growth_ends_with_labels_by_lot_and_separates_classes_that_can_be(digits):
+    X, y = digits[0][:600], digits[1][:600]
+    entropy = {"name": "directed", "threshold": "entropy"}
+    by_lot = np.random.default_rng(1).permutation(y)
+    grown, lottery = (SomClassifier(growth=entropy).fit(X, one) for one in (y, by_lot))
+    assert len(lottery.weights_) <= 2 * LEAST_NEURONS
+    assert len(grown.weights_) > 3 * LEAST_NEURONS
+    assert grown.score(X, y) > 0.95
+
+
+def test_entropy_growth_finds_borders_that_a_small_map_cannot_see():
+    """Of a chessboard each of the first four neurons wins as many of either class."""
+    X = np.random.default_rng(0).uniform(0, 4, (1500, 2))
+    y = X.astype(int).sum(axis=1) % 2
+    entropy = {"name": "directed", "threshold": "entropy", "max_neurons": 150}
+    assert SomClassifier(growth=entropy).fit(X, y).score(X, y) > 0.9
