@@ -73,10 +73,17 @@ def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
 
 
 def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
-    """Return what columns are called in a table: probabilities are a column for each class."""
-    shares = [name for name in names if name == "probabilities"]
-    classes = [f"probability_{one}" for one in model.estimator.classes_.tolist()] if shares else []
-    return [one for name in names for one in (classes if name == "probabilities" else [name])]
+    """Return what columns are called in a table: one for each class, and for each of several
+    targets.
+    """
+    several = {}
+    if "probabilities" in names:
+        classes = model.estimator.classes_.tolist()
+        several["probabilities"] = [f"probability_{one}" for one in classes]
+    if model.estimator.leaf_labels_.ndim == 2:  # a number for each of several targets
+        numbers = range(model.estimator.leaf_labels_.shape[1])
+        several["label"] = [f"label_{number}" for number in numbers]
+    return [one for name in names for one in several.get(name, [name])]
 
 
 def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
@@ -87,9 +94,9 @@ def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -
             table[name] = answers.cell[:, ("x", "y").index(name)]
         elif name == "path":
             table[name] = _ways(model)[answers.leaf]
-        elif name == "probabilities":
-            shares = np.asarray(answers.probabilities)
-            table |= zip(written_columns(model, [name]), shares.T, strict=True)
+        elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
+            columns = answers.label if name == "label" else np.asarray(answers.probabilities)
+            table |= zip(written_columns(model, [name]), columns.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table

@@ -29,6 +29,7 @@ from dbgsom_core.som_map.topology import (
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import labelled
 
@@ -49,7 +50,7 @@ class FittedMap(NoveltyScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     _metric: FittedMetric
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
-    _answering: Answering | None
+    _answering: Answering | AnsweringEach | None
 
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)

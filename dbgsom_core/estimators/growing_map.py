@@ -291,6 +291,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self.leaf_hit_counts_ = state.leaves.hits
         self._density, self._novelty = state.density, state.calibration
         self._memory, self._answering = state.summaries, state.answering
+        self._outputs = list(state.outputs)
         self._deviations = state.deviations
 
     def _labels_of_all(

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
+from dbgsom_core.estimators.answer_reading import check_state, read_answering, read_density
 from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
 from dbgsom_core.estimators.map_reading import Room, read_map
@@ -21,22 +21,20 @@ from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
-from dbgsom_core.training.novelty import Calibration, Density
+from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import PARTS
 
 # Fitted attributes that are written as they are, and what each may hold: K neurons of the map, L
 # leaves, D columns of prototypes and F of samples, C classes. The map and the parts are apart.
 FITTED = {
     "weights_": "finite[K, D]",
-    "labels_": "any[*]",
-    "neuron_labels_": "any[K]",
+    "labels_": "any[*] | finite[*, T]",
+    "neuron_labels_": "any[K] | finite[K, T]",
     "hit_counts_": "finite[K]",
     "errors_": "number[K]",
     "n_iter_": "integer",
@@ -51,13 +49,14 @@ FITTED = {
     "_memory": "summaries",
     "_novelty": "novelty | calibration",
     "_deviations": "number[D]",
-    "_residuals": "number[E]",
-    "leaf_labels_": "any[L]",
+    "_residuals": "number[E] | number[E, T]",
+    "_outputs": "list of summaries",
+    "leaf_labels_": "any[L] | finite[L, T]",
     "leaf_hit_counts_": "finite[L]",
     "_leaf_probabilities": "number[L, C] | none",
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
-_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations", "_residuals")
+_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations", "_residuals", "_outputs")
 _RECORD = {
     "epoch": "integer",
     "epochs": "integer",
@@ -185,10 +184,10 @@ def read_estimator(
     state = from_plain(stored.get("metric_state"), take, types)
     estimator._metric = _metric(estimator._parts.metric, state, sizes)
     state = from_plain(stored.get("labeller_state"), take, types)
-    estimator._answering = _answering(estimator, state, sizes.get("C"))
+    estimator._answering = read_answering(estimator, state, sizes.get("C"))
     known = getattr(estimator, "_novelty", None)
     if isinstance(known, Calibration):
-        estimator._density = _density(estimator)
+        estimator._density = read_density(estimator)
     return estimator
 
 
@@ -217,50 +216,8 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, np.ndarray, np.generic))
 
 
-def _check_state(state: Any, whose: str) -> None:
-    if state is not None and not (
-        isinstance(state, Mapping) and all(isinstance(one, np.ndarray) for one in state.values())
-    ):
-        raise UnfitError(f"holds a {whose}'s state that must be arrays by name, not {shown(state)}")
-
-
-def _answering(estimator: Any, state: Any, n_classes: int | None) -> Answering | None:
-    _check_state(state, "labeller")
-    if state is None:  # of a labeller that answers neuron by neuron, or before it could otherwise
-        return None
-    labeller, memory = LabellerAbilities.of(estimator._parts.labeller), estimator._memory
-    classes = estimator.classes_ if n_classes is not None else None
-    prototypes, metric = estimator._tree.weights, estimator._metric.abilities
-    if labeller.answer is None or memory.labels is None:
-        raise UnfitError("holds what a labeller learnt, and not what it learnt it from")
-    _check_units(memory, prototypes)
-    if classes is not None and (memory.labelled is None or not memory.labelled.any()):
-        raise UnfitError("holds summaries without classes")
-    answering = Answering(labeller, Groups.of(memory, prototypes, metric, classes), state)
-    with one_blas_thread():  # what a prototype is answered shows whether the state fits
-        answer = answering.of_prototypes(prototypes[:1], metric)
-    if answer.shape != ((1,) if classes is None else (1, n_classes)):
-        raise UnfitError("holds what its labeller learnt of another map")
-    return answering
-
-
-def _density(estimator: Any) -> Density:
-    prototypes, memory = estimator._tree.weights, estimator._memory
-    _check_units(memory, prototypes)
-    return Density.of(memory, prototypes, estimator._metric.abilities)
-
-
-def _check_units(memory: Any, prototypes: NDArray[Any]) -> None:
-    if memory.units is None:
-        raise UnfitError("holds summaries that do not say of which leaves they are")
-    if not ((memory.units >= 0) & (memory.units < len(prototypes))).all():
-        raise UnfitError("holds summaries of leaves that there are not")
-    if memory.X.shape[1] != prototypes.shape[1]:
-        raise UnfitError("holds summaries of other columns than its prototypes")
-
-
 def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
-    _check_state(state, "metric")
+    check_state(state, "metric")
     if (state is None) != (MetricAbilities.of(metric).fit is None):
         raise UnfitError("lacks what its metric learned, or holds it for one that learns nothing")
     found = restored(metric, state)

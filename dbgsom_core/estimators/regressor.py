@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from dbgsom_core.estimators.growing_map import GrowingMap, _is_number, all_or_nothing
@@ -31,9 +32,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     Attributes
     ----------
-    labels_ : float64 array (n,)
+    labels_ : float64 array (n,) or (n, T)
         The answer of the neuron that won each training sample.
-    neuron_labels_ : float64 array (K,)
+    neuron_labels_ : float64 array (K,) or (K, T)
         The answer of each neuron.
     """
 
@@ -43,9 +44,15 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the map on X (n, D) and learn what its neurons answer from targets y (n,).
+        """Train the map on X (n, D) and learn what its neurons answer from targets y.
 
-        ``sample_weight`` (n,): each sample counts as if it were there so many times.
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+        y : array-like (n,) or (n, T)
+            nan where it is not known.
+        sample_weight : array-like (n,), optional
+            Each sample counts as if it were there so many times.
 
         Raises
         ------
@@ -61,30 +68,39 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Go on training with further samples, see `SomVQ.partial_fit`."""
+        """Go on training with further samples, see `SomVQ.partial_fit`.
+
+        Of one target without gaps: what else was learnt is not remembered.
+        """
         if not hasattr(self, "som_map_"):
             return self.fit(X, y, sample_weight)
         self._require(y, "targets")
         parts = self.check_parts(y)
         X, target = self._checked_pair(X, y, parts, reset=False)
+        if target.outputs is not None or self._outputs:
+            raise ValueError(
+                "partial_fit goes on with one target without gaps; fit all samples at once, or an "
+                "estimator for each target on the samples in which it is known"
+            )
         self._partial_fit(parts, X, followed_by(target, self._memory), sample_weight)
         self._take_residuals(X, target)
         return self
 
     def _take_residuals(self, X: Any, target: Target) -> None:
-        # Of the samples that were held out: what intervals are made of.
+        # Of the samples that were held out: what intervals are made of. What is not known is last.
         held = self._held_out(X, 1)
         self._residuals = np.empty(0)
         if held is not None:
             told = self._answers(self._parts.over(X[held], self._metric.abilities))
-            self._residuals = np.sort(np.abs(target.y[held] - told))
+            self._residuals = np.sort(np.abs(target.y[held] - told), axis=0)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
         """Return conformal prediction intervals for samples X (n, D).
 
         `predict` plus and minus the residual that the share ``level`` of the samples held out by
         ``calibration`` did not exceed (Lei et al. 2018). The target of a new sample of the same
-        source lies in its interval with a probability of at least ``level``.
+        source lies in its interval with a probability of at least ``level``, each of several
+        targets for itself.
 
         Parameters
         ----------
@@ -93,7 +109,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
         Returns
         -------
-        float64 array (n, 2)
+        float64 array (n, 2), or (n, T, 2) for T targets
             Lower and upper ends; infinite where too few samples were held out for the level.
 
         Raises
@@ -105,22 +121,58 @@ class SomRegressor(RegressorMixin, GrowingMap):
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
         answers = np.asarray(self.predict(X), dtype=np.float64)
         residuals = getattr(self, "_residuals", np.empty(0))
-        n = len(residuals)
-        if n == 0:
+        if len(residuals) == 0:
             raise ValueError(
                 "predict_interval needs samples that the map has not seen: fit with "
                 "calibration=0.2, which holds out a fifth of them"
             )
-        rank = math.ceil((n + 1) * level)
-        margin = residuals[rank - 1] if rank <= n else math.inf
-        return np.column_stack([answers - margin, answers + margin])
+        margins = [_margin(one[~np.isnan(one)], level) for one in np.atleast_2d(residuals.T)]
+        margin = margins[0] if answers.ndim == 1 else np.array(margins)
+        return np.stack([answers - margin, answers + margin], axis=-1)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
+
+        ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
+        """
+        answers = np.asarray(self.predict(X))
+        known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        check_consistent_length(answers, known)
+        known = np.reshape(known, answers.shape)
+        if not np.isnan(known).any():
+            return float(r2_score(known, answers, sample_weight=sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        scores = []
+        for truth, told in zip(np.atleast_2d(known.T), np.atleast_2d(answers.T), strict=True):
+            there = ~np.isnan(truth)
+            over = None if weights is None else weights[there]
+            scores.append(r2_score(truth[there], told[there], sample_weight=over))
+        return float(np.mean(scores))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
 
     def _checked_pair(self, X: Any, y: Any, parts: Parts, *, reset: bool) -> tuple[Any, Target]:
         check_no_text(y)
         X = self._checked(X, parts, reset=reset)
-        y = column_or_1d(check_array(y, ensure_2d=False, input_name="y"), warn=True)
+        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        if y.ndim != 2 or y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        return X, Target(y.astype(np.float64))
+        y = y.astype(np.float64)
+        lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
+        if len(lacking):
+            which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
+            raise ValueError(f"{which} is not known of any sample: it is nan everywhere")
+        return X, Target(y)
+
+
+def _margin(residuals: NDArray[np.float64], level: float) -> float:
+    rank = math.ceil((len(residuals) + 1) * level)
+    return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
 
 
 def check_no_text(y: Any) -> None:

@@ -16,6 +16,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_core.training.places import nearest_places, places_of, without_themselves
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
@@ -131,6 +132,24 @@ class Answering:
     labeller: LabellerAbilities
     groups: Groups
     state: State
+
+    @classmethod
+    def of(
+        cls,
+        labeller: Labeller,
+        tree: Tree,
+        summaries: Summaries,
+        samples: Samples,
+        ended: PerSample,
+        target: Target | None,
+    ) -> Self | None:
+        """Let the labeller learn from samples that ended in leaves of a tree; None where it answers
+        neuron by neuron.
+        """
+        if target is None or LabellerAbilities.of(labeller).answer is None:
+            return None
+        groups = Groups.of(summaries, tree.weights, samples.metric, target.classes)
+        return cls.learnt(labeller, leaf_map(tree), groups, samples, ended, target)
 
     @classmethod
     def learnt(

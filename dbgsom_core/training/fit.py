@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, leaf_map
-from dbgsom_core.training.answering import Answering, Groups
+from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.labels import (
     Answers,
     evidence_of,
@@ -24,6 +24,7 @@ from dbgsom_core.training.labels import (
     labels_of_neurons,
 )
 from dbgsom_core.training.novelty import Calibration, Density
+from dbgsom_core.training.outputs import AnsweringEach, Outputs
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.places import summary_of_samples
 from dbgsom_core.training.progress import Progress
@@ -79,8 +80,11 @@ class FittedState:
         Of the training samples, each as if it had not been there.
     summaries : Summaries
         What stands for all samples when training goes on.
-    answering : Answering or None
+    answering : Answering, AnsweringEach or None
         Where the labeller answers from more than the winning neuron.
+    outputs : tuple of Summaries
+        What stands for the samples of which each number is known; empty where that is one number
+        of all samples, or none.
     deviations : float64 array (D,)
         Standard deviation of each column of the samples.
     """
@@ -102,7 +106,8 @@ class FittedState:
     density: Density
     calibration: Calibration
     summaries: Summaries
-    answering: Answering | None
+    answering: Answering | AnsweringEach | None
+    outputs: tuple[Summaries, ...]
     deviations: NDArray[np.float64]
 
 
@@ -151,28 +156,18 @@ def fit_map(
     som_map, found, weights = trained.som_map, trained.found, samples.weights
     if is_vertical(parts):
         _grow_children(parts, samples, target, settings, trained, progress)
-    evidence = evidence_of(som_map, samples, found, target)
-    labels = label_neurons(parts.labeller, evidence, samples)
-    tree, neuron_labels = Tree.of(som_map), labels.labels
-    if len(tree.maps) == 1:  # its neurons are the leaves
-        leaves, ended, totals = labels, found, trained.totals
-    else:
+    tree, ended = Tree.of(som_map), found
+    totals: Totals | None = trained.totals
+    if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-        leaves = label_leaves(parts.labeller, tree, samples, ended, target)
-        if target is None:  # numbers of clusters mean nothing before the leaves are numbered
-            neuron_labels = labels_of_neurons(tree, leaves)
-    summaries = Summaries.of(samples, ended, len(tree), target, totals)
-    answering = _answering(parts, tree, summaries, samples, ended, target)
-    if answering is not None:
-        leaves = _answered(leaves, answering, tree.weights, samples.metric, target)
-        if len(tree.maps) == 1:
-            labels, neuron_labels = leaves, leaves.labels
+    told = _Told.of(parts.labeller, tree, samples, found, ended, target, totals)
+    summaries = told.summaries
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
     weighted = found.distance[first] if counted is None else found.distance[first] * counted
     errors = np.bincount(found.bmu[first], weighted, len(som_map)).astype(np.float64)
-    own = summary_of_samples(summaries, ended.bmu, target)
+    own = summary_of_samples(summaries, ended.bmu, None if told.outputs else target)
     density = Density.of(summaries, tree.weights, samples.metric)
     return FittedState(
         som_map=som_map,
@@ -181,34 +176,70 @@ def fit_map(
         history=trained.history,
         converged=trained.converged,
         growing_threshold=trained.threshold,
-        hit_counts=labels.hits,
+        hit_counts=told.hits,
         errors=errors,
         quantization_error=float(np.average(ended.distance[first], weights=counted)),
         topographic_error=float(np.average(trained.unlinked[first], weights=counted)),
-        neuron_labels=neuron_labels,
-        probabilities=labels.probabilities,
-        leaves=leaves,
+        neuron_labels=told.neurons,
+        probabilities=told.probabilities,
+        leaves=told.leaves,
         new_leaves=ended.bmu[first],
         density=density,
         calibration=Calibration.of(density, samples, float(settings.contamination), own),
         summaries=summaries,
-        answering=answering,
+        answering=told.answering,
+        outputs=told.outputs,
         deviations=moments.deviation,
     )
 
 
-def _answering(
-    parts: Parts,
-    tree: Tree,
-    summaries: Summaries,
-    samples: Samples,
-    ended: PerSample,
-    target: Target | None,
-) -> Answering | None:
-    if target is None or LabellerAbilities.of(parts.labeller).answer is None:
-        return None
-    groups = Groups.of(summaries, tree.weights, samples.metric, target.classes)
-    return Answering.learnt(parts.labeller, leaf_map(tree), groups, samples, ended, target)
+@dataclass(frozen=True)
+class _Told:
+    """What neurons and leaves answer, and what stands for the samples from which they know it."""
+
+    hits: NDArray[Any]
+    neurons: NDArray[Any]
+    probabilities: NDArray[np.float64] | None
+    leaves: Answers
+    summaries: Summaries
+    answering: Answering | AnsweringEach | None
+    outputs: tuple[Summaries, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        labeller: Labeller,
+        tree: Tree,
+        samples: Samples,
+        found: PerSample,
+        ended: Assignment,
+        target: Target | None,
+        totals: Totals | None,
+    ) -> _Told:
+        one = len(tree.maps) == 1
+        if target is not None and target.outputs is not None:
+            outputs = Outputs.learnt(labeller, tree, samples, found, ended, target)
+            summaries = Summaries.of(samples, ended, len(tree), None, totals)
+            hits = samples.found(tree.maps[0].prototypes, found).hits
+            won = hits if one else np.bincount(ended.bmu, samples.weights, len(tree))
+            leaves = Answers(outputs.leaves, None, won)
+            return cls(
+                hits, outputs.neurons, None, leaves, summaries, outputs.answering, outputs.summaries
+            )
+        evidence = evidence_of(tree.maps[0], samples, found, target)
+        labels = leaves = label_neurons(labeller, evidence, samples)
+        neurons = labels.labels
+        if not one:
+            leaves = label_leaves(labeller, tree, samples, ended, target)
+            if target is None:  # numbers of clusters mean nothing before the leaves are numbered
+                neurons = labels_of_neurons(tree, leaves)
+        summaries = Summaries.of(samples, ended, len(tree), target, totals)
+        answering = Answering.of(labeller, tree, summaries, samples, ended, target)
+        if answering is not None:
+            leaves = _answered(leaves, answering, tree.weights, samples.metric, target)
+            if one:
+                labels, neurons = leaves, leaves.labels
+        return cls(labels.hits, neurons, labels.probabilities, leaves, summaries, answering)
 
 
 def _answered(

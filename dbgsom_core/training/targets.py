@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ class Target:
 
     Attributes
     ----------
-    y : array (n,)
-        As given.
+    y : array (n,), or float64 (n, T) of T numbers a sample
+        As given; nan is a number that nobody knows.
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     codes : int64 array (n,) or None
@@ -36,6 +37,20 @@ class Target:
         """Return the targets of some samples; the classes stay."""
         codes = None if self.codes is None else self.codes[rows]
         return Target(self.y[rows], self.classes, codes)
+
+    @cached_property
+    def outputs(self) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]] | None:
+        """For each of several numbers, or for one with gaps: the samples in which it is known, and
+        what it is there. None for classes, and for one number without gaps.
+        """
+        if self.classes is not None or self.y.dtype.kind != "f":
+            return None
+        known = ~np.isnan(self.y)
+        if self.y.ndim == 1 and known.all():
+            return None
+        columns = np.reshape(self.y, (len(self.y), -1)).T
+        rows = map(np.flatnonzero, np.reshape(known, (len(known), -1)).T)
+        return [(there, column[there]) for there, column in zip(rows, columns, strict=True)]
 
     def with_classes(self, more: Any) -> Target:
         """Return the same with further classes, which no sample needs to have.

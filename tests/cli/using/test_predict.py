@@ -186,6 +186,19 @@ def test_arrays_are_answered_by_place(shop, told, digits):
         np.testing.assert_array_equal(np.load(shop / "digits-out.npy"), expected)
 
 
+def test_each_of_several_targets_has_a_column(shop, told, digits):
+    from dbgsom_core import SomRegressor
+
+    X, y = digits[0][:300], digits[1][:300]
+    regressor = SomRegressor(epochs=5).fit(X, np.column_stack([y, 2.0 * y]))
+    regressor.save(shop / "two.npz")
+    np.save(shop / "rows.npy", X[:5])
+    out, _ = told("predict", "two.npz", "rows.npy", "-o", "-", "--columns", "unit,label")
+    table = pd.read_csv(io.StringIO(out))
+    assert list(table) == ["unit", "label_0", "label_1"]
+    np.testing.assert_allclose(table[["label_0", "label_1"]], regressor.predict(X[:5]))
+
+
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
