@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from dbgsom_core.errors import as_text
@@ -36,6 +39,8 @@ class MapView:
         Names the run.
     leaf_labels : array (L,) or None
         The answers of the neurons without a child map, see `dbgsom_core.som_map.tree.Tree`.
+    sample_ids : array (n,) or None
+        What the samples of the evaluation are called, or their rows in the data set.
     """
 
     evaluation: Evaluation
@@ -48,13 +53,33 @@ class MapView:
     image_shape: tuple[int, int] | None = None
     title: str = ""
     leaf_labels: NDArray[Any] | None = None
+    sample_ids: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
 class Html:
-    """A figure that is a page: the whole text of an HTML file, which needs no other file."""
+    """A figure that is a page: the whole text of an HTML file, which needs no other file.
+
+    Notebooks show it in a frame of its own, whose scripts reach nothing else.
+    """
 
     text: str
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the page to a file."""
+        from dbgsom_core.interfaces.files import write_atomically
+
+        write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
+
+    def frame(self, height: int = 720) -> str:
+        """Return HTML that shows the page within another one, so many pixels high."""
+        return (
+            f'<iframe title="figure" sandbox="allow-scripts allow-downloads" '
+            f'style="width:100%;height:{height}px;border:0" srcdoc="{escape(self.text)}"></iframe>'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.frame()
 
 
 def as_label(told: object, length: int = 40) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from dbgsom_core.config import Experiment
-from dbgsom_core.estimators.growing_map import view_of
+from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
@@ -306,7 +308,15 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         feature_names=data.feature_names if same_columns else (),
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
+        sample_ids=_ids(data, part),
     )
+
+
+def _ids(data: Data, part: Part) -> Any:
+    if not data.ids or part.rows is None:
+        return part.rows
+    found = [[str(one) for one in ids[part.rows].tolist()] for ids in data.ids.values()]
+    return np.array([" ".join(one) for one in zip(*found, strict=True)])
 
 
 def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _open_figures() -> list[int]:
 
 
 def _view() -> MapView:
-    from dbgsom_core.estimators.growing_map import view_of
+    from dbgsom_core.estimators.exploring import view_of
 
     estimator = material.trained()
     X, y = material.data(), material.classes()

@@ -144,6 +144,7 @@ def dbgsom_figures() -> dict[str, str]:
             "prototype_images": "prototype_images:PrototypeImages",
             "child_maps": "child_maps:ChildMaps",
             "growth_curve": "curves:GrowthCurve",
+            "explorer": "explorer:Explorer",
         },
     )
 

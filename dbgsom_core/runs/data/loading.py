@@ -26,10 +26,14 @@ _MOST_NAMES = 10_000  # of features that a run writes down
 
 @dataclass(frozen=True)
 class Part:
-    """Prepared samples X (n, D) with their targets y (n,), where there are any."""
+    """Prepared samples X (n, D) with their targets y (n,), where there are any.
+
+    ``rows`` (n,) are theirs in the data set, where they are of it.
+    """
 
     X: NDArray[Any]
     y: NDArray[Any] | None
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def make_fold(
         for _, step in steps:
             X_test = np.asarray(step.transform(X_test))
         tested = Part(X_test, apart.y)
-    return Fold(tuple(steps), Part(X_train, y_train), tested)
+    return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:

@@ -82,14 +82,16 @@ def by_prototype(prototypes: NDArray[np.float64]) -> Colours:
 def _principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the leading principal component scores (K, count), each scaled to -1..1."""
     centred = rows - rows.mean(axis=0)
-    left, sizes, axes = np.linalg.svd(centred, full_matrices=False)
-    kept = min(count, len(sizes))
+    # The small one of the two squares: a decomposition of the rows themselves takes far longer.
+    wide = len(rows) < rows.shape[1]
+    squares, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
     scores = np.zeros((len(rows), count))
-    for i in range(kept):
-        if sizes[i] > 1e-12 * max(1.0, sizes[0]):
-            sign = 1.0 if axes[i, np.abs(axes[i]).argmax()] > 0 else -1.0
-            score = sign * left[:, i]
-            scores[:, i] = score / np.abs(score).max()
+    for i in range(min(count, len(squares))):
+        if squares[-1 - i] > 1e-14 * max(1.0, squares[-1]):
+            axis = centred.T @ vectors[:, -1 - i] if wide else vectors[:, -1 - i]
+            score = centred @ axis
+            sign = 1.0 if axis[np.abs(axis).argmax()] > 0 else -1.0
+            scores[:, i] = sign * score / np.abs(score).max()
     return scores
 
 

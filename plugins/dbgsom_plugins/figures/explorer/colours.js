@@ -1,0 +1,129 @@
+// How neurons are coloured: each way has what it is called and says how to fill a cell.
+const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
+
+function ramp(place) {
+  const at = Math.max(0, Math.min(1, place)) * (RAMP.length - 1);
+  const low = Math.min(RAMP.length - 2, Math.floor(at));
+  return RAMP[low].map((one, i) => Math.round(one + (at - low) * (RAMP[low + 1][i] - one)));
+}
+
+function inkOn([r, g, b]) {
+  const part = (one) => ((one / 255 + 0.055) / 1.055) ** 2.4;
+  return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b) > 0.26 ? "#22252b" : "#ffffff";
+}
+
+const MEASURES = {
+  hits: ["Hits", "samples that the neuron won"],
+  error: ["Quantization error", "mean distance of its samples to the prototype"],
+  torn: ["Topographic error", "share of its samples whose second neuron is not linked"],
+  height: ["U-height", "mean distance of its prototype to the linked ones"],
+  density: ["Density", "hits per U-height"],
+  birth: ["Age", "epoch of birth"],
+};
+
+const ways = new Map();
+const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });
+
+const labelOf = (map, k) => {
+  const label = map.labels[k];
+  if (label === null) return null;
+  return told.labels.kind === "values" ? shown(label) : told.labels.names[label];
+};
+if (told.labels.kind === "few") {
+  add("label", "Map", "Label", {
+    kind: "categories", names: told.labels.names, palette: told.labels.palette,
+    of: (map) => map.labels, text: labelOf,
+  });
+} else if (told.labels.kind === "values") {
+  add("label", "Map", "Answer", { kind: "number", of: (map) => numbers(map.labels), about: "what the neuron answers" });
+}
+if (told.image) add("images", "Map", "Prototype images", { kind: "images" });
+if (told.classes.length) {
+  add("pies", "Map", "Class shares", { kind: "pies", names: told.classes, palette: told.palette });
+}
+add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: "like colours are like prototypes" });
+for (const [name, [text, about]] of Object.entries(MEASURES)) {
+  add(name, "Measures", text, { kind: "number", of: (map) => map.values[name], about });
+}
+add("clusters", "Map", "Clusters", {
+  kind: "categories", names: null, palette: told.colours,
+  of: (map) => clustersOf(map, state.clusters), text: (map, k) => String((clustersOf(map, state.clusters)[k] ?? -1) + 1),
+});
+told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", name, {
+  kind: "number", low: 0, high: 1,
+  of: (map) => Float64Array.from({ length: map.n }, (_, k) => (map.values.hits[k] ? map.shares[k * told.classes.length + i] / 255 : NaN)),
+  about: `share of class ${name} among its samples`,
+}));
+told.features.forEach((name, i) => add(`feature ${i}`, "Variable", name, {
+  kind: "number", of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`,
+}));
+
+// The colour [r, g, b] of each neuron, null for no value; with the ends of the scale.
+function filled(way, map) {
+  if (way.kind === "rgb" || way.kind === "images" || way.kind === "pies") {
+    const colours = Array.from({ length: map.n }, (_, k) => [...map.rgb.slice(3 * k, 3 * k + 3)]);
+    return { colours: way.kind === "rgb" ? colours : colours.map(() => null) };
+  }
+  const values = way.of(map);
+  if (way.kind === "categories") {
+    const size = way.palette.length;
+    return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : way.palette[one % size])), values };
+  }
+  let [low, high] = [way.low ?? Infinity, way.high ?? -Infinity];
+  if (way.low === undefined) {
+    for (const one of values) if (Number.isFinite(one)) { low = Math.min(low, one); high = Math.max(high, one); }
+  }
+  const span = high - low || 1;
+  return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), low, high, values };
+}
+
+function legend(box, way, fill, map) {
+  box.replaceChildren();
+  const swatch = (colour, text) => make("span", {}, make("i", { style: `background:${css(colour)}` }), text);
+  if (way.kind === "number") {
+    if (!(fill.low <= fill.high)) { box.append("No neuron has a value."); return; }
+    const bar = make("canvas", { width: 160, height: 1, "aria-hidden": "true" });
+    const pen = bar.getContext("2d");
+    for (let x = 0; x < 160; x++) { pen.fillStyle = css(ramp(x / 159)); pen.fillRect(x, 0, 1, 1); }
+    box.append(make("span", {}, shown(fill.low), bar, shown(fill.high)), make("span", { class: "hint" }, way.about));
+    if (fill.colours.includes(null)) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
+  } else if (way.kind === "categories" || way.kind === "pies") {
+    const names = way.names ?? Array.from({ length: state.clusters }, (_, i) => `cluster ${i + 1}`);
+    names.slice(0, 60).forEach((name, i) => box.append(swatch(way.palette[i % way.palette.length], name)));
+  } else if (way.about) {
+    box.append(make("span", { class: "hint" }, way.about));
+  }
+  if (map.values.hits.includes(0)) box.append(make("span", {}, make("i", { class: "hatch" }), "no hits"));
+}
+
+const images = new Map(); // pictures of the prototypes of a map, drawn once
+const SHADES = { low: Infinity, high: -Infinity };
+function shadesOfImages() {
+  if (SHADES.low === Infinity) {
+    for (const map of maps) for (let k = 0; k < map.n; k++) for (let i = 0; i < map.prototypes.columns; i++) {
+      const one = map.prototypes.at(k, i);
+      if (Number.isFinite(one)) { SHADES.low = Math.min(SHADES.low, one); SHADES.high = Math.max(SHADES.high, one); }
+    }
+  }
+  return SHADES;
+}
+function picture(of, row) {
+  const [height, width] = told.image;
+  const canvas = make("canvas", { width, height });
+  const pen = canvas.getContext("2d");
+  const pixels = pen.createImageData(width, height);
+  const { low, high } = shadesOfImages();
+  for (let i = 0; i < width * height; i++) {
+    const one = of.at(row, i);
+    const shade = 255 - Math.round(255 * Math.max(0, Math.min(1, (one - low) / (high - low || 1))));
+    pixels.data.set(Number.isNaN(one) ? [120, 160, 220, 255] : [shade, shade, shade, 255], 4 * i);
+  }
+  pen.putImageData(pixels, 0, 0);
+  return canvas;
+}
+function imageOf(map, neuron) {
+  const key = `${maps.indexOf(map)}/${neuron}`;
+  if (!images.has(key)) images.set(key, picture(map.prototypes, neuron));
+  return images.get(key);
+}

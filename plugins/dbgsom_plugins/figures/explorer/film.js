@@ -1,0 +1,105 @@
+// How the map grew, the component planes, and the table of neurons.
+let playing = 0;
+
+function lastEpoch(map) {
+  return map.values.birth.reduce((a, b) => Math.max(a, b), 0);
+}
+
+function toEpoch(epoch) {
+  const map = panels[state.active].map;
+  state.epoch = epoch;
+  byId("epoch").value = epoch;
+  const born = map.values.birth.filter((one) => one <= epoch).length;
+  const record = map.above ? null : told.epochs.find(([one]) => one === epoch);
+  byId("epoch-told").textContent = `Epoch ${epoch}: ${born} of ${map.n} neurons${record ? `, quantization error ${shown(record[2])}` : ""}`;
+  redraw();
+}
+
+function stop() {
+  clearInterval(playing);
+  playing = 0;
+  byId("play").textContent = "Play";
+}
+
+function setUpFilm() {
+  byId("epoch").addEventListener("input", (event) => { stop(); toEpoch(Number(event.target.value)); });
+  byId("play").addEventListener("click", () => {
+    if (playing) { stop(); return; }
+    const last = lastEpoch(panels[state.active].map);
+    if (state.epoch === null || state.epoch >= last) toEpoch(0);
+    byId("play").textContent = "Pause";
+    playing = setInterval(() => {
+      if (state.epoch >= last) stop();
+      else toEpoch(state.epoch + 1);
+    }, 180);
+  });
+  byId("growth").addEventListener("toggle", (event) => {
+    if (event.target.open) return;
+    stop();
+    state.epoch = null;
+    redraw();
+  });
+}
+
+let planes = 12;
+
+function fillPlanes() {
+  const box = byId("planes-list");
+  if (!byId("planes").open) return;
+  const map = panels[state.active].map;
+  const spans = rangesOf(map);
+  const size = (i) => Math.max(Math.abs(spans[i].low), Math.abs(spans[i].high)) || 1;
+  const ranked = told.features.map((_, i) => i).sort((a, b) => (told.image ? spans[b].spread - spans[a].spread : spans[b].spread / size(b) - spans[a].spread / size(a)) || a - b);
+  const many = ranked.length > planes;
+  const chosen = many ? ranked.slice(0, planes).sort((a, b) => a - b) : told.features.map((_, i) => i);
+  box.replaceChildren(...chosen.map((i) => plane(map, i)));
+  box.querySelectorAll(".plane").forEach(markPlane);
+  byId("planes-more").hidden = !many;
+}
+
+function plane(map, i) {
+  const name = told.features[i];
+  const canvas = make("canvas", { width: 160, height: 160, "aria-hidden": "true" });
+  const way = ways.get(`feature ${i}`);
+  const pen = canvas.getContext("2d");
+  const { at, scale } = smallView(map);
+  filled(way, map).colours.forEach((colour, k) => {
+    const [x, y] = at(k);
+    pen.beginPath();
+    map.corners.forEach(([dx, dy]) => pen.lineTo(x + scale * dx, y + scale * dy));
+    pen.fillStyle = colour ? css(colour) : paint.empty;
+    pen.fill();
+  });
+  const show = () => panels[state.active].show(map, way.id);
+  return make("button", { type: "button", class: "plane", title: `Colour the map by ${name}`, onclick: show }, canvas, make("span", {}, name));
+}
+
+function smallView(map) {
+  const { x, y, corners } = map;
+  const low = [Math.min(...x) + Math.min(...corners.map(([a]) => a)), Math.min(...y) + Math.min(...corners.map(([, b]) => b))];
+  const high = [Math.max(...x) + Math.max(...corners.map(([a]) => a)), Math.max(...y) + Math.max(...corners.map(([, b]) => b))];
+  const scale = 160 / Math.max(high[0] - low[0], high[1] - low[1]);
+  const shift = [0, 1].map((axis) => (160 - scale * (high[axis] - low[axis])) / 2);
+  return { scale, at: (k) => [shift[0] + scale * (x[k] - low[0]), shift[1] + scale * (y[k] - low[1])] };
+}
+
+function markPlane(plane) {
+  const map = panels[state.active].map;
+  plane.querySelector("em")?.remove();
+  if (!state.at || state.at.map !== map) return;
+  const picture = plane.querySelector("canvas");
+  const [x, y] = smallView(map).at(state.at.neuron);
+  const by = picture.clientWidth / 160;
+  plane.append(make("em", { style: `left:${picture.offsetLeft + by * x}px;top:${picture.offsetTop + by * y}px` }));
+}
+
+function fillTable() {
+  if (!byId("table").open) return;
+  const map = panels[state.active].map;
+  const names = Object.keys(MEASURES);
+  const head = make("tr", {}, ...["Neuron", "Cell", "Label", ...names.map((one) => MEASURES[one][0])].map((one) => make("th", { scope: "col" }, one)));
+  const rows = Array.from({ length: map.n }, (_, k) => make("tr", {},
+    make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), k) }, String(k))),
+    ...[map.cell(k).join(", "), labelOf(map, k) ?? "", ...names.map((one) => shown(map.values[one][k]))].map((one) => make("td", {}, one))));
+  byId("table-told").replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+}

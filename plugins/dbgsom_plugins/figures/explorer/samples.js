@@ -1,0 +1,117 @@
+// Finding samples, and taking those of chosen neurons away.
+const LISTED = 50;
+
+function light(found, text) {
+  state.lit = found;
+  byId("lit-told").textContent = text;
+  byId("export").hidden = false;
+  hideText();
+  redraw();
+}
+
+function unlight() {
+  [state.lit, state.chosenOn] = [null, null];
+  state.chosen.clear();
+  byId("lit-told").textContent = "";
+  byId("lit-list").replaceChildren();
+  byId("export").hidden = true;
+  redraw();
+}
+
+function choose(map, neurons) {
+  if (!neurons.length) { unlight(); return; }
+  state.chosenOn = map;
+  state.chosen = new Set(neurons);
+  byId("find").open = true;
+  byId("lit-list").replaceChildren();
+  const found = neurons.flatMap((k) => samplesOf(map, k)).sort((a, b) => a - b);
+  light(found, `${neurons.length} neuron${neurons.length > 1 ? "s" : ""} selected, with ${found.length} samples.`);
+}
+
+function fields() {
+  const all = [{ id: "id", name: samples.ids ? "id" : "row", text: idOf }];
+  if (samples.codes) all.push({ id: "class", name: "class", text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
+  if (samples.y) all.push({ id: "target", name: "target", value: (i) => samples.y[i] });
+  all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
+  told.features.forEach((name, column) => all.push({ id: `feature ${column}`, name, value: (i) => (valuedAt.has(i) ? samples.table.at(valuedAt.get(i), column) : NaN) }));
+  return new Map(all.map((one) => [one.id, one]));
+}
+
+function setUpSearch() {
+  const all = fields();
+  const [what, how, value] = ["search-what", "search-how", "search-value"].map(byId);
+  for (const { id, name } of all.values()) what.append(make("option", { value: id }, name));
+  const offer = () => {
+    const hows = all.get(what.value).text ? ["equal to", "with"] : ["at least", "at most", "near", "missing"];
+    how.replaceChildren(...hows.map((one) => make("option", {}, one)));
+  };
+  what.addEventListener("change", offer);
+  offer();
+  byId("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    find(all.get(what.value), how.value, value.value.trim());
+  });
+}
+
+function find(field, how, wanted) {
+  const all = Array.from({ length: samples.n }, (_, i) => i);
+  let found;
+  if (field.text) {
+    const lower = wanted.toLowerCase();
+    const fits = how === "equal to" ? (text) => text.toLowerCase() === lower : (text) => text.toLowerCase().includes(lower);
+    found = all.filter((i) => fits(field.text(i)));
+  } else if (how === "missing") {
+    found = all.filter((i) => Number.isNaN(field.value(i)) && (!field.id.startsWith("feature") || valuedAt.has(i)));
+  } else {
+    const number = Number(wanted.replace(",", "."));
+    if (wanted === "" || Number.isNaN(number)) { byId("lit-told").textContent = `“${wanted}” is no number.`; return; }
+    const gap = (i) => Math.abs(field.value(i) - number);
+    if (how === "near") found = all.filter((i) => !Number.isNaN(field.value(i))).sort((a, b) => gap(a) - gap(b)).slice(0, 10);
+    else found = all.filter((i) => (how === "at least" ? field.value(i) >= number : field.value(i) <= number));
+  }
+  list(found, field);
+}
+
+function list(found, field) {
+  unlight();
+  const panel = panels[state.active];
+  const unit = unitsOf(panel.map);
+  const neurons = new Set(found.map((i) => unit[i]).filter((k) => k >= 0));
+  const part = field.id.startsWith("feature") && samples.valued.length < samples.n ? ` of the ${samples.valued.length.toLocaleString("en")} whose values are here` : "";
+  light(found, found.length ? `${found.length.toLocaleString("en")} samples${part}, on ${neurons.size} neurons of this map.` : `No sample${part} was found.`);
+  byId("export").hidden = !found.length;
+  const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map(sampleItem));
+  byId("lit-list").replaceChildren(box);
+  if (found.length > LISTED) byId("lit-list").append(make("p", { class: "hint" }, `… and ${found.length - LISTED} more`));
+  if (found.length) { const k = unit[found[0]]; if (k >= 0) pin(panel, k); }
+}
+
+function csv() {
+  const map = state.chosenOn ?? panels[state.active].map;
+  const unit = unitsOf(map);
+  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const head = [samples.ids ? "id" : "row", "neuron", "x", "y", ...(samples.codes ? ["class"] : []), "distance"];
+  const rows = state.lit.map((i) => [
+    idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)),
+    ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+samples.distances[i].toPrecision(6)),
+  ].map(quoted).join(","));
+  return `${[head.join(","), ...rows].join("\n")}\n`;
+}
+
+function hideText() {
+  byId("csv-label").hidden = true;
+}
+
+function setUpExport() {
+  byId("download").addEventListener("click", () => {
+    const link = make("a", { href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })), download: "samples.csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  byId("as-text").addEventListener("click", () => {
+    byId("csv-label").hidden = false;
+    byId("csv").value = csv();
+    byId("csv").select();
+  });
+  byId("clear").addEventListener("click", unlight);
+}

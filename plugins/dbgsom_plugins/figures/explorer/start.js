@@ -1,0 +1,73 @@
+// Puts the page together.
+function dressUp(theme) {
+  document.documentElement.dataset.theme = theme;
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  paint = Object.fromEntries(["paper", "ink", "muted", "faint", "accent", "link", "empty"].map((name) => [name, styled(`--${name}`)]));
+  drawTree();
+  redraw();
+}
+
+// What depends on the map of the panel that was used last.
+function changedMap() {
+  if (!panels[state.active]) return;
+  const map = panels[state.active].map;
+  const most = map.joins.length / 2 + 1;
+  byId("cut").max = most;
+  if (state.clusters > most) state.clusters = most;
+  byId("cut").value = state.clusters;
+  byId("cut-told").textContent = state.clusters;
+  byId("epoch").max = lastEpoch(map);
+  if (state.epoch !== null) toEpoch(Math.min(state.epoch, lastEpoch(map)));
+  drawTree();
+  fillPlanes();
+  fillTable();
+}
+
+function addPanel(map, way) {
+  const panel = new Panel(panels.length, map, way);
+  panels.push(panel);
+  byId("panels").append(panel.element);
+  return panel;
+}
+
+function begin() {
+  document.title = `${told.title || "Map"} · explorer`;
+  byId("title").textContent = told.title || "Map explorer";
+  byId("summary").textContent = told.summary;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  dressUp(dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => dressUp(dark.matches ? "dark" : "light"));
+  byId("theme").addEventListener("click", () => dressUp(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  byId("lasso").addEventListener("click", (event) => {
+    ropes = !ropes;
+    event.currentTarget.setAttribute("aria-pressed", String(ropes));
+  });
+  byId("two").addEventListener("click", (event) => {
+    if (panels.length > 1) {
+      panels.pop().element.remove();
+      state.active = 0;
+      changedMap();
+    } else {
+      const { map, way } = panels[0];
+      addPanel(map, way.id === "height" ? "hits" : "height");
+    }
+    event.currentTarget.setAttribute("aria-pressed", String(panels.length > 1));
+  });
+  state.clusters = Math.min(4, maps[0].joins.length / 2 + 1);
+  setUpSearch();
+  setUpExport();
+  setUpClusters();
+  setUpFilm();
+  byId("planes").addEventListener("toggle", fillPlanes);
+  byId("planes-more").addEventListener("click", () => { planes *= 3; fillPlanes(); });
+  byId("table").addEventListener("toggle", fillTable);
+  const notes = [...told.notes, "Values are those that the map sees: after the prepare steps, in the metric's space.",
+    "This page needs no network and keeps nothing."];
+  byId("notes-list").append(...notes.map((one) => make("li", {}, one)));
+  if (told.notes.length) byId("notes").open = true;
+  const first = ["label", "images", "similarity"].find((one) => ways.has(one));
+  addPanel(maps[0], first);
+  changedMap();
+}
+
+begin();

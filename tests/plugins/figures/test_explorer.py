@@ -1,0 +1,337 @@
+"""What the explorer's page knows: all of it is checked against the samples themselves."""
+
+import json
+import re
+from base64 import b64decode
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.sparse import csr_array
+from sklearn.datasets import load_digits, load_iris
+from sklearn.metrics import adjusted_rand_score
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.api import Html
+from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.grid import Grid
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures.explorer import Explorer
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+def told(view, **params):
+    return parsed(Explorer(**params).draw(view).text)
+
+
+def parsed(text):
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    return json.loads(data)
+
+
+def integers(packed):
+    return np.frombuffer(b64decode(packed["data"]), f"<u{packed['size']}").astype(np.int64)
+
+
+def table(packed):
+    codes = integers(packed).reshape(packed["rows"], len(packed["low"]))
+    values = np.array(packed["low"]) + (codes - 1) * np.array(packed["step"])
+    return np.where(codes == 0, np.nan, values)
+
+
+def numbers(values):
+    return np.array([np.nan if one is None else one for one in values], dtype=float)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:500], y[:500]
+
+
+@pytest.fixture(scope="module")
+def tree(digits):
+    X, y = digits
+    growth = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 9}, "tau_2": 0.02}
+    model = SomVQ(growth=growth, epochs=15).fit(X)
+    return model, view_of(model, model.evaluate(X, y=y), image_shape=(8, 8), title="a tree")
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    model = SomClassifier(max_neurons=30, epochs=20).fit(X, y)
+    names = ["sepal length", "sepal width", "petal length", "petal width"]
+    return model, view_of(model, model.evaluate(X, y=y), feature_names=names, title="iris")
+
+
+def test_every_map_of_a_tree_tells_what_its_samples_find_there(tree, digits):
+    (model, view), (X, y) = tree, digits
+    found = told(view)
+    maps, paths = model._tree.maps, model.bmu_path(X)
+    assert len(found["maps"]) == len(maps) > 2
+    way = [()]  # of each map, rows of the neurons that lead to it
+    for number, one in enumerate(found["maps"]):
+        if number:
+            above, neuron = one["above"]
+            assert found["maps"][above]["child"][neuron] == number
+            way.append((*way[above], neuron))
+        som_map, steps = maps[number], way[number]
+        here = np.all(paths[:, : len(steps)] == steps, axis=1)
+        apart = np.linalg.norm(X[here][:, None] - som_map.prototypes, axis=2)
+        order = np.argsort(apart, axis=1, kind="stable")
+        first = order[:, 0]
+        assert np.array_equal(first, paths[here, len(steps)])
+        values = {name: numbers(all_) for name, all_ in one["values"].items()}
+        for k in range(len(som_map)):
+            mine = first == k
+            assert values["hits"][k] == mine.sum()
+            assert one["child"][k] >= 0 or one["leaf"][k] >= 0
+            beside = [k2 for k2 in range(len(som_map)) if som_map.hops[k, k2] == 1]
+            gaps = [np.linalg.norm(som_map.prototypes[k] - som_map.prototypes[b]) for b in beside]
+            assert values["height"][k] == pytest.approx(np.mean(gaps), rel=1e-4)
+            if not mine.any():
+                assert np.isnan(values["error"][k])
+                continue
+            assert values["error"][k] == pytest.approx(apart[mine, k].mean(), rel=1e-4)
+            torn = [som_map.hops[k, other] > 1 for other in order[mine, 1]]
+            assert values["torn"][k] == pytest.approx(np.mean(torn), rel=1e-4)
+            shares = integers(one["shares"]).reshape(len(som_map), -1)[k] / 255
+            assert (
+                np.abs(shares - np.bincount(y[here][mine], minlength=10) / mine.sum()).max() < 0.01
+            )
+
+
+def test_samples_end_at_their_leaves(tree, digits):
+    (model, view), (X, y) = tree, digits
+    found = told(view)["samples"]
+    leaf = integers(found["leaf"])
+    apart = np.linalg.norm(X - model.leaf_weights_[leaf], axis=1)
+    assert np.array_equal(model.leaf_paths_[leaf], model.bmu_path(X))
+    assert table(found["distance"])[:, 0] == pytest.approx(apart, abs=2e-3)
+    assert np.array_equal(integers(found["classes"]) - 1, y)
+    assert integers(found["valued"]).tolist() == list(range(len(X)))
+    assert np.abs(table(found["values"]) - X).max() <= 16 / 254
+
+
+def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(iris):
+    model, view = iris
+    (one,) = told(view)["maps"]
+    som_map = model.som_map_
+    assert np.allclose(np.column_stack([one["x"], one["y"]]), som_map.plane_positions)
+    cells = integers(one["cells"]).reshape(-1, 2) + one["first"]
+    assert [tuple(cell) for cell in cells.tolist()] == model.neurons_
+    edges = integers(one["edges"]).reshape(-1, 2)
+    assert np.array_equal(edges, som_map.edges())
+    apart = [np.linalg.norm(model.weights_[a] - model.weights_[b]) for a, b in edges]
+    assert table(one["lengths"])[:, 0] == pytest.approx(apart, abs=1e-3)
+    assert one["values"]["birth"] == som_map.birth_epochs.tolist()
+    assert one["parents"] == som_map.parents.tolist()
+    assert np.abs(table(one["prototypes"]) - model.weights_).max() < 1e-4
+    labels = told(view)["labels"]
+    assert [labels["names"][k] for k in one["labels"]] == list(map(str, model.neuron_labels_))
+
+
+def test_other_grids_bring_their_own_corners():
+    corners = tuple((np.cos(a) / np.sqrt(3), np.sin(a) / np.sqrt(3)) for a in np.arange(6) + 0.5)
+    offsets = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1))
+    grid = Grid(offsets, (), ((1.0, 0.0), (0.5, 0.75**0.5)), corners)
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    som_map = SomMap.rectangle(4, 5, X[:20], grid)
+    view = MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(20), ())
+    (one,) = told(view)["maps"]
+    assert np.allclose(one["corners"], corners, atol=1e-4)
+    assert np.allclose(one["y"], som_map.plane_positions[:, 1], atol=1e-4)
+    assert np.bincount(integers(one["edges"])).max() == 6
+
+
+def test_the_dendrogram_joins_neighbours_as_ward_does():
+    X = np.random.default_rng(3).normal(size=(80, 2)) * [9, 1]
+    som_map = SomMap.rectangle(1, 8, np.sort(X[:8], axis=0))  # a line: neighbours are nearest
+    som_map.prototypes = np.column_stack([[0, 1, 3, 10, 11, 20, 20.5, 40], np.zeros(8)])
+    view = MapView(
+        Evaluation(som_map, LocalEngine().over(np.repeat(som_map.prototypes, 2, 0), Euclidean())),
+        np.arange(8),
+        (),
+    )
+    (one,) = told(view)["maps"]
+    joins = integers(one["joins"]).reshape(-1, 2)
+    tree = linkage(som_map.prototypes, "ward")
+    assert one["heights"] == pytest.approx(tree[:, 2], rel=1e-4)
+    for count in range(1, 9):
+        cluster = np.arange(15)
+        for i, pair in enumerate(joins[: 8 - count]):
+            cluster[np.isin(cluster, cluster[pair])] = 8 + i
+        expected = cut_tree(tree, n_clusters=count)[:, 0]
+        assert adjusted_rand_score(cluster[:8], expected) == 1
+
+
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "<!--<script>",
+    "]]>&amp;\u2028\u2029",
+    "{{script}}",
+    "\x1b[31m\u202e",
+]
+
+
+def test_names_are_text(iris):
+    _, view = iris
+    names = dict(enumerate(HOSTILE[:3]))
+    plain = Explorer().draw(view).text
+    ids = np.array([f"{HOSTILE[0]}{i}" for i in range(150)])
+    hostile = replace(
+        view,
+        feature_names=HOSTILE[:4],
+        label_names=names,
+        title=HOSTILE[4] + HOSTILE[0],
+        sample_ids=ids,
+    )
+    text = Explorer().draw(hostile).text
+    found = told(hostile)
+    assert found["samples"]["ids"][7] == f"{HOSTILE[0]}7"
+    assert found["features"][0] == HOSTILE[0]
+    assert found["features"][3] == "{{script}}"
+    assert found["classes"][1] == "<!--<script>"
+    assert "\u202e" not in found["title"]
+    for mark in ("<", ">", "&"):
+        assert text.count(mark) == plain.count(mark)
+    assert "\u2028" not in text
+
+
+def test_the_page_reaches_for_nothing(iris):
+    text = Explorer().draw(iris[1]).text
+    assert "default-src 'none'" in text
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"']|https?:|@import|url\(", text)
+    for word in (
+        "localStorage",
+        "sessionStorage",
+        "cookie",
+        "fetch(",
+        "XMLHttpRequest",
+        "innerHTML",
+        "eval(",
+    ):
+        assert word not in text
+
+
+def test_the_same_view_gives_the_same_page(iris):
+    assert Explorer().draw(iris[1]).text == Explorer().draw(iris[1]).text
+
+
+def test_too_many_samples_are_sampled_by_the_seed_and_said(iris):
+    model, view = iris
+    found = told(view, max_samples=40)
+    rows = integers(found["samples"]["rows"])
+    assert len(rows) == 40
+    assert np.all(np.diff(rows) > 0)
+    assert "Of 150 samples these are 40" in found["notes"][0]
+    assert found["maps"][0]["values"]["hits"] == model.hit_counts_.tolist()  # all of them
+    leaf = integers(found["samples"]["leaf"])
+    assert np.array_equal(leaf, model.bmu(load_iris().data)[rows])
+    other = replace(view, evaluation=replace(view.evaluation, seed=1))
+    assert not np.array_equal(integers(told(other, max_samples=40)["samples"]["rows"]), rows)
+
+
+def big(n_neurons, n, features, **more):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, features)).astype(np.float32)
+    som_map = SomMap.rectangle(n_neurons // 20, 20, X[:n_neurons])
+    y = rng.integers(0, 10, n)
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()), y=y)
+    return MapView(evaluation, rng.integers(0, 10, n_neurons), (), "classifier", **more)
+
+
+def test_400_neurons_of_digits_take_less_than_half_a_megabyte():
+    X, y = load_digits(return_X_y=True)
+    model = SomClassifier(growth={"name": "fixed", "rows": 20, "columns": 20}, epochs=3).fit(X, y)
+    page = model.explore(X, y, image_shape=(8, 8))
+    assert len(page.text.encode()) < 500_000
+
+
+@pytest.mark.parametrize(("features", "shape"), [(16, None), (784, (28, 28))])
+def test_a_large_page_keeps_to_its_size(features, shape):
+    view = big(2000, 30_000 if features == 16 else 4000, features, image_shape=shape)
+    text = Explorer().draw(view).text
+    found = parsed(text)
+    assert len(text.encode()) < 5_000_000
+    samples = found["samples"]
+    if features == 16:
+        assert len(integers(samples["valued"])) == 30_000
+    else:
+        assert len(found["features"]) == 400
+        assert "Of 784 features these are the 400" in found["notes"][0]
+        assert found["image"] is None
+
+
+def test_the_values_of_the_nearest_samples_come_first():
+    view = big(100, 4000, 784)
+    found = told(view)["samples"]
+    valued = set(integers(found["valued"]).tolist())
+    assert len(valued) == 1_000_000 // 784
+    unit, distance = view.evaluation.bmu, view.evaluation.distance
+    for neuron in range(100):
+        mine = np.flatnonzero(unit == neuron)
+        assert set(mine[np.argsort(distance[mine])][:3].tolist()) <= valued
+
+
+def test_missing_values_stay_missing():
+    X = load_iris().data.copy()
+    X[::3, 1] = np.nan
+    page = SomVQ(max_neurons=10, epochs=5).fit(X).explore(X)
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
+    assert np.array_equal(np.isnan(table(json.loads(data)["samples"]["values"])), np.isnan(X))
+    assert "NaN" not in data
+
+
+@pytest.mark.parametrize("kind", [SomVQ, SomRegressor])
+def test_estimators_are_explored(kind, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = kind(max_neurons=12, epochs=5).fit(X, y.astype(float))
+    page = model.explore(X, y.astype(float), names=["a", "b", "c", "d"], path=tmp_path / "map.html")
+    assert isinstance(page, Html)
+    assert (tmp_path / "map.html").read_text() == page.text
+    shown = page._repr_html_()
+    assert 'sandbox="allow-scripts allow-downloads"' in shown
+    assert "allow-same-origin" not in shown
+    assert page.text.split("<body>")[0] not in shown  # it is escaped
+
+
+def test_sparse_samples_and_the_index_of_a_frame():
+    pd = pytest.importorskip("pandas")
+    X = load_iris().data
+    model = SomVQ(max_neurons=12, epochs=5)
+    assert "feature 0" in model.fit(csr_array(X)).explore(csr_array(X)).text
+    frame = pd.DataFrame(X, columns=list("abcd"), index=[f"plant {i}" for i in range(150)])
+    text = model.fit(frame).explore(frame).text
+    assert '"plant 149"' in text
+    assert '"features":["a","b","c","d"]' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"names": ["a"]}, "names has 1 names"),
+        ({"y": [0, 1]}, r"y must have shape \(150,\)"),
+        ({"image_shape": (3, 3)}, "images of 3 × 3 do not have the 4 features"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tmp_path):
+    X = load_iris().data
+    model = SomVQ(max_neurons=12, epochs=5).fit(X)
+    with pytest.raises(ValueError, match=said):
+        model.explore(X, path=tmp_path / "map.html", **given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_the_smallest_maps_are_explored(cells):
+    X = load_iris().data
+    model = SomVQ(growth={"name": "fixed", "rows": 1, "columns": cells}, epochs=3).fit(X)
+    page = model.explore(X)
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
+    assert json.loads(data)["maps"][0]["n"] == cells

@@ -1,0 +1,199 @@
+"""The explorer in a real browser, with real events; skipped where there is no Chromium."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from dbgsom_core import SomVQ
+from dbgsom_core.estimators.exploring import view_of
+from dbgsom_plugins.figures.explorer import Explorer
+
+NAME = "</script><img src=x onerror=alert({})>"
+MAP = ".panel:nth-child(1) .stage canvas"
+
+
+@pytest.fixture(scope="module")
+def model():
+    X, _ = load_digits(return_X_y=True)
+    growth = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 9}, "tau_2": 0.02}
+    return SomVQ(growth=growth, epochs=15).fit(X[:500])
+
+
+@pytest.fixture(scope="module")
+def page(model, tmp_path_factory):
+    X, y = load_digits(return_X_y=True)
+    ids = np.array([NAME.format(i) for i in range(500)])
+    view = view_of(
+        model,
+        model.evaluate(X[:500], y=y[:500]),
+        image_shape=(8, 8),
+        title="<b>digits",
+        sample_ids=ids,
+    )
+    path = tmp_path_factory.mktemp("pages") / "explorer.html"
+    Explorer().draw(view).save(path)
+    return path
+
+
+@pytest.fixture
+def browser(chromium, page):
+    chromium.errors.clear()
+    chromium.requests.clear()
+    chromium.open(page)
+    yield chromium
+    assert chromium.errors == []
+    assert chromium.requests == [page.as_uri()]
+
+
+def neuron_place(browser, model, k):
+    """Return where a neuron lies on the whole map, as parts of the canvas."""
+    x, y = model.som_map_.plane_positions.T
+    width, height = browser.js(
+        "(() => { const one = document.querySelector('.stage');"
+        "return [one.clientWidth, one.clientHeight]; })()"
+    )
+    scale = min((width - 24) / (np.ptp(x) + 1), (height - 24) / (np.ptp(y) + 1), 110)
+    across = 0.5 + scale * (x[k] - (x.min() + x.max()) / 2) / width
+    return across, 0.5 - scale * (y[k] - (y.min() + y.max()) / 2) / height
+
+
+def test_pointing_at_a_cell_tells_its_neuron(browser, model):
+    for k in (0, 3, len(model.som_map_) - 1):
+        browser.hover(MAP, *neuron_place(browser, model, k))
+        x, y = model.neurons_[k]
+        assert browser.text("#neuron-title") == f"Neuron {k} at ({x}, {y})"
+        told = browser.text("#neuron-told")
+        assert f"Hits{model.hit_counts_[k]}" in told
+        for other in model.som_map_.neighbours(k):
+            assert f"Neuron {other}" in told
+    assert browser.text("#title") == "<b>digits"
+
+
+def test_the_lasso_selects_neurons_and_gives_their_samples_away(browser, model):
+    X, _ = load_digits(return_X_y=True)
+    browser.click("#lasso")
+    (left, top), (middle, bottom) = browser.place(MAP, 0.01, 0.01), browser.place(MAP, 0.5, 0.99)
+    browser.drag([(left, top), (middle, top), (middle, bottom), (left, bottom)])
+    browser.click("#as-text")
+    rows = list(csv.DictReader(io.StringIO(browser.js("document.querySelector('#csv').value"))))
+    x = model.som_map_.plane_positions[:, 0]
+    chosen = np.flatnonzero(x < (x.min() + x.max()) / 2)
+    units = model.bmu(X[:500])
+    expected = [(NAME.format(i), k) for i, k in enumerate(units) if k in chosen]
+    assert [(row["id"], int(row["neuron"])) for row in rows] == expected
+    browser.click("#clear")
+    assert browser.js("document.querySelector('#export').hidden")
+
+
+def test_samples_are_found_by_name_class_and_value(browser):
+    _, y = load_digits(return_X_y=True)
+
+    def find(what, how, value):
+        browser.js(
+            f"(() => {{ const one = document.querySelector('#search-what'); one.value = '{what}';"
+            "one.dispatchEvent(new Event('change'));"
+            f"document.querySelector('#search-how').value = '{how}';"
+            "const value = document.querySelector('#search-value');"
+            "value.value = ''; value.focus(); })()"
+        )
+        browser.write(value)
+        browser.keys("Enter")
+        return browser.text("#lit-told")
+
+    assert find("id", "with", "alert(17)").startswith("1 samples")
+    assert find("class", "equal to", "3").startswith(f"{np.sum(y[:500] == 3)} samples")
+    assert find("feature 20", "at least", "15.9").startswith(
+        f"{np.sum(load_digits().data[:500, 20] >= 15.9)} samples"
+    )
+    assert find("feature 20", "at least", "many") == "“many” is no number."
+    assert find("id", "equal to", "nobody").startswith("No sample")
+
+
+def test_the_keyboard_reaches_every_neuron_and_the_child_maps(browser, model):
+    browser.js(f"document.querySelector('{MAP}').focus()")
+    assert browser.text("#live").startswith("Neuron 0 at")
+    parent = min(model.som_map_.children)
+    while f"Neuron {parent} at" not in browser.text("#live"):
+        here = int(browser.text("#live").split()[1])
+        right, up = np.subtract(model.neurons_[parent], model.neurons_[here])
+        key = ("ArrowUp", "ArrowDown")[int(up < 0)]
+        if right:
+            key = ("ArrowRight", "ArrowLeft")[int(right < 0)]
+        browser.keys(key)
+        assert int(browser.text("#live").split()[1]) != here
+    browser.keys("Enter")
+    assert browser.text(".trail").startswith(f"Whole map › Neuron {parent}")
+    label = browser.js(f"document.querySelector('{MAP}').getAttribute('aria-label')")
+    assert f"{len(model.som_map_.children[parent])} neurons" in label
+    browser.keys(" ")
+    assert browser.text("#lit-told").startswith("1 neuron selected")
+    browser.keys("Backspace")
+    assert browser.text(".trail").startswith("Whole map ·")
+    assert browser.text("#live").startswith(f"Neuron {parent} at")
+
+
+def test_clusters_growth_planes_and_table_open(browser, model):
+    browser.click("#clusters summary")
+    browser.click("#dendrogram", 0.5, 0.5)
+    assert 1 <= int(browser.text("#cut-told")) <= len(model.som_map_)
+    browser.click("#growth summary")
+    browser.click("#play")
+    last = model.som_map_.birth_epochs.max()
+    browser.until(f"document.querySelector('#epoch-told').textContent.startsWith('Epoch {last}:')")
+    assert f"{len(model.som_map_)} of {len(model.som_map_)} neurons" in browser.text("#epoch-told")
+    browser.click("#planes summary")
+    browser.until("document.querySelectorAll('.plane').length === 12")
+    browser.click(".plane")
+    chosen = browser.js("document.querySelector('.panel select').value")
+    assert chosen.startswith("feature ")
+    browser.click("#table summary")
+    rows = "document.querySelectorAll('#table-told tbody tr').length"
+    browser.until(f"{rows} === {len(model.som_map_)}")
+
+
+def test_every_colouring_is_drawn_on_two_maps(browser):
+    browser.click("#two")
+    drawn = browser.js(
+        """(async () => {
+        const [first, second] = document.querySelectorAll('.panel select');
+        const seen = new Set();
+        for (const option of [...first.options].slice(0, 24)) {
+          for (const one of [first, second]) {
+            one.value = option.value;
+            one.dispatchEvent(new Event('change'));
+          }
+          await new Promise(requestAnimationFrame);
+          seen.add(document.querySelector('.stage canvas').toDataURL());
+        }
+        return seen.size; })()"""
+    )
+    assert drawn >= 22  # two of the pixels are 0 everywhere
+    browser.click("#two")
+    assert browser.js("document.querySelectorAll('.panel').length") == 1
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
+    chromium.open(page, 390, 800, dark=dark, mobile=True)
+    assert chromium.js("document.documentElement.scrollWidth") <= 390
+    assert chromium.js("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    chromium.click("#theme")
+    assert chromium.js("document.documentElement.dataset.theme") == ("light" if dark else "dark")
+    chromium.click(MAP)
+    assert chromium.text("#neuron-title") != "Neuron"
+
+
+def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, tmp_path):
+    from dbgsom_core.api import Html
+
+    outer = tmp_path / "outer.html"
+    outer.write_text(f"<!doctype html><body>{Html(page.read_text()).frame()}")
+    chromium.errors.clear()
+    chromium.open(outer)
+    x, y = chromium.place("iframe", 0.3, 0.6)
+    chromium.mouse("mouseMoved", x, y)
+    assert chromium.errors == []
+    assert chromium.js("document.querySelector('iframe').contentDocument") is None
