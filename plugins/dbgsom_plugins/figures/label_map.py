@@ -28,9 +28,9 @@ _DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
 class LabelMap(Component):
     """The label of each neuron on the grid.
 
-    Up to 20 classes have a colour each, paler where the majority among the neuron's samples is
-    slim. Index labels of a vector quantizer, and more classes, are coloured by prototype: similar
-    colours are similar prototypes. Regression values have a colour scale.
+    Up to 20 classes have a colour each, paler where the label of a neuron is less probable. Index
+    labels of a vector quantizer, and more classes, are coloured by prototype: similar colours are
+    similar prototypes. Regression values have a colour scale.
     """
 
     def draw(self, view: MapView) -> Figure:
@@ -68,7 +68,7 @@ def _classes(view: MapView) -> Figure:
         chance = 1 / probabilities.shape[1]
         majority = (probabilities.max(axis=1) - chance) / (1 - chance)
         strength = _PALEST + (1 - _PALEST) * np.clip(majority, 0, 1)
-        notes.append("The paler a cell, the smaller the share of its majority class.")
+        notes.append("The paler a cell, the less probable its label.")
     colours = towards_white(palette[row], np.where(dead, _DEAD, strength))
     names = [name_of(view, label) for label in classes]
     entries = [
