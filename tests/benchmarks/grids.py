@@ -143,7 +143,7 @@ def quality(chosen: list[str], seeds: int) -> None:
 
 
 def timing(rounds: int = 7) -> None:
-    """Print the least seconds of fixed fits, taking turns."""
+    """Print the least seconds of the processor (one thread) that fixed fits take, taking turns."""
     for n, features, rows, columns in SIZES:
         X = np.random.default_rng(0).normal(size=(n, features)).astype(np.float32)
         least = dict.fromkeys(GRIDS, np.inf)
@@ -151,9 +151,9 @@ def timing(rounds: int = 7) -> None:
             for grid in GRIDS:
                 growth = {"name": "fixed", "rows": rows, "columns": columns}
                 som = SomVQ(grid=grid, growth=growth, epochs=20, tol=0, engine=ENGINE)
-                started = time.perf_counter()
+                started = time.process_time()
                 som.fit(X)
-                least[grid] = min(least[grid], time.perf_counter() - started)
+                least[grid] = min(least[grid], time.process_time() - started)
         ratio = least["hexagonal"] / least["square"]
         told = ", ".join(f"{grid} {seconds:.2f} s" for grid, seconds in least.items())
         print(f"{n} × {features}, {rows} × {columns}: {told}, ratio {ratio:.2f}", flush=True)
