@@ -41,6 +41,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
         "growth.threshold": growing.get("threshold"),
         "growth.spreading_factor": growing.get("spreading_factor"),
         "growth.max_neurons": growing.get("max_neurons"),
+        "grid": estimator.grid,
         "labeller": _name("labeller", parts.labeller),
         "epochs": estimator.epochs,
         "tol": estimator.tol,
@@ -81,7 +82,7 @@ def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
     written = {
         "seed": resolved["seed"],
         "prepare": ", ".join(step["name"] for step in resolved["prepare"]),
-        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "init")},
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "init", "grid")},
         **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
     }
     sections = {"dataset": resolved["dataset"]} | {kind: model.get(kind) for kind in PARTS}
@@ -160,6 +161,8 @@ def default_name(
         growth += f" SF {written.get('growth.spreading_factor', format(spread, 'g'))}"
     elif shape is not None:
         growth += " {} × {}".format(*shape())
+    grid = written.get("grid", estimator.grid)
+    growth += ("" if grid == "square" else f" {grid}") + " torus" * GrowthAbilities.of(base).wrap
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     dataset = written.get("dataset") or _called(experiment)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"

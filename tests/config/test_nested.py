@@ -229,6 +229,16 @@ def test_a_run_tells_of_it(load, built_ins):
     assert growths["directed"]["spreading_factor"] == 0.3
 
 
+def test_a_run_tells_of_its_grid(load):
+    tree = "growth: {name: hierarchical, base: {name: fixed, rows: 4, columns: 5, wrap: true}}"
+    for grid, told in (("square", " torus"), ("hexagonal", " hexagonal torus")):
+        made = load(f"experiment: e\ndataset: iris\nmodel:\n  grid: {grid}\n  {tree}\n")
+        estimator = make_estimator(made)
+        assert flat_params(made, estimator)["grid"] == grid
+        name = default_name(made, estimator)
+        assert name.startswith(f"iris: hierarchical fixed 4 × 5{told}, ")
+
+
 def test_the_schema_knows_what_may_stand_inside(built_ins):
     validator = jsonschema.Draft202012Validator(experiment_schema(built_ins))
 

@@ -88,11 +88,13 @@ def samples(folder: Path) -> list[Sample]:
     prepared = fit_steps(steps, X, y)
     small = {"name": "directed", "spreading_factor": 0.1, "max_neurons": 6}
     tree = {"name": "hierarchical", "base": small, "tau_2": 0.05}
+    torus = {"name": "fixed", "rows": 4, "columns": 3, "wrap": True}
     models = {
         "steps": persistence.FittedModel(
             tuple(steps), SomClassifier(max_neurons=9, epochs=9).fit(prepared, names)
         ),
         "tree": SomVQ(growth=tree, metric="mahalanobis", epochs=9).fit(X),
+        "torus": SomVQ(grid="hexagonal", growth=torus, epochs=9).fit(X),
         "numbers": SomRegressor(metric="cosine", epochs=9).fit(X.astype(np.float32), X[:, 0]),
     }
     found = []
