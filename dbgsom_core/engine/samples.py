@@ -164,13 +164,14 @@ class PlainSamples:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Do as `nearest_units` by the metric's own methods, distances included."""
         n = self.n
-        neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+        neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
 
         def work(rows: slice) -> None:
             block = np.ascontiguousarray(self.pairwise(self.X[rows], prototypes))
             smallest(block, neurons[rows], distances[rows])
 
         self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
+        distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

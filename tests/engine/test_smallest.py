@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.loops import smallest
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 9, 40, 160])
@@ -17,3 +19,13 @@ def test_they_are_those_of_a_stable_sort(rng, k, step):
     smallest(block, columns, values)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
+
+
+def test_of_fewer_prototypes_than_asked_for_the_first_stands_again(rng):
+    """As a map of one neuron has no second nearest."""
+    data = LocalEngine().over(rng.normal(size=(50, 3)), Euclidean())
+    prototype = rng.normal(size=(1, 3))
+    units, distances = data.nearest_plainly(prototype, 2)
+    assert not units.any()
+    expected = np.linalg.norm(data.X - prototype, axis=1)
+    np.testing.assert_allclose(distances, np.column_stack([expected, expected]))
