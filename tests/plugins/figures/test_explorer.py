@@ -17,7 +17,7 @@ from dbgsom_core.api import Html
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import Grid
+from dbgsom_core.som_map.grid import HEXAGONAL, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
@@ -335,3 +335,16 @@ def test_the_smallest_maps_are_explored(cells):
     page = model.explore(X)
     (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
     assert json.loads(data)["maps"][0]["n"] == cells
+
+
+def test_a_torus_is_told_and_linked_around():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    for grid in (HEXAGONAL, HEXAGONAL.closed(4, 5)):
+        som_map = SomMap.rectangle(4, 5, X[:20], grid)
+        evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+        found = told(MapView(evaluation, np.arange(20), ()))
+        torus = grid.torus is not None
+        assert any("is a torus" in note for note in found["notes"]) == torus
+        edges = integers(found["maps"][0]["edges"]).reshape(-1, 2)
+        np.testing.assert_array_equal(edges, som_map.edges())
+        assert (len(edges) == 3 * 20) == torus  # every neuron has six links

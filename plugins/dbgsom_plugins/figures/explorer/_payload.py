@@ -34,6 +34,8 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     """
     evaluation, tree = view.evaluation, view.evaluation.tree
     notes: list[str] = []
+    if view.evaluation.som_map.grid.torus is not None:
+        notes.append("The map is a torus: left is joined with right, and top with bottom.")
     rng = np.random.default_rng(evaluation.seed)
     leaf = evaluation.leaf
     classes, codes = _classes(view)

@@ -257,11 +257,13 @@ function pie(pen, x, y, radius, map, k) {
 }
 
 function dots(pen, x, y, scale, corners) {
-  const right = Math.max(...corners.map(([dx]) => dx));
+  // Towards the uppermost corner, of several the right one: inside of squares and of hexagons.
+  const [cx, cy] = corners.reduce((one, other) => (other[1] < one[1] - 1e-9 || (other[1] < one[1] + 1e-9 && other[0] > one[0]) ? other : one));
+  const inwards = 1 - 0.23 / Math.hypot(cx, cy);
   pen.fillStyle = paint.ink;
   for (const [dx, dy] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
     const size = Math.max(1.5, 0.07 * scale);
-    const [px, py] = [x + (0.9 * right - 0.2 + 0.1 * dx) * scale, y + (-0.36 + 0.1 * dy) * scale];
+    const [px, py] = [x + (inwards * cx - 0.085 + 0.1 * dx) * scale, y + (inwards * cy - 0.085 + 0.1 * dy) * scale];
     pen.fillRect(px - 1, py - 1, size + 2, size + 2);
     pen.fillStyle = paint.paper;
     pen.fillRect(px, py, size, size);
