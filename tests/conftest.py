@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import functools
+import inspect
 import logging
 import signal
 
@@ -42,6 +44,33 @@ def logs_are_heard():
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def read_csv():
+    """Read a table as pandas does, and numbers as Python does, in every version of pandas."""
+    import pandas as pd
+
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    exact = {"float_precision": "round_trip"} if version < (3, 1) else {}
+    return functools.partial(pd.read_csv, **exact)
+
+
+@pytest.fixture
+def typed():
+    """Call a command in this process, its two outputs apart, in every version of click."""
+    from click.testing import CliRunner
+
+    apart = "mix_stderr" in inspect.signature(CliRunner).parameters
+    runner = CliRunner(mix_stderr=False) if apart else CliRunner()
+
+    def call(command, *words):
+        done = runner.invoke(command, list(words))
+        if done.exception is not None:
+            raise done.exception
+        return done
+
+    return call
 
 
 @pytest.fixture

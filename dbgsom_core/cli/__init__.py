@@ -59,6 +59,8 @@ def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
     asked.signal = None
     output.begin()
+    if not os.environ.get("FORCE_COLOR"):  # older rich takes what is empty for set
+        os.environ.pop("FORCE_COLOR", None)
     with hidden_from_terminal():
         try:
             answer = cli.main(standalone_mode=False)

@@ -159,9 +159,9 @@ def _number(about: Schema, kind: str) -> str:
     low, above = about.get("minimum"), about.get("exclusiveMinimum")
     high, below = about.get("maximum"), about.get("exclusiveMaximum")
     if low is not None and high is not None:
-        return f"{what} from {low} to {high}"
+        return f"{what} from {_plain(low)} to {_plain(high)}"
     if above is not None and below is not None:
-        return f"{what} between {above} and {below}"
+        return f"{what} between {_plain(above)} and {_plain(below)}"
     if above == 0 and high is None:
         return f"positive {what}"
     words = [
@@ -171,6 +171,10 @@ def _number(about: Schema, kind: str) -> str:
         f"at most {high:g}" if high is not None else "",
     ]
     return " ".join([what, " and ".join(filter(None, words))]).strip()
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)  # some versions say 1.0 for 1
 
 
 def _name(about: Schema) -> str:

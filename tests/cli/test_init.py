@@ -110,16 +110,14 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     assert (folder / "again.csv").read_text().splitlines() == told
 
 
-def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder):
+def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     (folder / "old.csv").write_bytes(survey().encode("latin-1"))
     begin("old.csv")
     model = str(run("old.yaml").run.folder)
     (folder / "new.csv").write_bytes(survey().encode())
 
     def answers(file, *more):
-        done = CliRunner().invoke(predict, [model, file, "-o", "told.csv", *more])
-        if done.exception is not None:
-            raise done.exception
+        done = typed(predict, model, file, "-o", "told.csv", *more)
         return (folder / "told.csv").read_bytes(), done.stderr
 
     expected, note = answers("old.csv")
@@ -129,8 +127,7 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder):
     assert "note: new.csv is read as UTF-8, which it is, and not as latin-1" in note
     with pytest.raises(DataError, match="lacks column 'Größe'"):
         answers("new.csv", "--encoding", "latin-1")
-    done = CliRunner().invoke(explain, [model, "new.csv", "--row", "1", "--json", "--nearest", "0"])
-    assert done.exception is None
+    done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
     assert json.loads(done.stdout)["label"] in ("ja", "nein")
 
 

@@ -13,6 +13,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.compare import compare
 from dbgsom_core.runs.comparing.differing import differences
+from dbgsom_core.runs.folder.store import RunFiles, find_runs, write_status
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
@@ -484,3 +485,10 @@ def test_a_sweep_that_was_killed_before_its_runs_is_told_as_that(store, found):
     told = r"no finished run: run-0002 killed; to go on: dbgsom sweep --resume run-0001$"
     with pytest.raises(DataError, match=told):
         found("e")
+
+
+def test_of_runs_of_one_second_the_newest_is_the_last_that_began(tmp_path):
+    for number, name in enumerate("f0a"):
+        files = RunFiles(tmp_path / "e" / f"20260101-120000-{name * 6}")
+        write_status(files, "finished", f"2026-01-01T12:00:00.{number}00+00:00", None)
+    assert [one.files.folder.name[-1] for one in find_runs(tmp_path, "e")] == ["f", "0", "a"]

@@ -361,7 +361,12 @@ def _read_status(folder: Path, records: Records) -> StoredRun:
 
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, sweeps included, oldest first."""
-    return [read_run(folder) for folder in find_folders(root, experiment)]
+    found = [read_run(folder) for folder in find_folders(root, experiment)]
+    # Several may have begun in the second that is in their folders' names.
+    found.sort(
+        key=lambda run: (run.files.folder.name[:15], run.started.timestamp() if run.started else 0)
+    )
+    return found
 
 
 def find_folders(root: Path, experiment: str) -> list[Path]:

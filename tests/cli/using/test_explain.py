@@ -124,6 +124,7 @@ def test_what_a_row_lacks_and_what_is_new_in_it_is_told(shop, new, called):
 
 @pytest.mark.parametrize(("clock", "shown"), [("", ""), (" 12:30", " 12:30")])
 def test_dates_are_shown_as_dates(shop, told, called, described, clock, shown):
+    name = f"dated{len(clock)}"
     rng = np.random.default_rng(5)
     rows = [
         f"{day:02d}.{month:02d}.2024{clock};{rng.normal():.3f};{'ab'[month % 2]}"
@@ -133,17 +134,17 @@ def test_dates_are_shown_as_dates(shop, told, called, described, clock, shown):
     (shop / "dated.csv").write_text("when;x;kind\n" + "\n".join(rows) + "\n")
     data = {"name": "csv", "path": "dated.csv", "delimiter": ";", "target": "kind"}
     config = {
-        **described, "experiment": "dated", "dataset": {**data, "dates": "ordinal"}, "figures": [],
+        **described, "experiment": name, "dataset": {**data, "dates": "ordinal"}, "figures": [],
     }  # fmt: skip
     (shop / "dated.yaml").write_text(yaml.safe_dump(config))
     code, _, err = called(shop, "run", "dated.yaml", "-q")
     assert code == 0, err
     (shop / "new-date.csv").write_text(f"when;x\n24.12.2024{clock};0.5\n")
-    out, _ = told("explain", "dated", "new-date.csv", "--row", "0")
+    out, _ = told("explain", name, "new-date.csv", "--row", "0")
     (line,) = [line for line in out.splitlines() if line.startswith("when ")]
     words = re.split(r"  +", line)
     assert words[1] == f"2024-12-24{shown}"
     assert re.fullmatch(r"2024-\d\d-\d\d" + (r" \d\d:\d\d" if clock else ""), words[2])
-    out, _ = told("explain", "dated", "new-date.csv", "--row", "0", "--json")
+    out, _ = told("explain", name, "new-date.csv", "--row", "0", "--json")
     values = {one["feature"]: one["value"] for one in json.loads(out)["differences"]}
     assert values["when"] == pytest.approx(20081 + (0.5 + 0.5 / 24 if clock else 0))

@@ -17,10 +17,10 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.runs.using import table_reading
 
 
-def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model):
+def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):
     new[["weight", "id", "colour", "size"]].assign(extra=1).to_csv(shop / "new.csv", index=False)
     _, err = told("predict", "fruit", "new.csv", "-o", "answers.csv")
-    found = pd.read_csv(shop / "answers.csv")
+    found = read_csv(shop / "answers.csv")
     assert list(found) == [
         "label", "unit", "x", "y", "distance", "novelty", "pvalue", "outlier",
         "probability_apple", "probability_plum",
@@ -68,14 +68,14 @@ def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch
 
 
 @pytest.mark.parametrize("ending", ["parquet", "npy", "tsv"])
-def test_every_kind_of_file_reads_back(shop, told, new, model, ending):
+def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
     target = f"out.{ending}"
     told("predict", "fruit", "new.csv", "-o", target, "--columns", "novelty,label,unit")
     if ending == "npy":
         found = pd.DataFrame(np.load(shop / target))
     elif ending == "tsv":
-        found = pd.read_csv(shop / target, sep="\t")
+        found = read_csv(shop / target, sep="\t")
     else:
         found = pd.read_parquet(shop / target)
     expected = model.answers(new)
@@ -91,21 +91,21 @@ def test_one_column_is_a_plain_array(shop, told, new, model):
     np.testing.assert_array_equal(np.load(shop / "one.npy"), model.answers(new).distance)
 
 
-def test_it_is_a_filter(told, new):
+def test_it_is_a_filter(told, new, read_csv):
     text = new.to_csv(index=False)
     out, err = told("predict", "fruit", "-", "--columns", "label", "--keep", "id,kind",
                     stdin=text.encode())  # fmt: skip
-    found = pd.read_csv(io.StringIO(out), dtype=str)
+    found = read_csv(io.StringIO(out), dtype=str)
     assert list(found) == ["id", "kind", "label"]
     assert (found["id"] == new["id"]).all()
     assert "rows answered" in err
 
 
-def test_text_that_needs_quotes_gets_them(shop, told, new):
+def test_text_that_needs_quotes_gets_them(shop, told, new, read_csv):
     odd = new.assign(id=['a,"b"'] + ["c"] * 49)
     odd.to_csv(shop / "odd.csv", index=False)
     told("predict", "fruit", "odd.csv", "-o", "odd-out.csv", "--keep", "id")
-    assert pd.read_csv(shop / "odd-out.csv")["id"][0] == 'a,"b"'
+    assert read_csv(shop / "odd-out.csv")["id"][0] == 'a,"b"'
 
 
 def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
@@ -121,7 +121,7 @@ def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
 
 
 @pytest.mark.parametrize("written", ["semicolons", "tabs", "sep line", "comma decimals", "packed"])
-def test_files_are_read_as_people_write_them(shop, told, new, model, written):
+def test_files_are_read_as_people_write_them(shop, told, new, model, written, read_csv):
     path, decimal = shop / "people.csv", "."
     if written == "semicolons":
         path.write_text(new.to_csv(sep=";", index=False))
@@ -141,11 +141,13 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written):
         replace(model, columns=replace(model.columns, decimal=",")).save(shop / "comma.npz")
     name = "comma.npz" if decimal == "," else "fruit"
     out, _ = told("predict", name, path.name, "--columns", "distance")
-    found = pd.read_csv(io.StringIO(out))["distance"]
+    found = read_csv(io.StringIO(out))["distance"]
     assert (found == model.answers(new).distance).all()
 
 
-def test_files_without_a_header_are_read_as_in_training(shop, new, fruit, called, described):
+def test_files_without_a_header_are_read_as_in_training(
+    shop, new, fruit, called, described, read_csv
+):
     folder = shop / "bare"
     folder.mkdir()
     fruit(60, 1).to_csv(folder / "fruit.csv", index=False, header=False)
@@ -160,16 +162,16 @@ def test_files_without_a_header_are_read_as_in_training(shop, new, fruit, called
     (left,) = (folder / "runs" / "fruit").iterdir()
     model = persistence.load(left / "model.npz")
     expected = model.answers(new.set_axis(["0", "1", "2", "3", "4"], axis=1)).distance
-    assert (pd.read_csv(io.StringIO(out))["distance"] == expected).all()
+    assert (read_csv(io.StringIO(out))["distance"] == expected).all()
 
 
-def test_words_of_another_spelling_are_read_as_in_training(shop, told, new, model):
+def test_words_of_another_spelling_are_read_as_in_training(shop, told, new, model, read_csv):
     odd = new.astype({"size": object})
     odd.loc[3, "size"] = "True"
     odd.to_csv(shop / "true.csv", index=False)
     out, _ = told("predict", "fruit", "true.csv", "--columns", "distance")
     expected = new.assign(size=np.where(np.arange(50) == 3, 1.0, new["size"]))
-    assert (pd.read_csv(io.StringIO(out))["distance"] == model.answers(expected).distance).all()
+    assert (read_csv(io.StringIO(out))["distance"] == model.answers(expected).distance).all()
 
 
 def test_arrays_are_answered_by_place(shop, told, digits):
@@ -248,7 +250,7 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
-def test_a_row_without_any_value_is_left_empty(shop, told, new, ending):
+def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
     hole = new.astype({"size": object, "weight": object, "colour": object})
     hole.loc[40, ["size", "weight", "colour"]] = None
@@ -264,12 +266,12 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending):
         assert found.loc[40, ["label", "unit", "x", "outlier"]].tolist() == ["", -1, -1, False]
         assert found.loc[40, ["distance", "novelty"]].isna().all()
     else:
-        read = pd.read_csv if ending == "csv" else pd.read_parquet
+        read = read_csv if ending == "csv" else pd.read_parquet
         found = read(shop / f"hole-out.{ending}")
         assert found.loc[40].isna().all()
     told("predict", "fruit", "new.csv", "-o", "all.csv", *wanted, "-q")
     others = found.drop(index=40)["label"]
-    assert others.tolist() == pd.read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
+    assert others.tolist() == read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
 
 
 def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
