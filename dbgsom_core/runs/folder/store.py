@@ -362,11 +362,11 @@ def _read_status(folder: Path, records: Records) -> StoredRun:
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, sweeps included, oldest first."""
     found = [read_run(folder) for folder in find_folders(root, experiment)]
-    # Several may have begun in the second that is in their folders' names.
-    found.sort(
-        key=lambda run: (run.files.folder.name[:15], run.started.timestamp() if run.started else 0)
-    )
-    return found
+
+    def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
+        return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
+
+    return sorted(found, key=age)
 
 
 def find_folders(root: Path, experiment: str) -> list[Path]:
