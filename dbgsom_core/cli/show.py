@@ -64,7 +64,10 @@ def _tell(found: StoredRun) -> None:
         click.echo(as_text(f"damaged: {found.damage}"))
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
-        click.echo(as_text(f"data {data['name']}: {data['samples']} × {data['features']}"))
+        from dbgsom_core.runs.comparing.variants import data_name
+
+        name = data_name(found.config, data)
+        click.echo(as_text(f"data {name}: {data['samples']} × {data['features']}"))
     if found.status == "running" and found.kind == "run":
         lines = found.epochs()
         click.echo(f"epoch {lines[-1].epoch} so far" if lines else "no epoch yet")

@@ -150,6 +150,8 @@ class Explanation:
         To the prototype, and the mean distance of the training samples there.
     novelty : float
         See `SomVQ.score_samples`.
+    pvalue : float or None
+        See `SomVQ.novelty_pvalue`; None for a map that was saved without it.
     outlier : bool
     differences : tuple of Difference
         Of all observed features, the largest in deviations first.
@@ -166,6 +168,7 @@ class Explanation:
     distance: float
     usual_distance: float
     novelty: float
+    pvalue: float | None
     outlier: bool
     differences: tuple[Difference, ...]
     neighbours: tuple[Neighbour, ...]
@@ -210,6 +213,7 @@ def explained(
         distance=float(answers.distance[0]),
         usual_distance=usual_distance(estimator, leaf),
         novelty=float(answers.novelty[0]),
+        pvalue=None if answers.pvalue is None else float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
         differences=_differences(both, steps, _named(estimator, names)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],

@@ -241,7 +241,7 @@ def _default(key: str, estimator: str, registry: Registry) -> Any:
 def _dataset(run: StoredRun) -> dict[str, Any]:
     test = _mapping(run.data.get("test"))
     return {
-        "name": _data_name(run),
+        "name": data_name(run.config, run.data),
         "digest": run.data.get("digest"),
         "test": test.get("digest"),
         "of": {
@@ -251,12 +251,12 @@ def _dataset(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _data_name(run: StoredRun) -> str:
+def data_name(config: Tree, data: Tree) -> str:
     """Return what people call the data: the stem of its file, else the name of the data set."""
-    dataset = run.config.get("dataset")
+    dataset = config.get("dataset")
     path = dataset.get("path") if isinstance(dataset, Mapping) else None
     stem = Path(path).stem if isinstance(path, str) and not is_reference(path) else ""
-    return stem or str(run.data.get("name") or word(dataset))
+    return stem or str(data.get("name") or word(dataset))
 
 
 def _split(run: StoredRun) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
 from dbgsom_core.runs.comparing.differing import as_words, differences, distinct, told_apart
 from dbgsom_core.runs.comparing.sentences import same_mean, value_of
-from dbgsom_core.runs.comparing.variants import settings_of, without_units
+from dbgsom_core.runs.comparing.variants import data_name, settings_of, without_units
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -73,7 +73,8 @@ class Standings:
 
     def add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
         """Note a finished run."""
-        data = str(run.data.get("name")), str(run.data.get("digest"))
+        name = data_name(masked(child.experiment.resolved), run.data)
+        data = name, str(run.data.get("digest"))
         self._datasets[data] = None
         variant = self._variants.setdefault(
             (child.variant, data), _Runs(child, data, _units(child.experiment))

@@ -31,7 +31,8 @@ def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model,
     assert (found[["x", "y"]].to_numpy() == expected.cell).all()
     assert (found["distance"] == expected.distance).all()  # to the bit
     assert (found["novelty"] == expected.novelty).all()
-    assert (found["outlier"] == expected.outlier).all()
+    assert (found["pvalue"] == model.estimator.novelty_pvalue(model.prepare(new))).all()
+    assert (found["outlier"] == (found["pvalue"] <= 0.05)).all()
     shares = found[["probability_apple", "probability_plum"]].to_numpy()
     np.testing.assert_array_equal(shares, expected.probabilities)
     assert "'extra'" in err
