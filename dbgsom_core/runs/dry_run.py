@@ -22,6 +22,7 @@ from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.comparing.variants import data_name
 from dbgsom_core.runs.data.loading import Part
 from dbgsom_core.runs.data.ready import Ready, make_ready
 from dbgsom_core.runs.params import default_name, flat_params
@@ -247,7 +248,8 @@ def _resident() -> int | None:
 
 def _of_data(experiment: Experiment, ready: Ready, loaded: float) -> Iterator[tuple[str, str]]:
     X, y, regresses = ready.data.X, ready.data.y, experiment.model.estimator == "regressor"
-    told = f"{experiment.dataset_name}: {len(X)} × {X.shape[1]} {X.dtype}, {_size(X.nbytes)}"
+    name = data_name(experiment.resolved, {"name": experiment.dataset_name})
+    told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {_size(X.nbytes)}"
     if y is not None:
         told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
     yield "data", f"{told}; ready in {told_seconds(loaded)}"

@@ -197,7 +197,10 @@ class _Table:
 
     def __init__(self, path: str, names: Sequence[str], wanted: Wanted) -> None:
         self.path, self._wanted = path, wanted
-        self.columns = wanted.columns and replace(wanted.columns, decimal=wanted.mark)
+        self.columns = wanted.columns
+        if self.columns is not None and self.columns.decimal != wanted.mark:
+            thousands = self.columns.thousands.replace(wanted.mark, "")  # one mark means one thing
+            self.columns = replace(self.columns, decimal=wanted.mark, thousands=thousands)
         self.names = numbered([str(name).strip() for name in names])
         keep = [self._place(name) for name in wanted.keep]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]

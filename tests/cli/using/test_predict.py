@@ -400,8 +400,10 @@ def test_marks_between_thousands_are_known_to_the_model(shop, told, called, desc
         (shop / f"{name}.yaml").write_text(yaml.safe_dump(config))
         assert called(shop, "run", f"{name}.yaml", "-q")[0] == 0
         told("predict", name, f"{name}.csv", "-o", f"of-{name}.csv")
-    answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped")]
-    assert answers[0] == answers[1]
+    table.to_csv(shop / "commas-in.csv", index=False, sep=";", decimal=",")
+    told("predict", "grouped", "commas-in.csv", "--decimal", ",", "-o", "of-commas.csv")
+    answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped", "commas")]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_of_a_long_file_faults_are_counted_as_far_as_it_was_read(shop, refused, new, monkeypatch):
