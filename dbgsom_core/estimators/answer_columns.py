@@ -24,8 +24,9 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     Parameters
     ----------
     model : FittedModel, SomVQ, SomClassifier or SomRegressor
-    X : array or DataFrame (n, …)
-        As the model's ``predict`` takes it.
+    X : array-like, sparse matrix or DataFrame (n, …)
+        Numbers of any type; a table where the model knows the columns of one. Where it was fitted
+        with names of features, those of a DataFrame are checked.
     columns : sequence of str
         Which of ``label``, ``unit``, ``x``, ``y``, ``path`` (of child maps), ``distance``,
         ``novelty``, ``pvalue``, ``outlier`` and ``probabilities``, in this order; all that the
@@ -42,7 +43,27 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     names = chosen_columns(known, columns)
-    return answer_columns(known, known.answers(X), names)
+    rows = _samples(known, X)
+    bare = known.columns is None and not known.steps  # the estimator itself knows its features
+    answers: Answers = known.estimator.answers(rows) if bare else known.answers(rows)
+    return answer_columns(known, answers, names)
+
+
+def _samples(model: FittedModel, X: Any) -> Any:
+    """Return samples of any kind as the model's first step takes them without a warning."""
+    if model.columns is not None or hasattr(X, "tocsr"):
+        return X
+    first = model.steps[0][1] if model.steps else model.estimator
+    names = getattr(first, "feature_names_in_", None)
+    if hasattr(X, "iloc"):
+        frame = X.astype(np.float64)
+        return frame.to_numpy() if names is None else frame
+    array = np.asarray(X, dtype=np.float64)
+    if names is None or array.ndim != 2 or array.shape[1] != len(names):
+        return array
+    import pandas as pd
+
+    return pd.DataFrame(array, columns=names)
 
 
 def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:

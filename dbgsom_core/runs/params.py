@@ -25,27 +25,11 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     A field that only some components have (``growth.rows``) is added where it was given.
     """
     parts = estimator.parts()
-    kernel, growth = parts.kernel, parts.growth
-    widths, growing = dict(kernel), dict(_innermost(growth))
     params: dict[str, Any] = {
         "dataset": experiment.dataset_name,
         "prepare": ", ".join(step.name for step in experiment.prepare),
         "split": _split(experiment.resolved["split"]),
-        "estimator": experiment.model.estimator,
-        "metric": _name("metric", parts.metric),
-        "kernel": _name("kernel", kernel),
-        "kernel.start": widths.get("start"),
-        "kernel.end": widths.get("end"),
-        "kernel.decay": widths.get("decay"),
-        "growth": _name("growth", growth),
-        "growth.threshold": growing.get("threshold"),
-        "growth.spreading_factor": growing.get("spreading_factor"),
-        "growth.max_neurons": growing.get("max_neurons"),
-        "grid": estimator.grid,
-        "labeller": _name("labeller", parts.labeller),
-        "epochs": estimator.epochs,
-        "tol": estimator.tol,
-        "init": estimator.init,
+        **_common_params(estimator),
         "seed": experiment.seed,
     }
     # From the configuration as it was written: what the environment holds stays there.
@@ -63,6 +47,42 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
     return {key: _flat(value) for key, value in params.items()}
+
+
+def estimator_params(estimator: Any) -> dict[str, Value]:
+    """Return the parameters of an estimator that no configuration describes."""
+    parts = estimator.parts()
+    params = _common_params(estimator)
+    for kind in PARTS:
+        part = getattr(parts, kind)
+        for key, value in _given_fields(kind, part, part.model_dump(mode="json")).items():
+            params.setdefault(key, value)
+    for width in ("kernel.start", "kernel.end"):
+        params[width] = "auto" if params[width] is None else params[width]
+    return {key: _flat(value) for key, value in params.items()}
+
+
+def _common_params(estimator: Any) -> dict[str, Any]:
+    parts = estimator.parts()
+    kernel, growth = parts.kernel, parts.growth
+    widths, growing = dict(kernel), dict(_innermost(growth))
+    return {
+        "estimator": estimator._kind,
+        "metric": _name("metric", parts.metric),
+        "kernel": _name("kernel", kernel),
+        "kernel.start": widths.get("start"),
+        "kernel.end": widths.get("end"),
+        "kernel.decay": widths.get("decay"),
+        "growth": _name("growth", growth),
+        "growth.threshold": growing.get("threshold"),
+        "growth.spreading_factor": growing.get("spreading_factor"),
+        "growth.max_neurons": growing.get("max_neurons"),
+        "grid": estimator.grid,
+        "labeller": _name("labeller", parts.labeller),
+        "epochs": estimator.epochs,
+        "tol": estimator.tol,
+        "init": estimator.init,
+    }
 
 
 def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[str, Value]:

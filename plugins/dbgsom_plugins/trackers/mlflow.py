@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
@@ -132,6 +133,12 @@ class MLflow(TrackerComponent):
             from dbgsom_plugins.trackers.mlflow_use import fetch_model
 
             return fetch_model(self.uri, address, folder)
+
+    def python(self) -> ModuleType:
+        """Return what `dbgsom_core.mlflow` calls; MLflow is imported."""
+        with quiet():
+            from dbgsom_plugins.trackers import mlflow_python
+        return mlflow_python
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make a run's model a version of a registered one, and return its address."""

@@ -48,6 +48,7 @@ from dbgsom_plugins.trackers.report import (
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 _LONGEST_NOTE = 5000
+_NOT_IN_PROFILE = ("name", "digest", "feature_names")
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
@@ -143,7 +144,7 @@ class Mirror:
             found |= {one.path for one in client.list_artifacts(run_id, "figures")}
         return (
             run.info.status == _STATES.get(stored.status)
-            and {_key(name) for name in stored.measures} <= set(run.data.metrics)
+            and {key_of(name) for name in stored.measures} <= set(run.data.metrics)
             and wanted <= found
             and holds_model(client, run, stored, self._register)
         )
@@ -166,14 +167,14 @@ class Mirror:
         return self._opened[folder]
 
     def _describe(self, opened: _Opened, stored: StoredRun) -> None:
-        _send_params(self._store.client, opened.run_id, stored.params)
+        send_params(self._store.client, opened.run_id, stored.params)
         if stored.data.get("digest"):
-            self._store.client.log_inputs(opened.run_id, [_dataset(stored.data)])
+            self._store.client.log_inputs(opened.run_id, [dataset_of(stored.data)])
         opened.described = True
 
     def _last_epoch(self, run_id: str, stored: StoredRun) -> int:
         names = [name for line in stored.epochs()[:1] for name in line.metrics]
-        points = self._store.client.get_metric_history(run_id, _key(names[0])) if names else []
+        points = self._store.client.get_metric_history(run_id, key_of(names[0])) if names else []
         return max((int(point.step) for point in points), default=0)
 
     def _find(self, stored: StoredRun) -> str | None:
@@ -199,7 +200,7 @@ class Mirror:
     def _tags(self, stored: StoredRun) -> dict[str, str]:
         git = stored.environment.get("git") or {}
         plugins = plugin_versions(stored.environment).items()
-        tags = {_key(name): masked(str(value))[:5000] for name, value in stored.tags.items()}
+        tags = {key_of(name): masked(str(value))[:5000] for name, value in stored.tags.items()}
         tags |= {
             ID_TAG: stored.id,
             "mlflow.source.name": masked(str(stored.environment.get("command", "dbgsom"))),
@@ -236,7 +237,7 @@ class Mirror:
         ended = _milliseconds(stored.ended) or 0
         step = max((line.epoch for line in stored.epochs()), default=0)
         measures = [
-            Metric(_key(name), value, ended, step) for name, value in stored.measures.items()
+            Metric(key_of(name), value, ended, step) for name, value in stored.measures.items()
         ]
         known = client.get_run(run_id).data.metrics
         news = [one for one in measures if not _same(known.get(one.key), one.value)]
@@ -265,7 +266,7 @@ class Mirror:
     def _fold_metrics(self, run_id: str, stored: StoredRun, time: int) -> list[Metric]:
         """Return what MLflow lacks of the folds' measures: ``fold/accuracy``, a step each fold."""
         found = [
-            Metric(_key(f"fold/{name.removeprefix('test/')}"), value, time, one.fold)
+            Metric(key_of(f"fold/{name.removeprefix('test/')}"), value, time, one.fold)
             for one in stored.folds
             for name, value in one.measures.items()
         ]
@@ -284,7 +285,8 @@ def _batches(lines: Iterable[JournalLine]) -> Iterable[list[Metric]]:
     batch: list[Metric] = []
     for line in lines:
         metrics = [
-            Metric(_key(name), value, line.time, line.epoch) for name, value in line.metrics.items()
+            Metric(key_of(name), value, line.time, line.epoch)
+            for name, value in line.metrics.items()
         ]
         if len(batch) + len(metrics) > METRICS_A_BATCH:
             yield batch
@@ -294,17 +296,19 @@ def _batches(lines: Iterable[JournalLine]) -> Iterable[list[Metric]]:
         yield batch
 
 
-def _send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    entities = [Param(_key(name), str(value)[:6000]) for name, value in params.items()]
+def send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    """Log parameters, in batches that MLflow takes."""
+    entities = [Param(key_of(name), str(value)[:6000]) for name, value in params.items()]
     for start in range(0, len(entities), PARAMS_A_BATCH):
         client.log_batch(run_id, params=entities[start : start + PARAMS_A_BATCH])
 
 
-def _dataset(data: Mapping[str, Any]) -> DatasetInput:
+def dataset_of(data: Mapping[str, Any]) -> DatasetInput:
+    """Return what a run says of its data as an input of the run."""
     shape = [data.get("samples"), data.get("features")]
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
     schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
-    profile = {key: value for key, value in data.items() if key not in ("name", "digest")}
+    profile = {key: value for key, value in data.items() if key not in _NOT_IN_PROFILE}
     return DatasetInput(
         Dataset(
             name=str(data.get("name", "data"))[:500],
@@ -345,7 +349,7 @@ def _until(text: str, longest: int) -> str:
     return text[: longest - 2].rpartition("\n")[0] + "\n…"
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """Return the name with what MLflow refuses in names replaced."""
     return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 

@@ -27,14 +27,8 @@ class SavedMap(PythonModel):  # type: ignore[misc]
         """Return labels (m,), or a table of what ``params["columns"]`` names, of m raw samples."""
         from dbgsom_core.persistence import answer_table
 
-        rows: Any = model_input
-        if getattr(self._model, "columns", None) is None:
-            if hasattr(rows, "iloc"):
-                rows = rows.to_numpy(dtype=np.float64, na_value=np.nan)
-            elif not hasattr(rows, "tocsr"):
-                rows = np.asarray(rows, dtype=np.float64)
         wanted = list((params or {}).get("columns") or ["label"])
-        told = answer_table(self._model, rows, wanted)
+        told = answer_table(self._model, model_input, wanted)
         return told["label"] if list(told) == ["label"] else pd.DataFrame(told)
 
 

@@ -1,0 +1,121 @@
+"""MLflow from Python: what fits of estimators leave in runs, and models of estimators.
+
+MLflow is imported when one of these is called; the tracker ``mlflow`` does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["autolog", "load_model", "log_model", "save_model"]
+
+
+def autolog(
+    log_models: bool = True,
+    log_figures: bool | Sequence[str] = True,
+    log_datasets: bool = True,
+    measures: Sequence[str] = ("quantization_error", "topographic_error"),
+    disable: bool = False,
+) -> None:
+    """Log every fit of `SomVQ`, `SomClassifier` and `SomRegressor` to MLflow from now on.
+
+    A fit is logged into the active run, or one of its own: parameters, as ``dbgsom run`` names
+    them, metrics of each epoch, measures of the training data, figures, data set and model. A
+    second fit in the same run becomes its child. Of a search (``GridSearchCV``) the run has the
+    refitted model, and a child for each candidate with its parameters and scores; candidates and
+    folds of a cross-validation are logged in no other way. What cannot be logged is warned of and
+    stops no fit. It works beside ``mlflow.sklearn.autolog``, which makes the children then.
+
+    Parameters
+    ----------
+    log_models, log_datasets : bool
+    log_figures : bool or sequence of str
+        Names of figures; True: ``label_map`` and ``growth_curve``.
+    measures : sequence of str
+        Names of measures of the training data.
+    disable : bool
+        Log no more fits.
+    """
+    _python().autolog(
+        log_models=log_models,
+        log_figures=log_figures,
+        log_datasets=log_datasets,
+        measures=measures,
+        disable=disable,
+    )
+
+
+def log_model(
+    model: Any,
+    name: str = "model",
+    *,
+    input_example: Any = None,
+    registered_model_name: str | None = None,
+    **more: Any,
+) -> Any:
+    """Log a fitted model into the active run, or one of its own.
+
+    Parameters
+    ----------
+    model : SomVQ, SomClassifier, SomRegressor, FittedModel or Pipeline
+        A pipeline that ends in one of them has transformers that model files may hold.
+    name : str
+    input_example : DataFrame or array (m, D), optional
+        A few raw samples; a DataFrame names the features.
+    registered_model_name : str, optional
+        Registered model that this becomes a version of.
+    **more
+        What ``mlflow.models.Model.log`` takes, such as ``metadata``.
+
+    Returns
+    -------
+    mlflow.models.model.ModelInfo
+
+    Raises
+    ------
+    ModelFileError, PluginError
+        The model cannot be saved without pickle.
+    """
+    return _python().log_model(
+        model,
+        name,
+        input_example=input_example,
+        registered_model_name=registered_model_name,
+        **more,
+    )
+
+
+def save_model(model: Any, path: str, *, input_example: Any = None) -> None:
+    """Write a fitted model as the folder of an MLflow model, which must not exist; see `log_model`.
+
+    Raises
+    ------
+    ModelFileError, PluginError
+        The model cannot be saved without pickle.
+    """
+    _python().save_model(model, path, input_example=input_example)
+
+
+def load_model(uri: str) -> Any:
+    """Return the estimator, or the `FittedModel`, that an address in MLflow means.
+
+    Nothing that is stored is run. ``mlflow.pyfunc.load_model`` is the other way to load it.
+
+    Parameters
+    ----------
+    uri : str
+        ``models:/NAME@ALIAS``, ``runs:/ID/NAME``, a folder, and whatever MLflow takes.
+
+    Raises
+    ------
+    DbgsomError
+        There is no model of dbgsom.
+    """
+    return _python().load_model(uri)
+
+
+def _python() -> Any:
+    from dbgsom_core.plugins.registry import get_registry
+
+    return get_registry().build("tracker", "mlflow").python()

@@ -1,0 +1,174 @@
+"""Fits of Python programs in MLflow, and models of estimators."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import dbgsom_core.mlflow
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.persistence import FittedModel
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+X = np.random.default_rng(0).random((60, 3))
+y = (X[:, 0] > 0.5).astype(int)
+
+
+class _Runs:
+    """The runs of one experiment in a store that MLflow is set to."""
+
+    def __init__(self, mlflow: Any, experiment: str) -> None:
+        self.mlflow, self.client, self.experiment = mlflow, mlflow.MlflowClient(), experiment
+
+    def all(self) -> list[Any]:
+        found = self.client.search_runs([self.experiment], order_by=["start_time"])
+        return [self.client.get_run(one.info.run_id) for one in found]
+
+    def only(self) -> Any:
+        [found] = self.all()
+        return found
+
+
+@pytest.fixture
+def runs(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Runs]:
+    with quiet():
+        import mlflow
+
+        for name in ("TRACKING_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID"):
+            monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+        mlflow.set_tracking_uri(uri)
+        place = (tmp_path / "artifacts").as_uri()
+        experiment = mlflow.create_experiment("python", artifact_location=place)
+        mlflow.set_experiment(experiment_id=experiment)
+        try:
+            yield _Runs(mlflow, experiment)
+        finally:
+            dbgsom_core.mlflow.autolog(disable=True)
+            while mlflow.active_run() is not None:
+                mlflow.end_run()
+            mlflow.set_tracking_uri(None)
+            mlflow.tracking.fluent._active_experiment_id = None
+            os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+
+
+def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    fitted = SomVQ(epochs=3, spreading_factor=0.4, random_state=1).fit(frame)
+    run = runs.only()
+    assert run.info.status == "FINISHED"
+    params = run.data.params
+    assert params["estimator"] == "vq"
+    assert params["growth.spreading_factor"] == "0.4"
+    assert (params["epochs"], params["seed"], params["kernel.start"]) == ("3", "1", "auto")
+    history = runs.client.get_metric_history(run.info.run_id, "epoch/quantization_error")
+    assert [one.step for one in history] == [one.epoch for one in fitted.history_]
+    assert run.data.metrics["train/quantization_error"] == fitted.quantization_error_
+    assert run.inputs.dataset_inputs[0].dataset.name == "DataFrame"
+    found = {one.path for one in runs.client.list_artifacts(run.info.run_id, "figures")}
+    assert found == {"figures/label_map.png", "figures/growth_curve.png"}
+    [output] = run.outputs.model_outputs
+    model = runs.client.get_logged_model(output.model_id)
+    assert {one.key for one in model.metrics} >= {"train/quantization_error"}
+    uri = f"models:/{output.model_id}"
+    again = runs.mlflow.pyfunc.load_model(uri)
+    np.testing.assert_array_equal(again.predict(frame[["c", "a", "b"]]), fitted.predict(frame))
+    loaded = dbgsom_core.mlflow.load_model(uri)
+    assert isinstance(loaded, SomVQ)
+    np.testing.assert_array_equal(loaded.weights_, fitted.weights_)
+
+
+def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    with runs.mlflow.start_run() as active:
+        SomVQ(epochs=2).fit(X)
+        SomVQ(epochs=3).fit(X)
+        dbgsom_core.mlflow.autolog(disable=True)
+        SomVQ(epochs=4).fit(X)
+    runs_by_epochs = {one.data.params["epochs"]: one for one in runs.all()}
+    assert runs_by_epochs.keys() == {"2", "3"}
+    assert runs_by_epochs["2"].info.run_id == active.info.run_id
+    assert runs_by_epochs["3"].data.tags["mlflow.parentRunId"] == active.info.run_id
+    assert {one.info.status for one in runs.all()} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    if beside:
+        runs.mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
+    try:
+        search = GridSearchCV(SomClassifier(epochs=2), {"epochs": [2, 3]}, cv=2, n_jobs=1).fit(X, y)
+    finally:
+        if beside:
+            runs.mlflow.sklearn.autolog(disable=True, silent=True)
+    children = [one for one in runs.all() if "mlflow.parentRunId" in one.data.tags]
+    [parent] = [one for one in runs.all() if "mlflow.parentRunId" not in one.data.tags]
+    assert len(children) == 2
+    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {parent.info.run_id}
+    assert {one.data.params["epochs"] for one in children} == {"2", "3"}
+    assert all("mean_test_score" in one.data.metrics for one in children)
+    assert parent.data.metrics["train/quantization_error"] > 0  # of the refitted map
+    assert parent.data.metrics["best_cv_score"] == pytest.approx(search.best_score_)
+    assert {one.info.status for one in runs.all()} == {"FINISHED"}
+
+
+def test_folds_of_a_cross_validation_are_no_runs(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog()
+    assert len(cross_val_score(SomClassifier(epochs=2), X, y, cv=2)) == 2
+    assert not runs.all()
+
+
+def test_a_store_that_fails_stops_no_fit(runs: _Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    dbgsom_core.mlflow.autolog()
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(runs.mlflow, "start_run", away)
+    with pytest.warns(UserWarning, match=r"not told all of this fit \(ConnectionError: gone\)"):
+        assert len(SomVQ(epochs=2).fit(X).weights_)
+
+
+def test_a_fit_that_fails_ends_its_run_as_failed(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog()
+    with pytest.raises(ValueError, match="epochs"):
+        SomVQ(epochs=-1).fit(X)
+    assert runs.only().info.status == "FAILED"
+
+
+def test_a_pipeline_is_logged_and_registered(runs: _Runs) -> None:
+    pipeline = make_pipeline(StandardScaler(), SomClassifier(epochs=2)).fit(X, y)
+    info = dbgsom_core.mlflow.log_model(
+        pipeline, "som", input_example=X[:4], registered_model_name="maps"
+    )
+    assert info.registered_model_version == 1
+    loaded = dbgsom_core.mlflow.load_model("models:/maps/1")
+    assert isinstance(loaded, FittedModel)
+    np.testing.assert_array_equal(loaded.predict(X), pipeline.predict(X))
+    served = runs.mlflow.pyfunc.load_model("models:/maps/1")
+    told = served.predict(X, params={"columns": ["label", "pvalue"]})
+    np.testing.assert_array_equal(told["label"], pipeline.predict(X))
+
+
+def test_a_model_is_saved_in_a_folder(runs: _Runs, tmp_path: Path) -> None:
+    fitted = SomVQ(epochs=2).fit(X)
+    dbgsom_core.mlflow.save_model(fitted, str(tmp_path / "saved"), input_example=X)
+    again = dbgsom_core.mlflow.load_model(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
+def test_the_door_imports_no_mlflow() -> None:
+    script = "import sys, dbgsom_core.mlflow; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
