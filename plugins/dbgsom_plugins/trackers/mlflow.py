@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from dbgsom_core.api import (
     DbgsomError,
@@ -29,7 +29,7 @@ from dbgsom_core.api import (
     private_logger,
     shell_word,
 )
-from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
+from dbgsom_plugins.trackers.mlflow_address import Surroundings, is_masked, store_of
 from dbgsom_plugins.trackers.mlflow_quiet import (
     SECONDS_A_CALL,
     SECONDS_A_CALL_LATER,
@@ -59,10 +59,14 @@ class MLflow(TrackerComponent):
     uri: str = Field(
         default="sqlite:///mlflow.db",
         min_length=1,
-        description="tracking store: sqlite:///FILE, or the address of a server",
+        description="tracking store: sqlite:///FILE, or the address of a server; where it is left "
+        "out MLFLOW_TRACKING_URI counts first",
     )
     experiment: str | None = Field(
-        default=None, min_length=1, description="MLflow experiment; null: that of the run"
+        default=None,
+        min_length=1,
+        description="MLflow experiment; null: that of the run; where it is left out "
+        "MLFLOW_EXPERIMENT_NAME counts first",
     )
     registered_model: str | None = Field(
         default=None, min_length=1, description="registered model to add each map to as a version"
@@ -70,6 +74,13 @@ class MLflow(TrackerComponent):
     flush_seconds: float = Field(
         default=5.0, ge=0, description="seconds between two batches of metrics"
     )
+
+    _within: Surroundings = PrivateAttr(default_factory=Surroundings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_mlflow_is_set(cls, given: Any) -> Any:
+        return {**Surroundings().left_open(), **given} if isinstance(given, dict) else given
 
     @field_validator("uri")
     @classmethod
@@ -167,6 +178,11 @@ class MLflow(TrackerComponent):
         given = (self.experiment, self.registered_model)
         first, second = (None if one is None else masked_name(one) for one in given)
         return first, second
+
+    @property
+    def within(self) -> Surroundings:
+        """The run that a Python program had open when these settings were made."""
+        return self._within
 
 
 class MLflowObserver:
@@ -342,4 +358,4 @@ def _open(settings: MLflow) -> Mirror:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
     from dbgsom_plugins.trackers.mlflow_store import Store
 
-    return Mirror(Store(settings.uri), *settings.names)
+    return Mirror(Store(settings.uri), *settings.names, settings.within)

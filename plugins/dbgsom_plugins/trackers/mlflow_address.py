@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,7 +14,51 @@ from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles
 
 _HIDDEN = "***"
+_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 _VARIABLES = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What MLflow is set to around us, by the environment or by a Python program.
+
+    Attributes
+    ----------
+    store : str or None
+    experiment : str or None
+    run : str or None
+        The id of the run that is to be logged into (``MLFLOW_RUN_ID``).
+    parent : str or None
+        The id of the run that is open, of which others become children.
+    """
+
+    store: str | None = field(default_factory=lambda: _chosen_store())
+    experiment: str | None = field(default_factory=lambda: os.environ.get(_EXPERIMENT) or None)
+    run: str | None = field(default_factory=lambda: os.environ.get("MLFLOW_RUN_ID") or None)
+    parent: str | None = field(default_factory=lambda: _open_run())
+
+    def left_open(self) -> dict[str, str]:
+        """Return the fields of the tracker's settings that this stands in for."""
+        given = {"uri": self.store, "experiment": self.experiment}
+        return {name: value for name, value in given.items() if value}
+
+    def holds(self, uri: str) -> bool:
+        """Say whether runs of this store may be within it."""
+        return absolute(self.store or "") == absolute(uri)
+
+
+def _chosen_store() -> str | None:
+    mlflow = sys.modules.get("mlflow")
+    chosen = getattr(mlflow, "is_tracking_uri_set", None)
+    if chosen is not None and (chosen() or _open_run()):
+        return str(mlflow.get_tracking_uri())  # type: ignore[union-attr]
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def _open_run() -> str | None:
+    active = getattr(sys.modules.get("mlflow"), "active_run", None)
+    run = None if active is None else active()
+    return None if run is None else str(run.info.run_id)
 
 
 def absolute(uri: str, folder: Path | None = None) -> str:
@@ -52,6 +98,9 @@ def store_of(uri: str, folder: Path) -> str:
         The password is needed and nowhere to be had.
     """
     if is_masked(uri):
+        chosen = _chosen_store()
+        if chosen is not None and masked(chosen) == uri:
+            return chosen
         if not any(os.environ.get(name) for name in _VARIABLES):
             raise DbgsomError(
                 f"the password of the MLflow store {masked(uri)} was written out, so the run "

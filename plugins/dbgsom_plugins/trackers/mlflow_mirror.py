@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.dead import close_if_dead
@@ -28,6 +28,7 @@ from dbgsom_core.runs.folder.store import (
     read_run,
 )
 from dbgsom_plugins.trackers.markdown import as_markdown
+from dbgsom_plugins.trackers.mlflow_address import Surroundings
 from dbgsom_plugins.trackers.mlflow_model import (
     holds_model,
     link_measures,
@@ -76,12 +77,21 @@ class Mirror:
         MLflow experiment; None: the run's own.
     register : str or None
         Registered model that each finished map becomes a version of.
+    within : Surroundings, optional
+        The run that a run is to be logged into, or to be a child of.
     """
 
-    def __init__(self, store: Store, experiment: str | None, register: str | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        experiment: str | None,
+        register: str | None,
+        within: Surroundings | None = None,
+    ) -> None:
         self._store = store
         self._experiment = experiment
         self._register = register
+        self._within = within if within is not None and within.holds(store.uri) else None
         self._where = place(store.uri, experiment, register)
         self._opened: dict[Path, _Opened] = {}
 
@@ -178,18 +188,30 @@ class Mirror:
         return max((int(point.step) for point in points), default=0)
 
     def _find(self, stored: StoredRun) -> str | None:
-        found = self._store.client.search_runs(
-            [self._experiment_of(stored)],
-            filter_string=f"tags.`{ID_TAG}` = '{stored.id}'",
-            max_results=1,
-        )
+        client, own = self._store.client, self._experiment_of(stored)
+        wanted = f"tags.`{ID_TAG}` = '{stored.id}'"
+        found = client.search_runs([own], filter_string=wanted, max_results=1)
+        if not found:  # one that was made within another run is where that is
+            others = [one.experiment_id for one in client.search_experiments()]
+            found = client.search_runs(others, filter_string=wanted, max_results=1)
         return str(found[0].info.run_id) if found else None
 
     def _create(self, stored: StoredRun) -> str:
-        created = self._store.client.create_run(
-            self._experiment_of(stored),
+        client, tags, within = self._store.client, self._tags(stored), self._within
+        if within is not None and stored.parent is None:
+            if within.run is not None and ID_TAG not in client.get_run(within.run).data.tags:
+                tags["mlflow.runName"] = stored.name
+                client.log_batch(within.run, tags=[RunTag(*one) for one in tags.items()])
+                return within.run
+            around = within.parent or within.run
+            if around is not None:
+                tags["mlflow.parentRunId"] = around
+        parent = tags.get("mlflow.parentRunId")
+        beside = parent is not None and self._experiment is None
+        created = client.create_run(
+            client.get_run(parent).info.experiment_id if beside else self._experiment_of(stored),
             start_time=_milliseconds(stored.started),
-            tags=self._tags(stored),
+            tags=tags,
             run_name=stored.name,
         )
         return str(created.info.run_id)

@@ -6,9 +6,11 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,23 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
-        _write(target, stored, model, run_id)
+        with _its_own_store(client.tracking_uri):
+            _write(target, stored, model, run_id)
         client.log_model_artifacts(model.model_id, str(target))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+@contextmanager
+def _its_own_store(uri: str) -> Iterator[None]:
+    """Let MLflow mean this store, and not make one in the working directory, where nobody chose."""
+    chosen = "MLFLOW_TRACKING_URI" in os.environ
+    os.environ.setdefault("MLFLOW_TRACKING_URI", uri)
+    try:
+        yield
+    finally:
+        if not chosen:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def model_name(run: str) -> str:

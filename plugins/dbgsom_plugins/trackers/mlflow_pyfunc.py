@@ -78,28 +78,19 @@ def write_model(
 def signature(model: Any, names: Sequence[str] | None, example: Any) -> ModelSignature:
     """Return the signature of a model's ``predict``.
 
-    MLflow refuses whole numbers in columns of numbers, so their type is ``any``: what a cell is,
-    the model itself checks. Samples without names have no input schema for the same reason.
+    MLflow refuses whole numbers in columns of numbers, so columns are of the type ``any`` (all of
+    them: early MLflow 3 misplaces rows where types are mixed), and the model itself checks its
+    cells. Samples without names have no input schema for the same reason.
     """
     columns = getattr(model, "columns", None)
-    inputs = None
-    if columns is not None:
-        texts = {name for name, values in columns.categories.items() if _are_words(values)}
-        inputs = Schema(
-            [ColSpec("string" if one in texts else AnyType(), one) for one in columns.names]
-        )
-    elif names is not None:
-        inputs = Schema([ColSpec(AnyType(), str(one)) for one in names])
+    known = names if columns is None else columns.names
+    inputs = None if known is None else Schema([ColSpec(AnyType(), str(one)) for one in known])
     outputs = None
     if example is not None and len(example):
         told = answer_table(model, example, ["label"])["label"]
         outputs = infer_signature(np.zeros((1, 1)), told).outputs
     chosen = ParamSpec("columns", DataType.string, ["label"], (-1,))
     return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([chosen]))
-
-
-def _are_words(values: Sequence[str]) -> bool:
-    return not any(value.strip("+-").replace(".", "").isdigit() for value in values)
 
 
 def _readings(columns: Any) -> dict[str, str]:

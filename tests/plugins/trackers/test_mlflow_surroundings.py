@@ -1,0 +1,105 @@
+"""Runs go where MLflow is set to, where their configuration leaves that open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbgsom_core
+from dbgsom_core.interfaces.trackers import Run
+from dbgsom_plugins.trackers.mlflow import MLflow, mirror
+from dbgsom_plugins.trackers.mlflow_address import store_of
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.run_folder import RunFolder
+
+Play = Callable[..., None]
+MakeRun = Callable[..., Run]
+VARIABLES = ("TRACKING_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID")
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+
+
+@pytest.fixture
+def mlflow(uri: str) -> Iterator[Any]:
+    with quiet():
+        import mlflow
+
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield mlflow
+        finally:
+            while mlflow.active_run() is not None:
+                mlflow.end_run()
+            mlflow.set_tracking_uri(None)
+
+
+def test_variables_stand_in_for_what_is_left_open(
+    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    play(make_run(), RunFolder().observer(), MLflow().observer())
+    assert client.only_run("theirs").info.status == "FINISHED"
+    assert MLflow(uri="sqlite:///a.db", experiment="mine").uri == "sqlite:///a.db"
+    assert MLflow(experiment="mine").experiment == "mine"
+
+
+def test_the_configuration_of_the_run_says_which_store_that_was(
+    uri: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    config = {"experiment": "iris", "dataset": "iris", "model": {"epochs": 2}, "figures": []}
+    found = dbgsom_core.run({**config, "measures": []})
+    assert f"uri: {uri}" in (Path(found.folder) / "config.yaml").read_text()
+    assert client.only_run("iris").info.status == "FINISHED"
+
+
+def test_a_password_of_the_variable_serves_sync_too(
+    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    play(run, RunFolder().observer())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host/")
+    assert store_of("https://***@host/", run.folder) == "https://me:secret@host/"
+
+
+def test_a_run_that_is_named_is_logged_into(
+    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = client.create_run(client.create_experiment("theirs"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.info.run_id)
+    run = make_run()
+    play(run, RunFolder().observer(), MLflow().observer())
+    found = client.only_run("theirs")
+    assert found.info.run_id == theirs.info.run_id
+    assert (found.info.status, found.info.run_name) == ("FINISHED", run.name)
+    assert found.data.metrics["test/accuracy"] == 0.95
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    mirror(run.folder, uri)  # by whoever syncs later
+    assert client.only_run("theirs").info.run_id == theirs.info.run_id
+
+
+def test_a_run_within_an_open_one_is_its_child(
+    mlflow: Any, client: Any, make_run: MakeRun, play: Play
+) -> None:
+    mlflow.set_experiment(experiment_id=client.create_experiment("theirs"))
+    try:
+        with mlflow.start_run() as parent:
+            run = make_run()
+            play(run, RunFolder().observer(), MLflow().observer())
+    finally:
+        mlflow.tracking.fluent._active_experiment_id = None
+    group = client.get_experiment_by_name("theirs").experiment_id
+    runs = {one.info.run_name: one for one in client.search_runs([group])}
+    assert runs[run.name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+    mirror(run.folder, MLflow(uri=mlflow.get_tracking_uri()).uri)
+    assert len(client.search_runs([group])) == 2
