@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 RETRY_SECONDS = 60.0
+MOST_HEALED = 10  # earlier runs that a run sends when it has ended
 _log = private_logger("dbgsom.mlflow")
 
 
@@ -223,6 +224,8 @@ class MLflowObserver:
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Send the results and end the MLflow run."""
         self._end(run, "finished")
+        if run.parent is None:
+            self._heal(run)
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """End the MLflow run as failed or killed."""
@@ -248,6 +251,31 @@ class MLflowObserver:
             self._lament(error, time.monotonic() - started, seconds)
         else:
             self._away = False
+
+    def _heal(self, run: Run) -> None:
+        """Send what earlier runs of the experiment could not, a few at a time, and say the rest."""
+        from dbgsom_plugins.trackers.mlflow_sent import missed
+
+        if self._away or self._mirror is None:
+            return
+        try:
+            waiting = missed(run.folder, self._settings.uri, *self._settings.names)
+            with quiet():
+                for folder in waiting[:MOST_HEALED]:
+                    self._mirror.catch_up(folder)
+                self._mirror.finish_all()
+        except Exception as error:
+            _log.warning(
+                "an earlier run is not in MLflow and was not sent (%s); try 'dbgsom sync'",
+                reason(self._settings.uri, error),
+            )
+            return
+        if len(waiting) > MOST_HEALED:
+            _log.warning(
+                "%d earlier run(s) of this experiment are not in MLflow: 'dbgsom sync %s' sends them",
+                len(waiting) - MOST_HEALED,
+                shell_word(run.experiment),
+            )
 
     def _answers(self) -> bool:
         if self._left < 1:

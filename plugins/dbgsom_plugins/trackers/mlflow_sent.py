@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.records import Records
-from dbgsom_core.runs.folder.store import RunFiles, write_json
+from dbgsom_core.runs.folder.store import RunFiles, read_status, write_json
+from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
 
+_LOOKED_AT = 200  # runs, the newest ones, that may have been missed
 _NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
 
 
@@ -30,6 +32,33 @@ def note(files: RunFiles, where: str) -> None:
         if files.run.exists():
             notes = _notes(files.folder) | {where: _fingerprint(files)}
             write_json(files.folder / _NAME, notes)
+
+
+def missed(folder: Path, uri: str, experiment: str | None, register: str | None) -> list[Path]:
+    """Return the ended runs beside ``folder`` that were to be sent to this place and were not."""
+    beside = sorted((one for one in folder.parent.iterdir() if one != folder), reverse=True)
+    return [one for one in beside[:_LOOKED_AT] if _is_missed(one, uri, experiment, register)]
+
+
+def _is_missed(folder: Path, uri: str, experiment: str | None, register: str | None) -> bool:
+    stored, files = read_status(folder), RunFiles(folder)
+    if stored.damage or stored.status == "running" or not files.config.exists():
+        return False
+    if is_noted(files, place(uri, experiment, register)):
+        return False
+    tracking = Records().yaml(files.config).content.get("tracking")
+    return any(
+        isinstance(one, Mapping)
+        and one.get("name") == "mlflow"
+        and (one.get("experiment"), one.get("registered_model")) == (experiment, register)
+        and isinstance(one.get("uri"), str)
+        and (one["uri"] == masked(uri) or _means(one["uri"], folder, uri))
+        for one in (tracking if isinstance(tracking, list) else ())
+    )
+
+
+def _means(written: str, folder: Path, uri: str) -> bool:
+    return not is_masked(written) and store_of(written, folder) == store_of(uri, folder)
 
 
 def _notes(folder: Path) -> dict[str, object]:

@@ -190,3 +190,31 @@ def test_an_observer_of_runs_says_once_what_a_fit_needs_in_its_place() -> None:
     with pytest.warns(UserWarning, match=r"dbgsom_core\.run") as caught:
         SomVQ(epochs=5, callbacks=[MLflow().observer()]).fit(X)
     assert len(caught) == 1
+
+
+def test_a_run_sends_what_earlier_ones_could_not_and_says_the_rest(
+    uri: str,
+    client: Any,
+    make_run: MakeRun,
+    play: Play,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("dbgsom_plugins.trackers.mlflow.MOST_HEALED", 1)
+    ours = {"name": "mlflow", "uri": uri, "experiment": None, "registered_model": None}
+    theirs = {**ours, "uri": "sqlite:////elsewhere.db"}
+    told = {"3-missed": [ours], "2-missed": [ours], "1-elsewhere": [theirs], "0-nowhere": []}
+    for name, tracking in told.items():
+        run = make_run(name, name=name)
+        play(replace(run, config={**run.config, "tracking": tracking}), RunFolder().observer())
+    last = make_run("9-last", name="last")
+    play(last, RunFolder().observer(), MLflow(uri=uri).observer())
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    found = client.search_runs([experiment])
+    assert {one.info.run_name: one.info.status for one in found} == {
+        "last": "FINISHED",
+        "3-missed": "FINISHED",
+    }
+    assert (
+        "1 earlier run(s) of this experiment are not in MLflow: 'dbgsom sync digits'" in caplog.text
+    )
