@@ -272,7 +272,8 @@ class MLflowObserver:
             return
         if len(waiting) > MOST_HEALED:
             _log.warning(
-                "%d earlier run(s) of this experiment are not in MLflow: 'dbgsom sync %s' sends them",
+                "%d earlier run(s) of this experiment are not in MLflow: 'dbgsom sync %s' sends "
+                "them",
                 len(waiting) - MOST_HEALED,
                 shell_word(run.experiment),
             )

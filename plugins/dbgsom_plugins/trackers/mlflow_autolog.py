@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -21,9 +22,9 @@ from sklearn.model_selection._search import BaseSearchCV
 import dbgsom_core
 from dbgsom_core.api import masked
 from dbgsom_core.runs.fitted import drawn, facts_of, measured, params_of
+from dbgsom_plugins.trackers.mlflow_inputs import dataset_input
 from dbgsom_plugins.trackers.mlflow_mirror import (
     METRICS_A_BATCH,
-    dataset_of,
     key_of,
     send_params,
 )
@@ -171,7 +172,8 @@ def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _S
     )
     facts = facts_of(estimator, X, y)
     if settings.datasets:
-        client.log_inputs(run_id, [dataset_of(facts)])
+        source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
+        client.log_inputs(run_id, [dataset_input(facts, "code", source, "training")])
     metrics = [
         Metric(name, value, int((began + record.seconds) * 1000), record.epoch)
         for record in estimator.history_

@@ -5,7 +5,6 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.dead import close_if_dead
@@ -29,6 +28,7 @@ from dbgsom_core.runs.folder.store import (
 )
 from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.mlflow_address import Surroundings
+from dbgsom_plugins.trackers.mlflow_inputs import datasets_of
 from dbgsom_plugins.trackers.mlflow_model import (
     holds_model,
     link_measures,
@@ -49,7 +49,6 @@ from dbgsom_plugins.trackers.report import (
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 _LONGEST_NOTE = 5000
-_NOT_IN_PROFILE = ("name", "digest", "feature_names")
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
@@ -179,7 +178,8 @@ class Mirror:
     def _describe(self, opened: _Opened, stored: StoredRun) -> None:
         send_params(self._store.client, opened.run_id, stored.params)
         if stored.data.get("digest"):
-            self._store.client.log_inputs(opened.run_id, [dataset_of(stored.data)])
+            inputs = list(datasets_of(stored).values())
+            self._store.client.log_inputs(opened.run_id, inputs)
         opened.described = True
 
     def _last_epoch(self, run_id: str, stored: StoredRun) -> int:
@@ -281,7 +281,7 @@ class Mirror:
             client.log_artifact(run_id, str(path), "figures")
         model_id = store_model(client, run_id, stored)
         if model_id is not None:
-            link_measures(client, run_id, model_id, measures)
+            link_measures(client, run_id, model_id, measures, datasets_of(stored))
             if self._register:
                 register_model(client, self._register, run_id, model_id)
 
@@ -323,25 +323,6 @@ def send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) ->
     entities = [Param(key_of(name), str(value)[:6000]) for name, value in params.items()]
     for start in range(0, len(entities), PARAMS_A_BATCH):
         client.log_batch(run_id, params=entities[start : start + PARAMS_A_BATCH])
-
-
-def dataset_of(data: Mapping[str, Any]) -> DatasetInput:
-    """Return what a run says of its data as an input of the run."""
-    shape = [data.get("samples"), data.get("features")]
-    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
-    schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
-    profile = {key: value for key, value in data.items() if key not in _NOT_IN_PROFILE}
-    return DatasetInput(
-        Dataset(
-            name=str(data.get("name", "data"))[:500],
-            digest=str(data["digest"])[:12],
-            source_type="dbgsom",
-            source=json.dumps({"name": data.get("name")}),
-            schema=json.dumps(schema),
-            profile=json.dumps({"features_shape": shape, **profile}),
-        ),
-        [InputTag("mlflow.data.context", "training")],
-    )
 
 
 def _note(stored: StoredRun) -> str:

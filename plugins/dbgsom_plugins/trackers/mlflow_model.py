@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run
+from mlflow.entities import DatasetInput, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
@@ -89,16 +89,42 @@ def ready_model(client: MlflowClient, run: Run) -> str | None:
     return None
 
 
-def link_measures(client: MlflowClient, run_id: str, model_id: str, metrics: list[Metric]) -> None:
-    """Show the run's final measures on its model; those it already shows are left alone."""
+def link_measures(
+    client: MlflowClient,
+    run_id: str,
+    model_id: str,
+    metrics: list[Metric],
+    inputs: Mapping[str, DatasetInput],
+) -> None:
+    """Show the run's final measures on its model, each with the data that it is of.
+
+    Those that it shows already are left alone.
+    """
     known = {metric.key for metric in client.get_logged_model(model_id).metrics or []}
     linked = [
-        Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id)
+        Metric(
+            one.key,
+            one.value,
+            one.timestamp,
+            one.step,
+            model_id=model_id,
+            run_id=run_id,
+            **_measured_on(one.key, inputs),
+        )
         for one in metrics
         if one.key not in known and math.isfinite(one.value)
     ]
     if linked:
         client.log_batch(run_id, metrics=linked)
+
+
+def _measured_on(key: str, inputs: Mapping[str, DatasetInput]) -> dict[str, str]:
+    """Return the name and digest of the data that a measure such as ``test/accuracy`` is of."""
+    part = key.partition("/")[0].removesuffix("_std")
+    found = inputs.get(part) or (inputs.get("fold") if part == "test" else None)
+    if found is None:
+        return {}
+    return {"dataset_name": found.dataset.name, "dataset_digest": found.dataset.digest}
 
 
 def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) -> str:

@@ -1,0 +1,113 @@
+"""Data sets of runs for MLflow's own functions; MLflow finds them by its entry points.
+
+``mlflow.data.get_source(…).load()`` reads the data of a run again, ``mlflow.data.from_dbgsom``
+makes a data set of a section ``dataset`` of a configuration. MLflow reads the annotations.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow.data
+from mlflow.data.dataset import Dataset
+from mlflow.data.dataset_source import DatasetSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE_TYPE = "dbgsom"
+TARGET = "target"
+
+
+class DbgsomSource(DatasetSource):  # type: ignore[misc]
+    """Where the data of a run is from.
+
+    Parameters
+    ----------
+    dataset : mapping or str
+        The section ``dataset`` of a configuration.
+    folder : str, optional
+        Where its relative paths start; the working directory without it.
+    """
+
+    def __init__(self, dataset: Mapping[str, Any] | str, folder: str | None = None) -> None:
+        self.dataset, self.folder = dataset, folder
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return SOURCE_TYPE
+
+    def load(self) -> "pd.DataFrame":
+        """Return the features by name, and the column ``target`` where there is one.
+
+        Raises
+        ------
+        DataError, ConfigError
+            The data cannot be read here.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from dbgsom_core.config import parse_experiment
+        from dbgsom_core.runs.data.loading import load_data
+
+        values: dict[str, Any] = {"experiment": "source", "dataset": self.dataset, "tracking": []}
+        experiment = parse_experiment(values)
+        if self.folder is not None:
+            experiment = replace(experiment, folder=Path(self.folder))
+        data = load_data(experiment)
+        names = data.columns.feature_names if data.columns is not None else data.feature_names
+        columns = range(data.X.shape[1]) if names is None else names
+        frame = pd.DataFrame(np.asarray(data.X), columns=list(map(str, columns)))
+        return frame if data.y is None else frame.assign(**{TARGET: data.y})
+
+    @staticmethod
+    def _can_resolve(raw_source: Any) -> bool:
+        return isinstance(raw_source, Mapping) and "dataset" in raw_source
+
+    @classmethod
+    def _resolve(cls, raw_source: Any) -> "DbgsomSource":
+        return cls(raw_source["dataset"], raw_source.get("folder"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` makes this of."""
+        return {"dataset": self.dataset, "folder": self.folder}
+
+    @classmethod
+    def from_dict(cls, source_dict: Mapping[str, Any]) -> "DbgsomSource":
+        """Return the source that a run wrote down."""
+        return cls(
+            source_dict.get("dataset", source_dict.get("name", "")), source_dict.get("folder")
+        )
+
+
+def from_dbgsom(
+    dataset: Mapping[str, Any] | str,
+    name: str | None = None,
+    digest: str | None = None,
+    folder: str | None = None,
+) -> Dataset:
+    """Return a data set of dbgsom for ``mlflow.log_input`` and ``mlflow.models.evaluate``.
+
+    Parameters
+    ----------
+    dataset : mapping or str
+        A data set's name, or the section ``dataset`` of a configuration.
+    name, digest : str, optional
+        As in MLflow.
+    folder : str, optional
+        Where relative paths start; the working directory without it.
+    """
+    source = DbgsomSource(dataset, folder)
+    frame = source.load()
+    named = dataset if isinstance(dataset, str) else str(dataset.get("name", "dbgsom"))
+    content = b"".join(frame[column].astype(str).str.cat(sep=" ").encode() for column in frame)
+    return mlflow.data.from_pandas(
+        frame,
+        source=source,
+        targets=TARGET if TARGET in frame else None,
+        name=name or named,
+        digest=digest or hashlib.sha256(content).hexdigest()[:12],
+    )
