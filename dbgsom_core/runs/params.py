@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.interfaces.component import Component, nested_fields
@@ -22,7 +24,7 @@ Value = str | int | float | bool
 def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """Return the parameters of a run; every run has the common keys, so that they compare.
 
-    A field that only some components have (``growth.rows``) is added where it was given.
+    A field that only some components have (``growth.rows``) is added where it is not as by default.
     """
     parts = estimator.parts()
     params: dict[str, Any] = {
@@ -40,7 +42,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     built = {"dataset": experiment.dataset} | {kind: getattr(parts, kind) for kind in PARTS}
     for kind, component in built.items():
         section = sections[kind] if isinstance(sections[kind], dict) else {}
-        for key, value in _given_fields(kind, component, section).items():
+        for key, value in _telling_fields(kind, component, section).items():
             if key not in params or is_reference(value):
                 params[key] = value
     params |= _references(resolved)
@@ -55,7 +57,7 @@ def estimator_params(estimator: Any) -> dict[str, Value]:
     params = _common_params(estimator)
     for kind in PARTS:
         part = getattr(parts, kind)
-        for key, value in _given_fields(kind, part, part.model_dump(mode="json")).items():
+        for key, value in _telling_fields(kind, part, part.model_dump(mode="json")).items():
             params.setdefault(key, value)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
@@ -111,18 +113,25 @@ def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in written.items() if is_reference(value)}
 
 
-def _given_fields(prefix: str, component: Component, section: Mapping[str, Any]) -> dict[str, Any]:
-    # The fields that were given, those of nested components as ``growth.base.rows``.
+def _telling_fields(
+    prefix: str, component: Component, section: Mapping[str, Any]
+) -> dict[str, Any]:
+    # The fields that are not as by default, however much was written down: a run that is made from
+    # the configuration of another one has its parameters. Nested ones are ``growth.base.rows``.
     params: dict[str, Any] = {}
-    nested = nested_fields(type(component))
-    for field in sorted(component.model_fields_set & section.keys()):
+    nested, fields = nested_fields(type(component)), type(component).model_fields
+    for field in sorted(fields.keys() & section.keys()):
         value, key = section[field], f"{prefix}.{field}"
         if field in nested and isinstance(value, Mapping):
             params[key] = value["name"]
-            params |= _given_fields(key, getattr(component, field), value)
-        else:
+            params |= _telling_fields(key, getattr(component, field), value)
+        elif is_reference(value) or _differs(getattr(component, field), fields[field]):
             params[key] = value
     return params
+
+
+def _differs(value: Any, field: FieldInfo) -> bool:
+    return bool(value != field.get_default(call_default_factory=True))
 
 
 def _name(kind: str, component: Component) -> str:

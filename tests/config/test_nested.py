@@ -274,3 +274,11 @@ def test_a_class_that_no_plugin_offers_is_told_by_its_place():
     values = {"name": "hierarchical", "base": {"name": "gsom"}}
     made = parse_experiment({"experiment": "e", "dataset": "iris", "model": {"growth": values}})
     assert growth_of(made).base == Gsom()
+
+
+def test_parameters_do_not_depend_on_how_much_was_written(load, built_ins):
+    for text in (TREE, "experiment: x\ndataset: iris\nmodel: {growth: {name: fixed, rows: 5}}\n"):
+        short = load(text)
+        written = parse_experiment(short.resolved, registry=built_ins)
+        params = flat_params(short, make_estimator(short))
+        assert params == flat_params(written, make_estimator(written))
