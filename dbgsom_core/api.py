@@ -53,6 +53,7 @@ from dbgsom_core.interfaces.privacy import (
     without_passwords,
     without_secrets,
 )
+from dbgsom_core.interfaces.stability import Interval, Stability
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import (
     Page,
@@ -121,6 +122,7 @@ __all__ = [
     "GrowthStrategy",
     "Html",
     "IntArray",
+    "Interval",
     "Kernel",
     "KernelComponent",
     "LabelEvidence",
@@ -145,6 +147,7 @@ __all__ = [
     "Samples",
     "Search",
     "SomMap",
+    "Stability",
     "StoredType",
     "Surroundings",
     "Totals",

@@ -84,7 +84,8 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
     """Print final measures: a row each, a column for the training and one for the test part."""
     parts = [part for part in ("train", "test", "test_std") if _of(measures, part)]
     shown = {"test_std": "± over folds"}
-    names = list(dict.fromkeys(name.partition("/")[2] for name in measures))
+    stability = {name: one for name, one in measures.items() if name.startswith("stability")}
+    names = list(dict.fromkeys(n.partition("/")[2] for n in measures if n not in stability))
     rows: list[list[Any]] = []
     if view is not None:
         neurons = len(view.evaluation.som_map)
@@ -94,6 +95,11 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
             rows.append(["leaves", leaves] + [None] * (len(parts) - 1))
     rows += [[name, *(measures.get(f"{part}/{name}") for part in parts)] for name in names]
     print_table(["measure", *(shown.get(part, part) for part in parts)], rows)
+    of_refits = [name.partition("/")[2] for name in stability if name.startswith("stability/")]
+    if of_refits:
+        columns = ("stability", "stability_low", "stability_high")
+        told = [[one, *(stability.get(f"{part}/{one}") for part in columns)] for one in of_refits]
+        print_table(["over refits", "mean", "low", "high"], told)
 
 
 def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:

@@ -21,7 +21,13 @@ from dbgsom_core.config.experiment import Experiment, Model, Named, PrepareStep
 from dbgsom_core.config.matching import check_matching
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask, plain
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.settings import General, ModelSettings, PluginSettings, Split
+from dbgsom_core.config.settings import (
+    General,
+    ModelSettings,
+    PluginSettings,
+    Split,
+    StabilitySettings,
+)
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.interfaces.privacy import hiding
 from dbgsom_core.plugins.registry import Registry
@@ -29,10 +35,12 @@ from dbgsom_core.plugins.registry import Registry
 MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 SECTIONS = (
-    "dataset", "prepare", "split", "model", "measures", "figures", "tracking", "engine", "plugins",
+    "dataset", "prepare", "split", "model", "measures", "figures", "stability", "tracking",
+    "engine", "plugins",
 )  # fmt: skip
 BUILT_IN_STEPS = ("range_scale", "standardize")
 DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
+OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 DEFAULT_TRACKING = ("mlflow",)
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed"}
@@ -73,7 +81,8 @@ class _Builder:
         split, split_resolved = self._split()
         model, model_resolved = self._model()
         measures = self._measures()
-        figures = self._list("figure", "figures", DEFAULT_FIGURES)
+        stability = self._stability()
+        figures = self._figures(stability is not None)
         tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
         check_matching(self._root, model, measures, split, self._problems)
         check_capabilities(self._root, dataset, prepare, model, self._registry, self._problems)
@@ -91,6 +100,7 @@ class _Builder:
             "seed": general.seed,
             "patience": general.patience,
             **({"tags": dict(general.tags)} if general.tags else {}),
+            **({"stability": stability.model_dump()} if stability else {}),
             "measures": "default" if measures is None else [one.resolved for one in measures],
             "figures": [one.resolved for one in figures],
             "tracking": [one.resolved for one in tracking],
@@ -98,7 +108,16 @@ class _Builder:
         }
         if plugins.disable:
             resolved["plugins"] = {"disable": list(plugins.disable)}
-        for key in ("experiment", "name", "split", "seed", "patience", "tags", "plugins"):
+        for key in (
+            "experiment",
+            "name",
+            "split",
+            "seed",
+            "patience",
+            "tags",
+            "stability",
+            "plugins",
+        ):
             if key in self._root.entries and key in resolved:
                 resolved[key] = mask(resolved[key], self._root.entries[key].node)
         return Experiment(
@@ -116,6 +135,7 @@ class _Builder:
             engine=engine.component,
             disabled=plugins.disable,
             patience=general.patience,
+            stability=stability,
             tags=general.tags,
             resolved=resolved,
             source=source,
@@ -138,6 +158,12 @@ class _Builder:
         if is_null(spot.node) or not self._is_section(spot):
             return PluginSettings()
         return check(PluginSettings, spot, self._problems) or PluginSettings()
+
+    def _stability(self) -> StabilitySettings | None:
+        spot = self._spot("stability")
+        if is_null(spot.node) or not self._is_section(spot):
+            return None
+        return check(StabilitySettings, spot, self._problems)
 
     def _dataset(self) -> Built | None:
         if "dataset" not in self._root.entries:
@@ -213,6 +239,16 @@ class _Builder:
         if isinstance(spot.node, Scalar) and spot.node.value == "default":
             return None
         return self._list("measure", "measures", ())
+
+    def _figures(self, stability: bool) -> list[Built]:
+        default = (*DEFAULT_FIGURES, OF_STABILITY) if stability else DEFAULT_FIGURES
+        figures = self._list("figure", "figures", default)
+        asked = not is_null(self._spot("stability").node)
+        if not asked and any(one.name == OF_STABILITY for one in figures):
+            place = self._root.entries["figures"].place
+            told = f"{OF_STABILITY} draws what 'stability: {{resamples: 20}}' finds: add it"
+            self._problems.add(place, "figures", told)
+        return figures
 
     def _list(
         self, kind: str, key: str, default: Iterable[str], repeats: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbgsom_core.config.names import shortened
-from dbgsom_core.config.settings import DecideSettings, Split
+from dbgsom_core.config.settings import DecideSettings, Split, StabilitySettings
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
@@ -62,6 +62,8 @@ class Experiment:
         Plugins or distributions that this run leaves alone.
     patience : float
         Seconds after which a figure or a tracker that does not answer is given up.
+    stability : StabilitySettings or None
+        None: no refits.
     tags : mapping of str to plain value
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
@@ -86,6 +88,7 @@ class Experiment:
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()
     patience: float = 120.0
+    stability: StabilitySettings | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)

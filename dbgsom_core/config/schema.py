@@ -17,6 +17,7 @@ from dbgsom_core.config.settings import (
     PluginSettings,
     Settings,
     Split,
+    StabilitySettings,
 )
 from dbgsom_core.config.sweep import KINDS, RandomSettings, RepeatSettings
 from dbgsom_core.errors import PluginError
@@ -83,6 +84,10 @@ class _File(General):
     model: ModelSettings | None = Field(
         default=None,
         description="the estimator and its keyword arguments; null: a vq with its defaults",
+    )
+    stability: StabilitySettings | None = Field(
+        default=None,
+        description="how sure the map is, from refits to parts of its samples; null: not asked",
     )
     plugins: PluginSettings | None = Field(
         default=None, description="which installed plugins the run leaves alone; null: none"

@@ -17,6 +17,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class StabilitySettings(Settings):
+    """How sure the map is: refits to parts of the training samples, after the map's own fit."""
+
+    resamples: int = Field(default=20, ge=2, le=10**4, description="how many refits")
+    share: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="of the samples that each is fitted to; of 0.5 two in turn share none",
+    )
+    level: float = Field(default=0.95, gt=0, lt=1, description="of the confidence intervals")
+
+
 class General(Settings):
     """The top level of a configuration."""
 

@@ -25,7 +25,7 @@ _MOST = 8  # names that a cell lists
 # The order in which one writes them; keys that are not named here come behind.
 _FIRST = (
     "experiment", "name", "tags", "dataset", "prepare", "split", "model", "seed", "measures",
-    "figures", "tracking", "patience", "engine", "plugins", "extends", "sweep",
+    "figures", "stability", "tracking", "patience", "engine", "plugins", "extends", "sweep",
     "estimator", "metric", "kernel", "growth", "labeller",
 )  # fmt: skip
 

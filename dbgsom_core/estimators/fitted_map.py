@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ _ALGORITHMS = ("mixture", "distances")
 class FittedMap(NoveltyScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
+    _kind: ClassVar[str]
     som_map_: SomMap
     weights_: NDArray[np.floating[Any]]
     hit_counts_: NDArray[Any]
@@ -277,7 +278,8 @@ class FittedMap(NoveltyScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
-        known = None if y is None else labelled(y, None, ())  # those that are there
+        numbers = y is None or self._kind == "regressor"
+        known = None if numbers else labelled(y, None, ())  # those that are there
         return Evaluation(
             som_map=self.som_map_,
             data=self._samples(X),

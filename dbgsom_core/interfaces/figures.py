@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation
+    from dbgsom_core.interfaces.stability import Stability
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class MapView:
         The answers of the neurons without a child map, see `dbgsom_core.som_map.tree.Tree`.
     sample_ids : array (n,) or None
         What the samples of the evaluation are called, or their rows in the data set.
+    stability : Stability or None
+        How sure the map is, where that was asked for.
     """
 
     evaluation: Evaluation
@@ -54,6 +57,7 @@ class MapView:
     title: str = ""
     leaf_labels: NDArray[Any] | None = None
     sample_ids: NDArray[Any] | None = None
+    stability: Stability | None = None
 
 
 @dataclass(frozen=True)

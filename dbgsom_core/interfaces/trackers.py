@@ -152,7 +152,7 @@ class RunResult:
         The finished runs of a sweep.
     tables : mapping of str to callable
         Each returns the rows of a table one by one, the names of its columns first:
-        ``assignments``, where each sample ended, and ``neurons``.
+        ``assignments``, where each sample ended, ``neurons``, and with a stability ``links``.
     rankings : sequence of Ranking
         Which variant of a sweep is best, on each data set.
     notes : sequence of str

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
 from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
+from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -229,7 +232,9 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         values = _measured(plan, estimator, fold.train, "train") | summary(folds)
         if fold.test is not None:
             values |= _measured(plan, estimator, fold.test, "test")
-        view = _view(estimator, fold.train, plan.data, run)
+        stability = _stability(plan, estimator)
+        values |= {} if stability is None else stability.logged()
+        view = replace(_view(estimator, fold.train, plan.data, run), stability=stability)
     model = FittedModel(fold.steps, estimator, plan.data.columns)
     return RunResult(
         measures=values,
@@ -238,7 +243,7 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         view=view,
         model=model,
         example=plan.data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, plan.data),
+        tables=tables_of(model, plan.data, stability),
         notes=plan.notes,
     )
 
@@ -291,6 +296,40 @@ def _measured(plan: _Plan, estimator: Any, part: Part, prefix: str) -> dict[str,
                 _note(plan.notes, told)
         asked.check()
     return values
+
+
+class _Forgiving:
+    """A measure whose failure on a refit, which it has told of before, is no number."""
+
+    greater_is_better: ClassVar[bool] = False  # nobody asks
+
+    def __init__(self, measure: Component) -> None:
+        self._compute = guarded("measure", measure, "compute")
+
+    def compute(self, evaluation: Evaluation) -> float:
+        try:
+            return float(self._compute(evaluation))
+        except Exception:
+            return math.nan
+
+
+def _stability(plan: _Plan, estimator: Any) -> Stability | None:
+    asked_for, part = plan.experiment.stability, plan.fold.train
+    if asked_for is None:
+        return None
+    log.info("stability: %d refits", asked_for.resamples)
+    return stability_of(
+        estimator,
+        part.X,
+        part.y,
+        asked_for.resamples,
+        asked_for.share,
+        {name: _Forgiving(measure) for name, measure in plan.measures.items()},
+        asked_for.level,
+        plan.experiment.seed,
+        -1,
+        lambda _: asked.check(),
+    )
 
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,20 +20,35 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.stability import Stability
 
 Rows = Iterator[Sequence[Any]]
 _CHUNK = 1 << 16
 
 
-def tables_of(model: FittedModel, data: Data) -> dict[str, Callable[[], Rows]]:
-    """Return what makes the rows of ``assignments`` and ``neurons``, the names of columns first.
+def tables_of(
+    model: FittedModel, data: Data, stability: Stability | None = None
+) -> dict[str, Callable[[], Rows]]:
+    """Return what makes the rows of ``assignments`` and ``neurons``, the names of columns first,
+    and with a stability of ``links``.
 
     Samples are the raw ones of the data set, in its order; a chunk of them is looked at at a time.
     """
-    return {
+    tables = {
         "assignments": lambda: _assignments(model, data),
         "neurons": lambda: _neurons(model, data.feature_names),
     }
+    if stability is not None:
+        tables["links"] = lambda: _links(stability)
+    return tables
+
+
+def _links(stability: Stability) -> Rows:
+    yield ["unit", "other", "stays"]
+    for (one, other), share in zip(
+        stability.links.tolist(), stability.link_shares.tolist(), strict=True
+    ):
+        yield [one, other, "" if math.isnan(share) else share]
 
 
 def write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -145,6 +145,7 @@ def dbgsom_figures() -> dict[str, str]:
             "child_maps": "child_maps:ChildMaps",
             "growth_curve": "curves:GrowthCurve",
             "explorer": "explorer:Explorer",
+            "trust_map": "trust_map:TrustMap",
         },
     )
 

@@ -103,7 +103,7 @@ WRONG = {
     "name: 3": "3:7: name: must be text, not 3",
     "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
     "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
-    "tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
+    "stability, tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
     "split: {}": "3:1: split: needs one of test_size, folds, test and name",
     "split: {stratify: true}": "3:1: split: needs one of test_size, folds, test and name",
     "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "

@@ -15,6 +15,7 @@ from dbgsom_core.config.settings import (
     ModelSettings,
     PluginSettings,
     Split,
+    StabilitySettings,
 )
 from dbgsom_core.config.sweep import RandomSettings, RepeatSettings
 from dbgsom_core.config.tables import with_tables
@@ -82,7 +83,7 @@ def test_every_built_in_metric_and_kernel_has_its_row(built_ins, kind):
 
 def test_every_key_has_its_row():
     keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
-    for settings in (General, ModelSettings, PluginSettings, Split):
+    for settings in (General, ModelSettings, PluginSettings, Split, StabilitySettings):
         keys |= set(settings.model_fields)
     keys |= set(Csv.model_fields)
     keys |= {f"random.{key}" for key in RandomSettings.model_fields}
@@ -98,7 +99,7 @@ def test_the_tables_of_keys_are_made_from_the_models(built_ins):
     told = "run: python -m dbgsom_core.config.tables configs/README.md"
     assert with_tables(PAGE, built_ins) == PAGE, told
     sections = re.findall(r"<!-- keys: (\S+) -->\n\n\| key ", PAGE)
-    assert sections == [".", "split", "model", "plugins", "sweep.*"]
+    assert sections == [".", "split", "model", "stability", "plugins", "sweep.*"]
 
 
 def test_the_defaults_that_the_tables_tell_are_those_of_the_code(built_ins):

@@ -174,5 +174,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         else:
             keys = {"measure": "measures", "figure": "figures", "tracker": "tracking"}
             values[keys.get(kind, kind)] = section
+        if name == "trust_map":
+            values["stability"] = {}
         made = parse_experiment(values, built_ins)
         assert parse_experiment(made.resolved, built_ins) == made

@@ -28,7 +28,7 @@ from dbgsom_core.training.compatibility import USUAL_LABELLERS
 # What neither changes a map nor says what it learns from, and what has a place of its own.
 _BESIDE_THE_POINT = (
     "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
-    "plugins", "tags", "engine", "dataset", "split", "seed",
+    "plugins", "tags", "engine", "dataset", "split", "seed", "stability",
 )  # fmt: skip
 _UNITS = ("metric", "prepare")  # of distances
 Tree = Mapping[str, Any]

@@ -11,6 +11,7 @@ from dbgsom_core.api import Ranking, Run, RunResult, Variant
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 PARTS = ("train", "test")
+STABILITY = ("stability", "stability_low", "stability_high")
 MOST_ROWS = 100  # of a table of variants
 _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 
@@ -25,6 +26,8 @@ def report(
     blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
     if result.measures and not result.rankings:
         blocks.append("## Measures\n\n" + measures_table(result.measures))
+        if any(name.startswith("stability/") for name in result.measures):
+            blocks.append("## Stability\n\n" + stability_table(result.measures))
     if 0 < len(result.folds) <= _MOST_FOLDS:
         blocks.append("## Folds\n\n" + _folds_table(result.folds))
     if result.rankings:
@@ -54,6 +57,8 @@ def measures_table(measures: Mapping[str, float]) -> str:
     names: dict[str, dict[str, str]] = {}
     for full_name, value in measures.items():
         part, _, name = full_name.partition("/")
+        if part in STABILITY:  # has a table of its own
+            continue
         if part in PARTS and name:
             spread = measures.get(f"{part}_std/{name}")
             told = number(value) + ("" if spread is None else f" ± {number(spread)}")
@@ -65,6 +70,20 @@ def measures_table(measures: Mapping[str, float]) -> str:
         [as_code(name), *(values.get(part, "") for part in parts)] for name, values in names.items()
     )
     return _table(["measure", *(part or "value" for part in parts)], rows)
+
+
+def stability_table(measures: Mapping[str, float]) -> str:
+    """Return what refits to parts of the samples measured as a markdown table."""
+    names = [full.partition("/")[2] for full in measures if full.startswith("stability/")]
+    rows = (
+        [as_code(name), *(_known(measures.get(f"{part}/{name}")) for part in STABILITY)]
+        for name in names
+    )
+    return _table(["over refits", "mean", "low", "high"], rows)
+
+
+def _known(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
 def number(value: float) -> str:
