@@ -152,3 +152,9 @@ def _trained() -> Any:
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}
     return SomClassifier(growth=fixed, epochs=5, random_state=0).fit(data(), classes())
+
+
+@lru_cache(maxsize=1)
+def stability() -> Any:
+    """Return how sure the map of `trained` is."""
+    return _trained().stability(data(), classes(), n=2)

@@ -165,4 +165,5 @@ def _view() -> MapView:
         feature_names=[f"x{i}" for i in range(material.FEATURES)],
         image_shape=(2, 2),
         title="conformance",
+        stability=material.stability(),
     )
