@@ -30,7 +30,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         The cells of the map, with four links each or six. A map of fixed size is closed to a torus
         by ``growth={"name": "fixed", "wrap": True}``.
     epochs : int
-        Upper bound of the epochs; ``n_iter_`` tells how many ran. When a map that may not grow
+        Upper bound of the epochs; ``n_iter_`` tells how many ran. The map's size hardly depends on
+        it where growth comes in waves, as by default. When a map that may not grow
         beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
         anneals once more: with a ``link_pull`` and a kernel without ``end``.
     tol : float

@@ -1,4 +1,4 @@
-"""When a map has settled, so that its errors say where neurons are missing."""
+"""How long a map waits between births, so that its errors say where neurons are missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from dbgsom_core.api import GrowthComponent, GrowthState, SomMap
 
-_LEAST_WAVES = 16
+_WAVES = 16
 LINK_PULL = (
     "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
     "lies nearest to it; more lowers the topographic error and raises the quantization error; "
@@ -17,16 +17,19 @@ LINK_PULL = (
 
 
 class SettlingGrowth(GrowthComponent):
-    """Base of strategies that grow when the map has settled, and fine-tune it at the end."""
+    """Base of strategies that give the map time between births, and fine-tune it at the end."""
 
-    when: Literal["every_epoch", "settled"] = Field(
-        default="settled", description="grow after every epoch, or when the map has settled"
+    when: Literal["waves", "settled", "every_epoch"] = Field(
+        default="waves",
+        description="waves: when a sixteenth of the growing phase has passed since the last birth, "
+        "so that the size hardly depends on epochs; settled: also when the map has settled, which "
+        "is the more often the longer it trains; or every_epoch",
     )
     settled_at: float = Field(
         default=0.02,
         gt=0,
-        description="settled: the prototypes moved less than this share of the data's deviation, "
-        "or a sixteenth of the growing phase has passed since the last birth",
+        description="settled: the prototypes moved less than this share of the data's deviation; "
+        "given alone it means when: settled",
     )
     smooth_before_growth: bool = Field(
         default=False,
@@ -50,18 +53,18 @@ class SettlingGrowth(GrowthComponent):
             raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
         return self
 
+    @model_validator(mode="after")
+    def _settled_at_means_settled(self) -> Self:
+        given = self.model_fields_set
+        if "settled_at" in given and "when" not in given:
+            self.__dict__["when"] = "settled"
+        return self
+
     def waits(self, som_map: SomMap, state: GrowthState) -> bool:
-        """Say whether nothing is born before the map has settled, and it has not."""
-        return self.when == "settled" and not has_settled(som_map, state, self.settled_at)
-
-
-def has_settled(som_map: SomMap, state: GrowthState, settled_at: float) -> bool:
-    """Say whether the prototypes moved at most ``settled_at``, or have had their time.
-
-    ``settled_at`` is a share of the data's deviation. A short training cannot wait for rest: there
-    are at least sixteen waves of growth.
-    """
-    if state.movement <= settled_at:
-        return True
-    waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
-    return waited >= state.epochs // _LEAST_WAVES
+        """Say whether nothing is born yet, since the map has not had its time."""
+        if self.when == "every_epoch" or state.movement == 0:  # waiting would change nothing
+            return False
+        if self.when == "settled" and state.movement <= self.settled_at:
+            return False
+        waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
+        return waited < state.epochs // _WAVES

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import make_blobs
 
+from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth import reference, thresholds
@@ -123,6 +125,15 @@ def test_settled_growth_waits_until_the_map_rests():
     assert not growth.grow(som_map, state([5.0] * 4, movement=0.06))
     assert growth.grow(som_map, state([5.0] * 4, movement=0.04))
     assert Directed(when="every_epoch").grow(som_map, state([5.0] * 4, movement=9.0))
+
+
+def test_the_size_hardly_depends_on_epochs():
+    blobs = make_blobs(600, 4, centers=6, random_state=0)[0]
+    for X in (blobs, np.random.default_rng(0).uniform(size=(800, 3))):
+        sizes = [len(SomVQ(epochs=epochs).fit(X).weights_) for epochs in (100, 400)]
+        assert abs(sizes[1] / sizes[0] - 1) <= 0.1
+    settled = {"name": "directed", "when": "settled"}
+    assert len(SomVQ(epochs=400, growth=settled).fit(blobs).weights_) > 22  # it was 18
 
 
 def test_settled_growth_does_not_wait_for_ever():
