@@ -16,6 +16,7 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
+from dbgsom_core.estimators.error_bars import ErrorBars
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.novelty_scores import NoveltyScores
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
@@ -36,7 +37,7 @@ from dbgsom_core.training.targets import labelled
 _ALGORITHMS = ("mixture", "distances")
 
 
-class FittedMap(NoveltyScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
     _kind: ClassVar[str]

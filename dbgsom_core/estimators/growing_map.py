@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -33,9 +33,7 @@ from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import blamed
-from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
@@ -336,58 +334,6 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         warnings.warn(
             f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}", stacklevel=5
         )
-
-    def stability(
-        self,
-        X: Any,
-        y: Any = None,
-        n: int = 20,
-        *,
-        share: float = 0.5,
-        measures: Mapping[str, Measure] | Sequence[str] | None = None,
-        level: float = 0.95,
-        random_state: int = 0,
-        n_jobs: int | None = None,
-    ) -> Stability:
-        """Say how sure the map is, by refits to parts of the samples.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (m, D)
-            The samples that the map was fitted to.
-        y : array-like (m,) or (m, T), optional
-            Their targets, as for `fit`; of a classifier each part holds its share of each class.
-        n : int
-            How many refits.
-        share : float in (0, 1)
-            Of the samples that each is fitted to, drawn by lot; of 0.5 two in turn share none.
-        measures : sequence of str, or mapping of names to measures, optional
-            Measured on the samples that each was not fitted to. None: quantization and topographic
-            error, and accuracy or R².
-        level : float in (0, 1)
-            Of the confidence intervals.
-        random_state : int
-            Seed of the parts.
-        n_jobs : int, optional
-            How many refits run at a time, in threads; -1: as many as there are processors. The
-            result is the same.
-
-        Returns
-        -------
-        Stability
-            Per link how often two samples that met across it stay neighbours, per neuron how often
-            its answer stays, per measure a confidence interval. Intervals take the deviation over
-            refits as that of the delete-d jackknife (Shao & Wu 1989).
-
-        Raises
-        ------
-        ValueError
-            The data or a parameter cannot be used.
-        """
-        from dbgsom_core.estimators.stability import stability_of
-
-        check_is_fitted(self)
-        return stability_of(self, X, y, n, share, measures, level, random_state, n_jobs)
 
     def _warn_of_unrest(self) -> None:
         # Without fine-tuning the width goes down to the last epoch: nothing can come to rest.
