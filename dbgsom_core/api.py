@@ -23,7 +23,7 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
-from dbgsom_core.interfaces.engine import Engine, samples_in_memory
+from dbgsom_core.interfaces.engine import Engine, opened_table, samples_in_blocks, samples_in_memory
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, Html, MapView, as_label
 from dbgsom_core.interfaces.files import open_regular, write_atomically
@@ -55,6 +55,7 @@ from dbgsom_core.interfaces.privacy import (
 )
 from dbgsom_core.interfaces.stability import Interval, Stability
 from dbgsom_core.interfaces.stored_types import StoredType
+from dbgsom_core.interfaces.tables import Table
 from dbgsom_core.interfaces.trackers import (
     Page,
     Ranking,
@@ -150,6 +151,7 @@ __all__ = [
     "Stability",
     "StoredType",
     "Surroundings",
+    "Table",
     "Totals",
     "Tracker",
     "TrackerComponent",
@@ -169,7 +171,9 @@ __all__ = [
     "numbered",
     "open_regular",
     "open_text",
+    "opened_table",
     "private_logger",
+    "samples_in_blocks",
     "samples_in_memory",
     "share",
     "shell_word",

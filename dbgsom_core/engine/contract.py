@@ -21,7 +21,11 @@ Centre = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class PerSample(Protocol):
-    """What is known of each sample after a pass, made when asked for."""
+    """What is known of each sample after a pass, made when asked for.
+
+    Where samples are not in memory it may have ``of_rows(rows) -> (bmu, distance)``, which tells of
+    a slice of them alone, and units are int32.
+    """
 
     @property
     def bmu(self) -> NDArray[np.int64]:
@@ -293,6 +297,9 @@ class Samples(Protocol):
     def search(self) -> Search:
         """Return a search for the epochs of one training."""
 
+    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
+        """Return units and distances ``of`` a pass so that they outlive its search."""
+
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
         """Return totals of what units won that are known already, added up exactly.
 
@@ -354,6 +361,19 @@ class Samples(Protocol):
         distance: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the sums (K, K) of squared distances of what b won to j, where `is_euclidean`."""
+
+
+def each_piece(
+    found: PerSample, n: int
+) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield rows, units and distances of the first ``n`` samples, 65536 at a time."""
+    of_rows = getattr(found, "of_rows", None)
+    for start in range(0, n, _ROWS):
+        rows = slice(start, min(start + _ROWS, n))
+        if of_rows is None:
+            yield rows, found.bmu[rows], found.distance[rows]
+        else:
+            yield rows, *of_rows(rows)
 
 
 def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:

@@ -87,12 +87,18 @@ class PlainFound:
 
     def trained_by_class(self, leads: NDArray[np.bool_]) -> PlainFound:
         """See `Found`."""
-        winners = winners_of_own_class(self.samples, self.bmu, self.prototypes, leads)
+        winners = self.samples.of_parts(
+            self.bmu,
+            lambda part, units: winners_of_own_class(part, units, self.prototypes, leads),
+        )
         return replace(self, of=Assignment(winners, self.distance))
 
     def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
         """See `Found`; nobody needs their errors, which are left empty."""
-        seconds = linked_runners_up(self.samples, self.bmu, self.prototypes, graph, leads)
+        seconds = self.samples.of_parts(
+            self.bmu,
+            lambda part, units: linked_runners_up(part, units, self.prototypes, graph, leads),
+        )
         n_neurons = len(self.prototypes)
         hits = np.bincount(seconds, self.samples.weights, n_neurons)
         sums, seen = self.samples.sums_seen(seconds, n_neurons)

@@ -31,7 +31,7 @@ from dbgsom_core.engine.samples import PlainSamples
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
 
-_PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
+PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
 _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
@@ -63,7 +63,7 @@ class LocalSamples(PlainSamples):
         It serves metrics of Euclidean ``geometry``, if there is memory for the copy; made when
         first used.
         """
-        if self.X.size < _PACKING_PAYS or not self._may_search_fast or self.incomplete:
+        if self.X.size < PACKING_PAYS or not self._may_search_fast or self.incomplete:
             return None
         from dbgsom_core.engine.euclidean.packing import PackedSamples
 
@@ -128,6 +128,10 @@ class LocalSamples(PlainSamples):
 
         fast = FastSearch(self, self.packed)
         return fast if self.weights is None else PlainSearch(self, fast)
+
+    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
+        """See `Samples`."""
+        return Assignment(of.bmu, of.distance)
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> PlainFound:
         """Return what was found with its totals added up sample by sample."""
@@ -212,7 +216,7 @@ class PlainSearch:
         """See `Search`."""
         if self.fast is None:
             return self._found(prototypes, self.data.assign(prototypes))
-        return self._found(prototypes, self.fast.assign(prototypes, positions))
+        return self._exactly(prototypes, self.fast.assign(prototypes, positions))
 
     def admit(
         self,
@@ -226,7 +230,7 @@ class PlainSearch:
             return found
         if self.fast is None:
             return self._found(prototypes, self.data.admit(found, prototypes, known))
-        return self._found(prototypes, self.fast.admit(found, prototypes, positions, known))
+        return self._exactly(prototypes, self.fast.admit(found, prototypes, positions, known))
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
@@ -245,4 +249,7 @@ class PlainSearch:
     def _found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
         moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
         self._before = of.bmu
-        return PlainFound(self.data, prototypes, of, moved)
+        return replace(self.data.found(prototypes, of), moved=moved)
+
+    def _exactly(self, prototypes: NDArray[np.float64], fast: Found) -> Found:
+        return replace(self.data.found(prototypes, fast), moved=fast.moved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK_ROWS = 8192
@@ -82,17 +83,31 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the smallest and the largest observed value of each column of X (n, D)."""
     if issparse(X):
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
-    # fmin and fmax leave nan out
-    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+    if not isinstance(X, BlockTable):
+        return _extremes(X)
+    ends = [_extremes(X[rows]) for rows in pieces(0, len(X))]
+    return (
+        np.fmin.reduce([low for low, _ in ends], axis=0),
+        np.fmax.reduce([high for _, high in ends], axis=0),
+    )
 
 
-def _of_dense(X: NDArray[Any]) -> Moments:
+def _extremes(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # they leave nan out
+
+
+def pieces(start: int, stop: int) -> Iterator[slice]:
+    """Yield rows ``start`` to ``stop`` in pieces small enough to be read from a table at once."""
+    for first in range(start, stop, _CHUNK_ROWS):
+        yield slice(first, min(first + _CHUNK_ROWS, stop))
+
+
+def _of_dense(X: Any) -> Moments:
     from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
     from dbgsom_core.engine.loops import add_columns, add_squares
 
-    X = for_loops(X)
-    mean = _total(X, lambda rows, out: add_columns(X[rows], out)) / len(X)
-    squares = _total(X, lambda rows, out: add_squares(X[rows], mean, out))
+    mean = _total(X, lambda rows, out: add_columns(for_loops(X[rows]), out)) / len(X)
+    squares = _total(X, lambda rows, out: add_squares(for_loops(X[rows]), mean, out))
     return Moments(mean, np.sqrt(squares / len(X)))
 
 
@@ -133,15 +148,14 @@ def _check_observed(observed: NDArray[np.float64]) -> None:
         raise ValueError(f"nothing is observed in column {named} of X: leave such columns out")
 
 
-def _total(
-    X: NDArray[Any], add: Callable[[slice, NDArray[np.float64]], None]
-) -> NDArray[np.float64]:
+def _total(X: Any, add: Callable[[slice, NDArray[np.float64]], None]) -> NDArray[np.float64]:
     n, d = X.shape
     ends = [*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]
     parts = np.zeros((len(ends) - 1, d))
 
     def work(worker: int, task: int) -> None:
-        add(slice(ends[task], ends[task + 1]), parts[task])
+        for rows in pieces(ends[task], ends[task + 1]):
+            add(rows, parts[task])
 
     share(available_threads(), len(parts), work)
     return np.asarray(parts.sum(axis=0))

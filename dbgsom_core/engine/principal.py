@@ -52,8 +52,9 @@ def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     incomplete = data.incomplete  # asked once, not of each part
 
     def work(worker: int, task: int) -> None:
-        part = data.subset(slice(chunks[task], chunks[task] + _CHUNK_ROWS))
-        products[task] = _product(part, moments.mean, incomplete)
+        rows = slice(chunks[task], min(chunks[task] + _CHUNK_ROWS, data.n))
+        weights = None if data.weights is None else data.weights[rows]
+        products[task] = _product(data.X[rows], weights, moments.mean, incomplete)
 
     share(data.threads, len(chunks), work)
     covariance = products.sum(axis=0) / data.total_weight
@@ -69,7 +70,7 @@ def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     from scipy.sparse.linalg import LinearOperator, svds
 
     roots = np.sqrt(data.sample_weights / data.total_weight)
-    X = data.X if issparse(data.X) else moments.mean + _complete(data.X - moments.mean)
+    X = data.X if issparse(data.X) else moments.mean + _complete(data.X[:] - moments.mean)
     centre = moments.mean
 
     operator = LinearOperator(
@@ -84,15 +85,15 @@ def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
 
 
 def _product(
-    data: PlainSamples, mean: NDArray[np.float64], incomplete: bool
+    X: Any, weights: NDArray[np.float64] | None, mean: NDArray[np.float64], incomplete: bool
 ) -> NDArray[np.float64]:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
-    X: Any = data.X
     if issparse(X):
-        weighted = X.multiply(data.sample_weights[:, None]).tocsr()
+        given = np.ones(X.shape[0]) if weights is None else weights
+        weighted = X.multiply(given[:, None]).tocsr()
         return np.asarray((weighted.T @ X).toarray())
     centred = np.nan_to_num(X - mean) if incomplete else X - mean
-    weighted = centred if data.weights is None else centred * data.weights[:, None]
+    weighted = centred if weights is None else centred * weights[:, None]
     return np.asarray(weighted.T @ centred)
 
 

@@ -80,6 +80,12 @@ class PlainSamples:
         }
         return replace(self, X=self.X[rows], **own)
 
+    def of_parts(
+        self, units: NDArray[np.int64], ask: Callable[[Any, NDArray[np.int64]], NDArray[np.int64]]
+    ) -> NDArray[np.int64]:
+        """Return ``ask(samples, units)`` (n,), which may be asked of parts of the samples."""
+        return ask(self, units)
+
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Do as `assign` by the metric's own methods."""
         n = self.n

@@ -41,19 +41,31 @@ def won_sums(
     """
     from dbgsom_core.engine import sum_loops
     from dbgsom_core.engine.aligned import for_loops
-    from dbgsom_core.engine.loops import add_samples
 
     sums = np.zeros((n_neurons, X.shape[1]))
     seen = np.zeros_like(sums) if incomplete else None
     given = weights if weights is not None else np.ones(X.shape[0])
     if issparse(X):
         sum_loops.add_sparse(X.data, X.indices, X.indptr, given, bmu, sums)
-        return sums, seen
-    X = for_loops(X)
-    if seen is not None:
-        sum_loops.add_observed(X, given, bmu, sums, seen)
-    elif weights is not None:
-        sum_loops.add_weighted(X, weights, bmu, sums)
+    elif seen is not None:
+        sum_loops.add_observed(for_loops(X), given, bmu, sums, seen)
     else:
-        add_samples(X, bmu, sums)
+        add_won(X, weights, bmu, sums)
     return sums, seen
+
+
+def add_won(
+    X: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+    bmu: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add the rows of complete samples X (n, D) to the ``sums`` (K, D) of units (n,), in order."""
+    from dbgsom_core.engine.aligned import for_loops
+    from dbgsom_core.engine.loops import add_samples
+    from dbgsom_core.engine.sum_loops import add_weighted
+
+    if weights is None:
+        add_samples(for_loops(X), bmu, sums)
+    else:
+        add_weighted(for_loops(X), weights, bmu, sums)

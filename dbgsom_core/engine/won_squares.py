@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.moments import pieces
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
@@ -43,13 +44,13 @@ def won_squares(
         The distances to it.
     """
     n_neurons, d = prototypes.shape
-    n, X = data.n, for_loops(data.X)
+    n, X = data.n, data.X
     tasks = int(np.clip(_PART_NUMBERS // prototypes.size, 1, min(_TASKS, n)))
     parts = np.zeros((tasks, n_neurons, d))
 
     def add(worker: int, task: int) -> None:
-        rows = slice(n * task // tasks, n * (task + 1) // tasks)
-        _add_offsets(X[rows], bmu[rows], prototypes, parts[task])
+        for rows in pieces(n * task // tasks, n * (task + 1) // tasks):
+            _add_offsets(for_loops(X[rows]), bmu[rows], prototypes, parts[task])
 
     share(1 if X.size < _SMALL_WORK else data.threads, tasks, add)
     offsets = parts.sum(axis=0)

@@ -56,7 +56,8 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
-        X = check_samples(self, X, self._metric.abilities, reset=False)
+        engine = self._parts.engine
+        X = check_samples(self, X, self._metric.abilities, reset=False, engine=engine)
         return self._parts.over(X, self._metric.abilities)
 
     def _to_live_leaves(self, data: Samples) -> Descent:

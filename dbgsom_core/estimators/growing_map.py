@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.tables import picked
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.exploring import explored
@@ -163,7 +164,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         least = LEAST_SAMPLES if reset else 1
-        return check_samples(self, X, parts.metric, reset=reset, least=least)
+        return check_samples(self, X, parts.metric, reset=reset, least=least, engine=parts.engine)
 
     def _fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
         """Train a new map, or with ``warm_start`` go on from the last one."""
@@ -219,7 +220,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if weights is not None:
             held = held & (weights > 0)
         over = None if weights is None else weights[held]
-        data = self._parts.over(X[held], self._metric.abilities, over)
+        data = self._parts.over(picked(X, held), self._metric.abilities, over)
         self._novelty = Calibration.of(self._density, data, float(self.contamination))
 
     def _weighted(
@@ -236,7 +237,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if weights is not None and not weights.all():
             kept = weights > 0 if kept is None else kept & (weights > 0)
         if kept is not None:
-            X, weights = X[kept], None if weights is None else weights[kept]
+            X, weights = picked(X, kept), None if weights is None else weights[kept]
             target = None if target is None else target.of(kept)
         return parts.over(X, self._metric.abilities, weights), target, kept
 
@@ -303,7 +304,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         if kept is not None:
             leaves = np.empty(len(kept), dtype=np.int64)
             leaves[kept] = trained
-            left_out = self._parts.over(X[~kept], self._metric.abilities)
+            left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
             leaves[~kept] = self._to_live_leaves(left_out).leaf
         return np.asarray(self.leaf_labels_[leaves])
 
@@ -416,7 +417,7 @@ def _without(
 ) -> tuple[Any, NDArray[np.float64] | None]:
     if held is None:
         return X, weights
-    return X[~held], None if weights is None else weights[~held]
+    return picked(X, ~held), None if weights is None else weights[~held]
 
 
 def _is_number(value: Any) -> bool:

@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from dbgsom_core.engine.tables import BlockTable, block_rows, finite_or_where
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 LEAST_SAMPLES = 4
+_BLOCK_BYTES = 1 << 20  # of a table that are looked at together
 _DTYPES = [np.float64, np.float32]
 
 
-def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: int = 1) -> Any:
+def check_samples(
+    estimator: Any, X: Any, metric: Any, *, reset: bool, least: int = 1, engine: Any = None
+) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
+
+    Or as a table, where an ``engine`` reads X in blocks.
 
     Raises
     ------
@@ -27,6 +33,11 @@ def check_samples(estimator: Any, X: Any, metric: Any, *, reset: bool, least: in
     TypeError
         X is sparse, and the metric does not take that.
     """
+    opened = getattr(engine, "opened", None)
+    table = None if opened is None else opened(X)
+    if table is not None:
+        _check_table(table, least)
+        return validate_data(estimator, table, reset=reset, skip_check_array=True)
     handles = MetricAbilities.of(metric).handles
     may_miss = "missing" in handles
     plain = _plain(X)
@@ -125,4 +136,18 @@ def _check_observed(X: NDArray[Any]) -> None:
         raise ValueError(
             f"nothing is observed in row {named} of X: leave such samples out, nothing can be "
             "said of them"
+        )
+
+
+def _check_table(table: BlockTable, least: int) -> None:
+    if len(table) < least:
+        raise ValueError(
+            f"Found array with {len(table)} sample(s) (shape={table.shape}) while a minimum of "
+            f"{least} is required."
+        )
+    bad = finite_or_where(table, block_rows(table, _BLOCK_BYTES))
+    if bad is not None:
+        raise ValueError(
+            f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "
+            "0), and where data is read in blocks it must be complete: fill or leave out such rows"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 @runtime_checkable
 class Engine(Protocol):
     """Holds samples and passes over them; only what is of the size of the map leaves it.
+
+    One that reads tables in blocks may have ``opened(X) -> Table | None``: estimators ask it about
+    X as it was given, look at the values of a table that it returns block by block, and hand that
+    to `over`. Where it is missing or returns None X is checked, and copied where it must be, as an
+    array.
 
     What it hands out is described in `dbgsom_core.api`: `Samples`, which give moments, searches
     and answers; `Search`, of which each pass takes prototypes (K, D) and returns `Found`, totals of
@@ -70,7 +76,7 @@ def samples_in_memory(
     from dbgsom_core.interfaces.geometry import euclidean
 
     abilities = MetricAbilities.of(metric)
-    prepared = abilities.prepared(X)
+    prepared = abilities.prepared(X if issparse(X) else np.asarray(X))
     if not issparse(prepared):
         # A view, so that what a metric remembers of these samples ends with the pass.
         prepared = np.ascontiguousarray(prepared).view()
@@ -84,4 +90,68 @@ def samples_in_memory(
         chunk_rows,
         weights,
         working_memory=room,
+    )
+
+
+def opened_table(X: Any, above: float = 0.0) -> Table | None:
+    """Return a table over X (n, D) where blocks of its rows can be had, else None.
+
+    A memory-mapped .npy is read by its name, without the map; anything else that has ``shape``,
+    ``dtype`` and rows where slices are asked for is asked for slices. What comes back takes row
+    numbers and masks as well. None: X is an array, a data frame, a list, a sparse matrix, holds no
+    numbers, or at most ``above`` MiB of them.
+    """
+    import numpy as np
+
+    from dbgsom_core.engine.tables import as_table
+
+    table = None if type(X) is np.ndarray else as_table(X)
+    if table is None or table.size * table.dtype.itemsize <= above * 2**20:
+        return None
+    return table
+
+
+def samples_in_blocks(
+    X: Any,
+    metric: Metric | MetricAbilities,
+    weights: NDArray[np.float64] | None = None,
+    *,
+    threads: int | None = None,
+    chunk_rows: int = 4096,
+    block: float = 1.0,
+) -> Samples:
+    """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
+
+    Parameters
+    ----------
+    X : Table
+        Complete; what one block holds, or no table, is held in memory.
+    metric, weights
+        As of `Engine.over`.
+    threads, chunk_rows
+        As of `samples_in_memory`.
+    block : float
+        MiB that each thread reads at a time.
+
+    Raises
+    ------
+    DataError
+        The table is larger than a block, and the metric is not Euclidean or prepares samples, or
+        X is an array in which values are missing.
+    """
+    from dbgsom_core.engine.streamed import samples_of  # numba is slow to import
+    from dbgsom_core.engine.tables import as_table
+    from dbgsom_core.engine.workers import available_threads
+
+    abilities, table = MetricAbilities.of(metric), as_table(X)
+    if table is None:
+        return samples_in_memory(X, abilities, weights, threads=threads, chunk_rows=chunk_rows)
+    return samples_of(
+        table,
+        abilities,
+        is_checked=table is X,
+        weights=weights,
+        threads=threads or available_threads(),
+        chunk_rows=chunk_rows,
+        block_bytes=max(1, int(block * 2**20)),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals, each_piece
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import Labeller
@@ -165,9 +165,17 @@ def fit_map(
     summaries = told.summaries
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
-    weighted = found.distance[first] if counted is None else found.distance[first] * counted
-    errors = np.bincount(found.bmu[first], weighted, len(som_map)).astype(np.float64)
-    own = summary_of_samples(summaries, ended.bmu, None if told.outputs else target)
+    errors, error = _errors(found, first.stop, counted, len(som_map))
+    if ended is not found:
+        error = _errors(ended, first.stop, counted, len(tree))[1]
+
+    own_target = None if told.outputs else target
+
+    def own(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return summary_of_samples(
+            summaries, ended.bmu[rows], None if own_target is None else own_target.of(rows)
+        )
+
     density = Density.of(summaries, tree.weights, samples.metric)
     return FittedState(
         som_map=som_map,
@@ -178,7 +186,7 @@ def fit_map(
         growing_threshold=trained.threshold,
         hit_counts=told.hits,
         errors=errors,
-        quantization_error=float(np.average(ended.distance[first], weights=counted)),
+        quantization_error=error,
         topographic_error=float(np.average(trained.unlinked[first], weights=counted)),
         neuron_labels=told.neurons,
         probabilities=told.probabilities,
@@ -191,6 +199,21 @@ def fit_map(
         outputs=told.outputs,
         deviations=moments.deviation,
     )
+
+
+def _errors(
+    found: PerSample, n: int, weights: NDArray[np.float64] | None, n_units: int
+) -> tuple[NDArray[np.float64], float]:
+    # What each unit errs by on the first n samples (n_units,), and the mean over these.
+    errors, total = np.zeros(n_units), 0.0
+    for rows, bmu, distance in each_piece(found, n):
+        weighted = distance if weights is None else distance * weights[rows]
+        if n == len(bmu):  # the same, faster
+            errors = np.bincount(bmu, weighted, n_units).astype(np.float64)
+        else:
+            np.add.at(errors, bmu, weighted)
+        total += float(weighted.sum())
+    return errors, total / float(n if weights is None else weights.sum())
 
 
 @dataclass(frozen=True)
@@ -212,7 +235,7 @@ class _Told:
         tree: Tree,
         samples: Samples,
         found: PerSample,
-        ended: Assignment,
+        ended: PerSample,
         target: Target | None,
         totals: Totals | None,
     ) -> _Told:
@@ -331,7 +354,7 @@ class _Trained:
     history: tuple[EpochRecord, ...]
     converged: bool
     threshold: float
-    found: Assignment
+    found: PerSample
     totals: Totals
     unlinked: NDArray[np.bool_]
 
@@ -344,8 +367,8 @@ class _Trained:
             som_map.prototypes = weights.astype(np.float64)
             found = training.search.assign(som_map.prototypes, som_map.positions)
         unlinked = training.search.unlinked(som_map.prototypes, som_map.graph)
-        assignment, totals = Assignment(found.bmu, found.distance), found.totals
+        kept, totals = samples.lasting(som_map.prototypes, found), found.totals
         return cls(
-            som_map, weights, training.history, training.converged, training.threshold,
-            assignment, totals, unlinked,
+            som_map, weights, training.history, training.converged, training.threshold, kept,
+            totals, unlinked,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -139,18 +140,17 @@ class Calibration:
         density: Density,
         data: Samples,
         contamination: float,
-        own: NDArray[np.int64] | None = None,
+        own: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
     ) -> Self:
-        """Score samples that the map has not seen, or each as if it had not seen it: its ``own``
-        group (n,) then says where it was. At most 5000, evenly spaced, are asked, or 1000 of
+        """Score samples that the map has not seen, or each as if it had not seen it: ``own`` then
+        tells the groups of some rows. At most 5000, evenly spaced, are asked, or 1000 of
         those that it has seen.
         """
-        rows = np.arange(data.n)
         most = _CALIBRATED_BY if own is None else _LEFT_OUT
-        if data.n > most:
-            rows = np.linspace(0, data.n - 1, most).astype(np.int64)
+        some = np.linspace(0, data.n - 1, most).astype(np.int64)
+        rows = some if data.n > most else np.arange(data.n)
         part = data if len(rows) == data.n else data.subset(rows)
-        scores = density.scores(part, None if own is None else own[rows])
+        scores = density.scores(part, None if own is None else own(rows))
         order = np.argsort(scores, kind="stable")
         made = cls(scores[order], part.sample_weights[order])
         return replace(made, offset=made.offset_of(contamination))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Samples, Totals
+from dbgsom_core.engine.contract import PerSample, Samples, Totals
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 
@@ -44,7 +44,7 @@ class Summaries:
     def of(
         cls,
         data: Samples,
-        found: Assignment,
+        found: PerSample,
         n_neurons: int,
         target: Target | None,
         totals: Totals | None = None,

@@ -158,5 +158,5 @@ def dbgsom_trackers() -> dict[str, str]:
 
 @hookimpl
 def dbgsom_engines() -> dict[str, str]:
-    """Offer the built-in engine."""
-    return _offers("engines", {"local": "local:LocalEngine"})
+    """Offer the built-in engines."""
+    return _offers("engines", {"local": "local:LocalEngine", "blocks": "blocks:BlocksEngine"})

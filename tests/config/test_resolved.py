@@ -36,6 +36,7 @@ def test_resolved_holds_everything_with_names_first(bench, small):
         "threads": None,
         "chunk_rows": 4096,
         "working_memory": None,
+        "memory": None,
     }
     assert resolved["measures"] == "default"
     assert resolved["model"] == {

@@ -253,7 +253,7 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatc
     seconds = prototypes + 0.3 * rng.normal(size=(30, d))
     totals = []
     for doubts in (-1.0, 1.0):  # at once, never
-        monkeypatch.setattr("dbgsom_core.engine.euclidean.search._DOUBTS", doubts)
+        monkeypatch.setattr("dbgsom_core.engine.euclidean.search.DOUBTS", doubts)
         search = fast(X, prunes=True)
         search.assign(prototypes, grid(30))
         assert search.samples.one.dtype == (np.float64 if doubts < 0 else np.float32)

@@ -105,7 +105,7 @@ too. `test_a_distance_of_the_tile_is_as_exact_as_its_features_allow`, test_expan
 
 **Far ends.** Offsets: c is subtracted in float64; where data lie far from 0 for their spread,
 x_given has few digits and the definition as few. Outliers make all else small and doubts many: from
-one in 16 on (`_DOUBTS`) blocks become float64. A place without prototype begins with 10³⁸, above
+one in 16 on (`DOUBTS`) blocks become float64. A place without prototype begins with 10³⁸, above
 any value. Prototypes beyond FAR or nan: `PanelRoom.lay` refuses, units come by definition.
 `one_shot`: a sample beyond FAR gets the square `_DOUBT`, whose E exceeds any value; a prototype's
 reach outside 2^±450 leaves all to the plain loop, nan in a sample too. In training
@@ -147,3 +147,13 @@ def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
     moved = _MORE / 2 * math.sqrt(d) * grid * largest
     by_norm = (product + 2 * definition) * largest
     return Accuracy(constant + moved + _TINY, by_norm, definition, unit, largest)
+
+
+def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:
+    """Return steps of packed distances of samples (n, d): sums of n fit 62 bits, and one 51.
+
+    No packed sample with d features is longer than √d.
+    """
+    n, d = shape
+    _, power = math.frexp(math.sqrt(d) + accuracy.largest)
+    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)

@@ -24,6 +24,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
+from dbgsom_core.engine.moments import pieces
 from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.workers import share
 
@@ -65,12 +66,9 @@ class PackedSamples:
     def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
         """Pack the rows of X in the order in which they come."""
         X, (n, d) = np.ascontiguousarray(for_loops(X)), X.shape
-        centre, reach = _middle(X, threads)
-        blocks = _room(d, np.arange(n, dtype=np.int32), np.float32)
-        digits = min(30 if X.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
-        scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
-        packed = cls(X, blocks, centre, scale, 2.0**-digits, threads)
-        packed._fill()
+        frame = frame_of(X, threads)
+        packed = cls(X, room_for(d, np.arange(n, dtype=np.int32), np.float32), *frame, threads)
+        packed.fill()
         return packed
 
     @staticmethod
@@ -107,10 +105,10 @@ class PackedSamples:
     def doubled(self) -> PackedSamples:
         """Return the same samples in blocks of float64, where float32 leaves too many in doubt."""
         before, n = self.blocks, len(self.X)
-        blocks = _room(self.X.shape[1], before.order.copy(), np.float64)
+        blocks = room_for(self.X.shape[1], before.order.copy(), np.float64)
         blocks.bmu[:n] = before.bmu[:n]
         doubled = replace(self, blocks=blocks)
-        doubled._fill()
+        doubled.fill()
         return doubled
 
     def tasks(self, least: int = _TASK_NUMBERS) -> list[tuple[int, int]]:
@@ -141,13 +139,14 @@ class PackedSamples:
 
         share(self.threads, tasks, move)
         blocks.order[:], blocks.bmu[:n] = order, bmu
-        self._fill()
+        self.fill()
 
     def accuracy(self, largest: float) -> Accuracy:
         """Return how wrong values may be where no packed prototype is longer than ``largest``."""
         return accuracy_of(self.X.shape[1], self.unit, self.grid, largest)
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Pack the samples in the order that the blocks have."""
         tasks, lanes = self.tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
 
         def work(worker: int, task: int) -> None:
@@ -157,7 +156,15 @@ class PackedSamples:
         share(self.threads, len(tasks), work)
 
 
-def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
+def frame_of(X: Any, threads: int) -> Frame:
+    """Return centre, scale and grid in which all rows of X, an array or a table, are packed."""
+    n, (centre, reach) = len(X), _middle(X, threads)
+    digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
+    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+    return Frame(centre, scale, 2.0**-digits)
+
+
+def _middle(X: Any, threads: int) -> tuple[NDArray[np.float64], float]:
     # Column means up to rounding, the same for any number of threads, and max |x - mean|.
     n, d = X.shape
     tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
@@ -165,8 +172,9 @@ def _middle(X: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], float]:
     ends[:, 0], ends[:, 1] = np.inf, -np.inf
 
     def work(worker: int, task: int) -> None:
-        start, stop = n * task // tasks, n * (task + 1) // tasks
-        column_totals(X, start, stop, totals[task], ends[task])
+        for rows in pieces(n * task // tasks, n * (task + 1) // tasks):
+            part = for_loops(X[rows])
+            column_totals(part, 0, len(part), totals[task], ends[task])
 
     share(threads if X.size >= _TASK_PACKED else 1, tasks, work)
     centre = totals.sum(axis=0) / n
@@ -178,8 +186,8 @@ def _depth(d: int) -> int:
     return -(-d // UNROLL) * UNROLL
 
 
-def _room(d: int, order: NDArray[np.int32], dtype: Any) -> Blocks:
-    # Blocks for samples in this order, yet to be filled.
+def room_for(d: int, order: NDArray[np.int32], dtype: Any) -> Blocks:
+    """Return blocks for samples with d features in this order, yet to be filled."""
     lanes = LINE // np.dtype(dtype).itemsize
     n_blocks = -(-len(order) // lanes)
     return Blocks(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.contract import Found, MapGraph, unlinked
 from dbgsom_core.engine.euclidean import layout, pass_loops
+from dbgsom_core.engine.euclidean.accuracy import error_steps
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
@@ -27,8 +28,8 @@ _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
 _LEAST_PANELS = 4  # with fewer there is nothing to leave out
 _BOUND_BYTES = 1 << 28, 1 << 30  # memory that bounds may take at least and at most
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
-_DOUBTS = 1 / 16  # share of the samples that may be in doubt
-_NO_BOUNDS = np.empty((1, 1, 1), np.float32)
+DOUBTS = 1 / 16  # share of the samples that may be in doubt
+NO_BOUNDS = np.empty((1, 1, 1), np.float32)
 _NO_MEMORY = np.empty(0, np.float32)
 
 
@@ -61,9 +62,6 @@ class FastSearch:
         self._unsorted = 1.0  # and all passes since samples were sorted
         self._sorting = _Sorting(samples.X.shape[1])
         self._room = PanelRoom(samples)
-        n, d = samples.X.shape
-        self._digits = min(60 - math.ceil(math.log2(n + 1)), 51)  # of a sum of distances
-        self._longest = math.sqrt(d)  # packed sample
         self._ids = np.empty((0, PANEL_ROWS), np.int32)
         self._spare = 0  # panels that the bounds still have room for
         self._grows = False
@@ -172,7 +170,7 @@ class FastSearch:
             return self.data.nearest_plainly(prototypes, 2)[0]
         samples = self.samples
         threads, tasks = workload(samples, self._is_small(len(prototypes)))
-        bounds, mode = (_NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
+        bounds, mode = (NO_BOUNDS, ALL) if self._bounds is None else (self._bounds, IN_REACH)
         out = np.empty((len(samples.X), 2), np.int32)
 
         memory = samples.memories.of(threads, len(laid.panels.ids))
@@ -197,7 +195,7 @@ class FastSearch:
         samples, n_neurons = self.samples, len(prototypes)
         steps = self._steps(laid.accuracy)
         keeps = self._bounds is not None
-        bounds = _NO_BOUNDS if self._bounds is None else self._bounds
+        bounds = NO_BOUNDS if self._bounds is None else self._bounds
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(n_neurons, np.int64)
@@ -217,7 +215,8 @@ class FastSearch:
         self.panels_compared += compared
         self._changed = changed / len(samples.X)
         self._unsorted += self._changed
-        if doubts > _DOUBTS * len(samples.X) and samples.one.itemsize == 4:
+        # Which samples are in doubt does not depend on blocks where all panels are looked at.
+        if mode != OWN and doubts > DOUBTS * len(samples.X) and samples.one.itemsize == 4:
             self._double()
         return int(compared)
 
@@ -235,9 +234,7 @@ class FastSearch:
         self._memory = _NO_MEMORY
 
     def _steps(self, accuracy: Accuracy) -> float:
-        # Steps of a distance such that the sum over all samples fits 62 bits, one 51.
-        _, power = math.frexp(self._longest + accuracy.largest)
-        return math.ldexp(1.0, self._digits - power)
+        return error_steps(self.samples.X.shape, accuracy)
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
         moved = self._changed if self._passes else 1.0

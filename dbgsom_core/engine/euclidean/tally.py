@@ -53,19 +53,31 @@ def tallied(
     n_panels: int,
     work: Callable[[Tally, NDArray[np.uint8], int, int], None],
 ) -> Tally:
-    """Do ``work(tally, memory, start, stop)`` for all blocks; return the threads' tallies, joined.
+    """Do ``work(tally, memory, start, stop)`` for all blocks, see `added_up`."""
+    threads, tasks = workload(samples, small)
+    memory = samples.memories.of(threads, n_panels)
+
+    def of_task(tally: Tally, worker: int, task: int) -> None:
+        work(tally, memory[worker], *tasks[task])
+
+    return added_up(threads, len(tasks), sums, hits, of_task)
+
+
+def added_up(
+    threads: int,
+    tasks: int,
+    sums: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    work: Callable[[Tally, int, int], None],
+) -> Tally:
+    """Do ``work(tally, worker, task)`` for all tasks; return the workers' tallies, joined.
 
     ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
     """
     first = _tally(sums, hits)
-    threads, tasks = workload(samples, small)
-    memory = samples.memories.of(threads, n_panels)
-    if threads == 1:
-        work(first, memory[0], 0, len(samples.blocks.numbers))
-        return first
     others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
-    own = list(zip([first, *others], memory, strict=False))
-    share(threads, len(tasks), lambda worker, task: work(*own[worker], *tasks[task]))
+    own = [first, *others]
+    share(threads, tasks, lambda worker, task: work(own[worker], worker, task))
     for other in others:
         first.sums[:] += other.sums
         first.hits[:] += other.hits

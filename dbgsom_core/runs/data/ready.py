@@ -76,7 +76,8 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
     estimator = make_estimator(experiment)
     with told_as_config(experiment):
         parts = estimator.check_parts(fold.train.y)
-        check_samples(make_estimator(experiment), fold.train.X, parts.metric, reset=True)
+        unfitted = make_estimator(experiment)
+        check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
         metric = fitted(parts.metric, fold.train.X)
         parts.over(fold.train.X, metric.abilities).check_varies()
     _check_savable(fold)

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, MetricAbilities, Samples, samples_in_memory
+from dbgsom_core.api import (
+    Component,
+    MetricAbilities,
+    Samples,
+    Table,
+    opened_table,
+    samples_in_blocks,
+    samples_in_memory,
+)
+from dbgsom_plugins.datasets._files import memory as machine_memory
 
 
 class LocalEngine(Component):
@@ -33,10 +42,28 @@ class LocalEngine(Component):
         "256 MiB or four times the copy, at most 1 GiB",
     )
 
+    memory: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e12,
+        description="MiB of data that are held in memory; a memory-mapped table of more is read in "
+        "blocks, as by the engine blocks; null: half of what this machine has",
+    )
+
+    def opened(self, X: Any) -> Table | None:
+        """Return a table over X (n, D) where it is not in memory and too large for that."""
+        most = machine_memory() / 2**21 if self.memory is None else self.memory
+        return opened_table(X, above=most)
+
     def over(
         self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
     ) -> Samples:
-        """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes."""
+        """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes.
+
+        A table that `opened` returned is read in blocks.
+        """
+        if self.opened(X) is not None:
+            return samples_in_blocks(X, metric, weights, threads=self.threads)
         return samples_in_memory(
             X,
             metric,

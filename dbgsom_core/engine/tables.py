@@ -1,0 +1,281 @@
+"""Tables that do not lie in memory, read a block of rows at a time."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from abc import ABC, abstractmethod
+from mmap import mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.errors import DataError
+
+_NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class BlockTable(ABC):
+    """Rows (n, D) of float32 or float64 that are read when they are asked for.
+
+    Slices, row numbers and masks give arrays, as those of an array do.
+
+    Attributes
+    ----------
+    shape : (n, D)
+    dtype : numpy.dtype
+    """
+
+    ndim = 2
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.dtype = dtype if dtype in _FLOATS else np.dtype(np.float64)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return np.asarray(self.read(0, len(self)), dtype)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return self.shape[0] * self.shape[1]
+
+    @abstractmethod
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """Return rows ``start`` to ``stop``, C-contiguous; in ``out`` (≥ m, D) where that helps.
+
+        Raises
+        ------
+        DataError
+            They cannot be read; the sentence names the file.
+        """
+
+    def __getitem__(self, rows: Any) -> NDArray[np.floating[Any]]:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self.read(start, max(start, stop))
+        return self._gathered(row_numbers(rows, len(self)))
+
+    def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        out = np.empty((len(rows), self.shape[1]), self.dtype)
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        near = max(1, _NEAR_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
+        at = 0
+        while at < len(rows):
+            first = int(ascending[at])
+            stop = int(np.searchsorted(ascending, first + near))
+            part = self.read(first, int(ascending[stop - 1]) + 1)
+            out[order[at:stop]] = part[ascending[at:stop] - first]
+            at = stop
+        return out
+
+
+def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that a slice, a mask (n,) or row numbers name among n."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(n))
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        return np.flatnonzero(rows)
+    numbers = rows.astype(np.int64)
+    if len(numbers) and not -n <= numbers.min() <= numbers.max() < n:
+        raise IndexError(f"the table has {n} rows")
+    return np.asarray(np.where(numbers < 0, numbers + n, numbers))
+
+
+class FileTable(BlockTable):
+    """Rows of an array in a file, read and not mapped: a file that is cut short is an error.
+
+    Parameters
+    ----------
+    path : str
+    offset : int
+        Where in the file the first row begins, in bytes.
+    shape : (n, D)
+    dtype : numpy.dtype
+        Of the numbers in the file.
+    """
+
+    def __init__(
+        self, path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        super().__init__(shape, dtype)
+        self._recipe = (path, offset, shape, dtype)
+        self.path, self._offset, self._stored = path, offset, dtype
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        weakref.finalize(self, os.close, self._file)
+        self._before = self._stat()
+
+    def __reduce__(self) -> Any:
+        return FileTable, self._recipe
+
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """See `BlockTable.read`."""
+        m, d = stop - start, self.shape[1]
+        alike = self._stored == self.dtype
+        rows = out[:m] if out is not None and alike else np.empty((m, d), self._stored)
+        if rows.size:
+            self._fill(rows.data.cast("B"), start * d * rows.itemsize)
+        if self._stat() != self._before:
+            raise DataError(
+                f"{self.path} changed while it was read: leave it as it is until the end, and "
+                "begin again"
+            )
+        return rows if alike else rows.astype(self.dtype)
+
+    def _fill(self, room: memoryview, start: int) -> None:
+        done, first = 0, self._offset + start
+        while done < len(room):  # one call reads 2 GiB at most
+            try:
+                count = os.preadv(self._file, [room[done:]], first + done)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if count == 0:
+                raise DataError(
+                    f"{self.path} ends before its last row: it is cut short, write it again"
+                )
+            done += count
+
+    def _stat(self) -> tuple[int, int]:
+        facts = os.fstat(self._file)
+        return facts.st_size, facts.st_mtime_ns
+
+    def _unreadable(self, error: OSError) -> DataError:
+        return DataError(f"{self.path} cannot be read: {error.strerror or error}")
+
+
+class SlicedTable(BlockTable):
+    """Rows of anything that has a shape, a dtype, and rows where slices are asked for."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__(of.shape, np.dtype(of.dtype))
+        self._of = of
+
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """See `BlockTable.read`."""
+        try:
+            rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
+        except Exception as error:
+            raise DataError(
+                f"rows {start} to {stop} of the {type(self._of).__name__} cannot be read "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        if rows.shape != (stop - start, self.shape[1]):
+            raise DataError(
+                f"rows {start} to {stop} of the {type(self._of).__name__} have shape "
+                f"{rows.shape}, not {(stop - start, self.shape[1])}"
+            )
+        return rows
+
+
+class PickedTable(BlockTable):
+    """Some rows (m,) of another table."""
+
+    def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:
+        super().__init__((len(rows), of.shape[1]), of.dtype)
+        self._of, self._rows = of, rows
+
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """See `BlockTable.read`."""
+        return self._of[self._rows[start:stop]]
+
+
+class FollowedTable(BlockTable):
+    """A table, and rows in memory (m, D) after its last one."""
+
+    def __init__(self, of: BlockTable, more: NDArray[np.floating[Any]]) -> None:
+        super().__init__((len(of) + len(more), of.shape[1]), of.dtype)
+        self._of, self._more = of, more.astype(of.dtype)
+
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """See `BlockTable.read`."""
+        n = len(self._of)
+        if stop <= n:
+            return self._of.read(start, stop, out)
+        more = self._more[max(start - n, 0) : stop - n]
+        return np.vstack([self._of.read(start, n), more]) if start < n else more
+
+
+def as_table(X: Any) -> BlockTable | None:
+    """Return a table over X (n, D) where blocks of its rows can be had, else None.
+
+    A memory map of a whole file is read by its name. None for what is no table of real numbers: a
+    data frame, a list, a sparse matrix.
+    """
+    if isinstance(X, BlockTable):
+        return X
+    if issparse(X) or len(getattr(X, "shape", ())) != 2 or not hasattr(X, "__getitem__"):
+        return None
+    try:
+        kind = np.dtype(X.dtype).kind
+    except (AttributeError, TypeError):
+        return None
+    if kind not in "fiub" or X.shape[1] == 0:
+        return None
+    return (_of_map(X) if isinstance(X, np.memmap) else None) or SlicedTable(X)
+
+
+def _of_map(X: np.memmap[Any, Any]) -> FileTable | None:
+    # What is written into a map that copies what it changes is in no file.
+    if X.mode == "c" or X.filename is None or not X.flags.c_contiguous:
+        return None
+    whole = X
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    if not isinstance(whole.base, mmap):
+        return None
+    offset = whole.offset + X.ctypes.data - whole.ctypes.data
+    return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype)
+
+
+def finite_or_where(table: BlockTable, rows: int) -> tuple[int, int] | None:
+    """Return row and column of the first number that is nan or infinite; None: all are finite."""
+    for start in range(0, len(table), rows):
+        block = table.read(start, min(start + rows, len(table)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.add.reduce(block, axis=None)):
+                continue
+        bad = np.argwhere(~np.isfinite(block))
+        if len(bad):
+            return start + int(bad[0, 0]), int(bad[0, 1])
+    return None
+
+
+def block_rows(table: BlockTable, block_bytes: int) -> int:
+    """Return how many rows of a table so many bytes hold, at least 1."""
+    return max(1, block_bytes // (table.shape[1] * table.dtype.itemsize))
+
+
+def how_many(rows: Any, n: int) -> int:
+    """Return how many rows a slice, a mask (n,) or row numbers name among n."""
+    if isinstance(rows, slice):
+        return len(range(*rows.indices(n)))
+    return int(np.count_nonzero(rows)) if np.asarray(rows).dtype == bool else len(rows)
+
+
+def picked(table: Any, rows: Any) -> Any:
+    """Return some rows of a table as a table, of an array as an array."""
+    if not isinstance(table, BlockTable):
+        return table[rows]
+    return PickedTable(table, row_numbers(rows, len(table)))

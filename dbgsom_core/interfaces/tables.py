@@ -1,0 +1,28 @@
+"""What a table is that does not lie in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@runtime_checkable
+class Table(Protocol):
+    """Samples (n, D) of which blocks of rows can be had: a memory map, a dataset of h5py or zarr.
+
+    Engines that read in blocks take what has these three; numbers other than float32 become
+    float64, block by block.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, D)."""
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its numbers, one of numpy's."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return the rows (m, D) of a slice without a step."""

@@ -1,0 +1,383 @@
+"""A map does not depend on where its table lies and how many rows are read at a time."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.api import Table, opened_table, samples_in_blocks
+from dbgsom_core.engine.streamed import StreamedSamples
+from dbgsom_core.engine.tables import FileTable, FollowedTable, SlicedTable, as_table, picked
+from dbgsom_core.errors import DataError
+from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_plugins.engines.blocks import BlocksEngine
+from dbgsom_plugins.engines.local import LocalEngine
+
+ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
+GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
+LEARNED = (
+    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
+    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_", "offset_",
+)  # fmt: skip
+
+
+def samples(kind="plain", dtype=np.float32):
+    rng = np.random.default_rng(7)
+    codes = rng.integers(0, 5, ROWS)
+    X = (3 * rng.normal(size=(5, FEATURES)))[codes] + rng.normal(size=(ROWS, FEATURES))
+    if kind == "ties":
+        X = np.round(X)
+    elif kind == "doubtful":  # float32 tells few neurons apart
+        X = 1e-7 * X + rng.integers(0, 2, size=X.shape)
+    return X.astype(dtype), codes
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    def save(X, name="table.npy"):
+        np.save(tmp_path / name, X)
+        return np.load(tmp_path / name, mmap_mode="r")
+
+    return save
+
+
+def engine(rows, dtype=np.float32, threads=2):
+    size = FEATURES * np.dtype(dtype).itemsize
+    return {"name": "blocks", "block": (rows * size + 1) / 2**20, "threads": threads}
+
+
+def assert_same(mine, usual):
+    for name in LEARNED:
+        np.testing.assert_array_equal(getattr(mine, name), getattr(usual, name), name)
+    told = [
+        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
+        for fitted in (mine, usual)
+    ]
+    assert told[0] == told[1]
+
+
+def both(estimator, how, **params):
+    given = {"growth": GROWING, "epochs": 10, "random_state": 0, **params}
+    return estimator(engine=how, **given), estimator(**given)
+
+
+# ------------------------------------------------------------------------------ the same map
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["plain", "ties", "doubtful"])
+@pytest.mark.parametrize("rows", [61, 999, 7012])
+def test_a_map_has_the_same_bits_for_any_block(mapped, dtype, kind, rows):
+    X, _ = samples(kind, dtype)
+    mine, usual = both(SomVQ, engine(rows, dtype))
+    assert_same(mine.fit(mapped(X)), usual.fit(X))
+
+
+@pytest.mark.parametrize("way", ["weights", "classes", "both", "numbers", "majority", "random"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_so_it_has_with_weights_and_targets(mapped, way, dtype):
+    X, codes = samples(dtype=dtype)
+    weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
+    estimator, params = SomVQ, {}
+    targets, more = [], {}
+    if way in ("classes", "both", "majority"):
+        estimator, targets = SomClassifier, [codes]
+    if way == "numbers":
+        estimator, targets = SomRegressor, [X[:, 0] * 2.0]
+    if way == "majority":
+        params = {"labeller": "majority"}
+    if way in ("weights", "both"):
+        more = {"sample_weight": weights}
+    if way == "random":
+        params = {"init": "random"}
+    mine, usual = both(estimator, engine(613, dtype), **params)
+    assert_same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
+
+
+def test_so_it_has_where_every_epoch_gives_births(mapped):
+    X, _ = samples(dtype=np.float64)
+    growth = {"name": "directed", "spreading_factor": 0.9, "max_neurons": None, "fine_tuning": 0.0}
+    mine, usual = both(SomVQ, engine(613, np.float64), growth=growth, epochs=8)
+    assert_same(mine.fit(mapped(X)), usual.fit(X))
+    assert len(usual.growth_events_) > 50
+
+
+def test_so_have_child_maps(mapped):
+    X, _ = samples()
+    growth = {"name": "hierarchical", "base": {**GROWING, "max_neurons": 4}, "tau_2": 0.1}
+    mine, usual = both(SomVQ, engine(500), growth=growth, epochs=4)
+    assert_same(mine.fit(mapped(X)), usual.fit(X))
+    assert len(usual.leaf_weights_) > len(usual.weights_)
+
+
+def test_so_has_a_map_that_goes_on(mapped):
+    X, _ = samples()
+    mine, usual = both(SomVQ, engine(500))
+    for part in (X, X[:6900] + 1):
+        assert_same(mine.partial_fit(mapped(part)), usual.partial_fit(part))
+
+
+def test_so_has_one_with_samples_held_out(mapped):
+    X, _ = samples()
+    mine, usual = both(SomVQ, engine(500), calibration=0.1)
+    assert_same(mine.fit(mapped(X)), usual.fit(X))
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path):
+    X, _ = samples("doubtful")
+    table = mapped(X)
+    mine, usual = both(SomVQ, engine(500))
+    usual.fit(X)
+
+    class Stop:
+        vital = True
+
+        def __call__(self, record):
+            if record.epoch == 5:
+                raise KeyboardInterrupt
+
+    mine.set_params(checkpoint=Checkpoints(tmp_path / "fit.npz", seconds=0.0), callbacks=[Stop()])
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(table)
+    assert_same(mine.set_params(callbacks=None).fit(table), usual)
+
+
+def test_it_answers_for_tables_as_for_arrays(mapped):
+    X, codes = samples()
+    mine, usual = (one.fit(X[:5000], codes[:5000]) for one in both(SomClassifier, engine(300)))
+    asks = {
+        "predict": lambda one, new: one.predict(new),
+        "shares": lambda one, new: one.predict_proba(new),
+        "one unit": lambda one, new: one.bmu(new),
+        "two units": lambda one, new: one.bmu(new, 2),
+        "three units": lambda one, new: one.bmu(new, 3),
+        "distances": lambda one, new: one.transform(new, "distances"),
+        "mixtures": lambda one, new: one.transform(new, "mixture"),
+        "sparse mixtures": lambda one, new: one.transform(new, "mixture", sparse=True).toarray(),
+        "novelty": lambda one, new: one.score_samples(new),
+        "error": lambda one, new: one.calculate_quantization_error(new),
+        "imputed": lambda one, new: one.impute(new),
+        "squares": lambda one, new: one.evaluate(new).won_squares,
+        "distance": lambda one, new: one.evaluate(new).distance,
+        "chunks": lambda one, new: np.vstack([part for _, part in one.evaluate(new).chunks()]),
+    }
+    table = mapped(X)
+    for name, ask in asks.items():
+        np.testing.assert_array_equal(ask(mine, table), ask(usual, X), name)
+
+
+# ------------------------------------------------------------------------------------ tables
+
+
+class Dataset:
+    """What h5py and zarr have: a shape, a dtype, slices."""
+
+    def __init__(self, X, fails=False):
+        self._X, self.shape, self.dtype, self.fails = X, X.shape, X.dtype, fails
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        if self.fails:
+            raise OSError("the disk is gone")
+        return self._X[rows]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", ">f4", "float16", "bool"])
+def test_anything_with_slices_is_a_table(mapped, dtype):
+    X = samples()[0]
+    X = X > 0 if dtype == "bool" else (100 * X).astype(dtype)
+    usual = SomVQ(epochs=3, random_state=0, growth=GROWING).fit(X)
+    for table in (mapped(X), Dataset(X)):
+        assert isinstance(table, Table)
+        found = SomVQ(epochs=3, random_state=0, growth=GROWING, engine=engine(321)).fit(table)
+        assert_same(found, usual)
+
+
+rows_of_a_table = st.one_of(
+    st.lists(st.integers(-40, 39), max_size=60).map(lambda rows: np.array(rows, dtype=int)),
+    st.lists(st.booleans(), min_size=40, max_size=40).map(np.array),
+    st.slices(40),
+)
+
+
+@settings(max_examples=60)
+@given(rows=rows_of_a_table, then=st.slices(30))
+def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
+    X = np.arange(120, dtype=np.float32).reshape(40, 3)
+    path = tmp_path_factory.mktemp("table") / "x.npy"
+    np.save(path, X)
+    file = as_table(np.load(path, mmap_mode="r"))
+    both = FollowedTable(file, X[:7])
+    for table, array in ((file, X), (both, np.vstack([X, X[:7]])), (SlicedTable(X), X)):
+        where = rows if not isinstance(rows, np.ndarray) or rows.dtype != bool else rows[:40]
+        if isinstance(where, np.ndarray) and where.dtype == bool and len(array) > 40:
+            where = np.concatenate([where, where[:7]])
+        np.testing.assert_array_equal(table[where], array[where])
+        np.testing.assert_array_equal(picked(table, where)[then], array[where][then])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(file))[:], X)
+
+
+def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
+    X = np.arange(60.0).reshape(20, 3)
+    np.save(tmp_path / "x.npy", X)
+    whole = np.load(tmp_path / "x.npy", mmap_mode="r")
+    own = np.load(tmp_path / "x.npy", mmap_mode="c")
+    own[0, 0] = -1.0
+    fortran = np.load(tmp_path / "x.npy", mmap_mode="r")[:, ::2]
+    raw = np.memmap(tmp_path / "x.npy", np.float64, "r", offset=whole.offset + 24, shape=(19, 3))
+    for view, expected, kind in (
+        (whole[4:17], X[4:17], FileTable),
+        (whole[4:17][2:], X[6:17], FileTable),
+        (raw, X[1:], FileTable),
+        (own, own, SlicedTable),
+        (fortran, X[:, ::2], SlicedTable),
+    ):
+        table = as_table(view)
+        assert isinstance(table, kind)
+        np.testing.assert_array_equal(table[:], expected)
+
+
+def test_what_is_no_table_is_none():
+    import pandas as pd
+    from scipy.sparse import csr_array
+
+    X = np.eye(3)
+    for one in (
+        X,
+        X.tolist(),
+        pd.DataFrame(X),
+        csr_array(X),
+        Dataset(X.astype(str)),
+        Dataset(X[0]),
+    ):
+        assert opened_table(one) is None
+    assert opened_table(Dataset(X)) is not None
+    assert opened_table(Dataset(X), above=1.0) is None
+
+
+def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped):
+    X, _ = samples()
+    metric = MetricAbilities.of(get_registry().build("metric", "euclidean"))
+    small, large = LocalEngine(memory=1000.0), LocalEngine(memory=0.01)
+    table = mapped(np.vstack([X] * 9))  # more than a block
+    assert small.opened(table) is None
+    assert isinstance(large.over(large.opened(table), metric), StreamedSamples)
+    assert isinstance(BlocksEngine().over(np.asarray(table), metric), StreamedSamples)
+    mine, usual = both(SomVQ, {"name": "local", "memory": 0.01})
+    assert_same(mine.fit(table), usual.fit(np.asarray(table)))
+
+
+# ----------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("params", [{"metric": "manhattan"}, {"metric": "cosine"}])
+def test_metrics_without_the_fast_search_are_refused_before_training(mapped, params):
+    X, _ = samples()
+    heard = []
+    with pytest.raises(DataError, match=r"cannot be read in blocks.*engine: local"):
+        SomVQ(engine=engine(500), callbacks=[heard.append], **params).fit(mapped(X))
+    assert not heard
+
+
+def test_robust_is_refused_before_training(mapped):
+    X, _ = samples()
+    with pytest.raises(DataError, match="robust"):
+        SomVQ(engine=engine(500), robust="auto").fit(mapped(X))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_missing_is_named(mapped, value):
+    X, _ = samples()
+    X[6543, 2] = value
+    with pytest.raises(ValueError, match="row 6543, column 2"):
+        SomVQ(engine=engine(500)).fit(mapped(X))
+    if np.isnan(value):
+        metric = MetricAbilities.of(get_registry().build("metric", "euclidean"))
+        with pytest.raises(DataError, match="missing"):
+            samples_in_blocks(X, metric, block=0.01)
+
+
+def test_a_dataset_that_fails_is_told():
+    X, _ = samples()
+    with pytest.raises(DataError, match=r"rows 0 to \d+ of the Dataset .*the disk is gone"):
+        SomVQ(engine=engine(500)).fit(Dataset(X, fails=True))
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda path: os.truncate(path, 5000), "table.npy ends before its last row"),
+        (lambda path: os.utime(path, (1, 1)), "table.npy changed while it was read"),
+    ],
+)
+def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, harm, told):
+    X, _ = samples()
+    table = mapped(X)
+
+    def harmed(record):
+        if record.epoch == 2:
+            harm(tmp_path / "table.npy")
+
+    vq = SomVQ(engine=engine(500), callbacks=[harmed], growth=GROWING)
+    with pytest.raises(DataError, match=told):
+        vq.fit(table)
+    assert not hasattr(vq, "weights_")
+
+
+# ------------------------------------------------------------------------------------- memory
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from dbgsom_core import SomVQ
+
+X, limit = np.load(sys.argv[1], mmap_mode="r"), int(sys.argv[2])
+growth = {"name": "fixed", "rows": 3, "columns": 3}
+engine = {"name": "blocks", "block": 0.25, "threads": 1}
+
+def som(X):
+    return SomVQ(growth=growth, epochs=2, random_state=0, engine=engine).fit(X)
+
+som(X[:9000])  # loops are compiled, libraries there
+with open("/proc/self/status") as lines:
+    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (own + limit,) * 2)
+som_of_all = som(X)
+print(float(som_of_all.quantization_error_).hex())
+try:
+    np.ones(len(X) * X.shape[1], X.dtype)
+except MemoryError:
+    print("the table does not fit")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux'")
+def test_a_table_ten_times_its_memory_is_trained_on(tmp_path):
+    rng = np.random.default_rng(0)
+    centres = 3 * rng.normal(size=(8, 64)).astype(np.float32)
+    shape, part = (819_200, 64), 8192
+    table = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)
+    block = centres[rng.integers(0, 8, part)] + rng.random((part, 64), dtype=np.float32)
+    for start in range(0, shape[0], part):
+        table[start : start + part] = block
+        block = np.roll(block, 1, axis=1)
+    table.flush()
+    limit = table.nbytes // 10
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "x.npy"), str(limit)]
+    # What is freed goes back at once, so that the limit is about what is held.
+    plain = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1", "DBGSOM_THREADS": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | plain
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    error, told = done.stdout.split("\n")[:2]
+    assert told == "the table does not fit"
+    assert float.fromhex(error) > 0
