@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.engine.tables import BlockTable, pieces
 from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK_ROWS = 8192
@@ -94,12 +94,6 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _extremes(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # they leave nan out
-
-
-def pieces(start: int, stop: int) -> Iterator[slice]:
-    """Yield rows ``start`` to ``stop`` in pieces small enough to be read from a table at once."""
-    for first in range(start, stop, _CHUNK_ROWS):
-        yield slice(first, min(first + _CHUNK_ROWS, stop))
 
 
 def _of_dense(X: Any) -> Moments:

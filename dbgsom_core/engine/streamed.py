@@ -25,7 +25,6 @@ from dbgsom_core.engine.tables import (
     picked,
 )
 from dbgsom_core.engine.workers import share
-from dbgsom_core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class StreamedSamples(LocalSamples):
         )
 
     def robust(self, gamma: float | None) -> Any:
-        """Raise DataError: weights by distance are not learnt in blocks."""
-        raise DataError(
+        """Raise the table's failure: weights by distance are not learnt in blocks."""
+        raise self.X.failure(
             "robust is not possible where the data is read in blocks: leave robust out, or hold "
             "the data in memory (engine: local)"
         )
@@ -286,7 +285,7 @@ def samples_of(
 
     Raises
     ------
-    DataError
+    table.failure
         The table is large, and the metric has no search that goes through blocks, or the values
         were not checked before and one is missing.
     """
@@ -294,15 +293,15 @@ def samples_of(
     if is_small(table.shape, block):
         return LocalSamples(metric.prepared(table[:]), metric, **given)
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
-        raise DataError(
+        raise table.failure(
             f"metric {metric.name} cannot be read in blocks, which is for euclidean: take "
             "metric: euclidean, or hold the data in memory (engine: local)"
         )
     if not is_checked and finite_or_where(table, block) is not None:
-        raise DataError(
+        raise table.failure(
             "X has missing values, and what is read in blocks must be complete: fill them, or hold "
             "the data in memory (engine: local)"
         )
     if len(table) >= 2**31:
-        raise DataError(f"{len(table)} rows are more than the 2147483647 that one map can take")
+        raise table.failure(f"{len(table)} rows are more than the 2147483647 that one map can take")
     return StreamedSamples(table, metric, block=block, **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Any
 
@@ -12,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.errors import DataError
-
 _NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
+_PIECE = 8192  # rows
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -27,11 +27,16 @@ class BlockTable(ABC):
     ----------
     shape : (n, D)
     dtype : numpy.dtype
+    failure : type of exception
+        What is raised where rows cannot be read.
     """
 
     ndim = 2
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], failure: type[Exception]
+    ) -> None:
+        self.failure = failure
         self.shape = (int(shape[0]), int(shape[1]))
         self.dtype = dtype if dtype in _FLOATS else np.dtype(np.float64)
 
@@ -54,7 +59,7 @@ class BlockTable(ABC):
 
         Raises
         ------
-        DataError
+        failure
             They cannot be read; the sentence names the file.
         """
 
@@ -107,10 +112,15 @@ class FileTable(BlockTable):
     """
 
     def __init__(
-        self, path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self,
+        path: str,
+        offset: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        failure: type[Exception] = ValueError,
     ) -> None:
-        super().__init__(shape, dtype)
-        self._recipe = (path, offset, shape, dtype)
+        super().__init__(shape, dtype, failure)
+        self._recipe = (path, offset, shape, dtype, failure)
         self.path, self._offset, self._stored = path, offset, dtype
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -132,7 +142,7 @@ class FileTable(BlockTable):
         if rows.size:
             self._fill(rows.data.cast("B"), start * d * rows.itemsize)
         if self._stat() != self._before:
-            raise DataError(
+            raise self.failure(
                 f"{self.path} changed while it was read: leave it as it is until the end, and "
                 "begin again"
             )
@@ -146,7 +156,7 @@ class FileTable(BlockTable):
             except OSError as error:
                 raise self._unreadable(error) from error
             if count == 0:
-                raise DataError(
+                raise self.failure(
                     f"{self.path} ends before its last row: it is cut short, write it again"
                 )
             done += count
@@ -155,15 +165,15 @@ class FileTable(BlockTable):
         facts = os.fstat(self._file)
         return facts.st_size, facts.st_mtime_ns
 
-    def _unreadable(self, error: OSError) -> DataError:
-        return DataError(f"{self.path} cannot be read: {error.strerror or error}")
+    def _unreadable(self, error: OSError) -> Exception:
+        return self.failure(f"{self.path} cannot be read: {error.strerror or error}")
 
 
 class SlicedTable(BlockTable):
     """Rows of anything that has a shape, a dtype, and rows where slices are asked for."""
 
-    def __init__(self, of: Any) -> None:
-        super().__init__(of.shape, np.dtype(of.dtype))
+    def __init__(self, of: Any, failure: type[Exception] = ValueError) -> None:
+        super().__init__(of.shape, np.dtype(of.dtype), failure)
         self._of = of
 
     def read(
@@ -173,12 +183,12 @@ class SlicedTable(BlockTable):
         try:
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
         except Exception as error:
-            raise DataError(
+            raise self.failure(
                 f"rows {start} to {stop} of the {type(self._of).__name__} cannot be read "
                 f"({type(error).__name__}: {error})"
             ) from error
         if rows.shape != (stop - start, self.shape[1]):
-            raise DataError(
+            raise self.failure(
                 f"rows {start} to {stop} of the {type(self._of).__name__} have shape "
                 f"{rows.shape}, not {(stop - start, self.shape[1])}"
             )
@@ -189,7 +199,7 @@ class PickedTable(BlockTable):
     """Some rows (m,) of another table."""
 
     def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:
-        super().__init__((len(rows), of.shape[1]), of.dtype)
+        super().__init__((len(rows), of.shape[1]), of.dtype, of.failure)
         self._of, self._rows = of, rows
 
     def read(
@@ -203,7 +213,7 @@ class FollowedTable(BlockTable):
     """A table, and rows in memory (m, D) after its last one."""
 
     def __init__(self, of: BlockTable, more: NDArray[np.floating[Any]]) -> None:
-        super().__init__((len(of) + len(more), of.shape[1]), of.dtype)
+        super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
         self._of, self._more = of, more.astype(of.dtype)
 
     def read(
@@ -217,8 +227,10 @@ class FollowedTable(BlockTable):
         return np.vstack([self._of.read(start, n), more]) if start < n else more
 
 
-def as_table(X: Any) -> BlockTable | None:
+def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None:
     """Return a table over X (n, D) where blocks of its rows can be had, else None.
+
+    It raises a ``failure`` where rows cannot be read.
 
     A memory map of a whole file is read by its name. None for what is no table of real numbers: a
     data frame, a list, a sparse matrix.
@@ -233,10 +245,11 @@ def as_table(X: Any) -> BlockTable | None:
         return None
     if kind not in "fiub" or X.shape[1] == 0:
         return None
-    return (_of_map(X) if isinstance(X, np.memmap) else None) or SlicedTable(X)
+    of_map = _of_map(X, failure) if isinstance(X, np.memmap) else None
+    return SlicedTable(X, failure) if of_map is None else of_map
 
 
-def _of_map(X: np.memmap[Any, Any]) -> FileTable | None:
+def _of_map(X: np.memmap[Any, Any], failure: type[Exception]) -> FileTable | None:
     # What is written into a map that copies what it changes is in no file.
     if X.mode == "c" or X.filename is None or not X.flags.c_contiguous:
         return None
@@ -246,7 +259,7 @@ def _of_map(X: np.memmap[Any, Any]) -> FileTable | None:
     if not isinstance(whole.base, mmap):
         return None
     offset = whole.offset + X.ctypes.data - whole.ctypes.data
-    return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype)
+    return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype, failure)
 
 
 def finite_or_where(table: BlockTable, rows: int) -> tuple[int, int] | None:
@@ -265,6 +278,12 @@ def finite_or_where(table: BlockTable, rows: int) -> tuple[int, int] | None:
 def block_rows(table: BlockTable, block_bytes: int) -> int:
     """Return how many rows of a table so many bytes hold, at least 1."""
     return max(1, block_bytes // (table.shape[1] * table.dtype.itemsize))
+
+
+def pieces(start: int, stop: int) -> Iterator[slice]:
+    """Yield rows ``start`` to ``stop`` in pieces small enough to be read from a table at once."""
+    for first in range(start, stop, _PIECE):
+        yield slice(first, min(first + _PIECE, stop))
 
 
 def how_many(rows: Any, n: int) -> int:

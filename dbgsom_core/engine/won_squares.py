@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.compile import loop
-from dbgsom_core.engine.moments import pieces
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # sums of so many parts of the data are joined in their order, whatever the threads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.tables import Table
 
@@ -105,7 +106,7 @@ def opened_table(X: Any, above: float = 0.0) -> Table | None:
 
     from dbgsom_core.engine.tables import as_table
 
-    table = None if type(X) is np.ndarray else as_table(X)
+    table = None if type(X) is np.ndarray else as_table(X, DataError)
     if table is None or table.size * table.dtype.itemsize <= above * 2**20:
         return None
     return table
@@ -143,7 +144,7 @@ def samples_in_blocks(
     from dbgsom_core.engine.tables import as_table
     from dbgsom_core.engine.workers import available_threads
 
-    abilities, table = MetricAbilities.of(metric), as_table(X)
+    abilities, table = MetricAbilities.of(metric), as_table(X, DataError)
     if table is None:
         return samples_in_memory(X, abilities, weights, threads=threads, chunk_rows=chunk_rows)
     return samples_of(

@@ -24,8 +24,8 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
-from dbgsom_core.engine.moments import pieces
 from dbgsom_core.engine.rows import Rows
+from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
