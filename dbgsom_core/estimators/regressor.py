@@ -12,6 +12,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
+from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.growing_map import GrowingMap, _is_number, all_or_nothing
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.training.parts import Parts
@@ -91,7 +92,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         held = self._held_out(X, 1)
         self._residuals = np.empty(0)
         if held is not None:
-            told = self._answers(self._parts.over(X[held], self._metric.abilities))
+            told = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
             self._residuals = np.sort(np.abs(target.y[held] - told), axis=0)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
