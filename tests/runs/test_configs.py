@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import dbgsom_core
 from dbgsom_core.config import is_sweep
+from dbgsom_core.engine.streamed import StreamedSamples
 from dbgsom_core.runs.folder.store import read_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -22,6 +24,8 @@ def run(name):
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).random((9000, 6), dtype=np.float32)
+    np.save("big.npy", X)  # what big.yaml is about
 
 
 def test_there_is_one_for_each_subject():
@@ -76,3 +80,21 @@ def test_the_grids_are_those_that_their_files_name():
     assert (grown.grid.name, grown.grid.torus) == ("hexagonal", None)
     torus = run("torus.yaml").model.estimator.som_map_
     assert (torus.grid.name, torus.grid.torus) == ("hexagonal", (10, 12))
+
+
+def test_a_mapped_file_is_trained_on_where_it_lies(monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        StreamedSamples,
+        "search",
+        lambda data, made=StreamedSamples.search: searched.append(data) or made(data),
+    )
+    small = {"model.epochs": 3}
+    in_blocks = {**small, "engine.block": 0.03}
+    mapped = dbgsom_core.run(CONFIGS / "big.yaml", overrides=in_blocks)
+    assert len(searched) == 1
+    in_memory = {**small, "dataset.mapped": False, "engine": "local"}
+    held = dbgsom_core.run(CONFIGS / "big.yaml", overrides=in_memory)
+    assert len(searched) == 1
+    np.testing.assert_array_equal(mapped.model.estimator.weights_, held.model.estimator.weights_)
+    assert mapped.measures == held.measures

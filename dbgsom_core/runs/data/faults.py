@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
+from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.training.targets import class_labels
@@ -69,9 +70,7 @@ def _any_label(experiment: Experiment, y: NDArray[Any] | None) -> bool:
 def _without_value(X: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows, and the columns, of which nothing is known."""
     nothing = np.empty(0, dtype=np.intp)
-    if X.dtype.kind != "f":
+    if X.dtype.kind != "f" or not has_missing(X):
         return nothing, nothing
     missing = np.isnan(X)
-    if not missing.any():
-        return nothing, nothing
     return np.flatnonzero(missing.all(axis=1)), np.flatnonzero(missing.all(axis=0))

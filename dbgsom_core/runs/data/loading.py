@@ -157,7 +157,9 @@ def make_fold(
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
-    X_train = fit_steps(steps, data.X[train], y_train, data.feature_names)
+    # Steps may change what they get; all rows without any are not copied: they may be a map.
+    X = data.X if test is None and not steps else data.X[train]
+    X_train = fit_steps(steps, X, y_train, data.feature_names)
     tested = None
     if test is not None:
         apart = Data(data.X[test], None if y is None else y[test])

@@ -14,8 +14,8 @@ _BLOCK = 1 << 9  # no hole is smaller
 _MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 
 
-def existing_file(path: str) -> Path:
-    """Return the path of a file that exists and is not empty.
+def existing_file(path: str, fits: bool = True) -> Path:
+    """Return the path of a file that exists, is not empty and, without ``fits=False``, fits.
 
     ``~`` is the home folder; a relative path starts at the working directory.
 
@@ -41,7 +41,7 @@ def existing_file(path: str) -> Path:
         raise DataError(f"{shown!r} is no usable path: {error}") from None
     if empty:
         raise DataError(f"{path} is empty: give a file with data")
-    if size > memory():
+    if fits and size > memory():
         raise DataError(
             f"{path} has {size} bytes, more than this machine has memory: give a part of it"
         )

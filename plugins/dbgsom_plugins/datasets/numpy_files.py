@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
-from dbgsom_plugins.datasets._files import existing_file, memory
+from dbgsom_plugins.datasets._files import existing_file, first_hole, memory
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
@@ -27,7 +27,7 @@ class Npy(Component):
     """Samples in a .npy file, and targets in another.
 
     The samples are an array (samples, features). float32 stays float32, other numbers become
-    float64.
+    float64. A file that is mapped is not read before training, which an engine may do in blocks.
     """
 
     path: str = Field(min_length=1, description="file with the samples, (samples, features)")
@@ -35,6 +35,11 @@ class Npy(Component):
         default=None, min_length=1, description="file with the targets, (samples,); null: none"
     )
     missing: Missing = Field(default="error", description=MISSING)
+    mapped: bool | None = Field(
+        default=None,
+        description="leave the samples in their file, so that they may be larger than memory; "
+        "null: where they are larger than half of it",
+    )
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -51,10 +56,18 @@ class Npy(Component):
         DataError
             A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
         """
-        X = samples(_read_npy(self.path), self.path, self.missing)
+        X = _mapped(self.path, self.missing) if self._is_mapped else None
+        if X is None:
+            X = samples(_read_npy(self.path), self.path, self.missing)
         if self.target_path is None:
             return Data(X)
         return Data(X, targets(_read_npy(self.target_path), len(X), self.target_path))
+
+    @property
+    def _is_mapped(self) -> bool:
+        if self.mapped is None:
+            return existing_file(self.path, fits=False).stat().st_size > memory() / 2
+        return self.mapped
 
 
 class Npz(Component):
@@ -137,13 +150,30 @@ class Npz(Component):
             raise _unreadable(where, error) from None
 
 
+def _mapped(path: str, missing: Missing) -> NDArray[np.floating[Any]]:
+    file = _npy_file(path, fits=False)
+    try:
+        with open_regular(file) as stream:
+            _header(stream, file.stat().st_size, path)
+            hole = first_hole(stream)
+        if hole is not None:
+            raise DataError(f"{path} was never written from byte {hole} on: write all of its rows")
+        X: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except DataError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from None
+    looked_at = samples(X, path, missing)
+    if looked_at.dtype != X.dtype or not X.flags.c_contiguous:
+        raise DataError(
+            f"{path} is not of float32 or float64 row by row, as what is mapped must be: save "
+            "numpy.ascontiguousarray(X, dtype='float32'), or set mapped: false"
+        )
+    return X
+
+
 def _read_npy(path: str) -> NDArray[Any]:
-    file = existing_file(path)
-    start = _first_bytes(file)
-    if start.startswith(_ZIP_START):
-        raise DataError(f"{path} is a .npz archive: read it with the data set 'npz'")
-    if not start.startswith(_NPY_START):
-        raise DataError(f"{path} is no .npy file: save the array with numpy.save")
+    file = _npy_file(path)
     try:
         with open_regular(file) as stream:
             return _array(stream, file.stat().st_size, path)
@@ -153,8 +183,27 @@ def _read_npy(path: str) -> NDArray[Any]:
         raise _unreadable(path, error) from None
 
 
+def _npy_file(path: str, fits: bool = True) -> Path:
+    file = existing_file(path, fits)
+    start = _first_bytes(file)
+    if start.startswith(_ZIP_START):
+        raise DataError(f"{path} is a .npz archive: read it with the data set 'npz'")
+    if not start.startswith(_NPY_START):
+        raise DataError(f"{path} is no .npy file: save the array with numpy.save")
+    return file
+
+
 def _array(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
-    # Nothing is allocated before the header was compared with the bytes that there are.
+    needed = _header(stream, size, where)
+    if needed > memory():
+        raise DataError(f"{where} has {needed} bytes, more than this machine has memory")
+    stream.seek(0)
+    return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
+def _header(stream: IO[bytes], size: int, where: str) -> int:
+    # How many bytes the array takes; nothing is allocated before that is compared with what is
+    # there.
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)
@@ -164,10 +213,7 @@ def _array(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
             f"{where} says that it holds {shape} values of {dtype}, which its {size} bytes do not: "
             "it is damaged or cut short, save it again"
         )
-    if needed > memory():
-        raise DataError(f"{where} has {needed} bytes, more than this machine has memory")
-    stream.seek(0)
-    return np.asarray(npy.read_array(stream, allow_pickle=False))
+    return needed
 
 
 def _first_bytes(file: Path) -> bytes:

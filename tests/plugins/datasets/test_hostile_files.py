@@ -71,7 +71,16 @@ def test_a_long_path_is_refused_in_a_short_sentence(kind, refused):
 def test_a_file_larger_than_the_memory_is_refused(kind, refused):
     with Path("holes").open("wb") as file:
         file.truncate(1 << 43)
-    assert "more than this machine has memory" in refused(kind, "holes")
+    told = "is no .npy file" if kind is Npy else "more than this machine has memory"
+    assert told in refused(kind, "holes")
+
+
+def test_a_file_of_holes_is_not_mapped(refused):
+    with Path("holes.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 38, 8)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(1 << 43 | 128)
+    assert "was never written" in refused(Npy, "holes.npy")
 
 
 def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):

@@ -34,6 +34,38 @@ def test_float32_stays_and_other_numbers_become_float64(npy, stored, loaded):
     assert data.y is None
 
 
+def test_a_mapped_file_stays_where_it_is(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X.astype(np.float32))
+    data = Npy(path=str(path), mapped=True).load()
+    assert isinstance(data.X, np.memmap)
+    np.testing.assert_array_equal(data.X, X)
+    assert type(Npy(path=str(path)).load().X) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (X.astype(int), "float32 or float64 row by row"),
+        (np.asfortranarray(X), "float32 or float64 row by row"),
+        (np.where(X == 7, np.nan, X), "row 3, column 1"),
+        (X[0], "shape"),
+    ],
+)
+def test_what_cannot_be_mapped_is_told(tmp_path, array, told):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(DataError, match=told):
+        Npy(path=str(tmp_path / "x.npy"), mapped=True).load()
+
+
+def test_a_mapped_file_that_is_cut_short_is_told(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match="cut short"):
+        Npy(path=str(path), mapped=True).load()
+
+
 def test_columns_first_arrays_come_out_rows_first(npy):
     assert npy(np.asfortranarray(X)).X.flags.c_contiguous
 
