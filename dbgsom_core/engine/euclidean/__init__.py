@@ -14,6 +14,7 @@
   from it; `hop_rings` smooths it over a rectangle. `tally`: how threads add up.
 * `fine_tuning_blocks`: what samples train besides, by packed blocks; `fine_tuning_rows`: the same
   sample by sample, for what is found without them.
+* `streamed_search`: the same search over a table that is read anew in each pass.
 * `one_shot`, `one_shot_loops`: the same comparison for samples that are asked about once, without
   a copy.
 

@@ -74,6 +74,7 @@ class StreamedSearch:
         self._known = 0  # prototypes of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
+        self._gains = np.empty(0, np.int64)  # by how much errors fell in each block
         self.seconds: Seconds | None = None  # nothing of them is kept
 
     # ------------------------------------------------------------------------------- passes
