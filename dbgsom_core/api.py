@@ -43,7 +43,7 @@ from dbgsom_core.interfaces.labellers import (
     LabellerComponent,
     Surroundings,
 )
-from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent
+from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent, NotedValue
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
 from dbgsom_core.interfaces.privacy import (
     masked,
@@ -92,7 +92,11 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.columns import Columns, numbered
     from dbgsom_core.som_map.grid import Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
-    from dbgsom_core.som_map.topology import topographic_function, topographic_product
+    from dbgsom_core.som_map.topology import (
+        grid_distances,
+        topographic_function,
+        topographic_product,
+    )
     from dbgsom_core.som_map.tree import Tree
 
 __all__ = [
@@ -139,6 +143,7 @@ __all__ = [
     "Moments",
     "Neighbourhood",
     "Nested",
+    "NotedValue",
     "Page",
     "PerSample",
     "Position",
@@ -163,6 +168,7 @@ __all__ = [
     "compiled",
     "date_forms",
     "did_you_mean",
+    "grid_distances",
     "hookimpl",
     "inner_loop",
     "masked",
@@ -200,7 +206,7 @@ _HOMES = {
     "interfaces.columns": "Columns numbered",
     "som_map.grid": "Grid Position",
     "som_map.som_map": "SomMap",
-    "som_map.topology": "topographic_function topographic_product",
+    "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
 }
 _SLOW_TO_IMPORT = {name: home for home, names in _HOMES.items() for name in names.split()}

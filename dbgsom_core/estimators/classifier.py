@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.interfaces.measures import Evaluation
@@ -90,7 +91,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
-        evaluation = super().evaluate(X, y, predictions, seed)
+        evaluation = replace(
+            super().evaluate(X, y, predictions, seed),
+            classes=self.classes_,
+            probabilities_of=self._probabilities_of,
+        )
         if y is None:
             return evaluation
         return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
@@ -106,7 +111,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         AttributeError
             The labeller gives no probabilities.
         """
-        data = self._samples(X)
+        return self._probabilities_of(self._samples(X))
+
+    def _probabilities_of(self, data: Samples) -> NDArray[np.float64]:
         if self._answering is not None:
             return self._answering(data)
         shares = self._leaf_probabilities

@@ -289,6 +289,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
             predictions=predictions,
             labelled=known,
             seed=seed,
+            novelty_of=lambda data: -self._scores(data),
         )
 
     def plot(self, **options: Any) -> Any:

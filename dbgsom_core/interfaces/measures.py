@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
 
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.contract import Samples
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
+
+    Asked = Callable[[Samples], NDArray[np.float64]]
+
+_Made = TypeVar("_Made")
+
+
+class NotedValue(float):
+    """What a measure found, with a sentence about it: a sample that was drawn, a bound that held.
+
+    Attributes
+    ----------
+    note : str
+        Empty where there is nothing to say.
+    """
+
+    note: str
+
+    def __new__(cls, value: float, note: str = "") -> Self:
+        """Return a number with a note."""
+        made = super().__new__(cls, value)
+        made.note = note
+        return made
 
 
 @dataclass(frozen=True)
@@ -36,6 +59,10 @@ class Evaluation:
         For measures that sample.
     labelled : bool array (n,) or None
         Which samples have a class, where y marks some that have none; None: all.
+    classes : array (C,) or None
+        The classes that a classifier knows.
+    probabilities_of, novelty_of : callable or None
+        What the estimator says of samples; ask `probabilities` and `novelty`.
     """
 
     som_map: SomMap
@@ -44,6 +71,33 @@ class Evaluation:
     predictions: NDArray[Any] | None = None
     seed: int = 0
     labelled: NDArray[np.bool_] | None = None
+    classes: NDArray[Any] | None = None
+    probabilities_of: Asked | None = None
+    novelty_of: Asked | None = None
+
+    @cached_property
+    def _shared(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """Return what ``make()`` returned when it was first asked for by this key.
+
+        Measures share what takes long to find out.
+        """
+        if key not in self._shared:
+            self._shared[key] = make()
+        found: _Made = self._shared[key]
+        return found
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """Probabilities (n, C) of the ``classes``; None where the estimator gives none."""
+        return None if self.probabilities_of is None else self.probabilities_of(self.data)
+
+    @cached_property
+    def novelty(self) -> NDArray[np.float64] | None:
+        """How unlike the training data each sample is, (n,); None where nobody says so."""
+        return None if self.novelty_of is None else self.novelty_of(self.data)
 
     @property
     def X(self) -> Any:  # noqa: N802
@@ -146,21 +200,27 @@ class Measure(Protocol):
 class MeasureComponent(Component):
     """Base of measures: the defaults of all but `compute` and ``greater_is_better``.
 
+    The first line of the docstring says what is measured, for tables.
+
     Optional capabilities
         ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
-        list holds it; None: every kind. One that names others cannot be used with a regressor,
-        nor one that names the regressor alone with others.
+        list holds it; None: every kind, (): none. One that names others cannot be used with a
+        regressor, nor one that names the regressor alone with others.
         ``in_metric_units`` (attribute): True when the value grows with the metric's distances, so
         that runs of different metrics or prepare steps are not ranked by it.
         ``zero_is_best`` (attribute): True when the value has both signs and is best at 0: runs are
         compared by its absolute value, and ``greater_is_better`` is False.
+        ``bounds`` (attribute): the smallest and the largest value that there can be.
+        ``reference`` (attribute): authors and year of the definition.
     """
 
     needs_target: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = False
     zero_is_best: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    reference: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -174,3 +234,5 @@ class MeasureAbilities(Abilities):
     estimators: tuple[str, ...] | None
     in_metric_units: bool = False
     zero_is_best: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    reference: str = ""

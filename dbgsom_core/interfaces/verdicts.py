@@ -292,7 +292,8 @@ def _value(answer: Any, evaluation: Any) -> float:
     value = _number(answer)
     if not math.isfinite(value):
         raise UnfitError(f"returned {value}")
-    return value
+    noted = isinstance(answer, float) and isinstance(getattr(answer, "note", None), str)
+    return answer if noted else value  # a NotedValue
 
 
 def _drawn(answer: Any, view: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
@@ -22,12 +23,12 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
 from dbgsom_core.runs.data.ready import make_estimator, make_ready
 from dbgsom_core.runs.data.splitting import Rows
@@ -39,7 +40,6 @@ from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
 from dbgsom_core.runs.start import run_folder_of, start_run
-from dbgsom_core.training.compatibility import measured_by_default
 
 log = private_logger("dbgsom")
 
@@ -258,7 +258,7 @@ def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        measures = _measured(plan, estimator, fold.test, "test")
+        measures = _measured(plan, estimator, fold.test, "test", noted=False)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         done.keep_folds(folds)
@@ -270,26 +270,21 @@ def _chosen_measures(
 ) -> dict[str, Component]:
     if experiment.measures is not None:
         return dict(experiment.measures)
-    kind = experiment.model.estimator
-    chosen = {}
-    for offered in registry.offered("measure"):
-        if offered.distribution != OWN_DISTRIBUTION:
-            continue  # third parties' are measured when they are named
-        measure = offered.load()()
-        lacks_target = MeasureAbilities.of(measure).needs_target and data.y is None
-        if measured_by_default(measure, kind) and not lacks_target:
-            chosen[offered.name] = measure
-    return chosen
+    return default_measures(registry, experiment.model.estimator, data.y is not None)
 
 
-def _measured(plan: _Plan, estimator: Any, part: Part, prefix: str) -> dict[str, float]:
+def _measured(
+    plan: _Plan, estimator: Any, part: Part, prefix: str, *, noted: bool = True
+) -> dict[str, float]:
     evaluation = estimator.evaluate(
         part.X, y=part.y, predictions=estimator.predict(part.X), seed=plan.experiment.seed
     )
     values = {}
     for name, measure in plan.measures.items():
         try:
-            values[f"{prefix}/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
+            values[f"{prefix}/{name}"], told = value_of(measure, evaluation)
+            if told and noted:
+                plan.notes.append(masked(f"{prefix}/{name}: {told}"))
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             told = f"measure {prefix}/{name} failed ({type(error).__name__}: {error})"
             if masked(told) not in plan.notes:  # a fold more of the same

@@ -26,6 +26,19 @@ class TopographicFunction(NamedTuple):
         return float(self.phi[min(max(k, -m), m) + m])
 
 
+def grid_distances(
+    som_map: SomMap, rows: slice, measured: Literal["euclidean", "hops"] = "euclidean"
+) -> NDArray[np.float64]:
+    """Return the distances (m, K) of some neurons, rows of the map, to all on the grid.
+
+    Between cells in the plane, whose squares are whole numbers, or along links.
+    """
+    if measured == "hops":
+        return np.asarray(som_map.hops[rows], dtype=np.float64)
+    cells = som_map.positions
+    return np.sqrt(som_map.grid.squared_distances(cells[rows, None], cells))
+
+
 def topographic_product(
     som_map: SomMap,
     pairwise: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
@@ -64,7 +77,7 @@ def topographic_product(
     totals = np.empty(n)
     for rows in _blocks(n):
         apart = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
-        steps = _steps(som_map, rows, grid_distance)
+        steps = grid_distances(som_map, rows, grid_distance)
         own = np.arange(len(apart)), np.arange(n)[rows]
         apart[own] = -1.0  # every neuron is its own nearest, and left out
         on_grid, in_space = _orders(apart, steps)
@@ -139,13 +152,6 @@ def _links_of_data(
 def _blocks(n: int) -> Iterator[slice]:
     size = max(1, _BLOCK // n)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _steps(som_map: SomMap, rows: slice, grid_distance: str) -> NDArray[np.float64]:
-    if grid_distance == "hops":
-        return np.asarray(som_map.hops[rows], dtype=np.float64)
-    cells = som_map.positions
-    return np.sqrt(som_map.grid.squared_distances(cells[rows, None], cells))
 
 
 def _orders(

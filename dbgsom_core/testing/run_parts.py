@@ -68,6 +68,10 @@ def check_value(component: Any, subject: Subject) -> None:
     first, second = (component.compute(_evaluation(component)) for _ in range(2))
     assert np.ndim(first) == 0 and math.isfinite(first), f"the value is {first!r}"
     assert float(first) == float(second), "two calls differ"
+    low, high = MeasureAbilities.of(component).bounds
+    assert low <= first <= high, (
+        f"the value is {first:g}, not within its bounds {low:g} to {high:g}"
+    )
 
 
 @check("measure")

@@ -20,6 +20,7 @@ from dbgsom_core.config.settings import (
 from dbgsom_core.config.sweep import RandomSettings, RepeatSettings
 from dbgsom_core.config.tables import with_tables
 from dbgsom_core.errors import ConfigError
+from dbgsom_core.estimators.measuring import MeasureFacts
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.datasets.csv_file import Csv
 
@@ -79,6 +80,13 @@ def test_every_built_in_metric_and_kernel_has_its_row(built_ins, kind):
     table = re.search(rf"^\| {kind} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
     rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(built_ins.names(kind))
+
+
+def test_every_built_in_measure_has_its_row_as_it_tells_of_itself(built_ins):
+    for name in built_ins.names("measure"):
+        one = MeasureFacts.of(built_ins.find("measure", name)())
+        cells = (name, one.what.removesuffix("."), one.range, one.best, one.reference)
+        assert f"\n| {' | '.join(cells)} |\n" in PAGE, name
 
 
 def test_every_key_has_its_row():

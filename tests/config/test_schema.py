@@ -165,7 +165,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
         values = {"experiment": "e", "dataset": "iris"}
-        if name in ("mean", "local_linear", "r2", "rmse"):
+        if name in ("mean", "local_linear", "r2", "rmse", "mae"):
             values["model"] = {"estimator": "regressor"}
         if name == "kernel_vote":
             values["model"] = {"estimator": "classifier"}

@@ -10,6 +10,7 @@ from dbgsom_core.testing import checks_for, parametrize_with_checks
 
 # What a component needs to be built; those without an entry are built with their defaults.
 FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet")}
+FIELDS["novelty_auc"] = {"outlier": "ash"}  # a class of the kit's samples
 # MLflow makes its store, which takes seconds; tests/plugins/trackers drive it through whole runs.
 SLOW = {("mlflow", "finished_run"), ("mlflow", "failed_run")}
 # What is true of the built-in metrics (between prepared samples).

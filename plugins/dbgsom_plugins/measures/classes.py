@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ class Purity(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1; it grows with the number of neurons."""
@@ -37,6 +40,8 @@ class Entropy(MeasureComponent):
     greater_is_better: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return Σ over neurons and classes of -n_kc/n · log2(n_kc/n_k), in bits."""
@@ -56,6 +61,8 @@ class ClassScatter(MeasureComponent):
     greater_is_better: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
+    reference: ClassVar[str] = "Elend & Kramer 2019"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean number of regions of a class, at least 1."""

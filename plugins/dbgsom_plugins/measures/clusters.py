@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from dbgsom_core.api import MeasureComponent
+from dbgsom_core.api import MeasureComponent, NotedValue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation
+    from dbgsom_plugins.measures._pairs import Pairs
 
 
 class DaviesBouldin(MeasureComponent):
@@ -23,12 +26,154 @@ class DaviesBouldin(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Davies & Bouldin 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the index of the evaluation's samples; it has no unit."""
         return davies_bouldin(
             evaluation.errors, evaluation.hits, evaluation.prototype_distances, evaluation.hits
         )
+
+
+class _Groups(MeasureComponent):
+    greater_is_better: ClassVar[bool] = True
+
+    groups: Literal["neurons", "answers"] = Field(
+        default="neurons",
+        description="what samples have in common: their neuron, of leaves, or what is predicted",
+    )
+
+    def _of(self, evaluation: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        # The group of each sample, 0 and up, and their sizes.
+        groups: Any = evaluation.leaf
+        if self.groups == "answers":
+            groups = evaluation.predictions
+            if groups is None:
+                raise ValueError("groups: answers needs predictions, and there are none")
+        _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        return codes.ravel().astype(np.int64), sizes
+
+
+class CalinskiHarabasz(_Groups):
+    """How far groups of samples lie apart, over how far they spread: their variances' ratio.
+
+    The variance ratio criterion of Caliński & Harabasz (1974): Σ n_k‖c_k - c‖²/(k - 1) over
+    Σ‖x - c_k‖²/(n - k), with c_k the mean of a group and c that of all samples, in the metric's
+    space with Euclidean distances. A missing value counts as that of the best-matching unit.
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Caliński & Harabasz 1974"
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        """Return the ratio; 1 where no group spreads, 0 where all or no samples are alone."""
+        from dbgsom_plugins.measures._pairs import Pairs
+
+        groups, sizes = self._of(evaluation)
+        n, k = len(groups), len(sizes)
+        if not 1 < k < n:
+            return NotedValue(0.0, f"{n} samples in {k} groups have no such ratio")
+        data = evaluation.data
+        if data.incomplete:
+            pairs = Pairs(evaluation)
+            centres = np.zeros((k, data.X.shape[1]))
+            for rows, X in pairs.blocks():
+                np.add.at(centres, groups[rows], X)
+        else:
+            centres = data.sums_seen(groups, k)[0]
+        centre = centres.sum(axis=0) / n
+        centres = centres / sizes[:, None]
+        if self.groups == "neurons" and data.is_euclidean:
+            # ‖x - w‖² summed up over a group is Σ‖x - c‖² + n‖c - w‖².
+            live = np.unique(evaluation.leaf)
+            off = np.square(centres - evaluation.tree.weights[live]).sum(axis=1)
+            within = float(np.square(evaluation.leaf_distance).sum() - sizes @ off)
+        else:
+            within = _spread(Pairs(evaluation), groups, centres)
+        between = float(sizes @ np.square(centres - centre).sum(axis=1))
+        return NotedValue(between / within * (n - k) / (k - 1) if within > 0 else 1.0)
+
+
+class Silhouette(_Groups):
+    """Whether samples lie nearer to their own group than to the next one, on average.
+
+    The mean of (b - a)/max(a, b), a being the mean distance of a sample to the others of its group
+    and b the least mean distance to those of another group; 0 for a sample that is alone
+    (Rousseeuw 1987). 1 is best; neurons that share a cluster among them come out low. It is
+    measured where a configuration names it.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    reference: ClassVar[str] = "Rousseeuw 1987"
+
+    max_samples: int = Field(
+        default=5000,
+        ge=2,
+        description="up to so many samples the value is exact; of more, a seeded sample is "
+        "compared with all others",
+    )
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        """Return the mean over the samples, 0 where there is one group."""
+        from dbgsom_plugins.measures._pairs import Pairs, drawn, note_on
+
+        groups, sizes = self._of(evaluation)
+        n = len(groups)
+        if len(sizes) < 2:
+            return NotedValue(0.0, "there is one group")
+        some, pairs = drawn(n, self.max_samples, evaluation.seed), Pairs(evaluation)
+        found = np.zeros(len(some))
+
+        def looker(where: slice) -> _MeanDistances:
+            return _MeanDistances(groups[some[where]], groups, sizes, pairs.squared, found[where])
+
+        pairs.each(some, looker)
+        return NotedValue(float(found.mean()), note_on(len(some), n, found))
+
+
+class _MeanDistances:
+    """Adds up distances to groups, and fills ``out`` (m,) with the silhouettes of samples."""
+
+    def __init__(
+        self,
+        own: NDArray[np.int64],
+        groups: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        squared: bool,
+        out: NDArray[np.float64],
+    ) -> None:
+        self._own, self._groups, self._sizes, self._squared = own, groups, sizes, squared
+        self._sums, self._out = np.zeros((len(own), len(sizes))), out
+
+    def see(self, start: int, distances: NDArray[np.float64]) -> None:
+        """See `Looker`."""
+        from dbgsom_plugins.measures._pair_loops import add_to_groups
+
+        columns = self._groups[start : start + distances.shape[1]]
+        add_to_groups(distances, columns, self._squared, self._sums)
+
+    def done(self) -> None:
+        """See `Looker`."""
+        rows = np.arange(len(self._own))
+        sizes = self._sizes[self._own]
+        within = self._sums[rows, self._own] / np.maximum(sizes - 1, 1)
+        means = self._sums / self._sizes
+        means[rows, self._own] = np.inf
+        nearest = means.min(axis=1)
+        most = np.maximum(within, nearest)
+        counted = (sizes > 1) & (most > 0)
+        np.divide(nearest - within, most, out=self._out, where=counted)
+
+
+def _spread(pairs: Pairs, groups: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
+    # Σ‖x - c‖² over all samples, c the centre of their group.
+    of_each = np.empty(pairs.n)
+    for rows, X in pairs.blocks():
+        apart = X - centres[groups[rows]]
+        of_each[rows] = np.square(apart).sum(axis=1)
+    return float(of_each.sum())
 
 
 def davies_bouldin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,8 @@ class QuantizationError(MeasureComponent):
 
     greater_is_better: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Kohonen 2001"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean distance of the evaluation's samples to their nearest prototype."""
@@ -33,6 +36,7 @@ class DeadNeurons(MeasureComponent):
     """How many neurons are the best-matching unit of no sample."""
 
     greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the number of neurons without a hit among the evaluation's samples."""
@@ -46,6 +50,8 @@ class MapEntropy(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return Σ over the neurons of -hits/n · log2(hits/n), in bits."""
@@ -62,6 +68,8 @@ class Distortion(MeasureComponent):
 
     greater_is_better: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Vasighi & Amini 2017"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the distortion of the evaluation's samples, in the metric's units squared."""

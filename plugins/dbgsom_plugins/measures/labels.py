@@ -20,6 +20,7 @@ class Accuracy(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of correct predictions."""
@@ -37,6 +38,8 @@ class BalancedAccuracy(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "Brodersen et al. 2010"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the unweighted mean, 0..1, of the classes' recalls."""
@@ -55,6 +58,8 @@ class MacroF1(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "van Rijsbergen 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the unweighted mean, 0..1, of the classes' F1 scores."""
@@ -73,6 +78,8 @@ class AdjustedRand(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    bounds: ClassVar[tuple[float, float]] = (-0.5, 1.0)
+    reference: ClassVar[str] = "Hubert & Arabie 1985"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the index, -0.5..1."""
@@ -92,6 +99,8 @@ class NormalizedMutualInfo(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "Strehl & Ghosh 2002"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the normalized mutual information, 0..1."""

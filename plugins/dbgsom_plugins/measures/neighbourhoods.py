@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -21,6 +22,7 @@ class TopographicProduct(MeasureComponent):
 
     greater_is_better: ClassVar[bool] = False
     zero_is_best: ClassVar[bool] = True
+    reference: ClassVar[str] = "Bauer & Pawelzik 1992"
 
     grid_distance: Literal["euclidean", "hops"] = Field(
         default="euclidean",
@@ -42,6 +44,8 @@ class TopographicFunction(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Villmann et al. 1997"
 
     k: int = Field(
         default=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,8 @@ class R2(MeasureComponent):
     greater_is_better: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
+    reference: ClassVar[str] = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return 1 - Σ(y - answer)²/Σ(y - mean(y))² over the evaluation's samples."""
@@ -41,11 +44,26 @@ class RootMeanSquaredError(MeasureComponent):
     greater_is_better: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the root of the mean of (y - answer)² over the evaluation's samples."""
         y, answers = _numbers(evaluation, "rmse")
         return float(np.sqrt(np.square(y - answers).mean()))
+
+
+class MeanAbsoluteError(MeasureComponent):
+    """Mean absolute error of the answers, in the targets' units."""
+
+    greater_is_better: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the mean of |y - answer| over the evaluation's samples."""
+        y, answers = _numbers(evaluation, "mae")
+        return float(np.abs(y - answers).mean())
 
 
 def _numbers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -21,6 +22,8 @@ class TopographicError(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons are not one hop apart."""
@@ -36,6 +39,8 @@ class TopographicError8(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reference: ClassVar[str] = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons' cells do not touch."""
@@ -56,6 +61,8 @@ class CombinedError(MeasureComponent):
 
     greater_is_better: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Kaski & Lagus 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean length; that to the nearest prototype for a single neuron."""

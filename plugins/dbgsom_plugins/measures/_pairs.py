@@ -1,0 +1,118 @@
+"""Distances between samples, a block at a time: never are all of them held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from scipy.sparse import issparse
+
+from dbgsom_core.api import available_threads, share
+from dbgsom_plugins.measures._pair_loops import square_distances
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import Evaluation
+
+    Rows = NDArray[np.int64]
+
+LOOKING = 64  # samples that look at the others together
+_BLOCK = 1 << 15  # numbers of a block of samples: 256 KiB
+_WIDEST = 1024  # samples in a block
+_LEAST = 200  # of a large number of samples so many look at all others, at least
+
+
+class Looker(Protocol):
+    """Takes in what some samples see of all of them, block by block."""
+
+    def see(self, start: int, distances: NDArray[np.float64]) -> None:
+        """Take in distances (m, b) to the samples from ``start`` on, squared or not."""
+
+    def done(self) -> None:
+        """All have been seen."""
+
+
+class Pairs:
+    """Distances between the samples of an evaluation, in the metric's space.
+
+    Where the metric is Euclidean they are squared. A missing value counts as that of the sample's
+    best-matching unit.
+
+    Attributes
+    ----------
+    squared : bool
+    n : int
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        data = evaluation.data
+        self._data, self._complete = data, None
+        self.n, self.squared = data.n, data.is_euclidean
+        if not issparse(data.X) and data.incomplete:
+            self._complete = data.completed(evaluation.som_map.prototypes)
+
+    def distances(self, some: Rows, others: Rows | slice) -> NDArray[np.float64]:
+        """Return the distances (m, b) of some samples to others."""
+        return self._between(self._rows(some), self._dense(others))
+
+    def each(self, some: Rows, looker: Callable[[slice], Looker], together: int = LOOKING) -> None:
+        """Let ``some`` samples (m,) see all, slices of them at a time, in several threads."""
+        groups = [slice(start, start + together) for start in range(0, len(some), together)]
+
+        def work(worker: int, task: int) -> None:
+            looks, samples = looker(groups[task]), self._rows(some[groups[task]])
+            for rows, others in self.blocks():
+                looks.see(rows.start, self._between(samples, others))
+            looks.done()
+
+        share(available_threads(), len(groups), work)
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield (rows, samples (b, D)), dense and complete, over all samples."""
+        width = int(np.clip(_BLOCK // max(1, self._data.X.shape[1]), 32, _WIDEST))
+        for start in range(0, self.n, width):
+            rows = slice(start, min(start + width, self.n))
+            yield rows, self._dense(rows)
+
+    def _between(self, samples: Any, others: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.squared:
+            return self._data.pairwise(samples, others)
+        found = np.empty((len(samples), len(others)))
+        square_distances(samples, np.ascontiguousarray(others.T), found)
+        return found
+
+    def _rows(self, rows: Rows) -> Any:
+        # As a metric takes samples, or as float64 where loops look at them.
+        found = self._data.subset(rows).X if self._complete is None else self._complete[rows]
+        return np.ascontiguousarray(found, dtype=np.float64) if self.squared else found
+
+    def _dense(self, rows: Rows | slice) -> NDArray[np.float64]:
+        if self._complete is not None:
+            found: Any = self._complete[rows]
+        elif isinstance(rows, slice):
+            found = self._data.X[rows]
+        else:
+            found = self._data.subset(rows).X
+        found = found.toarray() if issparse(found) else found
+        return np.ascontiguousarray(found, dtype=np.float64)
+
+
+def drawn(n: int, most: int, seed: int) -> Rows:
+    """Return the samples, ascending, that look at all n: all of them up to ``most``.
+
+    Of more, as many as make most² comparisons, or 200.
+    """
+    if n <= most:
+        return np.arange(n)
+    looking = min(n, max(min(_LEAST, most), most * most // n))
+    return np.sort(np.random.default_rng(seed).choice(n, looking, replace=False))
+
+
+def note_on(looking: int, n: int, values: NDArray[np.float64]) -> str:
+    """Return what is to be said of the mean of values (m,) of some of n samples."""
+    if looking == n:
+        return ""
+    error = float(values.std(ddof=1)) * np.sqrt((1 - looking / n) / looking)
+    return f"from {looking} of {n} samples, drawn by the seed; standard error {error:.2g}"

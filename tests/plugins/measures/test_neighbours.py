@@ -1,0 +1,180 @@
+"""Trustworthiness, continuity and what neighbours have in common, beside slow twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.manifold import trustworthiness
+
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.measures.neighbours import (
+    Continuity,
+    NeighbourhoodPreservation,
+    Trustworthiness,
+)
+from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.manhattan import Manhattan
+
+ALL = [Trustworthiness, Continuity, NeighbourhoodPreservation]
+
+
+def evaluate(X, som_map, metric=None, **more):
+    return Evaluation(som_map, LocalEngine().over(X, metric or Euclidean()), **more)
+
+
+def chances(distances, i, k):
+    """Of each other sample the chance to be among the k nearest, and the mean of max(0, rank-k).
+
+    Equal distances are ordered in every way, each as likely.
+    """
+    n = len(distances)
+    near, beyond = np.zeros(n), np.zeros(n)
+    for j in range(n):
+        if j == i:
+            continue
+        others = np.delete(distances, i)
+        below = np.sum(others < distances[j])
+        ranks = below + 1 + np.arange(np.sum(others == distances[j]))
+        near[j] = np.mean(ranks <= k)
+        beyond[j] = np.mean(np.maximum(0, ranks - k))
+    return near, beyond
+
+
+def slow(in_data, on_grid, k):
+    n = len(in_data)
+    intruders = lost = shared = 0.0
+    for i in range(n):
+        near, beyond = chances(in_data[i], i, k)
+        near_grid, beyond_grid = chances(on_grid[i], i, k)
+        intruders += near_grid @ beyond
+        lost += near @ beyond_grid
+        shared += near @ near_grid
+    scale = 2 / (n * k * (2 * n - 3 * k - 1))
+    return 1 - scale * intruders, 1 - scale * lost, shared / (n * k)
+
+
+@st.composite
+def cases(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows, columns = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    d, n = draw(st.integers(1, 6)), draw(st.integers(3, 24))
+    X = rng.normal(size=(n, d)).round(draw(st.sampled_from([0, 1, 8])))  # some samples are alike
+    prototypes = rng.normal(size=(rows * columns, d))
+    return X, SomMap.rectangle(rows, columns, prototypes), draw(st.integers(1, 12))
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.sampled_from(["euclidean", "hops"]))
+def test_they_equal_the_mean_over_all_orders_of_equal_distances(case, grid_distance):
+    X, som_map, k = case
+    evaluation = evaluate(X, som_map)
+    in_data = ((X[:, None] - X) ** 2).sum(axis=2)
+    cells = som_map.positions[evaluation.bmu]
+    on_grid = ((cells[:, None] - cells) ** 2).sum(axis=2)
+    if grid_distance == "hops":
+        on_grid = som_map.hops[evaluation.bmu][:, evaluation.bmu]
+    used = min(k, (len(X) - 1) // 2)
+    expected = slow(in_data, on_grid, used)
+    for measure, value in zip(ALL, expected, strict=True):
+        found = measure(k=k, grid_distance=grid_distance).compute(evaluation)
+        assert found == pytest.approx(value, abs=1e-12), measure
+        assert 0 <= found <= 1
+
+
+def test_where_nothing_is_equal_they_are_those_of_scikit_learn(rng):
+    """A line whose neurons have one sample each, and lie ever farther apart."""
+    cells = np.array([(2**i, 0) for i in range(12)])
+    X = rng.normal(size=(12, 3))
+    som_map = SomMap(cells, X)
+    evaluation = evaluate(X, som_map)
+    np.testing.assert_array_equal(evaluation.bmu, np.arange(12))
+    for k in (1, 3, 5):
+        one = Trustworthiness(k=k).compute(evaluation)
+        assert one == pytest.approx(trustworthiness(X, cells, n_neighbors=k))
+        other = Continuity(k=k).compute(evaluation)
+        assert other == pytest.approx(trustworthiness(cells, X, n_neighbors=k))
+
+
+def test_a_grid_that_is_the_data_keeps_all_neighbours():
+    cells = np.array([(x, y) for y in range(6) for x in range(7)])
+    evaluation = evaluate(cells.astype(float), SomMap.rectangle(6, 7, cells))
+    # The four nearest are the linked ones; at the rim some are drawn among equals on both sides.
+    assert Trustworthiness(k=4).compute(evaluation) > 0.99
+    inner = [i for i, (x, y) in enumerate(cells) if 0 < x < 6 and 0 < y < 5]
+    sparse = evaluate(cells[inner].astype(float), SomMap(cells[inner], cells[inner]))
+    assert NeighbourhoodPreservation(k=8).compute(sparse) > 0.6
+    line = evaluate(
+        np.arange(30.0)[:, None] ** 2,
+        SomMap([(i * i, 0) for i in range(30)], np.arange(30.0)[:, None] ** 2),
+    )
+    assert [one(k=6).compute(line) for one in ALL] == [1, 1, 1]
+
+
+def test_a_map_of_one_neuron_is_left_to_chance(rng):
+    X = rng.normal(size=(101, 2))
+    evaluation = evaluate(X, SomMap([(0, 0)], [[0.0, 0.0]]))
+    assert NeighbourhoodPreservation(k=10).compute(evaluation) == pytest.approx(10 / 100)
+    assert Trustworthiness(k=10).compute(evaluation) == pytest.approx(
+        Continuity(k=10).compute(evaluation)
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_too_few_samples_have_nothing_to_lose(n):
+    evaluation = evaluate(np.arange(float(n))[:, None], SomMap.rectangle(1, 2, [[0.0], [1.0]]))
+    for measure in ALL:
+        found = measure().compute(evaluation)
+        assert found == 1
+        assert "no neighbours" in found.note
+
+
+def test_a_large_k_is_cut_and_the_note_says_so(rng):
+    evaluation = evaluate(rng.normal(size=(15, 2)), SomMap.rectangle(1, 2, rng.normal(size=(2, 2))))
+    found = Trustworthiness(k=10).compute(evaluation)
+    assert found == Trustworthiness(k=7).compute(evaluation)
+    assert found.note == "k = 7, less than half of 15 samples"
+
+
+def test_a_sample_estimates_the_value_and_the_note_says_so(rng):
+    X = rng.normal(size=(2000, 3))
+    som_map = SomMap.rectangle(5, 6, rng.normal(size=(30, 3)))
+    whole, same = evaluate(X, som_map), evaluate(X, som_map)
+    for measure in ALL:
+        exact = measure(max_samples=2000).compute(whole)
+        found = measure(max_samples=1000).compute(whole)
+        assert exact.note == ""
+        assert "from 500 of 2000 samples" in found.note
+        assert found == measure(max_samples=1000).compute(same)
+        assert found != exact
+        assert found == pytest.approx(exact, abs=0.03)
+    other = evaluate(X, som_map, seed=1)
+    assert Trustworthiness(max_samples=1000).compute(other) != Trustworthiness(
+        max_samples=1000
+    ).compute(whole)
+
+
+def test_other_metrics_rank_by_their_own_distances(rng):
+    X = rng.normal(size=(40, 3))
+    som_map = SomMap.rectangle(2, 3, rng.normal(size=(6, 3)))
+    evaluation = evaluate(X, som_map, metric=Manhattan())
+    in_data = np.abs(X[:, None] - X).sum(axis=2)
+    cells = som_map.positions[evaluation.bmu]
+    expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 5)
+    for measure, value in zip(ALL, expected, strict=True):
+        assert measure(k=5).compute(evaluation) == pytest.approx(value, abs=1e-12)
+
+
+def test_missing_values_count_as_those_of_the_nearest_prototype(rng):
+    X = rng.normal(size=(30, 3))
+    som_map = SomMap.rectangle(2, 3, rng.normal(size=(6, 3)))
+    gaps = X.copy()
+    gaps[::4, 1] = np.nan
+    evaluation = evaluate(gaps, som_map)
+    filled = np.where(np.isnan(gaps), som_map.prototypes[evaluation.bmu], gaps)
+    in_data = ((filled[:, None] - filled) ** 2).sum(axis=2)
+    cells = som_map.positions[evaluation.bmu]
+    expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 4)
+    for measure, value in zip(ALL, expected, strict=True):
+        assert measure(k=4).compute(evaluation) == pytest.approx(value, abs=1e-9)
