@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dbgsom_core import presets as presets
     from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
+    from dbgsom_core.estimators.display import SomDisplay as SomDisplay
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
     from dbgsom_core.runs.comparing.compare import compare as compare
     from dbgsom_core.runs.python import run as run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SomClassifier",
+    "SomDisplay",
     "SomRegressor",
     "SomVQ",
     "__version__",
@@ -35,6 +37,7 @@ _HOMES = {
     "SomVQ": "estimators.clustering",
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
+    "SomDisplay": "estimators.display",
     "compare": "runs.comparing.compare",
     "run": "runs.python",
     "sweep": "runs.python",

@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.figures import as_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
 
     from dbgsom_core.som_map.som_map import SomMap
 
@@ -25,6 +26,12 @@ ATTRIBUTES = {
     "hit_count": attrgetter("hit_counts_"),
 }
 _MOST_CATEGORIES = 20
+# Apart for colour-blind readers, too; the same in darker tones for the second ten.
+_CATEGORIES = (
+    "#3f90da", "#ddaa33", "#cc3311", "#332288", "#92dadd",
+    "#aa3377", "#eedd88", "#832db6", "#33bbee", "#cc6677",
+)  # fmt: skip
+_NOTHING = "#c4c9d0"  # of a neuron without a value
 
 
 def plot(
@@ -44,7 +51,9 @@ def plot(
     color : str, optional
         ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``, ``hit_count``,
         or ``pca_rgb``: the first three principal components of the prototypes as red, green and
-        blue. Texts and integers with at most 20 values get a legend, numbers a colour bar.
+        blue. A feature by its name (``feature_names_in_``, or ``feature 0``, …) shows the
+        prototypes' values. Texts and integers with at most 20 values get a legend, numbers a
+        colour bar; what is not finite is drawn as "no value".
     pointsize : str, optional
         One of the numeric attributes; the area of a dot is proportional to it.
     layout : {"grid", "pca"}
@@ -87,11 +96,19 @@ def plot(
 
 
 def attribute(estimator: Any, name: str) -> NDArray[Any]:
-    """Return one value per neuron, shape (K,), for an attribute's name."""
-    if name not in ATTRIBUTES:
-        hint = did_you_mean(name, ATTRIBUTES) or f"; known: {', '.join(ATTRIBUTES)}"
-        raise ValueError(f"unknown attribute '{name}'{hint}")
-    return np.asarray(ATTRIBUTES[name](estimator))
+    """Return one value per neuron, shape (K,), for the name of an attribute or a feature."""
+    if name in ATTRIBUTES:
+        return np.asarray(ATTRIBUTES[name](estimator))
+    prototypes = estimator.som_map_.prototypes
+    features = [f"feature {column}" for column in range(prototypes.shape[1])]
+    named = [str(one) for one in getattr(estimator, "feature_names_in_", ())]
+    if len(named) == len(features):
+        features = named
+    if name in features:
+        return np.asarray(prototypes[:, features.index(name)])
+    hint = did_you_mean(name, [*ATTRIBUTES, *features])
+    hint = hint or f"; known: {', '.join(ATTRIBUTES)}, and features such as '{features[0]}'"
+    raise ValueError(f"unknown attribute '{name}'{hint}")
 
 
 def _places(estimator: Any, layout: str) -> NDArray[np.float64]:
@@ -125,7 +142,7 @@ def _sizes(estimator: Any, pointsize: str | None) -> NDArray[np.float64] | float
     values = attribute(estimator, pointsize)
     if values.dtype.kind not in "iufb":
         raise ValueError(f"pointsize needs numbers, but '{pointsize}' holds text")
-    values = values.astype(np.float64)
+    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     values = values - min(0.0, values.min())
     return np.asarray(4.0 + 200.0 * values / (values.max() or 1.0))
 
@@ -153,7 +170,7 @@ def _draw_dots(
     values = attribute(estimator, color)
     categories = np.unique(values)
     if values.dtype.kind not in "f" and len(categories) <= _MOST_CATEGORIES:
-        tab = colormaps[palette or ("tab10" if len(categories) <= 10 else "tab20")]
+        tab = _categorical() if palette is None else colormaps[palette]
         listed = tab.N <= _MOST_CATEGORIES
         dots = []
         for rank, category in enumerate(categories):
@@ -173,5 +190,20 @@ def _draw_dots(
             text.set(parse_math=False, usetex=False, text=as_label(category))
         return
     numbers = values if values.dtype.kind in "iufb" else np.searchsorted(categories, values)
-    values_shown = ax.scatter(x, y, s=sizes, c=numbers, cmap=palette or "viridis", zorder=2)
-    ax.figure.colorbar(values_shown, ax=ax, label=color, shrink=0.8)
+    known = np.isfinite(numbers)
+    if not known.all():
+        hollow = ax.scatter(x[~known], y[~known], s=sizes[~known], color="white", zorder=2)
+        hollow.set(edgecolors=_NOTHING, label="no value")
+        ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.0), frameon=False)
+    values_shown = ax.scatter(
+        x[known], y[known], s=sizes[known], c=numbers[known], cmap=palette or "viridis", zorder=2
+    )
+    bar = ax.figure.colorbar(values_shown, ax=ax, shrink=0.8)
+    bar.set_label(as_label(color), parse_math=False, usetex=False)
+
+
+def _categorical() -> ListedColormap:
+    from matplotlib.colors import ListedColormap, to_rgb
+
+    ten = np.array([to_rgb(one) for one in _CATEGORIES])
+    return ListedColormap(np.vstack([ten, 0.55 * ten]))

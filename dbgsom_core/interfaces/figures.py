@@ -44,6 +44,8 @@ class MapView:
         What the samples of the evaluation are called, or their rows in the data set.
     stability : Stability or None
         How sure the map is, where that was asked for.
+    variables : mapping of str to array (n,)
+        Numbers of each sample that the map was not trained on, by name; nan for none.
     """
 
     evaluation: Evaluation
@@ -58,6 +60,7 @@ class MapView:
     leaf_labels: NDArray[Any] | None = None
     sample_ids: NDArray[Any] | None = None
     stability: Stability | None = None
+    variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,7 @@ def dbgsom_figures() -> dict[str, str]:
             "label_map": "label_map:LabelMap",
             "hit_map": "hit_map:HitMap",
             "u_matrix": "u_matrix:UMatrix",
+            "u_star_matrix": "u_star_matrix:UStarMatrix",
             "error_map": "error_map:ErrorMap",
             "density_map": "density_map:DensityMap",
             "prototype_images": "prototype_images:PrototypeImages",
@@ -157,6 +158,12 @@ def dbgsom_figures() -> dict[str, str]:
             "growth_curve": "curves:GrowthCurve",
             "explorer": "explorer:Explorer",
             "trust_map": "trust_map:TrustMap",
+            "component_planes": "component_planes:ComponentPlanes",
+            "variable_stars": "variable_stars:VariableStars",
+            "class_pies": "class_pies:ClassPies",
+            "pca_rgb": "pca_rgb:PcaRgb",
+            "data_projection": "data_projection:DataProjection",
+            "topographic_function_curve": "topographic_function_curve:TopographicFunctionCurve",
         },
     )
 

@@ -75,8 +75,8 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
     assert str(caught.value) == shown.strip()
 
 
-@pytest.mark.parametrize("kind", ["metric", "kernel"])
-def test_every_built_in_metric_and_kernel_has_its_row(built_ins, kind):
+@pytest.mark.parametrize("kind", ["metric", "kernel", "figure"])
+def test_every_built_in_metric_kernel_and_figure_has_its_row(built_ins, kind):
     table = re.search(rf"^\| {kind} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
     rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(built_ins.names(kind))

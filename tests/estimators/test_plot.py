@@ -74,3 +74,28 @@ def test_links_across_the_sides_of_a_torus_stand_out_at_both(grid, iris):
     across = som.plot(layout="pca").collections[0].get_segments()
     assert len(across) == len(som.som_map_.edges())
     assert "on a torus" in som._repr_html_()
+
+
+def test_features_are_drawn_by_their_names(iris):
+    X, _ = iris
+    vq = SomVQ(epochs=3).fit(X)
+    dots = vq.plot(color="feature 2").collections[-1]
+    np.testing.assert_array_equal(dots.get_array(), vq.som_map_.prototypes[:, 2])
+    frame = pytest.importorskip("pandas").DataFrame(X, columns=["a", "b", "petal $x$", "d"])
+    ax = SomVQ(epochs=3).fit(frame).plot(color="petal $x$")
+    ax.figure.canvas.draw()
+    with pytest.raises(ValueError, match="did you mean 'petal"):
+        SomVQ(epochs=3).fit(frame).plot(color="petal x")
+
+
+def test_what_is_not_finite_has_no_value(iris, monkeypatch):
+    from dbgsom_core.estimators import plotting
+
+    vq = SomVQ(epochs=3).fit(iris[0])
+    values = np.arange(len(vq.neurons_), dtype=float)
+    values[:2] = np.nan, np.inf
+    monkeypatch.setitem(plotting.ATTRIBUTES, "error", lambda estimator: values)
+    ax = vq.plot(color="error", pointsize="error")
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no value"]
+    assert len(ax.collections[1].get_offsets()) == 2

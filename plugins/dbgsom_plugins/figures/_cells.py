@@ -143,10 +143,7 @@ def write_in_cells(
     Empty texts are left out. Nothing is written on more than 150 cells, or where the longest text
     would be too small.
     """
-    if len(texts) > MAX_TEXTS or not any(texts):
-        return False
-    widest = max(max(_LETTER * len(text), extent(text)) for text in set(texts))
-    size = min(0.36 * sheet.cell, 0.86 * sheet.cell / widest, _FONT[1])
+    size = _size(sheet, texts)
     if size < _FONT[0]:
         return False
     for (x, y), text, colour in zip(centres.tolist(), texts, text_on(colours), strict=True):
@@ -163,6 +160,19 @@ def write_in_cells(
                 **PLAIN,
             )
     return True
+
+
+def can_write(sheet: Sheet, texts: Sequence[str]) -> bool:
+    """Say whether `write_in_cells` would write these texts."""
+    return _size(sheet, texts) >= _FONT[0]
+
+
+def _size(sheet: Sheet, texts: Sequence[str]) -> float:
+    # Of the font, in points; 0 where nothing is to be written.
+    if len(texts) > MAX_TEXTS or not any(texts):
+        return 0.0
+    widest = max(max(_LETTER * len(text), extent(text)) for text in set(texts))
+    return float(min(0.36 * sheet.cell, 0.86 * sheet.cell / widest, _FONT[1]))
 
 
 def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0) -> None:

@@ -36,6 +36,7 @@ _KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
 _LARGEST = (6.8, 6.2)  # map panel: width, height
 _LARGEST_CELL = 0.95
 _NARROWEST = 5.2  # page: so that titles fit
+_KEY_TOP = 0.42  # inches above a colour bar beside panels
 _CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
 _LONGEST_NAME = 22  # characters of a class name in the key
 _LONGEST_LINE = 150  # characters of a line
@@ -63,25 +64,7 @@ class Sheet:
 
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
-        x, top = self._side()
-        room = 72 * (1 - x) * self.figure.get_figwidth() - _KEY_PATCH
-        key = self.figure.legend(
-            [patch for patch, _ in entries],
-            [str(i) for i in range(len(entries))],
-            loc="upper left",
-            bbox_to_anchor=(x, top),
-            frameon=False,
-            fontsize=8.5,
-            borderaxespad=0,
-            borderpad=0,
-            handlelength=1.1,
-            handleheight=1.1,
-            labelspacing=0.45,
-        )
-        # Set afterwards: names may start with an underscore or hold dollar signs.
-        for text, (_, name) in zip(key.get_texts(), entries, strict=True):
-            text.set(**PLAIN)
-            text.set(text=fitting(as_label(name, _LONGEST_NAME), room, 8.5), color=INK)
+        legend_of(self.figure, entries, *self._side())
 
     def colour_bar(self, mappable: ScalarMappable, label: str, *, whole: bool = False) -> None:
         """Put a colour bar beside the map; ``whole``: its values are whole numbers."""
@@ -103,6 +86,106 @@ class Sheet:
     def _side(self) -> tuple[float, float]:
         panel = self.axes.get_position()
         return panel.x1 + 0.22 / self.figure.get_size_inches()[0], panel.y1
+
+
+def legend_of(figure: Figure, entries: Sequence[tuple[Patch, str]], x: float, top: float) -> None:
+    """Put patches with names on a page, from a place in its own units to its right end."""
+    room = 72 * (1 - x) * figure.get_figwidth() - _KEY_PATCH
+    key = figure.legend(
+        [patch for patch, _ in entries],
+        [str(i) for i in range(len(entries))],
+        loc="upper left",
+        bbox_to_anchor=(x, top),
+        frameon=False,
+        fontsize=8.5,
+        borderaxespad=0,
+        borderpad=0,
+        handlelength=1.1,
+        handleheight=1.1,
+        labelspacing=0.45,
+    )
+    # Set afterwards: names may start with an underscore or hold dollar signs.
+    for text, (_, name) in zip(key.get_texts(), entries, strict=True):
+        text.set(**PLAIN)
+        text.set(text=fitting(as_label(name, _LONGEST_NAME), room, 8.5), color=INK)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page for panels of any kind, below its title and beside a key.
+
+    Attributes
+    ----------
+    figure : Figure
+    width, height : float
+        Of the room for panels, in inches.
+    """
+
+    figure: Figure
+    width: float
+    height: float
+
+    def panel(
+        self,
+        box: Sequence[float],
+        low: NDArray[np.floating] | None = None,
+        size: NDArray[np.floating] | None = None,
+    ) -> Axes:
+        """Return axes in a box (left, top, width, height) in inches, counted from the top left.
+
+        With the lower left corner and the size of what they show they have no frame.
+        """
+        whole, tall = self.figure.get_size_inches()
+        left, top, width, height = box
+        place = (
+            (_MARGIN + left) / whole,
+            1 - (_MARGIN + _HEAD + top + height) / tall,
+            width / whole,
+            height / tall,
+        )
+        axes = self.figure.add_axes(place)
+        if low is not None and size is not None:
+            axes.set_xlim(low[0], low[0] + size[0])
+            axes.set_ylim(low[1], low[1] + size[1])
+            axes.set_axis_off()
+        return axes
+
+    def names(self, entries: Sequence[tuple[Any, str]]) -> None:
+        """Put colours with names beside the panels."""
+        from matplotlib.patches import Patch
+
+        legend_of(
+            self.figure,
+            [(Patch(facecolor=colour, lw=0), name) for colour, name in entries],
+            (_MARGIN + self.width + 0.12) / self.figure.get_figwidth(),
+            1 - (_MARGIN + _HEAD) / self.figure.get_figheight(),
+        )
+
+    def key(self, label: str, ends: tuple[str, str] | None, scale: ScalarMappable) -> None:
+        """Put a colour bar beside the panels, with words at its ends or with numbers."""
+        bar = self.panel((self.width + 0.12, _KEY_TOP, 0.16, min(2.4, self.height - _KEY_TOP)))
+        shown = self.figure.colorbar(scale, cax=bar)
+        if ends is not None:
+            low, high = scale.get_clim()
+            shown.set_ticks([float(low or 0.0), float(high or 0.0)], labels=list(ends))
+        shown.outline.set_visible(False)
+        bar.tick_params(labelsize=8, colors=MUTED, length=2.5)
+        bar.set_title(label, fontsize=8.5, color=INK, loc="left", pad=7, **PLAIN)
+
+
+def page(view: MapView, title: str, width: float, height: float, notes: Sequence[str] = ()) -> Page:
+    """Return a page with room for panels of this size in inches, its title and its caption."""
+    from matplotlib.figure import Figure
+
+    whole = max(_NARROWEST, 2 * _MARGIN + width + 0.22 + 0.9)
+    lines = [counts(view)]
+    for note in notes:
+        lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _CHARACTER)))
+    tall = _MARGIN + _HEAD + height + 0.12 + len(lines) * _LINE + _MARGIN
+    figure = Figure(figsize=(whole, tall), dpi=DPI, facecolor=PAPER)
+    write_title(figure, title, view.title)
+    write_caption(figure, lines)
+    return Page(figure, width, height)
 
 
 def map_sheet(

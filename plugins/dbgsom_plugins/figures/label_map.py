@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Component, as_label
-from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
+from dbgsom_plugins.figures._cells import can_write, dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
@@ -15,11 +15,13 @@ from dbgsom_plugins.figures._colours import (
     scale_of,
     towards_white,
 )
+from dbgsom_plugins.figures._names import regions, write_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dbgsom_core.api import MapView
+    from dbgsom_plugins.figures._sheet import Sheet
 
 _PALEST = 0.22  # strength of the colour of a neuron whose classes are all equally frequent
 _DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
@@ -79,6 +81,8 @@ def _classes(view: MapView) -> Figure:
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
     sheet = map_of_cells(view, "Label map", colours, texts, notes, len(entries))
     sheet.legend(entries)
+    if not can_write(sheet, texts):
+        name_regions(view, sheet)
     return sheet.figure
 
 
@@ -108,6 +112,17 @@ def _values(view: MapView) -> Figure:
     sheet = map_of_cells(view, "Label map", colours, texts, notes)
     sheet.colour_bar(scale, "Value")
     return sheet.figure
+
+
+def name_regions(view: MapView, sheet: Sheet) -> None:
+    """Write the names of up to 20 classes or clusters on the regions of the map that they hold."""
+    if view.estimator == "regressor" or names_neurons(view):
+        return
+    labels, rows = np.unique(view.neuron_labels, return_inverse=True)
+    if len(labels) <= MAX_CATEGORIES:
+        names = [name_of(view, label) for label in labels]
+        evaluation = view.evaluation
+        write_names(sheet, regions(evaluation.som_map, rows.ravel(), names, evaluation.hits))
 
 
 def name_of(view: MapView, label: Any) -> str:

@@ -224,8 +224,9 @@ def test_names_of_any_length_keep_to_the_page_and_to_their_cells(kind, letter):
         assert text.get_window_extent().x1 <= page.x1
     assert figure.texts[1].get_text().endswith("…")
     cell = np.ptp(figure.axes[0].transData.transform([(0, 0), (1, 1)])[:, 0])
+    widest = figure.axes[0].bbox.width if kind is LabelMap else cell  # names of whole regions
     for text in figure.axes[0].texts:
-        assert text.get_window_extent().width <= cell
+        assert text.get_window_extent().width <= widest
 
 
 def test_dead_neurons_are_hatched_and_carry_no_text():
@@ -247,8 +248,14 @@ def test_more_than_twenty_classes_are_coloured_by_prototype():
     assert len(figure.legends[0].get_texts()) == 1
 
 
-def test_large_maps_have_no_text_in_their_cells():
-    assert not LabelMap().draw(view(400)).axes[0].texts
+def test_large_maps_have_no_text_in_their_cells_but_names_on_large_regions():
+    assert not LabelMap().draw(view(400, "regressor")).axes[0].texts
+    shown = view(400)
+    left = shown.evaluation.som_map.positions[:, 0] < 0
+    halves = replace(shown, neuron_labels=np.where(left, 0, 1), label_names={0: "west", 1: "east"})
+    written = [text.get_text() for text in LabelMap().draw(halves).axes[0].texts]
+    assert {"west", "east"} == set(written)
+    assert len(written) < 20
 
 
 def test_slim_majorities_are_paler():

@@ -1,0 +1,194 @@
+"""Figures of fitted maps from Python, as scikit-learn's displays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.plugins.registry import get_registry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NEED_SAMPLES = (
+    "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+)  # fmt: skip
+
+
+class SomDisplay:
+    """A figure of a fitted map; Jupyter shows it, and `savefig` writes PNG, SVG or PDF.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or Html
+        The page. Of an ``ax`` that was given, its own page all the same.
+    ax_ : matplotlib Axes or None
+        The one that was given.
+    kind : str
+    """
+
+    def __init__(self, figure: Any, kind: str, ax: Axes | None = None) -> None:
+        self.figure_, self.kind, self.ax_ = figure, kind, ax
+
+    @classmethod
+    def from_estimator(
+        cls,
+        model: Any,
+        X: Any = None,
+        *,
+        kind: str = "u_matrix",
+        y: Any = None,
+        ax: Axes | None = None,
+        feature_names: Sequence[str] | None = None,
+        label_names: Mapping[Any, str] | None = None,
+        image_shape: tuple[int, int] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        title: str = "",
+        **style: Any,
+    ) -> Self:
+        """Draw a fitted map.
+
+        Parameters
+        ----------
+        model : SomVQ, SomClassifier or SomRegressor
+            Fitted.
+        X : array-like (n, D), optional
+            Samples to show on the map, those of the training or others. Without them the map shows
+            what it remembers of its training: hits, errors and prototypes.
+        kind : str
+            A figure by its name, as under ``figures:`` in YAML: ``label_map``, ``hit_map``,
+            ``u_matrix``, ``component_planes``, …, also a plugin's.
+        y : array-like (n,), optional
+            Targets of X.
+        ax : matplotlib Axes, optional
+            Where the page is put, as a picture.
+        feature_names : sequence of D str, optional
+            ``feature_names_in_`` without it.
+        label_names : mapping, optional
+            What labels are called.
+        image_shape : (rows, columns), optional
+            Of samples that are images.
+        extra : mapping of str to array-like (n,), or DataFrame, optional
+            Numbers of each sample of X that the map was not trained on; ``variable_stars`` and
+            ``component_planes`` show them among their ``variables``.
+        title : str
+        **style
+            Fields of the figure, as in YAML: ``most=12``, ``variables=["age", "height"]``.
+
+        Returns
+        -------
+        SomDisplay
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such figure; the message names the nearest.
+        ValueError
+            The model is not fitted, the figure has no such field or cannot be drawn; the message
+            says why.
+
+        Examples
+        --------
+        >>> from dbgsom_core import SomDisplay, SomVQ
+        >>> vq = SomVQ().fit(X)
+        >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
+        """
+        check_is_fitted(model)
+        component = get_registry().build("figure", {"name": kind, **style})
+        if X is None:
+            if kind in _NEED_SAMPLES or y is not None or extra is not None:
+                raise ValueError(f"{kind} needs samples here: give X")
+            evaluation = remembered(model)
+        else:
+            targets = None if y is None else np.asarray(y)
+            evaluation = model.evaluate(X, y=targets, predictions=model.predict(X))
+            if targets is not None and len(targets) != evaluation.data.n:
+                raise ValueError(f"y has {len(targets)} values for {evaluation.data.n} samples")
+        names = getattr(model, "feature_names_in_", ()) if feature_names is None else feature_names
+        view = view_of(
+            model,
+            evaluation,
+            feature_names=tuple(str(name) for name in names),
+            label_names=dict(label_names or {}),
+            image_shape=image_shape,
+            variables=_numbers(extra, evaluation.data.n),
+            title=title or type(model).__name__,
+        )
+        figure = guarded("figure", component, "draw")(view)
+        display = cls(figure, kind)
+        return display if ax is None else display.plot(ax=ax)
+
+    def plot(self, *, ax: Axes) -> Self:
+        """Put the page into axes, as a picture."""
+        if isinstance(self.figure_, Html):
+            raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
+        from matplotlib.image import imread
+
+        ax.imshow(imread(io.BytesIO(self._written("png"))))
+        ax.set_axis_off()
+        self.ax_ = ax
+        return self
+
+    def savefig(self, path: str | PathLike[str], **options: Any) -> None:
+        """Write the page: the ending of ``path`` says how, ``.png``, ``.svg`` or ``.pdf``.
+
+        A page of HTML is written as it is.
+        """
+        if isinstance(self.figure_, Html):
+            from pathlib import Path
+
+            Path(path).write_text(self.figure_.text, encoding="utf-8")
+        else:
+            self.figure_.savefig(path, **options)
+
+    def _written(self, how: str) -> bytes:
+        page = io.BytesIO()
+        self.figure_.savefig(page, format=how)
+        return page.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if isinstance(self.figure_, Html) else self._written("png")
+
+    def _repr_html_(self) -> str | None:
+        if not isinstance(self.figure_, Html):
+            return None
+        from html import escape
+
+        page = escape(self.figure_.text)
+        style = 'style="border:0" width="100%" height="640"'
+        return f'<iframe sandbox="allow-scripts" {style} srcdoc="{page}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"<SomDisplay of {self.kind}>"
+
+
+def remembered(model: Any) -> Evaluation:
+    """Return a fitted map beside its prototypes, with the hits and errors of its training."""
+    prototypes = model._prototypes()
+    evaluation = Evaluation(model.som_map_, prototypes)
+    hits = np.asarray(model.hit_counts_)
+    vars(evaluation).update(
+        hits=hits,
+        errors=np.asarray(model.errors_, dtype=np.float64),
+        distance=np.full(prototypes.n, float(model.quantization_error_)),
+    )
+    return evaluation
+
+
+def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
+    found = {}
+    for name in variables if variables is not None else ():
+        values = np.asarray(variables[name], dtype=np.float64)  # type: ignore[index]
+        if values.shape != (n,):
+            raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
+        found[str(name)] = np.where(np.isfinite(values), values, np.nan)
+    return found

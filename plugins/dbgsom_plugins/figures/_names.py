@@ -1,0 +1,108 @@
+"""Names on a map, one for each region: larger where more lies there, and never overlapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from dbgsom_plugins.figures._colours import INK, PAPER
+from dbgsom_plugins.figures._sheet import PLAIN, extent, fitting
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import SomMap
+    from dbgsom_plugins.figures._sheet import Sheet
+
+_SIZES = (6.5, 12.0)  # points, of the smallest and the largest region
+_LINE = 1.3  # height of a line over its font size
+_WIDEST = 110.0  # points
+_FREE = 2.0  # points beside a name
+_LEAST = 0.004  # share of all samples from which on a region has a name
+
+
+class Region(NamedTuple):
+    """A region: what it is called, where (x, y) and how wide in the plane, how much lies there."""
+
+    name: str
+    place: tuple[float, float]
+    width: float
+    weight: float
+
+
+def regions(
+    som_map: SomMap, labels: NDArray[np.int64], names: Sequence[str], hits: NDArray[np.int64]
+) -> list[Region]:
+    """Return the sets of linked neurons with hits whose label (K,), a row of ``names``, is one.
+
+    The place is that of the region's neuron that lies nearest to its middle.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = som_map.edges().T
+    alike = (labels[one] == labels[other]) & (hits[one] > 0) & (hits[other] > 0)
+    links = np.ones(np.count_nonzero(alike), bool), (one[alike], other[alike])
+    graph = csr_array(links, shape=(len(labels), len(labels)))
+    _, parts = connected_components(graph, directed=False)
+    places = som_map.plane_positions
+    found = []
+    for part in np.unique(parts[hits > 0]):
+        neurons = np.flatnonzero(parts == part)
+        weight = float(hits[neurons].sum())
+        middle = np.average(places[neurons], axis=0, weights=hits[neurons])
+        nearest = neurons[np.square(places[neurons] - middle).sum(axis=1).argmin()]
+        x, y = places[nearest].tolist()
+        width = 1 + float(np.ptp(places[neurons, 0]))
+        found.append(Region(names[int(labels[nearest])], (x, y), width, weight))
+    return found
+
+
+def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
+    """Write names on a map, those with most samples first; return those that found room.
+
+    A name that is wider than its region, or would overlap another one, is left out.
+    """
+    from matplotlib.patheffects import withStroke
+
+    total = sum(region.weight for region in named)
+    (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
+    taken: list[tuple[float, float, float, float]] = []
+    written = []
+    largest = max((region.weight for region in named), default=1.0)
+    for region in sorted(named, key=lambda one: -one.weight):
+        if region.weight < _LEAST * total:
+            break
+        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
+        text = fitting(region.name, _WIDEST, size)
+        wide, tall = (size * extent(text) + _FREE) / sheet.cell, _LINE * size / sheet.cell
+        if wide > min(region.width, right - left) or tall > high - low or not text:
+            continue
+        x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
+        y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
+        box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
+        if any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
+        written.append(text)
+        sheet.axes.text(
+            x,
+            y,
+            text,
+            fontsize=size,
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=6,
+            path_effects=[withStroke(linewidth=2.4, foreground=PAPER, alpha=0.85)],
+            **PLAIN,
+        )
+    return written
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

@@ -1,0 +1,145 @@
+"""The map once for each variable."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._cells import fill_cells, mark_parents, parents_of
+from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
+from dbgsom_plugins.figures._sheet import PLAIN, Sheet, fitting, page
+from dbgsom_plugins.figures._variables import chosen, label_of, rounded
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import MapView
+
+_WIDTH = 8.4  # inches of all panels
+_HEAD, _GAP = 0.42, 0.18  # inches above a panel for its name, and between panels
+_TALLEST = 2.2  # inches of a panel
+
+
+class ComponentPlanes(Component):
+    """The map once for each variable, coloured by the prototypes' values (Vesanto 1999).
+
+    Planes that look alike stand beside each other: they are ordered by the correlation of their
+    values. Each has a scale of its own, from its least to its greatest value, or all have one.
+    """
+
+    variables: tuple[str, ...] | None = Field(
+        default=None, description="names, in this order; null: the most telling ones"
+    )
+    most: int = Field(default=20, ge=1, le=100, description="planes that are drawn at most")
+    scale: Literal["own", "shared"] = Field(
+        default="own", description="a scale for each plane, or one for all of them"
+    )
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure.
+
+        Raises
+        ------
+        ValueError
+            No variable has a name that was given.
+        """
+        som_map = view.evaluation.som_map
+        shown = chosen(view, self.variables, self.most)
+        order = range(len(shown.names)) if self.variables else by_likeness(shown.values)
+        ranges = np.array([_range(shown.values[:, column]) for column in order])
+        if self.scale == "shared":
+            ranges[:] = ranges[:, 0].min(), ranges[:, 1].max()
+        notes = []
+        if not self.variables and len(shown.names) < shown.of:
+            notes.append(
+                f"{len(shown.names)} of {shown.of} variables: those of which the map tells most, "
+                "by the share of their variance that lies between neurons."
+            )
+        if not self.variables and len(shown.names) > 2:
+            notes.append("Variables whose planes are alike stand beside each other.")
+        places = som_map.plane_positions
+        corners = np.array(som_map.grid.corners)
+        low = places.min(axis=0) + corners.min(axis=0)
+        size = places.max(axis=0) + corners.max(axis=0) - low
+        columns, width = _columns(len(shown.names), float(size[0] / size[1]))
+        cell = min(width / size[0], _TALLEST / size[1])
+        rows = math.ceil(len(shown.names) / columns)
+        height = rows * (cell * size[1] + _HEAD)
+        sheet = page(view, "Component planes", columns * (width + _GAP), height, notes)
+        for number, column in enumerate(order):
+            row, along = divmod(number, columns)
+            box = (along * (width + _GAP), row * (cell * size[1] + _HEAD) + _HEAD, *(cell * size))
+            axes = sheet.panel(box, low, size)
+            values, bounds = shown.values[:, column], ranges[number]
+            plane = Sheet(sheet.figure, axes, 72 * float(cell), corners)
+            _fill(plane, places, values, bounds, view.evaluation.hits == 0)
+            mark_parents(plane, parents_of(som_map))
+            _head(plane, shown.names[column], bounds, width, own=self.scale == "own")
+        if self.scale == "own":
+            sheet.key("Value", ("least", "greatest"), scale_of(0.0, 1.0))
+        else:
+            sheet.key("Value", None, scale_of(*ranges[0].tolist()))
+        return sheet.figure
+
+
+def by_likeness(values: NDArray[np.float64]) -> list[int]:
+    """Return the columns of values (K, V) in an order in which those that correlate are near."""
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    if values.shape[1] < 3:
+        return list(range(values.shape[1]))
+    centred = values - np.nanmean(values, axis=0)
+    centred = np.where(np.isfinite(centred), centred, 0.0)
+    lengths = np.sqrt(np.square(centred).sum(axis=0))
+    unit = centred / np.where(lengths > 0, lengths, 1.0)
+    apart = np.clip(1 - unit.T @ unit, 0, 2)
+    np.fill_diagonal(apart, 0)
+    condensed = squareform(apart, checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    return [int(one) for one in leaves_list(tree)]
+
+
+def _columns(panels: int, proportion: float) -> tuple[int, float]:
+    # How many stand beside each other, and their width in inches.
+    beside = math.ceil(math.sqrt(panels / max(proportion, 0.2)) * 1.25)
+    columns = int(np.clip(beside, min(panels, 2), min(panels, 8)))
+    return columns, min(2.6, (_WIDTH - (columns - 1) * _GAP) / columns)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+
+
+def _fill(
+    plane: Sheet,
+    places: NDArray[np.float64],
+    values: NDArray[np.float64],
+    bounds: NDArray[np.float64],
+    dead: NDArray[np.bool_],
+) -> None:
+    known = np.isfinite(values)
+    scale = scale_of(*bounds.tolist())
+    colours = np.asarray(scale.to_rgba(np.where(known, values, bounds[0])))[:, :3]
+    colours[~known] = 1.0
+    fill_cells(plane, places, colours, ~known)
+
+
+def _head(plane: Sheet, name: str, bounds: NDArray[np.float64], width: float, *, own: bool) -> None:
+    left, top = plane.axes.get_xlim()[0], plane.axes.get_ylim()[1]
+    offset: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
+    offset["annotation_clip"] = False
+    name = fitting(label_of(name), 72 * width, 8.5)
+    plane.axes.annotate(
+        name, (left, top), (0, 12 if own else 3), fontsize=8.5, color=INK, **offset, **PLAIN
+    )
+    if own:
+        low, high = rounded(bounds[0], bounds[1]), rounded(bounds[1], bounds[0])
+        told = f"{low:g} … {high:g}"
+        plane.axes.annotate(told, (left, top), (0, 3), fontsize=7, color=MUTED, **offset, **PLAIN)

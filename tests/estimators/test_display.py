@@ -1,0 +1,92 @@
+"""`SomDisplay`: every figure from Python, as scikit-learn's displays."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+from dbgsom_core import SomClassifier, SomDisplay, SomVQ
+from dbgsom_core.errors import UnknownNameError
+from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.plugins.registry import get_registry
+
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:300], Y[:300]
+NEED_SAMPLES = {
+    "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SomClassifier(max_neurons=20, epochs=10).fit(X, Y)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("kind", get_registry().names("figure"))
+def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
+    with_samples = SomDisplay.from_estimator(model, X, kind=kind, y=Y, image_shape=(8, 8))
+    assert with_samples.kind == kind
+    assert with_samples._repr_png_()[:4] == b"\x89PNG"
+    if kind in NEED_SAMPLES:
+        with pytest.raises(ValueError, match=f"{kind} needs samples here: give X"):
+            SomDisplay.from_estimator(model, kind=kind)
+    else:
+        SomDisplay.from_estimator(model, kind=kind, image_shape=(8, 8))
+
+
+def test_without_samples_it_shows_what_the_map_remembers(model):
+    kept = SomDisplay.from_estimator(model, kind="hit_map").figure_.axes[0].texts
+    same = SomDisplay.from_estimator(model, X, kind="hit_map").figure_.axes[0].texts
+    assert [one.get_text() for one in kept] == [one.get_text() for one in same]
+
+
+def test_pages_are_saved_as_vectors_and_put_into_axes(model, tmp_path):
+    _, ax = plt.subplots()
+    display = SomDisplay.from_estimator(model, ax=ax)
+    assert display.ax_ is ax
+    assert len(ax.images) == 1
+    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
+        display.savefig(tmp_path / f"map{ending}")
+        assert (tmp_path / f"map{ending}").read_bytes().startswith(start)
+    assert repr(display) == "<SomDisplay of u_matrix>"
+
+
+def test_style_are_the_fields_of_the_figure(model):
+    display = SomDisplay.from_estimator(model, X, kind="component_planes", most=3)
+    assert "3 of 64 variables" in " ".join(text.get_text() for text in display.figure_.texts)
+    extra = {"age": np.arange(300.0)}
+    stars = {"kind": "variable_stars", "extra": extra, "variables": ["age", "feature 5"]}
+    legend = SomDisplay.from_estimator(model, X, **stars).figure_.legends[0]
+    assert legend.get_texts()[0].get_text().startswith("age: ")
+
+
+def test_what_cannot_be_drawn_is_told(model):
+    with pytest.raises(UnknownNameError, match="did you mean 'hit_map'"):
+        SomDisplay.from_estimator(model, kind="hit_mop")
+    with pytest.raises(ValueError, match="moist"):
+        SomDisplay.from_estimator(model, kind="component_planes", moist=3)
+    with pytest.raises(NotFittedError):
+        SomDisplay.from_estimator(SomVQ())
+    with pytest.raises(ValueError, match="y has 3 values for 300 samples"):
+        SomDisplay.from_estimator(model, X, y=Y[:3])
+    with pytest.raises(ValueError, match=r"'age' has shape \(2,\), not \(300,\)"):
+        SomDisplay.from_estimator(model, X, extra={"age": [1, 2]})
+    with pytest.raises(ValueError, match="gives no image_shape"):
+        SomDisplay.from_estimator(model, kind="prototype_images")
+
+
+def test_a_page_of_html_is_shown_in_a_frame_of_its_own(tmp_path):
+    display = SomDisplay(Html('<html><script>"x"</script></html>'), "page")
+    assert "<script>" not in display._repr_html_()
+    assert display._repr_png_() is None
+    display.savefig(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == display.figure_.text
+    with pytest.raises(ValueError, match="no place in axes"):
+        display.plot(ax=plt.figure().add_subplot())
