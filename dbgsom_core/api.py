@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
 from dbgsom_core.interfaces.engine import Engine, opened_table, samples_in_blocks, samples_in_memory
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.figures import Figure, Html, MapView, as_label
+from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
 from dbgsom_core.interfaces.files import open_regular, write_atomically
 from dbgsom_core.interfaces.growth import (
     Birth,
@@ -61,6 +61,7 @@ from dbgsom_core.interfaces.trackers import (
     Ranking,
     Run,
     RunResult,
+    SweepView,
     Tracker,
     TrackerComponent,
     Variant,
@@ -117,6 +118,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "Figure",
+    "FigureComponent",
     "FloatArray",
     "Found",
     "Grid",
@@ -156,6 +158,7 @@ __all__ = [
     "Stability",
     "StoredType",
     "Surroundings",
+    "SweepView",
     "Table",
     "Totals",
     "Tracker",

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.exploring import view_of
-from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.figures import FigureAbilities, Html
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
@@ -104,6 +104,8 @@ class SomDisplay:
         """
         check_is_fitted(model)
         component = get_registry().build("figure", {"name": kind, **style})
+        if FigureAbilities.of(component).of_sweeps:
+            raise ValueError(f"{kind} shows sweeps, and this is one map")
         if X is None:
             if kind in _NEED_SAMPLES or y is not None or extra is not None:
                 raise ValueError(f"{kind} needs samples here: give X")
@@ -144,9 +146,7 @@ class SomDisplay:
         A page of HTML is written as it is.
         """
         if isinstance(self.figure_, Html):
-            from pathlib import Path
-
-            Path(path).write_text(self.figure_.text, encoding="utf-8")
+            self.figure_.save(path)
         else:
             self.figure_.savefig(path, **options)
 
@@ -159,13 +159,7 @@ class SomDisplay:
         return None if isinstance(self.figure_, Html) else self._written("png")
 
     def _repr_html_(self) -> str | None:
-        if not isinstance(self.figure_, Html):
-            return None
-        from html import escape
-
-        page = escape(self.figure_.text)
-        style = 'style="border:0" width="100%" height="640"'
-        return f'<iframe sandbox="allow-scripts" {style} srcdoc="{page}"></iframe>'
+        return self.figure_.frame() if isinstance(self.figure_, Html) else None
 
     def __repr__(self) -> str:
         return f"<SomDisplay of {self.kind}>"

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from html import escape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from dbgsom_core.errors import as_text
+from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,3 +106,24 @@ class Figure(Protocol):
 
     def draw(self, view: MapView) -> MatplotlibFigure | Html:
         """Return a new matplotlib figure made without pyplot's global state, or a page."""
+
+
+class FigureComponent(Component):
+    """Base of figures: the defaults of all but `draw`.
+
+    Optional capabilities
+        ``of_sweeps`` (attribute): True when ``draw`` takes a `SweepView` and not a `MapView`: it
+        is drawn once for a sweep, and left out of runs.
+    """
+
+    of_sweeps: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class FigureAbilities(Abilities):
+    """What one figure draws; see `FigureComponent`."""
+
+    kind: ClassVar[str] = "figure"
+    defaults: ClassVar[Component] = FigureComponent()
+
+    of_sweeps: bool = False

@@ -131,6 +131,22 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class SweepView:
+    """A finished sweep with everything that a figure of sweeps may draw.
+
+    Attributes
+    ----------
+    rankings : sequence of Ranking
+        One a data set, at least one.
+    title : str
+        Names the sweep.
+    """
+
+    rankings: Sequence[Ranking]
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class RunResult:
     """How a run ended.
 

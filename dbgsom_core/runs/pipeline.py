@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.figures import FigureAbilities, MapView
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
@@ -354,17 +354,25 @@ def _ids(data: Data, part: Part) -> Any:
 
 
 def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
-    drawn = {}
+    figures = [one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps]
+    return drawn(figures, view, experiment.patience, notes)
+
+
+def drawn(
+    figures: Iterable[tuple[str, Component]], view: Any, patience: float, notes: list[str]
+) -> dict[str, Any]:
+    """Return figures by name; one that cannot be drawn is a note."""
+    made = {}
     with noted(notes):
-        for name, figure in experiment.figures:
+        for name, figure in figures:
             try:
-                drawn[masked_name(name)] = Aside(experiment.patience).do(
+                made[masked_name(name)] = Aside(patience).do(
                     partial(guarded("figure", figure, "draw"), view)
                 )
             except Exception as error:
                 _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             asked.check()
-    return drawn
+    return made
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import Html, MapView
+from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView
 from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
+from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
@@ -135,7 +136,8 @@ def check_draw(component: Any, subject: Subject) -> None:
     from matplotlib.figure import Figure
 
     before = _open_figures()
-    figure = component.draw(_view())
+    of_sweeps = FigureAbilities.of(component).of_sweeps
+    figure = component.draw(_sweep() if of_sweeps else _view())
     if isinstance(figure, Html):
         assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
     else:
@@ -144,7 +146,7 @@ def check_draw(component: Any, subject: Subject) -> None:
     assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
 
 
-@check("figure")
+@check("figure", applies=lambda component, subject: not FigureAbilities.of(component).of_sweeps)
 def check_figure_reads_only(component: Any, subject: Subject) -> None:
     """It changes neither the samples, nor what is known of them, nor the map."""
     view = _view()
@@ -156,6 +158,22 @@ def check_figure_reads_only(component: Any, subject: Subject) -> None:
 def _open_figures() -> list[int]:
     pyplot = sys.modules.get("matplotlib.pyplot")
     return [] if pyplot is None else list(pyplot.get_fignums())
+
+
+def _sweep() -> SweepView:
+    variants = [
+        Variant(
+            f"width={width}, kernel={kernel}",
+            {"width": width, "kernel": kernel},
+            {"test/accuracy": 0.9 - 0.1 * width, "test/quantization_error": 1.0 + width},
+            {},
+            (),
+        )
+        for width in (0.5, 1.0, 2.0)
+        for kernel in ("gaussian", "bubble")
+    ]
+    measures = ("test/accuracy", "test/quantization_error")
+    return SweepView([Ranking("trees", measures, "maximize", variants)], "conformance")
 
 
 def _view() -> MapView:

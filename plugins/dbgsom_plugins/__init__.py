@@ -163,6 +163,8 @@ def dbgsom_figures() -> dict[str, str]:
             "class_pies": "class_pies:ClassPies",
             "pca_rgb": "pca_rgb:PcaRgb",
             "data_projection": "data_projection:DataProjection",
+            "sweep_heatmap": "sweep_heatmap:SweepHeatmap",
+            "parallel_coordinates": "parallel_coordinates:ParallelCoordinates",
             "topographic_function_curve": "topographic_function_curve:TopographicFunctionCurve",
         },
     )

@@ -53,8 +53,9 @@ def swept(tmp_path, monkeypatch):
     """Run a sweep in this process and return its outcome."""
     monkeypatch.chdir(tmp_path)
 
-    def run(section, display=None, stored=None, **how):
-        Path("sweep.yaml").write_text(f"{CONFIG}sweep: {section}\n")
+    def run(section, display=None, stored=None, figures="[]", **how):
+        config = CONFIG.replace("figures: []", f"figures: {figures}")
+        Path("sweep.yaml").write_text(f"{config}sweep: {section}\n")
         registry = get_registry()
         sweep = load_sweep("sweep.yaml", registry=registry)
         observers = make_observers(sweep.children[0].experiment.tracking, registry)
@@ -123,6 +124,26 @@ def test_the_same_runs_come_of_any_number_of_processes(swept):
     pids = {read_run(child.run.folder).process.pid for child in two.children}
     assert os.getpid() not in pids
     assert not any(map(lives, pids))
+
+
+@pytest.mark.parametrize(
+    ("figures", "of_sweep", "of_runs"),
+    [
+        ("[]", set(), set()),
+        ("[hit_map]", {"sweep_heatmap", "parallel_coordinates"}, {"hit_map"}),
+        ("[hit_map, {name: sweep_heatmap, x: kernel}]", {"sweep_heatmap"}, {"hit_map"}),
+    ],
+)
+def test_figures_of_sweeps_are_drawn_once(swept, figures, of_sweep, of_runs):
+    section = "{grid: {model.kernel: [gaussian, triangular]}}"
+    done = swept(section, figures=figures)
+    drawn = {path.stem for path in (done.run.folder / "figures").glob("*.png")}
+    assert drawn == of_sweep
+    report = (done.run.folder / "report.md").read_text()
+    assert all(f"figures/{name}.png" in report for name in of_sweep)
+    for child in done.children:
+        assert {path.stem for path in (child.run.folder / "figures").glob("*.png")} == of_runs
+        assert "sweep_heatmap" not in (child.run.folder / "report.md").read_text()
 
 
 def test_a_process_that_is_killed_is_one_failed_run(swept):

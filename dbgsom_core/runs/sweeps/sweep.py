@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
-from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import facts_of, load_data, same_data
@@ -21,6 +23,7 @@ from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
 from dbgsom_core.runs.params import common_params, flat_params
 from dbgsom_core.runs.pipeline import (
     Outcome,
+    drawn,
     noted,
     run_experiment,
     tell_finished,
@@ -40,6 +43,8 @@ from dbgsom_core.runs.sweeps.worker import Task
 from dbgsom_core.runs.sweeps.workers import Ended, Workers, show
 
 log = private_logger("dbgsom")
+
+_USUAL_FIGURES = ("sweep_heatmap", "parallel_coordinates")
 
 
 @dataclass(frozen=True)
@@ -140,10 +145,12 @@ class _Sweeping:
             names = [name for name in self._plan.order if name in self._done]
             children = [self._done[name] for name in names]
             notes, rankings = self._notes(), self._rankings(names)
+            figures = self._figures(rankings, notes)
             result = RunResult(
                 measures=best_measures(rankings),
                 children=[(outcome.run, outcome.result.measures) for outcome in children],
                 rankings=rankings,
+                figures=figures,
                 notes=[*notes, *observers.notes],
             )
             observers.record("dbgsom_run_finished", run=run, result=result)
@@ -204,6 +211,18 @@ class _Sweeping:
         best = "" if run is None else self._standings.best_so_far(run)
         told = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
         show(self._display, "say", told=told)
+
+    def _figures(self, rankings: list[Ranking], notes: list[str]) -> dict[str, Any]:
+        # Those of sweeps that are named; else the usual ones, unless no figures are wanted.
+        given = self._first.figures
+        named = [one for one in given if FigureAbilities.of(one[1]).of_sweeps]
+        if not rankings or not given:
+            return {}
+        view = SweepView(rankings, f"{self._run.experiment} · {self._run.name}")
+        if named:
+            return drawn(named, view, self._first.patience, notes)
+        usual = [(name, self._registry.find("figure", name)()) for name in _USUAL_FIGURES]
+        return drawn(usual, view, self._first.patience, [])  # nobody asked for those that lack
 
     def _rankings(self, names: list[str]) -> list[Ranking]:
         standings = Standings(self._sweep, self._registry)  # not as they happened to end

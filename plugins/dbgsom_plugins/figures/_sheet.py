@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbgsom_core.api import as_label
+from dbgsom_core.api import MapView, as_label
 from dbgsom_plugins.figures._colours import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import MapView
+    from dbgsom_core.api import SweepView
 
 DPI = 150
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
@@ -173,12 +173,14 @@ class Page:
         bar.set_title(label, fontsize=8.5, color=INK, loc="left", pad=7, **PLAIN)
 
 
-def page(view: MapView, title: str, width: float, height: float, notes: Sequence[str] = ()) -> Page:
+def page(
+    view: MapView | SweepView, title: str, width: float, height: float, notes: Sequence[str] = ()
+) -> Page:
     """Return a page with room for panels of this size in inches, its title and its caption."""
     from matplotlib.figure import Figure
 
     whole = max(_NARROWEST, 2 * _MARGIN + width + 0.22 + 0.9)
-    lines = [counts(view)]
+    lines = [counts(view)] if isinstance(view, MapView) else []
     for note in notes:
         lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _CHARACTER)))
     tall = _MARGIN + _HEAD + height + 0.12 + len(lines) * _LINE + _MARGIN

@@ -1,0 +1,108 @@
+"""Figures of sweeps: variants beside each other, the best one plain to see."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
+from dbgsom_plugins.figures.parallel_coordinates import ParallelCoordinates
+from dbgsom_plugins.figures.sweep_heatmap import SweepHeatmap
+
+
+def variant(varies, accuracy):
+    return Variant("v", varies, {"test/accuracy": accuracy, "test/quantization_error": 2.0}, {}, ())
+
+
+def sweep(variants, data="iris", more=()):
+    variants = sorted(variants, key=lambda one: -one.measures["test/accuracy"])
+    one = Ranking(data, ["test/accuracy", "test/quantization_error"], "maximize", variants)
+    return SweepView([one, *more], "a sweep")
+
+
+def grid():
+    return sweep(
+        variant({"width": width, "kernel": kernel, "pull": pull}, width / 10 + 0.1 * pull)
+        for width in (0.5, 1.0, 10)
+        for kernel in ("gaussian", "bubble")
+        for pull in (True, False)
+    )
+
+
+def drawn(figure):
+    FigureCanvasAgg(figure).draw()
+    width, height = figure.get_size_inches()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= -0.02
+    assert box.x1 <= width + 0.02
+    assert box.y1 <= height + 0.02
+    return figure
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_the_heatmap_shows_the_best_of_the_variants_that_share_a_cell():
+    axes = drawn(SweepHeatmap().draw(grid())).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "kernel")
+    assert [one.get_text() for one in axes.get_xticklabels()] == ["0.5", "1.0", "10"]
+    assert sorted(texts(axes)) == sorted(["0.15", "0.2", "1.1"] * 2)
+
+
+def test_the_sides_of_the_heatmap_may_be_given():
+    axes = drawn(SweepHeatmap(x="pull", y="width").draw(grid())).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("pull", "width")
+    assert [one.get_text() for one in axes.get_xticklabels()] == ["false", "true"]
+    with pytest.raises(ValueError, match="nothing varies as 'hight'; what does: width, kernel"):
+        SweepHeatmap(y="hight").draw(grid())
+
+
+def test_what_a_heatmap_cannot_show_is_told(rng):
+    many = sweep(variant({"rate": float(rate)}, 0.5) for rate in range(30))
+    with pytest.raises(ValueError, match="parallel_coordinates shows more"):
+        SweepHeatmap().draw(many)
+    with pytest.raises(ValueError, match="'rate' has 30"):
+        SweepHeatmap(x="rate").draw(many)
+    drawn(ParallelCoordinates().draw(many))
+    alone = sweep([variant({}, 0.5)])
+    for kind in (SweepHeatmap, ParallelCoordinates):
+        with pytest.raises(ValueError, match=r"varies|one"):
+            kind().draw(alone)
+
+
+def test_every_variant_is_a_line_and_the_best_one_is_thick():
+    axes = drawn(ParallelCoordinates().draw(grid())).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 5]  # 3 keys, 2 measures
+    assert len(lines) == 12
+    thick = [line for line in lines if line.get_linewidth() > 2]
+    assert len(thick) == 1
+    assert thick[0].get_ydata()[3] == 1  # the greatest accuracy
+    assert {"width", "kernel", "pull", "accuracy"} <= set(texts(axes))
+    assert {"gaussian", "bubble", "true", "false", "0.5", "10"} <= set(texts(axes))
+
+
+@pytest.mark.parametrize("kind", [SweepHeatmap, ParallelCoordinates])
+def test_several_data_sets_have_a_panel_each_and_names_are_plain_text(kind):
+    other = sweep([variant({r"$\frac{": "_a\n\x1b[0m" * 9}, 0.3), variant({r"$\frac{": "b"}, 0.2)])
+    both = sweep(grid().rankings[0].variants, more=other.rankings)
+    figure = drawn(kind().draw(both))
+    assert len([axes for axes in figure.axes if axes.texts]) == 2
+    shown = " ".join(text for axes in figure.axes for text in texts(axes))
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("kind", [SweepHeatmap, ParallelCoordinates])
+def test_variants_without_the_measure_are_left_out(kind):
+    lacking = Variant("v", {"width": 7.0}, {}, {}, ())
+    ranking = grid().rankings[0]
+    some = Ranking("iris", ranking.measures, "maximize", [*ranking.variants, lacking])
+    drawn(kind().draw(SweepView([some])))
+    with pytest.raises(ValueError, match="no variant has test/accuracy"):
+        kind().draw(SweepView([Ranking("iris", ranking.measures, "maximize", [lacking] * 2)]))
+
+
+def test_a_measure_without_spread_is_drawn():
+    flat = sweep(variant({"width": width}, 0.5) for width in (1.0, 2.0))
+    for kind in (SweepHeatmap, ParallelCoordinates):
+        figure = drawn(kind().draw(flat))
+        assert np.isfinite(figure.axes[0].get_position().bounds).all()
