@@ -39,7 +39,7 @@ SECTIONS = (
     "engine", "plugins",
 )  # fmt: skip
 BUILT_IN_STEPS = ("range_scale", "standardize")
-DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve")
+DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 DEFAULT_TRACKING = ("mlflow",)
 # What a section under model: without a name changes: the estimators' own defaults.

@@ -142,8 +142,8 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
         ),
         "figures": several(
             "figure",
-            "what to draw; default: label_map, u_matrix, hit_map and growth_curve; null or []: "
-            "none",
+            "what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer; null "
+            "or []: none",
             "default",
             "default",
         ),

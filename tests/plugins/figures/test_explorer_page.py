@@ -64,7 +64,8 @@ def test_pointing_at_a_cell_tells_its_neuron(browser, model):
     for k in (0, 3, len(model.som_map_) - 1):
         browser.hover(MAP, *neuron_place(browser, model, k))
         x, y = model.neurons_[k]
-        assert browser.text("#neuron-title") == f"Neuron {k} at ({x}, {y})"
+        title = f"Neuron {k} at ({x}, {y})"
+        browser.until(f"document.querySelector('#neuron-title').textContent === '{title}'")
         told = browser.text("#neuron-told")
         assert f"Hits{model.hit_counts_[k]}" in told
         for other in model.som_map_.neighbours(k):
@@ -183,7 +184,7 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
     chromium.click("#theme")
     assert chromium.js("document.documentElement.dataset.theme") == ("light" if dark else "dark")
     chromium.click(MAP)
-    assert chromium.text("#neuron-title") != "Neuron"
+    chromium.until("document.querySelector('#neuron-title').textContent !== 'Neuron'")
 
 
 def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, tmp_path):

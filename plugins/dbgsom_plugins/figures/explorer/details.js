@@ -13,6 +13,7 @@ function inWords(map, k) {
 }
 
 function tellNeuron() {
+  state.told = state.at;
   const { map, neuron: k } = state.at;
   const box = byId("neuron-told");
   byId("neuron-title").textContent = nameOf(map, k);

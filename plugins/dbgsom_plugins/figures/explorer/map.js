@@ -181,9 +181,11 @@ class Panel {
 
   outline(pen, k, colour, width) {
     this.path(pen, k);
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    pen.stroke();
+    for (const [stroke, wide] of width < 2 ? [[colour, width]] : [[paint.paper, width + 3], [colour, width]]) {
+      pen.strokeStyle = stroke;
+      pen.lineWidth = wide;
+      pen.stroke();
+    }
   }
 
   // Neurons with samples that are lit, and which part of their samples those are.

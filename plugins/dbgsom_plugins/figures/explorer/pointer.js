@@ -92,7 +92,6 @@ function beyond(map, neuron, [dx, dy]) {
 function look(panel, neuron) {
   if (neuron < 0 || (state.at && state.at.map === panel.map && state.at.neuron === neuron)) return;
   state.at = { map: panel.map, neuron };
-  tellNeuron();
   redraw();
 }
 

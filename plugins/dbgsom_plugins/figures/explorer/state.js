@@ -77,16 +77,16 @@ const idOf = (sample) => (samples.ids ? samples.ids[sample] : String(samples.row
 // Which neuron of a map each sample passes, -1 for none, and the samples of each neuron.
 function unitsOf(map) {
   if (map.unit) return map.unit;
-  const ofLeaf = new Map();
+  const ofLeaf = new Int32Array(1 + maps.reduce((most, one) => one.leaf.reduce((a, b) => Math.max(a, b), most), 0)).fill(-1);
   const under = (number, neuron) => {
     const one = maps[number];
     for (let k = 0; k < one.n; k++) {
       if (one.child[k] >= 0) under(one.child[k], neuron < 0 ? k : neuron);
-      else ofLeaf.set(one.leaf[k], neuron < 0 ? k : neuron);
+      else ofLeaf[one.leaf[k]] = neuron < 0 ? k : neuron;
     }
   };
   under(maps.indexOf(map), -1);
-  map.unit = Int32Array.from(samples.leaf, (leaf) => ofLeaf.get(leaf) ?? -1);
+  map.unit = Int32Array.from(samples.leaf, (leaf) => ofLeaf[leaf]);
   map.of = Array.from({ length: map.n }, () => []);
   map.unit.forEach((neuron, sample) => neuron >= 0 && map.of[neuron].push(sample));
   return map.unit;
@@ -100,6 +100,7 @@ function samplesOf(map, neuron) {
 const state = {
   active: 0, // the panel that was used last
   at: null, // the neuron that is looked at: {map, neuron, panel}
+  told: null, // the one that the side of the page tells of
   lit: null, // samples that are lit: indices, or null
   chosen: new Set(), // neurons of a selection, of the map `chosenOn`
   chosenOn: null,
@@ -114,6 +115,7 @@ function redraw() {
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
+    if (state.told !== state.at) tellNeuron();
     panels.forEach((panel) => panel.draw());
   });
 }
