@@ -127,7 +127,11 @@ def _tell_children(found: StoredRun) -> None:
 def _tell_paths(found: StoredRun) -> None:
     files = found.files
     click.echo()
-    shown = [("folder", files.folder), ("report", files.report), ("model", files.model)]
+    shown = [
+        ("folder", files.folder),
+        ("report", files.page if files.page.exists() else files.report),
+        ("model", files.model),
+    ]
     shown += [("figure", path) for path in files.figures()]
     for what, path in shown:
         if path.exists():

@@ -79,10 +79,10 @@ class Html:
 
         write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
 
-    def frame(self, height: int = 720) -> str:
+    def frame(self, height: int = 720, title: str = "figure") -> str:
         """Return HTML that shows the page within another one, so many pixels high."""
         return (
-            f'<iframe title="figure" sandbox="allow-scripts allow-downloads" '
+            f'<iframe title="{escape(title)}" sandbox="allow-scripts allow-downloads" '
             f'style="width:100%;height:{height}px;border:0" srcdoc="{escape(self.text)}"></iframe>'
         )
 

@@ -297,7 +297,7 @@ def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[st
     yield (
         "writes",
         f"{folder}/<time>: config.yaml, run.json, environment.json, metrics.jsonl, measures.json, "
-        "model.npz, report.md, figures/",
+        "model.npz, report.md, report.html, figures/",
     )
     for section in experiment.resolved["tracking"]:
         if section["name"] != "run_folder":

@@ -17,7 +17,7 @@
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
         figures/NAME.png   or NAME.html, where the figure is a page
-        report.md
+        report.md          and report.html, the same with its figures as one page
         mlflow.json        which MLflow store was sent all of this (by that tracker)
         checkpoints/       where its fits are, until it has finished (`dbgsom_core.runs.resume`)
 
@@ -76,6 +76,7 @@ class RunFiles:
         self.output_example = folder / "output_example.npy"
         self.examples = (self.input_example, self.output_example)
         self.report = folder / "report.md"
+        self.page = folder / "report.html"
         self.checkpoints = folder / "checkpoints"
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
@@ -260,7 +261,7 @@ def settle(files: RunFiles, length: int, model: bool) -> None:
     OSError
         Somebody removed or changed something.
     """
-    needed = [files.run, files.config, files.environment, files.measures, files.report]
+    needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
         if not path.exists():
             raise OSError(f"{path.name} was removed by somebody else")
@@ -331,7 +332,7 @@ def read_run(folder: Path) -> StoredRun:
             told = f"{stored.torn}; if it stays so for a minute, the run is closed as killed"
             records.damage.append(told)
     records.look_at(files.model)  # which has its own bounds
-    for path in (files.journal, files.report, *files.examples, *files.figures()):
+    for path in (files.journal, files.report, files.page, *files.examples, *files.figures()):
         records.look_at(path, _LARGEST)
     return replace(found, damage="; ".join(map(as_text, records.damage)))
 

@@ -145,7 +145,7 @@ class Mirror:
             return False
         run = client.get_run(run_id)
         files, figures = stored.files, [path.name for path in stored.files.figures()]
-        wanted = {path.name for path in (files.config, files.environment, files.report)}
+        wanted = {path.name for path in (files.config, files.environment, files.report, files.page)}
         wanted = {name for name in wanted if (files.folder / name).exists()}
         wanted |= {f"figures/{name}" for name in figures}
         found = {one.path for one in client.list_artifacts(run_id)}
@@ -271,7 +271,7 @@ class Mirror:
             best = "; ".join(ranking.best.name for ranking in stored.rankings)
             client.set_tag(run_id, BEST_TAG, best[:5000])
         files = stored.files
-        for path in (files.config, files.environment, files.report, files.folds):
+        for path in (files.config, files.environment, files.report, files.page, files.folds):
             if path.exists():
                 client.log_artifact(run_id, str(path))
         for path in (files.table("assignments"), files.table("neurons")):

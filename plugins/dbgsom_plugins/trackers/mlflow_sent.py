@@ -82,5 +82,6 @@ def _sent(files: RunFiles) -> Iterator[Path]:
         files.model,
         *files.examples,
         files.report,
+        files.page,
         *files.figures(),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from dbgsom_core.api import Ranking, Run, RunResult, Variant
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
+from dbgsom_plugins.trackers.readings import reading
 
 PARTS = ("train", "test")
 STABILITY = ("stability", "stability_low", "stability_high")
@@ -17,15 +19,23 @@ _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 
 
 def report(
-    run: Run, result: RunResult, figures: Sequence[str], children: Sequence[Mapping[str, Any]]
+    run: Run,
+    result: RunResult,
+    figures: Sequence[str],
+    children: Sequence[Mapping[str, Any]],
+    remarks: Sequence[str] = (),
+    config: str = "",
 ) -> str:
     """Return the report of a finished run or sweep as markdown.
 
-    ``figures`` are the names of their files: pictures are shown, pages linked.
+    ``figures`` are the names of their files: pictures are shown, pages linked. ``remarks`` say what
+    stands out, and ``config`` is the configuration as text, without secrets.
     """
     blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
+    if remarks:
+        blocks.append("## What stands out\n\n" + _list(remarks))
     if result.measures and not result.rankings:
-        blocks.append("## Measures\n\n" + measures_table(result.measures))
+        blocks.append("## Measures\n\n" + measures_table(result.measures, readings=True))
         if any(name.startswith("stability/") for name in result.measures):
             blocks.append("## Stability\n\n" + stability_table(result.measures))
     if 0 < len(result.folds) <= _MOST_FOLDS:
@@ -34,42 +44,54 @@ def report(
         blocks.append("## Variants, best first\n\n" + rankings_tables(result.rankings))
     elif children:
         blocks.append("## Runs of this sweep\n\n" + _children_table(children))
-    if run.params:
-        rows = ([as_code(name), _cell(value)] for name, value in run.params.items())
-        blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
     if figures:
         shown = (
             f"{'!' * file.endswith('.png')}[{as_markdown(file.rpartition('.')[0])}]"
             f"(figures/{quote(file)})"
-            for file in figures
+            for file in sorted(figures, key=lambda one: one.endswith(".png"))  # pages first
         )
         blocks.append("## Figures\n\n" + "\n\n".join(shown))
     if result.notes:
-        blocks.append("## Notes\n\n" + "\n".join(f"* {as_markdown(note)}" for note in result.notes))
+        blocks.append("## Notes\n\n" + _list(result.notes))
+    if run.params:
+        rows = ([as_code(name), _cell(value)] for name, value in run.params.items())
+        blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
+    blocks.append("## How to reproduce it\n\n" + _reproduced(run, config))
     return "\n\n".join(blocks) + "\n"
 
 
-def measures_table(measures: Mapping[str, float]) -> str:
+def measures_table(measures: Mapping[str, float], *, readings: bool = False) -> str:
     """Return measures as a markdown table, the training and the test part side by side.
 
-    A mean over folds has their standard deviation beside it.
+    A mean over folds has their standard deviation beside it. With ``readings`` a last column says
+    what the last of the values means.
     """
     names: dict[str, dict[str, str]] = {}
+    meant: dict[str, str] = {}
     for full_name, value in measures.items():
         part, _, name = full_name.partition("/")
         if part in STABILITY:  # has a table of its own
             continue
         if part in PARTS and name:
+            meant[name] = reading(name, value)
             spread = measures.get(f"{part}_std/{name}")
             told = number(value) + ("" if spread is None else f" ± {number(spread)}")
             names.setdefault(name, {})[part] = told
         elif not (part == "test_std" and f"test/{name}" in measures):
             names.setdefault(full_name, {})[""] = number(value)
     parts = [part for part in ("", *PARTS) if any(part in values for values in names.values())]
+    explained = readings and any(meant.values())
     rows = (
-        [as_code(name), *(values.get(part, "") for part in parts)] for name, values in names.items()
+        [
+            as_code(name),
+            *(values.get(part, "") for part in parts),
+            *([as_markdown(meant.get(name, ""))] if explained else []),
+        ]
+        for name, values in names.items()
     )
-    return _table(["measure", *(part or "value" for part in parts)], rows)
+    columns = [part or "value" for part in parts]
+    where = f" ({parts[-1]})" if len(parts) > 1 else ""
+    return _table(["measure", *columns, *([f"what it says{where}"] if explained else [])], rows)
 
 
 def stability_table(measures: Mapping[str, float]) -> str:
@@ -176,6 +198,34 @@ def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
         for child in children
     )
     return _table(["run", *map(as_code, columns)], rows)
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"* {as_markdown(one)}" for one in sentences)
+
+
+def _reproduced(run: Run, config: str) -> str:
+    """Return the versions of a run and its configuration."""
+    environment = run.environment
+    facts: list[tuple[str, Any]] = [("data", run.data.get("digest"))]
+    git = environment.get("git")
+    if isinstance(git, Mapping):
+        dirty = ", with changes that are not in it" if git.get("dirty") else ""
+        facts.append(("commit of the configuration's folder", f"{git.get('commit')}{dirty}"))
+    facts += [("command", environment.get("command")), ("folder", environment.get("folder"))]
+    facts += [(name, environment.get(name)) for name in ("python", "platform")]
+    versions = environment.get("versions")
+    facts += list(versions.items()) if isinstance(versions, Mapping) else []
+    rows = ([as_markdown(name), as_code(told)] for name, told in facts if told)
+    command = "sweep" if run.kind == "sweep" else "run"
+    blocks = [
+        f"`config.yaml` in this folder is the whole configuration; `dbgsom {command}` takes it.",
+        _table(["what", "which"], rows),
+    ]
+    if config:
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", config)), default=0))
+        blocks.append(f"{fence}yaml\n{config.rstrip()}\n{fence}")
+    return "\n\n".join(blocks)
 
 
 def _folds_table(folds: Sequence[Mapping[str, float]]) -> str:

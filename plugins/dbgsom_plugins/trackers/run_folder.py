@@ -44,6 +44,8 @@ from dbgsom_core.runs.folder.store import (
 )
 from dbgsom_core.runs.patience import PATIENCE, Aside
 from dbgsom_core.runs.row_tables import write_table
+from dbgsom_plugins.trackers.page import page
+from dbgsom_plugins.trackers.readings import remarks
 from dbgsom_plugins.trackers.report import report
 
 _log = private_logger("dbgsom.run_folder")
@@ -186,7 +188,7 @@ def _facts(run: Run) -> dict[str, Any]:
 def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     patience = float(run.config.get("patience", PATIENCE))
     notes = list(result.notes)
-    figures = []
+    figures: dict[str, bytes] = {}
     for name, figure in result.figures.items():
         try:
             ending, content = _rendered(figure, patience)
@@ -198,7 +200,7 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         else:
             path = files.figure(name, ending)
             write_bytes(path, content)
-            figures.append(path.name)
+            figures[path.name] = content
     children = [
         {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
         for child, measures in result.children
@@ -208,7 +210,18 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         best = result.rankings[0].best.runs[0] if len(rankings) == 1 else None
         found = {"children": children, "best": best, "rankings": rankings}
         write_json(files.run, {**_facts(run), **found})
-    write_text(files.report, report(run, replace(result, notes=notes), figures, children))
+    stands_out = []
+    if result.view is not None:
+        try:
+            stands_out = [masked(one) for one in remarks(result.view)]
+        except Exception as error:
+            notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
+            _log.warning("%s", notes[-1])
+    config = files.config.read_text(encoding="utf-8")
+    told = replace(result, notes=notes)
+    text = report(run, told, list(figures), children, stands_out, config)
+    write_text(files.report, text)
+    write_text(files.page, page(run.name, text, figures))
 
 
 def _write_examples(files: RunFiles, result: RunResult) -> None:

@@ -54,6 +54,7 @@ def test_a_finished_run_leaves_everything_behind(
         "figures",
         "figures/growth_curve.png",
         "report.md",
+        "report.html",
     }
     stored = read_run(run.folder)
     assert stored.status == "finished"

@@ -237,6 +237,7 @@ def _samples(
         "all": n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
+        "named": "row" if view.sample_ids is None or view.sample_ids.dtype.kind in "iu" else "id",
         "rows": packed_integers(rows),
         "leaf": packed_integers(leaf),
         "distance": packed_table(distance[:, None], 2),

@@ -171,9 +171,10 @@ class Panel {
     pen.globalAlpha = 0.6;
     pen.lineWidth = 1;
     pen.beginPath();
-    for (let at = -2; at < 2; at++) {
-      pen.moveTo(x + (at * 0.5 - 1) * this.view.scale, y + this.view.scale);
-      pen.lineTo(x + (at * 0.5 + 1) * this.view.scale, y - this.view.scale);
+    const step = Math.max(4, this.view.scale / 7);
+    for (let at = -this.view.scale; at <= this.view.scale; at += step) {
+      pen.moveTo(x + at - this.view.scale, y + this.view.scale);
+      pen.lineTo(x + at + this.view.scale, y - this.view.scale);
     }
     pen.stroke();
     pen.restore();

@@ -29,7 +29,7 @@ function choose(map, neurons) {
 }
 
 function fields() {
-  const all = [{ id: "id", name: samples.ids ? "id" : "row", text: idOf }];
+  const all = [{ id: "id", name: samples.named, text: idOf }];
   if (samples.codes) all.push({ id: "class", name: "class", text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
   if (samples.y) all.push({ id: "target", name: "target", value: (i) => samples.y[i] });
   all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
@@ -90,7 +90,7 @@ function csv() {
   const map = state.chosenOn ?? panels[state.active].map;
   const unit = unitsOf(map);
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const head = [samples.ids ? "id" : "row", "neuron", "x", "y", ...(samples.codes ? ["class"] : []), "distance"];
+  const head = [samples.named, "neuron", "x", "y", ...(samples.codes ? ["class"] : []), "distance"];
   const rows = state.lit.map((i) => [
     idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)),
     ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+samples.distances[i].toPrecision(6)),

@@ -1,0 +1,110 @@
+"""The report as a page: whole, readable, and text whatever names hold."""
+
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_plugins.trackers.page import page
+from dbgsom_plugins.trackers.readings import reading, remarks
+from dbgsom_plugins.trackers.report import report
+
+HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:500], y[:500]
+    model = SomClassifier(growth={"name": "fixed", "rows": 8, "columns": 9}, epochs=5).fit(X, y)
+    return X, y, model
+
+
+@pytest.fixture
+def run(tmp_path):
+    environment = {"versions": {"numpy": "2.0"}, "git": {"commit": "abc", "dirty": True}}
+    return Run("1", HOSTILE, HOSTILE, "run", tmp_path, {}, {HOSTILE: HOSTILE}, environment, {})
+
+
+def test_names_are_text_and_nothing_is_fetched(run):
+    result = RunResult(measures={f"test/{HOSTILE}": 1.0, "test/accuracy": 0.5}, notes=[HOSTILE])
+    told = report(run, result, ["a&b.png"], [], [HOSTILE], f"name: {HOSTILE}\n```\n<script>")
+    text = page(run.name, told, {"a&b.png": b"\x89PNG"})
+    assert "<img src=x" not in text
+    assert "<script" not in text
+    assert not re.findall(r'href="(?!figures/)', text)
+    assert text.count("<img ") == 1
+    assert unescape(text).count("onerror=alert(1)") >= 6
+    assert "default-src 'none'" in text
+
+
+def test_figures_are_in_the_page(run):
+    inner = '<!doctype html><p title="a&amp;b">größer</p><script>1 < 2</script>'
+    files = {"hit map.png": b"\x89PNG picture", "explorer.html": inner.encode()}
+    text = page("x", report(run, RunResult({}), list(files), []), files)
+    (picture,) = re.findall(r'<img src="data:image/png;base64,([^"]*)" alt="hit map">', text)
+    assert b64decode(picture) == files["hit map.png"]
+    (frame,) = re.findall(r'<iframe title="explorer" [^>]*srcdoc="([^"]*)"', text)
+    assert unescape(frame) == inner
+    assert text.index("<iframe") < text.index("<img")
+
+
+def test_the_report_says_how_to_reproduce_the_run(run):
+    told = report(run, RunResult({}), [], [], (), "seed: 7\n")
+    assert "```yaml\nseed: 7\n```" in told
+    assert "| numpy | `2.0` |" in told
+    assert "`abc, with changes that are not in it`" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("topographic_error", 0.124, "12 % of the samples sit where the map folds"),
+        ("test/accuracy", 1.0, "100 % of the samples"),
+        ("topographic_error", 0.001, "less than 1 %"),
+        ("dead_neurons", 0.0, "Every neuron has samples."),
+        ("dead_neurons", 1.0, "1 neuron wins no sample"),
+        ("r2", -0.5, "Worse than always answering the mean."),
+        ("topographic_product", -0.2, "too flat"),
+        ("map_entropy", 3.0, "as if over 8 neurons"),
+    ],
+)
+def test_measures_are_read_in_plain_words(name, value, said):
+    assert said in reading(name, value)
+
+
+def test_unknown_and_missing_values_are_not_read():
+    assert reading("somebody's", 1.0) == reading("accuracy", float("nan")) == ""
+
+
+def test_what_stands_out_is_so(digits):
+    X, y, model = digits
+    answers = np.where(np.arange(len(X)) % 7 == 0, 3, model.predict(X))
+    view = view_of(model, model.evaluate(X, y=y, predictions=answers))
+    told = remarks(view)
+    apart = np.linalg.norm(X[:, None] - model.som_map_.prototypes, axis=2)
+    first, second = np.argsort(apart, axis=1)[:, :2].T
+    torn = model.som_map_.hops[first, second] > 1
+    assert told[0].startswith(f"{100 * torn.mean():.0f} % of the training samples")
+    worst = np.bincount(first, torn).argmax()
+    assert f" {worst} at " in told[0]
+    dead = np.count_nonzero(np.bincount(first, minlength=len(model.som_map_)) == 0)
+    assert any(one.startswith(f"{dead} neurons have no training sample") for one in told)
+    wrong = [(a, b) for a, b in zip(y, answers, strict=True) if a != b]
+    a, b = max(sorted(set(wrong)), key=wrong.count)
+    assert f"{a} taken for {b}, {wrong.count((a, b))} times" in told[-1]
+
+
+def test_a_map_of_one_neuron_has_little_to_say(digits):
+    X, y, _ = digits
+    model = SomClassifier(growth={"name": "fixed", "rows": 1, "columns": 1}, epochs=2).fit(X, y)
+    view = view_of(model, model.evaluate(X))
+    assert remarks(view) == []
+    assert remarks(replace(view, estimator="vq")) == []
