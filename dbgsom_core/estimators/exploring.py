@@ -36,7 +36,10 @@ def explored(
 ) -> Html:
     """Return the explorer of a fitted map, see `GrowingMap.explore`."""
     details = _details(estimator, X, y, names, image_shape)
-    evaluation = estimator.evaluate(X, y=None if y is None else np.asarray(y))
+    y = None if y is None else np.asarray(y)
+    if y is not None and y.ndim > 1:
+        y = y[:, 0]  # of several targets the page shows the first
+    evaluation = estimator.evaluate(X, y=y)
     figure = get_registry().build("figure", "explorer")
     page: Html = figure.draw(view_of(estimator, evaluation, **details))
     if path is not None:
@@ -59,7 +62,8 @@ def _details(
     if image_shape is not None and int(np.prod(image_shape)) != features:
         told = " × ".join(map(str, image_shape))
         raise ValueError(f"images of {told} do not have the {features} features of the map")
-    if y is not None and np.shape(y) != (n,):
+    several = estimator._kind == "regressor" and np.ndim(y) == 2
+    if y is not None and np.shape(y)[: 1 + (not several)] != (n,):
         raise ValueError(f"y must have shape ({n},), one a sample, not {np.shape(y)}")
     index = getattr(X, "index", None)
     return {

@@ -17,7 +17,7 @@ from dbgsom_core.api import Html
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import HEXAGONAL, Grid
+from dbgsom_core.som_map.grid import HEXAGONAL
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
@@ -136,17 +136,30 @@ def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(iris):
     assert [labels["names"][k] for k in one["labels"]] == list(map(str, model.neuron_labels_))
 
 
-def test_other_grids_bring_their_own_corners():
-    corners = tuple((np.cos(a) / np.sqrt(3), np.sin(a) / np.sqrt(3)) for a in np.arange(6) + 0.5)
-    offsets = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1))
-    grid = Grid(offsets, (), ((1.0, 0.0), (0.5, 0.75**0.5)), corners)
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    som_map = SomMap.rectangle(4, 5, X[:20], grid)
-    view = MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(20), ())
-    (one,) = told(view)["maps"]
-    assert np.allclose(one["corners"], corners, atol=1e-4)
-    assert np.allclose(one["y"], som_map.plane_positions[:, 1], atol=1e-4)
-    assert np.bincount(integers(one["edges"])).max() == 6
+@pytest.mark.parametrize(
+    "growth", ["directed", {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}]
+)
+def test_hexagonal_maps_and_tori_bring_their_own_corners_and_links(growth):
+    X = load_iris().data
+    model = SomVQ(growth=growth, grid="hexagonal", epochs=8).fit(X)
+    found = told(view_of(model, model.evaluate(X)))
+    (one,), som_map = found["maps"], model.som_map_
+    assert np.allclose(one["corners"], som_map.grid.corners, atol=1e-4)
+    assert len(one["corners"]) == 6
+    assert np.allclose(np.column_stack([one["x"], one["y"]]), som_map.plane_positions, atol=1e-4)
+    assert np.array_equal(integers(one["edges"]).reshape(-1, 2), som_map.edges())
+
+
+def test_of_several_targets_the_first_is_shown():
+    X, y = load_iris(return_X_y=True)
+    both = np.column_stack([y, X[:, 0]]).astype(float)
+    model = SomRegressor(max_neurons=12, epochs=5).fit(X, both)
+    found = parsed(model.explore(X, both).text)
+    assert numbers(found["maps"][0]["labels"]) == pytest.approx(
+        model.neuron_labels_[:, 0], rel=1e-4
+    )
+    assert table(found["samples"]["targets"])[:, 0] == pytest.approx(y, abs=1e-3)
+    assert "the first of 2 targets" in found["notes"][0]
 
 
 def test_the_dendrogram_joins_neighbours_as_ward_does():

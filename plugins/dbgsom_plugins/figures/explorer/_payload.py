@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +33,10 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
 
     Above ``max_samples`` it knows a sample of them, drawn by the evaluation's seed.
     """
-    evaluation, tree = view.evaluation, view.evaluation.tree
     notes: list[str] = []
-    if view.evaluation.som_map.grid.torus is not None:
+    view = _of_one_target(view, notes)
+    evaluation, tree = view.evaluation, view.evaluation.tree
+    if evaluation.som_map.grid.torus is not None:
         notes.append("The map is a torus: left is joined with right, and top with bottom.")
     rng = np.random.default_rng(evaluation.seed)
     leaf = evaluation.leaf
@@ -80,6 +82,16 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         ],
         "notes": notes,
     }
+
+
+def _of_one_target(view: MapView, notes: list[str]) -> MapView:
+    # Of several targets the first one is shown.
+    labels = np.asarray(view.neuron_labels)
+    if labels.ndim == 1:
+        return view
+    notes.append(f"Answers and values are those of the first of {labels.shape[1]} targets.")
+    leaves = None if view.leaf_labels is None else np.asarray(view.leaf_labels)[:, 0]
+    return replace(view, neuron_labels=labels[:, 0], leaf_labels=leaves)
 
 
 def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
