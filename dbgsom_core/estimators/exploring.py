@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -71,4 +72,6 @@ def _details(
         "image_shape": image_shape,
         "sample_ids": None if index is None or callable(index) else np.asarray(index),
         "title": type(estimator).__name__,
+        # A model of an early version has none.
+        "novelty": partial(estimator.score_samples, X) if hasattr(estimator, "_novelty") else None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from os import PathLike
@@ -43,6 +43,9 @@ class MapView:
         The answers of the neurons without a child map, see `dbgsom_core.som_map.tree.Tree`.
     sample_ids : array (n,) or None
         What the samples of the evaluation are called, or their rows in the data set.
+    novelty : callable or None
+        Returns the novelty of each sample of the evaluation, float array (n,): the lower, the
+        stranger.
     stability : Stability or None
         How sure the map is, where that was asked for.
     variables : mapping of str to array (n,)
@@ -60,6 +63,7 @@ class MapView:
     title: str = ""
     leaf_labels: NDArray[Any] | None = None
     sample_ids: NDArray[Any] | None = None
+    novelty: Callable[[], NDArray[np.float64]] | None = None
     stability: Stability | None = None
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 

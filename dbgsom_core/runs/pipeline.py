@@ -343,6 +343,7 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
         sample_ids=_ids(data, part),
+        novelty=partial(estimator.score_samples, part.X),
     )
 
 

@@ -164,7 +164,8 @@ def _mixed(view: MapView) -> str:
         return_counts=True,
     )
     first, second = pairs[counted.argmax()].tolist()
+    often = counted.max()
     return (
         f"The most frequent mistake in training: {as_label(first)} taken for {as_label(second)}, "
-        f"{counted.max()} times."
+        f"{f'{often} times' if often > 1 else 'once'}."
     )

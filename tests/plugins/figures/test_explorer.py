@@ -150,6 +150,20 @@ def test_hexagonal_maps_and_tori_bring_their_own_corners_and_links(growth):
     assert np.array_equal(integers(one["edges"]).reshape(-1, 2), som_map.edges())
 
 
+def test_novelty_is_that_of_the_estimator(iris):
+    X, y = load_iris(return_X_y=True)
+    model, _ = iris
+    found = parsed(model.explore(X, y).text)
+    novelty = model.score_samples(X)
+    assert table(found["samples"]["novelty"])[:, 0] == pytest.approx(
+        novelty, abs=np.ptp(novelty) / 6e4
+    )
+    means = [novelty[model.bmu(X) == k].mean() for k in np.flatnonzero(model.hit_counts_)]
+    values = numbers(found["maps"][0]["values"]["novelty"])
+    assert values[model.hit_counts_ > 0] == pytest.approx(means, rel=1e-4)
+    assert np.isnan(values[model.hit_counts_ == 0]).all()
+
+
 def test_of_several_targets_the_first_is_shown():
     X, y = load_iris(return_X_y=True)
     both = np.column_stack([y, X[:, 0]]).astype(float)

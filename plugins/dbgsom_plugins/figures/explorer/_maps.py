@@ -66,13 +66,20 @@ def told_of_map(
     shares: NDArray[np.float64] | None,
     columns: NDArray[np.int64],
     size: int,
+    novelty: NDArray[np.float64] | None,
+    passing: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Return plain values that draw a map and tell its neurons.
 
     ``shares`` (K, C) are the classes of the samples of each neuron, ``columns`` (F,) the features
-    that are told and ``size`` the bytes of a value of a prototype.
+    that are told and ``size`` the bytes of a value of a prototype. ``novelty`` (n,) is that of all
+    samples, ``passing`` (m,) are those that pass the map.
     """
     values = measured(som_map, apart, found)
+    if novelty is not None:
+        total = np.bincount(found[0][:, 0], novelty[passing], len(som_map))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values["novelty"] = total / values["hits"]
     edges = som_map.edges()
     lengths = apart[edges[:, 0], edges[:, 1]][:, None]
     x, y = som_map.plane_positions.T

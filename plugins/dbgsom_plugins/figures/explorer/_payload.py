@@ -40,6 +40,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         notes.append("The map is a torus: left is joined with right, and top with bottom.")
     rng = np.random.default_rng(evaluation.seed)
     leaf = evaluation.leaf
+    novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
     classes, codes = _classes(view)
     columns = _columns(view, notes)
     told_values = len(columns) * sum(map(len, tree.maps))
@@ -57,7 +58,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         size = 2 if told_values <= _PRECISE else 1
         maps.append(
             {
-                **told_of_map(som_map, apart, found, shares, columns, size),
+                **told_of_map(som_map, apart, found, shares, columns, size, novelty, passing),
                 "leaf": tree.leaf_of[number].tolist(),
                 "child": tree.child_of[number].tolist(),
                 "above": places[number],
@@ -75,7 +76,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         "colours": _palette(MAX_CATEGORIES),
         "labels": _label_names(view),
         "maps": maps,
-        "samples": _samples(view, max_samples, codes, columns, rng, notes),
+        "samples": _samples(view, max_samples, codes, columns, rng, notes, novelty),
         "epochs": [
             [record.epoch, record.neurons, *short([record.quantization_error])]
             for record in view.history
@@ -228,6 +229,7 @@ def _samples(
     columns: NDArray[np.int64],
     rng: np.random.Generator,
     notes: list[str],
+    novelty: NDArray[np.float64] | None,
 ) -> dict[str, Any]:
     evaluation = view.evaluation
     n = len(evaluation.leaf)
@@ -245,7 +247,7 @@ def _samples(
             f"The values of {len(valued):,} samples are in this page: the nearest to each neuron, "
             "and others drawn at random."
         )
-    told = {
+    told: dict[str, Any] = {
         "all": n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
@@ -256,6 +258,8 @@ def _samples(
         "valued": packed_integers(valued),
         "values": packed_table(_dense(evaluation, rows[valued])[:, columns], 1),
     }
+    if novelty is not None:
+        told["novelty"] = packed_table(novelty[rows][:, None], 2)
     if codes is not None:
         told["classes"] = packed_integers(codes[rows] + 1)
     elif evaluation.y is not None and np.asarray(evaluation.y).dtype.kind in "fiu":

@@ -19,8 +19,10 @@ const MEASURES = {
   torn: ["Topographic error", "share of its samples whose second neuron is not linked"],
   height: ["U-height", "mean distance of its prototype to the linked ones"],
   density: ["Density", "hits per U-height"],
+  novelty: ["Novelty", "mean of its samples: the lower, the stranger"],
   birth: ["Age", "epoch of birth"],
 };
+if (!maps[0].values.novelty) delete MEASURES.novelty;
 
 const ways = new Map();
 const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });

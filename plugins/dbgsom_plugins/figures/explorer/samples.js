@@ -33,6 +33,7 @@ function fields() {
   if (samples.codes) all.push({ id: "class", name: "class", text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
   if (samples.y) all.push({ id: "target", name: "target", value: (i) => samples.y[i] });
   all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
+  if (samples.novel) all.push({ id: "novelty", name: "novelty", value: (i) => samples.novel[i] });
   told.features.forEach((name, column) => all.push({ id: `feature ${column}`, name, value: (i) => (valuedAt.has(i) ? samples.table.at(valuedAt.get(i), column) : NaN) }));
   return new Map(all.map((one) => [one.id, one]));
 }

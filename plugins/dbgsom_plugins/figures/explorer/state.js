@@ -66,6 +66,7 @@ const samples = {
   distances: table(told.samples.distance).column(0),
   valued: integers(told.samples.valued),
   table: table(told.samples.values),
+  novel: told.samples.novelty && table(told.samples.novelty).column(0),
   codes: told.samples.classes && integers(told.samples.classes),
   y: told.samples.targets && table(told.samples.targets).column(0),
 };
