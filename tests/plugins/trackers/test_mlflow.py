@@ -144,7 +144,7 @@ def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(
     monkeypatch.setattr(Mirror, "finish", counted)
     assert again() == 0
     artifacts = Path(_only_run(client).info.artifact_uri.removeprefix("file://"))
-    for lost in ("report.md", "figures/growth_curve.png"):
+    for lost in ("report.md", "report.html", "figures/growth_curve.png"):
         (artifacts / lost).unlink()
         assert again() == 1
         assert (artifacts / lost).exists()
