@@ -17,9 +17,11 @@ from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.error_bars import ErrorBars
+from dbgsom_core.estimators.exploring import explored
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.novelty_scores import NoveltyScores
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
+from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import (
@@ -298,6 +300,42 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
 
         check_is_fitted(self)
         return plot(self, **options)
+
+    def explore(
+        self,
+        X: Any,
+        y: Any = None,
+        names: Sequence[str] | None = None,
+        path: str | PathLike[str] | None = None,
+        *,
+        image_shape: tuple[int, int] | None = None,
+    ) -> Html:
+        """Return the map with samples as an interactive page, which notebooks show.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or CSR matrix (n, D)
+            The index of a DataFrame names the samples.
+        y : array-like (n,), optional
+            Their classes or values.
+        names : sequence of D str, optional
+            What the features are called; ``feature_names_in_`` without it.
+        path : path, optional
+            Where the page is written, too: one HTML file that needs nothing else.
+        image_shape : (rows, columns), optional
+            Samples are images of this shape.
+
+        Returns
+        -------
+        Html
+
+        Raises
+        ------
+        ValueError
+            X cannot be used, or the others do not fit it.
+        """
+        check_is_fitted(self)
+        return explored(self, X, y, names, path, image_shape)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle; `load` reads it."""

@@ -5,23 +5,20 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
-from dbgsom_core.estimators.exploring import explored
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
 from dbgsom_core.estimators.validation import (
@@ -32,7 +29,6 @@ from dbgsom_core.estimators.validation import (
 )
 from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import GrowthEvent
-from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
@@ -347,42 +343,6 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             ConvergenceWarning,
             stacklevel=5,
         )
-
-    def explore(
-        self,
-        X: Any,
-        y: Any = None,
-        names: Sequence[str] | None = None,
-        path: str | PathLike[str] | None = None,
-        *,
-        image_shape: tuple[int, int] | None = None,
-    ) -> Html:
-        """Return the map with samples as an interactive page, which notebooks show.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or CSR matrix (n, D)
-            The index of a DataFrame names the samples.
-        y : array-like (n,), optional
-            Their classes or values.
-        names : sequence of D str, optional
-            What the features are called; ``feature_names_in_`` without it.
-        path : path, optional
-            Where the page is written, too: one HTML file that needs nothing else.
-        image_shape : (rows, columns), optional
-            Samples are images of this shape.
-
-        Returns
-        -------
-        Html
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the others do not fit it.
-        """
-        check_is_fitted(self)
-        return explored(self, X, y, names, path, image_shape)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")
