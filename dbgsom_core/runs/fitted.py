@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.estimators.growing_map import view_of
+from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry

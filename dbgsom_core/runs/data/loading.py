@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.config import Experiment
+from dbgsom_core.config import Experiment, parse_experiment
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.interfaces.datasets import Data
@@ -43,6 +43,20 @@ class Fold:
     steps: tuple[tuple[str, Any], ...]
     train: Part
     test: Part | None
+
+
+def load_section(dataset: Any, folder: str | None = None) -> Data:
+    """Load what the section ``dataset`` of a configuration describes, see `load_data`.
+
+    Relative paths start at ``folder``, or at the working directory.
+
+    Raises
+    ------
+    ConfigError, DataError
+        It describes nothing, or what it describes cannot be read or used.
+    """
+    experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
+    return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:

@@ -6,8 +6,6 @@ makes a data set of a section ``dataset`` of a configuration. MLflow reads the a
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow.data
@@ -50,14 +48,9 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
         import numpy as np
         import pandas as pd
 
-        from dbgsom_core.config import parse_experiment
-        from dbgsom_core.runs.data.loading import load_data
+        from dbgsom_core.runs.data.loading import load_section
 
-        values: dict[str, Any] = {"experiment": "source", "dataset": self.dataset, "tracking": []}
-        experiment = parse_experiment(values)
-        if self.folder is not None:
-            experiment = replace(experiment, folder=Path(self.folder))
-        data = load_data(experiment)
+        data = load_section(self.dataset, self.folder)
         names = data.columns.feature_names if data.columns is not None else data.feature_names
         columns = range(data.X.shape[1]) if names is None else names
         frame = pd.DataFrame(np.asarray(data.X), columns=list(map(str, columns)))
