@@ -103,7 +103,7 @@ class Panel {
       const d = (this.map.x[k] - x) ** 2 + (this.map.y[k] - y) ** 2;
       if (d < least) [best, least] = [k, d];
     }
-    return best >= 0 && within(x - this.map.x[best], y - this.map.y[best], this.map.corners) ? best : -1;
+    return best >= 0 && within(0.999 * (x - this.map.x[best]), 0.999 * (y - this.map.y[best]), this.map.corners) ? best : -1;
   }
 
   path(pen, k, size = FIELD) {
