@@ -48,6 +48,10 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
     "balanced_accuracy": lambda v: (
         f"{_percent(v)} right where every class counts the same, however small."
     ),
+    "c_measure": lambda v: "Near 1: distances on the map grow with those in the data.",
+    "calinski_harabasz": lambda v: (
+        f"Groups lie {v:.3g} times as far apart as they spread, in squares; the more, the better."
+    ),
     "class_scatter": lambda v: f"A class lies in {v:.2g} separate regions of the map on average.",
     "combined_error": lambda v: (
         "The way from a sample to its neuron and on along the map to the second nearest one."
@@ -63,14 +67,18 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
         "Squared distance to the winner and those beside it, which training lowers."
     ),
     "entropy": lambda v: f"Classes within a neuron are mixed by {v:.2g} bits; 0 is pure.",
+    "kruskal_shepard": lambda v: "Near 0: distances on the map are in step with those in the data.",
     "log_loss": lambda v: "How badly probabilities are off; 0 is certain and right.",
     "macro_f1": lambda v: "Mean of the classes' F1 scores; 1 is perfect.",
     "mae": lambda v: f"Answers are off by {v:.4g} on average.",
     "map_entropy": lambda v: f"Samples spread as if over {2**v:.0f} neurons with equally many.",
     "neighbourhood_preservation": lambda v: (
-        "Near 1: neighbours in the data are neighbours on the map."
+        f"{_percent(v)} of a sample's nearest neighbours in the data are nearest on the map, too."
     ),
     "normalized_mutual_info": lambda v: "How much answers tell of the classes: 1 all, 0 nothing.",
+    "novelty_auc": lambda v: (
+        f"An outlier is scored as stranger than another sample in {_percent(v)} of all pairs."
+    ),
     "purity": lambda v: f"{_percent(v)} of the samples are of their neuron's most frequent class.",
     "quantization_error": lambda v: (
         f"A sample lies {v:.4g} from its neuron's prototype on average."

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.page import page
 from dbgsom_plugins.trackers.readings import reading, remarks
 from dbgsom_plugins.trackers.report import report
@@ -78,6 +79,10 @@ def test_the_report_says_how_to_reproduce_the_run(run):
 )
 def test_measures_are_read_in_plain_words(name, value, said):
     assert said in reading(name, value)
+
+
+def test_every_measure_that_comes_with_dbgsom_is_read():
+    assert [name for name in dbgsom_measures() if not reading(name, 0.5)] == []
 
 
 def test_unknown_and_missing_values_are_not_read():
