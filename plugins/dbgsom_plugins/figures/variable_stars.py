@@ -91,11 +91,12 @@ def _stars(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     # Yield places (2,) and values (V,): of neurons with hits, or of squares of them.
     som_map, hits = view.evaluation.som_map, view.evaluation.hits
-    live = np.flatnonzero(hits > 0)
     places = som_map.plane_positions
-    _, squares = np.unique(som_map.positions[live] // side, axis=0, return_inverse=True)
+    _, squares = np.unique(som_map.positions // side, axis=0, return_inverse=True)
     for square in range(int(squares.max()) + 1):
-        neurons = live[squares.ravel() == square]
+        neurons = np.flatnonzero(squares.ravel() == square)
+        if not hits[neurons].any():
+            continue
         shares = np.where(np.isfinite(values[neurons]), hits[neurons, None], 0)
         total = shares.sum(axis=0)
         sums = (shares * np.nan_to_num(values[neurons])).sum(axis=0)
