@@ -123,7 +123,7 @@ class SomVQ(ClusterMixin, GrowingMap):
     converged_ : bool
         Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
         quantization error of the last eight epochs at the final width no longer changed, by less
-        than 1 % from their first to their second half. `fit` warns with scikit-learn's
+        than 2 % from their first to their second half. `fit` warns with scikit-learn's
         `ConvergenceWarning` where it did not; without fine-tuning (``growth="fixed"``) the width
         goes down to the last epoch, and it stays False without a warning.
     n_features_in_ : int

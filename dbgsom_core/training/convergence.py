@@ -11,14 +11,14 @@ from dbgsom_core.training.schedule import Schedule
 
 _HALF = 4  # epochs, an even number: some maps swing between two states
 _LEAST = 2
-_DRIFT = 0.01
+_DRIFT = 0.02
 
 
 def is_stationary(history: Sequence[EpochRecord], schedule: Schedule) -> bool:
     """Say whether the quantization error no longer goes anywhere at the final width.
 
     Of the last eight epochs at the final width, or four where there are less, the mean quantization
-    errors of the earlier and of the later half differ by less than a hundredth. Single steps say
+    errors of the earlier and of the later half differ by less than a fiftieth. Single steps say
     less: with ``class_tuning`` a map may swing for ever between states that are equally good.
     """
     errors = np.array(

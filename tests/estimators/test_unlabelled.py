@@ -78,7 +78,7 @@ def test_minus_one_warns_unless_it_was_said(iris):
         clf = SomClassifier().fit(X, y)
     assert clf.classes_.tolist() == [0, 1, 2]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="-1 in y")
         assert len(SomClassifier(unlabelled=-1).fit(X, y).classes_) == 3
         assert len(SomClassifier(unlabelled=None).fit(X, y).classes_) == 4
 
