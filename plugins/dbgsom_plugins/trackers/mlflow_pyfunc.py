@@ -14,6 +14,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -87,8 +88,9 @@ def signature(model: Any, names: Sequence[str] | None, example: Any) -> ModelSig
     inputs = None if known is None else Schema([ColSpec(AnyType(), str(one)) for one in known])
     outputs = None
     if example is not None and len(example):
-        told = answer_table(model, example, ["label"])["label"]
-        outputs = infer_signature(np.zeros((1, 1)), told).outputs
+        told = answer_table(model, example, ["label"])
+        shown = told["label"] if "label" in told else pd.DataFrame(told)  # of several targets
+        outputs = infer_signature(np.zeros((1, 1)), shown).outputs
     chosen = ParamSpec("columns", DataType.string, ["label"], (-1,))
     return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([chosen]))
 
@@ -108,8 +110,6 @@ def _readings(columns: Any) -> dict[str, str]:
 
 def _example(columns: Any, names: Sequence[str] | None, X: Any) -> Any:
     """Return samples as the model is to be asked: a table where it knows names."""
-    import pandas as pd
-
     if columns is None:
         return X if names is None else pd.DataFrame(X, columns=list(map(str, names)))
     table, at = {}, 0
