@@ -19,6 +19,8 @@ from dbgsom_core.plugins.registry import get_registry
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from dbgsom_core.interfaces.stability import Stability
+
 _NEED_SAMPLES = (
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
 )  # fmt: skip
@@ -52,6 +54,7 @@ class SomDisplay:
         label_names: Mapping[Any, str] | None = None,
         image_shape: tuple[int, int] | None = None,
         extra: Mapping[str, Any] | None = None,
+        stability: Stability | None = None,
         title: str = "",
         **style: Any,
     ) -> Self:
@@ -80,6 +83,8 @@ class SomDisplay:
         extra : mapping of str to array-like (n,), or DataFrame, optional
             Numbers of each sample of X that the map was not trained on; ``variable_stars`` and
             ``component_planes`` show them among their ``variables``.
+        stability : Stability, optional
+            What ``model.stability(X)`` returned: ``trust_map`` shows it.
         title : str
         **style
             Fields of the figure, as in YAML: ``most=12``, ``variables=["age", "height"]``.
@@ -123,6 +128,7 @@ class SomDisplay:
             label_names=dict(label_names or {}),
             image_shape=image_shape,
             variables=_numbers(extra, evaluation.data.n),
+            stability=stability,
             title=title or type(model).__name__,
         )
         figure = guarded("figure", component, "draw")(view)

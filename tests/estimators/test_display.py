@@ -32,7 +32,9 @@ def no_figure_stays_open():
 
 @pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
 def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
-    with_samples = SomDisplay.from_estimator(model, X, kind=kind, y=Y, image_shape=(8, 8))
+    more = {"stability": model.stability(X, Y, n=2)} if kind == "trust_map" else {}
+    more["image_shape"] = (8, 8)
+    with_samples = SomDisplay.from_estimator(model, X, kind=kind, y=Y, **more)
     assert with_samples.kind == kind
     if isinstance(with_samples.figure_, Html):
         assert with_samples._repr_html_().startswith("<iframe")
@@ -42,7 +44,7 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
         with pytest.raises(ValueError, match=f"{kind} needs samples here: give X"):
             SomDisplay.from_estimator(model, kind=kind)
     else:
-        SomDisplay.from_estimator(model, kind=kind, image_shape=(8, 8))
+        SomDisplay.from_estimator(model, kind=kind, **more)
 
 
 def test_without_samples_it_shows_what_the_map_remembers(model):
@@ -76,6 +78,8 @@ def test_what_cannot_be_drawn_is_told(model):
         SomDisplay.from_estimator(model, kind="hit_mop")
     with pytest.raises(ValueError, match="moist"):
         SomDisplay.from_estimator(model, kind="component_planes", moist=3)
+    with pytest.raises(ValueError, match="nobody asked how sure"):
+        SomDisplay.from_estimator(model, X, kind="trust_map")
     with pytest.raises(ValueError, match="sweep_heatmap shows sweeps"):
         SomDisplay.from_estimator(model, kind="sweep_heatmap")
     with pytest.raises(NotFittedError):
