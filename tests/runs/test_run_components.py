@@ -31,7 +31,7 @@ def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_p
     assert components["dataset"]["params"]["samples"] == 50
     assert components["growth"]["params"]["max_neurons"] == "auto"
     assert components["engine"]["params"] == {
-        "threads": None, "chunk_rows": 4096, "working_memory": None,
+        "threads": None, "chunk_rows": 4096, "working_memory": None, "memory": None,
     }  # fmt: skip
     assert components["kernel"]["params"]["start"] == "${env:SOM_WIDTH}"
     assert str(tmp_path) not in str(components["tracker"])

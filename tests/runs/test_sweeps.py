@@ -143,7 +143,7 @@ def test_figures_of_sweeps_are_drawn_once(swept, figures, of_sweep, of_runs):
     assert all(f"figures/{name}.png" in report for name in of_sweep)
     for child in done.children:
         assert {path.stem for path in (child.run.folder / "figures").glob("*.png")} == of_runs
-        assert "sweep_heatmap" not in (child.run.folder / "report.md").read_text()
+        assert "figures/sweep_heatmap" not in (child.run.folder / "report.md").read_text()
 
 
 def test_a_process_that_is_killed_is_one_failed_run(swept):

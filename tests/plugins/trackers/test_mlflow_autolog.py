@@ -103,6 +103,7 @@ def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs: _Runs) -
     assert {one.info.status for one in runs.all()} == {"FINISHED"}
 
 
+@pytest.mark.filterwarnings("default")  # MLflow's own autologging fails where it warns
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, runs: _Runs) -> None:
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
