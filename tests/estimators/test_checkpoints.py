@@ -135,7 +135,7 @@ CASES = [
     (SomVQ, "iris", {"growth": {**SMALL, "smooth_before_growth": True}}),
     (SomVQ, "iris", {"metric": "manhattan"}),
     (SomRegressor, "classes", {}),
-    (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
+    (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 8}),
 ]
 
 

@@ -335,7 +335,7 @@ def test_the_process_does_not_wait_for_what_was_given_up():
 def test_the_end_is_told_truly_at_changes_to_the_disk():
     """A few of the changes that ``python tests/faults/ends.py`` goes through."""
     command = [sys.executable, HERE.parent / "faults" / "ends.py"]
-    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "30", "--every", "45"]
+    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "45", "--every", "100"]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed" in done.stdout
