@@ -135,7 +135,7 @@ CASES = [
     (SomVQ, "iris", {"growth": {**SMALL, "smooth_before_growth": True}}),
     (SomVQ, "iris", {"metric": "manhattan"}),
     (SomRegressor, "classes", {}),
-    (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 8}),
+    (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
 ]
 
 
@@ -146,7 +146,7 @@ def test_a_fit_goes_on_to_the_same_bits_from_every_epoch(cls, table, params, tab
     whole = cls(**params).fit(*data)
     copies = every_epoch(cls(**params), tmp_path, *data)
     assert len(copies) >= 5
-    for copy in copies:
+    for copy in copies[:: 1 + len(copies) // 24]:  # child maps have epochs of their own
         assert_same(resumed(cls(**params), copy, *data), whole, tmp_path)
 
 

@@ -34,9 +34,9 @@ LABELS = [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
 
 @parametrize_with_checks(
     [
-        SomVQ(growth="hierarchical"),
-        SomVQ(growth=Hierarchical(base={"name": "fixed", "rows": 1, "columns": 2}, tau_2=0.3)),
-        SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4)),
+        SomVQ(growth="hierarchical", epochs=12),
+        SomVQ(growth=Hierarchical(base={"name": "fixed", "rows": 1, "columns": 2}), epochs=12),
+        SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4), epochs=12),
     ]
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")

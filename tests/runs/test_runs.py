@@ -140,7 +140,8 @@ def test_the_paper_through_yaml_is_the_paper_preset(workshop):
 
 
 def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop):
-    done = dbgsom(workshop, "sweep", CONFIGS / "sweep-kernels.yaml", "--set", "model.epochs=20")
+    less = ("--set", "model.epochs=20", "--set", "figures=[hit_map]")
+    done = dbgsom(workshop, "sweep", CONFIGS / "sweep-kernels.yaml", *less)
     _, runs = mlflow_runs(workshop, "kernels")
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
