@@ -203,7 +203,7 @@ class _Ranking:
             if len(others) == len(rings.units) and np.ptp(nearest[rings.units]) == 0:
                 # All are equally near on the map: every rank occurs, in whatever order.
                 below = len(others) - 1 - k
-                self._known[here] = nearest[0] * below * (below + 1) / 2
+                self._known[here] = nearest[neuron] * below * (below + 1) / 2
                 of_each += [(np.empty(0), np.empty(0))] * len(some)
                 continue
             apart, chances = pairs.distances(some, others), nearest[rings.units[others]]
