@@ -60,7 +60,9 @@ def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, columns = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     d, n = draw(st.integers(1, 6)), draw(st.integers(3, 24))
-    X = rng.normal(size=(n, d)).round(draw(st.sampled_from([0, 1, 8])))  # some samples are alike
+    X = rng.normal(size=(n, d))
+    step = draw(st.sampled_from([1.0, 0.125, 2.0**-20]))  # some samples are equally far, exactly
+    X = np.round(X / step) * step
     prototypes = rng.normal(size=(rows * columns, d))
     return X, SomMap.rectangle(rows, columns, prototypes), draw(st.integers(1, 12))
 
