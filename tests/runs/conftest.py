@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.comparing.compare import compare
 from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text
 from dbgsom_core.runs.folder.store import RunFiles, write_json, write_status, write_text, write_yaml
 
@@ -79,3 +81,16 @@ class Store:
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.discover(own_only=True)
+
+
+@pytest.fixture
+def found(store, registry):
+    def call(*targets, **options):
+        return compare(*targets, runs=store.root, registry=registry, **options)
+
+    return call

@@ -1,0 +1,86 @@
+"""Which runs are compared: experiments, sweeps and runs by name, and what is left out."""
+
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.runs.folder.store import RunFiles, find_runs, write_status
+
+FOLDS = {"folds": 5}
+
+
+def accuracy(value):
+    return {"test/accuracy": value, "test/quantization_error": 1.0}
+
+
+def test_sweeps_runs_and_folders_are_meant_by_id(store, found):
+    decide = {"sweep": {"grid": {}, "decide": {"measure": "quantization_error"}}}
+    store(1, {}, kind="sweep", config=decide)
+    for number in (2, 3):
+        store(number, accuracy(number / 10), seed=number, parent="run-0001")
+    store(4, accuracy(0.9), seed=9)
+    whole = found("e")
+    assert [run.id for run in whole.runs] == ["run-0002", "run-0003", "run-0004"]
+    assert whole.decision.name == "test/accuracy"
+    sweep = found("run-0001")
+    assert [run.id for run in sweep.runs] == ["run-0002", "run-0003"]
+    assert sweep.decision.name == "test/quantization_error"
+    assert found("run-0001", by="accuracy").decision.name == "test/accuracy"
+    several = found("run-0004", store.root / "e" / "run-0002", "run-0004")
+    assert [run.id for run in several.runs] == ["run-0002", "run-0004"]
+    assert [run.id for run in found().runs] == [run.id for run in whole.runs]
+
+
+def test_groups_of_experiments_lie_deeper(store, found):
+    store(1, {}, kind="sweep", experiment="a/b")
+    store(2, accuracy(0.5), parent="run-0001", experiment="a/b")
+    assert [run.id for run in found("a/b/").runs] == ["run-0002"]
+    assert [run.id for run in found("run-0001").runs] == ["run-0002"]
+
+
+def test_unknown_names_are_answered_with_known_ones(store, found):
+    with pytest.raises(DataError, match="start one with 'dbgsom run'"):
+        found("e")
+    store(1, accuracy(0.5), experiment="digits")
+    with pytest.raises(DataError, match=r"'digit' is no experiment.*did you mean 'digits'.*known"):
+        found("digit")
+    with pytest.raises(DataError, match=r"did you mean 'accuracy'.*available: test/accuracy"):
+        found("digits", by="acuracy")
+    with pytest.raises(DataError, match="'accuracy' on the train part, but on the other"):
+        found("digits", by="accuracy", split="train")
+    store(2, accuracy(0.5), experiment="other")
+    with pytest.raises(DataError, match=r"several experiments in .*: digits, other"):
+        found()
+
+
+def test_what_has_not_finished_is_told(store, found):
+    store(1, {}, status="failed")
+    with pytest.raises(DataError, match="has no finished run: run-0001 failed"):
+        found("e")
+    store(2, accuracy(0.5))
+    assert found("e").notes == ["not finished, and left out: 1 failed"]
+
+
+def test_runs_without_the_values_of_their_folds_are_told(store, found):
+    store(1, {"test/accuracy": 0.5, "test_std/accuracy": 0.1}, split=FOLDS)
+    assert "hold no values of their folds" in found("e").notes[0]
+
+
+def test_a_sweep_that_was_killed_before_its_runs_is_told_as_that(store, found):
+    store(1, {}, kind="sweep", status="killed")
+    told = (
+        r"'run-0001' in .* has no finished run: run-0001 killed before any of its runs began; "
+        r"to go on: dbgsom sweep --resume run-0001$"
+    )
+    with pytest.raises(DataError, match=told):
+        found("run-0001")
+    store(2, {}, parent="run-0001", status="killed")
+    told = r"no finished run: run-0002 killed; to go on: dbgsom sweep --resume run-0001$"
+    with pytest.raises(DataError, match=told):
+        found("e")
+
+
+def test_of_runs_of_one_second_the_newest_is_the_last_that_began(tmp_path):
+    for number, name in enumerate("f0a"):
+        files = RunFiles(tmp_path / "e" / f"20260101-120000-{name * 6}")
+        write_status(files, "finished", f"2026-01-01T12:00:00.{number}00+00:00", None)
+    assert [one.files.folder.name[-1] for one in find_runs(tmp_path, "e")] == ["f", "0", "a"]
