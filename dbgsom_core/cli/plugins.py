@@ -97,9 +97,10 @@ for command in (show_component, check_plugins):
 
 
 def _close_dead_runs(root: Path) -> None:
-    from dbgsom_core.runs.folder.dead import close_dead_runs
+    from dbgsom_core.runs.folder.dead import close_dead_runs, remove_unbegun
     from dbgsom_core.runs.folder.store import find_experiments, find_runs
 
+    remove_unbegun(root)
     for experiment in find_experiments(root):
         for stored in close_dead_runs(root, experiment):
             click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)

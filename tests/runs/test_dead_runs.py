@@ -12,7 +12,7 @@ import pytest
 
 from dbgsom_core.interfaces.files import sweep, write_atomically
 from dbgsom_core.runs.folder import dead as dead_runs
-from dbgsom_core.runs.folder.dead import close_dead_runs, close_if_dead
+from dbgsom_core.runs.folder.dead import close_dead_runs, close_if_dead, remove_unbegun
 from dbgsom_core.runs.folder.processes import Process
 from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_json, write_status
 
@@ -196,3 +196,18 @@ def test_a_full_disk_has_room_for_the_end(tmp_path, monkeypatch):
     stored = read_run(files.folder)
     assert stored.status == "failed"
     assert files.status.stat().st_size <= 4096
+
+
+def test_what_never_began_goes_in_experiments_without_runs_too(tmp_path):
+    group = tmp_path / "group" / "digits"
+    empty, half, kept, young = (group / f"20260101-12000{i}-0123ab" for i in range(4))
+    for folder in (empty, half, kept, young, tmp_path / "mine" / "a-b-c"):
+        folder.mkdir(parents=True)
+    (half / ".status-0123456789ab.json").touch()
+    (kept / "notes.txt").touch()
+    for folder in (empty, half, kept, tmp_path / "mine" / "a-b-c"):
+        os.utime(folder, (0, 0))
+    remove_unbegun(tmp_path)
+    assert sorted(group.iterdir()) == [kept, young]
+    assert (tmp_path / "mine" / "a-b-c").exists()
+    remove_unbegun(tmp_path / "nowhere")

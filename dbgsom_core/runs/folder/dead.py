@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ except ImportError:  # Windows
     fcntl = None
 
 SECONDS_BETWEEN_SIGNS = 30.0
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run
 _SECONDS_UNSEEN = 86400.0  # without a sign of life from elsewhere
 _SECONDS_TO_WAIT = 10.0  # for who closes a run, or goes on with one
 
@@ -108,6 +110,13 @@ def close_dead_runs(root: Path, experiment: str) -> list[StoredRun]:
                 closed.append(stored)
     _remove_empty(root / experiment)
     return closed
+
+
+def remove_unbegun(root: Path) -> None:
+    """Remove folders of runs that were killed before they wrote a word, of all experiments."""
+    with contextlib.suppress(OSError):
+        for group in {path.parent for path in root.glob("**/*-*-*") if _ID.fullmatch(path.name)}:
+            _remove_empty(group)
 
 
 def close_if_dead(stored: StoredRun) -> StoredRun:
