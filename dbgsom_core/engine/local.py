@@ -181,6 +181,8 @@ class LocalSamples(PlainSamples):
         found = self._found_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found.T, None
+        if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
+            return self.nearest_few(prototypes, k)
         return self.nearest_plainly(prototypes, k)
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:

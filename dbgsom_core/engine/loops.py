@@ -127,19 +127,73 @@ def smallest(
 
     They are in order, the first of equal ones; k is at most K.
     """
-    k = columns.shape[1]
     for i in range(block.shape[0]):
         for j in range(block.shape[1]):
-            value = block[i, j]
-            if j >= k and not value < values[i, k - 1]:
-                continue
-            rank = min(j, k - 1)
-            while rank > 0 and value < values[i, rank - 1]:
-                values[i, rank] = values[i, rank - 1]
-                columns[i, rank] = columns[i, rank - 1]
-                rank -= 1
-            values[i, rank] = value
-            columns[i, rank] = j
+            _insert(block[i, j], j, j, columns[i], values[i])
+
+
+@inner_loop
+def _insert(
+    value: float, column: int, held: int, columns: NDArray[np.int64], values: NDArray[np.float64]
+) -> None:
+    # Into the k smallest so far of a row, of which ``held`` were seen before.
+    k = columns.size
+    if held >= k and not value < values[k - 1]:
+        return
+    rank = min(held, k - 1)
+    while rank > 0 and value < values[rank - 1]:
+        values[rank] = values[rank - 1]
+        columns[rank] = columns[rank - 1]
+        rank -= 1
+    values[rank] = value
+    columns[rank] = column
+
+
+@loop
+def nearest_few(
+    X: NDArray[Any],
+    prototypes: NDArray[np.float64],
+    near: NDArray[np.int32],
+    room: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    values: NDArray[np.float64],
+) -> None:
+    """Fill columns and values (m, k) with the k nearest of prototypes (K, D) to each of X (m, D).
+
+    ``near`` (m, K) are the bits of their distances in float32, each within two units in the last
+    place, which sort as the distances do. Only those are compared by definition that may be among
+    the k. ``room`` (K + 1,) is overwritten.
+    """
+    k, n_neurons = columns.shape[1], near.shape[1]
+    enough = k + (k >> 2) + 4  # a limit below which so many are is not worth lowering
+    share = k / n_neurons  # of the way from the nearest to the farthest one, where the limit lies
+    for i in range(near.shape[0]):
+        least = most = near[i, 0]
+        for j in range(n_neurons):
+            least = near[i, j] if near[i, j] < least else least
+            most = near[i, j] if near[i, j] > most else most
+        low, limit = np.int64(least) - 1, np.int64(most)
+        at = low + np.int64((limit - low) * share)
+        while limit - low > 1:
+            bits, below = np.int32(at), np.int32(0)  # as narrow as what they are compared with
+            for j in range(n_neurons):
+                below = np.int32(below + np.int32(near[i, j] <= bits))
+            if below < k:
+                low = at
+            else:
+                limit = at
+                if below <= enough:
+                    break
+            at = (low + limit) >> 1
+        share = (limit - least) / (np.int64(most) - least + 1)
+        limit += 4
+        found = 0
+        for j in range(n_neurons):
+            room[found] = j
+            found += int(near[i, j] <= limit)
+        for c in range(found):
+            value = euclidean_distance(X, i, prototypes, room[c])
+            _insert(value, room[c], c, columns[i], values[i])
 
 
 @inner_loop

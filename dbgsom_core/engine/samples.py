@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Assignment
-from dbgsom_core.engine.loops import smallest
+from dbgsom_core.engine.loops import nearest_few, smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
@@ -20,6 +21,8 @@ from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
+_FEW_DISTANCES = 1 << 17  # of a chunk that is looked at anew at once: half a megabyte
+_FEW_ROWS = 64  # in a chunk at least
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
 
 
@@ -178,6 +181,29 @@ class PlainSamples:
 
         self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
         distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
+        return neurons, distances
+
+    def nearest_few(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do as `nearest_plainly` for at most K prototypes (K, D) where `is_euclidean` holds.
+
+        Distances by expanded squares tell which are worth comparing by definition.
+        """
+        n, n_neurons = self.n, len(prototypes)
+        neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+        expanded = Expanded.of(prototypes, np.float32)
+
+        def work(rows: slice) -> None:
+            X = for_loops(self.X[rows])
+            near = np.empty((len(X), n_neurons), np.float32)
+            expanded.fill(X, near)
+            room = np.empty(n_neurons + 1, np.int64)
+            bits = near.view(np.int32)
+            nearest_few(X, expanded.prototypes, bits, room, neurons[rows], distances[rows])
+
+        size = max(_FEW_ROWS, _FEW_DISTANCES // n_neurons)
+        self._each_chunk(work, size, n * prototypes.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
 class Answers:
-    """What a map says of n samples.
+    """What a map says of n samples, each found out when it is asked for.
 
     A sample belongs to the nearest neuron that won a training sample, and on to its child map's
     nearest one where it has a child map.
@@ -48,46 +48,60 @@ class Answers:
         As `predict_proba` gives them, in the order of ``classes_``.
     """
 
-    label: NDArray[Any]
-    unit: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    leaf: NDArray[np.int64]
-    distance: NDArray[np.float64]
-    novelty: NDArray[np.float64] | None
-    pvalue: NDArray[np.float64] | None
-    outlier: NDArray[np.bool_] | None
-    probabilities: NDArray[np.float64] | None
+    def __init__(self, estimator: Any, data: Samples, ended: Descent) -> None:
+        """Answer prepared samples that ``ended`` on the live leaves of an estimator's map."""
+        self._estimator, self._data, self._ended = estimator, data, ended
+        self.unit: NDArray[np.int64] = ended.path[:, 0]
+        self.leaf, self.distance = ended.leaf, ended.distance
+        self.cell: NDArray[np.int64] = estimator.som_map_.positions[self.unit]
 
-    @classmethod
-    def of(cls, estimator: Any, data: Samples, ended: Descent) -> Answers:
-        """Say what ``estimator`` answers to samples that ``ended`` on its live leaves."""
-        unit, leaf, distance = ended.path[:, 0], ended.leaf, ended.distance
-        known = getattr(estimator, "_novelty", None)
-        novelty = pvalue = None
-        if known is not None:
-            novelty = estimator._scores(data, ended)
-            pvalue = known.pvalues(novelty) if isinstance(known, Calibration) else None
-        answering, probabilities = estimator._answering, None
-        if answering is not None:
-            found = answering(data)
-            label = estimator._said(found)
-            probabilities = found if hasattr(estimator, "classes_") else None
-        else:
-            label = np.asarray(estimator.leaf_labels_[leaf])
-            shares = estimator._leaf_probabilities
-            if hasattr(estimator, "classes_") and shares is not None:
-                probabilities = shares[leaf]
-        return cls(
-            label=label,
-            unit=unit,
-            cell=estimator.som_map_.positions[unit],
-            leaf=leaf,
-            distance=distance,
-            novelty=novelty,
-            pvalue=pvalue,
-            outlier=None if known is None else novelty < known.offset,
-            probabilities=probabilities,
-        )
+    @cached_property
+    def _answered(self) -> NDArray[np.float64] | None:
+        # What a labeller says that answers samples and not neurons.
+        answering = self._estimator._answering
+        return None if answering is None else answering(self._data)
+
+    @cached_property
+    def label(self) -> NDArray[Any]:
+        """See the class."""
+        if self._answered is not None:
+            return np.asarray(self._estimator._said(self._answered))
+        return np.asarray(self._estimator.leaf_labels_[self.leaf])
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """See the class."""
+        if not hasattr(self._estimator, "classes_"):
+            return None
+        if self._answered is not None:
+            return self._answered
+        shares = self._estimator._leaf_probabilities
+        return None if shares is None else np.asarray(shares[self.leaf])
+
+    @cached_property
+    def novelty(self) -> NDArray[np.float64] | None:
+        """See the class."""
+        if self._known is None:
+            return None
+        return np.asarray(self._estimator._scores(self._data, self._ended))
+
+    @cached_property
+    def pvalue(self) -> NDArray[np.float64] | None:
+        """See the class."""
+        if self.novelty is None or not isinstance(self._known, Calibration):
+            return None
+        return self._known.pvalues(self.novelty)
+
+    @property
+    def outlier(self) -> NDArray[np.bool_] | None:
+        """See the class."""
+        if self.novelty is None or self._known is None:
+            return None
+        return np.asarray(self.novelty < self._known.offset)
+
+    @property
+    def _known(self) -> Novelty | Calibration | None:
+        return getattr(self._estimator, "_novelty", None)
 
 
 @dataclass(frozen=True)
@@ -192,7 +206,7 @@ def explained(
             "this map was saved by a version that explains nothing; fit and save it again"
         )
     ended = estimator._to_live_leaves(samples)
-    answers, leaf = Answers.of(estimator, samples, ended), int(ended.leaf[0])
+    answers, leaf = Answers(estimator, samples, ended), int(ended.leaf[0])
     assert answers.novelty is not None
     assert answers.outlier is not None
     shares = answers.probabilities

@@ -84,12 +84,9 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         return answers
 
     def answers(self, X: Any) -> Answers:
-        """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
-
-        One search finds all of them.
-        """
+        """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D)."""
         data = self._samples(X)
-        return Answers.of(self, data, self._to_live_leaves(data))
+        return Answers(self, data, self._to_live_leaves(data))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one sample as it does.

@@ -17,8 +17,9 @@ from dbgsom_core.training.places import nearest_places, places_of, without_thems
 from dbgsom_core.training.summaries import Summaries
 
 SOFT_MASS = 10.0  # how many training samples count, about
-_GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold
-_FAR = 6 * SOFT_MASS  # samples: the next one counts less than 1/400 of the nearest
+_FAR = 10 * SOFT_MASS  # samples: the next one would count less than 1/22000 of the nearest
+_GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold them,
+_FIRST_GROUPS = 8  # and so many where these hold them
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 _ROWS = 1 << 14  # samples scored at a time
@@ -53,7 +54,8 @@ class Density:
 
     The score of a sample is minus the root of the mean squared distance to the training samples,
     where the r-th nearest weighs exp(-r/10), as far as the map knows: a distance to a measure
-    (Chazal, Cohen-Steiner & Mérigot 2011) whose mass ends softly. What the map knows are groups,
+    (Chazal, Cohen-Steiner & Mérigot 2011) whose mass ends softly. Groups count that are among the
+    nearest 40 and in front of which fewer than 100 samples are. What the map knows are groups,
     what a neuron won (of one class where there are some): their samples lie at squared distance
     d² + s², d that to their mean and s their mean distance to their neuron. All is in units of the
     root mean square of s.
@@ -99,17 +101,33 @@ class Density:
         return found
 
     def _scored(self, data: Samples, own: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        groups, distances = nearest_places(data, self.places, self._near)
         if own is not None:
+            groups, distances = nearest_places(data, self.places, self._near)
             distances, weights, order = without_themselves(
                 distances, self.weights[groups], groups == own[:, None], data.weights
             )
-            groups = np.take_along_axis(groups, order, 1)
-        else:
-            weights = self.weights[groups]
+            return self._score(np.take_along_axis(groups, order, 1), distances, weights)
+        groups, distances = nearest_places(data, self.places, min(_FIRST_GROUPS, self._near))
+        weights = self.weights[groups]
+        scores = self._score(groups, distances, weights)
+        short = np.flatnonzero(weights.sum(axis=1) < _FAR)
+        if len(short) and groups.shape[1] < min(self._near, len(self.places)):
+            groups, distances = nearest_places(data.subset(short), self.places, self._near)
+            scores[short] = self._score(groups, distances, self.weights[groups])
+        return scores
+
+    def _score(
+        self,
+        groups: NDArray[np.int64],
+        distances: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        # Of samples whose nearest groups (m, k) are at distances (m, k) and hold weights (m, k).
         squares = np.square(distances) + self.spreads[groups]
         up_to = np.cumsum(weights, axis=1)
-        counted = np.exp((weights - up_to) / SOFT_MASS) - np.exp(-up_to / SOFT_MASS)
+        before = up_to - weights
+        counted = np.exp(-before / SOFT_MASS) - np.exp(-up_to / SOFT_MASS)
+        counted[before >= _FAR] = 0.0
         total = counted.sum(axis=1)
         # Where nobody else is, the nearest place counts.
         mean = np.divide((squares * counted).sum(axis=1), total, out=squares[:, 0], where=total > 0)

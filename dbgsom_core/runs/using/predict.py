@@ -21,6 +21,7 @@ from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, locat
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
 log = private_logger("dbgsom")
+_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 _SHOWN = 5  # rows that a note lists
 
 
@@ -31,6 +32,7 @@ class Predicted:
     Attributes
     ----------
     rows, outliers : int
+        Outliers are counted where a column tells of novelty.
     notes : list of str
         What a reader should know: columns that were ignored, and so on.
     """
@@ -111,12 +113,13 @@ def predict_file(
         trained_encoding,
     )
     done, empty = Predicted(notes=wanted.notes), _Empty()
+    tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
     def answered() -> Iterator[Table]:
         for chunk in _ahead(chunks_of(source, wanted)):
             chunk, blank = empty.filled(model, chunk)
             answers = _answers(model, source, chunk)
-            if answers.outlier is not None:
+            if tells_novelty and answers.outlier is not None:
                 done.outliers += int((answers.outlier & ~blank).sum())
             table = answer_columns(model, answers, names)
             if blank.any():
