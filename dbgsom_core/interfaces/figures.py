@@ -50,6 +50,8 @@ class MapView:
         How sure the map is, where that was asked for.
     variables : mapping of str to array (n,)
         Numbers of each sample that the map was not trained on, by name; nan for none.
+    class_names : mapping from class to text
+        Of the samples' targets, also where labels are no classes; ``label_names`` without it.
     """
 
     evaluation: Evaluation
@@ -66,6 +68,7 @@ class MapView:
     novelty: Callable[[], NDArray[np.float64]] | None = None
     stability: Stability | None = None
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    class_names: Mapping[Any, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -329,16 +329,16 @@ def _stability(plan: _Plan, estimator: Any) -> Stability | None:
 
 def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     names = {}
-    # Cluster numbers and means are no classes, whatever the data set calls its classes.
-    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
-    classes = supervised and estimator._kind != "regressor"
-    if classes and data.target_names is not None and data.y is not None:
+    if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
+    # Cluster numbers are no classes, whatever the data set calls its classes.
+    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
         estimator,
         estimator.evaluate(part.X, y=part.y, predictions=estimator.labels_),
-        label_names=names,
+        label_names=names if supervised else {},
+        class_names=names,
         feature_names=data.feature_names if same_columns else (),
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",

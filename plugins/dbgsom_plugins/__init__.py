@@ -92,6 +92,7 @@ def dbgsom_datasets() -> dict[str, str]:
             "diabetes": "bundled:Diabetes",
             "blobs": "generated:Blobs",
             "moons": "generated:Moons",
+            "flows": "generated:Flows",
             "csv": "csv_file:Csv",
             "parquet": "parquet_file:Parquet",
             "npy": "numpy_files:Npy",

@@ -84,6 +84,17 @@ def test_every_link_inside_the_repository_leads_somewhere():
         assert (ROOT / target).exists(), target
 
 
+def test_each_figure_of_the_gallery_is_small_and_that_of_a_configuration():
+    shown = set(re.findall(r"\(\.github/gallery/([\w-]+)-(\w+)\.png\)", README))
+    assert len(shown) >= 9
+    for config, figure in shown:
+        assert (ROOT / f".github/gallery/{config}-{figure}.png").stat().st_size < 100_000
+        text = (ROOT / f"configs/{config}.yaml").read_text(encoding="utf-8")
+        assert figure in text.split("\nfigures: [")[1].split("]")[0].split(", "), (config, figure)
+    kept = {path.stem for path in (ROOT / ".github/gallery").glob("*.png")}
+    assert kept == {f"{config}-{figure}" for config, figure in shown}
+
+
 def test_the_visible_top_level_is_the_layout_that_was_agreed():
     done = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

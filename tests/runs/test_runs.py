@@ -250,6 +250,7 @@ def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     experiment = load_experiment(workshop / "clusters.yaml", registry=registry)
     outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
     assert not outcome.result.view.label_names
+    assert outcome.result.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
     assert outcome.result.measures["train/adjusted_rand"] > 0.5
 
 

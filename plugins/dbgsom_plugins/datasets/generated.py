@@ -80,3 +80,47 @@ class Moons(Component):
             feature_names=("x1", "x2"),
             target_names=("upper moon", "lower moon"),
         )
+
+
+# Medians of the counts that `_OF_A_FLOW` names.
+_TRAFFIC = {
+    "web": (2.0, 14, 220, 30, 1050, 60),
+    "video": (180.0, 2500, 90, 9000, 1350, 15),
+    "call": (240.0, 12000, 180, 12000, 180, 20),
+    "mail": (4.0, 40, 900, 25, 140, 90),
+    "name lookup": (0.05, 1, 70, 1, 160, 25),
+    "file sharing": (600.0, 9000, 1100, 8000, 1100, 70),
+    "remote shell": (900.0, 1100, 110, 1000, 150, 800),
+    "port scan": (0.002, 2, 44, 1, 40, 1),
+    "flood": (1.0, 4000, 60, 1, 60, 0.3),
+}
+_OF_A_FLOW = (
+    "seconds", "packets out", "bytes a packet out", "packets in", "bytes a packet in", "gap in ms",
+)  # fmt: skip
+
+
+class Flows(Component):
+    """Flows in a network, as a router counts them, of nine kinds from calls to port scans: made up.
+
+    Six counts of each flow, log-normal around what is typical of its kind.
+    """
+
+    samples: int = Field(
+        default=2000, ge=1, le=_MOST // 6, description="number of flows, all kinds together"
+    )
+    spread: float = Field(
+        default=0.5, ge=0, le=10, description="standard deviation of the counts' logarithms"
+    )
+    seed: Seed = 0
+
+    def load(self) -> Data:
+        """Return X (samples, 6), greater than 0, and the kind of each flow."""
+        rng = np.random.default_rng(self.seed)
+        kinds = rng.integers(len(_TRAFFIC), size=self.samples)
+        medians = np.array(list(_TRAFFIC.values()), dtype=np.float64)[kinds]
+        return Data(
+            X=medians * np.exp(self.spread * rng.standard_normal(medians.shape)),
+            y=kinds,
+            feature_names=_OF_A_FLOW,
+            target_names=tuple(_TRAFFIC),
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, MAX_CATEGORIES, PAPER, categorical
-from dbgsom_plugins.figures.label_map import name_of
+from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class ClassPies(Component):
         som_map, totals = view.evaluation.som_map, counts.sum(axis=1)
         radii = np.clip(_RADII[1] * np.sqrt(totals / max(1, totals.max())), _RADII[0], None)
         entries = [
-            (Patch(facecolor=colour, lw=0), name_of(view, label))
+            (Patch(facecolor=colour, lw=0), class_name_of(view, label))
             for colour, label in zip(palette, classes, strict=True)
         ]
         dead = view.evaluation.hits == 0

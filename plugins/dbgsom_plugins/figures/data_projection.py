@@ -11,7 +11,7 @@ from dbgsom_core.api import Component, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MAX_CATEGORIES, MUTED, PAPER, categorical
 from dbgsom_plugins.figures._sheet import PLAIN, page
 from dbgsom_plugins.figures._variables import names_of
-from dbgsom_plugins.figures.label_map import name_of
+from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,5 +149,5 @@ def _scatter(
     for colour, label in zip(categorical(len(classes)), classes, strict=True):
         chosen = of_known == label
         axes.scatter(*shown[chosen].T, color=tuple(colour), alpha=0.55, **look)
-        entries.append((colour, name_of(view, label)))
+        entries.append((colour, class_name_of(view, label)))
     return entries

@@ -128,3 +128,8 @@ def name_regions(view: MapView, sheet: Sheet) -> None:
 def name_of(view: MapView, label: Any) -> str:
     """Return what stands for a label in a figure."""
     return as_label(view.label_names.get(label, label))
+
+
+def class_name_of(view: MapView, label: Any) -> str:
+    """Return what stands for a class of the samples in a figure."""
+    return as_label(view.class_names[label]) if label in view.class_names else name_of(view, label)

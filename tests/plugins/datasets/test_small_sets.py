@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.api import Dataset
 from dbgsom_plugins.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Wine
-from dbgsom_plugins.datasets.generated import Blobs, Moons
+from dbgsom_plugins.datasets.generated import Blobs, Flows, Moons
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from dbgsom_plugins.datasets.generated import Blobs, Moons
         (BreastCancer(), (569, 30), 2),
         (Blobs(samples=90, features=3, centers=4), (90, 3), 4),
         (Moons(samples=50), (50, 2), 2),
+        (Flows(samples=300), (300, 6), 9),
     ],
 )
 def test_a_data_set_has_named_float64_columns_and_named_classes(dataset, shape, classes):
@@ -46,7 +47,7 @@ def test_diabetes_has_named_columns_in_their_own_units_and_numbers_as_targets():
     assert data.target_names is None
 
 
-@pytest.mark.parametrize("kind", [Blobs, Moons])
+@pytest.mark.parametrize("kind", [Blobs, Flows, Moons])
 def test_the_seed_decides_generated_samples(kind):
     first, again, other = kind(seed=3).load(), kind(seed=3).load(), kind(seed=4).load()
     assert np.array_equal(first.X, again.X)

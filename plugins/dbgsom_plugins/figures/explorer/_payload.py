@@ -12,7 +12,7 @@ from dbgsom_plugins.figures._colours import MAX_CATEGORIES, categorical
 from dbgsom_plugins.figures._sheet import counts
 from dbgsom_plugins.figures.explorer._maps import told_of_map, won
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
-from dbgsom_plugins.figures.label_map import name_of
+from dbgsom_plugins.figures.label_map import class_name_of, name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,7 +164,7 @@ def _classes(view: MapView) -> tuple[list[str], NDArray[np.int64] | None]:
         return [], None
     codes = np.full(len(y), -1, dtype=np.int64)
     codes[labelled] = found
-    return [name_of(view, kind) for kind in kinds.tolist()], codes
+    return [class_name_of(view, kind) for kind in kinds.tolist()], codes
 
 
 def _palette(count: int) -> list[list[int]]:
