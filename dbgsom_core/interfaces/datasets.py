@@ -31,6 +31,8 @@ class Data:
         Which columns of a table the features are; the model keeps it and reads tables by it.
     ids : mapping of str to array (n,), optional
         What identifies each sample, by the name of the column.
+    variables : mapping of str to float array (n,)
+        Numbers of each sample beside the features, for figures; nan for none.
     """
 
     X: FloatArray
@@ -41,6 +43,7 @@ class Data:
     details: Mapping[str, str] = field(default_factory=dict)
     columns: Columns | None = None
     ids: Mapping[str, NDArray[Any]] | None = None
+    variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @runtime_checkable

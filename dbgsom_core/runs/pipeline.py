@@ -343,6 +343,7 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
         image_shape=data.image_shape,
         title=f"{run.experiment} · {run.name}",
         sample_ids=_ids(data, part),
+        variables=_variables(data, part),
         novelty=partial(estimator.score_samples, part.X),
     )
 
@@ -352,6 +353,12 @@ def _ids(data: Data, part: Part) -> Any:
         return part.rows
     found = [[str(one) for one in ids[part.rows].tolist()] for ids in data.ids.values()]
     return np.array([" ".join(one) for one in zip(*found, strict=True)])
+
+
+def _variables(data: Data, part: Part) -> dict[str, Any]:
+    if part.rows is None:
+        return {}
+    return {name: values[part.rows] for name, values in data.variables.items()}
 
 
 def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import yaml
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import r2_score
 
+import dbgsom_core
 from dbgsom_core import persistence, presets
 from dbgsom_core.cli import main
 from dbgsom_core.runs.data.prepare import RangeScaler
@@ -252,6 +253,23 @@ def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     assert not outcome.result.view.label_names
     assert outcome.result.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
     assert outcome.result.measures["train/adjusted_rand"] > 0.5
+
+
+def test_figures_show_columns_that_the_map_was_not_trained_on(workshop):
+    rows = "".join(f"{i % 7},{i % 3},{i}\n" for i in range(40))
+    (workshop / "flats.csv").write_text("rooms,floor,price\n" + rows, encoding="utf-8")
+    config = {
+        "experiment": "flats",
+        "dataset": {"name": "csv", "path": str(workshop / "flats.csv"), "extra": "price"},
+        "split": {"test_size": 0.25},
+        "model": {"epochs": 3},
+        "figures": [{"name": "component_planes", "variables": ["price", "rooms"]}],
+        "measures": [],
+        "tracking": {"name": "run_folder", "path": str(workshop / "runs")},
+    }
+    found = dbgsom_core.run(config)
+    assert [figure.name for figure in found.figures] == ["component_planes.png"]
+    assert found.model.columns.names == ("rooms", "floor")
 
 
 def test_a_data_file_may_lie_beside_the_config(workshop):

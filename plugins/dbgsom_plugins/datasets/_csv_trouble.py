@@ -63,7 +63,7 @@ def trouble(
         Look at the cells, too, and not at their number alone.
     """
     faults: dict[tuple[int, str], _Fault] = {}
-    checked = [i for i in roles.used if cells and i not in roles.ids]
+    checked = [i for i in roles.used if cells and i not in {*roles.ids, *roles.extra}]
     empty, first = {*checked}, None
     for number, (line, fields) in enumerate(rows):
         if first is not None and number > first + _MOST_LINES:

@@ -18,7 +18,9 @@ def _listed(given: Any) -> Any:
 
 # Columns by name or number; where a list is expected, one is a list of one.
 Names = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_listed)]
-_TOLD = {"target": "target", "id": "id", "drop": "dropped", "columns": "among columns"}
+_TOLD = {
+    "target": "target", "id": "id", "extra": "extra", "drop": "dropped", "columns": "among columns",
+}  # fmt: skip
 _SHOWN = 20  # column names that a message lists
 
 
@@ -37,6 +39,8 @@ class Roles:
     target : int or None
     ids : tuple of int
         Columns that identify a sample.
+    extra : tuple of int
+        Numbers that figures show and the map is not trained on.
     """
 
     names: tuple[str, ...]
@@ -44,12 +48,13 @@ class Roles:
     categorical: frozenset[int]
     target: int | None
     ids: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
 
     @property
     def used(self) -> tuple[int, ...]:
         """Every column that is read, in the file's order."""
         target = () if self.target is None else (self.target,)
-        return tuple(sorted({*self.features, *target, *self.ids}))
+        return tuple(sorted({*self.features, *target, *self.ids, *self.extra}))
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -70,6 +75,7 @@ def choose_roles(
     chosen: Names | None,
     drop: Names,
     categorical: Names,
+    extra: Names = (),
 ) -> Roles:
     """Return the roles of the columns ``names`` of a file; columns are named or counted from 0.
 
@@ -79,7 +85,7 @@ def choose_roles(
         What messages call the file.
     names : sequence of str
     target : str, int or None
-    ids, drop, categorical : str, int or tuple of them
+    ids, drop, categorical, extra : str, int or tuple of them
     chosen : the same, or None
         Columns that become samples; None: all that have no other role.
 
@@ -103,9 +109,9 @@ def choose_roles(
 
     goals, left_out = found("target", target), found("drop", drop)
     identifying, features = found("id", ids), found("columns", chosen)
-    categories = found("categorical", categorical)
+    categories, beside = found("categorical", categorical), found("extra", extra)
     roles: dict[int, str] = {}
-    for part in (goals, identifying, left_out, features):
+    for part in (goals, identifying, beside, left_out, features):
         for column in part.keys() & roles.keys():
             told = f"{_TOLD[roles[column]]} and {_TOLD[part[column]]}"
             faults.append(f"column '{names[column]}' is {told}: choose one")
@@ -115,7 +121,9 @@ def choose_roles(
             f"column '{names[column]}' is the target, which may hold text as it is: take it out of "
             "categorical"
         )
-    for column in (categories.keys() - goals.keys()) & (identifying.keys() | left_out.keys()):
+    for column in (categories.keys() - goals.keys()) & (
+        identifying.keys() | beside.keys() | left_out.keys()
+    ):
         faults.append(
             f"column '{names[column]}' is categorical and {_TOLD[roles[column]]}: choose one"
         )
@@ -130,7 +138,7 @@ def choose_roles(
             faults.append(
                 f"column {i} (from 0) has no name (an index?): name it, or add {i} to drop"
             )
-    used = [*kept, *goals, *identifying]
+    used = [*kept, *goals, *identifying, *beside]
     for name, count in Counter(names[i] for i in used).items():
         if count > 1 and not any(f"called '{name}'" in fault for fault in faults):
             places = ", ".join(str(i) for i in used if names[i] == name)
@@ -143,7 +151,7 @@ def choose_roles(
     if faults:
         raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
     goal = next(iter(goals), None)
-    return Roles(tuple(names), kept, frozenset(categories), goal, tuple(identifying))
+    return Roles(tuple(names), kept, frozenset(categories), goal, tuple(identifying), tuple(beside))
 
 
 def _find(role: str, column: str | int, names: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -45,6 +46,10 @@ class Table(Component):
         default=(),
         description="columns that identify a sample and are no features; kept beside the samples",
     )
+    extra: Names = Field(
+        default=(),
+        description="columns of numbers that figures show beside the features, and no features",
+    )
     columns: Names | None = Field(
         default=None,
         description="columns that become samples; null: all that have no other role",
@@ -76,7 +81,14 @@ class Table(Component):
     def roles(self, names: Sequence[str]) -> Roles:
         """Return the roles of the columns of a file; raises `DataError`."""
         return choose_roles(
-            self.path, names, self.target, self.id, self.columns, self.drop, self.categorical
+            self.path,
+            names,
+            self.target,
+            self.id,
+            self.columns,
+            self.drop,
+            self.categorical,
+            self.extra,
         )
 
     def without_dates(self, roles: Roles, forms: Mapping[int, str]) -> Roles:
@@ -95,7 +107,7 @@ class Table(Component):
             raise DataError(
                 f"{self.path}: no column but dates is left for the samples: set dates: ordinal"
             )
-        return Roles(roles.names, features, roles.categorical, roles.target, roles.ids)
+        return replace(roles, features=features)
 
     def date_form(self, name: str, cells: Sequence[str]) -> str | None:
         """Return the form in which some cells are dates, or None; raises where two forms fit."""
@@ -164,7 +176,7 @@ class Table(Component):
             },
             target=None if roles.target is None else names[roles.target],
             ids=tuple(names[i] for i in roles.ids),
-            dropped=tuple(names[i] for i in roles.dropped),
+            dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
             na_values=self.na_values,
             decimal=decimal,
             thousands=thousands,
@@ -175,7 +187,16 @@ class Table(Component):
         if self.missing == "error":
             columns.check_complete(X, self.path, CURE)
         ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
-        return Data(X=X, y=y, feature_names=columns.feature_names, columns=columns, ids=ids or None)
+        beside = replace(plain, names=tuple(names[i] for i in roles.extra))
+        values = beside.samples(frame[list(roles.extra)].set_axis(beside.names, axis=1))
+        return Data(
+            X=X,
+            y=y,
+            feature_names=columns.feature_names,
+            columns=columns,
+            ids=ids or None,
+            variables=dict(zip(beside.names, values.T, strict=True)),
+        )
 
     def _with_values(
         self, frame: pd.DataFrame, roles: Roles, plain: Columns, place: Callable[[int], str]

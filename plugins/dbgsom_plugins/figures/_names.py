@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dbgsom_core.api import LabelEvidence
 from dbgsom_plugins.figures._colours import INK, PAPER
 from dbgsom_plugins.figures._sheet import PLAIN, extent, fitting
+from dbgsom_plugins.figures._variables import label_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import SomMap
+    from dbgsom_core.api import MapView, SomMap
     from dbgsom_plugins.figures._sheet import Sheet
 
 _SIZES = (6.5, 12.0)  # points, of the smallest and the largest region
 _LINE = 1.3  # height of a line over its font size
-_WIDEST = 110.0  # points
+_WIDEST = 125.0  # points
 _FREE = 2.0  # points beside a name
+_AND = ",\n"
+_LETTERS = 17  # of a line of what a cluster stands out in
+_SECOND = 0.6  # how far a cluster stands out in a second variable that is named, over the first
 _LEAST = 0.004  # share of all samples from which on a region has a name
 
 
@@ -60,10 +66,50 @@ def regions(
     return found
 
 
+DESCRIBED = "Names are what clusters of neurons stand out in."
+
+
+def can_describe(view: MapView) -> bool:
+    """Say whether the variables have names that tell something, and are no pixels."""
+    d = view.evaluation.som_map.prototypes.shape[1]
+    several = int(np.count_nonzero(view.evaluation.hits)) > 2
+    return several and len(view.feature_names) == d and view.image_shape is None
+
+
+def described(view: MapView) -> list[Region]:
+    """Return clusters of neurons, called by the one or two variables that they stand out in.
+
+    That is by how many standard deviations of the prototypes, weighted by hits, a cluster's mean
+    is away.
+    """
+    from dbgsom_plugins.labellers.clusters import Clusters
+
+    evaluation = view.evaluation
+    som_map, hits = evaluation.som_map, evaluation.hits
+    prototypes = som_map.prototypes
+    labels = Clusters().label(LabelEvidence(som_map, evaluation.bmu, hits))
+    middle = np.average(prototypes, axis=0, weights=hits)
+    spread = np.sqrt(np.average(np.square(prototypes - middle), axis=0, weights=hits))
+    names = []
+    for cluster in range(int(labels.max()) + 1):
+        weights = hits * (labels == cluster)
+        apart = np.average(prototypes, axis=0, weights=weights) - middle
+        apart = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
+        first, *second = np.argsort(-np.abs(apart), kind="stable")[:2].tolist()
+        second = [one for one in second if abs(apart[one]) > _SECOND * abs(apart[first])]
+        told = [
+            f"{'high' if apart[one] > 0 else 'low'} {label_of(str(view.feature_names[one]))}"
+            for one in (first, *second)
+        ]
+        names.append(_AND.join("\n".join(textwrap.wrap(one, _LETTERS)) for one in told))
+    return regions(som_map, labels, names, hits)
+
+
 def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
     """Write names on a map, those with most samples first; return those that found room.
 
-    A name that is wider than its region, or would overlap another one, is left out.
+    A name that is wider than its region, or would overlap another one, is left out; before that it
+    loses what comes after a comma.
     """
     from matplotlib.patheffects import withStroke
 
@@ -76,15 +122,20 @@ def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
         if region.weight < _LEAST * total:
             break
         size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
-        text = fitting(region.name, _WIDEST, size)
-        wide, tall = (size * extent(text) + _FREE) / sheet.cell, _LINE * size / sheet.cell
-        if wide > min(region.width, right - left) or tall > high - low or not text:
+        for name in dict.fromkeys((region.name, region.name.partition(_AND)[0])):
+            lines = [fitting(line, _WIDEST, size) for line in name.splitlines()]
+            wide = (size * max(map(extent, lines), default=0.0) + _FREE) / sheet.cell
+            tall = _LINE * size * len(lines) / sheet.cell
+            if not name or wide > min(region.width, right - left) or tall > high - low:
+                continue
+            x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
+            y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
+            box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
+            if not any(_overlap(box, other) for other in taken):
+                break
+        else:
             continue
-        x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
-        y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
-        box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
-        if any(_overlap(box, other) for other in taken):
-            continue
+        text = "\n".join(lines)
         taken.append(box)
         written.append(text)
         sheet.axes.text(
@@ -92,6 +143,7 @@ def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
             y,
             text,
             fontsize=size,
+            linespacing=_LINE / 1.2,
             color=INK,
             ha="center",
             va="center",

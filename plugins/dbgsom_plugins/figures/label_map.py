@@ -15,7 +15,7 @@ from dbgsom_plugins.figures._colours import (
     scale_of,
     towards_white,
 )
-from dbgsom_plugins.figures._names import regions, write_names
+from dbgsom_plugins.figures._names import can_describe, described, regions, write_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,6 +98,8 @@ def _prototypes(view: MapView) -> Figure:
     sheet = map_of_cells(view, "Label map", colours, texts, [note], int(dead.any()))
     if dead.any():
         sheet.legend([dead_patch()])
+    if not can_write(sheet, texts):
+        name_regions(view, sheet)
     return sheet.figure
 
 
@@ -115,8 +117,15 @@ def _values(view: MapView) -> Figure:
 
 
 def name_regions(view: MapView, sheet: Sheet) -> None:
-    """Write the names of up to 20 classes or clusters on the regions of the map that they hold."""
-    if view.estimator == "regressor" or names_neurons(view):
+    """Write the names of up to 20 classes or clusters on the regions of the map that they hold.
+
+    Where neurons have but their numbers, regions are called by the variables they stand out in.
+    """
+    if view.estimator == "regressor":
+        return
+    if names_neurons(view):
+        if can_describe(view):
+            write_names(sheet, described(view))
         return
     labels, rows = np.unique(view.neuron_labels, return_inverse=True)
     if len(labels) <= MAX_CATEGORIES:

@@ -9,7 +9,8 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import by_prototype, towards_white
-from dbgsom_plugins.figures.label_map import name_regions
+from dbgsom_plugins.figures._names import DESCRIBED, can_describe
+from dbgsom_plugins.figures.label_map import name_regions, names_neurons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,8 @@ class PcaRgb(Component):
     """The prototypes' first three principal components as a colour of each neuron.
 
     Clusters are patches of one colour, borders are where it changes; the strongest difference is
-    one of lightness, which every reader sees. Up to 20 classes or clusters have their names on it.
+    one of lightness, which every reader sees. Up to 20 classes or clusters have their names on it,
+    and without any the map says which variables stand out where.
     """
 
     def draw(self, view: MapView) -> Figure:
@@ -35,7 +37,8 @@ class PcaRgb(Component):
         dead = view.evaluation.hits == 0
         colours = by_prototype(view.evaluation.som_map.prototypes)
         colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
-        sheet = map_of_cells(view, "Prototype colours", colours, notes=[_NOTE])
+        notes = [_NOTE, *([DESCRIBED] if names_neurons(view) and can_describe(view) else [])]
+        sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
         if dead.any():
             sheet.legend([dead_patch()])
         name_regions(view, sheet)

@@ -181,3 +181,14 @@ def test_keeping_missing_cells_keeps_nothing_else(load, content, told):
     target = "b" if "samples" in told else None
     with pytest.raises(DataError, match=told):
         load(content, missing="keep", target=target)
+
+
+def test_extra_columns_are_numbers_beside_the_samples(load):
+    data = load("a,price,b\n1,,2\n3,4.5,4\n", extra="price", target="b")
+    assert data.X.tolist() == [[1], [3]]
+    np.testing.assert_array_equal(data.variables["price"], [np.nan, 4.5])
+    assert "price" in data.columns.dropped  # so that tables to predict may have it, or not
+    with pytest.raises(DataError, match="'cheap' is no number"):
+        load("a,price\n1,cheap\n", extra="price")
+    with pytest.raises(DataError, match="'price' is extra and dropped: choose one"):
+        load("a,price\n1,2\n", extra="price", drop="price")

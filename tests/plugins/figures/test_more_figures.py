@@ -167,6 +167,12 @@ def _area(corners):
     return 0.5 * np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
 
 
+def test_classes_have_their_names_where_labels_are_none_of_them():
+    shown = replace(view(estimator="vq"), label_names={}, class_names={0: "ash", 2: "fir"})
+    for kind in (ClassPies, DataProjection):
+        assert {"ash", "1", "fir"} <= set(told(kind().draw(shown)))
+
+
 def test_samples_without_a_class_are_in_no_pie():
     shown = view(3)
     labelled = np.arange(len(shown.evaluation.y)) % 2 == 0
@@ -223,6 +229,24 @@ def test_regions_are_linked_neurons_of_one_label_that_won_something():
         ("a", 4.0), ("a", 4.0), ("a", 5.0), ("b", 2.0),
     ]  # fmt: skip
     assert all(one.place in {(float(x), 0.0) for x in range(6)} for one in found)
+
+
+def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in():
+    grid = np.stack(np.meshgrid(np.arange(9), np.arange(6)), axis=-1).reshape(-1, 2)
+    left = grid[:, 0] < 4
+    X = np.column_stack([np.where(left, 0.0, 9.0), np.where(left, 2.0, 0.0), np.arange(54) / 99])
+    data = LocalEngine().over(np.repeat(X, 2, axis=0), Euclidean())
+    evaluation = Evaluation(SomMap(grid, X), data)
+    names = ("price of a bottle", "hue", "_$x$")
+    shown = MapView(evaluation, np.arange(len(X)), (), feature_names=names)
+    figure = drawn(PcaRgb().draw(shown))
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert written == {"low price of a\nbottle,\nhigh hue", "high price of a\nbottle,\nlow hue"}
+    assert "what clusters of neurons stand out in" in caption(figure)
+    for other in (replace(shown, feature_names=()), replace(shown, image_shape=(1, 3))):
+        figure = PcaRgb().draw(other)
+        assert not figure.axes[0].texts
+        assert "stand out" not in caption(figure)
 
 
 def test_names_never_overlap_and_stay_on_the_map(rng):
