@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,14 +33,16 @@ class SomDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure or Html
-        The page. Of an ``ax`` that was given, its own page all the same.
+        The page, or the figure of the ``ax`` that was given.
     ax_ : matplotlib Axes or None
         The one that was given.
     kind : str
     """
 
-    def __init__(self, figure: Any, kind: str, ax: Axes | None = None) -> None:
-        self.figure_, self.kind, self.ax_ = figure, kind, ax
+    def __init__(self, draw: Callable[[Axes | None], Any], kind: str) -> None:
+        self._draw, self.kind = draw, kind
+        self.figure_: Any = None
+        self.ax_: Axes | None = None
 
     @classmethod
     def from_estimator(
@@ -73,7 +76,8 @@ class SomDisplay:
         y : array-like (n,), optional
             Targets of X.
         ax : matplotlib Axes, optional
-            Where the page is put, as a picture.
+            Where to draw; a page of its own without it. A figure with several panels divides them;
+            one of a plugin that draws pages only is put there as a picture.
         feature_names : sequence of D str, optional
             ``feature_names_in_`` without it.
         label_names : mapping, optional
@@ -131,19 +135,22 @@ class SomDisplay:
             stability=stability,
             title=title or type(model).__name__,
         )
-        figure = guarded("figure", component, "draw")(view)
-        display = cls(figure, kind)
-        return display if ax is None else display.plot(ax=ax)
+        draw = guarded("figure", component, "draw")
+        return cls(lambda where: draw(replace(view, axes=where)), kind).plot(ax=ax)
 
-    def plot(self, *, ax: Axes) -> Self:
-        """Put the page into axes, as a picture."""
-        if isinstance(self.figure_, Html):
-            raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
-        from matplotlib.image import imread
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw the figure again, into axes or on a page of its own."""
+        figure = self._draw(ax)
+        if ax is not None:
+            if isinstance(figure, Html):
+                raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
+            if figure is not ax.figure:
+                from matplotlib.image import imread
 
-        ax.imshow(imread(io.BytesIO(self._written("png"))))
-        ax.set_axis_off()
-        self.ax_ = ax
+                ax.imshow(imread(io.BytesIO(_written(figure, "png"))))
+                ax.set_axis_off()
+                figure = ax.figure
+        self.figure_, self.ax_ = figure, ax
         return self
 
     def savefig(self, path: str | PathLike[str], **options: Any) -> None:
@@ -156,19 +163,20 @@ class SomDisplay:
         else:
             self.figure_.savefig(path, **options)
 
-    def _written(self, how: str) -> bytes:
-        page = io.BytesIO()
-        self.figure_.savefig(page, format=how)
-        return page.getvalue()
-
     def _repr_png_(self) -> bytes | None:
-        return None if isinstance(self.figure_, Html) else self._written("png")
+        return None if isinstance(self.figure_, Html) else _written(self.figure_, "png")
 
     def _repr_html_(self) -> str | None:
         return self.figure_.frame() if isinstance(self.figure_, Html) else None
 
     def __repr__(self) -> str:
         return f"<SomDisplay of {self.kind}>"
+
+
+def _written(figure: Any, how: str) -> bytes:
+    page = io.BytesIO()
+    figure.savefig(page, format=how)
+    return page.getvalue()
 
 
 def remembered(model: Any) -> Evaluation:

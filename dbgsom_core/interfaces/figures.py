@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
     from numpy.typing import NDArray
 
@@ -52,6 +53,8 @@ class MapView:
         Numbers of each sample that the map was not trained on, by name; nan for none.
     class_names : mapping from class to text
         Of the samples' targets, also where labels are no classes; ``label_names`` without it.
+    axes : matplotlib Axes or None
+        Where to draw: a figure that can returns that of the axes, others a page of their own.
     """
 
     evaluation: Evaluation
@@ -69,6 +72,7 @@ class MapView:
     stability: Stability | None = None
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     class_names: Mapping[Any, str] = field(default_factory=dict)
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,37 @@ def test_without_samples_it_shows_what_the_map_remembers(model):
     assert [one.get_text() for one in kept] == [one.get_text() for one in same]
 
 
-def test_pages_are_saved_as_vectors_and_put_into_axes(model, tmp_path):
-    _, ax = plt.subplots()
-    display = SomDisplay.from_estimator(model, ax=ax)
-    assert display.ax_ is ax
+@pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
+def test_figures_are_drawn_into_axes_beside_others(model, kind):
+    figure, (ax, other) = plt.subplots(ncols=2, layout="constrained")
+    more = {"stability": model.stability(X, Y, n=2)} if kind == "trust_map" else {}
+    give = {"kind": kind, "y": Y, "image_shape": (8, 8), "ax": ax, **more}
+    if kind == "explorer":
+        with pytest.raises(ValueError, match="no place in axes"):
+            SomDisplay.from_estimator(model, X, **give)
+        return
+    display = SomDisplay.from_estimator(model, X, **give)
+    assert (display.figure_, display.ax_) == (figure, ax)
+    assert ax.get_title()
+    assert ax.collections or ax.child_axes  # and no picture of a page
+    assert not [image for image in ax.images if kind != "prototype_images"]
+    assert not other.has_data()
+    figure.canvas.draw()
+    page = display.plot().figure_
+    assert page is not figure
+    assert display.ax_ is None
+
+
+def test_a_page_of_a_plugin_is_put_into_axes_as_a_picture():
+    figure, ax = plt.subplots()
+    page = plt.Figure()
+    display = SomDisplay(lambda where: page, "plugged").plot(ax=ax)
+    assert display.figure_ is figure
     assert len(ax.images) == 1
+
+
+def test_pages_are_saved_as_vectors(model, tmp_path):
+    display = SomDisplay.from_estimator(model)
     for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
         display.savefig(tmp_path / f"map{ending}")
         assert (tmp_path / f"map{ending}").read_bytes().startswith(start)
@@ -93,7 +119,7 @@ def test_what_cannot_be_drawn_is_told(model):
 
 
 def test_a_page_of_html_is_shown_in_a_frame_of_its_own(tmp_path):
-    display = SomDisplay(Html('<html><script>"x"</script></html>'), "page")
+    display = SomDisplay(lambda where: Html('<html><script>"x"</script></html>'), "page").plot()
     assert "<script>" not in display._repr_html_()
     assert display._repr_png_() is None
     display.savefig(tmp_path / "page.html")

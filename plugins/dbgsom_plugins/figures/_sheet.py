@@ -36,6 +36,8 @@ _KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
 _LARGEST = (6.8, 6.2)  # map panel: width, height
 _LARGEST_CELL = 0.95
 _NARROWEST = 5.2  # page: so that titles fit
+_PAGE_SIDE = 0.9  # beside panels
+_BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _KEY_TOP = 0.42  # inches above a colour bar beside panels
 _CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
 _LONGEST_NAME = 22  # characters of a class name in the key
@@ -55,27 +57,36 @@ class Sheet:
         Such a unit in points.
     corners : float array (C, 2)
         Of a cell around its centre.
+    given : bool
+        The panel is in a figure that somebody else made.
     """
 
     figure: Figure
     axes: Axes
     cell: float
     corners: NDArray[np.float64]
+    given: bool = False
 
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
-        legend_of(self.figure, entries, *self._side())
+        if self.given:
+            legend_of(self.axes, entries, _BESIDE, 1.0, 72 * _SIDE - _KEY_PATCH)
+        else:
+            legend_of(self.figure, entries, *self._side())
 
     def colour_bar(self, mappable: ScalarMappable, label: str, *, whole: bool = False) -> None:
         """Put a colour bar beside the map; ``whole``: its values are whole numbers."""
         from matplotlib.ticker import MaxNLocator
 
-        x, top = self._side()
-        width, height = self.figure.get_size_inches()
-        bar_height = min(3.2, self.axes.get_position().height * height)
-        bar = self.figure.add_axes(
-            (x, top - bar_height / height, 0.16 / width, bar_height / height)
-        )
+        if self.given:
+            bar = self.axes.inset_axes((_BESIDE, 0.1, 0.04, 0.8))
+        else:
+            x, top = self._side()
+            width, height = self.figure.get_size_inches()
+            bar_height = min(3.2, self.axes.get_position().height * height)
+            bar = self.figure.add_axes(
+                (x, top - bar_height / height, 0.16 / width, bar_height / height)
+            )
         scale = self.figure.colorbar(
             mappable, cax=bar, ticks=MaxNLocator(nbins=5, integer=whole, min_n_ticks=1)
         )
@@ -88,10 +99,20 @@ class Sheet:
         return panel.x1 + 0.22 / self.figure.get_size_inches()[0], panel.y1
 
 
-def legend_of(figure: Figure, entries: Sequence[tuple[Patch, str]], x: float, top: float) -> None:
-    """Put patches with names on a page, from a place in its own units to its right end."""
-    room = 72 * (1 - x) * figure.get_figwidth() - _KEY_PATCH
-    key = figure.legend(
+def legend_of(
+    parent: Figure | Axes,
+    entries: Sequence[tuple[Patch, str]],
+    x: float,
+    top: float,
+    room: float | None = None,
+) -> None:
+    """Put patches with names on a page or beside axes, from a place in their own units.
+
+    ``room`` is for names, in points: up to the right end of the page without it.
+    """
+    if room is None:
+        room = 72 * (1 - x) * parent.get_figwidth() - _KEY_PATCH  # type: ignore[union-attr]
+    key = parent.legend(
         [patch for patch, _ in entries],
         [str(i) for i in range(len(entries))],
         loc="upper left",
@@ -119,11 +140,22 @@ class Page:
     figure : Figure
     width, height : float
         Of the room for panels, in inches.
+    within : Axes or None
+        Those within which everything stands, in a figure that somebody else made.
     """
 
     figure: Figure
     width: float
     height: float
+    within: Axes | None = None
+
+    @property
+    def scale(self) -> float:
+        """How large an inch of the page is drawn, in inches; at most 1."""
+        if self.within is None:
+            return 1.0
+        drawn = float(self.within.get_window_extent().width) / self.figure.dpi
+        return min(1.0, drawn / (self.width + _PAGE_SIDE))
 
     def panel(
         self,
@@ -135,15 +167,26 @@ class Page:
 
         With the lower left corner and the size of what they show they have no frame.
         """
-        whole, tall = self.figure.get_size_inches()
         left, top, width, height = box
-        place = (
-            (_MARGIN + left) / whole,
-            1 - (_MARGIN + _HEAD + top + height) / tall,
-            width / whole,
-            height / tall,
-        )
-        axes = self.figure.add_axes(place)
+        if self.within is not None:
+            whole = self.width + _PAGE_SIDE
+            axes = self.within.inset_axes(
+                (
+                    left / whole,
+                    1 - (top + height) / self.height,
+                    width / whole,
+                    height / self.height,
+                )
+            )
+        else:
+            whole, tall = self.figure.get_size_inches()
+            place = (
+                (_MARGIN + left) / whole,
+                1 - (_MARGIN + _HEAD + top + height) / tall,
+                width / whole,
+                height / tall,
+            )
+            axes = self.figure.add_axes(place)
         if low is not None and size is not None:
             axes.set_xlim(low[0], low[0] + size[0])
             axes.set_ylim(low[1], low[1] + size[1])
@@ -154,9 +197,14 @@ class Page:
         """Put colours with names beside the panels."""
         from matplotlib.patches import Patch
 
+        patches = [(Patch(facecolor=colour, lw=0), name) for colour, name in entries]
+        if self.within is not None:
+            x = (self.width + 0.12) / (self.width + _PAGE_SIDE)
+            legend_of(self.within, patches, x, 1.0, 72 * _PAGE_SIDE - _KEY_PATCH)
+            return
         legend_of(
             self.figure,
-            [(Patch(facecolor=colour, lw=0), name) for colour, name in entries],
+            patches,
             (_MARGIN + self.width + 0.12) / self.figure.get_figwidth(),
             1 - (_MARGIN + _HEAD) / self.figure.get_figheight(),
         )
@@ -179,7 +227,9 @@ def page(
     """Return a page with room for panels of this size in inches, its title and its caption."""
     from matplotlib.figure import Figure
 
-    whole = max(_NARROWEST, 2 * _MARGIN + width + 0.22 + 0.9)
+    if isinstance(view, MapView) and view.axes is not None:
+        return Page(begin(view.axes, title), width, height, view.axes)
+    whole = max(_NARROWEST, 2 * _MARGIN + width + 0.22 + _PAGE_SIDE)
     lines = [counts(view)] if isinstance(view, MapView) else []
     for note in notes:
         lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _CHARACTER)))
@@ -218,6 +268,12 @@ def map_sheet(
     corners = np.array(view.evaluation.som_map.grid.corners)
     low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
     columns, rows = high - low
+    if view.axes is not None:
+        figure, axes = begin(view.axes, title), view.axes
+        room = axes.get_window_extent()
+        cell = min(room.width / columns, room.height / rows) / figure.dpi
+        _show(axes, low, high)
+        return Sheet(figure, axes, 72 * float(cell), corners, given=True)
     cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
     width = max(_NARROWEST, 2 * _MARGIN + columns * cell + 0.22 + _SIDE)
     lines = [counts(view)]
@@ -236,11 +292,22 @@ def map_sheet(
             rows * cell / height,
         )
     )
+    _show(axes, low, high)
+    return Sheet(figure, axes, 72 * float(cell), corners)
+
+
+def _show(axes: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return Sheet(figure, axes, 72 * float(cell), corners)
+
+
+def begin(axes: Axes, title: str) -> Figure:
+    """Write the title of a figure over axes that somebody gave, and return what they are in."""
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=11, color=INK, **PLAIN)
+    return axes.figure  # type: ignore[return-value]
 
 
 def write_title(figure: Figure, title: str, subtitle: str) -> None:

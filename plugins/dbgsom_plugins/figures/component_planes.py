@@ -76,10 +76,11 @@ class ComponentPlanes(Component):
             box = (along * (width + _GAP), row * (cell * size[1] + _HEAD) + _HEAD, *(cell * size))
             axes = sheet.panel(box, low, size)
             values, bounds = shown.values[:, column], ranges[number]
-            plane = Sheet(sheet.figure, axes, 72 * float(cell), corners)
+            plane = Sheet(sheet.figure, axes, 72 * float(cell) * sheet.scale, corners)
             _fill(plane, places, values, bounds, view.evaluation.hits == 0)
             mark_parents(plane, parents_of(som_map))
-            _head(plane, shown.names[column], bounds, width, own=self.scale == "own")
+            own = self.scale == "own"
+            _head(plane, shown.names[column], bounds, width, sheet.scale, own=own)
         if self.scale == "own":
             sheet.key("Value", ("least", "greatest"), scale_of(0.0, 1.0))
         else:
@@ -131,15 +132,20 @@ def _fill(
     fill_cells(plane, places, colours, ~known)
 
 
-def _head(plane: Sheet, name: str, bounds: NDArray[np.float64], width: float, *, own: bool) -> None:
+def _head(
+    plane: Sheet, name: str, bounds: NDArray[np.float64], width: float, scale: float, *, own: bool
+) -> None:
     left, top = plane.axes.get_xlim()[0], plane.axes.get_ylim()[1]
     offset: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
     offset["annotation_clip"] = False
     name = fitting(label_of(name), 72 * width, 8.5)
+    above = scale * (12 if own else 3)
     plane.axes.annotate(
-        name, (left, top), (0, 12 if own else 3), fontsize=8.5, color=INK, **offset, **PLAIN
+        name, (left, top), (0, above), fontsize=8.5 * scale, color=INK, **offset, **PLAIN
     )
     if own:
         low, high = rounded(bounds[0], bounds[1]), rounded(bounds[1], bounds[0])
         told = f"{low:g} … {high:g}"
-        plane.axes.annotate(told, (left, top), (0, 3), fontsize=7, color=MUTED, **offset, **PLAIN)
+        plane.axes.annotate(
+            told, (left, top), (0, 3 * scale), fontsize=7 * scale, color=MUTED, **offset, **PLAIN
+        )

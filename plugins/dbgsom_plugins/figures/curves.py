@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, categorical
-from dbgsom_plugins.figures._sheet import DPI, counts, write_caption, write_title
+from dbgsom_plugins.figures._sheet import DPI, begin, counts, write_caption, write_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,17 +29,21 @@ class GrowthCurve(Component):
         """Return the figure; without a history it says so."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=_SIZE, dpi=DPI, facecolor=PAPER)
-        write_title(figure, "Growth curve", view.title)
-        write_caption(figure, [counts(view)])
-        if not view.history:
-            figure.text(0.5, 0.5, "No epochs were recorded.", ha="center", fontsize=10, color=MUTED)
-            return figure
-        _panels(figure, view.history)
+        if view.axes is not None:
+            figure = begin(view.axes, "Growth curve")
+        else:
+            figure = Figure(figsize=_SIZE, dpi=DPI, facecolor=PAPER)
+            write_title(figure, "Growth curve", view.title)
+            write_caption(figure, [counts(view)])
+        if view.history:
+            _panels(figure.add_axes if view.axes is None else view.axes.inset_axes, view.history)
+        else:
+            parent = figure if view.axes is None else view.axes
+            parent.text(0.5, 0.5, "No epochs were recorded.", ha="center", fontsize=10, color=MUTED)
         return figure
 
 
-def _panels(figure: Figure, history: Sequence[EpochRecord]) -> None:
+def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     blue, orange, green = (tuple(colour) for colour in categorical(3))
@@ -48,9 +52,9 @@ def _panels(figure: Figure, history: Sequence[EpochRecord]) -> None:
     neurons = np.array([record.neurons for record in history])
     births = np.array([len(record.births) for record in history])
     width = _RIGHT - _LEFT
-    top = figure.add_axes((_LEFT, 0.54, width, 0.28))
-    middle = figure.add_axes((_LEFT, 0.315, width, 0.165), sharex=top)
-    bottom = figure.add_axes((_LEFT, 0.165, width, 0.09), sharex=top)
+    top = add((_LEFT, 0.54, width, 0.28))
+    middle = add((_LEFT, 0.315, width, 0.165), sharex=top)
+    bottom = add((_LEFT, 0.165, width, 0.09), sharex=top)
     marker = "o" if len(epochs) <= 60 else ""
 
     top.plot(epochs, errors, color=blue, linewidth=1.8, marker=marker, markersize=3)
