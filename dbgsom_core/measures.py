@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from sklearn.pipeline import Pipeline
-
-from dbgsom_core.estimators.growing_map import GrowingMap
-from dbgsom_core.estimators.measuring import (
-    MeasureTable,
-    default_measures,
-    named_measures,
-    table_of,
-)
-from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.estimators.evaluating import chosen_measures, evaluated
+from dbgsom_core.estimators.measuring import MeasureTable, table_of
 
 __all__ = ["MeasureTable", "evaluate"]
 
@@ -59,33 +49,5 @@ def evaluate(
     >>> found = evaluate(SomVQ().fit(X), X, measures=["trustworthiness", "topographic_error"])
     >>> found["trustworthiness"]  # doctest: +SKIP
     """
-    estimator, samples = _within(model, X)
-    registry = get_registry()
-    kind = estimator._kind
-    targets = None if y is None else np.asarray(y)
-    if isinstance(measures, str) and measures == "default":
-        chosen = default_measures(registry, kind, targets is not None)
-    else:
-        chosen = named_measures(registry, kind, measures)
-    predictions = estimator.predict(samples)
-    if targets is not None and len(targets) != len(predictions):
-        raise ValueError(f"y has {len(targets)} values for {len(predictions)} samples")
-    evaluation = estimator.evaluate(samples, y=targets, predictions=predictions, seed=seed)
-    return table_of(chosen, evaluation)
-
-
-def _within(model: Any, X: Any) -> tuple[GrowingMap, Any]:
-    # The estimator and what it takes.
-    model = getattr(model, "model", model)  # a finished run
-    if isinstance(model, FittedModel):
-        return model.estimator, model.prepare(X)
-    if isinstance(model, Pipeline):
-        inner = model.steps[-1][1]
-        if isinstance(inner, GrowingMap):
-            return inner, model[:-1].transform(X) if len(model.steps) > 1 else X
-    if isinstance(model, GrowingMap):
-        return model, X
-    raise ValueError(
-        "evaluate takes a fitted SomVQ, SomClassifier or SomRegressor, a pipeline that ends in one "
-        f"of them, or the model of a run, not a {type(model).__name__}"
-    )
+    estimator, evaluation = evaluated(model, X, y, seed)
+    return table_of(chosen_measures(estimator, measures, y is not None), evaluation)

@@ -43,13 +43,13 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     names = chosen_columns(known, columns)
-    rows = _samples(known, X)
+    rows = as_samples(known, X)
     bare = known.columns is None and not known.steps  # the estimator itself knows its features
     answers: Answers = known.estimator.answers(rows) if bare else known.answers(rows)
     return answer_columns(known, answers, names)
 
 
-def _samples(model: FittedModel, X: Any) -> Any:
+def as_samples(model: FittedModel, X: Any) -> Any:
     """Return samples of any kind as the model's first step takes them without a warning."""
     if model.columns is not None or hasattr(X, "tocsr"):
         return X

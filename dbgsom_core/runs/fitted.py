@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from dbgsom_core.estimators.evaluating import chosen_measures, evaluated
 from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.measuring import MeasureTable, table_of
+from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data.loading import digest
 from dbgsom_core.runs.data.usable import n_classes
@@ -60,12 +64,25 @@ def drawn(estimator: Any, X: Any, y: Any, names: Sequence[str]) -> dict[str, Any
     """Return figures of a fitted map, by name."""
     if not names:
         return {}
-    view = view_of(
-        estimator,
-        estimator.evaluate(X, y=y, predictions=estimator.labels_),
-        feature_names=list(map(str, getattr(estimator, "feature_names_in_", ()))),
-        title=type(estimator).__name__,
-    )
+    return _drawn(estimator, estimator.evaluate(X, y=y, predictions=estimator.labels_), names)
+
+
+def tested(
+    model: Any, X: Any, y: Any, measures: Any, figures: Sequence[str]
+) -> tuple[MeasureTable, dict[str, Any]]:
+    """Return what measures say of a model on raw samples, and figures of them, by name."""
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    estimator, evaluation = evaluated(known, X, y)
+    found = table_of(chosen_measures(estimator, measures, y is not None), evaluation)
+    return found, _drawn(estimator, evaluation, figures, known.prepared_names)
+
+
+def _drawn(
+    estimator: Any, evaluation: Evaluation, names: Sequence[str], features: Any = None
+) -> dict[str, Any]:
+    known = getattr(estimator, "feature_names_in_", ()) if features is None else features
+    title = type(estimator).__name__
+    view = view_of(estimator, evaluation, feature_names=list(map(str, known)), title=title)
     figures = {}
     for name in names:
         figure = get_registry().build("figure", name)

@@ -20,7 +20,7 @@ class SavedMap(PythonModel):  # type: ignore[misc]
         """Load the map from the stored file."""
         from dbgsom_core.persistence import load
 
-        self._model = load(Path(context.artifacts["model"]))
+        self.fitted = load(Path(context.artifacts["model"]))
 
     # MLflow reads the annotation of the rows: the bare array type is the one it does not object to.
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:
@@ -28,7 +28,7 @@ class SavedMap(PythonModel):  # type: ignore[misc]
         from dbgsom_core.persistence import answer_table
 
         wanted = list((params or {}).get("columns") or ["label"])
-        told = answer_table(self._model, model_input, wanted)
+        told = answer_table(self.fitted, model_input, wanted)
         return told["label"] if list(told) == ["label"] else pd.DataFrame(told)
 
 

@@ -1,0 +1,79 @@
+"""``mlflow.models.evaluate`` for maps; MLflow finds the evaluator by its entry point ``dbgsom``."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact, TextEvaluationArtifact
+from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
+
+_MEASURES = ("quantization_error", "topographic_error")
+_FIGURES = ("label_map", "hit_map", "u_matrix")
+
+
+class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
+    """Measures and figures of a map on data; models that are none of dbgsom are left to others.
+
+    ``evaluator_config`` may hold ``measures`` (names, or ``"default"`` for all that suit),
+    ``figures`` (names) and ``metric_prefix``.
+    """
+
+    @classmethod
+    def can_evaluate(cls, **asked: Any) -> bool:
+        """Say yes: MLflow asks without showing the model."""
+        return True
+
+    def evaluate(
+        self,
+        *,
+        dataset: Any,
+        run_id: str,
+        evaluator_config: Mapping[str, Any],
+        model: Any = None,
+        model_id: str | None = None,
+        **more: Any,
+    ) -> EvaluationResult | None:
+        """Log measures and figures into the run; None: the model is none of dbgsom."""
+        if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
+            return None
+        from dbgsom_core.runs.fitted import tested
+        from dbgsom_plugins.trackers.mlflow_mirror import key_of
+
+        prefix = str(evaluator_config.get("metric_prefix", ""))
+        rows, schema = dataset.features_data, model.metadata.get_input_schema()
+        if schema is not None and hasattr(rows, "columns"):
+            rows = rows[schema.input_names()]  # in the order of the training, as for predict
+        found, figures = tested(
+            model.unwrap_python_model().fitted,
+            rows,
+            dataset.labels_data if dataset.has_targets else None,
+            evaluator_config.get("measures", _MEASURES),
+            evaluator_config.get("figures", _FIGURES),
+        )
+        values = {key_of(f"{prefix}{name}"): value for name, value in found.items()}
+        now, client = int(time.time() * 1000), MlflowClient()
+        own = {"model_id": model_id, "run_id": run_id}
+        on = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+        client.log_batch(
+            run_id,
+            metrics=[
+                Metric(name, value, now, 0, **own, **on)
+                for name, value in values.items()
+                if math.isfinite(value)
+            ],
+        )
+        artifacts = {}
+        root = client.get_run(run_id).info.artifact_uri
+        for name, figure in figures.items():
+            drawn = hasattr(figure, "savefig")
+            path = f"figures/{prefix}{name}.{'png' if drawn else 'html'}"
+            if drawn:
+                client.log_figure(run_id, figure, path)
+            else:
+                client.log_text(run_id, figure.text, path)
+            kind = ImageEvaluationArtifact if drawn else TextEvaluationArtifact
+            artifacts[f"{prefix}{name}"] = kind(uri=f"{root}/{path}")
+        return EvaluationResult(metrics=values, artifacts=artifacts)
