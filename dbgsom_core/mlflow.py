@@ -6,6 +6,7 @@ MLflow is imported when one of these is called; the tracker ``mlflow`` does the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 __all__ = ["autolog", "load_model", "log_model", "save_model"]
@@ -51,7 +52,9 @@ def log_model(
     name: str = "model",
     *,
     input_example: Any = None,
+    signature: Any = "any",
     registered_model_name: str | None = None,
+    wheels: Sequence[str | PathLike[str]] = (),
     **more: Any,
 ) -> Any:
     """Log a fitted model into the active run, or one of its own.
@@ -63,8 +66,14 @@ def log_model(
     name : str
     input_example : DataFrame or array (m, D), optional
         A few raw samples; a DataFrame names the features.
+    signature : ModelSignature, "any" or "typed"
+        ``"typed"``: named columns are ``double`` or ``string``, which MLflow checks 100 times as
+        fast as ``any``, and refuses int64 and numbers as categories then.
     registered_model_name : str, optional
         Registered model that this becomes a version of.
+    wheels : sequence of path, optional
+        Of distributions that the model needs and no package index has: they are kept with it, and
+        its requirements name them. ``pip wheel --no-deps -w FOLDER SOURCE`` makes them.
     **more
         What ``mlflow.models.Model.log`` takes, such as ``metadata``.
 
@@ -76,25 +85,40 @@ def log_model(
     ------
     ModelFileError, PluginError
         The model cannot be saved without pickle.
+    DbgsomError
+        A wheel is missing, or of nothing that the model needs.
     """
     return _python().log_model(
         model,
         name,
         input_example=input_example,
+        signature=signature,
         registered_model_name=registered_model_name,
+        wheels=wheels,
         **more,
     )
 
 
-def save_model(model: Any, path: str, *, input_example: Any = None) -> None:
+def save_model(
+    model: Any,
+    path: str,
+    *,
+    input_example: Any = None,
+    signature: Any = "any",
+    wheels: Sequence[str | PathLike[str]] = (),
+) -> None:
     """Write a fitted model as the folder of an MLflow model, which must not exist; see `log_model`.
 
     Raises
     ------
     ModelFileError, PluginError
         The model cannot be saved without pickle.
+    DbgsomError
+        A wheel is missing, or of nothing that the model needs.
     """
-    _python().save_model(model, path, input_example=input_example)
+    _python().save_model(
+        model, path, input_example=input_example, signature=signature, wheels=wheels
+    )
 
 
 def load_model(uri: str) -> Any:

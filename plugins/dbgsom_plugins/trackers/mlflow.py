@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -71,6 +71,14 @@ class MLflow(TrackerComponent):
     )
     registered_model: str | None = Field(
         default=None, min_length=1, description="registered model to add each map to as a version"
+    )
+    signature: Literal["any", "typed"] = Field(
+        default="any",
+        description="columns of models; typed: double and string, checked faster, without int64",
+    )
+    wheels: list[str] = Field(
+        default_factory=list,
+        description="wheels of what models need and no package index has, kept with each model",
     )
     flush_seconds: float = Field(
         default=5.0, ge=0, description="seconds between two batches of metrics"

@@ -157,7 +157,25 @@ def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
     fitted = load(files.model)
     width = None if example is None else example.shape[1]
     known = names if isinstance(names, list) and len(names) == width else None
-    write_model(target, files.model, fitted, own, known, example, _requirements(stored, fitted))
+    settings = _settings(stored)
+    start = Path(stored.environment.get("directory") or "")
+    write_model(
+        target,
+        files.model,
+        fitted,
+        own,
+        known,
+        example,
+        _requirements(stored, fitted),
+        [start / str(path) for path in settings.get("wheels") or ()],
+        settings.get("signature", "any"),
+    )
+
+
+def _settings(stored: StoredRun) -> Mapping[str, Any]:
+    """Return what a run's configuration says of MLflow, as it is written there."""
+    tracking = [one for one in stored.config.get("tracking") or () if isinstance(one, Mapping)]
+    return next((one for one in tracking if one.get("name") == "mlflow"), {})
 
 
 def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:

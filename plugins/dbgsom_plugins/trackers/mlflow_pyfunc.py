@@ -5,12 +5,14 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -20,6 +22,7 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
+from dbgsom_core.api import DbgsomError
 from dbgsom_core.persistence import answer_table, distributions
 
 FLAVOR = "dbgsom"
@@ -36,6 +39,8 @@ def write_model(
     names: Sequence[str] | None = None,
     example: Any = None,
     requirements: Mapping[str, str] | None = None,
+    wheels: Sequence[str | PathLike[str]] = (),
+    signed: ModelSignature | Literal["any", "typed"] = "any",
 ) -> None:
     """Write the folder of an MLflow model.
 
@@ -54,9 +59,19 @@ def write_model(
         A few raw samples.
     requirements : mapping of str to str, optional
         Distributions and their versions; those that are needed now without it.
+    wheels : sequence of path
+        Of distributions that no package index has: they are kept with the model.
+    signed : ModelSignature, "any" or "typed"
+        Its signature, or which types of columns it says; see `signature`.
+
+    Raises
+    ------
+    DbgsomError
+        There is no such wheel, or it is of nothing that the model needs.
     """
     wanted = distributions(model) if requirements is None else dict(requirements)
     wanted |= {"mlflow": mlflow.__version__}
+    lines = _lines(wanted, [Path(one) for one in wheels])
     columns = getattr(model, "columns", None)
     if columns is not None:
         into.metadata = {**(into.metadata or {}), "columns": _readings(columns)}
@@ -70,29 +85,68 @@ def write_model(
             python_model=str(_SCRIPT),
             artifacts={"model": str(own)},
             mlflow_model=into,
-            signature=signature(model, names, example),
+            signature=signature(model, names, example, signed),
             input_example=shown,
-            pip_requirements=[f"{name}=={release}" for name, release in wanted.items()],
+            pip_requirements=lines,
+            code_paths=list(map(str, wheels)) or None,
         )
 
 
-def signature(model: Any, names: Sequence[str] | None, example: Any) -> ModelSignature:
+def _lines(wanted: Mapping[str, str], wheels: Sequence[Path]) -> list[str]:
+    """Return requirements as pip reads them in the folder of the model."""
+    lines = {name: f"{name}=={release}" for name, release in wanted.items()}
+    known = {_normal(name): name for name in lines}
+    for wheel in wheels:
+        if not wheel.is_file() or wheel.suffix != ".whl":
+            raise DbgsomError(
+                f"there is no wheel {wheel}: 'pip wheel --no-deps -w FOLDER SOURCE' makes one"
+            )
+        name, release = (*wheel.stem.split("-"), "")[:2]
+        if _normal(name) not in known:
+            raise DbgsomError(f"{wheel} is of nothing that the model needs: {', '.join(lines)}")
+        own = known[_normal(name)]
+        if release != wanted[own]:
+            raise DbgsomError(f"{wheel} is of another version than the model's {lines[own]}")
+        lines[own] = f"code/{wheel.name}"
+    return list(lines.values())
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def signature(
+    model: Any,
+    names: Sequence[str] | None,
+    example: Any,
+    signed: ModelSignature | Literal["any", "typed"] = "any",
+) -> ModelSignature:
     """Return the signature of a model's ``predict``.
 
-    MLflow refuses whole numbers in columns of numbers, so columns are of the type ``any`` (all of
-    them: early MLflow 3 misplaces rows where types are mixed), and the model itself checks its
-    cells. Samples without names have no input schema for the same reason.
+    MLflow refuses int64 in columns of ``double``, so columns are of the type ``any`` (all of them:
+    MLflow 3.10 misplaces rows where types are mixed), and the model itself checks its cells.
+    ``"typed"`` says ``double`` for numbers and ``string`` for categories and dates, which MLflow
+    checks much faster. Samples without names have no input schema.
     """
+    chosen = ParamSpec("columns", DataType.string, ["label"], (-1,))
+    params = ParamSchema([chosen])
+    if isinstance(signed, ModelSignature):
+        return ModelSignature(signed.inputs, signed.outputs, signed.params or params)
     columns = getattr(model, "columns", None)
     known = names if columns is None else columns.names
-    inputs = None if known is None else Schema([ColSpec(AnyType(), str(one)) for one in known])
+    inputs = None
+    if known is not None:
+        texts = () if columns is None else {*columns.categories, *columns.dates}
+        types = {name: DataType.string if name in texts else DataType.double for name in known}
+        inputs = Schema(
+            [ColSpec(types[one] if signed == "typed" else AnyType(), str(one)) for one in known]
+        )
     outputs = None
     if example is not None and len(example):
         told = answer_table(model, example, ["label"])
         shown = told["label"] if "label" in told else pd.DataFrame(told)  # of several targets
         outputs = infer_signature(np.zeros((1, 1)), shown).outputs
-    chosen = ParamSpec("columns", DataType.string, ["label"], (-1,))
-    return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([chosen]))
+    return ModelSignature(inputs=inputs, outputs=outputs, params=params)
 
 
 def _readings(columns: Any) -> dict[str, str]:

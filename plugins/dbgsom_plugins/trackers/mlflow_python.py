@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,13 @@ def log_model(model: Any, name: str, **more: Any) -> Any:
 
 
 def save_model(
-    model: Any, path: str, mlflow_model: Any = None, input_example: Any = None, **more: Any
+    model: Any,
+    path: str,
+    mlflow_model: Any = None,
+    input_example: Any = None,
+    signature: Any = "any",
+    wheels: Sequence[str | PathLike[str]] = (),
+    **more: Any,
 ) -> None:
     """Write the folder of an MLflow model; ``more`` is what `Model.log` tells all flavours."""
     fitted = _fitted(model)
@@ -48,7 +56,8 @@ def save_model(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / FILE
         save(fitted if fitted.steps or fitted.columns else fitted.estimator, file)
-        write_model(Path(path), file, fitted, mlflow_model or Model(), known, example)
+        own = mlflow_model or Model()
+        write_model(Path(path), file, fitted, own, known, example, wheels=wheels, signed=signature)
 
 
 def load_model(uri: str) -> Any:

@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 
 import dbgsom_core
+from dbgsom_core import mlflow as models
 from dbgsom_core.cli import main
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.persistence import distributions
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
@@ -209,17 +211,69 @@ def test_what_a_model_needs_is_what_it_is_made_of(small_model: Any) -> None:
     }
 
 
+def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(
+    small_model: Any, tmp_path: Path
+) -> None:
+    version = distributions(small_model)["dbgsom-core"]
+    wheel = tmp_path / f"dbgsom_core-{version}-py3-none-any.whl"
+    wheel.write_bytes(b"zip")
+    X = np.eye(2)
+    with quiet():
+        models.save_model(small_model, str(tmp_path / "model"), input_example=X, wheels=[wheel])
+    assert (tmp_path / "model" / "code" / wheel.name).read_bytes() == b"zip"
+    lines = (tmp_path / "model" / "requirements.txt").read_text().splitlines()
+    assert f"code/{wheel.name}" in lines
+    assert not any(line.startswith("dbgsom") for line in lines)
+    wrong = {
+        tmp_path / "none.whl": "no wheel .*: 'pip wheel",
+        wheel.rename(tmp_path / "dbgsom_core-0.0.0-py3-none-any.whl"): "of another version than",
+        Path(shutil.copy(tmp_path / "model" / "MLmodel", tmp_path / "x-1-py3-none-any.whl")): (
+            "of nothing that the model needs"
+        ),
+    }
+    for path, told in wrong.items():
+        with quiet(), pytest.raises(DbgsomError, match=told):
+            models.save_model(small_model, str(tmp_path / "other"), wheels=[path])
+    assert not (tmp_path / "other").exists()
+
+
+def test_columns_may_be_typed(stored: SimpleNamespace, rows: Any, tmp_path: Path) -> None:
+    fitted = dbgsom_core.persistence.load(stored.found.folder / "model.npz")
+    with quiet():
+        import mlflow
+
+        example = stored.model.input_example
+        models.save_model(fitted, str(tmp_path / "m"), input_example=example, signature="typed")
+        model = mlflow.pyfunc.load_model(str(tmp_path / "m"))
+        inputs = model.metadata.get_input_schema()
+        told = {name: one.type.name for name, one in inputs.input_dict().items()}
+        assert told == {"size": "double", "colour": "string", "day": "string", "code": "string"}
+        texts = rows.astype({"code": str, "size": "float32"}).set_index(pd.Index([7, 8, 9]))
+        assert model.predict(texts[texts.columns[::-1]]).tolist() == _answers(stored, rows).tolist()
+        with pytest.raises(mlflow.MlflowException, match="Can not safely convert int64"):
+            model.predict(texts.assign(size=[1, 3, 5]))
+        signature = model.metadata.signature
+        models.save_model(fitted, str(tmp_path / "own"), input_example=example, signature=signature)
+        own = mlflow.models.Model.load(str(tmp_path / "own"))
+    assert own.signature == signature
+
+
 def test_data_of_named_features_is_asked_by_name(uri: str, tmp_path: Path, iris: Any) -> None:
     with pytest.MonkeyPatch.context() as patched, quiet():
         patched.chdir(tmp_path)
         import mlflow
 
-        found = dbgsom_core.run({**CONFIG, "experiment": "iris", "dataset": "iris"})
+        tracker = {"name": "mlflow", "uri": uri, "signature": "typed"}
+        found = dbgsom_core.run(
+            {**CONFIG, "experiment": "iris", "dataset": "iris", "tracking": [tracker]}
+        )
         client = mlflow.MlflowClient(uri, registry_uri=uri)
         [run] = client.search_runs([client.get_experiment_by_name("iris").experiment_id])
         [output] = client.get_run(run.info.run_id).outputs.model_outputs
         model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
-        names = model.metadata.get_input_schema().input_names()
+        schema = model.metadata.get_input_schema()
+        names = schema.input_names()
+        assert {str(one.type) for one in schema.inputs} == {"DataType.double"}
         frame = pd.DataFrame(iris[0], columns=names)
         wanted = found.model.predict(iris[0])
         assert names[0] == "sepal length (cm)"
