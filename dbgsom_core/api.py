@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         told_faults,
     )
     from dbgsom_core.interfaces.columns import Columns, numbered
+    from dbgsom_core.som_map.changes import Death, Insert, Move
     from dbgsom_core.som_map.grid import Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import (
@@ -114,6 +115,7 @@ __all__ = [
     "DataSummary",
     "Dataset",
     "DbgsomError",
+    "Death",
     "Engine",
     "EpochRecord",
     "Evaluation",
@@ -128,6 +130,7 @@ __all__ = [
     "GrowthState",
     "GrowthStrategy",
     "Html",
+    "Insert",
     "IntArray",
     "Interval",
     "Kernel",
@@ -143,6 +146,7 @@ __all__ = [
     "MetricAbilities",
     "MetricComponent",
     "Moments",
+    "Move",
     "Neighbourhood",
     "Nested",
     "NotedValue",
@@ -207,6 +211,7 @@ _HOMES = {
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
     "interfaces.columns": "Columns numbered",
+    "som_map.changes": "Death Insert Move",
     "som_map.grid": "Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",

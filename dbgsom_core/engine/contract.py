@@ -44,7 +44,7 @@ class MapGraph(NamedTuple):
     hops : uint16 array (K, K)
         The least number of links between two neurons.
     links : int32 array (K, degree)
-        The linked neighbours of each neuron, -1 for none.
+        The linked neighbours of each neuron, -1 for none; itself where nothing links it.
     rectangle : (rows, columns) or None
         Where neurons fill a rectangle of four links each in row-major order.
     """

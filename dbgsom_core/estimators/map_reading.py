@@ -22,6 +22,7 @@ MAP_ARRAYS = {
 }
 # Hops between K neurons take 2*K*K bytes, which no file holds: so many, and so many times its own.
 _HOP_BYTES = (1 << 28, 1000)
+_WIDEST = 1 << 15  # columns and rows, which are hops between parts of a map
 
 
 def check_room(maps: Sequence[SomMap], size: int) -> None:
@@ -74,8 +75,11 @@ def read_map(stored: Mapping[str, Any], take: Take, types: StoredTypes, room: Ro
     if not (n and sizes["D"]):
         raise UnfitError("holds a map without neurons or columns")
     room.take(n)
+    # A map that its growth strategy took apart says so, and is no larger than a whole one can be.
+    is_apart = stored.get("apart", False) is True
     span = positions.max(axis=0).astype(object) - positions.min(axis=0).astype(object)
-    if max(abs(positions.min()), abs(positions.max())) > 2**31 or (span >= n).any():
+    too_wide = (span >= n).any() and not (is_apart and span.sum() <= _WIDEST)
+    if max(abs(positions.min()), abs(positions.max())) > 2**31 or too_wide:
         raise UnfitError("holds a map with neurons that nothing links")
     if (
         (parents < -1).any()
@@ -84,7 +88,7 @@ def read_map(stored: Mapping[str, Any], take: Take, types: StoredTypes, room: Ro
     ):
         raise UnfitError("holds a map with births out of order")
     som_map = SomMap.restored(**arrays, grid=_grid(stored, positions))
-    if som_map.diameter >= np.iinfo(np.uint16).max:
+    if som_map.is_apart != is_apart:
         raise UnfitError("holds a map with neurons that nothing links")
     for neuron, child in stored["children"]:
         if not 0 <= neuron < n or neuron in som_map.children:

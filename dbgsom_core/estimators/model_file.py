@@ -204,6 +204,8 @@ def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, 
         name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS
     }
     written |= {"grid": grid.name, "torus": grid.torus}
+    if som_map.is_apart:
+        written["apart"] = True
     written["children"] = [
         [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
     ]

@@ -24,6 +24,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.novelty import Calibration
@@ -300,11 +301,12 @@ def _warn_of_other_defaults(kind: str, part: Mapping[str, Any], now: dict[str, A
 
 def _record(stored: Mapping[str, Any], types: StoredTypes) -> EpochRecord:
     births = tuple(_event(*birth) for birth in stored["births"])
+    changes = tuple(map(change_of, stored.get("changes", ())))
     for name, holds in _RECORD.items():
         problem = types.mismatch(stored[name], holds, {})
         if problem:
             raise UnfitError(f"holds a history whose {name}{problem}")
-    return EpochRecord(**{**stored, "births": births})
+    return EpochRecord(**{**stored, "births": births, "changes": changes})
 
 
 def _event(epoch: Any, parent: Any, position: Any) -> GrowthEvent:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from dbgsom_core.som_map.changes import Change
 
 
 class GrowthEvent(NamedTuple):
-    """One neuron was born: in which epoch, beside which parent (row), at which (x, y)."""
+    """One neuron was born: in which epoch, beside which parent (row), at which (x, y).
+
+    Row and cell are those of its epoch; where neurons die or move later they may be others now.
+    """
 
     epoch: int
     parent: int
@@ -26,9 +32,9 @@ class EpochRecord:
     width : float
         Kernel width in hops.
     neurons : int
-        Neurons after the epoch's births.
+        Neurons after the epoch's births and deaths.
     births : tuple of GrowthEvent
-        The neurons born in this epoch.
+        The neurons born in this epoch, also those of an `Insert`.
     quantization_error : float
         Mean distance of the training samples to their best-matching unit under the updated
         prototypes, newborns included.
@@ -36,6 +42,8 @@ class EpochRecord:
         Root mean square step of the prototypes over the data's ‖std(X)‖ (no unit).
     seconds : float
         Time since training began.
+    changes : tuple of Death, Move or Insert
+        What else changed the map before those births, in rows and cells of before.
     """
 
     epoch: int
@@ -47,3 +55,4 @@ class EpochRecord:
     quantization_error: float
     movement: float
     seconds: float
+    changes: tuple[Change, ...] = ()

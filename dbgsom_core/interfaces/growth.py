@@ -12,6 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid
     from dbgsom_core.som_map.som_map import SomMap
 
@@ -87,11 +88,15 @@ class Birth(NamedTuple):
 class GrowthStrategy(Protocol):
     """A growth strategy: decides after each epoch which neurons are born, and where."""
 
-    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Change]:
         """Return the births of this epoch, most urgent first; empty to let the map settle.
 
         Called in the growing phase after every epoch but the first and the last. Each position
         must be free and linked to the map. ``som_map`` must not be changed.
+
+        Besides births a `Death`, a `Move` or, as the only thing wanted, an `Insert`. Rows and cells
+        are those of ``som_map``; deaths are done first, then moves, then births, so that a cell
+        that is given up may be taken. A map must stay in one piece, see ``may_disconnect``.
         """
 
 
@@ -113,6 +118,12 @@ class GrowthComponent(Component):
         which its class is in the majority; False without it.
         ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
         prototypes are smoothed over linked neighbours first, and `grow` is asked again.
+        ``removes`` (attribute): True where it may want a `Death`: it is asked, too, when the map is
+        as large as ``max_neurons`` lets it be; False without it.
+        ``may_disconnect`` (attribute): True where its deaths and moves may take the map apart,
+        which is refused otherwise.
+        ``renumber(rows)``: called when the map has changed, with the row before of each neuron that
+        there is now, int64 (K,), -1 for newborns: for what it keeps by neuron.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
         ``wants_children(som_map, state) -> array``: for each neuron (K,) whether its samples shall
         have a map of their own that splits them, told from the map and a `VerticalState`. Asked
@@ -134,10 +145,16 @@ class GrowthComponent(Component):
     wants_children: ClassVar[Callable[..., Any] | None] = None
     remembered: ClassVar[Callable[..., Any] | None] = None
     remember: ClassVar[Callable[..., Any] | None] = None
+    renumber: ClassVar[Callable[..., Any] | None] = None
 
     @property
     def needs_classes(self) -> bool:
         """False: it does not look at classes."""
+        return False
+
+    @property
+    def removes(self) -> bool:
+        """False: it takes no neurons away."""
         return False
 
 
@@ -183,6 +200,7 @@ class GrowthAbilities(Abilities):
         "growing_threshold",
         "start_shape",
         "wants_children",
+        "renumber",
     )
 
     growing_threshold: Callable[[DataSummary], float] | None
@@ -190,13 +208,16 @@ class GrowthAbilities(Abilities):
     wants_children: Callable[[SomMap, VerticalState], Any] | None
     remembered: Callable[[], Any] | None
     remember: Callable[[Any], None] | None
+    renumber: Callable[[IntArray], None] | None
     needs_classes: bool
+    removes: bool
     max_neurons: int | Literal["auto"] | None = None
     fine_tuning: float = 0.0
     link_pull: float = 0.0
     class_tuning: bool = False
     smooth_before_growth: bool = False
     wrap: bool = False
+    may_disconnect: bool = False
     base: Any = None
     grow: Any = None
 
@@ -206,8 +227,9 @@ class GrowthAbilities(Abilities):
         whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
         if not (cap is None or whole or (isinstance(cap, str) and cap == "auto")):
             raise UnfitError(f"has max_neurons = {cap!r}; it is 'auto', None or a whole number")
-        if not isinstance(self.wrap, bool):
-            raise UnfitError(f"has wrap = {self.wrap!r}; it is True or False")
+        for name in ("wrap", "removes", "may_disconnect"):
+            if not isinstance(getattr(self, name), bool):
+                raise UnfitError(f"has {name} = {getattr(self, name)!r}; it is True or False")
         for name, below in (("fine_tuning", 1.0), ("link_pull", math.inf)):
             share = getattr(self, name)
             if not isinstance(share, (int, float)) or not 0 <= share < below:

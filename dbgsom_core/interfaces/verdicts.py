@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError
+from dbgsom_core.som_map.changes import CHANGES, Move, changed_map
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
@@ -140,20 +140,49 @@ def most_births(som_map: Any) -> int:
     return _ENDLESS * len(som_map) * int(som_map.grid.degree)
 
 
-def births(answer: Any, som_map: Any, state: Any) -> list[tuple[Any, Any, int]]:
-    """Return the births of an epoch, one more than there is room for at most.
+def births(answer: Any, som_map: Any, state: Any) -> list[Any]:
+    """Return the changes and births of an epoch, one birth more than there is room for at most.
 
     Where nothing limits the map the room is that of `most_births`.
     """
     if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
         raise UnfitError(f"must return a sequence of births, not {_described(answer)}")
     room = most_births(som_map) if state.room is None else min(state.room, MOST_NEURONS)
-    found = list(islice(answer, room + 1))
+    changes: list[Any] = []
+    found: list[Any] = []
+    for one in answer:
+        (changes if isinstance(one, CHANGES) else found).append(one)
+        if len(found) > room + len(changes) or len(changes) > _ENDLESS * len(som_map):
+            break
+    room += len(changes)
+    parents: Any = None
+    if changes:
+        som_map, parents = _changed(changes, som_map)
     born: set[tuple[int, int]] = set()
-    return [_birth(one, som_map, born) for one in found[:room]] + found[room:]
+    return [
+        *changes,
+        *(_birth(one, som_map, born, parents) for one in found[:room]),
+        *found[room:],
+    ]
 
 
-def _birth(one: Any, som_map: Any, born: set[tuple[int, int]]) -> tuple[Any, Any, int]:
+def _changed(changes: list[Any], som_map: Any) -> tuple[Any, dict[int, int]]:
+    # The map that changes make, and the rows that its neurons had before.
+    try:
+        for one in changes:
+            whole = [*one[:1], *(one.position if isinstance(one, Move) else one[1:])]
+            if not all(isinstance(part, Integral) for part in whole):
+                raise UnfitError(f"returned {one!r}: cells and rows are integers")
+        changed, rows, _ = changed_map(som_map, changes)
+    except (TypeError, ValueError) as error:
+        raise UnfitError(f"returned what cannot be: {error}") from error
+    return changed, {row: new for new, row in enumerate(rows.tolist())}
+
+
+def _birth(
+    one: Any, som_map: Any, born: set[tuple[int, int]], rows: Mapping[int, int] | None
+) -> tuple[Any, Any, int]:
+    # ``rows`` are those of the map by what they were before, where they are other ones.
     try:
         (x, y), prototype, parent = one
     except (TypeError, ValueError):
@@ -166,7 +195,7 @@ def _birth(one: Any, som_map: Any, born: set[tuple[int, int]]) -> tuple[Any, Any
             f"returned a birth at {(x, y)!r} by {parent!r}: cells and rows are integers"
         )
     cell = (int(x), int(y))
-    if not 0 <= int(parent) < len(som_map):
+    if not 0 <= int(parent) < len(som_map) if rows is None else int(parent) not in rows:
         raise UnfitError(f"names parent {parent} for {cell}, and the map has {len(som_map)}")
     if cell in born or som_map.neuron_at(cell) is not None:
         raise UnfitError(f"wants a birth in {cell}, which is taken")

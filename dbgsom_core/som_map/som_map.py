@@ -20,7 +20,8 @@ class SomMap:
 
     Rows of every array are neurons. The class keeps three things true: positions are distinct,
     ``hops`` are the graph distances over the links (free cells are no way), and the arrays have
-    one row per neuron.
+    one row per neuron. Between parts of a map that no way joins ``hops`` are the steps of the grid,
+    as if no cell were missing.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ class SomMap:
     ----------
     children : dict of int to SomMap
         Child maps by the row of the neuron whose samples they split.
+    is_apart : bool
+        Whether there are parts of the map that no way joins.
 
     Raises
     ------
@@ -73,6 +76,16 @@ class SomMap:
             from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
 
             fill_hops(self._all_hops, self._links)
+        self.is_apart = links is None and self._bridge()
+
+    def _bridge(self) -> bool:
+        # Whether there are parts that no way joins; the hops between them are then steps.
+        hops = self._all_hops[: len(self), : len(self)]
+        far = hops == np.iinfo(np.uint16).max
+        if not far.any():
+            return False
+        hops[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
+        return True
 
     def _lacks_no_cell(self) -> bool:
         rows, columns = self.grid.torus or self.shape
@@ -156,7 +169,11 @@ class SomMap:
     @cached_property
     def graph(self) -> MapGraph:
         """How the neurons are linked, for the passes over samples."""
-        return MapGraph(self.hops, self._links, self.full_grid if self.grid == SQUARE else None)
+        links, lone = self._links, np.flatnonzero((self._links < 0).all(axis=1))
+        if len(lone):
+            links = links.copy()
+            links[lone, 0] = lone
+        return MapGraph(self.hops, links, self.full_grid if self.grid == SQUARE else None)
 
     @cached_property
     def diameter(self) -> int:
@@ -221,11 +238,53 @@ class SomMap:
             self._all_hops = hops
         _add_hops(self._all_hops, links, first)
         self._positions, self._by_cell, self._links = positions, by_cell, links
+        if self.is_apart:  # a newborn may join parts, which are then farther than steps
+            from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
+
+            fill_hops(self._all_hops, links)
+            self.is_apart = self._bridge()
         parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
         self.prototypes = np.concatenate([self.prototypes, newborn])
         self._forget()
+
+    def rearranged(self, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> SomMap:
+        """Return a map of the neurons ``rows`` (M,), ascending, in the cells ``positions`` (M, 2).
+
+        A neuron whose parent goes is then the child of that one's parent.
+
+        Raises
+        ------
+        ValueError
+            Two neurons would share a cell, or one would be outside of the torus.
+        """
+        for x, y in positions.tolist():
+            if self.grid.home((x, y)) != (x, y):
+                raise ValueError(f"a neuron cannot be at ({x}, {y}): the torus ends before")
+        number = np.full(len(self) + 1, -1)  # what -1 finds is -1
+        number[rows] = np.arange(len(rows))
+        parents = self._parents[rows]
+        while (lost := (parents >= 0) & (number[parents] < 0)).any():
+            parents[lost] = self._parents[parents[lost]]
+        prototypes, epochs = self.prototypes[rows], self._birth_epochs[rows]
+        return SomMap.restored(positions, prototypes, number[parents], epochs, self.grid)
+
+    def parts(self, kept: Any = None) -> NDArray[np.int64]:
+        """Return which part of the map each neuron is in, from 0, where links join those of one.
+
+        Of the neurons ``kept`` alone, bool (K,), as if the others were not there: int64 (M,).
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        kept = np.ones(len(self), bool) if kept is None else np.asarray(kept, bool)
+        one, other = self.edges().T
+        joins = kept[one] & kept[other]
+        rows = np.cumsum(kept) - 1
+        ends = rows[one[joins]], rows[other[joins]]
+        linked = coo_array((np.ones(len(ends[0])), ends), shape=(kept.sum(), kept.sum()))
+        return np.asarray(connected_components(linked, directed=False)[1], dtype=np.int64)
 
     def _checked(self, births: list[tuple[Position, Any, int]]) -> NDArray[np.float64]:
         # The prototypes (M, D) of births whose shapes and parents are right.

@@ -11,13 +11,14 @@ import numpy as np
 
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import given_fields
-from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, VerticalState
+from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.verdicts import births, most_births
-from dbgsom_core.som_map.grid import HEXAGONAL
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Subject, check
+from dbgsom_core.training.growing import carry_out, parted
 
 _EPOCHS, _HALF, _ROOM = 12, 5, 3
 
@@ -30,9 +31,18 @@ def _is_vertical(component: Any, subject: Subject) -> bool:
     return GrowthAbilities.of(component).wants_children is not None
 
 
-def _grown(growth: Any, som_map: SomMap, room: int | None = None) -> list[Birth]:
+def _wanted(growth: Any, som_map: SomMap, room: int | None = None) -> list[Any]:
     state = material.growth_state(som_map, _threshold(growth), room)
-    return [Birth(*one) for one in births(growth.grow(som_map, state), som_map, state)]
+    return births(growth.grow(som_map, state), som_map, state)
+
+
+def _carried_out(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int) -> SomMap:
+    """Return the map that it wants, when it has been told of new rows."""
+    growing = GrowthAbilities.of(growth)
+    grown = carry_out(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
+    if growing.renumber is not None and (grown.births or grown.changes):
+        growing.renumber(grown.rows)
+    return grown.som_map
 
 
 def _anew(growth: Any, remembered: Any = None) -> Any:
@@ -54,24 +64,32 @@ def _written_and_read(remembered: Any) -> Any:
     return from_plain(json.loads(json.dumps(plain)), arrays.pop)
 
 
-def _played(growth: Any, som_map: SomMap, first: int, last: int) -> list[Birth]:
-    """Return the births of some epochs, a few in each, which the map gets."""
+def _played(
+    growth: Any, som_map: SomMap, first: int, last: int, epochs: int = 50, idle: int = 0
+) -> tuple[list[Any], SomMap]:
+    """Return what it wants in some epochs, a few births in each, and the map that this makes.
+
+    The first ``idle`` neurons win nothing.
+    """
     found = []
     for epoch in range(first, last + 1):
         state = material.growth_state(som_map, _threshold(growth), _ROOM)
-        state = replace(state, epoch=epoch)
-        wanted = births(growth.grow(som_map, state), som_map, state)[:_ROOM]
-        born = [Birth(*one) for one in wanted]
-        som_map.add(born, epoch)
-        found += born
-    return found
+        hits = material.frozen(np.where(np.arange(len(som_map)) < idle, 0, state.hits))
+        state = replace(state, epoch=epoch, epochs=epochs, hits=hits)
+        changes, born = parted(births(growth.grow(som_map, state), som_map, state))
+        wanted = [*changes, *born[:_ROOM]]
+        som_map = _carried_out(growth, som_map, wanted, epoch)
+        found += wanted
+    return found, som_map
 
 
-def _assert_same(first: list[Birth], second: list[Birth], told: str) -> None:
-    assert [(one.position, one.parent) for one in first] == [
-        (one.position, one.parent) for one in second
+def _assert_same(first: list[Any], second: list[Any], told: str) -> None:
+    (changes, born), (others, again) = parted(first), parted(second)
+    assert changes == others, told
+    assert [(one.position, one.parent) for one in born] == [
+        (one.position, one.parent) for one in again
     ], told
-    for one, other in zip(first, second, strict=True):
+    for one, other in zip(born, again, strict=True):
         assert np.array_equal(one.prototype, other.prototype), f"{told}, in a prototype"
 
 
@@ -100,23 +118,36 @@ def check_births_among_hexagons(component: Any, subject: Subject) -> None:
 
 
 def _check_births(component: Any, som_map: SomMap) -> None:
-    known = len(som_map)
-    wanted = _grown(component, som_map)
+    known, columns = len(som_map), som_map.prototypes.shape[1:]
+    component = _anew(component)
+    wanted = _wanted(component, som_map)
+    changes, born = parted(wanted)
     most = most_births(som_map)
-    assert len(wanted) <= most, f"wants more than {most} births for {known} neurons: it is endless"
-    for birth in wanted:
-        assert np.shape(birth.prototype) == (material.FEATURES,), "a prototype has the wrong shape"
+    assert len(born) <= most, f"wants more than {most} births for {known} neurons: it is endless"
+    for birth in born:
+        assert np.shape(birth.prototype) == columns, "a prototype has the wrong shape"
         assert np.isfinite(birth.prototype).all(), "a prototype is not finite"
         assert 0 <= birth.parent < known, f"parent {birth.parent} is no neuron of the map"
-    som_map.add(wanted, epoch=20)  # raises for a cell that is taken or not linked
-    assert len(som_map) == known + len(wanted)
+    # Raises for a cell that is taken or not linked.
+    grown = _carried_out(component, som_map, wanted, 20)
+    assert changes or len(grown) == known + len(born)
+
+
+@check("growth")
+def check_changes(component: Any, subject: Subject) -> None:
+    """Neurons without hits or with: what dies, moves or is put between leaves a map that can be."""
+    for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
+        start = SomMap.rectangle(4, 5, material.generator().standard_normal((20, 4)), grid)
+        grown = _played(_anew(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
+        apart = grown.is_apart and not GrowthAbilities.of(component).may_disconnect
+        assert len(grown) and not apart, "its deaths and moves take the map apart"
 
 
 @check("growth")
 def check_room_is_only_advice(component: Any, subject: Subject) -> None:
     """It answers whatever room there is, none at all among them."""
     for room in (0, 1, 100):
-        assert isinstance(_grown(component, material.ring(), room), list)
+        assert isinstance(_wanted(_anew(component), material.ring(), room), list)
 
 
 @check("growth")
@@ -124,7 +155,7 @@ def check_growth_leaves_the_map_alone(component: Any, subject: Subject) -> None:
     """It reads the map and its state, and changes neither."""
     som_map = material.ring()
     before = som_map.prototypes.copy(), som_map.positions
-    _grown(component, som_map)
+    _wanted(_anew(component), som_map)
     assert np.array_equal(som_map.prototypes, before[0]), "it changes prototypes"
     assert np.array_equal(som_map.positions, before[1]), "it changes the map's neurons"
 
@@ -132,24 +163,24 @@ def check_growth_leaves_the_map_alone(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_growth_determinism(component: Any, subject: Subject) -> None:
     """Asked twice about the same map it wants the same births: a run can be repeated."""
-    first, second = (_grown(_anew(component), material.ring()) for _ in range(2))
+    first, second = (_wanted(_anew(component), material.ring()) for _ in range(2))
     _assert_same(first, second, "two calls differ")
 
 
 @check("growth")
 def check_growth_resumes(component: Any, subject: Subject) -> None:
     """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
-    whole = _played(_anew(component), material.ring(), 1, _EPOCHS)
-    again = _played(_anew(component), material.ring(), 1, _EPOCHS)
+    whole = _played(_anew(component), material.ring(), 1, _EPOCHS)[0]
+    again = _played(_anew(component), material.ring(), 1, _EPOCHS)[0]
     _assert_same(whole, again, "a second training differs from the first: it keeps something")
-    som_map, first = material.ring(), _anew(component)
-    births = _played(first, som_map, 1, _HALF)
+    first = _anew(component)
+    wanted, som_map = _played(first, material.ring(), 1, _HALF)
     ability = GrowthAbilities.of(first).remembered
     second = _anew(component, None if ability is None else _written_and_read(ability()))
-    births += _played(second, som_map, _HALF + 1, _EPOCHS)
+    wanted += _played(second, som_map, _HALF + 1, _EPOCHS)[0]
     lost = "does not remember all of it" if ability else "has no remembered() that gives it"
     told = f"it keeps something from one epoch to the next and {lost}: births differ after"
-    _assert_same(whole, births, f"{told} an interruption")
+    _assert_same(whole, wanted, f"{told} an interruption")
 
 
 @check("growth", applies=_is_vertical)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 
@@ -62,34 +63,39 @@ class TrainingState:
         )
 
     def plain(self) -> dict[str, Any]:
-        """Return it in plain values and arrays; births are those that the map knows."""
+        """Return it in plain values and arrays."""
         records = [
             (r.epoch, r.epochs, r.phase == "fine", r.width, r.neurons, r.quantization_error,
              r.movement, r.seconds)
             for r in self.history
         ]  # fmt: skip
-        return {**vars(self), "history": np.array(records, dtype=np.float64).reshape(-1, 8)}
+        births = [(b.epoch, b.parent, *b.position) for r in self.history for b in r.births]
+        return {
+            **vars(self),
+            "history": np.array(records, dtype=np.float64).reshape(-1, 8),
+            "births": np.array(births, dtype=np.int64).reshape(-1, 4),
+            "changes": [(r.epoch, *r.changes) for r in self.history if r.changes],
+        }
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> TrainingState:
         """Return what gave these values; ValueError, TypeError or KeyError where nothing did."""
-        state = cls(**values)
-        cells = [(int(x), int(y)) for x, y in state.positions]
+        own = dict(values)
         births: dict[int, list[GrowthEvent]] = {}
-        for epoch, parent, cell in zip(state.birth_epochs, state.parents, cells, strict=True):
-            births.setdefault(int(epoch), []).append(GrowthEvent(int(epoch), int(parent), cell))
-        return replace(
-            state,
-            history=tuple(
-                EpochRecord(
-                    int(epoch), int(epochs), "fine" if fine else "growing", width, int(neurons),
-                    tuple(births.get(int(epoch), ())), error, movement, seconds,
-                )
-                for epoch, epochs, fine, width, neurons, error, movement, seconds in np.asarray(
-                    values["history"]
-                ).tolist()
-            ),
+        for epoch, parent, x, y in own.pop("births").tolist():
+            births.setdefault(epoch, []).append(GrowthEvent(epoch, parent, (x, y)))
+        changes = {epoch: tuple(map(change_of, those)) for epoch, *those in own.pop("changes")}
+        own["history"] = tuple(
+            EpochRecord(
+                int(epoch), int(epochs), "fine" if fine else "growing", width, int(neurons),
+                tuple(births.get(int(epoch), ())), error, movement, seconds,
+                changes.get(int(epoch), ()),
+            )
+            for epoch, epochs, fine, width, neurons, error, movement, seconds in np.asarray(
+                own["history"]
+            ).tolist()
         )  # fmt: skip
+        return cls(**own)
 
 
 States = dict[Way, TrainingState]

@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, Search
+from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.growth import Birth, GrowthState, automatic_cap
+from dbgsom_core.interfaces.growth import GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.interfaces.verdicts import most_births
+from dbgsom_core.som_map.changes import Change
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.convergence import is_stationary
 from dbgsom_core.training.fine_tuning import FineTuning
+from dbgsom_core.training.growing import Grown, carry_out, parted
 from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.task import Task
@@ -45,7 +48,7 @@ def train(
     notify: Callable[[EpochRecord], None],
     progress: Progress = NOT_WRITTEN,
 ) -> Training:
-    """Train ``som_map`` in place, epoch by epoch, and let it grow.
+    """Train ``som_map``, in place unless neurons die or move, epoch by epoch, and let it grow.
 
     Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
     of the prototypes so far; the errors that steer growth are those of the updated prototypes
@@ -66,7 +69,7 @@ def train(
         capped, converged = before_that.capped, before_that.converged
         started -= history[-1].seconds
     _remind(task, search, before_that)
-    full = capped and len(som_map) == task.max_neurons
+    full = _is_full(task, som_map, capped)
     positions = som_map.positions
     found = search.assign(som_map.prototypes, positions)
     while not converged and len(history) < schedule.epochs:
@@ -81,11 +84,12 @@ def train(
         movement = step_length(before, som_map.prototypes) / task.deviation
         found = search.assign(som_map.prototypes, positions)
         births: tuple[GrowthEvent, ...] = ()
+        changes: tuple[Change, ...] = ()
         if schedule.may_grow(epoch) and not full:
             known = len(som_map)
             state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
             wanted = list(task.growing.grow(som_map, state))
-            if wanted and task.growing.smooth_before_growth:
+            if task.growing.smooth_before_growth and parted(wanted)[1]:
                 som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
                 found = search.assign(som_map.prototypes, positions)
                 state = _growth_state(
@@ -95,12 +99,17 @@ def train(
             if state.room is None and len(wanted) > most_births(som_map):
                 task = _capped(task, known)
                 state = replace(state, room=_room(task, known))
-            births = _give_birth(som_map, wanted[: state.room], task.centre, epoch)
-            capped = capped or len(births) < len(wanted)
-            if births:
-                positions = som_map.positions
-                found = search.admit(found, som_map.prototypes, positions, known)
-            full = capped and len(som_map) == task.max_neurons
+            grown = _carried_out(task, som_map, wanted, epoch, state.room)
+            capped = capped or grown.is_cut
+            births, changes = grown.births, grown.changes
+            if births or changes:
+                som_map, positions = grown.som_map, grown.som_map.positions
+                if grown.renumbers:  # what the search remembers is of other rows
+                    search = _search_anew(task, search)
+                    found = search.assign(som_map.prototypes, positions)
+                else:
+                    found = search.admit(found, som_map.prototypes, positions, known)
+            full = _is_full(task, som_map, capped)
             if full and task.tol > 0:
                 schedule = schedule.full_after(epoch)
         record = EpochRecord(
@@ -113,6 +122,7 @@ def train(
             quantization_error=found.total_error / task.data.total_weight,
             movement=movement,
             seconds=time.perf_counter() - started,
+            changes=changes,
         )
         history.append(record)
         notify(record)
@@ -201,20 +211,25 @@ def _smoothed_before_growth(
     return smoothed_over_links(som_map, state.hits, weights, task.centre)
 
 
-def _give_birth(
-    som_map: SomMap,
-    births: list[Any],
-    centre: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
-    epoch: int,
-) -> tuple[GrowthEvent, ...]:
-    if not births:
-        return ()
-    births = [birth if isinstance(birth, Birth) else Birth(*birth) for birth in births]
-    if centre is not None:  # a strategy adds and subtracts prototypes, which leaves the space
-        births = [
-            b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
-        ]
-    som_map.add(births, epoch)
-    return tuple(
-        GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
-    )
+def _is_full(task: Task, som_map: SomMap, capped: bool) -> bool:
+    # Nothing more can come of growth. A strategy that removes neurons makes room itself.
+    return capped and len(som_map) == task.max_neurons and not task.growing.removes
+
+
+def _carried_out(
+    task: Task, som_map: SomMap, wanted: list[Any], epoch: int, room: int | None
+) -> Grown:
+    growing = task.growing
+    try:
+        grown = carry_out(som_map, wanted, epoch, room, task.centre, growing.may_disconnect)
+    except ValueError as error:
+        raise ComponentError(f"{who('growth', task.growth)}: {error}") from error
+    if growing.renumber is not None and (grown.births or grown.changes):
+        growing.renumber(grown.rows)
+    return grown
+
+
+def _search_anew(task: Task, before: Search) -> Search:
+    search = task.data.search()
+    search.remember(before.remembered())
+    return search

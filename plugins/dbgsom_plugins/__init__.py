@@ -58,6 +58,7 @@ def dbgsom_growth_strategies() -> dict[str, str]:
             "directed": "directed:Directed",
             "gsom": "gsom:Gsom",
             "fixed": "fixed:Fixed",
+            "growing_grid": "growing_grid:GrowingGrid",
             "hierarchical": "hierarchical:Hierarchical",
         },
     )

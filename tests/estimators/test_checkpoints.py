@@ -136,6 +136,8 @@ CASES = [
     (SomVQ, "iris", {"metric": "manhattan"}),
     (SomRegressor, "classes", {}),
     (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
+    (SomVQ, "many", {"growth": "growing_grid"}),
+    (SomVQ, "iris", {"growth": {"name": "directed", "prune": 1, "may_disconnect": True}}),
 ]
 
 

@@ -163,7 +163,9 @@ class _Relay:
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Pass some epochs on, with the seconds that nothing was compiled in."""
         compiled = self._clock.seconds - self._compiled
-        self._last = replace(epoch, seconds=max(epoch.seconds - compiled, 0.0), births=())
+        self._last = replace(
+            epoch, seconds=max(epoch.seconds - compiled, 0.0), births=(), changes=()
+        )
         if time.monotonic() - self._told >= _SECONDS_BETWEEN_EPOCHS:
             self._send("epoch", self._last)
             self._told = time.monotonic()

@@ -51,6 +51,7 @@ def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
     errors = np.array([record.quantization_error for record in history])
     neurons = np.array([record.neurons for record in history])
     births = np.array([len(record.births) for record in history])
+    deaths = np.diff(neurons, prepend=neurons[0] - births[0]) - births  # negative
     width = _RIGHT - _LEFT
     top = add((_LEFT, 0.54, width, 0.28))
     middle = add((_LEFT, 0.315, width, 0.165), sharex=top)
@@ -64,8 +65,11 @@ def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
     middle.set_ylim(0, 1.12 * neurons.max())
     _name_panel(middle, "Neurons")
     bottom.bar(epochs, births, width=0.8, color=orange, linewidth=0)
-    bottom.set_ylim(0, max(1, 1.15 * births.max()))
-    _name_panel(bottom, "Births")
+    bottom.set_ylim(1.15 * deaths.min(), max(1, 1.15 * births.max()))
+    if deaths.any():
+        bottom.bar(epochs, deaths, width=0.8, color=blue, linewidth=0)
+        bottom.axhline(0, color=FAINT, linewidth=0.8)
+    _name_panel(bottom, "Births and deaths" if deaths.any() else "Births")
 
     for axes in (top, middle, bottom):
         _clean(axes)

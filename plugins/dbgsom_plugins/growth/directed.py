@@ -140,13 +140,11 @@ class Directed(SettlingGrowth):
             return thresholds.statistics_enhanced(summary, self.lambda_)
         return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
 
-    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches.
 
         Where there is room for fewer, one more than that is returned: the rest is not worked out.
         """
-        if self.waits(som_map, state):
-            return ()
         errors, counts = state.errors, state.class_counts
         if self.needs_classes and counts is not None:
             errors = significant_entropy(som_map, counts)

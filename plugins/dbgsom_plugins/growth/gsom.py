@@ -24,7 +24,8 @@ class Gsom(SettlingGrowth):
     spreads error by the factor of distribution instead. Not kept, since all samples are seen at
     once: the learning rate and its resets, and errors that pile up from one presentation to the
     next. An error here is the sum of the distances of a neuron's samples in one epoch, under the
-    updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay.
+    updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay
+    without ``prune``.
 
     Notes
     -----
@@ -54,13 +55,11 @@ class Gsom(SettlingGrowth):
         """Return GT = -D*ln(SF), in units of the errors."""
         return thresholds.classical(summary, self.spreading_factor)
 
-    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, those of the largest error first.
 
         Newborns of the same epoch do not count as neighbours, but their cells are taken.
         """
-        if self.waits(som_map, state):
-            return ()
         errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
         growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
         snapshot = Snapshot(som_map, errors)

@@ -33,7 +33,8 @@ class Hierarchical(GrowthComponent):
     Notes
     -----
     The rule counts samples and errors and knows no grid: child maps lie on that of their parent,
-    and where ``base`` is a ``fixed`` map with ``wrap`` each is a torus of its own.
+    and where ``base`` is a ``fixed`` map with ``wrap`` each is a torus of its own. With ``base``
+    ``growing_grid``, its ``by: errors`` and ``tau_1``, maps grow as those of GHSOM do.
     """
 
     base: Annotated[Any, Nested("growth")] = Field(

@@ -1,12 +1,15 @@
-"""How long a map waits between births, so that its errors say where neurons are missing."""
+"""How long a map waits between births, and which neurons it loses where growth ends."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PrivateAttr, model_validator
 
-from dbgsom_core.api import GrowthComponent, GrowthState, SomMap
+from dbgsom_core.api import Birth, Death, GrowthComponent, GrowthState, IntArray, SomMap
 
 _WAVES = 16
 LINK_PULL = (
@@ -17,7 +20,12 @@ LINK_PULL = (
 
 
 class SettlingGrowth(GrowthComponent):
-    """Base of strategies that give the map time between births, and fine-tune it at the end."""
+    """Base of strategies that give the map time between births, prune it, and fine-tune it.
+
+    With ``prune``, neurons that won nothing for so many epochs die where growth ends, those that
+    won nothing for longest first. Fritzke (1994) removes the cells of a growing cell structure
+    whose share of the samples, for their size, is below a threshold: this is the threshold 0.
+    """
 
     when: Literal["waves", "settled", "every_epoch"] = Field(
         default="waves",
@@ -46,6 +54,25 @@ class SettlingGrowth(GrowthComponent):
         description="share of the epochs kept for fine-tuning without growth at the final width",
     )
     link_pull: float = Field(default=0.0, ge=0, le=1, description=LINK_PULL)
+    prune: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**6,
+        description="where growth ends, before fine-tuning, neurons die that won no sample for so "
+        "many epochs; null: none",
+    )
+    may_disconnect: bool = Field(
+        default=False,
+        description="prune: neurons die, too, without which the map falls apart; parts of it then "
+        "show clusters",
+    )
+    _won: NDArray[np.int64] | None = PrivateAttr(None)  # the epoch in which each neuron last did
+
+    @model_validator(mode="after")
+    def _disconnects_by_pruning(self) -> Self:
+        if self.may_disconnect and self.prune is None:
+            raise ValueError("may_disconnect has no effect without prune; give prune: 5, say")
+        return self
 
     @model_validator(mode="after")
     def _room_for_the_start(self) -> Self:
@@ -59,6 +86,53 @@ class SettlingGrowth(GrowthComponent):
         if "settled_at" in given and "when" not in given:
             self.__dict__["when"] = "settled"
         return self
+
+    @property
+    def removes(self) -> bool:
+        """Whether it takes neurons away."""
+        return self.prune is not None
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Death]:
+        """Return the deaths where growth ends, or the births of an epoch that does not wait."""
+        if self.prune is not None and (deaths := self._deaths(som_map, state)):
+            return deaths
+        return () if self.waits(som_map, state) else self.births(som_map, state)
+
+    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of an epoch."""
+        raise NotImplementedError
+
+    def remembered(self) -> Any:
+        """Return what `prune` keeps of earlier epochs."""
+        return self._won
+
+    def remember(self, value: Any) -> None:
+        """Take it back."""
+        self._won = value
+
+    def renumber(self, rows: IntArray) -> None:
+        """Follow the neurons to their new rows; somebody wins something in every epoch."""
+        if self._won is not None:
+            self._won = np.where(rows < 0, self._won.max(), self._won[rows])
+
+    def _deaths(self, som_map: SomMap, state: GrowthState) -> list[Death]:
+        won = som_map.birth_epochs if self._won is None else self._won
+        self._won = won = np.where(np.asarray(state.hits) > 0, state.epoch, won)
+        if self.prune is None or state.epoch < state.epochs - 1:
+            return []
+        kept = np.ones(len(som_map), dtype=bool)
+        idle = np.flatnonzero(state.epoch - won >= self.prune)
+        idle = idle[np.argsort(won[idle], kind="stable")]
+        if self.may_disconnect:
+            return [Death(int(neuron)) for neuron in idle]
+        apart = int(som_map.parts().max())
+        before = -1
+        while before != kept.sum():  # without one that went, another may go
+            before = int(kept.sum())
+            for neuron in idle[kept[idle]].tolist():
+                kept[neuron] = False
+                kept[neuron] = som_map.parts(kept).max() > apart
+        return [Death(int(neuron)) for neuron in np.flatnonzero(~kept)]
 
     def waits(self, som_map: SomMap, state: GrowthState) -> bool:
         """Say whether nothing is born yet, since the map has not had its time."""

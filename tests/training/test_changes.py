@@ -1,0 +1,176 @@
+"""Maps that lose neurons, or get whole rows and columns, stay right in all that follows."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+from scipy.spatial.distance import cdist
+from sklearn.datasets import make_blobs
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import Birth, Component, Death, Insert, Move, SomMap
+from dbgsom_core.errors import ComponentError, ModelFileError
+from dbgsom_core.persistence import load
+from dbgsom_core.som_map.changes import changed_map
+from dbgsom_core.som_map.grid import GRIDS
+from dbgsom_core.training.growing import carry_out
+
+
+def numbered(rows, columns, grid=GRIDS["square"]):
+    """A full map whose prototypes are the cells in the plane."""
+    cells = grid.rectangle(rows, columns)
+    return SomMap(cells, grid.plane(cells), grid)
+
+
+def assert_as_if_made_so(som_map):
+    """What was changed step by step is what a new map of the same neurons is."""
+    fresh = SomMap(som_map.positions, som_map.prototypes, som_map.grid)
+    for name in ("hops", "links"):
+        np.testing.assert_array_equal(getattr(som_map, name), getattr(fresh, name))
+    assert som_map.is_apart == fresh.is_apart == (som_map.parts().max() > 0)
+    assert (som_map.parents < np.arange(len(som_map))).all()
+    for row, (x, y) in enumerate(som_map.positions.tolist()):
+        assert som_map.neuron_at((x, y)) == row
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+@given(data=st.data())
+def test_whatever_changes_the_map_is_one_that_could_have_been_made_so(grid, data):
+    som_map = numbered(3, 4, grid)
+    for epoch in range(1, 4):
+        row = st.integers(0, len(som_map) - 1)
+        neuron = data.draw(row)
+        free = [*itertools.chain(*map(som_map.free_cells, range(len(som_map))))]
+        kind = data.draw(st.sampled_from(["death", "move", "insert", "birth"]))
+        if kind == "death":
+            wanted = [Death(one) for one in data.draw(st.sets(row, max_size=len(som_map) - 1))]
+        elif kind == "move":
+            wanted = [Move(neuron, data.draw(st.sampled_from(free)))]
+        elif kind == "birth":
+            wanted = [Birth(data.draw(st.sampled_from(free)), np.zeros(2), neuron)]
+        else:
+            along = [
+                other
+                for other in som_map.neighbours(neuron)
+                if np.abs(som_map.positions[other] - som_map.positions[neuron]).sum() == 1
+            ]
+            wanted = [Insert(neuron, data.draw(st.sampled_from(along)))] if along else []
+        before, known = som_map.prototypes.copy(), len(som_map)
+        grown = carry_out(som_map, wanted, epoch, may_disconnect=True)
+        som_map, stay = grown.som_map, grown.rows >= 0
+        np.testing.assert_array_equal(som_map.prototypes[stay], before[grown.rows[stay]])
+        assert (
+            len(grown.births)
+            == (~stay).sum()
+            == len(som_map) - known + sum(isinstance(one, Death) for one in wanted)
+        )
+        assert_as_if_made_so(som_map)
+
+
+def test_a_column_comes_between_and_takes_the_means(grid):
+    som_map = numbered(2, 3, grid)
+    changed, rows, newborn = changed_map(som_map, [Insert(2, 1)])
+    assert rows.tolist() == list(range(6))
+    assert changed.positions[:, 0].tolist() == [-1, 0, 2, -1, 0, 2] or grid.torus is None
+    changed.add(newborn, 5)
+    assert len(changed) == 8
+    np.testing.assert_allclose(
+        changed.prototypes[6:], (som_map.prototypes[[2, 5]] + som_map.prototypes[[1, 4]]) / 2
+    )
+    assert changed.parents.tolist() == [-1] * 6 + [2, 5]
+    # Along a row everyone is linked with the next one, and the newborn lie between.
+    assert changed.hops[2, 1] == changed.hops[5, 4] == 2
+    assert changed.hops[6, 2] == changed.hops[6, 1] == changed.hops[6, 7] == 1
+
+
+def test_children_of_the_dead_are_those_of_their_parents():
+    som_map = SomMap([(0, 0), (1, 0)], np.zeros((2, 1)))
+    for cell, parent in (((2, 0), 1), ((3, 0), 2), ((3, 1), 3)):
+        som_map.add([(cell, [0.0], parent)], 2)
+    changed, rows, _ = changed_map(som_map, [Death(2), Death(3), Move(4, (2, 0))])
+    assert (rows.tolist(), changed.parents.tolist()) == ([0, 1, 4], [-1, -1, 1])
+    assert changed.positions.tolist() == [[0, 0], [1, 0], [2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ([Death(9)], "not among the 6 of the map"),
+        ([Death(1), Death(1)], "dies or moves twice"),
+        ([Move(0, (1, 0))], "share the cell"),
+        ([Death(row) for row in range(6)], "every neuron dies"),
+        ([Insert(0, 5)], "not linked along one"),
+        ([Insert(0, 1), Death(0)], "the only one"),
+        ([Death(1), Death(4)], "take the map apart"),
+        ([Death(1), Birth((0, 2), [0.0, 0.0], 1)], "no living parent"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_the_map_as_it_was(wanted, told):
+    som_map = numbered(2, 3)
+    with pytest.raises(ValueError, match=told):
+        carry_out(som_map, wanted, 3)
+    assert_as_if_made_so(som_map)
+    assert len(som_map) == 6
+
+
+def test_a_row_for_which_there_is_no_room_is_none_at_all():
+    grown = carry_out(numbered(2, 3), [Insert(0, 3)], 3, room=2)
+    assert (len(grown.som_map), grown.is_cut, grown.changes) == (6, True, ())
+    grown = carry_out(numbered(2, 3), [Death(0), Birth((0, 0), [0.0, 0.0], 1)], 3, room=0)
+    assert (len(grown.som_map), grown.is_cut) == (6, False)
+
+
+class Steps(Component):
+    """Does what it is told in each epoch."""
+
+    steps: dict[int, list] = Field(default_factory=dict)
+
+    def grow(self, som_map, state):
+        return self.steps.get(state.epoch, [])
+
+
+def test_a_strategy_that_may_not_take_the_map_apart_is_named(iris):
+    fit = SomVQ(growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
+    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves take the map apa"):
+        fit(iris[0])
+
+
+METRIC = {"metric": {"name": "minkowski", "p": 3}}
+
+
+@pytest.mark.parametrize("params", [{}, METRIC, {"engine": "blocks"}], ids=str)
+def test_pruning_splits_a_map_into_its_clusters(params, tmp_path):
+    """As Fritzke (1994) shows; engine, fine-tuning, history and file are those of such a map."""
+    X, _ = make_blobs(600, n_features=5, centers=6, center_box=(-20, 20), random_state=1)
+    growth = {"name": "directed", "prune": 2, "may_disconnect": True, "spreading_factor": 0.9}
+    made = SomVQ(growth=growth, epochs=30, tol=0, random_state=0, **params).fit(X)
+    assert made.som_map_.parts().max() + 1 == 6
+    assert_as_if_made_so(made.som_map_)
+    deaths = [len(record.changes) for record in made.history_]
+    assert np.flatnonzero(deaths).tolist() == [22]  # the last epoch in which neurons are born
+    assert len(made.weights_) == 4 + len(made.growth_events_) - sum(deaths)
+    distances = cdist(X, made.weights_, "minkowski", p=3 if params == METRIC else 2)
+    np.testing.assert_array_equal(distances.argmin(axis=1), made.bmu(X))
+    hits = np.bincount(made.bmu(X), minlength=len(made.weights_))
+    np.testing.assert_array_equal(made.hit_counts_, hits)
+    made.save(tmp_path / "m.npz")
+    again = load(tmp_path / "m.npz")
+    assert_as_if_made_so(again.som_map_)
+    assert again.history_ == made.history_
+    whole = SomVQ(growth={**growth, "may_disconnect": False}, epochs=30, tol=0, **params).fit(X)
+    assert whole.som_map_.parts().max() == 0
+
+
+def test_a_file_that_says_nothing_of_parts_may_hold_none(tmp_path, iris):
+    made = SomVQ(growth="growing_grid", epochs=12, tol=0).fit(iris[0])
+    far = made.som_map_.positions
+    far[-1] += 5
+    made.som_map_ = made.som_map_.rearranged(np.arange(len(far)), far)
+    made.save(tmp_path / "m.npz")
+    assert load(tmp_path / "m.npz").som_map_.is_apart
+    made.som_map_.is_apart = False
+    with pytest.raises(ModelFileError, match="neurons that nothing links"):
+        made.save(tmp_path / "m.npz")
