@@ -36,6 +36,7 @@ from dbgsom_core.interfaces.growth import (
     GrowthStrategy,
     VerticalState,
 )
+from dbgsom_core.interfaces.initialisations import Initialisation, Start
 from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
 from dbgsom_core.interfaces.labellers import (
     LabelEvidence,
@@ -130,6 +131,7 @@ __all__ = [
     "GrowthState",
     "GrowthStrategy",
     "Html",
+    "Initialisation",
     "Insert",
     "IntArray",
     "Interval",
@@ -160,6 +162,7 @@ __all__ = [
     "Search",
     "SomMap",
     "Stability",
+    "Start",
     "StoredType",
     "Surroundings",
     "SweepView",

@@ -1,4 +1,4 @@
-"""Every hook of dbgsom: nine that offer components, one for transformers, four that observe a run.
+"""Every hook of dbgsom: those that offer components, one for each kind, one for transformers, four that observe a run.
 
 A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
@@ -41,6 +41,11 @@ def dbgsom_kernels() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 @hookspec
 def dbgsom_growth_strategies() -> Mapping[str, Offer]:  # type: ignore[empty-body]
     """Offer growth strategies: ``{name: class}``, each a `dbgsom_core.api.GrowthStrategy`."""
+
+
+@hookspec
+def dbgsom_initialisations() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.Initialisation`."""
 
 
 @hookspec
@@ -137,6 +142,7 @@ KINDS: dict[str, str] = {
     "metric": "dbgsom_metrics",
     "kernel": "dbgsom_kernels",
     "growth": "dbgsom_growth_strategies",
+    "initialisation": "dbgsom_initialisations",
     "labeller": "dbgsom_labellers",
     "dataset": "dbgsom_datasets",
     "measure": "dbgsom_measures",

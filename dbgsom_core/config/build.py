@@ -31,8 +31,10 @@ from dbgsom_core.config.settings import (
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.interfaces.privacy import hiding
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.training.parts import KIND_OF
 
-MODEL_COMPONENTS = ("metric", "kernel", "growth", "labeller")
+# The keys under model: that are components, with the kind that each takes.
+MODEL_COMPONENTS = {part: kind for part, kind in KIND_OF.items() if part != "engine"}
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 SECTIONS = (
     "dataset", "prepare", "split", "model", "measures", "figures", "stability", "tracking",
@@ -43,7 +45,7 @@ DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 DEFAULT_TRACKING = ("mlflow",)
 # What a section under model: without a name changes: the estimators' own defaults.
-DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed"}
+DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed", "init": "pca"}
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -226,7 +228,8 @@ class _Builder:
             if key in MODEL_COMPONENTS:
                 elsewhere = filled if key == "growth" else ()
                 place = with_default_name(spot / key, DEFAULT_NAMES.get(key))
-                built = build_component(key, place, self._registry, self._problems, elsewhere)
+                kind = MODEL_COMPONENTS[key]
+                built = build_component(kind, place, self._registry, self._problems, elsewhere)
                 if built is not None:
                     params[key], resolved[key] = built.component, built.resolved
             elif settings is not None and key != "estimator":

@@ -120,7 +120,7 @@ def _named(kind: str, spot: Spot, problems: Problems) -> tuple[str, Any, Spot] |
 def _a(kind: str) -> str:
     if kind == "growth":
         return "a growth strategy"
-    return f"an {kind}" if kind == "engine" else f"a {kind}"
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _text_of(node: Any) -> Any:

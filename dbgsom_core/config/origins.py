@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import Any
 
-from dbgsom_core.config.build import DEFAULT_NAMES, build_experiment
+from dbgsom_core.config.build import DEFAULT_NAMES, MODEL_COMPONENTS, build_experiment
 from dbgsom_core.config.environment import names_in
 from dbgsom_core.config.load import folder_of, load_sweep, merged
 from dbgsom_core.config.merge import as_section
@@ -39,7 +39,7 @@ _KINDS: dict[Path, str] = {
     ("dataset",): "dataset",
     ("engine",): "engine",
     ("split", "test"): "dataset",
-    **{("model", kind): kind for kind in ("metric", "kernel", "growth", "labeller")},
+    **{("model", key): kind for key, kind in MODEL_COMPONENTS.items()},
     ("measures", 0): "measure",
     ("figures", 0): "figure",
     ("tracking", 0): "tracker",

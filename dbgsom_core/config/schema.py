@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.errors import PydanticUserError
 
-from dbgsom_core.config.build import BUILT_IN_STEPS
+from dbgsom_core.config.build import BUILT_IN_STEPS, MODEL_COMPONENTS
 from dbgsom_core.config.optimize import OptimizeSettings, RangeSettings
 from dbgsom_core.config.settings import (
     DecideSettings,
@@ -28,7 +28,7 @@ from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 JsonSchema = dict[str, Any]
 
 _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-_PARTS = {  # what each is, and the estimators' default where they share one
+_PARTS = {  # what each key is, and the estimators' default where they share one
     "metric": ("distance between samples and prototypes", "euclidean"),
     "kernel": ("how much a neuron learns from samples won some hops away", "gaussian"),
     "growth": ("which neurons are born, where and when", "directed"),
@@ -37,6 +37,7 @@ _PARTS = {  # what each is, and the estimators' default where they share one
         "local_linear for regressor",
         None,
     ),
+    "init": ("where the first prototypes lie", "pca"),
 }
 
 # What is read by hand, for its places, is described here by models that nothing else uses.
@@ -124,7 +125,7 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
     root = _untitled(_File.model_json_schema())
     defs |= root.pop("$defs")
     defs["ModelSettings"]["properties"] |= {
-        kind: component(kind, *about) for kind, about in _PARTS.items()
+        key: component(MODEL_COMPONENTS[key], *about) for key, about in _PARTS.items()
     }
     about = defs["Split"]["properties"]["test"]["description"]
     defs["Split"]["properties"]["test"] = {

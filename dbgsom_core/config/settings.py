@@ -228,9 +228,6 @@ class ModelSettings(Settings):
         default=None,
         description="cap on the map's size, fills the growth strategy's field; null: not given",
     )
-    init: Literal["pca", "random"] = Field(
-        default="pca", description="where the first prototypes lie"
-    )
     contamination: float = Field(
         default=0.05,
         gt=0,

@@ -25,14 +25,14 @@ from dbgsom_core.errors import CheckpointError, PluginError
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.data_digest import data_digest
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
-from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.training.parts import KIND_OF, Parts
 from dbgsom_core.training.progress import Book, Progress, States, TrainingState
 from dbgsom_core.training.targets import Target
 
@@ -234,9 +234,9 @@ def facts_of(
         facts["y"] = _told(target.y)
         facts["classes"] = "none" if target.codes is None else _told(target.codes)
     facts["sample_weight"] = "none" if samples.weights is None else _told(samples.weights)
-    for kind in PARTS:
-        if kind != "engine":
-            facts |= _component(kind, getattr(parts, kind))
+    for part, kind in KIND_OF.items():
+        if part != "engine":
+            facts |= _component(part, kind, getattr(parts, part))
     learnt = metric.state or {}
     facts |= {f"metric learns {name}": _told(value) for name, value in sorted(learnt.items())}
     for name, value in vars(settings).items():
@@ -252,14 +252,16 @@ def _told(array: Any) -> str:
     return f"{shape} {array.dtype} with digest {data_digest(array)}"
 
 
-def _component(kind: str, component: Any) -> dict[str, str]:
+def _component(part: str, kind: str, component: Any) -> dict[str, str]:
+    if not isinstance(component, Component):
+        return {part: _setting(component)}
     try:
         identity = get_registry().identify(kind, component)
     except PluginError:  # of the user's own program
-        return {kind: repr(component)}
+        return {part: repr(component)}
     named = f"{identity.name} of {identity.distribution} {identity.version}"
-    return {kind: named} | {
-        f"{kind}.{name}": repr(value)
+    return {part: named} | {
+        f"{part}.{name}": repr(value)
         for name, value in flat(component.model_dump(mode="json")).items()
     }
 

@@ -41,8 +41,9 @@ class SomVQ(ClusterMixin, GrowingMap):
         Fills the growth strategy's field: the closer to 1, the larger the map.
     max_neurons : int, "auto" or None
         Fills the growth strategy's field: the map never exceeds it.
-    init : {"pca", "random"} or array (K0, D)
-        Start prototypes, row-major.
+    init : str, mapping, component or array (K0, D)
+        Start prototypes, row-major: ``"pca"``, ``"random"``, ``"sample"``, another initialisation
+        by name, or the prototypes themselves.
     robust : float, "auto" or None
         Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
         from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
@@ -54,8 +55,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
         metric.
     random_state : int, RandomState or None
-        Used by ``init="random"`` only: with ``init="pca"``, or an array, it has no effect, since
-        nothing else is drawn by lot.
+        Used by an ``init`` that draws, such as ``"random"`` and ``"sample"``: with ``"pca"``, or an
+        array, it has no effect, since nothing else is drawn by lot.
     engine : str, mapping or Engine
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
         change no bit of the result, and ``working_memory`` in MiB for what makes it fast.

@@ -250,7 +250,6 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         settings = Settings(
             self.epochs,
             self.tol,
-            self.init,
             self.robust,
             self.contamination,
             self.random_state,

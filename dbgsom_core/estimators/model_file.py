@@ -30,7 +30,7 @@ from dbgsom_core.estimators.model_reading import (
     read_estimator,
     read_steps,
 )
-from dbgsom_core.estimators.part_params import build_parts
+from dbgsom_core.estimators.part_params import build_parts, written_spec
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.columns import Columns
@@ -40,7 +40,7 @@ from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.parts import PARTS
+from dbgsom_core.training.parts import LOOP, PARTS
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
 _NO_MODELS = {
@@ -165,7 +165,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             f"save one of {', '.join(sorted(ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(value, arrays, name)
+        name: to_plain(_short(name, value), arrays, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in (*PARTS, "callbacks", "random_state", "checkpoint")
     }
@@ -192,6 +192,11 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         "map": _map_written(estimator.som_map_, arrays),
         "history": [asdict(record) for record in estimator.history_],
     }
+
+
+def _short(name: str, value: Any) -> Any:
+    built = name in LOOP and isinstance(value, (str, Mapping, Component))
+    return written_spec(LOOP[name], value) if built else value
 
 
 def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

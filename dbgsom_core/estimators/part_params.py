@@ -13,7 +13,7 @@ from dbgsom_core.interfaces.component import Component, given_fields, nested_fie
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.training.parts import KIND_OF, LOOP, PARTS, Parts
 
 _UNNAMED = {"engine": "local"}  # what a mapping without a name means
 
@@ -35,8 +35,8 @@ class PartParams:
         """Return the parameters; with ``deep`` also ``part__field`` for every part."""
         params: dict[str, Any] = super().get_params(deep=False)  # type: ignore[misc]
         if deep:
-            for part in PARTS:
-                for field, value in _fields_of(part, params[part]).items():
+            for part, kind in KIND_OF.items():
+                for field, value in _fields_of(kind, params[part]).items():
                     params[f"{part}__{field}"] = value
         return params
 
@@ -52,7 +52,8 @@ class PartParams:
         super().set_params(**params)  # type: ignore[misc]
         for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
             part, _, field = key.partition("__")
-            setattr(self, part, _with_field(part, getattr(self, part), field, value))
+            spec = getattr(self, part)
+            setattr(self, part, _with_field(part, KIND_OF[part], spec, field, value))
         return self
 
 
@@ -69,7 +70,26 @@ def build_parts(params: Mapping[str, Any]) -> Parts:
     for field in ("spreading_factor", "max_neurons"):
         growth = _fill(growth, field, params[field])
     built = {kind: _build(kind, params[kind]) for kind in PARTS if kind != "growth"}
+    for param, kind in LOOP.items():
+        spec = params[param]
+        short = hasattr(spec, "__array__") or isinstance(spec, (list, tuple))
+        built[param] = spec if short else _build(kind, spec, param)
     return Parts(growth=growth, **built)
+
+
+def written_spec(kind: str, spec: Any) -> Any:
+    """Return what builds a part again, in plain values: its name, with the fields that were given.
+
+    Raises
+    ------
+    PluginError
+        No plugin offers its class.
+    """
+    component = _build(kind, spec)
+    get_registry().identify(kind, component)
+    name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
+    fields = component.model_dump(mode="json", exclude_unset=True, exclude=local)
+    return {"name": name, **fields} if fields else name
 
 
 def build_metric(params: Mapping[str, Any]) -> Metric:
@@ -78,7 +98,7 @@ def build_metric(params: Mapping[str, Any]) -> Metric:
     return metric
 
 
-def _build(kind: str, spec: Any) -> Any:
+def _build(kind: str, spec: Any, where: str = "") -> Any:
     if isinstance(spec, Mapping) and kind in _UNNAMED:
         spec = {"name": _UNNAMED[kind], **spec}
     try:
@@ -87,7 +107,7 @@ def _build(kind: str, spec: Any) -> Any:
         cls = _class_of(kind, spec)
         given = given_fields(spec) if isinstance(spec, Component) else spec
         assert cls is not None  # or there was nothing to validate
-        raise ValueError("; ".join(sentences(error, cls, given, kind))) from None
+        raise ValueError("; ".join(sentences(error, cls, given, where or kind))) from None
 
 
 def _validated(where: str, component: type[Any], values: Any) -> Any:
@@ -116,23 +136,23 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
 
 def _is_inner(key: str) -> bool:
     part, found, _ = key.partition("__")
-    return bool(found) and part in PARTS
+    return bool(found) and part in KIND_OF
 
 
-def _class_of(part: str, spec: Any) -> type[Component] | None:
+def _class_of(kind: str, spec: Any) -> type[Component] | None:
     if isinstance(spec, Component):
         return type(spec)
-    name = spec.get("name", _UNNAMED.get(part)) if isinstance(spec, Mapping) else spec
+    name = spec.get("name", _UNNAMED.get(kind)) if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
         return None
     try:
-        return get_registry().find(part, name)
+        return get_registry().find(kind, name)
     except DbgsomError:  # fit tells
         return None
 
 
-def _fields_of(part: str, spec: Any) -> dict[str, Any]:
-    component = _class_of(part, spec)
+def _fields_of(kind: str, spec: Any) -> dict[str, Any]:
+    component = _class_of(kind, spec)
     if component is None:
         return {}
     given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
@@ -142,18 +162,18 @@ def _fields_of(part: str, spec: Any) -> dict[str, Any]:
         else given.get(field, info.get_default(call_default_factory=True))
         for field, info in component.model_fields.items()
     }
-    for field, kind in nested_fields(component).items():
-        inner = _fields_of(kind, found[field])
+    for field, inside in nested_fields(component).items():
+        inner = _fields_of(inside, found[field])
         found |= {f"{field}__{name}": value for name, value in inner.items()}
     return found
 
 
-def _with_field(part: str, spec: Any, field: str, value: Any) -> Any:
-    component = _class_of(part, spec)
+def _with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
+    component = _class_of(kind, spec)
     head, inner, rest = field.partition("__")
     if component is not None and inner and head in nested_fields(component):
-        kind, nested = nested_fields(component)[head], _fields_of(part, spec)[head]
-        field, value = head, _with_field(kind, nested, rest, value)
+        inside, nested = nested_fields(component)[head], _fields_of(kind, spec)[head]
+        field, value = head, _with_field(inside, inside, nested, rest, value)
     if component is not None and field not in component.model_fields:
         known = ", ".join(component.model_fields) or "none"
         hint = did_you_mean(field, component.model_fields) or f"; known: {known}"

@@ -353,6 +353,10 @@ def _page(answer: Any, *given: Any) -> Any:
 _OF_SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
+def _started(answer: Any, start: Any) -> NDArray[Any]:
+    return numbers(answer, (len(start), start.n_features), "prototypes")
+
+
 def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     lacking = [name for name in _OF_SAMPLES if not hasattr(answer, name)]
     if lacking:
@@ -383,6 +387,7 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("growth", "growing_threshold"): _threshold,
     ("growth", "start_shape"): _start_shape,
     ("growth", "wants_children"): _children,
+    ("initialisation", "prototypes"): _started,
     ("labeller", "label"): _labels,
     ("labeller", "probabilities"): _shares,
     ("labeller", "learn"): _learned,

@@ -171,6 +171,7 @@ METRIC_LEVELS = ("assign", "scalar", "pairwise")
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "kernel": ("weight",),
     "growth": ("grow",),
+    "initialisation": ("prototypes",),
     "labeller": ("label",),
     "dataset": ("load",),
     "measure": ("compute", "greater_is_better"),

@@ -379,7 +379,7 @@ def _is_deprecation(warning: warnings.WarningMessage) -> bool:
 
 
 def _a(kind: str) -> str:
-    return f"{'an' if kind == 'engine' else 'a'} {kind}"
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _unguarded(distribution: str, name: str) -> Any:

@@ -15,7 +15,7 @@ from dbgsom_core.plugins.registry import Registry, why_absent
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles
 from dbgsom_core.runs.params import is_reference
-from dbgsom_core.training.parts import PARTS, Parts
+from dbgsom_core.training.parts import KIND_OF, Parts
 
 
 def describe_components(
@@ -139,11 +139,11 @@ def _offers(registry: Registry, one: Mapping[str, Any]) -> bool:
 def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:
     resolved = experiment.resolved
     yield "dataset", experiment.dataset, resolved["dataset"]
-    for kind in PARTS:
-        part, section = (
-            getattr(parts, kind),
-            {**resolved["model"], "engine": resolved["engine"]}.get(kind),
-        )
+    sections = {**resolved["model"], "engine": resolved["engine"]}
+    for name, kind in KIND_OF.items():
+        part, section = getattr(parts, name), sections.get(name)
+        if not isinstance(part, Component):
+            continue
         yield kind, part, section
         for field, inner_kind in nested_fields(type(part)).items():
             inner = section.get(field) if isinstance(section, dict) else None

@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.parts import PARTS
+from dbgsom_core.training.parts import KIND_OF
 
 _LONGEST_STEM = 60  # letters of a file's name in that of a run
 
@@ -37,9 +37,9 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     # From the configuration as it was written: what the environment holds stays there.
     resolved = experiment.resolved
     sections = {"dataset": resolved["dataset"]} | {
-        kind: resolved["model"].get(kind) for kind in PARTS
+        part: resolved["model"].get(part) for part in KIND_OF
     }
-    built = {"dataset": experiment.dataset} | {kind: getattr(parts, kind) for kind in PARTS}
+    built = {"dataset": experiment.dataset} | {part: getattr(parts, part) for part in KIND_OF}
     for kind, component in built.items():
         section = sections[kind] if isinstance(sections[kind], dict) else {}
         for key, value in _telling_fields(kind, component, section).items():
@@ -55,9 +55,10 @@ def estimator_params(estimator: Any) -> dict[str, Value]:
     """Return the parameters of an estimator that no configuration describes."""
     parts = estimator.parts()
     params = _common_params(estimator)
-    for kind in PARTS:
-        part = getattr(parts, kind)
-        for key, value in _telling_fields(kind, part, part.model_dump(mode="json")).items():
+    for name in KIND_OF:
+        part = getattr(parts, name)
+        written = part.model_dump(mode="json") if isinstance(part, Component) else {}
+        for key, value in _telling_fields(name, part, written).items():
             params.setdefault(key, value)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
@@ -83,7 +84,7 @@ def _common_params(estimator: Any) -> dict[str, Any]:
         "labeller": _name("labeller", parts.labeller),
         "epochs": estimator.epochs,
         "tol": estimator.tol,
-        "init": estimator.init,
+        "init": _called_or_given("initialisation", parts.init),
     }
 
 
@@ -104,12 +105,12 @@ def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
     written = {
         "seed": resolved["seed"],
         "prepare": ", ".join(step["name"] for step in resolved["prepare"]),
-        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "init", "grid")},
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "grid")},
         **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
     }
-    sections = {"dataset": resolved["dataset"]} | {kind: model.get(kind) for kind in PARTS}
-    for kind, section in sections.items():
-        written[kind] = section.get("name") if isinstance(section, Mapping) else section
+    sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
+    for part, section in sections.items():
+        written[part] = section.get("name") if isinstance(section, Mapping) else section
     return {key: value for key, value in written.items() if is_reference(value)}
 
 
@@ -119,6 +120,8 @@ def _telling_fields(
     # The fields that are not as by default, however much was written down: a run that is made from
     # the configuration of another one has its parameters. Nested ones are ``growth.base.rows``.
     params: dict[str, Any] = {}
+    if not section:
+        return params
     nested, fields = nested_fields(type(component)), type(component).model_fields
     for field in sorted(fields.keys() & section.keys()):
         value, key = section[field], f"{prefix}.{field}"
@@ -142,6 +145,10 @@ def _name(kind: str, component: Component) -> str:
     except DbgsomError:  # two third parties offer it
         bare = None
     return identity.name if bare == meant else f"{identity.distribution}:{identity.name}"
+
+
+def _called_or_given(kind: str, part: Any) -> str:
+    return _name(kind, part) if isinstance(part, Component) else "array"
 
 
 def _innermost(growth: Any) -> Any:

@@ -29,6 +29,7 @@ _MODULES = (
     "metric_abilities",
     "kernels",
     "growth",
+    "loop_parts",
     "labellers",
     "run_parts",
     "trackers",

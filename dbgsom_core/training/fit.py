@@ -13,6 +13,7 @@ from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples,
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import Labeller
+from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.answering import Answering
@@ -46,7 +47,6 @@ class Settings:
 
     epochs: int = 100
     tol: float = 1e-4
-    init: Any = "pca"
     robust: float | str | None = None
     contamination: float = 0.05
     random_state: Any = None
@@ -322,7 +322,7 @@ def train_map(
     if progress.state is not None:
         som_map = progress.state.som_map(grid)
     elif start is None:
-        som_map = start_map(parts, usual, moments, settings.init, settings.random_state, grid)
+        som_map = start_map(parts, usual, moments, settings.random_state, grid)
     else:
         som_map = SomMap(start.positions, start.prototypes, start.grid)
     return train(task, som_map, notify, progress)
@@ -336,10 +336,11 @@ def _grow_children(
     trained: _Trained,
     progress: Progress,
 ) -> None:
-    below = replace(settings, init="pca")
+    # A start that was given, or drawn, is the first map's: those below spread over their samples.
+    parts = replace(parts, init=lookup_in_use().build("initialisation", "pca"))
 
     def train_one(parts: Parts, part: Samples, own: Target | None, page: Progress) -> Training:
-        return train_map(parts, part, own, below, lambda record: None, progress=page)
+        return train_map(parts, part, own, settings, lambda record: None, progress=page)
 
     children = ChildMaps(parts, train_one, root_error(samples))
     children.grow(trained.som_map, samples, trained.found, target, progress)

@@ -14,6 +14,9 @@ from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
+# Parameters that only training looks at, and the kind that each takes. They have short forms, too.
+LOOP = {"init": "initialisation"}
+KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.contract import Samples
@@ -21,13 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of one estimator."""
+    """The built parts of one estimator; ``init`` may be an array (K0, D)."""
 
     metric: Metric
     kernel: Kernel
     growth: GrowthStrategy
     labeller: Labeller
     engine: Engine
+    init: Any = None
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
         """Return samples X (n, D) as the engine holds them; see `Engine.over`."""

@@ -1,15 +1,16 @@
-"""What is known before the first epoch: a summary of the data and the start prototypes."""
+"""What is known before the first epoch: a summary of the data, and the map at the start."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.contract import Moments, Samples
 from dbgsom_core.interfaces.growth import DataSummary
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
@@ -30,49 +31,10 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
     )
 
 
-def principal_start(
-    data: Samples, moments: Moments, rows: int, columns: int, grid: Grid = SQUARE
-) -> NDArray[np.float64]:
-    """Spread a grid untwisted over the plane of the first two principal axes.
-
-    The longer side of the grid, as it lies in the plane, lies along the first axis; the grid
-    reaches one standard deviation to either side of the mean. The sign of an axis is that of its
-    largest entry. Where the covariance of all samples would take long, the axes are those of 8192
-    of them, evenly spaced. A missing value counts as the mean of its column.
-
-    Returns
-    -------
-    float64 array (rows*columns, D), row-major.
-    """
-    (first, second) = data.principal_axes(moments)
-    x, y = grid.plane(grid.rectangle(rows, columns)).T
-    along_x, along_y = (first, second) if np.ptp(x) >= np.ptp(y) else (second, first)
-    offsets = np.outer(_centred(x), along_x) + np.outer(_centred(y), along_y)
-    return np.asarray(moments.mean + offsets)
-
-
-def random_start(
-    data: Samples, moments: Moments, n_neurons: int, rng: np.random.RandomState
-) -> NDArray[np.float64]:
-    """Return column means + 0.1*column range*N(0, 1), float64 (n_neurons, D).
-
-    On range-scaled data this is the start of Vasighi & Amini (2017).
-    """
-    low, high = data.extremes()
-    noise = rng.standard_normal((n_neurons, data.X.shape[1]))
-    return np.asarray(moments.mean + 0.1 * (high - low) * noise)
-
-
-def _centred(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = places.min(), places.max()
-    return np.asarray((2.0 * places - (low + high)) / ((high - low) or 1.0))
-
-
 def start_map(
     parts: Parts,
     samples: Samples,
     moments: Moments,
-    init: Any,
     random_state: Any,
     grid: Grid = SQUARE,
 ) -> SomMap:
@@ -81,7 +43,7 @@ def start_map(
     Raises
     ------
     ValueError
-        ``init`` is no way to start, or an array of another shape than the start's.
+        The start's prototypes are of another shape than its cells.
     """
     growing = parts.growing
     (rows, columns), cap = growing.shape, growing.max_neurons
@@ -89,23 +51,21 @@ def start_map(
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
         )
-    if isinstance(init, str) and init == "pca":
-        prototypes = principal_start(samples, moments, rows, columns, grid)
-    elif isinstance(init, str) and init == "random":
-        rng = check_random_state(random_state)
-        prototypes = random_start(samples, moments, rows * columns, rng)
-    elif isinstance(init, str) or init is None:
-        raise ValueError(
-            f"init must be 'pca', 'random' or an array of start prototypes, not {init!r}"
-        )
-    else:
+    rng = check_random_state(random_state)
+    start = Start(rows, columns, grid, samples, moments, rng)
+    init = parts.init
+    if hasattr(init, "prototypes"):
+        init = guarded("initialisation", init, "prototypes")(start)
+    try:
         prototypes = np.asarray(init, dtype=np.float64)
-        wanted = (rows * columns, samples.X.shape[1])
-        if prototypes.shape != wanted:
-            raise ValueError(
-                f"init has shape {prototypes.shape}, but the map starts with "
-                f"{rows} × {columns} neurons in {wanted[1]} dimensions: shape {wanted}"
-            )
-        if not np.isfinite(prototypes).all():
-            raise ValueError("init must hold finite numbers")
+    except ValueError as error:
+        raise ValueError(f"init holds no numbers, or rows of different lengths: {error}") from None
+    wanted = (rows * columns, start.n_features)
+    if prototypes.shape != wanted:
+        raise ValueError(
+            f"init has shape {prototypes.shape}, but the map starts with "
+            f"{rows} × {columns} neurons in {wanted[1]} dimensions: shape {wanted}"
+        )
+    if not np.isfinite(prototypes).all():
+        raise ValueError("init must hold finite numbers")
     return SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)

@@ -65,6 +65,20 @@ def dbgsom_growth_strategies() -> dict[str, str]:
 
 
 @hookimpl
+def dbgsom_initialisations() -> dict[str, str]:
+    """Offer the built-in initialisations."""
+    return _offers(
+        "initialisations",
+        {
+            "pca": "spread:Pca",
+            "random": "spread:Random",
+            "sample": "given:Sample",
+            "array": "given:Array",
+        },
+    )
+
+
+@hookimpl
 def dbgsom_labellers() -> dict[str, str]:
     """Offer the built-in labellers."""
     return _offers(

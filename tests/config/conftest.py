@@ -87,6 +87,13 @@ class Majority(Component):
         return ()
 
 
+class Lot(Component):
+    """An initialisation."""
+
+    def prototypes(self, start: Any) -> Any:
+        return ()
+
+
 class Toy(Component):
     """A data set with fields of many types."""
 
@@ -162,6 +169,10 @@ class Offers:
     @hookimpl
     def dbgsom_growth_strategies(self) -> dict[str, Any]:
         return {"grow": Grow, "fixed": Fixed, "nested": Nested}
+
+    @hookimpl
+    def dbgsom_initialisations(self) -> dict[str, Any]:
+        return {"pca": Lot, "random": Lot}
 
     @hookimpl
     def dbgsom_labellers(self) -> dict[str, Any]:

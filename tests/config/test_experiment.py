@@ -33,7 +33,7 @@ def test_every_section_is_built(bench, fakes, full):
         "tol": 1e-4,
         "spreading_factor": 0.3,
         "max_neurons": 50,
-        "init": "random",
+        "init": fakes.Lot(),
     }
     assert made.measures == (("quality", fakes.Quality()), ("other", fakes.Quality(samples=3)))
     assert made.figures == (("sketch", fakes.Picture()),)
@@ -153,8 +153,7 @@ WRONG = {
     "or 'auto', not 3",
     "model: {max_neurons: atuo}": "3:22: model.max_neurons: must be an integer or 'auto', "
     "not the text 'atuo'; did you mean 'auto'?",
-    "model: {init: pac}": "3:15: model.init: must be one of 'pca', 'random', not the text 'pac'; "
-    "did you mean 'pca'?",
+    "model: {init: pac}": "3:15: model.init: unknown initialisation 'pac'; did you mean 'pca'?",
     "model: {metric: euclidd}": "3:17: model.metric: unknown metric 'euclidd'; "
     "did you mean 'euclid'?",
     "model: {metric: {name: euclidd}}": "3:24: model.metric.name: unknown metric 'euclidd'; "

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_experiment
-from dbgsom_core.config.build import SECTIONS
+from dbgsom_core.config.build import MODEL_COMPONENTS, SECTIONS
 from dbgsom_core.config.optimize import OptimizeSettings
 from dbgsom_core.config.settings import (
     DecideSettings,
@@ -75,9 +75,17 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
     assert str(caught.value) == shown.strip()
 
 
-@pytest.mark.parametrize("kind", ["metric", "kernel", "figure"])
-def test_every_built_in_metric_kernel_and_figure_has_its_row(built_ins, kind):
-    table = re.search(rf"^\| {kind} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("metric", "metric"),
+        ("kernel", "kernel"),
+        ("figure", "figure"),
+        ("initialisation", "init"),
+    ],
+)
+def test_every_built_in_has_its_row(built_ins, kind, head):
+    table = re.search(rf"^\| {head} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
     rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(built_ins.names(kind))
 
@@ -100,7 +108,7 @@ def test_every_key_has_its_row():
     keys |= {f"repeats.{key}" for key in RepeatSettings.model_fields}
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
     assert keys - rows == set()
-    assert rows - keys - {"name", "metric", "kernel", "growth", "labeller"} == set()
+    assert rows - keys - {"name", *MODEL_COMPONENTS} == set()
 
 
 def test_the_tables_of_keys_are_made_from_the_models(built_ins):

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from dbgsom_core.config import parse_experiment
+from dbgsom_core.config.build import MODEL_COMPONENTS
 from dbgsom_core.config.schema import experiment_schema, schema_text
 from dbgsom_core.config.settings import ModelSettings
 from dbgsom_core.errors import ConfigError, PluginError
@@ -164,13 +165,16 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
     needs = {name: {"path": f"x.{name}"} for name in ("csv", "npy", "npz", "parquet")}
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
+        if name == "array":
+            section["values"] = [[1.0]]
         values = {"experiment": "e", "dataset": "iris"}
         if name in ("mean", "local_linear", "r2", "rmse", "mae"):
             values["model"] = {"estimator": "regressor"}
         if name == "kernel_vote":
             values["model"] = {"estimator": "classifier"}
-        if kind in ("metric", "kernel", "growth", "labeller"):
-            values.setdefault("model", {})[kind] = section
+        if kind in MODEL_COMPONENTS.values():
+            key = {kind: key for key, kind in MODEL_COMPONENTS.items()}[kind]
+            values.setdefault("model", {})[key] = section
         else:
             keys = {"measure": "measures", "figure": "figures", "tracker": "tracking"}
             values[keys.get(kind, kind)] = section

@@ -102,7 +102,7 @@ def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
         ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"epochs": 2.5}, "epochs must be an integer"),
         ({"tol": -1.0}, "tol must be"),
-        ({"init": "pcs"}, "'pca', 'random'"),
+        ({"init": "pcs"}, "initialisation 'pcs'; did you mean 'pca'"),
         ({"init": np.zeros((3, 4))}, r"shape \(4, 4\)"),
         ({"init": np.full((4, 4), np.nan)}, "finite"),
         ({"metric": "euclidian"}, "did you mean 'euclidean'"),

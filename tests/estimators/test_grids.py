@@ -11,12 +11,13 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_core.api import Start
 from dbgsom_core.errors import CheckpointError, ModelFileError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.start import principal_start
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.initialisations.spread import Pca
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 TORUS = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
@@ -65,7 +66,7 @@ def test_the_start_lies_in_the_plane_as_the_map_does(iris):
     """The longer side along the first principal axis, a standard deviation either way."""
     X = np.asarray(iris[0])
     data = LocalEngine().over(X, Euclidean())
-    start = principal_start(data, data.moments(), 9, 9, HEXAGONAL) - X.mean(axis=0)
+    start = Pca().prototypes(Start(9, 9, HEXAGONAL, data, data.moments(), None)) - X.mean(axis=0)
     axes = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:2]
     deviations = ((X - X.mean(axis=0)) @ axes.T).std(axis=0)
     at = HEXAGONAL.plane(HEXAGONAL.rectangle(9, 9))  # 8.5 wide and 6.9 high

@@ -12,20 +12,21 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Birth, Component
+from dbgsom_core.api import Birth, Component, Start
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
-from dbgsom_core.training.start import principal_start
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.growth_loops import share_errors
+from dbgsom_plugins.initialisations.spread import Pca
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -213,7 +214,7 @@ def test_18_the_default_start_is_untwisted(seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, 6)) * rng.uniform(0.1, 5, size=6)
     data = LocalSamples(X, MetricAbilities.of(get_registry().build("metric", "euclidean")))
-    W = principal_start(data, data.moments(), 2, 2)
+    W = Pca().prototypes(Start(2, 2, SQUARE, data, data.moments(), None))
     along_x, along_y = W[1] - W[0], W[2] - W[0]
     np.testing.assert_allclose(W[3] - W[2], along_x, atol=1e-9)
     np.testing.assert_allclose(W[3] - W[1], along_y, atol=1e-9)

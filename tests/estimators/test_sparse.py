@@ -6,8 +6,10 @@ import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.training.start import principal_start
+from dbgsom_core.api import Start
+from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.initialisations.spread import Pca
 
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
@@ -78,7 +80,10 @@ def test_moments_and_start_are_those_of_the_dense_copy(d):
     expected, moments = dense.moments(), sparse.moments()
     np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(moments.deviation, expected.deviation, rtol=1e-10)
-    start, found = principal_start(dense, expected, 3, 4), principal_start(sparse, moments, 3, 4)
+    start, found = (
+        Pca().prototypes(Start(3, 4, SQUARE, *given, None))
+        for given in ((dense, expected), (sparse, moments))
+    )
     np.testing.assert_allclose(found, start, rtol=1e-6, atol=1e-8)
     centred = X - X.mean(axis=0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)

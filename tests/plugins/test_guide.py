@@ -20,6 +20,7 @@ INTERFACES = {
     "metric": (api.Metric, api.MetricComponent),
     "kernel": (api.Kernel,),
     "growth": (api.GrowthStrategy, api.GrowthComponent),
+    "initialisation": (api.Initialisation,),
     "labeller": (api.Labeller, api.LabellerComponent),
     "dataset": (api.Dataset,),
     "measure": (api.Measure, api.MeasureComponent),

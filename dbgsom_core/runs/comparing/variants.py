@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.build import DEFAULT_NAMES
+from dbgsom_core.config.build import DEFAULT_NAMES, MODEL_COMPONENTS
 from dbgsom_core.config.settings import ModelSettings
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision
@@ -235,7 +235,8 @@ def _default(key: str, estimator: str, registry: Registry) -> Any:
     name = USUAL_LABELLERS.get(estimator) if key == "labeller" else DEFAULT_NAMES.get(key)
     if name is None:
         return ABSENT
-    return {"name": name, **registry.build(key, name).model_dump(mode="json")}
+    component = registry.build(MODEL_COMPONENTS[key], name)
+    return {"name": name, **component.model_dump(mode="json")}
 
 
 def _dataset(run: StoredRun) -> dict[str, Any]:

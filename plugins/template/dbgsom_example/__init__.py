@@ -28,6 +28,12 @@ def dbgsom_growth_strategies():
 
 
 @hookimpl
+def dbgsom_initialisations():
+    """Offer ways to start."""
+    return {"example_diagonal": "dbgsom_example.start:Diagonal"}
+
+
+@hookimpl
 def dbgsom_labellers():
     """Offer labellers."""
     return {"example_confident": "dbgsom_example.labeller:Confident"}

@@ -9,9 +9,10 @@ from dbgsom_example.growth import Greedy
 from dbgsom_example.kernel import Plateau
 from dbgsom_example.labeller import Confident
 from dbgsom_example.metric import Weighted
+from dbgsom_example.start import Diagonal
 
 
-@parametrize_with_checks([Weighted(), Plateau(), Greedy(), Confident()])
+@parametrize_with_checks([Weighted(), Plateau(), Greedy(), Diagonal(), Confident()])
 def test_each_component_keeps_its_promises(component, check):
     check(component)
 
@@ -22,6 +23,7 @@ def test_each_component_keeps_its_promises(component, check):
         {"metric": {"name": "example_weighted", "power": 2.0}},
         {"kernel": "example_plateau"},
         {"growth": "example_greedy"},
+        {"init": "example_diagonal"},
         {"labeller": "example_confident"},
     ],
 )

@@ -1,0 +1,86 @@
+"""What an initialisation is: where the first prototypes lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dbgsom_core.engine.contract import Moments, Samples
+    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.som_map.grid import Grid
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an initialisation sees: K cells in row-major order, and n training samples.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Of the first cells; K = rows*columns.
+    grid : Grid
+    data : Samples
+        The samples, prepared by the metric.
+    moments : Moments
+        Their column means and deviations, (D,).
+    rng : numpy.random.RandomState
+        From the estimator's ``random_state``; nothing else draws from it.
+    """
+
+    rows: int
+    columns: int
+    grid: Grid
+    data: Samples
+    moments: Moments
+    rng: np.random.RandomState
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def n_features(self) -> int:
+        """D, the number of columns of the prepared samples."""
+        return int(self.data.X.shape[1])
+
+    @property
+    def positions(self) -> IntArray:
+        """The cells (x, y), (K, 2)."""
+        return self.grid.rectangle(self.rows, self.columns)
+
+    @property
+    def plane_positions(self) -> FloatArray:
+        """Where the cells lie in the plane, (K, 2)."""
+        return self.grid.plane(self.positions)
+
+    def extremes(self) -> tuple[FloatArray, FloatArray]:
+        """Return the smallest and the largest observed value of each column, (D,)."""
+        return self.data.extremes()
+
+    def principal_axes(self) -> list[FloatArray]:
+        """Return the first two principal axes (D,), each as long as the deviation along it."""
+        return self.data.principal_axes(self.moments)
+
+    def samples(self, n: int) -> FloatArray:
+        """Return ``n`` samples (n, D) drawn by lot, each once where there are enough.
+
+        Samples of weight 0 are not drawn; a missing value is the mean of its column.
+        """
+        import numpy as np  # a configuration is checked without it
+
+        rows = np.flatnonzero(self.data.sample_weights)
+        drawn = self.rng.choice(rows, n, replace=len(rows) < n)
+        found, places = np.unique(drawn, return_inverse=True)
+        X = self.data.subset(found).X
+        dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X[:], dtype=np.float64)
+        return np.where(np.isnan(dense), self.moments.mean, dense)[places]
+
+
+@runtime_checkable
+class Initialisation(Protocol):
+    """A way to start: the prototypes of a map's first neurons."""
+
+    def prototypes(self, start: Start) -> FloatArray:
+        """Return the prototypes (K, D) of the cells of ``start``, float64 and finite."""

@@ -1,0 +1,79 @@
+"""What third parties write in less than sixty lines: it passes the kit, runs, is saved and loaded."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dbgsom_core import SomVQ, persistence
+from dbgsom_core.config import load_experiment
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.testing import checks_for
+
+FOLDER = Path(__file__).parent / "third_parties"
+# A module, and parameters that use what it offers.
+USES = {
+    "party_starts": {"init": {"name": "plus_plus", "power": 1.5}},
+}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Return what installs a module of the folder for the time of a test."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def install(name):
+        module = import_module(name)
+        get_registry().register(module, name, "dbgsom-party", "1.0")
+        return module
+
+    yield install
+    get_registry.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("party_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", USES)
+def test_it_is_short_and_passes_the_kit(name, installed):
+    assert len((FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
+    installed(name)
+    offers = [one for kind in KINDS for one in get_registry().offered(kind) if one.plugin == name]
+    assert offers
+    for one in offers:
+        for check in checks_for(one.load()(), one.kind, name=one.name):
+            check(one.load()())
+
+
+@pytest.mark.parametrize("name", USES)
+def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
+    name, installed, tmp_path, monkeypatch
+):
+    installed(name)
+    monkeypatch.chdir(tmp_path)
+    written = {
+        "experiment": "party",
+        "dataset": "iris",
+        "model": {"epochs": 12, "growth": "fixed", **USES[name]},
+        "measures": [],
+        "figures": [],
+        "tracking": None,
+    }
+    Path("run.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    experiment = load_experiment("run.yaml")
+    registry = get_registry()
+    run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    (model,) = Path("runs").rglob("model.npz")
+    kept = persistence.load(model)
+    X = experiment.dataset.load().X
+    params = {"epochs": 12, "growth": "fixed", **USES[name]}
+    fitted = SomVQ(**params, random_state=experiment.seed).fit(X)
+    assert np.array_equal(kept.weights_, fitted.weights_)
+    usual = SomVQ(epochs=12, growth="fixed", random_state=experiment.seed).fit(X)
+    assert not np.array_equal(kept.weights_, usual.weights_)
+    again = kept.fit(X)  # its parameters came back, too
+    assert np.array_equal(again.weights_, fitted.weights_)
