@@ -44,7 +44,13 @@ from dbgsom_core.interfaces.labellers import (
     LabellerComponent,
     Surroundings,
 )
-from dbgsom_core.interfaces.measures import Evaluation, Measure, MeasureComponent, NotedValue
+from dbgsom_core.interfaces.measures import (
+    Evaluation,
+    Measure,
+    MeasureComponent,
+    NotedValue,
+    measured,
+)
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
 from dbgsom_core.interfaces.privacy import (
     masked,
@@ -54,7 +60,9 @@ from dbgsom_core.interfaces.privacy import (
     without_passwords,
     without_secrets,
 )
+from dbgsom_core.interfaces.schedules import Schedule
 from dbgsom_core.interfaces.stability import Interval, Stability
+from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StoppingRule, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.tables import Table
 from dbgsom_core.interfaces.trackers import (
@@ -106,6 +114,7 @@ __all__ = [
     "API_VERSION",
     "ISO_DATES",
     "NA_VALUES",
+    "STOP",
     "SUPPORTED_API_VERSIONS",
     "Assignment",
     "Birth",
@@ -159,10 +168,14 @@ __all__ = [
     "Run",
     "RunResult",
     "Samples",
+    "Schedule",
     "Search",
     "SomMap",
     "Stability",
     "Start",
+    "StopState",
+    "StoppingComponent",
+    "StoppingRule",
     "StoredType",
     "Surroundings",
     "SweepView",
@@ -183,6 +196,7 @@ __all__ = [
     "inner_loop",
     "masked",
     "masked_name",
+    "measured",
     "number",
     "numbered",
     "open_regular",

@@ -1,4 +1,4 @@
-"""Every hook of dbgsom: those that offer components, one for each kind, one for transformers, four that observe a run.
+"""Every hook of dbgsom: one for each kind of component, one for transformers, four for runs.
 
 A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
@@ -46,6 +46,16 @@ def dbgsom_growth_strategies() -> Mapping[str, Offer]:  # type: ignore[empty-bod
 @hookspec
 def dbgsom_initialisations() -> Mapping[str, Offer]:  # type: ignore[empty-body]
     """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.Initialisation`."""
+
+
+@hookspec
+def dbgsom_schedules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer schedules of the width: ``{name: class}``, each a `dbgsom_core.api.Schedule`."""
+
+
+@hookspec
+def dbgsom_stopping_rules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer stopping rules: ``{name: class}``, each a `dbgsom_core.api.StoppingRule`."""
 
 
 @hookspec
@@ -143,6 +153,8 @@ KINDS: dict[str, str] = {
     "kernel": "dbgsom_kernels",
     "growth": "dbgsom_growth_strategies",
     "initialisation": "dbgsom_initialisations",
+    "schedule": "dbgsom_schedules",
+    "stopping": "dbgsom_stopping_rules",
     "labeller": "dbgsom_labellers",
     "dataset": "dbgsom_datasets",
     "measure": "dbgsom_measures",

@@ -229,6 +229,14 @@ class _Builder:
                 elsewhere = filled if key == "growth" else ()
                 place = with_default_name(spot / key, DEFAULT_NAMES.get(key))
                 kind = MODEL_COMPONENTS[key]
+                if key == "stopping":
+                    rules = self._each(kind, spot / key, repeats=True)
+                    params[key] = tuple(one.component for one in rules)
+                    resolved[key] = [one.resolved for one in rules]
+                    continue
+                if key == "schedule" and is_null(section.entries[key].node):
+                    params[key] = resolved[key] = None
+                    continue
                 built = build_component(kind, place, self._registry, self._problems, elsewhere)
                 if built is not None:
                     params[key], resolved[key] = built.component, built.resolved
@@ -261,6 +269,9 @@ class _Builder:
             offered = self._registry.names(kind)
             names = (Scalar(name, spot.node.place) for name in default if name in offered)
             spot = Spot(key, spot.key_place, Items(tuple(names), spot.node.place))
+        return self._each(kind, spot, repeats)
+
+    def _each(self, kind: str, spot: Spot, repeats: bool = False) -> list[Built]:
         found: list[Built] = []
         for item in each_item(spot):
             built = build_component(kind, item, self._registry, self._problems)

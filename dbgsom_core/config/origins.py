@@ -40,6 +40,7 @@ _KINDS: dict[Path, str] = {
     ("engine",): "engine",
     ("split", "test"): "dataset",
     **{("model", key): kind for key, kind in MODEL_COMPONENTS.items()},
+    ("model", "stopping", 0): "stopping",
     ("measures", 0): "measure",
     ("figures", 0): "figure",
     ("tracking", 0): "tracker",

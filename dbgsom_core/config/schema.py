@@ -38,6 +38,11 @@ _PARTS = {  # what each key is, and the estimators' default where they share one
         None,
     ),
     "init": ("where the first prototypes lie", "pca"),
+    "schedule": (
+        "how the kernel's width goes from start to end while the map grows; null: as the kernel's "
+        "decay says",
+        None,
+    ),
 }
 
 # What is read by hand, for its places, is described here by models that nothing else uses.
@@ -116,7 +121,7 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
         about = {**_components(kind, registry, defs, lost), "description": description}
         return about if default is None else {**about, "default": default}
 
-    def several(kind: str, description: str, default: str, *words: str) -> JsonSchema:
+    def several(kind: str, description: str, default: str | None, *words: str) -> JsonSchema:
         one = _components(kind, registry, defs, lost)
         options: list[JsonSchema] = [{"enum": list(words)}] if words else []
         options += [one, {"type": "array", "items": one}, {"type": "null"}]
@@ -127,6 +132,14 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
     defs["ModelSettings"]["properties"] |= {
         key: component(MODEL_COMPONENTS[key], *about) for key, about in _PARTS.items()
     }
+    schedule = defs["ModelSettings"]["properties"]["schedule"]
+    schedule["anyOf"] = [{"$ref": schedule.pop("$ref")}, {"type": "null"}]
+    schedule["default"] = None
+    defs["ModelSettings"]["properties"]["stopping"] = several(
+        "stopping",
+        "what ends the training before its last epoch, beside tol; null or []: nothing",
+        None,
+    )
     about = defs["Split"]["properties"]["test"]["description"]
     defs["Split"]["properties"]["test"] = {
         "anyOf": [_components("dataset", registry, defs, lost), {"type": "null"}],

@@ -26,7 +26,8 @@ _MOST = 8  # names that a cell lists
 _FIRST = (
     "experiment", "name", "tags", "dataset", "prepare", "split", "model", "seed", "measures",
     "figures", "stability", "tracking", "patience", "engine", "plugins", "extends", "sweep",
-    "estimator", "metric", "kernel", "growth", "labeller", "init",
+    "estimator", "metric", "kernel", "growth", "labeller", "init", "schedule",
+    "stopping",
 )  # fmt: skip
 
 

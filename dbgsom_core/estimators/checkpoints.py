@@ -25,14 +25,14 @@ from dbgsom_core.errors import CheckpointError, PluginError
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.data_digest import data_digest
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
-from dbgsom_core.interfaces.component import Component, flat
+from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.parts import KIND_OF, Parts
+from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.progress import Book, Progress, States, TrainingState
 from dbgsom_core.training.targets import Target
 
@@ -234,9 +234,10 @@ def facts_of(
         facts["y"] = _told(target.y)
         facts["classes"] = "none" if target.codes is None else _told(target.codes)
     facts["sample_weight"] = "none" if samples.weights is None else _told(samples.weights)
-    for part, kind in KIND_OF.items():
+    for part, kind, component in parts.each():
         if part != "engine":
-            facts |= _component(part, kind, getattr(parts, part))
+            facts |= _component(part, kind, component)
+    facts.setdefault("init", _setting(parts.init))
     learnt = metric.state or {}
     facts |= {f"metric learns {name}": _told(value) for name, value in sorted(learnt.items())}
     for name, value in vars(settings).items():
@@ -253,8 +254,6 @@ def _told(array: Any) -> str:
 
 
 def _component(part: str, kind: str, component: Any) -> dict[str, str]:
-    if not isinstance(component, Component):
-        return {part: _setting(component)}
     try:
         identity = get_registry().identify(kind, component)
     except PluginError:  # of the user's own program

@@ -61,7 +61,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
         change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
     callbacks : list of callables or observers, optional
-        Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``.
+        Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``. One
+        that returns ``dbgsom_core.api.STOP`` ends the training; ``epoch.som_map`` is then the map.
     verbose : int
         1: a progress bar on a terminal and in notebooks, else a line for each epoch; 2: the lines.
     contamination : float in (0, 0.5]
@@ -76,6 +77,13 @@ class SomVQ(ClusterMixin, GrowingMap):
         The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
         ``offset_`` then hold for new samples in any number. They train nothing, so ``hit_counts_``
         leave them out; ``labels_`` do not.
+    schedule : str, mapping or component, optional
+        How the kernel's width goes from ``start`` to ``end``: ``"linear"``, ``"exponential"``,
+        ``"constant"``, ``"cyclic"``; None: as the kernel's ``decay`` says.
+    stopping : str, mapping, component, list of these, or None
+        What ends the training early, beside ``tol``: ``"converged"``, ``"patience"``,
+        ``"time_limit"``, ``"epoch_limit"``. ``"patience"`` holds samples out, as ``calibration``
+        does.
 
     Attributes
     ----------
@@ -121,6 +129,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         `novelty_pvalue`; -inf where too few samples are known to say so at this level.
     n_iter_ : int
         How many epochs ran.
+    stopped_by_ : str
+        The stopping rule that ended the training, or "a callback"; empty: none did.
     converged_ : bool
         Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
         quantization error of the last eight epochs at the final width no longer changed, by less

@@ -20,6 +20,7 @@ from dbgsom_core.engine.tables import picked
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
+from dbgsom_core.estimators.held_out import HeldOut, held_samples
 from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
@@ -89,6 +90,8 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     contamination: float = 0.05
     checkpoint: Any = None
     calibration: float | None = None
+    schedule: Any = None
+    stopping: Any = None
 
     def parts(self) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
@@ -170,11 +173,12 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             _check_columns(start, X)
             self._check_goes_on(parts)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
-        held = self._held_out(X, LEAST_SAMPLES)
+        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, LEAST_SAMPLES)
         if start is None:  # a map that goes on lives in the space in which it is
-            self._metric = fitted(parts.metric, *_without(held, X, weights))
-        samples, target, kept = self._weighted(parts, X, target, weights, held)
-        self._train(parts, samples, target, start, None, X, kept)
+            self._metric = fitted(parts.metric, *held.left(X, weights))
+        validation = held_samples(parts, self._metric.abilities, X, weights, held.validation)
+        samples, target, kept = self._weighted(parts, X, target, weights, held.all)
+        self._train(parts, samples, target, start, None, X, kept, validation)
         self._calibrate(X, held, weights)
         self._warn_of_collapse(samples)
         self._warn_of_unrest()
@@ -188,36 +192,22 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._check_goes_on(parts)
         memory: Summaries = self._memory
         weights = check_weights(X, sample_weight, 1)
-        held = self._held_out(X, 1)
-        samples, _, kept = self._weighted(parts, X, None, weights, held)
+        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, 1)
+        validation = held_samples(parts, self._metric.abilities, X, weights, held.validation)
+        samples, _, kept = self._weighted(parts, X, None, weights, held.all)
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
             target = target.of(rows)
         everything = samples.followed_by(memory.X, memory.weights, memory.scatter)
-        self._train(parts, everything, target, self.som_map_, samples.n, X, kept)
+        self._train(parts, everything, target, self.som_map_, samples.n, X, kept, validation)
         self._calibrate(X, held, weights)
         return self
 
-    def _held_out(self, X: Any, least: int) -> NDArray[np.bool_] | None:
-        # Which samples are kept for calibration, drawn without a look at them; None: none.
-        n = X.shape[0]
-        most = 0 if self.calibration is None else min(round(self.calibration * n), n - least)
-        if most < 1:
-            return None
-        held = np.zeros(n, dtype=bool)
-        held[np.random.default_rng(0).permutation(n)[:most]] = True
-        return held
-
-    def _calibrate(
-        self, X: Any, held: NDArray[np.bool_] | None, weights: NDArray[np.float64] | None
-    ) -> None:
-        if held is None or (weights is not None and not weights[held].any()):
-            return
-        if weights is not None:
-            held = held & (weights > 0)
-        over = None if weights is None else weights[held]
-        data = self._parts.over(picked(X, held), self._metric.abilities, over)
-        self._novelty = Calibration.of(self._density, data, float(self.contamination))
+    def _calibrate(self, X: Any, held: HeldOut, weights: NDArray[np.float64] | None) -> None:
+        abilities = self._metric.abilities
+        data = held_samples(self._parts, abilities, X, weights, held.calibration)
+        if data is not None:
+            self._novelty = Calibration.of(self._density, data, float(self.contamination))
 
     def _weighted(
         self,
@@ -246,6 +236,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         new: int | None,
         X: Any,
         kept: NDArray[np.bool_] | None,
+        validation: Samples | None,
     ) -> None:
         settings = Settings(
             self.epochs,
@@ -262,7 +253,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         with shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
             with one_blas_thread(), blamed("engine", parts.engine):
-                state = fit_map(parts, samples, target, settings, notify, start, new, progress)
+                state = fit_map(
+                    parts, samples, target, settings, notify, start, new, progress, validation
+                )
                 self._take(parts, state)
                 self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
         if checkpoints is not None:
@@ -273,7 +266,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self._parts = parts
         self.som_map_, self._tree, self.weights_ = state.som_map, state.tree, state.weights
         self.history_, self.converged_ = state.history, state.converged
-        self.n_iter_ = len(state.history)
+        self.n_iter_, self.stopped_by_ = len(state.history), state.stopped
         self.neurons_ = [(x, y) for x, y in state.som_map.positions.tolist()]
         self.growth_events_: list[GrowthEvent] = [
             event for record in state.history for event in record.births
@@ -334,7 +327,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     def _warn_of_unrest(self) -> None:
         # Without fine-tuning the width goes down to the last epoch: nothing can come to rest.
         fine = any(record.phase == "fine" for record in self.history_)
-        if self.converged_ or not fine or self.tol == 0:
+        if self.converged_ or not fine or self.tol == 0 or self.stopped_by_:
             return
         warnings.warn(
             f"the map has not converged in {self.n_iter_} epochs; raise epochs, or say tol=0 to "
@@ -369,14 +362,6 @@ def _check_columns(som_map: SomMap, X: Any) -> None:
             f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
             f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
         )
-
-
-def _without(
-    held: NDArray[np.bool_] | None, X: Any, weights: NDArray[np.float64] | None
-) -> tuple[Any, NDArray[np.float64] | None]:
-    if held is None:
-        return X, weights
-    return picked(X, ~held), None if weights is None else weights[~held]
 
 
 def _is_number(value: Any) -> bool:

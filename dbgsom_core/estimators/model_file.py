@@ -195,6 +195,8 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _short(name: str, value: Any) -> Any:
+    if name == "stopping" and isinstance(value, (list, tuple)):
+        return [written_spec(LOOP[name], one) for one in value]
     built = name in LOOP and isinstance(value, (str, Mapping, Component))
     return written_spec(LOOP[name], value) if built else value
 

@@ -40,6 +40,7 @@ FITTED = {
     "errors_": "number[K]",
     "n_iter_": "integer",
     "converged_": "flag",
+    "stopped_by_": "text",
     "growing_threshold_": "number",
     "quantization_error_": "number",
     "topographic_error_": "number",
@@ -57,7 +58,15 @@ FITTED = {
     "_leaf_probabilities": "number[L, C] | none",
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
-_NOT_ALWAYS = ("feature_names_in_", "classes_", "_novelty", "_deviations", "_residuals", "_outputs")
+_NOT_ALWAYS = (
+    "stopped_by_",
+    "feature_names_in_",
+    "classes_",
+    "_novelty",
+    "_deviations",
+    "_residuals",
+    "_outputs",
+)
 _RECORD = {
     "epoch": "integer",
     "epochs": "integer",

@@ -70,11 +70,18 @@ def build_parts(params: Mapping[str, Any]) -> Parts:
     for field in ("spreading_factor", "max_neurons"):
         growth = _fill(growth, field, params[field])
     built = {kind: _build(kind, params[kind]) for kind in PARTS if kind != "growth"}
-    for param, kind in LOOP.items():
-        spec = params[param]
-        short = hasattr(spec, "__array__") or isinstance(spec, (list, tuple))
-        built[param] = spec if short else _build(kind, spec, param)
+    built |= {param: _built(param, kind, params[param]) for param, kind in LOOP.items()}
     return Parts(growth=growth, **built)
+
+
+def _built(param: str, kind: str, spec: Any) -> Any:
+    # Short forms stay as they are: an array, none, a list of several.
+    if param == "stopping":
+        rules = [] if spec is None else spec if isinstance(spec, (list, tuple)) else [spec]
+        return tuple(_build(kind, one, param) for one in rules)
+    array = param == "init" and (hasattr(spec, "__array__") or isinstance(spec, (list, tuple)))
+    absent = param == "schedule" and spec is None
+    return spec if array or absent else _build(kind, spec, param)
 
 
 def written_spec(kind: str, spec: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
     from dbgsom_core.som_map.changes import Change
+    from dbgsom_core.som_map.som_map import SomMap
 
 
 class GrowthEvent(NamedTuple):
@@ -56,3 +58,23 @@ class EpochRecord:
     movement: float
     seconds: float
     changes: tuple[Change, ...] = ()
+
+    @property
+    def som_map(self) -> SomMap:
+        """The map after this epoch, a copy that is yours, while callbacks are told of it.
+
+        Raises
+        ------
+        AttributeError
+            The epoch is over.
+        """
+        trained: SomMap | None = vars(self).get("_som_map")
+        if trained is None:
+            raise AttributeError("the map of an epoch can be read while callbacks are told of it")
+        return copy.deepcopy(trained)
+
+    def told_with(self, som_map: SomMap | None) -> Self:
+        """Return the record as callbacks get it, or with None take the map back from them."""
+        told = self if som_map is None else copy.copy(self)
+        object.__setattr__(told, "_som_map", som_map)
+        return told

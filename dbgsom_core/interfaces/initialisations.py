@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -59,7 +60,7 @@ class Start:
         """Return the smallest and the largest observed value of each column, (D,)."""
         return self.data.extremes()
 
-    def principal_axes(self) -> list[FloatArray]:
+    def principal_axes(self) -> Sequence[FloatArray]:
         """Return the first two principal axes (D,), each as long as the deviation along it."""
         return self.data.principal_axes(self.moments)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -236,3 +237,8 @@ class MeasureAbilities(Abilities):
     zero_is_best: bool = False
     bounds: tuple[float, float] = (-math.inf, math.inf)
     reference: str = ""
+
+
+def measured(measure: Any, evaluation: Evaluation) -> float:
+    """Return what a measure finds, a number; what it raises names it."""
+    return float(guarded("measure", measure, "compute")(evaluation))

@@ -310,7 +310,7 @@ def _data(answer: Any) -> Any:
     return answer
 
 
-def _number(answer: Any) -> float:
+def _number(answer: Any, *given: Any) -> float:
     kind = np.asarray(answer).dtype.kind
     if np.ndim(answer) or kind not in "fiu":
         raise UnfitError(f"must return one number, not {_described(answer)}")
@@ -357,6 +357,19 @@ def _started(answer: Any, start: Any) -> NDArray[Any]:
     return numbers(answer, (len(start), start.n_features), "prototypes")
 
 
+def _width(answer: Any, *given: float) -> float:
+    width = _number(answer)
+    if not 0 < width < math.inf:
+        raise UnfitError(f"returned {width:g}; a width is a finite number of hops above 0")
+    return width
+
+
+def _verdict(answer: Any, state: Any) -> bool:
+    if not isinstance(answer, (bool, np.bool_)):
+        raise UnfitError(f"must return True or False, not {_described(answer)}")
+    return bool(answer)
+
+
 def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     lacking = [name for name in _OF_SAMPLES if not hasattr(answer, name)]
     if lacking:
@@ -388,6 +401,9 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("growth", "start_shape"): _start_shape,
     ("growth", "wants_children"): _children,
     ("initialisation", "prototypes"): _started,
+    ("schedule", "width"): _width,
+    ("stopping", "stop"): _verdict,
+    ("stopping", "watch"): _number,
     ("labeller", "label"): _labels,
     ("labeller", "probabilities"): _shares,
     ("labeller", "learn"): _learned,

@@ -10,6 +10,7 @@ from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.interfaces.privacy import masked, private_logger
+from dbgsom_core.interfaces.stopping import STOP, Stop
 
 log = private_logger("dbgsom")
 
@@ -87,17 +88,17 @@ class Observers:
         log.debug("traceback of %s", name, exc_info=True)
 
 
-def call(observer: Any, method: str, event: dict[str, Any]) -> None:
+def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
     """Call a method with the arguments that it accepts, where the observer has it."""
     listen = getattr(observer, method, None)
-    if listen is not None:
-        listen(**_accepted(listen, event))
+    return None if listen is None else listen(**_accepted(listen, event))
 
 
 def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
     """Return a function that tells ``show`` and an estimator's own callbacks of each epoch.
 
-    A callback that raises is reported, unless it says ``vital = True``: then training ends.
+    A callback that raises is reported, unless it says ``vital = True``: then training ends. The
+    function returns `STOP` where one of them did.
     """
     if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
         callbacks = [callbacks]
@@ -110,15 +111,17 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
 
     failed: set[int] = set()
 
-    def notify(record: EpochRecord) -> None:
+    def notify(record: EpochRecord) -> Stop | None:
+        answers = []
         if show is not None:
             show(record)
         for listener in listeners:
             try:
                 if hasattr(listener, "dbgsom_epoch_finished"):
-                    call(listener, "dbgsom_epoch_finished", {"run": None, "epoch": record})
+                    event = {"run": None, "epoch": record}
+                    answers.append(call(listener, "dbgsom_epoch_finished", event))
                 else:
-                    listener(record)
+                    answers.append(listener(record))
             except BaseException as error:
                 if getattr(listener, "vital", False) or is_from_a_signal(error):
                     raise
@@ -130,6 +133,7 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
                     "training goes on",
                     stacklevel=4,
                 )
+        return STOP if any(one is STOP for one in answers) else None
 
     return notify
 

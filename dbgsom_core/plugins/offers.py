@@ -172,6 +172,8 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "kernel": ("weight",),
     "growth": ("grow",),
     "initialisation": ("prototypes",),
+    "schedule": ("width",),
+    "stopping": ("stop",),
     "labeller": ("label",),
     "dataset": ("load",),
     "measure": ("compute", "greater_is_better"),

@@ -15,7 +15,7 @@ from dbgsom_core.plugins.registry import Registry, why_absent
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles
 from dbgsom_core.runs.params import is_reference
-from dbgsom_core.training.parts import KIND_OF, Parts
+from dbgsom_core.training.parts import Parts
 
 
 def describe_components(
@@ -140,10 +140,11 @@ def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Com
     resolved = experiment.resolved
     yield "dataset", experiment.dataset, resolved["dataset"]
     sections = {**resolved["model"], "engine": resolved["engine"]}
-    for name, kind in KIND_OF.items():
-        part, section = getattr(parts, name), sections.get(name)
-        if not isinstance(part, Component):
-            continue
+    for path, kind, part in parts.each():
+        name, _, number = path.partition(".")
+        section = sections.get(name)
+        if number and isinstance(section, list):
+            section = section[int(number)]
         yield kind, part, section
         for field, inner_kind in nested_fields(type(part)).items():
             inner = section.get(field) if isinstance(section, dict) else None

@@ -27,7 +27,6 @@ from dbgsom_core.runs.data.loading import Part
 from dbgsom_core.runs.data.ready import Ready, make_ready
 from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.start import runs_folder
-from dbgsom_core.training.parts import KIND_OF
 
 PROBE_SECONDS = 3.0  # of training, compilation apart
 PROBE_ROWS = 20_000
@@ -283,8 +282,8 @@ def _name(experiment: Experiment, ready: Ready) -> str:
 
 def _parts(experiment: Experiment, parts: Any) -> Iterator[str]:
     yield f"estimator {experiment.model.estimator}"
-    for part, kind in KIND_OF.items():
-        yield f"{kind} {lookup_in_use().name_of(kind, getattr(parts, part))}"
+    for _, kind, part in parts.each():
+        yield f"{kind} {lookup_in_use().name_of(kind, part)}"
 
 
 def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[str, str]]:

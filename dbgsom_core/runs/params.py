@@ -39,9 +39,11 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     sections = {"dataset": resolved["dataset"]} | {
         part: resolved["model"].get(part) for part in KIND_OF
     }
-    built = {"dataset": experiment.dataset} | {part: getattr(parts, part) for part in KIND_OF}
+    built = {"dataset": experiment.dataset} | {part: one for part, _, one in parts.each()}
     for kind, component in built.items():
-        section = sections[kind] if isinstance(sections[kind], dict) else {}
+        name, _, number = kind.partition(".")
+        section = sections[name][int(number)] if number else sections[name]
+        section = section if isinstance(section, dict) else {}
         for key, value in _telling_fields(kind, component, section).items():
             if key not in params or is_reference(value):
                 params[key] = value
@@ -55,10 +57,8 @@ def estimator_params(estimator: Any) -> dict[str, Value]:
     """Return the parameters of an estimator that no configuration describes."""
     parts = estimator.parts()
     params = _common_params(estimator)
-    for name in KIND_OF:
-        part = getattr(parts, name)
-        written = part.model_dump(mode="json") if isinstance(part, Component) else {}
-        for key, value in _telling_fields(name, part, written).items():
+    for name, _, part in parts.each():
+        for key, value in _telling_fields(name, part, part.model_dump(mode="json")).items():
             params.setdefault(key, value)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
@@ -85,6 +85,10 @@ def _common_params(estimator: Any) -> dict[str, Any]:
         "epochs": estimator.epochs,
         "tol": estimator.tol,
         "init": _called_or_given("initialisation", parts.init),
+        "schedule": widths.get("decay")
+        if parts.schedule is None
+        else _name("schedule", parts.schedule),
+        "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
     }
 
 
@@ -120,8 +124,6 @@ def _telling_fields(
     # The fields that are not as by default, however much was written down: a run that is made from
     # the configuration of another one has its parameters. Nested ones are ``growth.base.rows``.
     params: dict[str, Any] = {}
-    if not section:
-        return params
     nested, fields = nested_fields(type(component)), type(component).model_fields
     for field in sorted(fields.keys() & section.keys()):
         value, key = section[field], f"{prefix}.{field}"

@@ -18,6 +18,7 @@ from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import missing_methods
@@ -32,6 +33,7 @@ _ABILITIES: dict[str, type[Abilities]] = {
         LabellerAbilities,
         MeasureAbilities,
         TrackerAbilities,
+        StoppingAbilities,
     )
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

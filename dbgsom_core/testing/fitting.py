@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.parts import KIND_OF
 
 _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 
@@ -60,8 +59,8 @@ def _saved_and_loaded(estimator: Any, X: NDArray[Any], answers: NDArray[Any]) ->
     from dbgsom_core.estimators.model_file import load
 
     try:
-        for part, kind in KIND_OF.items():
-            get_registry().identify(kind, getattr(estimator._parts, part))
+        for _, kind, part in estimator._parts.each():
+            get_registry().identify(kind, part)
     except PluginError:  # not installed, so nobody could load it by name
         return
     with tempfile.TemporaryDirectory() as folder:

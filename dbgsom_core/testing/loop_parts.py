@@ -1,12 +1,16 @@
-"""Checks of what shapes a training: how it starts."""
+"""Checks of what shapes a training: how it starts, how wide it trains, when it ends."""
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from dbgsom_core.interfaces.initialisations import Start
+from dbgsom_core.interfaces.lending import Kept
+from dbgsom_core.interfaces.stopping import StoppingAbilities, StopState
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
@@ -44,3 +48,53 @@ def check_start_determinism(component: Any, subject: Subject) -> None:
 def check_initialisation_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained from it."""
     check_fit(material.data(), init=component)
+
+
+@check("schedule")
+def check_widths(component: Any, subject: Subject) -> None:
+    """Its widths are finite numbers above 0, the same when asked twice."""
+    for start, end in ((4.0, 0.5), (1.0, 1.0), (1e-3, 1e3)):
+        for remaining in (1.0, 0.5, 1 / 3, 0.0):
+            width = component.width(start, end, remaining)
+            told = f"width({start:g}, {end:g}, {remaining:g}) is {width!r}"
+            assert isinstance(width, Real) and 0 < float(width) < math.inf, told
+            assert width == component.width(start, end, remaining), f"{told}, and then another"
+
+
+@check("schedule")
+def check_schedule_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained with it."""
+    check_fit(material.data(), schedule=component)
+
+
+@check("stopping")
+def check_stops(component: Any, subject: Subject) -> None:
+    """It says True or False from the first epoch on, and `watch` a number; the map stays."""
+    rule, evaluation = StoppingAbilities.of(component), material.trained().evaluate(material.data())
+    before, history = Kept.of(evaluation.som_map), material.trained().history_
+    noted: list[float] = []
+    for epoch in range(1, len(history) + 1):
+        seen = (history[:epoch], len(history), epoch == len(history), evaluation, evaluation)
+        if rule.watch is not None:
+            value = component.watch(StopState(*seen, tuple(noted)))
+            assert isinstance(value, Real), f"watch gives {value!r}, no number"
+            noted.append(float(value))
+        answer = component.stop(StopState(*seen, tuple(noted)))
+        assert isinstance(answer, (bool, np.bool_)), f"stop gives {answer!r}, not True or False"
+    assert not before.put_back(), "it changes the map"
+    assert 0 <= rule.validation < 1
+
+
+@check("stopping")
+def check_stopping_resumes(component: Any, subject: Subject) -> None:
+    """It keeps nothing in itself: asked twice of the same training, it answers the same."""
+    evaluation, history = material.trained().evaluate(material.data()), material.trained().history_
+    state = StopState(history, len(history), True, evaluation, evaluation, (1.0,) * len(history))
+    answers = [bool(component.stop(state)) for _ in range(3)]
+    assert len(set(answers)) == 1, "what a rule remembers is what its watch returns"
+
+
+@check("stopping")
+def check_stopping_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained with it."""
+    check_fit(material.data(), stopping=component)

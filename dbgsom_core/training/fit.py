@@ -30,6 +30,7 @@ from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.places import summary_of_samples
 from dbgsom_core.training.progress import Progress
 from dbgsom_core.training.start import start_map, summarize
+from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.task import Task
@@ -38,7 +39,7 @@ from dbgsom_core.training.vertical import ChildMaps, horizontal, is_vertical, ro
 
 _SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
 
-Notify = Callable[[EpochRecord], None]
+Notify = Callable[[EpochRecord], Any]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class FittedState:
         of all samples, or none.
     deviations : float64 array (D,)
         Standard deviation of each column of the samples.
+    stopped : str
+        The stopping rule, or callback, that ended the training of the first map; empty: none.
     """
 
     som_map: SomMap
@@ -109,6 +112,7 @@ class FittedState:
     answering: Answering | AnsweringEach | None
     outputs: tuple[Summaries, ...]
     deviations: NDArray[np.float64]
+    stopped: str = ""
 
 
 def fit_map(
@@ -120,6 +124,7 @@ def fit_map(
     start: SomMap | None = None,
     new: int | None = None,
     progress: Progress = NOT_WRITTEN,
+    validation: Samples | None = None,
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
@@ -140,6 +145,8 @@ def fit_map(
         it.
     progress : Progress, optional
         Of the first map: where the fit was interrupted, and where to note how far it comes.
+    validation : Samples, optional
+        What is held out for stopping rules; for child maps nothing is.
 
     Raises
     ------
@@ -149,12 +156,13 @@ def fit_map(
     # The training is not held on to: its search takes room.
     goes_on, moments = new is not None, samples.moments()
     training = train_map(
-        horizontal(parts), samples, target, settings, notify, start, goes_on, progress, moments
-    )
+        horizontal(parts), samples, target, settings, notify, start, goes_on, progress, moments,
+        validation,
+    )  # fmt: skip
     trained = _Trained.of(training, samples)
     del training
     som_map, found, weights = trained.som_map, trained.found, samples.weights
-    if is_vertical(parts):
+    if is_vertical(parts) and trained.stopped != BY_CALLBACK:
         _grow_children(parts, samples, target, settings, trained, progress)
     tree, ended = Tree.of(som_map), found
     totals: Totals | None = trained.totals
@@ -198,6 +206,7 @@ def fit_map(
         answering=told.answering,
         outputs=told.outputs,
         deviations=moments.deviation,
+        stopped=trained.stopped,
     )
 
 
@@ -290,6 +299,7 @@ def train_map(
     goes_on: bool = False,
     progress: Progress = NOT_WRITTEN,
     moments: Moments | None = None,
+    validation: Samples | None = None,
 ) -> Training:
     """Train one map; parameters and errors are those of `fit_map`."""
     usual, gamma = samples, None
@@ -317,6 +327,9 @@ def train_map(
         cap_is_automatic=growing.max_neurons == "auto",
         robust=gamma,
         continues=start is not None,
+        course=parts.schedule,
+        stopping=parts.stopping,
+        validation=validation,
     )
     grid = growing.grid(settings.grid) if start is None else start.grid
     if progress.state is not None:
@@ -358,6 +371,7 @@ class _Trained:
     found: PerSample
     totals: Totals
     unlinked: NDArray[np.bool_]
+    stopped: str
 
     @classmethod
     def of(cls, training: Training, samples: Samples) -> _Trained:
@@ -371,5 +385,5 @@ class _Trained:
         kept, totals = samples.lasting(som_map.prototypes, found), found.totals
         return cls(
             som_map, weights, training.history, training.converged, training.threshold, kept,
-            totals, unlinked,
+            totals, unlinked, training.stopped,
         )  # fmt: skip

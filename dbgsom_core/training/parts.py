@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import Kernel
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
+from dbgsom_core.interfaces.schedules import Schedule
+from dbgsom_core.interfaces.stopping import StoppingRule
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters that only training looks at, and the kind that each takes. They have short forms, too.
-LOOP = {"init": "initialisation"}
+LOOP = {"init": "initialisation", "schedule": "schedule", "stopping": "stopping"}
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 
 if TYPE_CHECKING:
@@ -24,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of one estimator; ``init`` may be an array (K0, D)."""
+    """The built parts of one estimator.
+
+    ``init`` may be an array (K0, D), ``schedule`` is None where the kernel's ``decay`` says it.
+    """
 
     metric: Metric
     kernel: Kernel
@@ -32,6 +39,17 @@ class Parts:
     labeller: Labeller
     engine: Engine
     init: Any = None
+    schedule: Schedule | None = None
+    stopping: tuple[StoppingRule, ...] = ()
+
+    def each(self) -> Iterator[tuple[str, str, Any]]:
+        """Yield parameter, kind and component of each part; those of a list as ``stopping.0``."""
+        for name, kind in KIND_OF.items():
+            part = getattr(self, name)
+            if isinstance(part, tuple):
+                yield from ((f"{name}.{i}", kind, one) for i, one in enumerate(part))
+            elif isinstance(part, Component):
+                yield name, kind, part
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
         """Return samples X (n, D) as the engine holds them; see `Engine.over`."""

@@ -43,6 +43,10 @@ class TrainingState:
         Growth wanted more than ``max_neurons``; the map has come to rest.
     growth, search : plain values or arrays
         What the growth strategy and the search remember; None: nothing.
+    stopped : str
+        What ended the training early; empty: nothing did.
+    watched : tuple of tuple of float
+        What each stopping rule noted of each epoch.
     """
 
     positions: NDArray[np.int64]
@@ -55,6 +59,8 @@ class TrainingState:
     converged: bool = False
     growth: Any = None
     search: Any = None
+    stopped: str = ""
+    watched: tuple[tuple[float, ...], ...] = ()
 
     def som_map(self, grid: Grid = SQUARE) -> SomMap:
         """Return the map as it was."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 
@@ -20,8 +23,9 @@ _EASING = 0.5  # share of the fine-tuning phase in which width and pull go to th
 class Schedule:
     """Phases and widths over at most ``epochs`` epochs.
 
-    In the growing phase the width runs from the kernel's ``start`` to its ``end``; in the
-    fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
+    In the growing phase the width runs from the kernel's ``start`` to its ``end`` on its
+    ``course``, the share of the phase that is left being 1 in its first epoch and 0 in its last; in
+    the fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
     phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
     more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``;
     such a phase need not wait for the rest of the growing phase once the map is full.
@@ -31,25 +35,35 @@ class Schedule:
     fine_epochs: int
     start: float | None
     end: float
-    decay: Literal["linear", "exponential"]
+    course: Callable[[float, float, float], float]
     fine_end: float = DEFAULT_END
     link_pull: float = 0.0
     anneals_again: bool = False
 
     @classmethod
-    def of(cls, kernel: Any, fine: FineTuning, epochs: int, continues: bool = False) -> Schedule:
+    def of(
+        cls,
+        kernel: Any,
+        fine: FineTuning,
+        epochs: int,
+        continues: bool = False,
+        course: Any = None,
+    ) -> Schedule:
         """Return the schedule that a kernel and fine-tuning ask for.
 
+        ``course`` is the component that says how the width goes down; None: the kernel's ``decay``.
         A map whose training ``continues`` is unfolded: the width begins where it ends.
         """
         widths, pull = KernelAbilities.of(kernel), fine.link_pull
         end = widths.end
+        if course is None:
+            course = lookup_in_use().build("schedule", widths.decay)
         return cls(
             epochs=epochs,
             fine_epochs=fine.epochs(epochs),
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
-            decay=widths.decay,
+            course=guarded("schedule", course, "width"),
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,
@@ -90,9 +104,7 @@ class Schedule:
             return float(again * (self.fine_end / again) ** self._eased(epoch))
         start = self.start if self.start is not None else max(_natural_start(som_map), self.end)
         remaining = (last - epoch) / (last - 1) if last > 1 else 0.0
-        if self.decay == "linear":
-            return (start - self.end) * remaining + self.end
-        return float(start * (self.end / start) ** (1.0 - remaining))
+        return float(self.course(start, self.end, remaining))
 
     def pull(self, epoch: int) -> float:
         """Return how much a sample weighs in its BMU's nearest linked neighbour, in an epoch."""

@@ -41,6 +41,11 @@ class Task:
         γ of `smoothed_weights`, in the inverse of the squared distance's units; None: off.
     continues : bool
         The map is trained already: the kernel stays at its final width.
+    course : component or None
+        How the width goes down; None: as the kernel's ``decay`` says.
+    stopping : tuple of stopping rules
+    validation : Samples or None
+        What is held out for them.
     """
 
     data: Samples
@@ -54,6 +59,9 @@ class Task:
     cap_is_automatic: bool = False
     robust: float | None = None
     continues: bool = False
+    course: Any = None
+    stopping: tuple[Any, ...] = ()
+    validation: Samples | None = None
 
     @cached_property
     def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:

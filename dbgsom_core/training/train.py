@@ -24,6 +24,7 @@ from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.growing import Grown, carry_out, parted
 from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.stopping import Stopping
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update, smoothed_over_links
 
@@ -40,12 +41,13 @@ class Training:
     threshold: float
     found: Found
     search: Search
+    stopped: str = ""
 
 
 def train(
     task: Task,
     som_map: SomMap,
-    notify: Callable[[EpochRecord], None],
+    notify: Callable[[EpochRecord], Any],
     progress: Progress = NOT_WRITTEN,
 ) -> Training:
     """Train ``som_map``, in place unless neurons die or move, epoch by epoch, and let it grow.
@@ -60,19 +62,21 @@ def train(
 
     started = time.perf_counter()
     fine = FineTuning.of(task.growing)
-    schedule = Schedule.of(task.kernel, fine, task.epochs, task.continues)
+    schedule = Schedule.of(task.kernel, fine, task.epochs, task.continues, task.course)
+    stopping = Stopping.of(task.stopping)
     history: list[EpochRecord] = []
     converged = capped = False
     search, before_that = task.data.search(), progress.state
     if before_that is not None:
         history, schedule = list(before_that.history), schedule.ending_at(before_that.epochs)
         capped, converged = before_that.capped, before_that.converged
+        stopping = Stopping.of(task.stopping, before_that.watched, before_that.stopped)
         started -= history[-1].seconds
     _remind(task, search, before_that)
     full = _is_full(task, som_map, capped)
     positions = som_map.positions
     found = search.assign(som_map.prototypes, positions)
-    while not converged and len(history) < schedule.epochs:
+    while not (converged or stopping.stopped) and len(history) < schedule.epochs:
         epoch = len(history) + 1
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
@@ -125,12 +129,18 @@ def train(
             changes=changes,
         )
         history.append(record)
-        notify(record)
+        told = record.told_with(som_map)
+        stopping.ask(notify(told), task, som_map, history, schedule)
+        told.told_with(None)
         converged = schedule.is_final(epoch) and movement < task.tol
-        if progress.is_due and not converged and epoch < schedule.epochs:
-            progress.note(_state(task, search, som_map, history, schedule, capped, converged))
+        if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
+            progress.note(
+                _state(task, search, som_map, history, schedule, capped, converged, stopping)
+            )
     if progress.is_written:
-        progress.ended(_state(task, search, som_map, history, schedule, capped, converged))
+        progress.ended(
+            _state(task, search, som_map, history, schedule, capped, converged, stopping)
+        )
     if capped and task.cap_is_automatic:
         warnings.warn(
             f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
@@ -138,7 +148,9 @@ def train(
             stacklevel=3,
         )
     converged = converged or is_stationary(history, schedule)
-    return Training(som_map, tuple(history), converged, task.threshold, found, search)
+    return Training(
+        som_map, tuple(history), converged, task.threshold, found, search, stopping.stopped
+    )
 
 
 def _state(
@@ -149,6 +161,7 @@ def _state(
     schedule: Schedule,
     capped: bool,
     converged: bool,
+    stopping: Stopping,
 ) -> TrainingState:
     growth = task.growing.remembered
     return TrainingState(
@@ -162,6 +175,8 @@ def _state(
         converged,
         None if growth is None else growth(),
         search.remembered(),
+        stopping.stopped,
+        tuple(map(tuple, stopping.watched)),
     )
 
 

@@ -79,6 +79,34 @@ def dbgsom_initialisations() -> dict[str, str]:
 
 
 @hookimpl
+def dbgsom_schedules() -> dict[str, str]:
+    """Offer the built-in schedules."""
+    return _offers(
+        "schedules",
+        {
+            "linear": "decays:Linear",
+            "exponential": "decays:Exponential",
+            "constant": "decays:Constant",
+            "cyclic": "decays:Cyclic",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_stopping_rules() -> dict[str, str]:
+    """Offer the built-in stopping rules."""
+    return _offers(
+        "stopping",
+        {
+            "converged": "rules:Converged",
+            "patience": "rules:Patience",
+            "time_limit": "rules:TimeLimit",
+            "epoch_limit": "rules:EpochLimit",
+        },
+    )
+
+
+@hookimpl
 def dbgsom_labellers() -> dict[str, str]:
     """Offer the built-in labellers."""
     return _offers(

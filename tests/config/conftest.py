@@ -278,6 +278,7 @@ def fakes() -> SimpleNamespace:
                 Fixed,
                 Gauss,
                 Grow,
+                Lot,
                 Majority,
                 Picture,
                 Power,

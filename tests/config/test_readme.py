@@ -82,6 +82,8 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
         ("kernel", "kernel"),
         ("figure", "figure"),
         ("initialisation", "init"),
+        ("schedule", "schedule"),
+        ("stopping", "stopping"),
     ],
 )
 def test_every_built_in_has_its_row(built_ins, kind, head):

@@ -165,8 +165,12 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
     needs = {name: {"path": f"x.{name}"} for name in ("csv", "npy", "npz", "parquet")}
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
-        if name == "array":
-            section["values"] = [[1.0]]
+        needed = {
+            "array": {"values": [[1.0]]},
+            "time_limit": {"seconds": 1},
+            "epoch_limit": {"epochs": 2},
+        }
+        section |= needed.get(name, {})
         values = {"experiment": "e", "dataset": "iris"}
         if name in ("mean", "local_linear", "r2", "rmse", "mae"):
             values["model"] = {"estimator": "regressor"}

@@ -12,6 +12,8 @@ from dbgsom_core.testing import checks_for, parametrize_with_checks
 FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet")}
 FIELDS["novelty_auc"] = {"outlier": "ash"}  # a class of the kit's samples
 FIELDS["array"] = {"values": tuple((0.5 * i, float(i), 1.0, -1.0) for i in range(6))}
+FIELDS["time_limit"] = {"seconds": 3600.0}
+FIELDS["epoch_limit"] = {"epochs": 3}
 # MLflow makes its store, which takes seconds; tests/plugins/trackers drive it through whole runs.
 SLOW = {("mlflow", "finished_run"), ("mlflow", "failed_run")}
 # What is true of the built-in metrics (between prepared samples).

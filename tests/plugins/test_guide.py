@@ -21,6 +21,8 @@ INTERFACES = {
     "kernel": (api.Kernel,),
     "growth": (api.GrowthStrategy, api.GrowthComponent),
     "initialisation": (api.Initialisation,),
+    "schedule": (api.Schedule,),
+    "stopping": (api.StoppingRule, api.StoppingComponent),
     "labeller": (api.Labeller, api.LabellerComponent),
     "dataset": (api.Dataset,),
     "measure": (api.Measure, api.MeasureComponent),

@@ -1,4 +1,4 @@
-"""What third parties write in less than sixty lines: it passes the kit, runs, is saved and loaded."""
+"""What third parties write in under sixty lines passes the kit, runs, is saved and loaded."""
 
 import sys
 from importlib import import_module
@@ -19,6 +19,10 @@ FOLDER = Path(__file__).parent / "third_parties"
 # A module, and parameters that use what it offers.
 USES = {
     "party_starts": {"init": {"name": "plus_plus", "power": 1.5}},
+    "party_stops": {
+        "schedule": "sqrt",
+        "stopping": ["worse", {"name": "epoch_limit", "epochs": 11}],
+    },
 }
 
 

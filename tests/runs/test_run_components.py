@@ -25,8 +25,8 @@ def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_p
     run = start_run(experiment, registry, data=experiment.dataset.load(), estimator=estimator)
     components = {one["kind"]: one for one in run.environment["components"]}
     assert list(components) == [
-        "dataset", "metric", "kernel", "growth", "labeller", "engine", "measure", "figure",
-        "tracker",
+        "dataset", "metric", "kernel", "growth", "labeller", "engine", "initialisation",
+        "measure", "figure", "tracker",
     ]  # fmt: skip
     assert components["dataset"]["params"]["samples"] == 50
     assert components["growth"]["params"]["max_neurons"] == "auto"

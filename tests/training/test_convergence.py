@@ -10,8 +10,9 @@ from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.training.convergence import is_stationary
 from dbgsom_core.training.schedule import Schedule
+from dbgsom_plugins.schedules.decays import Exponential
 
-FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, decay="exponential")
+FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, course=Exponential().width)
 
 
 def history(errors):
@@ -36,7 +37,7 @@ def test_a_map_is_stationary_when_its_error_goes_nowhere(errors, expected):
 
 
 def test_epochs_of_growth_say_nothing(iris):
-    shrinking = Schedule(epochs=20, fine_epochs=0, start=2.0, end=0.5, decay="exponential")
+    shrinking = Schedule(epochs=20, fine_epochs=0, start=2.0, end=0.5, course=Exponential().width)
     assert not is_stationary(history([1.0] * 12), shrinking)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

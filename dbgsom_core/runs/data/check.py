@@ -26,6 +26,8 @@ def check_experiment(experiment: Experiment) -> None:
     params: dict[str, Any] = {
         **DEFAULT_NAMES,
         "labeller": USUAL_LABELLERS[kind],
+        "schedule": None,
+        "stopping": None,
         "spreading_factor": None,
         "max_neurons": None,
         **experiment.model.params,

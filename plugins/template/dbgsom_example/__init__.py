@@ -34,6 +34,18 @@ def dbgsom_initialisations():
 
 
 @hookimpl
+def dbgsom_schedules():
+    """Offer schedules of the kernel's width."""
+    return {"example_steps": "dbgsom_example.schedule:Steps"}
+
+
+@hookimpl
+def dbgsom_stopping_rules():
+    """Offer stopping rules."""
+    return {"example_small_enough": "dbgsom_example.stopping:SmallEnough"}
+
+
+@hookimpl
 def dbgsom_labellers():
     """Offer labellers."""
     return {"example_confident": "dbgsom_example.labeller:Confident"}

@@ -9,10 +9,14 @@ from dbgsom_example.growth import Greedy
 from dbgsom_example.kernel import Plateau
 from dbgsom_example.labeller import Confident
 from dbgsom_example.metric import Weighted
+from dbgsom_example.schedule import Steps
 from dbgsom_example.start import Diagonal
+from dbgsom_example.stopping import SmallEnough
 
 
-@parametrize_with_checks([Weighted(), Plateau(), Greedy(), Diagonal(), Confident()])
+@parametrize_with_checks(
+    [Weighted(), Plateau(), Greedy(), Diagonal(), Steps(), SmallEnough(), Confident()]
+)
 def test_each_component_keeps_its_promises(component, check):
     check(component)
 
@@ -24,6 +28,8 @@ def test_each_component_keeps_its_promises(component, check):
         {"kernel": "example_plateau"},
         {"growth": "example_greedy"},
         {"init": "example_diagonal"},
+        {"schedule": "example_steps"},
+        {"stopping": "example_small_enough"},
         {"labeller": "example_confident"},
     ],
 )

@@ -1,0 +1,92 @@
+"""What a stopping rule is, and what it sees of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from dbgsom_core.errors import UnfitError
+from dbgsom_core.interfaces.component import Abilities, Component
+
+if TYPE_CHECKING:
+    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.measures import Evaluation
+
+
+class Stop(Enum):
+    """What a callback returns to end the training: ``STOP``."""
+
+    STOP = "stop"
+
+
+STOP = Stop.STOP
+
+
+@dataclass(frozen=True)
+class StopState:
+    """What a stopping rule sees after an epoch.
+
+    Attributes
+    ----------
+    history : sequence of EpochRecord
+        Those that ran, the last one just now.
+    growing_epochs : int
+        How many of the epochs the growing phase has; the others are the fine-tuning phase.
+    is_final : bool
+        Whether the kernel's width has reached its end.
+    train : Evaluation
+        The map beside the training samples, without targets.
+    validation : Evaluation
+        The map beside the samples that are held out for the rule's ``validation``; the same as
+        ``train`` where none are.
+    watched : sequence of float
+        What `watch` returned, an entry for each epoch; empty without it.
+    """
+
+    history: Sequence[EpochRecord]
+    growing_epochs: int
+    is_final: bool
+    train: Evaluation
+    validation: Evaluation
+    watched: Sequence[float] = ()
+
+
+@runtime_checkable
+class StoppingRule(Protocol):
+    """A stopping rule: says after each epoch whether the training of the map ends."""
+
+    def stop(self, state: StopState) -> bool:
+        """Return whether this epoch was the last one."""
+
+
+class StoppingComponent(Component):
+    """Base of stopping rules: the defaults of all but `stop`.
+
+    Optional capabilities
+        ``watch(state) -> float``: a number that is noted after each epoch, before `stop` is asked,
+        and stands in ``state.watched``: what a rule remembers, in checkpoints, too.
+        ``validation`` (field): the share of the samples, in [0, 1), that training does not see.
+    """
+
+    watch: ClassVar[Callable[..., float] | None] = None
+
+
+@dataclass(frozen=True)
+class StoppingAbilities(Abilities):
+    """What one stopping rule can do; see `StoppingComponent`."""
+
+    kind: ClassVar[str] = "stopping"
+    defaults: ClassVar[Component] = StoppingComponent()
+    methods: ClassVar[tuple[str, ...]] = ("stop", "watch")
+
+    stop: Callable[[StopState], bool] | None = None
+    watch: Callable[[StopState], float] | None = None
+    validation: float = 0.0
+
+    def check(self) -> None:
+        """Raise UnfitError where ``validation`` is no share."""
+        share: Any = self.validation
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
+            raise UnfitError(f"has validation = {share!r}, not a share of at least 0 below 1")

@@ -1,0 +1,126 @@
+"""What ends a training before its last epoch, and what a schedule does to the width."""
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.api import STOP, StoppingComponent
+from dbgsom_core.errors import ComponentError
+from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_plugins.measures.topology import TopographicError
+from dbgsom_plugins.schedules.decays import Constant, Cyclic
+
+FIXED = {"name": "fixed", "rows": 4, "columns": 5}
+
+
+def test_cyclic_comes_down_again_and_again_from_less():
+    schedule = Cyclic(cycles=2, damping=0.5)
+    begins = [schedule.width(8.0, 0.5, remaining) for remaining in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    np.testing.assert_allclose(begins, [8.0, 2.0, 2.0, 1.0, 0.5])
+    assert Constant().width(3.0, 0.5, 0.1) == 3.0
+
+
+def test_the_schedule_comes_before_the_kernels_decay(iris):
+    kernel = {"name": "gaussian", "start": 3.0, "end": 0.5, "decay": "linear"}
+    fit = SomVQ(growth=FIXED, kernel=kernel, epochs=9, tol=0, schedule="exponential").fit(iris[0])
+    widths = [record.width for record in fit.history_]
+    np.testing.assert_allclose(widths, 3.0 * (0.5 / 3.0) ** np.linspace(0, 1, 9))
+    cyclic = SomVQ(schedule="cyclic").set_params(schedule__cycles=5)
+    assert cyclic.get_params()["schedule"] == {"name": "cyclic", "cycles": 5}
+
+
+def test_a_rule_that_never_stops_changes_no_bit(iris):
+    usual = SomVQ(epochs=30).fit(iris[0])
+    rules = [{"name": "patience", "validation": 0.0, "epochs": 1000}, "converged"]
+    ruled = SomVQ(epochs=30, stopping=rules).fit(iris[0])
+    assert np.array_equal(ruled.weights_, usual.weights_)
+    assert ruled.stopped_by_ == usual.stopped_by_ == ""
+
+
+def test_patience_measures_what_it_holds_out(iris):
+    heard = []
+
+    class Noting(StoppingComponent):
+        """Note."""
+
+        validation: float = 0.2
+
+        def stop(self, state):
+            heard.append((state.train.data.n, state.validation.data.n))
+            return len(state.history) == 3
+
+    fit = SomVQ(epochs=30, stopping=[Noting()], calibration=0.1).fit(iris[0])
+    assert set(heard) == {(108, 27)}
+    assert (fit.n_iter_, len(fit.labels_), fit.hit_counts_.sum()) == (3, 150, 108)
+    assert fit.stopped_by_.endswith("Noting")
+
+
+def test_patience_counts_from_the_best_epoch(iris):
+    rule = {"name": "patience", "measure": TopographicError(), "epochs": 4}
+    fit = SomVQ(growth=FIXED, epochs=60, tol=0, stopping=rule).fit(iris[0])
+    assert fit.stopped_by_ == "patience"
+    assert 4 < fit.n_iter_ < 60
+
+
+@pytest.mark.parametrize("epoch", [2, 7])
+def test_an_interrupted_training_stops_where_the_whole_one_does(epoch, iris, tmp_path):
+    X, y = iris
+    rules = [{"name": "patience", "measure": "topographic_error", "epochs": 4}]
+    params = {"growth": FIXED, "epochs": 60, "tol": 0, "stopping": rules}
+    whole = SomClassifier(**params).fit(X, y)
+    path = Checkpoints(tmp_path / "fit.npz", seconds=0)
+
+    def interrupts(record):
+        if record.epoch == epoch:
+            raise KeyboardInterrupt
+
+    assert whole.n_iter_ > epoch
+    interrupts.vital = True
+    with pytest.raises(KeyboardInterrupt):
+        SomClassifier(**params, checkpoint=path, callbacks=[interrupts]).fit(X, y)
+    again = SomClassifier(**params, checkpoint=path).fit(X, y)
+    assert (again.n_iter_, again.stopped_by_) == (whole.n_iter_, "patience")
+    assert np.array_equal(again.weights_, whole.weights_)
+
+
+def test_a_callback_stops_and_reads_the_map(iris):
+    seen = []
+
+    def callback(record):
+        seen.append(record)
+        record.som_map.prototypes[:] = 0  # a copy
+        return STOP if record.neurons == len(record.som_map) > 4 else None
+
+    fit = SomVQ(growth="hierarchical", epochs=30, callbacks=[callback]).fit(iris[0])
+    assert fit.stopped_by_ == "a callback"
+    assert fit.n_iter_ == len(seen) < 30
+    assert fit.weights_.any()
+    assert not fit.som_map_.children
+    with pytest.raises(AttributeError, match="while callbacks are told"):
+        _ = seen[-1].som_map
+    assert seen == list(fit.history_)
+
+
+def test_limits(iris):
+    assert SomVQ(stopping={"name": "time_limit", "seconds": 1e-9}).fit(iris[0]).n_iter_ == 1
+    assert SomVQ(stopping={"name": "epoch_limit", "epochs": 6}).fit(iris[0]).n_iter_ == 6
+
+
+def test_converged_stops_a_map_whose_error_rests(iris):
+    fit = SomVQ(epochs=200, tol=0, stopping="converged").fit(iris[0])
+    errors = [record.quantization_error for record in fit.history_]
+    assert fit.n_iter_ < 200
+    assert np.mean(errors[-4:]) == pytest.approx(np.mean(errors[-8:-4]), rel=0.02)
+
+
+def test_what_a_rule_answers_is_looked_at(iris):
+    class Vague(StoppingComponent):
+        """Say nothing."""
+
+        def stop(self, state):
+            return None
+
+    with pytest.raises(ComponentError, match="must return True or False"):
+        SomVQ(stopping=Vague()).fit(iris[0])
+    with pytest.raises(ValueError, match="measure needs targets"):
+        SomVQ(stopping={"name": "patience", "measure": "accuracy"}).fit(iris[0])
