@@ -27,6 +27,7 @@ from dbgsom_core.interfaces.engine import Engine, opened_table, samples_in_block
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
 from dbgsom_core.interfaces.files import open_regular, write_atomically
+from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.interfaces.columns import Columns, numbered
     from dbgsom_core.som_map.changes import Death, Insert, Move
-    from dbgsom_core.som_map.grid import Grid, Position
+    from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
@@ -112,8 +113,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "HEXAGONAL",
     "ISO_DATES",
     "NA_VALUES",
+    "SQUARE",
     "STOP",
     "SUPPORTED_API_VERSIONS",
     "Assignment",
@@ -134,6 +137,7 @@ __all__ = [
     "FloatArray",
     "Found",
     "Grid",
+    "GridShape",
     "GrowthAbilities",
     "GrowthComponent",
     "GrowthEvent",
@@ -229,7 +233,7 @@ _HOMES = {
     "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
     "interfaces.columns": "Columns numbered",
     "som_map.changes": "Death Insert Move",
-    "som_map.grid": "Grid Position",
+    "som_map.grid": "HEXAGONAL SQUARE Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",

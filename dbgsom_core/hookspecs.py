@@ -49,6 +49,11 @@ def dbgsom_initialisations() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 
 @hookspec
+def dbgsom_grids() -> Mapping[str, Offer]:  # type: ignore[empty-body]
+    """Offer grids: ``{name: class}``, each a `dbgsom_core.api.GridShape`."""
+
+
+@hookspec
 def dbgsom_schedules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
     """Offer schedules of the width: ``{name: class}``, each a `dbgsom_core.api.Schedule`."""
 
@@ -153,6 +158,7 @@ KINDS: dict[str, str] = {
     "kernel": "dbgsom_kernels",
     "growth": "dbgsom_growth_strategies",
     "initialisation": "dbgsom_initialisations",
+    "grid": "dbgsom_grids",
     "schedule": "dbgsom_schedules",
     "stopping": "dbgsom_stopping_rules",
     "labeller": "dbgsom_labellers",

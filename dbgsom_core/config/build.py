@@ -45,7 +45,13 @@ DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 DEFAULT_TRACKING = ("mlflow",)
 # What a section under model: without a name changes: the estimators' own defaults.
-DEFAULT_NAMES = {"metric": "euclidean", "kernel": "gaussian", "growth": "directed", "init": "pca"}
+DEFAULT_NAMES = {
+    "metric": "euclidean",
+    "kernel": "gaussian",
+    "growth": "directed",
+    "grid": "square",
+    "init": "pca",
+}
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

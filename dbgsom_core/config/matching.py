@@ -11,6 +11,7 @@ from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import SPLITTERS, Split
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.training.compatibility import measure_suits, why_no_grid, why_not
 
 
@@ -49,10 +50,13 @@ def _mismatches(
         message = why_not(part, f"'{_name(component, spot)}'", component, kind)
         if message is not None:
             yield spot.path, spot, message
-    growth, spot = model.params.get("growth"), _spot(root, "model", "growth")
-    if growth is not None and spot is not None:
-        message = why_no_grid(growth, model.params.get("grid", "square"))
-        if message is not None:
+    given = {key: model.params[key] for key in ("growth", "grid") if key in model.params}
+    if given:
+        both = {"growth": "directed", "grid": "square"} | given
+        growth, grid = (lookup_in_use().build(key, one) for key, one in both.items())
+        spot = _spot(root, "model", next(iter(given)))
+        message = why_no_grid(growth, grid)
+        if message is not None and spot is not None:
             yield spot.path, spot, message
     if split is not None:
         yield from _split_mismatches(root, kind, split)

@@ -37,6 +37,10 @@ _PARTS = {  # what each key is, and the estimators' default where they share one
         "local_linear for regressor",
         None,
     ),
+    "grid": (
+        "the cells of the map: square ones have four links each, hexagonal ones six",
+        "square",
+    ),
     "init": ("where the first prototypes lie", "pca"),
     "schedule": (
         "how the kernel's width goes from start to end while the map grows; null: as the kernel's "

@@ -202,10 +202,6 @@ class ModelSettings(Settings):
         description="vq: vector quantization and clusters; classifier: needs labels; "
         "regressor: needs numbers as targets",
     )
-    grid: Literal["square", "hexagonal"] = Field(
-        default="square",
-        description="the cells of the map: square ones have four links each, hexagonal ones six",
-    )
     epochs: int = Field(
         default=100,
         ge=1,

@@ -26,7 +26,7 @@ _MOST = 8  # names that a cell lists
 _FIRST = (
     "experiment", "name", "tags", "dataset", "prepare", "split", "model", "seed", "measures",
     "figures", "stability", "tracking", "patience", "engine", "plugins", "extends", "sweep",
-    "estimator", "metric", "kernel", "growth", "labeller", "init", "schedule",
+    "estimator", "metric", "kernel", "growth", "labeller", "grid", "init", "schedule",
     "stopping",
 )  # fmt: skip
 

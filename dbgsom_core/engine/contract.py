@@ -62,17 +62,31 @@ class Neighbourhood:
     ----------
     graph : MapGraph
     weights : float64 array (H,)
-        The kernel at each number of hops.
+        The kernel at each number of hops; some may be negative.
     pull : float
         What a sample weighs besides in the linked neighbour of its unit that lies nearest to it.
     leads : bool array (K, C) or None
         Which classes lead in a neuron: neighbours in which a sample's class leads come first.
+    table : uint16 array (K, K) or None
+        Which of the weights a neuron (row) learns with from samples of another (column); None: that
+        of the hops between them. A number is the greater the farther they are apart.
     """
 
     graph: MapGraph
     weights: NDArray[np.float64]
     pull: float = 0.0
     leads: NDArray[np.bool_] | None = None
+    table: NDArray[np.uint16] | None = None
+
+    @property
+    def which(self) -> NDArray[np.uint16]:
+        """The ``table``, or the hops (K, K)."""
+        return self.graph.hops if self.table is None else self.table
+
+    @property
+    def inhibits(self) -> bool:
+        """Whether some weights are negative."""
+        return bool(self.weights.min() < 0)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class PlainFound:
         Samples that share best-matching unit and runner-up form a group: there are few, so the
         samples need not be held twice.
         """
-        influence, units, so_far = around.weights[around.graph.hops], self.bmu, self.prototypes
+        influence, units, so_far = around.weights[around.which.T], self.bmu, self.prototypes
         if around.pull > 0:
             seconds = linked_runners_up(self.samples, units, so_far, around.graph, around.leads)
             pairs, units = np.unique(units * len(so_far) + seconds, return_inverse=True)

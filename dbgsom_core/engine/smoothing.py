@@ -27,8 +27,9 @@ def smoothed(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
 
-    Hops at which the kernel weighs less than 2**-70 of its largest weight are left out where what
-    they could add is lost in rounding.
+    ``hops`` may be any other table of what stands farther and farther. Hops at which the kernel
+    weighs less than 2**-70 of its largest weight are left out where what they could add is lost in
+    rounding.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
     With fewer of all ``hits``, weighted, what is left out could matter. A kernel that is 0
     everywhere counts at all hops.
     """
-    by_hops = weights.tolist()
+    by_hops = np.abs(weights).tolist()
     least = _NEGLIGIBLE * max(by_hops)
     reach = len(by_hops) - 1
     while by_hops[reach] <= least and reach > 0:
@@ -95,8 +96,13 @@ def updated_from(
     centre: Centre | None,
     threads: int,
 ) -> NDArray[np.float64]:
-    """Return the prototypes (K, D) that follow from what neurons ``won``, see `Found.updated`."""
-    hops, weights, pull = around.graph.hops, around.weights, around.pull
+    """Return the prototypes (K, D) that follow from what neurons ``won``, see `Found.updated`.
+
+    With negative weights a weighted mean may lie anywhere. A prototype then goes the step
+    Σ h (x - m) / Σ |h|, which is the whole way to the mean where no weight is negative and never
+    longer than the farthest sample is away; it stays where inhibition prevails.
+    """
+    hops, weights, pull = around.which, around.weights, around.pull
     reach = reach_of(weights, float(won.hits.sum()))
     sums, reached = smoothed(hops, weights, reach, won.hits, won.sums, threads)
     seen = won.seen
@@ -107,7 +113,15 @@ def updated_from(
         sums = sums + pull * pulled.sums
         seen = None if seen is None or pulled.seen is None else seen + pull * pulled.seen
     # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
-    if seen is None:
+    if around.inhibits:
+        amount = smoothed(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
+        held = reached[:, None] if seen is None else seen
+        total = amount[:, None] + (0.0 if pulled is None else pull * pulled.hits[:, None])
+        steps = np.divide(
+            sums - held * before, total, out=np.zeros(before.shape), where=(held > 0) & (total > 0)
+        )
+        after = before + steps
+    elif seen is None:
         after = means(before, sums, reached)
     else:
         observed = (seen > 0) & (reached[:, None] > 0)

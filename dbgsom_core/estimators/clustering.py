@@ -26,9 +26,10 @@ class SomVQ(ClusterMixin, GrowingMap):
     metric, kernel, growth, labeller : str, mapping or component
         The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
         as ``growth__spreading_factor``.
-    grid : {"square", "hexagonal"}
-        The cells of the map, with four links each or six. A map of fixed size is closed to a torus
-        by ``growth={"name": "fixed", "wrap": True}``.
+    grid : str, mapping or component
+        The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six, or
+        another one by name. A map of fixed size is closed to a torus by ``"square_torus"`` or
+        ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
     epochs : int
         Upper bound of the epochs; ``n_iter_`` tells how many ran. The map's size hardly depends on
         it where growth comes in waves, as by default. When a map that may not grow

@@ -17,7 +17,6 @@ from sklearn.exceptions import ConvergenceWarning
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.tables import picked
-from dbgsom_core.errors import did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
@@ -33,7 +32,6 @@ from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
-from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
@@ -73,7 +71,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
     growth: Any = "directed"
-    grid: str = "square"
+    grid: Any = "square"
     labeller: Any = "index"
     epochs: int = 100
     tol: float = 1e-4
@@ -117,9 +115,6 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(f"warm_start must be True or False, not {self.warm_start!r}")
         if not isinstance(self.verbose, (bool, int, np.integer)):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
-        if not isinstance(self.grid, str) or self.grid not in GRIDS:
-            hint = did_you_mean(str(self.grid), GRIDS)
-            raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}{hint}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
         if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
@@ -133,7 +128,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             )
         parts = self.parts()
         check_suits(parts, self._kind)
-        misfit = why_no_grid(parts.growth, self.grid)
+        misfit = why_no_grid(parts.growth, parts.grid)
         if misfit is not None:
             raise ValueError(misfit)
         reader = reads_target(parts)
@@ -244,7 +239,6 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             self.robust,
             self.contamination,
             self.random_state,
-            self.grid,
         )
         checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
         if checkpoints is not None:
@@ -297,11 +291,11 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         return np.asarray(self.leaf_labels_[leaves])
 
     def _check_goes_on(self, parts: Parts) -> None:
-        grid = self.som_map_.grid.name
-        if grid != self.grid:
+        grid = self.som_map_.grid
+        if grid.flat != parts.growing.grid(parts.grid).flat:
             raise ValueError(
-                f"the map was trained on a {grid} grid and cannot go on with grid={self.grid!r}; "
-                "fit a new estimator, or set the grid back"
+                f"the map was trained on a {grid.name} grid and cannot go on with "
+                f"grid={self.grid!r}; fit a new estimator, or set the grid back"
             )
         before = self._metric.metric
         if before != parts.metric:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.estimators.archive import UnfitError
+from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.som_map.grid import GRIDS, Grid
@@ -20,6 +21,8 @@ MAP_ARRAYS = {
     "parents": "int[K]",
     "birth_epochs": "int[K]",
 }
+GRID_SHAPE = ("offsets", "diagonals", "axes", "corners")
+_MOST_PLACES = 64
 # Hops between K neurons take 2*K*K bytes, which no file holds: so many, and so many times its own.
 _HOP_BYTES = (1 << 28, 1000)
 _WIDEST = 1 << 15  # columns and rows, which are hops between parts of a map
@@ -105,7 +108,8 @@ def read_map(stored: Mapping[str, Any], take: Take, types: StoredTypes, room: Ro
 def _grid(stored: Mapping[str, Any], positions: NDArray[Any]) -> Grid:
     # That of a map whose neurons are in these cells; files before hexagonal maps do not tell.
     name, torus = stored.get("grid", "square"), stored.get("torus")
-    grid = GRIDS.get(name) if isinstance(name, str) else None
+    known = GRIDS.get(name) if isinstance(name, str) else None
+    grid = _lattice(name, stored["lattice"]) if "lattice" in stored else known
     if grid is None:
         raise UnfitError(f"holds a map on a grid that is not known here: {shown(name)}")
     if torus is None:
@@ -120,4 +124,20 @@ def _grid(stored: Mapping[str, Any], positions: NDArray[Any]) -> Grid:
         raise UnfitError(f"holds a torus that cannot be: {error}") from error
     if any(grid.home((x, y)) != (x, y) for x, y in positions.tolist()):
         raise UnfitError("holds a torus with neurons outside of it")
+    return grid
+
+
+def _lattice(name: Any, stored: Any) -> Grid:
+    # A grid that no built-in is; what it says of itself is looked at before anything uses it.
+    try:
+        shape: dict[str, Any] = {
+            key: tuple((a, b) for a, b in islice(stored[key], _MOST_PLACES + 1))
+            for key in GRID_SHAPE
+        }
+        grid = Grid(**shape, name=str(name)[:200])
+        if max(map(len, shape.values())) > _MOST_PLACES:
+            raise ValueError("it has too many of them")
+        grid.check()
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise UnfitError(f"holds a map on a grid that cannot be: {one_line(error)}") from error
     return grid

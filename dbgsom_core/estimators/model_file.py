@@ -22,7 +22,7 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
-from dbgsom_core.estimators.map_reading import MAP_ARRAYS, check_room
+from dbgsom_core.estimators.map_reading import GRID_SHAPE, MAP_ARRAYS, check_room
 from dbgsom_core.estimators.model_reading import (
     FITTED,
     check_widths,
@@ -203,16 +203,15 @@ def _short(name: str, value: Any) -> Any:
 
 def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     grid = som_map.grid
-    if grid.flat != GRIDS.get(grid.name):
-        raise ModelFileError(
-            f"model files hold maps on one of the grids {', '.join(GRIDS)}, and this is another one"
-        )
     written: dict[str, Any] = {
         name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS
     }
     written |= {"grid": grid.name, "torus": grid.torus}
     if som_map.is_apart:
         written["apart"] = True
+    if grid.flat != GRIDS.get(grid.name):  # whoever reads it needs no plugin
+        shape = {name: getattr(grid, name) for name in GRID_SHAPE}
+        written["lattice"] = json.loads(json.dumps(shape))
     written["children"] = [
         [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
     ]

@@ -25,6 +25,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.changes import change_of
+from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.novelty import Calibration
@@ -180,7 +181,8 @@ def read_estimator(
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise UnfitError("holds a map in which no neuron has won a sample")
     estimator = _unfitted(cls, stored, take, types)
-    if estimator.grid != som_map.grid.name:
+    named = str(estimator.grid).removesuffix("_torus")
+    if named in GRIDS and named != som_map.grid.name:
         told = f"{shown(estimator.grid)} and holds a map on a {som_map.grid.name} one"
         raise UnfitError(f"says that its grid is {told}")
     for name in fitted.keys() & FITTED.keys():

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.grids import GridShape
     from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid
     from dbgsom_core.som_map.som_map import SomMap
@@ -251,14 +253,13 @@ class GrowthAbilities(Abilities):
         """Rows and columns of the map at the start."""
         return (2, 2) if self.start_shape is None else self.start_shape()
 
-    def grid(self, name: str) -> Grid:
-        """Return the grid of the maps: the one of this name, or the torus that the start fills.
+    def grid(self, shape: GridShape) -> Grid:
+        """Return the grid of the maps, or with ``wrap`` the torus that the start fills.
 
         Raises
         ------
         ValueError
-            The map at the start cannot be closed to a torus.
+            The map at the start cannot lie on it.
         """
-        from dbgsom_core.som_map.grid import GRIDS
-
-        return GRIDS[name].closed(*self.shape) if self.wrap else GRIDS[name]
+        found: Grid = guarded("grid", shape, "lattice")(*self.shape)
+        return found.closed(*self.shape) if self.wrap and found.torus is None else found

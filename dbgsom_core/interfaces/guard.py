@@ -59,12 +59,13 @@ class Guarded:
     kind: str
     component: Any
     method: str
+    judged_as: str = ""
 
     @cached_property
     def _verdict(self) -> Callable[..., Any] | None:
         from dbgsom_core.interfaces.verdicts import VERDICTS  # numpy is slow to import
 
-        return VERDICTS.get((self.kind, self.method))
+        return VERDICTS.get((self.kind, self.judged_as or self.method))
 
     def __call__(self, *given: Any) -> Any:
         """Call it.
@@ -100,7 +101,7 @@ class Guarded:
         return method
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"kind": self.kind, "component": self.component, "method": self.method}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
 from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.guard import Guarded
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray
@@ -27,7 +28,8 @@ class Kernel(Protocol):
         """Return the weights (H,) at graph distances ``hops`` (H,) for a kernel ``width`` in hops.
 
         Vectorised. ``weight(0) > 0``, weights are finite, not negative and do not depend on the
-        other entries of ``hops``: they are computed once per hop count and looked up.
+        other entries of ``hops``: they are computed once per hop count and looked up. A kernel that
+        says so by ``reads`` gets plane distances (H,) or offsets (H, 2) in place of hops.
         """
 
 
@@ -40,9 +42,16 @@ class KernelComponent(Component):
     Optional capabilities
         ``rises`` (attribute): True when weights may grow with the hops; where nothing is said the
         conformance kit takes it for a mistake.
+        ``reads`` (attribute): what `weight` gets: ``"hops"``; ``"plane"``, distances of cells in
+        the plane, in which the nearest lie 1 apart; ``"offsets"``, the ways (x, y) in the plane,
+        y up, from the neuron that won the samples to the one that learns.
+        ``inhibits`` (attribute): True when weights may be negative, but that of the winner. A
+        prototype m then goes by Σ h (x - m) / Σ |h|, and stays where the sum of h is not above 0.
     """
 
     rises: ClassVar[bool] = False
+    reads: ClassVar[Literal["hops", "plane", "offsets"]] = "hops"
+    inhibits: ClassVar[bool] = False
 
     start: float | None = Field(
         default=None,
@@ -74,10 +83,22 @@ class KernelAbilities(Abilities):
     end: float | None
     decay: Literal["linear", "exponential"]
     rises: bool
+    reads: Literal["hops", "plane", "offsets"]
+    inhibits: bool
     weight: Callable[[Any, float], Any] | None = None
 
+    @classmethod
+    def of(cls, component: Any, **known: Any) -> Self:
+        """Find out what a kernel can do, see `Abilities.of`."""
+        found = super().of(component, **known)
+        if found.inhibits and isinstance(found.weight, Guarded):
+            found = replace(found, weight=replace(found.weight, judged_as="signed_weight"))
+        return found
+
     def check(self) -> None:
-        """Raise UnfitError where the schedule is none."""
+        """Raise UnfitError where the schedule is none, or ``reads`` nothing that there is."""
+        if self.reads not in ("hops", "plane", "offsets"):
+            raise UnfitError(f"has reads = {self.reads!r}; it is 'hops', 'plane' or 'offsets'")
         for name, width in (("start", self.start), ("end", self.end)):
             if width is not None and not (_is_number(width) and 0 < width < math.inf):
                 raise UnfitError(f"has {name} = {width!r}; a width is a number of hops above 0")

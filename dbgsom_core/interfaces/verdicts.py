@@ -17,6 +17,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError
 from dbgsom_core.som_map.changes import CHANGES, Move, changed_map
+from dbgsom_core.som_map.grid import Grid
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
@@ -121,17 +122,19 @@ def _scalar_params(answer: Any) -> NDArray[Any]:
 
 
 def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    weights = numbers(answer, hops.shape, "weights")
-    values = weights.tolist()
-    if values and min(values) >= 0 and values[0] > 0:
-        return weights
+    weights = _signed_weights(answer, hops, width)
     if weights.size and weights.min() < 0:
-        raise UnfitError(
-            f"returned a negative weight, {weights.min():g} at width {width:g}; "
-            "a weighted mean needs weights of at least 0"
-        )
+        told = f"{weights.min():g} at width {width:g}; a mean needs weights of at least 0"
+        raise UnfitError(f"returned a negative weight, {told}, or say inhibits = True")
+    return weights
+
+
+def _signed_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
+    weights = numbers(answer, hops.shape[:1], "weights")
     if weights.size and not weights[0] > 0:
-        raise UnfitError(f"returned 0 at no hops at width {width:g}: the winner learns nothing")
+        raise UnfitError(
+            f"returned {weights[0]:g} at no hops at width {width:g}: the winner learns nothing"
+        )
     return weights
 
 
@@ -357,11 +360,17 @@ def _started(answer: Any, start: Any) -> NDArray[Any]:
     return numbers(answer, (len(start), start.n_features), "prototypes")
 
 
+def _lattice(answer: Any, rows: int, columns: int) -> Any:
+    if not isinstance(answer, Grid):
+        raise UnfitError(f"must return a Grid, not {_described(answer)}")
+    answer.check()
+    return answer
+
+
 def _width(answer: Any, *given: float) -> float:
-    width = _number(answer)
-    if not 0 < width < math.inf:
-        raise UnfitError(f"returned {width:g}; a width is a finite number of hops above 0")
-    return width
+    if not 0 < _number(answer) < math.inf:
+        raise UnfitError(f"returned {answer:g}; a width is a finite number of hops above 0")
+    return float(answer)
 
 
 def _verdict(answer: Any, state: Any) -> bool:
@@ -396,11 +405,13 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("metric", "form"): _formed,
     ("metric", "scalar_params"): _scalar_params,
     ("kernel", "weight"): _weights,
+    ("kernel", "signed_weight"): _signed_weights,
     ("growth", "grow"): births,
     ("growth", "growing_threshold"): _threshold,
     ("growth", "start_shape"): _start_shape,
     ("growth", "wants_children"): _children,
     ("initialisation", "prototypes"): _started,
+    ("grid", "lattice"): _lattice,
     ("schedule", "width"): _width,
     ("stopping", "stop"): _verdict,
     ("stopping", "watch"): _number,

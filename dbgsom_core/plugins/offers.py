@@ -172,6 +172,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "kernel": ("weight",),
     "growth": ("grow",),
     "initialisation": ("prototypes",),
+    "grid": ("lattice",),
     "schedule": ("width",),
     "stopping": ("stop",),
     "labeller": ("label",),

@@ -100,7 +100,7 @@ def forecast(
         lines = [
             *_of_data(experiment, ready, loaded),
             ("name", masked(experiment.resolved["name"] or _name(experiment, ready))),
-            ("parts", ", ".join((*_parts(experiment, parts), f"{ready.estimator.grid} grid"))),
+            ("parts", ", ".join(_parts(experiment, parts))),
             ("training", _told_time(ready, probe, seconds)),
             ("neurons", _told_neurons(ready, probe, growing)),
             ("memory", "unknown here" if memory is None else f"about {_size(memory)} at the peak"),

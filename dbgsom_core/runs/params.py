@@ -80,7 +80,7 @@ def _common_params(estimator: Any) -> dict[str, Any]:
         "growth.threshold": growing.get("threshold"),
         "growth.spreading_factor": growing.get("spreading_factor"),
         "growth.max_neurons": growing.get("max_neurons"),
-        "grid": estimator.grid,
+        "grid": _name("grid", parts.grid),
         "labeller": _name("labeller", parts.labeller),
         "epochs": estimator.epochs,
         "tol": estimator.tol,
@@ -109,7 +109,7 @@ def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
     written = {
         "seed": resolved["seed"],
         "prepare": ", ".join(step["name"] for step in resolved["prepare"]),
-        **{key: model.get(key) for key in ("estimator", "epochs", "tol", "grid")},
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
         **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
     }
     sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
@@ -199,8 +199,9 @@ def default_name(
         growth += f" SF {written.get('growth.spreading_factor', format(spread, 'g'))}"
     elif shape is not None:
         growth += " {} × {}".format(*shape())
-    grid = written.get("grid", estimator.grid)
-    growth += ("" if grid == "square" else f" {grid}") + " torus" * GrowthAbilities.of(base).wrap
+    grid = str(written.get("grid", _name("grid", parts.grid))).replace("_torus", " torus")
+    growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
+    growth = growth.removesuffix(" square").replace(" square torus", " torus")
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     dataset = written.get("dataset") or _called(experiment)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"

@@ -19,9 +19,9 @@ Place = tuple[float, float]
 class Grid:
     """A regular grid of cells (x, y) in whole numbers, alike seen from each of them.
 
-    Linked cells lie a distance of 1 apart in the plane, and the squares of all distances are whole
-    numbers. Row y + 1 begins up to a cell to the right of row y (``axes``), so a rectangle takes
-    its cells from farther left the higher the row; its columns count from there.
+    The squares of all distances in the plane are whole numbers, 1 those of the nearest cells. Row
+    y + 1 begins up to a cell to the right of row y (``axes``), so a rectangle takes its cells from
+    farther left the higher the row; its columns count from there.
 
     Attributes
     ----------
@@ -113,6 +113,31 @@ class Grid:
             )
         return replace(self, torus=(rows, columns))
 
+    def check(self) -> None:
+        """Raise ValueError where the grid is none: what `Grid` says does not hold."""
+        ways = [*self.offsets, *self.diagonals]
+        if not self.offsets or len(self.offsets) > 8:
+            raise ValueError("a grid has 2 to 8 links a cell")
+        if any(type(x) is not int or type(y) is not int for x, y in ways):
+            raise ValueError("offsets and diagonals of a grid are whole numbers")
+        if len(set(ways)) < len(ways) or (0, 0) in ways or max(abs(x) for x in sum(ways, ())) > 1:
+            raise ValueError(
+                "offsets and diagonals of a grid are of -1, 0 and 1, each once, no 0, 0"
+            )
+        if any((-x, -y) not in self.offsets for x, y in self.offsets) or any(
+            (-x, -y) not in self.diagonals for x, y in self.diagonals
+        ):
+            raise ValueError("with each offset of a grid stands its opposite")
+        along, up = np.array(self.axes, dtype=np.float64)
+        squares = np.array([along @ along, up @ up, 2 * along @ up])
+        lean = up[0] in (0.0, 0.5) and up[1] > 0
+        if not (np.array_equal(along, (1.0, 0.0)) and lean and _are_whole(squares)):
+            raise ValueError(
+                "the axes of a grid are (1, 0) and (0 or 0.5, h), with whole squared distances"
+            )
+        if len(self.corners) < 3 or not np.isfinite(np.array(self.corners, np.float64)).all():
+            raise ValueError("a cell of a grid has at least three corners")
+
     @property
     def flat(self) -> Grid:
         """The same grid, not closed to a torus."""
@@ -140,6 +165,15 @@ class Grid:
     def plane(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
         return np.asarray(cells @ np.array(self.axes))
+
+    def apart(self, cells: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ways (..., 2) in cells from ``others`` (..., 2) to ``cells``, the shortest.
+
+        Of equally short ones on a torus the first of those that lead around it least.
+        """
+        ways = (cells - others)[..., None, :] + self._turns
+        nearest = np.rint(np.square(self.plane(ways)).sum(axis=-1)).argmin(axis=-1)
+        return np.asarray(np.take_along_axis(ways, nearest[..., None, None], -2)[..., 0, :])
 
     def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
@@ -171,6 +205,8 @@ class Grid:
         around = sorted(
             self.offsets + self.diagonals * over_corners, key=lambda to: atan2(to[1], to[0])
         )
+        if len(around) < 4:  # they do not surround the cell: a chain of cells
+            return np.ceil(np.sqrt(self.squared_distances(cells, others))).astype(np.int64)
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
         return reduce(
@@ -180,6 +216,10 @@ class Grid:
                 for turn in self._turns
             ),
         )
+
+
+def _are_whole(values: NDArray[np.float64]) -> bool:
+    return bool(np.allclose(values, np.rint(values), rtol=0, atol=1e-12))
 
 
 # Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).

@@ -93,7 +93,7 @@ class SomMap:
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
-        for name in ("hops", "shape", "full_grid", "diameter", "graph"):
+        for name in ("hops", "shape", "full_grid", "diameter", "graph", "_kept_tables"):
             vars(self).pop(name, None)
 
     @classmethod
@@ -179,6 +179,30 @@ class SomMap:
     def diameter(self) -> int:
         """The largest number of hops between two neurons."""
         return int(self.hops.max())
+
+    @cached_property
+    def _kept_tables(self) -> dict[str, tuple[NDArray[np.uint16], NDArray[np.float64]]]:
+        return {}
+
+    def table(self, of: str) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+        """Return which value stands for each pair of neurons (K, K), and the values, nearest first.
+
+        Parameters
+        ----------
+        of : {"plane", "offsets"}
+            Distances of cells in the plane, values (H,), or the ways (H, 2) that lead in the plane
+            from the column's cell to the row's. The first value is that of a neuron to itself.
+
+        Raises
+        ------
+        ValueError
+            There are more values than 65536.
+        """
+        if of not in self._kept_tables:
+            from dbgsom_core.som_map.tables import table_of
+
+            self._kept_tables[of] = table_of(self.grid, self._positions, of)
+        return self._kept_tables[of]
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""

@@ -12,6 +12,8 @@ from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.stopping import StoppingAbilities, StopState
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid
+from dbgsom_core.som_map.hops import fill_hops
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
@@ -48,6 +50,38 @@ def check_start_determinism(component: Any, subject: Subject) -> None:
 def check_initialisation_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained from it."""
     check_fit(material.data(), init=component)
+
+
+@check("grid")
+def check_lattice(component: Any, subject: Subject) -> None:
+    """It gives a `Grid` whose links lead both ways, on which small maps hang together."""
+    lattice = component.lattice(4, 4)
+    assert isinstance(lattice, Grid), f"lattice gives {lattice!r}, not a Grid"
+    lattice.check()
+    assert lattice == component.lattice(4, 4), "two calls differ"
+    assert lattice.name, "its name is empty"
+    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)), lattice)
+    for neuron in range(16):
+        for other in som_map.neighbours(neuron):
+            assert neuron in som_map.neighbours(other), f"{neuron} leads to {other}, not back"
+    assert som_map.diameter < 16, "a map of 4 × 4 neurons does not hang together"
+
+
+@check("grid")
+def check_steps(component: Any, subject: Subject) -> None:
+    """Its steps are the least number of links between two cells of a full map."""
+    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)), component.lattice(4, 4))
+    cells, hops = som_map.positions, np.array(som_map.hops)
+    fill_hops(hops, som_map.links)
+    steps = som_map.grid.steps(cells[:, None], cells)
+    assert np.array_equal(hops, steps), "steps and links differ: are the links all around a cell?"
+
+
+@check("grid")
+def check_grid_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained on it."""
+    fixed = {"name": "fixed", "rows": 4, "columns": 4}
+    check_fit(material.data(), grid=component, growth=fixed)
 
 
 @check("schedule")

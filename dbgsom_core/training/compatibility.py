@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.training.parts import Parts
 
 USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
@@ -50,8 +52,8 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
     return None
 
 
-def why_no_grid(growth: Any, grid: str) -> str | None:
-    """Return why maps of a growth strategy cannot lie on a grid of this name; None: they can."""
+def why_no_grid(growth: Any, grid: Any) -> str | None:
+    """Return why maps of a growth strategy cannot lie on a grid, a component; None: they can."""
     growing = GrowthAbilities.of(growth)
     if growing.base is not None:
         growing = GrowthAbilities.of(growing.base)
@@ -63,7 +65,14 @@ def why_no_grid(growth: Any, grid: str) -> str | None:
 
 
 def check_suits(parts: Parts, estimator: str) -> None:
-    """Raise ValueError when the labeller or the growth strategy cannot serve this estimator."""
+    """Raise ValueError when parts do not go together, or cannot serve this estimator."""
+    signed = KernelAbilities.of(parts.kernel).inhibits
+    if signed and MetricAbilities.of(parts.metric).form is not None:
+        raise ValueError(
+            f"kernel {type(parts.kernel).__name__} has negative weights, and metric "
+            f"{type(parts.metric).__name__} makes prototypes in a way that knows none: take "
+            "another kernel, or a metric whose prototypes are means"
+        )
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
         problem = why_not(kind, type(part).__name__, part, estimator)
         if problem is not None:

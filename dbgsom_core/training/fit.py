@@ -51,7 +51,6 @@ class Settings:
     robust: float | str | None = None
     contamination: float = 0.05
     random_state: Any = None
-    grid: str = "square"
 
 
 @dataclass(frozen=True)
@@ -331,7 +330,7 @@ def train_map(
         stopping=parts.stopping,
         validation=validation,
     )
-    grid = growing.grid(settings.grid) if start is None else start.grid
+    grid = growing.grid(parts.grid) if start is None else start.grid
     if progress.state is not None:
         som_map = progress.state.som_map(grid)
     elif start is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.engine import Engine
+from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import Kernel
@@ -19,7 +20,12 @@ from dbgsom_core.interfaces.stopping import StoppingRule
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters that only training looks at, and the kind that each takes. They have short forms, too.
-LOOP = {"init": "initialisation", "schedule": "schedule", "stopping": "stopping"}
+LOOP = {
+    "grid": "grid",
+    "init": "initialisation",
+    "schedule": "schedule",
+    "stopping": "stopping",
+}
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 
 if TYPE_CHECKING:
@@ -38,6 +44,7 @@ class Parts:
     growth: GrowthStrategy
     labeller: Labeller
     engine: Engine
+    grid: GridShape
     init: Any = None
     schedule: Schedule | None = None
     stopping: tuple[StoppingRule, ...] = ()

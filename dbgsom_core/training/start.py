@@ -68,4 +68,10 @@ def start_map(
         )
     if not np.isfinite(prototypes).all():
         raise ValueError("init must hold finite numbers")
-    return SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)
+    som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)
+    if som_map.diameter > len(som_map):
+        raise ValueError(
+            f"the {rows} × {columns} neurons of the start do not hang together on the grid "
+            f"'{grid.name}'"
+        )
+    return som_map

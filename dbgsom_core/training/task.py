@@ -69,9 +69,14 @@ class Task:
         return self.data.metric.centre
 
     @cached_property
+    def weighing(self) -> KernelAbilities:
+        """What the kernel can do."""
+        return KernelAbilities.of(self.kernel)
+
+    @property
     def weight(self) -> Any:
         """The kernel's ``weight(hops, width)``."""
-        return KernelAbilities.of(self.kernel).weight
+        return self.weighing.weight
 
     @cached_property
     def growing(self) -> GrowthAbilities:

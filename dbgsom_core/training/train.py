@@ -26,7 +26,7 @@ from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.stopping import Stopping
 from dbgsom_core.training.task import Task
-from dbgsom_core.training.update import batch_update, smoothed_over_links
+from dbgsom_core.training.update import batch_update, kernel_weights, smoothed_over_links
 
 NOT_WRITTEN = Progress()
 
@@ -222,8 +222,11 @@ def _capped(task: Task, n_neurons: int) -> Task:
 def _smoothed_before_growth(
     som_map: SomMap, task: Task, state: GrowthState, width: float
 ) -> NDArray[np.float64]:
-    weights = np.asarray(task.weight(np.arange(2.0), width), np.float64)
-    return smoothed_over_links(som_map, state.hits, weights, task.centre)
+    if task.weighing.reads == "hops":
+        weights, table = np.asarray(task.weight(np.arange(2.0), width), np.float64), None
+    else:
+        weights, table = kernel_weights(som_map, task, width)
+    return smoothed_over_links(som_map, state.hits, weights, task.centre, table)
 
 
 def _is_full(task: Task, som_map: SomMap, capped: bool) -> bool:

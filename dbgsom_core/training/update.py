@@ -29,10 +29,8 @@ def batch_update(
     makes its prototypes itself.
     """
     counted = found if task.robust is None else found.reweighed(task.robust)
-    weights = np.asarray(
-        task.weight(np.arange(som_map.diameter + 1, dtype=np.float64), width), np.float64
-    )
-    around = Neighbourhood(som_map.graph, weights, pull if len(som_map) > 1 else 0.0, leads)
+    weights, table = kernel_weights(som_map, task, width)
+    around = Neighbourhood(som_map.graph, weights, pull if len(som_map) > 1 else 0.0, leads, table)
     metric = task.data.metric
     beside = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
     if metric.form is not None and beside <= metric.forms_below:
@@ -40,8 +38,27 @@ def batch_update(
     return counted.updated(around, task.centre)
 
 
+def kernel_weights(
+    som_map: SomMap, task: Task, width: float
+) -> tuple[NDArray[np.float64], NDArray[np.uint16] | None]:
+    """Return the kernel's weights (H,), and which of them holds for which neurons (K, K).
+
+    None in place of the latter: that of the hops between them.
+    """
+    reads = task.weighing.reads
+    if reads == "hops":
+        table, values = None, np.arange(som_map.diameter + 1, dtype=np.float64)
+    else:
+        table, values = som_map.table(reads)
+    return np.asarray(task.weight(values, width), np.float64), table
+
+
 def smoothed_over_links(
-    som_map: SomMap, hits: NDArray[Any], weights: NDArray[np.float64], centre: Any = None
+    som_map: SomMap,
+    hits: NDArray[Any],
+    weights: NDArray[np.float64],
+    centre: Any = None,
+    table: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.float64]:
     """Return each prototype averaged with those of its linked neighbours.
 
@@ -56,17 +73,22 @@ def smoothed_over_links(
     som_map : SomMap
         The map with K neurons; it is not changed.
     hits : array (K,)
-    weights : float64 array (2,)
-        The kernel at no and at one hop.
+    weights : float64 array (H,)
+        The kernel at no and at one hop, or as the table says.
     centre : callable, optional
         The metric's, which turns means into prototypes.
+    table : uint16 array (K, K), optional
+        Which of the weights holds for which neurons; that of the hops without it.
 
     Returns
     -------
     float64 array (K, D)
     """
     hops = som_map.hops
-    influence = (weights[0] * (hops == 0) + weights[1] * (hops == 1)) * np.asarray(hits, np.float64)
+    near = weights[0] * (hops == 0) + weights[1] * (hops == 1)
+    if table is not None:
+        near = np.maximum(weights[table] * (hops <= 1), 0.0)
+    influence = near * np.asarray(hits, np.float64)
     reached = influence.sum(axis=1)
     means = influence @ som_map.prototypes
     prototypes = som_map.prototypes.copy()

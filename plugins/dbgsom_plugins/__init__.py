@@ -45,6 +45,8 @@ def dbgsom_kernels() -> dict[str, str]:
             "triangular": "compact:Triangular",
             "bubble": "compact:Bubble",
             "epanechnikov": "compact:Epanechnikov",
+            "plane_gaussian": "plane:PlaneGaussian",
+            "mexican_hat": "plane:MexicanHat",
         },
     )
 
@@ -74,6 +76,20 @@ def dbgsom_initialisations() -> dict[str, str]:
             "random": "spread:Random",
             "sample": "given:Sample",
             "array": "given:Array",
+        },
+    )
+
+
+@hookimpl
+def dbgsom_grids() -> dict[str, str]:
+    """Offer the built-in grids."""
+    return _offers(
+        "grids",
+        {
+            "square": "regular:Square",
+            "hexagonal": "regular:Hexagonal",
+            "square_torus": "regular:SquareTorus",
+            "hexagonal_torus": "regular:HexagonalTorus",
         },
     )
 

@@ -81,6 +81,7 @@ def test_the_problems_are_those_that_the_page_shows(folder, built_ins):
         ("metric", "metric"),
         ("kernel", "kernel"),
         ("figure", "figure"),
+        ("grid", "grid"),
         ("initialisation", "init"),
         ("schedule", "schedule"),
         ("stopping", "stopping"),
@@ -100,7 +101,7 @@ def test_every_built_in_measure_has_its_row_as_it_tells_of_itself(built_ins):
 
 
 def test_every_key_has_its_row():
-    keys = {"extends", "sweep", *SECTIONS, "grid", "list", "random.space"}
+    keys = {"extends", "sweep", *SECTIONS, "list", "random.space"}
     for settings in (General, ModelSettings, PluginSettings, Split, StabilitySettings):
         keys |= set(settings.model_fields)
     keys |= set(Csv.model_fields)

@@ -18,7 +18,8 @@ GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 INTERFACES = {
     "metric": (api.Metric, api.MetricComponent),
-    "kernel": (api.Kernel,),
+    "kernel": (api.Kernel, api.KernelComponent),
+    "grid": (api.GridShape,),
     "growth": (api.GrowthStrategy, api.GrowthComponent),
     "initialisation": (api.Initialisation,),
     "schedule": (api.Schedule,),

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "third_parties"
 # A module, and parameters that use what it offers.
 USES = {
     "party_starts": {"init": {"name": "plus_plus", "power": 1.5}},
+    "party_grids": {"grid": "moore", "kernel": {"name": "leaning", "stretch": 3.0}},
     "party_stops": {
         "schedule": "sqrt",
         "stopping": ["worse", {"name": "epoch_limit", "epochs": 11}],

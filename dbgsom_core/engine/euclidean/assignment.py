@@ -140,7 +140,7 @@ class FastFound:
     def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
         """See `Found`."""
         samples, before, pulls = self.search.samples, self.prototypes, around.pull > 0
-        if centre is not None:
+        if centre is not None or around.inhibits:
             linked = self.exactly().linked_totals(around.graph, around.leads) if pulls else None
             return updated_from(self.totals, before, around, linked, centre, samples.threads)
         pulled = self._seconds(around.graph, around.leads) if pulls else None

@@ -52,10 +52,10 @@ def _smoothed(
     # Packed sums (K, at least D) and hits (K,), kernel-weighted: by rings on a large rectangle.
     graph, weights = around.graph, around.weights
     reach, least = reach_of(weights, float(len(samples.X)))
-    if graph.rectangle is not None and hop_rings.pays(len(hits), reach):
+    if around.table is None and graph.rectangle is not None and hop_rings.pays(len(hits), reach):
         won = np.column_stack([sums, hits.astype(np.float64)])
         smooth = hop_rings.smoothed_rings(
             graph.rectangle, weights, reach, least, won, samples.threads
         )
         return smooth, smooth[:, -1].copy()
-    return smoothed(graph.hops, weights, (reach, least), hits, sums, samples.threads)
+    return smoothed(around.which, weights, (reach, least), hits, sums, samples.threads)

@@ -34,6 +34,12 @@ def dbgsom_initialisations():
 
 
 @hookimpl
+def dbgsom_grids():
+    """Offer grids."""
+    return {"example_corners": "dbgsom_example.grid:Corners"}
+
+
+@hookimpl
 def dbgsom_schedules():
     """Offer schedules of the kernel's width."""
     return {"example_steps": "dbgsom_example.schedule:Steps"}

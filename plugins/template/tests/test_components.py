@@ -5,6 +5,7 @@ from sklearn.datasets import load_iris
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.testing import parametrize_with_checks
+from dbgsom_example.grid import Corners
 from dbgsom_example.growth import Greedy
 from dbgsom_example.kernel import Plateau
 from dbgsom_example.labeller import Confident
@@ -15,7 +16,7 @@ from dbgsom_example.stopping import SmallEnough
 
 
 @parametrize_with_checks(
-    [Weighted(), Plateau(), Greedy(), Diagonal(), Steps(), SmallEnough(), Confident()]
+    [Weighted(), Plateau(), Greedy(), Diagonal(), Corners(), Steps(), SmallEnough(), Confident()]
 )
 def test_each_component_keeps_its_promises(component, check):
     check(component)
@@ -28,6 +29,7 @@ def test_each_component_keeps_its_promises(component, check):
         {"kernel": "example_plateau"},
         {"growth": "example_greedy"},
         {"init": "example_diagonal"},
+        {"grid": "example_corners"},
         {"schedule": "example_steps"},
         {"stopping": "example_small_enough"},
         {"labeller": "example_confident"},

@@ -1,0 +1,12 @@
+"""A grid."""
+
+from dbgsom_core.api import SQUARE, Component, Grid
+
+
+class Corners(Component):
+    """Square cells that are linked at their corners, too: eight links each."""
+
+    def lattice(self, rows, columns):
+        """Return the grid of a map that starts with ``rows`` × ``columns`` neurons."""
+        links = SQUARE.offsets + SQUARE.diagonals
+        return Grid(links, (), SQUARE.axes, SQUARE.corners, name="corners")

@@ -1,0 +1,133 @@
+"""Kernels that read the plane: what they are given, and what their updates are."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import KernelComponent
+from dbgsom_core.errors import ComponentError
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.kernels.plane import MexicanHat, PlaneGaussian
+
+FIXED = {"name": "fixed", "rows": 4, "columns": 4}
+
+
+class Offsets(KernelComponent):
+    """East learns from west more than west from east."""
+
+    reads = "offsets"
+
+    def weight(self, hops, width):
+        x, y = np.asarray(hops).T
+        return np.exp(-(x**2 + y**2) / (2 * width**2)) * np.where(
+            x > 0, 1.0, 0.25 * (x < 0) + (x == 0)
+        )
+
+
+class Hops(Gaussian):
+    """A gaussian that is told its hops as ways on a chain."""
+
+    reads = "plane"
+
+
+@pytest.mark.parametrize("grid", [SQUARE, HEXAGONAL, SQUARE.closed(4, 5), HEXAGONAL.closed(4, 5)])
+def test_tables_say_where_cells_lie(grid):
+    rows, columns = (4, 5) if grid.torus else (3, 6)
+    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
+    table, ways = som_map.table("offsets")
+    plane, distances = som_map.table("plane")
+    at, cells = som_map.plane_positions, [tuple(cell) for cell in som_map.positions.tolist()]
+    for i, j in itertools.product(range(len(som_map)), repeat=2):
+        way = ways[table[i, j]]
+        squared = grid.squared_distances(som_map.positions[i], som_map.positions[j])
+        assert way @ way == pytest.approx(squared)
+        assert distances[plane[i, j]] == np.sqrt(squared)
+        # whoever goes the way from j arrives at i
+        x, y = np.rint(np.linalg.solve(np.array(grid.axes).T, at[j] + way)).astype(int).tolist()
+        assert grid.home((x, y)) == cells[i]
+    assert (ways[0] == 0).all()
+    assert (np.diff(np.linalg.norm(ways, axis=1)) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "chebyshev"])
+def test_an_update_is_the_sum_over_all_samples(metric, iris):
+    X, fits = iris[0], {}
+    for epochs in (1, 2):
+        fits[epochs] = SomVQ(
+            growth=FIXED, kernel=Offsets(start=1.5, end=1.0), metric=metric, epochs=epochs, tol=0
+        ).fit(X)
+    before, after = fits[1], fits[2]
+    som_map, width = before.som_map_, after.history_[0].width
+    widths = [record.width for record in after.history_]
+    first = SomVQ(
+        growth=FIXED, kernel=Offsets(start=widths[0], end=widths[0]), metric=metric, epochs=1, tol=0
+    ).fit(X)
+    units, at = first.bmu(X), som_map.plane_positions
+    ways = at[:, None] - at[units]  # to the neuron that learns
+    weights = Offsets().weight(ways.reshape(-1, 2), widths[1]).reshape(ways.shape[:2])
+    expected = weights @ X / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(after.weights_, expected, rtol=1e-9)
+    assert width > widths[1]
+
+
+def test_inhibition_is_a_step_and_no_mean(iris):
+    X = iris[0]
+    start = SomVQ(growth=FIXED, epochs=1, kernel="plane_gaussian").fit(X).weights_
+    hat = MexicanHat(start=1.0, end=1.0, inhibition=0.1, spread=2.5)
+    units = ((X[:, None] - start) ** 2).sum(axis=2).argmin(axis=1)
+    at = SomMap.rectangle(4, 4, start).plane_positions
+    apart = np.linalg.norm(at[:, None] - at[units], axis=2)
+    weights = hat.weight(apart, 1.0)
+    held, amount = weights.sum(axis=1), np.abs(weights).sum(axis=1)
+    steps = (weights @ X - held[:, None] * start) / amount[:, None]
+    expected = start + np.where(held > 0, 1.0, 0.0)[:, None] * steps
+    for data in (X, X.astype(np.float32)):
+        fit = SomVQ(growth=FIXED, epochs=1, kernel=hat, init=start).fit(data)
+        np.testing.assert_allclose(fit.weights_, expected, rtol=1e-5 if data is not X else 1e-9)
+    assert (weights < 0).any()
+
+
+def test_without_inhibition_a_hat_is_the_plane_gaussian(iris):
+    flat = SomVQ(growth=FIXED, epochs=5, kernel=MexicanHat(inhibition=0.0)).fit(iris[0])
+    plain = SomVQ(growth=FIXED, epochs=5, kernel=PlaneGaussian()).fit(iris[0])
+    assert np.array_equal(flat.weights_, plain.weights_)
+
+
+def test_on_a_chain_the_plane_is_the_hops(iris):
+    chain = {"name": "fixed", "rows": 1, "columns": 7}
+    plane, hops = (
+        SomVQ(growth=chain, epochs=8, kernel=kernel).fit(iris[0]) for kernel in (Hops(), Gaussian())
+    )
+    np.testing.assert_allclose(plane.weights_, hops.weights_, rtol=1e-12)
+
+
+def test_what_a_kernel_may_not_say_is_told(iris):
+    class Negative(KernelComponent):
+        """Weigh less than nothing."""
+
+        def weight(self, hops, width):
+            return 1.0 - np.asarray(hops)
+
+    class Allowed(Negative):
+        """The same, and say so."""
+
+        inhibits = True
+
+    class Lost(Negative):
+        """Read the stars."""
+
+        reads = "stars"
+
+    with pytest.raises(ComponentError, match="or say inhibits = True"):
+        SomVQ(kernel=Negative(), growth=FIXED).fit(iris[0])
+    with pytest.raises(ComponentError, match="reads = 'stars'"):
+        SomVQ(kernel=Lost(), growth=FIXED).fit(iris[0])
+    assert np.isfinite(SomVQ(kernel=Allowed(), growth=FIXED, epochs=4).fit(iris[0]).weights_).all()
+    with pytest.raises(ValueError, match="has negative weights"):
+        SomVQ(kernel="mexican_hat", metric="manhattan").fit(iris[0])
+    with pytest.raises(ValueError, match="below 1"):
+        SomVQ(kernel={"name": "mexican_hat", "inhibition": 0.5}).fit(iris[0])
