@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.growing_map import GrowingMap, _is_number, all_or_nothing
+from dbgsom_core.estimators.held_out import HeldOut
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
@@ -89,7 +90,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     def _take_residuals(self, X: Any, target: Target) -> None:
         # Of the samples that were held out: what intervals are made of. What is not known is last.
-        held = self._held_out(X, 1)
+        held = HeldOut.of(X.shape[0], self.calibration, (), 1).calibration
         self._residuals = np.empty(0)
         if held is not None:
             told = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
