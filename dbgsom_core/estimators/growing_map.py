@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -20,7 +20,7 @@ from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
-from dbgsom_core.estimators.part_params import PartParams, build_metric, build_parts
+from dbgsom_core.estimators.part_params import NOTHING, PartParams, build_metric, build_parts
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     check_samples,
@@ -37,7 +37,7 @@ from dbgsom_core.training.compatibility import check_suits, reads_target, why_no
 from dbgsom_core.training.fit import FittedState, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import Absent, Parts
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import NOT_WRITTEN
@@ -95,8 +95,10 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         """Return the parts that the parameters name, built; raises as `check_parts`."""
         return build_parts(self.get_params(deep=False))
 
-    def check_parts(self, y: Any) -> Parts:
+    def check_parts(self, y: Any, absent: Mapping[str, Absent] = NOTHING) -> Parts:
         """Return the built parts after checking every parameter that does not need X.
+
+        Those that are ``absent`` stay so.
 
         Raises
         ------
@@ -126,9 +128,10 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(
                 f"calibration must be None or a number between 0 and 1, not {self.calibration!r}"
             )
-        parts = self.parts()
+        parts = build_parts(self.get_params(deep=False), absent)
         check_suits(parts, self._kind)
-        misfit = why_no_grid(parts.growth, parts.grid)
+        known = not absent.keys() & {"growth", "grid"}
+        misfit = why_no_grid(parts.growth, parts.grid) if known else None
         if misfit is not None:
             raise ValueError(misfit)
         reader = reads_target(parts)

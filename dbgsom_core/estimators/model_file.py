@@ -40,7 +40,7 @@ from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.parts import LOOP, PARTS
+from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
 _NO_MODELS = {
@@ -165,13 +165,15 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             f"save one of {', '.join(sorted(ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(_short(name, value), arrays, name)
+        name: to_plain(_short(estimator, name, value), arrays, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in (*PARTS, "callbacks", "random_state", "checkpoint")
     }
     seed = estimator.random_state
     params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
-    given = build_parts({**estimator.get_params(deep=False), **_NOT_FILLED})
+    known = {name: getattr(estimator._parts, name) for name in NOT_ASKED}
+    absent = {name: part for name, part in known.items() if isinstance(part, Absent)}
+    given = build_parts({**estimator.get_params(deep=False), **_NOT_FILLED}, absent)
     parts = {
         kind: _part(kind, getattr(estimator._parts, kind), getattr(given, kind)) for kind in PARTS
     }
@@ -194,7 +196,9 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def _short(name: str, value: Any) -> Any:
+def _short(estimator: Any, name: str, value: Any) -> Any:
+    if isinstance(getattr(estimator._parts, name, None), Absent):
+        return value
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [written_spec(LOOP[name], one) for one in value]
     built = name in LOOP and isinstance(value, (str, Mapping, Component))
@@ -218,7 +222,9 @@ def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, 
     return written
 
 
-def _part(kind: str, part: Component, given: Component) -> dict[str, Any]:
+def _part(kind: str, part: Component | Absent, given: Component) -> dict[str, Any]:
+    if isinstance(part, Absent):
+        return dict(part.stored)
     identity = get_registry().identify(kind, part)
     nested = nested_fields(type(part))
     for field, inner_kind in nested.items():  # says so when nobody could build it again

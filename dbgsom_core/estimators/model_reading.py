@@ -16,6 +16,7 @@ from dbgsom_core.estimators.answer_reading import check_state, read_answering, r
 from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
 from dbgsom_core.estimators.map_reading import Room, read_map
+from dbgsom_core.estimators.part_params import built_param
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.columns import Columns
@@ -29,7 +30,7 @@ from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import PARTS
+from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 # Fitted attributes that are written as they are, and what each may hold: K neurons of the map, L
 # leaves, D columns of prototypes and F of samples, C classes. The map and the parts are apart.
@@ -180,7 +181,7 @@ def read_estimator(
     hits = fitted["leaf_hit_counts_"]
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise UnfitError("holds a map in which no neuron has won a sample")
-    estimator = _unfitted(cls, stored, take, types)
+    estimator, absent = _unfitted(cls, stored, take, types)
     named = str(estimator.grid).removesuffix("_torus")
     if named in GRIDS and named != som_map.grid.name:
         told = f"{shown(estimator.grid)} and holds a map on a {som_map.grid.name} one"
@@ -192,7 +193,7 @@ def read_estimator(
     estimator._n_features_out = len(tree)
     estimator.history_ = tuple(_record(record, types) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
-    estimator._parts = estimator.check_parts(())
+    estimator._parts = estimator.check_parts((), absent)
     state = from_plain(stored.get("metric_state"), take, types)
     estimator._metric = _metric(estimator._parts.metric, state, sizes)
     state = from_plain(stored.get("labeller_state"), take, types)
@@ -203,7 +204,10 @@ def read_estimator(
     return estimator
 
 
-def _unfitted(cls: type[Any], stored: Mapping[str, Any], take: Take, types: StoredTypes) -> Any:
+def _unfitted(
+    cls: type[Any], stored: Mapping[str, Any], take: Take, types: StoredTypes
+) -> tuple[Any, dict[str, Absent]]:
+    # The estimator with its parameters, and the parts that it can answer without.
     params = {name: from_plain(value, take, types) for name, value in stored["params"].items()}
     if params.keys() & {*PARTS, "callbacks", "checkpoint"}:
         raise UnfitError("gives parameters that no file gives")
@@ -217,7 +221,30 @@ def _unfitted(cls: type[Any], stored: Mapping[str, Any], take: Take, types: Stor
         engine = dict(stored["engine"])
         core = {"distribution": OWN_DISTRIBUTION, "version": "0.1.0"}
         parts["engine"] = {**core, "name": engine.pop("name"), "params": engine}
-    return cls(**params, **{kind: _component(kind, part) for kind, part in parts.items()})
+    absent: dict[str, Absent] = {}
+    for kind, part in parts.items():
+        try:
+            params[kind] = _component(kind, part)
+        except PluginError as error:
+            if kind not in NOT_ASKED:
+                raise
+            absent[kind], given = Absent(part), dict(part["params"])
+            params[kind] = {**given, "name": f"{part['distribution']}:{part['name']}"}
+            _warn_of_absence(error)
+    for name in LOOP.keys() & params.keys():
+        try:
+            built_param(name, params[name])
+        except (DbgsomError, ValueError) as error:
+            absent[name] = Absent(params[name])
+            _warn_of_absence(f"{name} {shown(params[name])} cannot be had here ({error})")
+    return cls(**params), absent
+
+
+def _warn_of_absence(told: object) -> None:
+    warnings.warn(
+        f"{one_line(told)}. The model answers without it, and cannot be trained further",
+        stacklevel=8,
+    )
 
 
 def _is_plain(value: Any) -> bool:

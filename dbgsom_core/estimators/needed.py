@@ -10,7 +10,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
-from dbgsom_core.training.parts import PARTS
+from dbgsom_core.training.parts import PARTS, Absent
 
 _LIBRARIES = ("numpy", "numba", "scipy", "scikit-learn")
 
@@ -49,6 +49,8 @@ def distributions(model: Any) -> dict[str, str]:
 def _parts(estimator: Any) -> Iterator[tuple[str, Component]]:
     for kind in PARTS:
         part = getattr(estimator._parts, kind)
+        if isinstance(part, Absent):
+            continue
         yield kind, part
         for field, inner in nested_fields(type(part)).items():
             yield inner, getattr(part, field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -13,8 +14,9 @@ from dbgsom_core.interfaces.component import Component, given_fields, nested_fie
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.parts import KIND_OF, LOOP, PARTS, Parts
+from dbgsom_core.training.parts import KIND_OF, Absent, Parts
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNNAMED = {"engine": "local"}  # what a mapping without a name means
 
 
@@ -57,8 +59,8 @@ class PartParams:
         return self
 
 
-def build_parts(params: Mapping[str, Any]) -> Parts:
-    """Build the parts that the parameters of an estimator name.
+def build_parts(params: Mapping[str, Any], absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    """Build the parts that the parameters of an estimator name, but for those that are ``absent``.
 
     Raises
     ------
@@ -66,16 +68,25 @@ def build_parts(params: Mapping[str, Any]) -> Parts:
         A part does not exist, one of its fields is wrong, or ``spreading_factor`` or
         ``max_neurons`` contradicts the growth strategy.
     """
-    growth = _build("growth", params["growth"])
+    built: dict[str, Any] = dict(absent)
+    for param in KIND_OF:
+        if param not in absent:
+            built[param] = built_param(param, params[param])
     for field in ("spreading_factor", "max_neurons"):
-        growth = _fill(growth, field, params[field])
-    built = {kind: _build(kind, params[kind]) for kind in PARTS if kind != "growth"}
-    built |= {param: _built(param, kind, params[param]) for param, kind in LOOP.items()}
-    return Parts(growth=growth, **built)
+        if "growth" not in absent:
+            built["growth"] = _fill(built["growth"], field, params[field])
+    return Parts(**built)
 
 
-def _built(param: str, kind: str, spec: Any) -> Any:
-    # Short forms stay as they are: an array, none, a list of several.
+def built_param(param: str, spec: Any) -> Any:
+    """Return the part that a parameter means; an array, none and a list are short forms.
+
+    Raises
+    ------
+    PluginError, ValueError
+        It cannot be had, or one of its fields is wrong.
+    """
+    kind = KIND_OF[param]
     if param == "stopping":
         rules = [] if spec is None else spec if isinstance(spec, (list, tuple)) else [spec]
         return tuple(_build(kind, one, param) for one in rules)

@@ -150,12 +150,12 @@ def test_a_header_holds_what_is_expected_and_nothing_else(place, value, told, fo
 
 def test_a_name_from_a_file_is_nothing_to_install(forged):
     def change(header):
-        header["estimator"]["parts"]["kernel"] |= {"name": "gausian", "distribution": "evil-som"}
+        header["estimator"]["parts"]["metric"] |= {"name": "euclidan", "distribution": "evil-som"}
 
     with pytest.raises(PluginError) as caught:
         persistence.load(forged(change))
     told = str(caught.value)
-    assert "did you mean 'gaussian'" in told
+    assert "did you mean 'euclidean'" in told
     assert "the file claims that it came with evil-som" in told
     assert "install evil-som" not in told
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sklearn.base import clone
 
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
+from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.pipeline import make_observers, run_experiment
@@ -24,6 +26,11 @@ USES = {
         "schedule": "sqrt",
         "stopping": ["worse", {"name": "epoch_limit", "epochs": 11}],
     },
+}
+ABSENT = {
+    "party_starts": ["plus_plus"],
+    "party_grids": ["moore", "leaning"],
+    "party_stops": ["sqrt", "worse"],
 }
 
 
@@ -80,5 +87,18 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     assert np.array_equal(kept.weights_, fitted.weights_)
     usual = SomVQ(epochs=12, growth="fixed", random_state=experiment.seed).fit(X)
     assert not np.array_equal(kept.weights_, usual.weights_)
-    again = kept.fit(X)  # its parameters came back, too
+    again = clone(kept).fit(X)  # its parameters came back, too
     assert np.array_equal(again.weights_, fitted.weights_)
+    answers = kept.answers(X)
+    get_registry.cache_clear()  # the plugin is gone
+    with pytest.warns(UserWarning, match="The model answers without it") as told:
+        alone = persistence.load(model)
+    assert len(told) == len(ABSENT[name])
+    assert all(one in " ".join(str(w.message) for w in told) for one in ABSENT[name])
+    assert np.array_equal(alone.answers(X).label, answers.label)
+    with pytest.raises(UnknownNameError, match="the package 'dbgsom-party' is not installed"):
+        clone(alone).fit(X)
+    with pytest.warns(UserWarning, match="answers without it"):
+        alone.save("again.npz")
+    installed(name)
+    assert np.array_equal(persistence.load("again.npz").fit(X).weights_, fitted.weights_)
