@@ -129,6 +129,7 @@ __all__ = [
     "Dataset",
     "DbgsomError",
     "Death",
+    "Deprecation",
     "Engine",
     "EpochRecord",
     "Evaluation",

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from dbgsom_core.interfaces.deprecation import Deprecation
+
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.stored_types import StoredType
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("dbgsom")
 
-# A component is offered as its class or, to keep discovery fast, as "module:Class".
-Offer = type | str
+# A component is offered as its class or, to keep discovery fast, as "module:Class"; an old name as
+# the Deprecation that tells the new one.
+Offer = type | str | Deprecation
 
 
 @hookspec

@@ -25,7 +25,8 @@ class SomVQ(ClusterMixin, GrowingMap):
     ----------
     metric, kernel, growth, labeller : str, mapping or component
         The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
-        as ``growth__spreading_factor``.
+        as ``growth__spreading_factor``. ``metric`` may also be a function of two samples (D,) that
+        returns their distance; such a model cannot be saved, and is slow.
     grid : str, mapping or component
         The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six, or
         another one by name. A map of fixed size is closed to a torus by ``"square_torus"`` or

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
-from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
+from dbgsom_core.errors import DataError, DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
+from dbgsom_core.estimators.function_metric import CURE, FunctionMetric
 from dbgsom_core.estimators.map_reading import GRID_SHAPE, MAP_ARRAYS, check_room
 from dbgsom_core.estimators.model_reading import (
     FITTED,
@@ -225,6 +226,8 @@ def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, 
 def _part(kind: str, part: Component | Absent, given: Component) -> dict[str, Any]:
     if isinstance(part, Absent):
         return dict(part.stored)
+    if isinstance(part, FunctionMetric):
+        raise PluginError(f"metric={part!r} cannot be saved: no file can name it; {CURE}")
     identity = get_registry().identify(kind, part)
     nested = nested_fields(type(part))
     for field, inner_kind in nested.items():  # says so when nobody could build it again

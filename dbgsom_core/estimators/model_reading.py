@@ -20,13 +20,14 @@ from dbgsom_core.estimators.part_params import built_param
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
 from dbgsom_core.interfaces.columns import Columns
-from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse
+from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse, with_new_names
+from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.changes import change_of
-from dbgsom_core.som_map.grid import GRIDS
+from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.novelty import Calibration
@@ -181,11 +182,8 @@ def read_estimator(
     hits = fitted["leaf_hit_counts_"]
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise UnfitError("holds a map in which no neuron has won a sample")
+    _check_grid(from_plain(stored["params"].get("grid", "square"), take, types), som_map.grid)
     estimator, absent = _unfitted(cls, stored, take, types)
-    named = str(estimator.grid).removesuffix("_torus")
-    if named in GRIDS and named != som_map.grid.name:
-        told = f"{shown(estimator.grid)} and holds a map on a {som_map.grid.name} one"
-        raise UnfitError(f"says that its grid is {told}")
     for name in fitted.keys() & FITTED.keys():
         setattr(estimator, name, fitted[name])
     estimator.som_map_, estimator._tree = som_map, tree
@@ -202,6 +200,15 @@ def read_estimator(
     if isinstance(known, Calibration):
         estimator._density = read_density(estimator)
     return estimator
+
+
+def _check_grid(said: Any, grid: Grid) -> None:
+    # A built-in's name has to be that of the map; what others are, their plugins know.
+    name = said.get("name") if isinstance(said, Mapping) else said
+    named = name.removesuffix("_torus") if isinstance(name, str) else None
+    if named is None or (":" not in named and named != grid.name):
+        told = f"{shown(said)} and holds a map on a {one_line(grid.name)} one"
+        raise UnfitError(f"says that its grid is {told}")
 
 
 def _unfitted(
@@ -287,7 +294,10 @@ def _component(kind: str, part: Mapping[str, Any]) -> Component:
     try:
         component = parse(cls, params)
         now = component.model_dump(mode="json", exclude=set(cls.of_this_machine))
-        _warn_of_other_defaults(kind, part, now)
+        with warnings.catch_warnings():  # of old names it is told above
+            warnings.simplefilter("ignore", DbgsomDeprecationWarning)
+            was = with_new_names(cls, part.get("fields", now))
+        _warn_of_other_defaults(kind, part, dict(was), now)
         return parse(cls, _without(params, part.get("filled", ())))
     except ValidationError as error:
         told = "; ".join(sentences(error, cls, params, kind))
@@ -321,9 +331,11 @@ def _without(params: Mapping[str, Any], filled: Sequence[str]) -> dict[str, Any]
     return kept
 
 
-def _warn_of_other_defaults(kind: str, part: Mapping[str, Any], now: dict[str, Any]) -> None:
+def _warn_of_other_defaults(
+    kind: str, part: Mapping[str, Any], was: dict[str, Any], now: dict[str, Any]
+) -> None:
     # A field that nobody gave holds a default, which another version may have changed.
-    was, now = flat(part.get("fields", now)), flat(now)
+    was, now = flat(was), flat(now)
     changed = [
         f"{field} was {was.get(field)!r} and is {now.get(field)!r}"
         for field in dict.fromkeys((*was, *now))

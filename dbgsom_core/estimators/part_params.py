@@ -87,6 +87,10 @@ def built_param(param: str, spec: Any) -> Any:
         It cannot be had, or one of its fields is wrong.
     """
     kind = KIND_OF[param]
+    if param == "metric" and callable(spec) and not isinstance(spec, (Component, type)):
+        from dbgsom_core.estimators.function_metric import FunctionMetric  # numpy is slow to import
+
+        return FunctionMetric(function=spec)
     if param == "stopping":
         rules = [] if spec is None else spec if isinstance(spec, (list, tuple)) else [spec]
         return tuple(_build(kind, one, param) for one in rules)
@@ -112,7 +116,7 @@ def written_spec(kind: str, spec: Any) -> Any:
 
 def build_metric(params: Mapping[str, Any]) -> Metric:
     """Build the metric alone; raises as `build_parts`."""
-    metric: Metric = _build("metric", params["metric"])
+    metric: Metric = built_param("metric", params["metric"])
     return metric
 
 

@@ -7,10 +7,12 @@ name, a mapping with ``name``, or an instance, and holds the component.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -22,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
 from dbgsom_core.interfaces.guard import Guarded, asked, contained, is_own
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
@@ -38,9 +41,13 @@ class Component(BaseModel):
     ----------
     of_this_machine : tuple of str
         Fields that model files neither hold nor fill: addresses, folders, credentials.
+    renamed : mapping of str to Deprecation
+        Old names of fields, each ``Deprecation(since, removal, instead)``: they still work, with a
+        warning, and become the field ``instead``. Versions are those of the component's package.
     """
 
     of_this_machine: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, Deprecation]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -49,12 +56,52 @@ class Component(BaseModel):
     def _numpy_scalars_are_numbers(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
+        tuples = _tuples_of(cls)
         return {
             key: value.item()
             if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+            else _as_tuples(value)
+            if key in tuples and isinstance(value, list)
             else value
-            for key, value in values.items()
+            for key, value in with_new_names(cls, values).items()
         }
+
+
+@lru_cache(maxsize=256)
+def _tuples_of(cls: type[BaseModel]) -> frozenset[str]:
+    # Fields of tuples, for which a list is as good as in YAML.
+    def found(annotation: Any) -> set[Any]:
+        inner = {one for part in get_args(annotation) for one in found(part)}
+        return {get_origin(annotation)} | inner
+
+    wanted = ((name, found(field.annotation)) for name, field in cls.model_fields.items())
+    return frozenset(name for name, origins in wanted if tuple in origins and list not in origins)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values with the fields of a component that have new names under these.
+
+    Raises
+    ------
+    ValueError
+        A field is given by its old name and by its new one.
+    """
+    old = [name for name in getattr(cls, "renamed", ()) if name in values]
+    if not old:
+        return values
+    kept = {name: value for name, value in values.items() if name not in old}
+    for name in old:
+        about = cls.renamed[name]
+        if about.instead in kept:
+            raise ValueError(f"{name} is the old name of {about.instead}; give the new one alone")
+        kept[about.instead] = values[name]
+        by = cls.__module__.partition(".")[0]
+        warnings.warn(about.told(f"{cls.__name__}.{name}", by), DbgsomDeprecationWarning, 2)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -191,6 +238,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
     """Return an instance from plain YAML values; raises pydantic's ValidationError."""
+    with suppress(ValueError):  # pydantic tells it, too
+        values = with_new_names(cls, values)
     text = json.dumps(values)
     try:
         return cls.model_validate_json(text, strict=True)

@@ -31,10 +31,10 @@ class Deprecation:
     instead: str
     value: Any = None
 
-    def told(self, name: str) -> str:
-        """Return the sentence that a plugin author reads."""
+    def told(self, name: str, package: str = "dbgsom-core") -> str:
+        """Return the sentence that is read where something of a package is named so."""
         return (
-            f"{name} is deprecated since dbgsom-core {self.since} and will be removed in "
+            f"{name} is deprecated since {package} {self.since} and will be removed in "
             f"{self.removal}; use {self.instead}"
         )
 

@@ -122,19 +122,18 @@ def _scalar_params(answer: Any) -> NDArray[Any]:
 
 
 def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    weights = _signed_weights(answer, hops, width)
+    weights = numbers(answer, hops.shape[:1], "weights")
     if weights.size and weights.min() < 0:
         told = f"{weights.min():g} at width {width:g}; a mean needs weights of at least 0"
         raise UnfitError(f"returned a negative weight, {told}, or say inhibits = True")
-    return weights
+    return _signed_weights(weights, hops, width)
 
 
 def _signed_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
     weights = numbers(answer, hops.shape[:1], "weights")
     if weights.size and not weights[0] > 0:
-        raise UnfitError(
-            f"returned {weights[0]:g} at no hops at width {width:g}: the winner learns nothing"
-        )
+        told = f"{weights[0]:g} at no hops at width {width:g}"
+        raise UnfitError(f"returned {told}: the winner learns nothing")
     return weights
 
 

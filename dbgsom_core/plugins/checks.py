@@ -11,6 +11,7 @@ import pluggy
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
+from dbgsom_core.interfaces.deprecation import Deprecation
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import Offered
@@ -110,7 +111,7 @@ def offers_of(
             continue
         offers = _mapping(plugin, hook, distribution, "classes")
         for component, offer in offers.items():
-            if not isinstance(component, str) or not isinstance(offer, (str, type)):
+            if not isinstance(component, str) or not isinstance(offer, (str, type, Deprecation)):
                 raise PluginError(
                     f"{hook} of {distribution} must map names to classes or 'module:Class', "
                     f"not {component!r} to {offer!r}"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import Offer
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.deprecation import Deprecation
 from dbgsom_core.interfaces.files import read_at_most
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.plugins.importing import importing
@@ -83,6 +84,7 @@ class Offered:
         """Where the class lives, as ``module:Class``, without importing it."""
         if isinstance(self.offer, str):
             return self.offer
+        assert not isinstance(self.offer, Deprecation)
         return f"{self.offer.__module__}:{self.offer.__qualname__}"
 
     @property

@@ -20,7 +20,7 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
+from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.checks import (
@@ -47,6 +47,7 @@ class Registry:
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
         self._offers: dict[str, dict[str, list[Offered]]] = {kind: {} for kind in KINDS}
+        self._old_names: dict[tuple[str, str], list[Offered]] = {}
         self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
         self._transformers: dict[str, tuple[str, StoredType]] = {}  # with the plugin's name
         self._manager = pluggy.PluginManager("dbgsom")
@@ -98,6 +99,10 @@ class Registry:
             for offered in self.offered(kind):
                 if not off & {offered.plugin, offered.distribution}:
                     rest._offers[kind].setdefault(offered.name, []).append(offered)
+        rest._old_names = {
+            key: [one for one in offers if not off & {one.plugin, one.distribution}]
+            for key, offers in self._old_names.items()
+        }
         rest._transformers = {
             name: (plugin, stored)
             for name, (plugin, stored) in self._transformers.items()
@@ -129,7 +134,10 @@ class Registry:
         except (ValueError, pluggy.PluginValidationError) as error:
             raise PluginError(f"{name} cannot be registered: {_first_line(error)}") from error
         for offered in offers:
-            self._offers[offered.kind].setdefault(offered.name, []).append(offered)
+            if isinstance(offered.offer, Deprecation):
+                self._old_names.setdefault((offered.kind, offered.name), []).append(offered)
+            else:
+                self._offers[offered.kind].setdefault(offered.name, []).append(offered)
         self._transformers |= {key: (name, stored) for key, stored in listed.items()}
         if set(hooks) & set(LIFECYCLE_HOOKS):
             self._observers.append((distribution, name, plugin))
@@ -182,7 +190,10 @@ class Registry:
         if distribution:
             candidates = [one for one in candidates if one.distribution == distribution]
         if not candidates:
-            raise UnknownNameError(self._unknown(kind, name))
+            renamed = self._renamed(kind, name)
+            if renamed is None:
+                raise UnknownNameError(self._unknown(kind, name))
+            return renamed
         own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
         if own:
             return own[0]
@@ -193,6 +204,19 @@ class Registry:
                 f"{' and '.join(one.distribution for one in candidates)}; write {choices}"
             )
         return candidates[0]
+
+    def _renamed(self, kind: str, name: str) -> Offered | None:
+        # What an old name means, where one plugin alone offers it.
+        distribution, _, bare = name.rpartition(":")
+        known = self._old_names.get((kind, bare), [])
+        known = [one for one in known if distribution in ("", one.distribution)]
+        if len(known) != 1:
+            return None
+        (one,) = known
+        assert isinstance(one.offer, Deprecation)
+        told = one.offer.told(f"{kind} '{bare}'", one.distribution)
+        warnings.warn(told, DbgsomDeprecationWarning, stacklevel=4)
+        return self.lookup(kind, f"{one.distribution}:{one.offer.instead}")
 
     def find(self, kind: str, name: str) -> type[Component]:
         """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""

@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.lookup import lookup_in_use
 
 JsonSchema = Mapping[str, Any]
 
@@ -74,13 +76,30 @@ def explained(
                 steps.append(step)
         if finding["type"] == "extra_forbidden":
             section = _at(schema, steps[:-1]) or schema
+            inside = _nested_class(cls, values, steps[:-1])
             names = [*known, *section.get("properties", ())]
+            names = names if inside is None else list(inside.model_fields)
             yield finding["type"], steps, unknown_key(str(steps[-1]), names)
         elif finding["type"] == "missing":
             yield finding["type"], [*steps, finding["loc"][-1]], "is required"
         elif steps not in told:
             told.append(steps)
             yield finding["type"], steps, _sentence(finding, schema, steps, at, held(steps))
+
+
+def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int]) -> Any:
+    # The class of the component that stands at ``steps``; None where none is named.
+    for step in steps:
+        kind = nested_fields(cls).get(str(step))
+        values = values.get(step) if isinstance(values, Mapping) else None
+        name = values.get("name") if isinstance(values, Mapping) else None
+        if kind is None or not isinstance(name, str):
+            return None
+        try:
+            cls = lookup_in_use().find(kind, name)
+        except DbgsomError:
+            return None
+    return cls if steps else None
 
 
 def _sentence(

@@ -128,7 +128,9 @@ class Grid:
             (-x, -y) not in self.diagonals for x, y in self.diagonals
         ):
             raise ValueError("with each offset of a grid stands its opposite")
-        along, up = np.array(self.axes, dtype=np.float64)
+        along, up = axes = np.array(self.axes, dtype=np.float64)
+        if not (np.abs(axes) < 1e6).all():
+            raise ValueError("the axes of a grid are small numbers")
         squares = np.array([along @ along, up @ up, 2 * along @ up])
         lean = up[0] in (0.0, 0.5) and up[1] > 0
         if not (np.array_equal(along, (1.0, 0.0)) and lean and _are_whole(squares)):

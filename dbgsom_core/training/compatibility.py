@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -59,6 +60,8 @@ def why_no_grid(growth: Any, grid: Any) -> str | None:
         growing = GrowthAbilities.of(growing.base)
     try:
         growing.grid(grid)
+    except ComponentError:
+        raise
     except ValueError as error:
         return str(error)
     return None

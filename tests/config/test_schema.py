@@ -176,6 +176,8 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
             values["model"] = {"estimator": "regressor"}
         if name == "kernel_vote":
             values["model"] = {"estimator": "classifier"}
+        if kind == "grid":
+            values["model"] = {"growth": "fixed"}
         if kind in MODEL_COMPONENTS.values():
             key = {kind: key for key, kind in MODEL_COMPONENTS.items()}[kind]
             values.setdefault("model", {})[key] = section

@@ -86,8 +86,8 @@ def test_a_grid_search_reaches_the_grid_and_the_torus(iris):
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"grid": "hexagon"}, "grid must be one of square, hexagonal, not 'hexagon'; did you mean"),
-        ({"grid": 6}, "grid must be one of"),
+        ({"grid": "hexagon"}, "unknown grid 'hexagon'; did you mean 'hexagonal'"),
+        ({"grid": 6}, "grid must be a name, a mapping"),
         ({"grid": "hexagonal", "growth": {**TORUS, "rows": 5}}, "needs an even number of rows"),
         ({"growth": {**TORUS, "columns": 2}}, "square torus of 4 × 2 neurons is too small"),
         (
@@ -137,7 +137,7 @@ def test_an_interrupted_fit_goes_on_upon_its_grid(growth, iris, tmp_path):
     noting = Keeping(tmp_path / "fit.npz")
     whole = SomVQ(grid="hexagonal", growth=growth, epochs=12, checkpoint=noting).fit(X)
     som = clone(whole).set_params(checkpoint=kept)
-    with pytest.raises(CheckpointError, match="grid was 'hexagonal' and is 'square'"):
+    with pytest.raises(CheckpointError, match=r"grid was hexagonal of .* and is square"):
         clone(som).set_params(grid="square").fit(X)
     som.fit(X)
     assert som.som_map_.grid == whole.som_map_.grid
@@ -169,6 +169,14 @@ def forged(iris, tmp_path):
     return write
 
 
+LATTICE = {
+    "offsets": [[1, 0], [-1, 0], [0, 1], [0, -1]],
+    "diagonals": [],
+    "axes": [[1.0, 0.0], [0.0, 1.0]],
+    "corners": [[0, 0], [1, 0], [0, 1]],
+}
+
+
 def put(**values):
     return lambda estimator, arrays: estimator["map"].update(values)
 
@@ -187,6 +195,12 @@ def moved(estimator, arrays):
             put(grid="square", torus=None),
             "says that its grid is 'hexagonal' and holds a map on a square one",
         ),
+        (put(lattice={}), "on a grid that cannot be"),
+        (put(lattice={**LATTICE, "offsets": [[1, 0]]}), "with each offset of a grid stands"),
+        (put(lattice={**LATTICE, "offsets": [[10**9, 0], [-(10**9), 0]]}), "are of -1, 0 and 1"),
+        (put(lattice={**LATTICE, "axes": [[1, 0], [0.5, 1e300]]}), "small numbers"),
+        (put(lattice={**LATTICE, "corners": [["a", None]] * 3}), "on a grid that cannot be"),
+        (put(lattice={**LATTICE, "corners": [[0, 0]] * 100}), "too many"),
         (put(torus=[4, 6]), "a torus that its neurons do not fill: 4 × 6"),
         (put(torus=[10**9, 10**9]), "do not fill"),
         (put(torus=[-4, -5]), "do not fill"),

@@ -25,7 +25,7 @@ def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_p
     run = start_run(experiment, registry, data=experiment.dataset.load(), estimator=estimator)
     components = {one["kind"]: one for one in run.environment["components"]}
     assert list(components) == [
-        "dataset", "metric", "kernel", "growth", "labeller", "engine", "initialisation",
+        "dataset", "metric", "kernel", "growth", "labeller", "engine", "grid", "initialisation",
         "measure", "figure", "tracker",
     ]  # fmt: skip
     assert components["dataset"]["params"]["samples"] == 50

@@ -64,9 +64,11 @@ def test_every_kernel_weighs_its_own_neuron_most_and_each_hop_alone(name, width)
     kernel = get_registry().build("kernel", name)
     weights = kernel.weight(HOPS, width)
     assert np.isfinite(weights).all()
-    assert (weights >= 0).all()
     assert weights[0] > 0
-    assert (np.diff(weights) <= 0).all()
+    if not kernel.inhibits:
+        assert (weights >= 0).all()
+        assert (np.diff(weights) <= 0).all()
+    assert weights[0] == weights.max()
     np.testing.assert_array_equal(weights[3:], kernel.weight(HOPS[3:], width))
 
 

@@ -21,7 +21,7 @@ class Array(Component):
     """Prototypes that are given, in the space of the prepared samples."""
 
     values: tuple[tuple[float, ...], ...] = Field(
-        min_length=1, description="one list of numbers for each first neuron, in row-major order"
+        description="one list of numbers for each first neuron, in row-major order"
     )
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:
