@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from dbgsom_core.som_map.changes import Change
@@ -73,8 +73,9 @@ class EpochRecord:
             raise AttributeError("the map of an epoch can be read while callbacks are told of it")
         return copy.deepcopy(trained)
 
-    def told_with(self, som_map: SomMap | None) -> Self:
-        """Return the record as callbacks get it, or with None take the map back from them."""
-        told = self if som_map is None else copy.copy(self)
-        object.__setattr__(told, "_som_map", som_map)
-        return told
+    def show(self, som_map: SomMap | None) -> None:
+        """Let callbacks read the map, or with None no longer."""
+        if som_map is None:
+            vars(self).pop("_som_map", None)
+        else:
+            vars(self)["_som_map"] = som_map

@@ -129,9 +129,10 @@ def train(
             changes=changes,
         )
         history.append(record)
-        told = record.told_with(som_map)
-        stopping.ask(notify(told), task, som_map, history, schedule)
-        told.told_with(None)
+        record.show(som_map)
+        answer = notify(record)
+        record.show(None)
+        stopping.ask(answer, task, som_map, history, schedule)
         converged = schedule.is_final(epoch) and movement < task.tol
         if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
             progress.note(
