@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         told_faults,
     )
     from dbgsom_core.interfaces.columns import Columns, numbered
+    from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
     from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
@@ -121,8 +122,10 @@ __all__ = [
     "SUPPORTED_API_VERSIONS",
     "Assignment",
     "Birth",
+    "Chunk",
     "Columns",
     "Component",
+    "Context",
     "Data",
     "DataError",
     "DataSummary",
@@ -232,6 +235,7 @@ _HOMES = {
     "Totals",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
+    "interfaces.context": "Chunk Context",
     "interfaces.columns": "Columns numbered",
     "som_map.changes": "Death Insert Move",
     "som_map.grid": "HEXAGONAL SQUARE Grid Position",

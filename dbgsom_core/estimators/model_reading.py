@@ -273,6 +273,8 @@ def _metric(metric: Any, state: Any, sizes: Mapping[str, int]) -> FittedMetric:
     if prepare is not None:  # what a row becomes shows whether the state and the map fit it
         with one_blas_thread():
             features = np.shape(prepare(np.arange(1.0, features + 1.0)[None]))[1]
+    if found.abilities.uses_state and found.abilities.pairwise is not None:
+        found.abilities.pairwise(np.arange(1.0, columns + 1.0)[None], np.ones((1, columns)))
     if features != columns:
         raise UnfitError(f"holds prototypes of {columns} columns for samples of {features}")
     return found

@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.context import Context
     from dbgsom_core.interfaces.grids import GridShape
     from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid
@@ -66,6 +67,9 @@ class GrowthState:
         Root mean square step of the prototypes in this epoch over the data's ``deviation``.
     room : int or None
         How many neurons may still be born before ``max_neurons``; None: no limit.
+    context : Context
+        What it may ask of the run: distances, the samples of a neuron, a seeded generator, the
+        epochs so far. It is alive while `grow` is called.
     """
 
     epoch: int
@@ -76,6 +80,7 @@ class GrowthState:
     class_counts: IntArray | FloatArray | None
     movement: float
     room: int | None
+    context: Context | None = None
 
 
 class Birth(NamedTuple):
@@ -174,12 +179,15 @@ class VerticalState:
         Number of those samples.
     root_error : float
         qe₀: the same sum over all training samples for a single neuron at their mean.
+    context : Context
+        As in a `GrowthState`; of no epochs.
     """
 
     depth: int
     errors: FloatArray
     hits: IntArray | FloatArray
     root_error: float
+    context: Context | None = None
 
 
 def automatic_cap(samples: float) -> int:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.context import Context
     from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -28,13 +30,17 @@ class LabelEvidence:
     hits : int array (K,)
         Training samples won by each neuron.
     y : array (n,) or None
-        The training targets as given.
+        The training targets as given; numbers float64. Of a labeller for ``several_targets`` also
+        (n, T), with nan for what nobody knows.
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     class_counts : int array (K, C) or None
         Training samples of each class won by each neuron; samples without a class are not counted.
     weights : float64 array (n,) or None
         Sample weights. ``hits`` and ``class_counts`` are then float64 sums of them.
+    context : Context
+        What it may ask of the run: distances, the samples of a neuron, a seeded generator, the
+        epochs of the map. It is alive while the labeller is called.
     """
 
     som_map: SomMap
@@ -44,6 +50,7 @@ class LabelEvidence:
     classes: NDArray[Any] | None = None
     class_counts: IntArray | FloatArray | None = None
     weights: FloatArray | None = None
+    context: Context | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,9 @@ class LabellerComponent(Component):
         ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
         answer for; the others refuse it. None: every kind.
+        ``several_targets`` (attribute): True when `label` takes all targets of a regressor at once,
+        ``y`` (n, T), and returns (K, T); each is otherwise labelled by itself, from the samples of
+        which it is known. Without `answer`.
         ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
         class probabilities (m, C) or numbers (m,). Samples, and neurons, are then answered by it
         instead of by what `label` says of their neuron.
@@ -115,6 +125,7 @@ class LabellerComponent(Component):
     reads_samples: ClassVar[bool] = False
     probabilities: ClassVar[Callable[..., Any] | None] = None
     needs_target: ClassVar[bool] = False
+    several_targets: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
 
 
@@ -128,9 +139,15 @@ class LabellerAbilities(Abilities):
 
     probabilities: Callable[[LabelEvidence], Any] | None
     needs_target: bool
+    several_targets: bool
     estimators: tuple[str, ...] | None
     neighbours: int
     reads_samples: bool
     label: Any = None
     learn: Any = None
     answer: Any = None
+
+    def check(self) -> None:
+        """Raise UnfitError where what it says of itself does not go together."""
+        if self.several_targets and self.answer is not None:
+            raise UnfitError("has several_targets and answer, which knows one target at a time")

@@ -66,6 +66,8 @@ class MetricComponent(Component):
         ``fit(X) -> state``: learn from the raw training samples (n, D), once in a training. The
         state, a mapping of names to numpy arrays, is saved with the model, and ``prepare`` gets it
         as its second argument: ``prepare(X, state)``. Samples of weight 0 are left out.
+        ``uses_state`` (attribute): True when `pairwise` and `assign` take that state, too, as their
+        third argument: ``pairwise(X, prototypes, state)``. `prepare` may then be missing.
         ``learns_weighted`` (attribute): True when `fit` takes the positive sample weights
         (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D),
@@ -92,6 +94,7 @@ class MetricComponent(Component):
     fit: ClassVar[Callable[..., Any] | None] = None
     claims: ClassVar[tuple[str, ...]] = ()
     learns_weighted: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
     forms_below: ClassVar[float] = math.inf
     handles: ClassVar[tuple[str, ...]] = ()
 
@@ -127,6 +130,7 @@ class MetricAbilities(MetricCalls, Abilities):
     examples: Callable[..., Any] | None
     fit: Callable[..., Any] | None
     learns_weighted: bool
+    uses_state: bool
     claims: tuple[str, ...]
     handles: tuple[str, ...]
 
@@ -149,22 +153,32 @@ class MetricAbilities(MetricCalls, Abilities):
                 "has a scalar that is no compiled function: write scalar = "
                 "staticmethod(numba.njit(f)) in its class"
             )
-        if self.fit is not None and self.prepare is None:
+        if self.fit is not None and self.prepare is None and not self.uses_state:
             raise UnfitError("lacks prepare, which gets what its fit returns")
+        if self.uses_state and (self.fit is None or self.level == "scalar"):
+            raise UnfitError("has uses_state without fit, or without assign or pairwise")
         if self.geometry not in (None, "euclidean"):
             raise UnfitError(f"has geometry = {self.geometry!r}; known is 'euclidean'")
         if not isinstance(self.forms_below, (int, float)) or not self.forms_below >= 0:
             raise UnfitError(f"has forms_below = {self.forms_below!r}, not a number of at least 0")
 
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the same with ``prepare`` bound to what ``fit`` returned."""
-        prepare = self.prepare
-        assert prepare is not None  # as `check` found
-        return replace(self, prepare=lambda X: prepare(X, state))
+        """Return the same with its methods bound to what ``fit`` returned."""
+        names = ("prepare", *(("assign", "pairwise") if self.uses_state else ()))
+        bound: dict[str, Any] = {
+            name: _bound(method, state)
+            for name in names
+            if (method := getattr(self, name)) is not None
+        }
+        return replace(self, **bound)
 
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)
+
+
+def _bound(method: Callable[..., Any], state: Mapping[str, Any]) -> Callable[..., Any]:
+    return lambda *given: method(*given, state)
 
 
 def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:

@@ -55,11 +55,13 @@ def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-def _pairwise(answer: Any, X: Any, prototypes: NDArray[Any]) -> NDArray[Any]:
+def _pairwise(answer: Any, X: Any, prototypes: NDArray[Any], state: Any = None) -> NDArray[Any]:
     return distances(answer, (X.shape[0], len(prototypes)))
 
 
-def _assigned(answer: Any, X: Any, prototypes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _assigned(
+    answer: Any, X: Any, prototypes: NDArray[Any], state: Any = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise UnfitError(f"must return (bmu, distance), not {_described(answer)}")
     bmu: NDArray[Any] = np.asarray(answer[0])
@@ -237,12 +239,13 @@ def _children(answer: Any, som_map: Any, state: Any) -> NDArray[np.bool_]:
 
 def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
     labels: NDArray[Any] = np.asarray(answer)
-    if labels.shape != (len(evidence.som_map),):
-        raise UnfitError(f"returned shape {labels.shape}, not {(len(evidence.som_map),)}")
+    shape = (len(evidence.som_map), *np.shape(evidence.y)[1:])
+    if labels.shape != shape:
+        raise UnfitError(f"returned shape {labels.shape}, not {shape}")
     heard = labels[_telling(evidence)]
     if labels.dtype.kind == "f" and not np.isfinite(heard).all():
         raise UnfitError("returned labels that are not finite, of neurons with samples")
-    if labels.dtype.kind == "O" and not all(isinstance(one, (str, Real)) for one in heard):
+    if labels.dtype.kind == "O" and not all(isinstance(one, (str, Real)) for one in heard.ravel()):
         raise UnfitError("returned labels that are neither text nor numbers")
     if labels.dtype.kind not in "fiubUSO":
         raise UnfitError(f"returned labels of type {labels.dtype}")

@@ -93,6 +93,24 @@ def check_answers(component: Any, subject: Subject) -> None:
 _PER_SAMPLE = ("distances", "weights", "values", "units", "X")
 
 
+def _takes_all(component: Any, subject: Subject) -> bool:
+    return LabellerAbilities.of(component).several_targets
+
+
+@check("labeller", applies=_takes_all)
+def check_several_targets(component: Any, subject: Subject) -> None:
+    """A column of numbers for each target, also where some of them are not known."""
+    numbers = material.data()[:, :3]
+    numbers[::7, 1] = np.nan
+    evidence = replace(
+        material.evidence(), y=material.frozen(numbers), classes=None, class_counts=None
+    )
+    labels = np.asarray(component.label(evidence), dtype=np.float64)
+    shape = (len(evidence.som_map), 3)
+    assert labels.shape == shape, f"labels have shape {labels.shape}, not {shape}"
+    assert np.isfinite(labels[evidence.hits > 0]).all(), "a label is not finite"
+
+
 @check("labeller")
 def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map answers through it, with text as labels and with numbers."""

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.guard import Guarded
 from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import fitted_metric
@@ -93,6 +96,13 @@ def summary() -> DataSummary:
     return DataSummary(SAMPLES, FEATURES, deviation=2.0, spread=2.0, n_classes=3)
 
 
+def context(som_map: SomMap) -> Context:
+    """Return what a strategy or a labeller may ask of a run, that has not begun."""
+    metric = MetricAbilities.of(get_registry().find("metric", "euclidean")())
+    samples = LocalSamples(generator().standard_normal((SAMPLES, FEATURES)), metric)
+    return Context(samples, samples.assign(som_map.prototypes))
+
+
 def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> GrowthState:
     """Return the state of a map that has settled with every neuron far above the threshold."""
     n = len(som_map)
@@ -107,6 +117,7 @@ def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> 
         class_counts=frozen(counts),
         movement=0.0,
         room=room,
+        context=context(som_map),
     )
 
 
@@ -118,7 +129,13 @@ def evidence() -> LabelEvidence:
     counts = np.zeros((len(som_map), len(names)), dtype=np.int64)
     np.add.at(counts, (bmu, codes), 1)
     return LabelEvidence(
-        som_map, frozen(bmu), frozen(counts.sum(axis=1)), frozen(y), frozen(names), frozen(counts)
+        som_map,
+        frozen(bmu),
+        frozen(counts.sum(axis=1)),
+        frozen(y),
+        frozen(names),
+        frozen(counts),
+        context=context(som_map),
     )
 
 

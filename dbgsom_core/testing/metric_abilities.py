@@ -42,9 +42,9 @@ def check_handles_are_known(component: Any, subject: Subject) -> None:
 @check("metric", applies=able(lambda metric: metric.fit is not None))
 def check_fit_state(component: Any, subject: Subject) -> None:
     """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
-    assert MetricAbilities.of(component).prepare is not None, (
-        "what fit returns goes to prepare, which it lacks"
-    )
+    abilities = MetricAbilities.of(component)
+    told = "what fit returns goes to prepare, or with uses_state to pairwise, which it lacks"
+    assert abilities.prepare is not None or abilities.uses_state, told
     X = material.frozen(material.samples_for(component))
     first, second = component.fit(X), component.fit(X)
     assert isinstance(first, Mapping), f"fit returns a {type(first).__name__}, not a mapping"
@@ -55,7 +55,8 @@ def check_fit_state(component: Any, subject: Subject) -> None:
         assert np.isfinite(value).all(), f"{name} must be finite"
         assert np.array_equal(value, second[name]), f"{name} differs from call to call"
     kept = {name: material.frozen(value) for name, value in first.items()}
-    assert len(component.prepare(X, kept)) == len(X), "prepare(X, state) loses rows"
+    prepared = abilities.knowing(kept).prepared(X)
+    assert len(prepared) == len(X), "prepare(X, state) loses rows"
 
 
 @fitted_check(able(lambda metric: metric.form is not None))

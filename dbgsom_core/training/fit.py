@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals, each_piece
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.lookup import lookup_in_use
@@ -19,6 +20,7 @@ from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.labels import (
     Answers,
+    Past,
     evidence_of,
     label_leaves,
     label_neurons,
@@ -168,7 +170,8 @@ def fit_map(
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    told = _Told.of(parts.labeller, tree, samples, found, ended, target, totals)
+    past = Past(seed_of(settings.random_state), trained.history)
+    told = _Told.of(parts.labeller, tree, samples, found, ended, target, totals, past)
     summaries = told.summaries
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
@@ -246,10 +249,11 @@ class _Told:
         ended: PerSample,
         target: Target | None,
         totals: Totals | None,
+        past: Past,
     ) -> _Told:
         one = len(tree.maps) == 1
         if target is not None and target.outputs is not None:
-            outputs = Outputs.learnt(labeller, tree, samples, found, ended, target)
+            outputs = Outputs.learnt(labeller, tree, samples, found, ended, target, past)
             summaries = Summaries.of(samples, ended, len(tree), None, totals)
             hits = samples.found(tree.maps[0].prototypes, found).hits
             won = hits if one else np.bincount(ended.bmu, samples.weights, len(tree))
@@ -257,11 +261,11 @@ class _Told:
             return cls(
                 hits, outputs.neurons, None, leaves, summaries, outputs.answering, outputs.summaries
             )
-        evidence = evidence_of(tree.maps[0], samples, found, target)
+        evidence = evidence_of(tree.maps[0], samples, found, target, past)
         labels = leaves = label_neurons(labeller, evidence, samples)
         neurons = labels.labels
         if not one:
-            leaves = label_leaves(labeller, tree, samples, ended, target)
+            leaves = label_leaves(labeller, tree, samples, ended, target, past)
             if target is None:  # numbers of clusters mean nothing before the leaves are numbered
                 neurons = labels_of_neurons(tree, leaves)
         summaries = Summaries.of(samples, ended, len(tree), target, totals)
@@ -329,6 +333,7 @@ def train_map(
         course=parts.schedule,
         stopping=parts.stopping,
         validation=validation,
+        seed=seed_of(settings.random_state),
     )
     grid = growing.grid(parts.grid) if start is None else start.grid
     if progress.state is not None:
@@ -354,7 +359,7 @@ def _grow_children(
     def train_one(parts: Parts, part: Samples, own: Target | None, page: Progress) -> Training:
         return train_map(parts, part, own, settings, lambda record: None, progress=page)
 
-    children = ChildMaps(parts, train_one, root_error(samples))
+    children = ChildMaps(parts, train_one, root_error(samples), seed_of(settings.random_state))
     children.grow(trained.som_map, samples, trained.found, target, progress)
 
 

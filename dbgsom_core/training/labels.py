@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.interfaces.context import Context
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
@@ -34,8 +36,16 @@ class Answers:
     hits: NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a labeller may know of how the map came to be: a seed, and its epochs."""
+
+    seed: tuple[int, ...] = (0,)
+    epochs: tuple[EpochRecord, ...] = ()
+
+
 def evidence_of(
-    som_map: SomMap, data: Samples, found: PerSample, target: Target | None
+    som_map: SomMap, data: Samples, found: PerSample, target: Target | None, past: Past
 ) -> LabelEvidence:
     """Return what a labeller sees of a trained map and the units of the training samples."""
     y = classes = None
@@ -44,7 +54,8 @@ def evidence_of(
         data = data.with_classes(target.codes, 0 if classes is None else len(classes))
     won = data.found(som_map.prototypes, found)
     counts = won.class_counts
-    return LabelEvidence(som_map, found.bmu, won.hits, y, classes, counts, data.weights)
+    context = Context(data, found, past.seed, past.epochs)
+    return LabelEvidence(som_map, found.bmu, won.hits, y, classes, counts, data.weights, context)
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:
@@ -70,9 +81,10 @@ def label_leaves(
     data: Samples,
     ended: PerSample,
     target: Target | None,
+    past: Past,
 ) -> Answers:
     """Ask the labeller about all leaves at once: those in which the training samples ``ended``."""
-    evidence = evidence_of(leaf_map(tree), data, ended, target)
+    evidence = evidence_of(leaf_map(tree), data, ended, target, past)
     answers = label_neurons(labeller, evidence, data)
     answering = stand_ins(tree, data, answers.hits)
     shares = answers.probabilities

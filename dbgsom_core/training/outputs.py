@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, PerSample, Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.interfaces.labellers import Labeller
+from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.answering import Answering, State
-from dbgsom_core.training.labels import evidence_of, label_leaves, label_neurons
+from dbgsom_core.training.labels import Past, evidence_of, label_leaves, label_neurons
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 
@@ -52,13 +52,14 @@ class Output:
         found: Assignment,
         ended: Assignment,
         target: Target,
+        past: Past,
     ) -> Self:
         """Learn from samples, all with a number, that won ``found`` and ``ended`` in leaves."""
         som_map: SomMap = tree.maps[0]
-        neurons = label_neurons(labeller, evidence_of(som_map, samples, found, target), samples)
-        leaves = neurons
+        evidence = evidence_of(som_map, samples, found, target, past)
+        neurons = leaves = label_neurons(labeller, evidence, samples)
         if len(tree.maps) > 1:
-            leaves = label_leaves(labeller, tree, samples, ended, target)
+            leaves = label_leaves(labeller, tree, samples, ended, target, past)
         summaries = Summaries.of(samples, ended, len(tree), target)
         answering = Answering.of(labeller, tree, summaries, samples, ended, target)
         if answering is None:
@@ -123,6 +124,7 @@ class Outputs:
         found: PerSample,
         ended: PerSample,
         target: Target,
+        past: Past,
     ) -> Self:
         """Learn from all samples that won ``found`` and ``ended`` in leaves."""
         assert target.outputs is not None
@@ -130,9 +132,27 @@ class Outputs:
         def of(one: PerSample, rows: NDArray[np.intp]) -> Assignment:
             return Assignment(one.bmu[rows], one.distance[rows])
 
+        if LabellerAbilities.of(labeller).several_targets:
+            evidence = evidence_of(tree.maps[0], samples, found, target, past)
+            neurons = leaves = label_neurons(labeller, evidence, samples).labels
+            if len(tree.maps) > 1:
+                leaves = label_leaves(labeller, tree, samples, ended, target, past).labels
+            known = [
+                Summaries.of(samples.subset(rows), of(ended, rows), len(tree), Target(y))
+                for rows, y in target.outputs
+            ]
+            neurons, leaves = (np.asarray(one, np.float64) for one in (neurons, leaves))
+            return cls(neurons, leaves, tuple(known), None)
+
         each = [
             Output.learnt(
-                labeller, tree, samples.subset(rows), of(found, rows), of(ended, rows), Target(y)
+                labeller,
+                tree,
+                samples.subset(rows),
+                of(found, rows),
+                of(ended, rows),
+                Target(y),
+                past,
             )
             for rows, y in target.outputs
         ]

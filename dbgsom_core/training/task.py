@@ -46,6 +46,8 @@ class Task:
     stopping : tuple of stopping rules
     validation : Samples or None
         What is held out for them.
+    seed : tuple of int
+        Of what growth draws by lot.
     """
 
     data: Samples
@@ -62,6 +64,7 @@ class Task:
     course: Any = None
     stopping: tuple[Any, ...] = ()
     validation: Samples | None = None
+    seed: tuple[int, ...] = (0,)
 
     @cached_property
     def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:

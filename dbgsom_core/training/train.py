@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, Search
 from dbgsom_core.errors import ComponentError
+from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
@@ -91,14 +92,13 @@ def train(
         changes: tuple[Change, ...] = ()
         if schedule.may_grow(epoch) and not full:
             known = len(som_map)
-            state = _growth_state(task, som_map, found, epoch, schedule.growing_epochs, movement)
+            growing = schedule.growing_epochs
+            state = _growth_state(task, som_map, found, growing, movement, history)
             wanted = list(task.growing.grow(som_map, state))
             if task.growing.smooth_before_growth and parted(wanted)[1]:
                 som_map.prototypes = _smoothed_before_growth(som_map, task, state, width)
                 found = search.assign(som_map.prototypes, positions)
-                state = _growth_state(
-                    task, som_map, found, epoch, schedule.growing_epochs, movement
-                )
+                state = _growth_state(task, som_map, found, growing, movement, history)
                 wanted = list(task.growing.grow(som_map, state))
             if state.room is None and len(wanted) > most_births(som_map):
                 task = _capped(task, known)
@@ -189,12 +189,17 @@ def _remind(task: Task, search: Search, state: TrainingState | None) -> None:
 
 
 def _growth_state(
-    task: Task, som_map: SomMap, found: Found, epoch: int, epochs: int, movement: float
+    task: Task,
+    som_map: SomMap,
+    found: Found,
+    epochs: int,
+    movement: float,
+    history: list[EpochRecord],
 ) -> GrowthState:
     counted = found if task.robust is None else found.reweighed(task.robust)
     n_neurons = len(som_map)
     return GrowthState(
-        epoch=epoch,
+        epoch=len(history) + 1,
         epochs=epochs,
         threshold=task.threshold,
         errors=counted.errors,
@@ -202,6 +207,7 @@ def _growth_state(
         class_counts=counted.class_counts,
         movement=movement,
         room=_room(task, n_neurons),
+        context=Context(task.data, found, task.seed, history),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import Parts
@@ -53,11 +54,13 @@ class ChildMaps:
     train_one : callable (parts, data, target, progress) -> Training
         Trains one map as the root was trained, from the principal axes of its samples.
     root_error : float
+    seed : tuple of int
     """
 
     parts: Parts
     train_one: TrainOne
     root_error: float
+    seed: tuple[int, ...] = (0,)
 
     def grow(
         self,
@@ -103,7 +106,7 @@ class ChildMaps:
         hits, errors = exact.hits, exact.errors
         for array in (hits, errors):
             array.flags.writeable = False
-        state = VerticalState(depth, errors, hits, self.root_error)
+        state = VerticalState(depth, errors, hits, self.root_error, Context(data, found, self.seed))
         asks = self.parts.growing.wants_children
         assert asks is not None  # or the strategy were not vertical
         return np.asarray(asks(som_map, state), dtype=bool)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core import SomVQ
+from dbgsom_core import SomRegressor, SomVQ
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.python import run
@@ -21,6 +21,7 @@ seed: 3
 model: {epochs: 20, tol: 0}
 measures: [quantization_error]
 figures: []
+tracking: run_folder
 """
 
 
@@ -76,3 +77,30 @@ def test_growth_that_also_takes_away(installed, iris):
     assert other.history_ == own.history_
     np.testing.assert_array_equal(other.som_map_.hops, own.som_map_.hops)
     np.testing.assert_array_equal(other.predict(iris[0]), own.labels_)
+
+
+@pytest.mark.filterwarnings("ignore:the map has not converged")
+def test_what_asks_the_run_and_answers_several_targets(installed, rng):
+    registry = installed("asking")
+    for kind, name in (("metric", "scaled"), ("growth", "split"), ("labeller", "medians")):
+        keeps_its_promises(registry, kind, name)
+    parts = {"metric": "scaled", "growth": "split", "labeller": "medians"}
+    X = rng.normal(size=(200, 3)) * [1.0, 100.0, 0.01]
+    y = np.column_stack([X[:, 0], X[:, 1] / 100])
+    y[::9, 1] = np.nan
+    own = SomRegressor(**parts, epochs=24, tol=0, random_state=3).fit(X, y)
+    other = SomRegressor(**parts, epochs=24, tol=0, random_state=3).fit(X, y)
+    np.testing.assert_array_equal(own.weights_, other.weights_)
+    assert len(own.weights_) > 8
+    other.set_params(random_state=4).fit(X, y)
+    assert not np.array_equal(own.weights_, other.weights_)
+    step = np.median(np.abs(X - np.median(X, axis=0)), axis=0)
+    units = (np.abs(X[:, None] - own.weights_) / step).sum(axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(own.bmu(X), units)
+    expected = [np.nanmedian(y[units == unit], axis=0) for unit in units]
+    np.testing.assert_allclose(own.predict(X), expected)
+    own.save("own.npz")
+    np.testing.assert_array_equal(load("own.npz").predict(X), own.predict(X))
+    model = parts | {"epochs": 24, "tol": 0, "estimator": "regressor"}
+    finished = ran(dataset="diabetes", model=model, measures=["r2"])
+    assert finished.measures["train/r2"] > 0.1

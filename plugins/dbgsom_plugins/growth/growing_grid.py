@@ -78,7 +78,12 @@ class GrowingGrid(GrowthComponent):
         near, steps = near[steps.sum(axis=1) == 1], steps[steps.sum(axis=1) == 1]
         if not len(near):
             return ()
-        most = int(np.linalg.norm(prototypes[near] - prototypes[neuron], axis=1).argmax())
+        own = prototypes[neuron][None]
+        if state.context is None:
+            apart = np.linalg.norm(prototypes[near] - own, axis=1)
+        else:
+            apart = state.context.distances(own, prototypes[near])[0]
+        most = int(apart.argmax())
         axis = int(steps[most].argmax())
         line = int((positions[:, axis] == positions[neuron, axis]).sum())
         if state.room is not None and line > state.room:
