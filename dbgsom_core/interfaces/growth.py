@@ -84,7 +84,16 @@ class GrowthState:
 
 
 class Birth(NamedTuple):
-    """A neuron to be born: free cell ``position`` (x, y), ``prototype`` (D,), ``parent`` row."""
+    """A neuron to be born.
+
+    Attributes
+    ----------
+    position : (x, y)
+        A cell that is free and linked to the map.
+    prototype : float array (D,)
+    parent : int
+        The row of the neuron beside which it is born.
+    """
 
     position: tuple[int, int]
     prototype: FloatArray

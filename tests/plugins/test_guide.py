@@ -4,6 +4,7 @@ import inspect
 import re
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -120,6 +121,15 @@ def test_the_guide_says_truly_what_is_masked():
         assert api.masked_name("hunter-of-alice") == "env-TOKEN"
         assert api.shell_word("hunter-of-alice") == '"$TOKEN"'
     assert api.as_label("a\n\x1b[1m" + "b" * 9, 12) == r"a \x1b[1mbb…"
+
+
+def test_the_reference_is_made_from_the_docstrings():
+    """Else: python tests/plugins/reference.py."""
+    made = run_path(str(Path(__file__).with_name("reference.py")))
+    text = made["reference"]()
+    assert made["PAGE"].read_text(encoding="utf-8") == text
+    for told in ("`room` | int or None", "`hits` | int array (K,)", "`samples(neuron)`"):
+        assert told in text
 
 
 def test_every_check_is_listed():

@@ -1,0 +1,109 @@
+"""The reference of what authors meet, of docstrings and annotations of `dbgsom_core.api`.
+
+``python tests/plugins/reference.py`` writes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dbgsom_core import api
+
+PAGE = Path(__file__).parents[2] / "plugins" / "REFERENCE.md"
+_HEAD = """# What authors meet
+
+Every class of `dbgsom_core.api` with its fields, methods and capabilities, made from docstrings by
+`python tests/plugins/reference.py`. [The guide](README.md) tells what
+they are for. There are n samples, m of them, D features, K neurons, L leaves, C classes, T targets.
+Arrays that a component gets are read-only, and samples keep the dtype, float32 or float64, in which
+they were given.
+"""
+_OWN = ("self", "cls")
+_SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+_CAPABILITY = re.compile(
+    r"^    ``([^`]+)``([^:\n]*): (.*?)(?=^    ``|\Z)", re.MULTILINE | re.DOTALL
+)
+
+
+def reference() -> str:
+    """Return the whole page."""
+    found = [(name, getattr(api, name)) for name in api.__all__]
+    classes = [(name, cls) for name, cls in found if isinstance(cls, type)]
+    return "\n".join([_HEAD, *(_entry(name, cls) for name, cls in classes)])
+
+
+def _entry(name: str, cls: type[Any]) -> str:
+    doc = inspect.getdoc(cls) or ""
+    doc, _, optional = doc.partition("Optional capabilities")
+    parts = _SECTION.split(doc)
+    lines = [f"## {name}", "", _text(parts[0]), ""]
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    rows = list(_described(sections.get("Attributes") or sections.get("Parameters", "")))
+    known = {one for row in rows for one in row[0].split(", ")}
+    rows += [row for row in _annotated(cls) if row[0] not in known]
+    lines += _table(("field", "type", "meaning"), rows)
+    lines += _table(("method", "meaning"), _methods(cls, known))
+    able = _CAPABILITY.findall(optional)
+    told = [(name, _text(f"{more.strip()} {text}")) for name, more, text in able]
+    lines += _table(("capability", "meaning"), told)
+    return "\n".join(lines)
+
+
+def _annotated(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and meaning of the fields that the docstring does not describe."""
+    if cls.__name__.endswith("Abilities"):  # the base of the kind tells of them
+        return
+    fields = getattr(cls, "model_fields", {})
+    for name, told in vars(cls).get("__annotations__", {}).items():
+        told = getattr(told, "__forward_arg__", told)
+        if not name.startswith("_") and not str(told).startswith("ClassVar"):
+            yield name, str(told), getattr(fields.get(name), "description", None) or ""
+
+
+def _described(section: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and meaning of the entries of a numpydoc section."""
+    for item in re.split(r"\n(?=\S)", section.strip("\n")):
+        head, _, text = item.partition("\n")
+        name, _, told = head.partition(" : ")
+        if name.strip():
+            yield name.strip(), told.strip(), _text(text)
+
+
+def _methods(cls: type[Any], known: set[str]) -> Iterator[tuple[str, str]]:
+    for name, one in vars(cls).items():
+        function = getattr(one, "fget", None) or getattr(one, "func", None) or one
+        function = getattr(function, "__func__", function)
+        if name.startswith("_") or name in known or not inspect.isfunction(function):
+            continue
+        doc = (inspect.getdoc(function) or "").split("\n\n")[0]
+        given = [
+            one for one in inspect.signature(function).parameters if one not in ("self", "cls")
+        ]
+        plain = function is one or hasattr(one, "__func__")
+        yield f"{name}({', '.join(given)})" if plain else name, _text(doc)
+
+
+def _text(doc: str) -> str:
+    # Of reStructuredText, as far as docstrings here use it, into Markdown.
+    paragraphs = [" ".join(one.split()) for one in doc.strip().split("\n\n")]
+    return re.sub(r"``([^`]+)``", r"`\1`", "\n\n".join(paragraphs))
+
+
+def _table(names: tuple[str, ...], rows: Any) -> list[str]:
+    rows = list(rows)
+    if not rows:
+        return []
+    shown = [
+        [f"`{row[0]}`", *(" ".join(cell.split()).replace("|", "\\|") for cell in row[1:])]
+        for row in rows
+    ]
+    cells = [names, ["---"] * len(names), *shown]
+    return [*(f"| {' | '.join(row)} |" for row in cells), ""]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")
