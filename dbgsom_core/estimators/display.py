@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.exploring import view_of
-from dbgsom_core.interfaces.figures import FigureAbilities, Html
+from dbgsom_core.interfaces.figures import FigureAbilities, Html, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
@@ -33,7 +33,9 @@ class SomDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure or Html
-        The page, or the figure of the ``ax`` that was given.
+        The page, or the figure of the ``ax`` that was given; of several images the first.
+    figures_ : dict of str to matplotlib Figure or Html
+        All of them, by the names of their files.
     ax_ : matplotlib Axes or None
         The one that was given.
     kind : str
@@ -42,6 +44,7 @@ class SomDisplay:
     def __init__(self, draw: Callable[[Axes | None], Any], kind: str) -> None:
         self._draw, self.kind = draw, kind
         self.figure_: Any = None
+        self.figures_: dict[str, Any] = {}
         self.ax_: Axes | None = None
 
     @classmethod
@@ -140,7 +143,8 @@ class SomDisplay:
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the figure again, into axes or on a page of its own."""
-        figure = self._draw(ax)
+        self.figures_ = images_of(self.kind, self._draw(ax))
+        figure = next(iter(self.figures_.values()))
         if ax is not None:
             if isinstance(figure, Html):
                 raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")

@@ -101,6 +101,13 @@ class Html:
         return self.frame()
 
 
+def images_of(name: str, drawn: Any) -> dict[str, Any]:
+    """Return what a figure drew by the names of files: ``name``, or ``name_part`` of several."""
+    if not isinstance(drawn, Mapping):
+        return {name: drawn}
+    return {f"{name}_{part}": one for part, one in drawn.items()}
+
+
 def as_label(told: object, length: int = 40) -> str:
     """Return what came with data as a figure may show it: on one line, as text, cut with "…".
 
@@ -115,8 +122,11 @@ def as_label(told: object, length: int = 40) -> str:
 class Figure(Protocol):
     """A figure of a trained map."""
 
-    def draw(self, view: MapView) -> MatplotlibFigure | Html:
-        """Return a new matplotlib figure made without pyplot's global state, or a page."""
+    def draw(self, view: MapView) -> MatplotlibFigure | Html | Mapping[str, Any]:
+        """Return a new matplotlib figure made without pyplot's global state, or a page.
+
+        Several of them are a mapping, by names of lower-case letters, digits and ``_``.
+        """
 
 
 class FigureComponent(Component):

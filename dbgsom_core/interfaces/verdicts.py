@@ -7,6 +7,7 @@ wants it, or raises `UnfitError`. Its cost is of the order of the answer.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -21,6 +22,7 @@ from dbgsom_core.som_map.grid import Grid
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
+_PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 
 
@@ -331,6 +333,16 @@ def _value(answer: Any, evaluation: Any) -> float:
 
 
 def _drawn(answer: Any, view: Any) -> Any:
+    if isinstance(answer, Mapping):
+        for part, one in answer.items():
+            if not (isinstance(part, str) and _PART.fullmatch(part)) or isinstance(one, Mapping):
+                raise UnfitError(
+                    f"returned a part {part!r}: parts are figures, and their names lower-case "
+                    "letters, digits and _"
+                )
+            _drawn(one, view)
+        if answer:
+            return answer
     page = getattr(answer, "text", None) if hasattr(answer, "__dataclass_fields__") else None
     if not hasattr(answer, "savefig") and not isinstance(page, str):
         raise UnfitError(f"must return a matplotlib figure or Html, not {_described(answer)}")

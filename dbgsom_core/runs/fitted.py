@@ -12,6 +12,7 @@ from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.measuring import MeasureTable, table_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
@@ -83,8 +84,8 @@ def _drawn(
     known = getattr(estimator, "feature_names_in_", ()) if features is None else features
     title = type(estimator).__name__
     view = view_of(estimator, evaluation, feature_names=list(map(str, known)), title=title)
-    figures = {}
+    figures: dict[str, Any] = {}
     for name in names:
         figure = get_registry().build("figure", name)
-        figures[name] = guarded("figure", figure, "draw")(view)
+        figures |= images_of(name, guarded("figure", figure, "draw")(view))
     return figures

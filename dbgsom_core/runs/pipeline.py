@@ -20,7 +20,7 @@ from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import FigureAbilities, MapView
+from dbgsom_core.interfaces.figures import FigureAbilities, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
@@ -370,13 +370,12 @@ def drawn(
     figures: Iterable[tuple[str, Component]], view: Any, patience: float, notes: list[str]
 ) -> dict[str, Any]:
     """Return figures by name; one that cannot be drawn is a note."""
-    made = {}
+    made: dict[str, Any] = {}
     with noted(notes):
         for name, figure in figures:
             try:
-                made[masked_name(name)] = Aside(patience).do(
-                    partial(guarded("figure", figure, "draw"), view)
-                )
+                draw = partial(guarded("figure", figure, "draw"), view)
+                made |= images_of(masked_name(name), Aside(patience).do(draw))
             except Exception as error:
                 _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             asked.check()

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView
+from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
+from dbgsom_core.interfaces.verdicts import VERDICTS
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
@@ -137,12 +138,14 @@ def check_draw(component: Any, subject: Subject) -> None:
 
     before = _open_figures()
     of_sweeps = FigureAbilities.of(component).of_sweeps
-    figure = component.draw(_sweep() if of_sweeps else _view())
-    if isinstance(figure, Html):
-        assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
-    else:
-        assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
-        figure.savefig(io.BytesIO(), format="png", dpi=40)
+    view = _sweep() if of_sweeps else _view()
+    drawn = VERDICTS["figure", "draw"](component.draw(view), view)
+    for figure in images_of("", drawn).values():
+        if isinstance(figure, Html):
+            assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
+        else:
+            assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
+            figure.savefig(io.BytesIO(), format="png", dpi=40)
     assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core import SomRegressor, SomVQ
+from dbgsom_core import SomDisplay, SomRegressor, SomVQ
+from dbgsom_core.errors import ComponentError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.python import run
@@ -104,3 +105,24 @@ def test_what_asks_the_run_and_answers_several_targets(installed, rng):
     model = parts | {"epochs": 24, "tol": 0, "estimator": "regressor"}
     finished = ran(dataset="diabetes", model=model, measures=["r2"])
     assert finished.measures["train/r2"] > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:the map has not converged")
+def test_a_figure_of_several_images(installed, iris, monkeypatch):
+    registry = installed("ages")
+    keeps_its_promises(registry, "figure", "ages")
+    finished = ran(figures=["ages"])
+    names = sorted(path.name for path in (finished.folder / "figures").iterdir())
+    assert names == ["ages_first.png", "ages_last.png", "ages_told.html"]
+    report = (finished.folder / "report.md").read_text(encoding="utf-8")
+    assert "figures/ages_last.png" in report
+    assert "figures/ages_told.html" in report
+    own = SomVQ(epochs=20, tol=0).fit(iris[0])
+    shown = SomDisplay.from_estimator(own, kind="ages")
+    assert list(shown.figures_) == ["ages_first", "ages_last", "ages_told"]
+    assert shown.figure_ is shown.figures_["ages_first"]
+    cls = registry.find("figure", "ages")
+    for wrong, told in (({"a/b": shown.figure_}, "part 'a/b'"), ({}, "matplotlib figure or Html")):
+        monkeypatch.setattr(cls, "draw", lambda self, view, wrong=wrong: wrong)
+        with pytest.raises(ComponentError, match=told):
+            SomDisplay.from_estimator(own, kind="ages")
