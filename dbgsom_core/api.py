@@ -23,7 +23,14 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
-from dbgsom_core.interfaces.engine import Engine, opened_table, samples_in_blocks, samples_in_memory
+from dbgsom_core.interfaces.engine import (
+    Engine,
+    opened_table,
+    samples_in_blocks,
+    samples_in_memory,
+    samples_in_shards,
+    table_of_shards,
+)
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
 from dbgsom_core.interfaces.files import open_regular, write_atomically
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
         Search,
         Totals,
     )
+    from dbgsom_core.engine.ranges import Held, Shards
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.interfaces.cells import (
         ISO_DATES,
@@ -147,6 +155,7 @@ __all__ = [
     "GrowthEvent",
     "GrowthState",
     "GrowthStrategy",
+    "Held",
     "Html",
     "Initialisation",
     "Insert",
@@ -178,6 +187,7 @@ __all__ = [
     "Samples",
     "Schedule",
     "Search",
+    "Shards",
     "SomMap",
     "Stability",
     "Start",
@@ -213,8 +223,10 @@ __all__ = [
     "private_logger",
     "samples_in_blocks",
     "samples_in_memory",
+    "samples_in_shards",
     "share",
     "shell_word",
+    "table_of_shards",
     "told_faults",
     "topographic_function",
     "topographic_product",
@@ -233,6 +245,7 @@ _HOMES = {
     "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
+    "engine.ranges": "Held Shards",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.cells": "ISO_DATES NA_VALUES date_forms number told_faults",
     "interfaces.context": "Chunk Context",

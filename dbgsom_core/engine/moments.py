@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,13 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
+from dbgsom_core.engine.ranges import each_range
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import BlockTable, pieces
-from dbgsom_core.engine.workers import available_threads, share
+from dbgsom_core.engine.workers import available_threads
+
+# Adds rows (m, D), with weights (m,) or None, to a total (D,).
+_Add = Callable[[NDArray[Any], Any, NDArray[np.float64]], None]
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
@@ -85,7 +91,17 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     if not isinstance(X, BlockTable):
         return _extremes(X)
-    ends = [_extremes(X[rows]) for rows in pieces(0, len(X))]
+    ends = each_range(X, _ranges(len(X)), _extremes_of, available_threads())
+    return _outermost(ends)
+
+
+def _extremes_of(X: Any, rows: slice, weights: None) -> tuple[NDArray[Any], NDArray[Any]]:
+    return _outermost([_extremes(X[piece]) for piece in pieces(rows.start, rows.stop)])
+
+
+def _outermost(
+    ends: list[tuple[NDArray[Any], NDArray[Any]]],
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return (
         np.fmin.reduce([low for low, _ in ends], axis=0),
         np.fmax.reduce([high for _, high in ends], axis=0),
@@ -97,23 +113,48 @@ def _extremes(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _of_dense(X: Any) -> Moments:
-    from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
-    from dbgsom_core.engine.loops import add_columns, add_squares
-
-    mean = _total(X, lambda rows, out: add_columns(for_loops(X[rows]), out)) / len(X)
-    squares = _total(X, lambda rows, out: add_squares(for_loops(X[rows]), mean, out))
+    mean = _total(X, _add_columns) / len(X)
+    squares = _total(X, partial(_add_squares, mean))
     return Moments(mean, np.sqrt(squares / len(X)))
+
+
+def _add_columns(X: NDArray[Any], weights: None, out: NDArray[np.float64]) -> None:
+    from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
+    from dbgsom_core.engine.loops import add_columns
+
+    add_columns(for_loops(X), out)
+
+
+def _add_squares(
+    mean: NDArray[np.float64], X: NDArray[Any], weights: None, out: NDArray[np.float64]
+) -> None:
+    from dbgsom_core.engine.aligned import for_loops
+    from dbgsom_core.engine.loops import add_squares
+
+    add_squares(for_loops(X), mean, out)
 
 
 def _of_any(data: PlainSamples) -> Moments:
     X, weights = data.X, data.sample_weights
-    observed = _total(X, lambda rows, out: _add(weights[rows], ~np.isnan(X[rows]), out))
+    observed = _total(X, _add_observed, weights)
     _check_observed(observed)
-    mean = _total(X, lambda rows, out: _add(weights[rows], np.nan_to_num(X[rows]), out)) / observed
-    squares = _total(
-        X, lambda rows, out: _add(weights[rows], np.nan_to_num(np.square(X[rows] - mean)), out)
-    )
+    mean = _total(X, _add_values, weights) / observed
+    squares = _total(X, partial(_add_squared, mean), weights)
     return Moments(mean, np.sqrt(squares / observed))
+
+
+def _add_observed(X: NDArray[Any], weights: NDArray[Any], out: NDArray[np.float64]) -> None:
+    _add(weights, ~np.isnan(X), out)
+
+
+def _add_values(X: NDArray[Any], weights: NDArray[Any], out: NDArray[np.float64]) -> None:
+    _add(weights, np.nan_to_num(X), out)
+
+
+def _add_squared(
+    mean: NDArray[np.float64], X: NDArray[Any], weights: NDArray[Any], out: NDArray[np.float64]
+) -> None:
+    _add(weights, np.nan_to_num(np.square(X - mean)), out)
 
 
 def _add(weights: NDArray[Any], values: NDArray[Any], out: NDArray[np.float64]) -> None:
@@ -142,14 +183,21 @@ def _check_observed(observed: NDArray[np.float64]) -> None:
         raise ValueError(f"nothing is observed in column {named} of X: leave such columns out")
 
 
-def _total(X: Any, add: Callable[[slice, NDArray[np.float64]], None]) -> NDArray[np.float64]:
-    n, d = X.shape
-    ends = [*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]
-    parts = np.zeros((len(ends) - 1, d))
+def _total(X: Any, add: _Add, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    ranges = _ranges(len(X))
+    parts = each_range(X, ranges, partial(_added, add), available_threads(), weights)
+    return np.asarray(np.sum(parts, axis=0))
 
-    def work(worker: int, task: int) -> None:
-        for rows in pieces(ends[task], ends[task + 1]):
-            add(rows, parts[task])
 
-    share(available_threads(), len(parts), work)
-    return np.asarray(parts.sum(axis=0))
+def _added(
+    add: _Add, X: Any, rows: slice, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    out, first = np.zeros(X.shape[1]), rows.start
+    for piece in pieces(first, rows.stop):
+        own = None if weights is None else weights[piece.start - first : piece.stop - first]
+        add(X[piece], own, out)
+    return out
+
+
+def _ranges(n: int) -> list[tuple[int, int]]:
+    return list(pairwise([*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
+from dbgsom_core.engine.ranges import each_range
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.workers import share
 
 _CHUNK_ROWS = 8192
 _DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
@@ -47,16 +48,10 @@ def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
-    chunks = range(0, data.n, _CHUNK_ROWS)
-    products = np.empty((len(chunks), d, d))
-    incomplete = data.incomplete  # asked once, not of each part
-
-    def work(worker: int, task: int) -> None:
-        rows = slice(chunks[task], min(chunks[task] + _CHUNK_ROWS, data.n))
-        weights = None if data.weights is None else data.weights[rows]
-        products[task] = _product(data.X[rows], weights, moments.mean, incomplete)
-
-    share(data.threads, len(chunks), work)
+    chunks = [(a, min(a + _CHUNK_ROWS, data.n)) for a in range(0, data.n, _CHUNK_ROWS)]
+    # Whether it is incomplete is asked once, not of each part.
+    product = partial(_product, moments.mean, data.incomplete)
+    products = np.array(each_range(data.X, chunks, product, data.threads, data.weights))
     covariance = products.sum(axis=0) / data.total_weight
     if issparse(data.X):
         covariance -= np.outer(moments.mean, moments.mean)
@@ -85,9 +80,14 @@ def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
 
 
 def _product(
-    X: Any, weights: NDArray[np.float64] | None, mean: NDArray[np.float64], incomplete: bool
+    mean: NDArray[np.float64],
+    incomplete: bool,
+    X: Any,
+    rows: slice,
+    weights: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
+    X = X[rows]
     if issparse(X):
         given = np.ones(X.shape[0]) if weights is None else weights
         weighted = X.multiply(given[:, None]).tocsr()

@@ -20,7 +20,6 @@ from dbgsom_core.engine.tables import (
     BlockTable,
     FollowedTable,
     block_rows,
-    finite_or_where,
     how_many,
     picked,
 )
@@ -292,12 +291,8 @@ def samples_of(
     block = block_rows(table, block_bytes)
     if is_small(table.shape, block):
         return LocalSamples(metric.prepared(table[:]), metric, **given)
-    if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
-        raise table.failure(
-            f"metric {metric.name} cannot be read in blocks, which is for euclidean: take "
-            "metric: euclidean, or hold the data in memory (engine: local)"
-        )
-    if not is_checked and finite_or_where(table, block) is not None:
+    check_suits(table, metric)
+    if not is_checked and table.finite_or_where(block) is not None:
         raise table.failure(
             "X has missing values, and what is read in blocks must be complete: fill them, or hold "
             "the data in memory (engine: local)"
@@ -305,3 +300,12 @@ def samples_of(
     if len(table) >= 2**31:
         raise table.failure(f"{len(table)} rows are more than the 2147483647 that one map can take")
     return StreamedSamples(table, metric, block=block, **given)
+
+
+def check_suits(table: BlockTable, metric: Any) -> None:
+    """Raise the table's failure where a metric has no search that goes through its blocks."""
+    if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
+        raise table.failure(
+            f"metric {metric.name} cannot be read in blocks, which is for euclidean: take "
+            "metric: euclidean, or hold the data in memory (engine: local)"
+        )

@@ -70,6 +70,18 @@ class BlockTable(ABC):
                 return self.read(start, max(start, stop))
         return self._gathered(row_numbers(rows, len(self)))
 
+    def picked(self, rows: Any) -> BlockTable:
+        """Return some rows, named by a slice, a mask (n,) or their numbers, as a table."""
+        return PickedTable(self, row_numbers(rows, len(self)))
+
+    def finite_or_where(self, rows: int) -> tuple[int, int] | None:
+        """Return row and column of the first number that is nan or infinite, ``rows`` at a time."""
+        for start in range(0, len(self), rows):
+            found = not_finite(self.read(start, min(start + rows, len(self))))
+            if found is not None:
+                return start + found[0], found[1]
+        return None
+
     def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         order = np.argsort(rows, kind="stable")
@@ -262,17 +274,13 @@ def _of_map(X: np.memmap[Any, Any], failure: type[Exception]) -> FileTable | Non
     return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype, failure)
 
 
-def finite_or_where(table: BlockTable, rows: int) -> tuple[int, int] | None:
-    """Return row and column of the first number that is nan or infinite; None: all are finite."""
-    for start in range(0, len(table), rows):
-        block = table.read(start, min(start + rows, len(table)))
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.add.reduce(block, axis=None)):
-                continue
-        bad = np.argwhere(~np.isfinite(block))
-        if len(bad):
-            return start + int(bad[0, 0]), int(bad[0, 1])
-    return None
+def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
+    """Return row and column of the first number of an array that is nan or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.add.reduce(block, axis=None)):
+            return None
+    bad = np.argwhere(~np.isfinite(block))
+    return (int(bad[0, 0]), int(bad[0, 1])) if len(bad) else None
 
 
 def block_rows(table: BlockTable, block_bytes: int) -> int:
@@ -295,6 +303,4 @@ def how_many(rows: Any, n: int) -> int:
 
 def picked(table: Any, rows: Any) -> Any:
     """Return some rows of a table as a table, of an array as an array."""
-    if not isinstance(table, BlockTable):
-        return table[rows]
-    return PickedTable(table, row_numbers(rows, len(table)))
+    return table.picked(rows) if isinstance(table, BlockTable) else table[rows]

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
+from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.summaries import followed_by
@@ -59,7 +60,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             The data, the labels or a parameter cannot be used.
         """
         self._require(y, "class labels")
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         X = self._checked(X, parts, reset=True)
         target = class_labels(X, y, self.unlabelled)
         self._fit(parts, X, target, sample_weight)
@@ -74,7 +75,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         are added when they come.
         """
         self._require(y, "class labels")
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         known = hasattr(self, "som_map_")
         X = self._checked(X, parts, reset=not known)
         learnt = self.classes_ if known else None if classes is None else np.unique(classes)
@@ -100,6 +101,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             return evaluation
         return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
 
+    @by_rows
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C); `predict` names the most probable class.
 

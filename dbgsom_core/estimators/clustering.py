@@ -167,7 +167,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         ValueError
             The data or a parameter cannot be used.
         """
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         X = self._checked(X, parts, reset=True)
         return self._fit(parts, X, self._target(parts, X, y), sample_weight)
 
@@ -184,7 +184,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         """
         if not hasattr(self, "som_map_"):
             return self.fit(X, y, sample_weight)
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         X = self._checked(X, parts, reset=False)
         target = self._target(parts, X, y)
         if target is not None:

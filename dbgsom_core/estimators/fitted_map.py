@@ -18,6 +18,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.error_bars import ErrorBars
 from dbgsom_core.estimators.exploring import explored
+from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.novelty_scores import NoveltyScores
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
@@ -66,6 +67,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         # Only neurons that won a training sample have something to say.
         return descend(self._tree, data, self._tree.live(self.leaf_hit_counts_))
 
+    @by_rows
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
 
@@ -111,6 +113,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         """
         return explained(self, x, names)
 
+    @by_rows
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of samples, as rows of ``weights_``.
 
@@ -136,6 +139,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
             return data.assign(self.som_map_.prototypes).bmu
         return data.nearest_units(self.som_map_.prototypes, k)[0]
 
+    @by_rows
     def bmu_path(self, X: Any) -> NDArray[np.int64]:
         """Return the way of each sample down the maps.
 
@@ -152,6 +156,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         data = self._samples(X)
         return descend(self._tree, data).path
 
+    @by_rows
     def transform(
         self, X: Any, algorithm: str | None = None, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
@@ -225,6 +230,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
             )
         return np.asarray(coefficients @ prototypes)
 
+    @by_rows
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
 

@@ -20,7 +20,14 @@ from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
-from dbgsom_core.estimators.part_params import NOTHING, PartParams, build_metric, build_parts
+from dbgsom_core.estimators.part_params import (
+    NOTHING,
+    PartParams,
+    build_engine,
+    build_metric,
+    build_parts,
+    engine_for,
+)
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     check_samples,
@@ -28,6 +35,7 @@ from dbgsom_core.estimators.validation import (
     is_integer,
 )
 from dbgsom_core.estimators.verbose import shown
+from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -46,13 +54,15 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def all_or_nothing(method: _Method) -> _Method:
-    """Let a method that raises leave the estimator as it was."""
+    """Let the engine be at work during a method, which leaves all as it was where it raises."""
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
         before = dict(vars(self))
+        engine = build_engine(engine_for(self.engine, args[0] if args else keywords.get("X")))
         try:
-            return method(self, *args, **keywords)
+            with at_work(engine):
+                return method(self, *args, **keywords)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
@@ -91,12 +101,13 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     schedule: Any = None
     stopping: Any = None
 
-    def parts(self) -> Parts:
+    def parts(self, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
-        return build_parts(self.get_params(deep=False))
+        params = self.get_params(deep=False)
+        return build_parts({**params, "engine": engine_for(self.engine, X)}, absent)
 
-    def check_parts(self, y: Any, absent: Mapping[str, Absent] = NOTHING) -> Parts:
-        """Return the built parts after checking every parameter that does not need X.
+    def check_parts(self, y: Any, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
+        """Return the built parts after checking every parameter that needs no look into X.
 
         Those that are ``absent`` stay so.
 
@@ -128,7 +139,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(
                 f"calibration must be None or a number between 0 and 1, not {self.calibration!r}"
             )
-        parts = build_parts(self.get_params(deep=False), absent)
+        parts = self.parts(X, absent)
         check_suits(parts, self._kind)
         known = not absent.keys() & {"growth", "grid"}
         misfit = why_no_grid(parts.growth, parts.grid) if known else None

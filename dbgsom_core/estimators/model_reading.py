@@ -191,7 +191,7 @@ def read_estimator(
     estimator._n_features_out = len(tree)
     estimator.history_ = tuple(_record(record, types) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
-    estimator._parts = estimator.check_parts((), absent)
+    estimator._parts = estimator.check_parts((), absent=absent)
     state = from_plain(stored.get("metric_state"), take, types)
     estimator._metric = _metric(estimator._parts.metric, state, sizes)
     state = from_plain(stored.get("labeller_state"), take, types)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import ModelFileError
+from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.novelty import Calibration, Density, Novelty
 
@@ -26,6 +27,7 @@ class NoveltyScores:
 
         def _to_live_leaves(self, data: Samples) -> Descent: ...
 
+    @by_rows
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return how normal each sample is: the higher, the more like the training data.
 
@@ -52,6 +54,7 @@ class NoveltyScores:
             return known.scores(ended.leaf, ended.distance)
         return self._density.scores(data)
 
+    @by_rows
     def novelty_pvalue(self, X: Any) -> NDArray[np.float64]:
         """Return conformal p-values of samples: small for what is unlike the training data.
 

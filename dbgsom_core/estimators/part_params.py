@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
+from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
@@ -112,6 +114,22 @@ def written_spec(kind: str, spec: Any) -> Any:
     name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
     fields = component.model_dump(mode="json", exclude_unset=True, exclude=local)
     return {"name": name, **fields} if fields else name
+
+
+def engine_for(engine: Any, X: Any) -> Any:
+    """Return the engine for data X: one named as the package of X, where ``engine`` is the default.
+
+    So dask arrays and data frames choose the engine ``dask``.
+    """
+    package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]
+    named = engine == _UNNAMED["engine"] and package not in ("numpy", "pandas", "scipy", "builtins")
+    return package if named and package in get_registry().names("engine") else engine
+
+
+def build_engine(engine: Any) -> Engine:
+    """Build the engine alone; raises as `build_parts`."""
+    built: Engine = _build("engine", engine)
+    return built
 
 
 def build_metric(params: Mapping[str, Any]) -> Metric:

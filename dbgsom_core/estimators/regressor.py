@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.growing_map import GrowingMap, _is_number, all_or_nothing
 from dbgsom_core.estimators.held_out import HeldOut
+from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
@@ -62,7 +63,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
             The data, the targets or a parameter cannot be used; texts are no targets.
         """
         self._require(y, "targets")
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         X, target = self._checked_pair(X, y, parts, reset=True)
         self._fit(parts, X, target, sample_weight)
         self._take_residuals(X, target)
@@ -77,7 +78,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         if not hasattr(self, "som_map_"):
             return self.fit(X, y, sample_weight)
         self._require(y, "targets")
-        parts = self.check_parts(y)
+        parts = self.check_parts(y, X)
         X, target = self._checked_pair(X, y, parts, reset=False)
         if target.outputs is not None or self._outputs:
             raise ValueError(
@@ -96,6 +97,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
             told = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
             self._residuals = np.sort(np.abs(target.y[held] - told), axis=0)
 
+    @by_rows
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
         """Return conformal prediction intervals for samples X (n, D).
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from dbgsom_core.engine.tables import BlockTable, block_rows, finite_or_where
+from dbgsom_core.engine.tables import BlockTable, block_rows
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 LEAST_SAMPLES = 4
@@ -37,7 +37,8 @@ def check_samples(
     table = None if opened is None else opened(X)
     if table is not None:
         _check_table(table, least)
-        return validate_data(estimator, table, reset=reset, skip_check_array=True)
+        validate_data(estimator, _named(X, table), reset=reset, skip_check_array=True)
+        return table
     handles = MetricAbilities.of(metric).handles
     may_miss = "missing" in handles
     plain = _plain(X)
@@ -117,6 +118,16 @@ def _canonical(X: Any) -> Any:
     return X
 
 
+def _named(X: Any, table: Any) -> Any:
+    # What scikit-learn reads names of columns from: of data frames it knows pandas' alone.
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return table
+    from pandas import DataFrame
+
+    return DataFrame(columns=columns)
+
+
 def _plain(X: Any) -> NDArray[Any] | None:
     # X in C order where it is an array of finite numbers and nothing but that.
     if type(X) is not np.ndarray or X.dtype not in _DTYPES or X.ndim != 2 or X.shape[1] == 0:
@@ -145,7 +156,7 @@ def _check_table(table: BlockTable, least: int) -> None:
             f"Found array with {len(table)} sample(s) (shape={table.shape}) while a minimum of "
             f"{least} is required."
         )
-    bad = finite_or_where(table, block_rows(table, _BLOCK_BYTES))
+    bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
     if bad is not None:
         raise ValueError(
             f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "

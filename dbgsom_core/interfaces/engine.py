@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.tables import Table
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.contract import Samples
     from dbgsom_core.engine.local import LocalSamples
+    from dbgsom_core.engine.ranges import Shards
     from dbgsom_core.interfaces.metrics import Metric
 
 
@@ -25,6 +28,11 @@ class Engine(Protocol):
     X as it was given, look at the values of a table that it returns block by block, and hand that
     to `over`. Where it is missing or returns None X is checked, and copied where it must be, as an
     array.
+
+    One that holds on to what must be given back, connections say, may have ``session()``, a context
+    manager that is entered for the length of a fit, and ``lazily(X, ask)``, which returns what
+    ``ask(rows)`` says of each row of X, a lazy collection: the estimators' answers about data of
+    the package that the engine has its name from.
 
     What it hands out is described in `dbgsom_core.api`: `Samples`, which give moments, searches
     and answers; `Search`, of which each pass takes prototypes (K, D) and returns `Found`, totals of
@@ -45,6 +53,12 @@ class Engine(Protocol):
             With what it learned. What it lacks is None.
         weights : float64 array (n,), optional
         """
+
+
+def at_work(engine: Engine) -> AbstractContextManager[Any]:
+    """Return the engine's ``session()``, to be entered for the length of a fit."""
+    session = guarded("engine", engine, "session")
+    return nullcontext() if session is None else session()
 
 
 def samples_in_memory(
@@ -156,3 +170,45 @@ def samples_in_blocks(
         chunk_rows=chunk_rows,
         block_bytes=max(1, int(block * 2**20)),
     )
+
+
+def table_of_shards(shards: Shards) -> Table:
+    """Return a table over rows (n, D) that are elsewhere, for `Engine.opened` to return.
+
+    Parameters
+    ----------
+    shards : Shards
+        Knows where they are and how they are asked.
+    """
+    from dbgsom_core.engine.shard_table import ShardTable  # numba is slow to import
+
+    return ShardTable(shards, DataError)
+
+
+def samples_in_shards(
+    table: Any, metric: Metric | MetricAbilities, weights: NDArray[np.float64] | None = None
+) -> Samples:
+    """Return `Samples` of which each pass is asked where the rows are.
+
+    Prototypes go there, and what neurons won comes back, in sums that add up exactly: a map does
+    not depend on how many shards there are, nor on whether one is lost and made anew.
+
+    Parameters
+    ----------
+    table : Table
+        As `table_of_shards` makes it, or some of its rows; complete.
+    metric, weights
+        As of `Engine.over`.
+
+    Raises
+    ------
+    DataError
+        The table is not small, and the metric is not Euclidean or prepares samples.
+    """
+    from dbgsom_core.engine.shard_table import ShardTable
+    from dbgsom_core.engine.sharded import samples_of_shards
+
+    abilities = MetricAbilities.of(metric)
+    if not isinstance(table, ShardTable):  # rows in another order: brought here in each pass
+        return samples_in_blocks(table, abilities, weights)
+    return samples_of_shards(table, abilities, weights)

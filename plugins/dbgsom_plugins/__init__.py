@@ -239,4 +239,11 @@ def dbgsom_trackers() -> dict[str, str]:
 @hookimpl
 def dbgsom_engines() -> dict[str, str]:
     """Offer the built-in engines."""
-    return _offers("engines", {"local": "local:LocalEngine", "blocks": "blocks:BlocksEngine"})
+    return _offers(
+        "engines",
+        {
+            "local": "local:LocalEngine",
+            "blocks": "blocks:BlocksEngine",
+            "dask": "dask.engine:DaskEngine",
+        },
+    )

@@ -276,7 +276,7 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype
         for doubled in (False, True):
             search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1), prunes=True)
             if doubled:
-                search._double()
+                search.double()
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
             np.testing.assert_array_equal(search.nearest_two(W), expected)
@@ -352,7 +352,7 @@ def test_errors_are_whole_steps_of_distances_that_lost_little(dtype, rng):
     search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1))
     found = search.assign(W)
     samples, accuracy = search.samples, search.laid(W).accuracy
-    steps = search._steps(accuracy)
+    steps = search.samples.steps(accuracy)
     assert steps * (sqrt(6) + accuracy.largest) <= 2**51
     assert len(X) * steps * (sqrt(6) + accuracy.largest) < 2**62
     whole = found.errors * steps * samples.scale

@@ -150,6 +150,11 @@ class FastFound:
         """See `Found`."""
         return self.exactly().formed(around)
 
+    def linked_to(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> FastFound:
+        """Return packed sums and hits of what the linked neighbours won, see `linked_totals`."""
+        pulled = self._seconds(graph, leads)
+        return replace(self, hits=pulled.hits, packed_sums=pulled.sums)
+
     def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
         search = self.search
         search.seconds = fine_tuning_blocks.linked_seconds(

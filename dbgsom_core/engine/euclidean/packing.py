@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned, for_loops
-from dbgsom_core.engine.euclidean.accuracy import accuracy_of
+from dbgsom_core.engine.euclidean.accuracy import accuracy_of, error_steps
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -24,6 +24,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
+from dbgsom_core.engine.ranges import each_range
 from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
@@ -53,6 +54,8 @@ class PackedSamples:
     grid : float
         A power of two: sums of n packed entries are exact in float64. 0 where nobody adds them up.
     threads : int
+    among : int
+        How many rows there are in all, where X holds some of them; 0: it holds all.
     """
 
     X: NDArray[Any]
@@ -61,13 +64,17 @@ class PackedSamples:
     scale: float
     grid: float
     threads: int
+    among: int = 0
 
     @classmethod
-    def of(cls, X: NDArray[Any], threads: int) -> PackedSamples:
-        """Pack the rows of X in the order in which they come."""
+    def of(
+        cls, X: NDArray[Any], threads: int, frame: Frame | None = None, among: int = 0
+    ) -> PackedSamples:
+        """Pack the rows of X in the order in which they come, in their own frame or a given one."""
         X, (n, d) = np.ascontiguousarray(for_loops(X)), X.shape
-        frame = frame_of(X, threads)
-        packed = cls(X, room_for(d, np.arange(n, dtype=np.int32), np.float32), *frame, threads)
+        frame = frame_of(X, threads) if frame is None else frame
+        blocks = room_for(d, np.arange(n, dtype=np.int32), np.float32)
+        packed = cls(X, blocks, *frame, threads, among)
         packed.fill()
         return packed
 
@@ -96,6 +103,11 @@ class PackedSamples:
     def unit(self) -> float:
         """The rounding unit of the blocks."""
         return float(np.finfo(self.blocks.numbers.dtype).eps) / 2
+
+    def steps(self, accuracy: Accuracy) -> float:
+        """Return the steps in which errors are added up, see `error_steps`."""
+        n, d = self.X.shape
+        return error_steps((self.among or n, d), accuracy)
 
     @cached_property
     def frame(self) -> Frame:
@@ -166,20 +178,23 @@ def frame_of(X: Any, threads: int) -> Frame:
 
 def _middle(X: Any, threads: int) -> tuple[NDArray[np.float64], float]:
     # Column means up to rounding, the same for any number of threads, and max |x - mean|.
-    n, d = X.shape
+    n = len(X)
     tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
-    totals, ends = np.zeros((tasks, d)), np.empty((tasks, 2, d))
-    ends[:, 0], ends[:, 1] = np.inf, -np.inf
-
-    def work(worker: int, task: int) -> None:
-        for rows in pieces(n * task // tasks, n * (task + 1) // tasks):
-            part = for_loops(X[rows])
-            column_totals(part, 0, len(part), totals[task], ends[task])
-
-    share(threads if X.size >= _TASK_PACKED else 1, tasks, work)
-    centre = totals.sum(axis=0) / n
+    ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
+    found = each_range(X, ranges, _totals, threads if X.size >= _TASK_PACKED else 1)
+    centre = np.sum([total for total, _ in found], axis=0) / n
+    ends = np.array([ends for _, ends in found])
     reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
     return centre, float(reach.max())
+
+
+def _totals(X: Any, rows: slice, weights: None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
+    ends[0], ends[1] = np.inf, -np.inf
+    for piece in pieces(rows.start, rows.stop):
+        part = for_loops(X[piece])
+        column_totals(part, 0, len(part), total, ends)
+    return total, ends
 
 
 def _depth(d: int) -> int:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.contract import Found, MapGraph, unlinked
 from dbgsom_core.engine.euclidean import layout, pass_loops
-from dbgsom_core.engine.euclidean.accuracy import error_steps
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
-from dbgsom_core.engine.euclidean.blocks import Accuracy, Tally
+from dbgsom_core.engine.euclidean.blocks import Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -75,6 +74,8 @@ class FastSearch:
         self._sums = np.empty((0, 0))
         self._hits = np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
+        # Of the last pass: errors in whole steps, samples in doubt, what newcomers gained in steps.
+        self.whole_errors, self.doubts, self.gained = np.empty(0, np.int64), 0, 0
 
     # ------------------------------------------------------------------------------- passes
 
@@ -140,8 +141,9 @@ class FastSearch:
         self._widen(len(prototypes))
         before, total = self.samples.blocks.bmu.copy(), self._total_error
         self._run(prototypes, laid, OWN, True, first)
-        gained = gain(self.samples, before, prototypes, self._steps(laid.accuracy))
-        self._total_error = max(total - gained, 0.0)
+        steps = self.samples.steps(laid.accuracy)
+        self.gained = gain(self.samples, before, prototypes, steps)
+        self._total_error = max(total - self.gained / (steps * self.samples.scale), 0.0)
         return self._assignment(prototypes)
 
     def remembered(self) -> bool:
@@ -151,7 +153,7 @@ class FastSearch:
     def remember(self, doubled: bool) -> None:
         """Go on in float64 where an interrupted search did."""
         if doubled:
-            self._double()
+            self.double()
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
@@ -193,7 +195,7 @@ class FastSearch:
         newcomers: int = 0,
     ) -> int:
         samples, n_neurons = self.samples, len(prototypes)
-        steps = self._steps(laid.accuracy)
+        steps = samples.steps(laid.accuracy)
         keeps = self._bounds is not None
         bounds = NO_BOUNDS if self._bounds is None else self._bounds
         if not only_changes:
@@ -209,22 +211,24 @@ class FastSearch:
 
         small, n_panels = self._is_small(n_neurons), len(laid.panels.ids)
         total = tallied(samples, small, self._sums, self._hits, n_panels, work)
-        self._errors = np.empty(n_neurons)
+        self.whole_errors, self._errors = total.errors, np.empty(n_neurons)
         self._total_error = layout.unpack_errors(total.errors, steps * samples.scale, self._errors)
-        compared, changed, doubts = total.counts[:3].tolist()
+        compared, changed, self.doubts = total.counts[:3].tolist()
         self.panels_compared += compared
         self._changed = changed / len(samples.X)
         self._unsorted += self._changed
         # Which samples are in doubt does not depend on blocks where all panels are looked at.
-        if mode != OWN and doubts > DOUBTS * len(samples.X) and samples.one.itemsize == 4:
-            self._double()
+        if mode != OWN and not samples.among and self.doubts > DOUBTS * len(samples.X):
+            self.double()
         return int(compared)
 
     def _is_small(self, n_neurons: int) -> bool:
         return self.samples.X.size * n_neurons < _SMALL_WORK
 
-    def _double(self) -> None:
-        # From now on in float64: to settle so many doubts takes longer.
+    def double(self) -> None:
+        """Go on in float64, where to settle many doubts takes longer than to have few."""
+        if self.samples.one.itemsize == 8:
+            return
         size, room = self.samples.bytes_for(self.data.X, np.float64), self.data.working_memory
         if room is not None and size > room:
             return
@@ -232,9 +236,6 @@ class FastSearch:
         self._room, self._laid = PanelRoom(self.samples), None
         self._bounds = self.seconds = None
         self._memory = _NO_MEMORY
-
-    def _steps(self, accuracy: Accuracy) -> float:
-        return error_steps(self.samples.X.shape, accuracy)
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
         moved = self._changed if self._passes else 1.0

@@ -91,16 +91,16 @@ def gain(
     before: NDArray[np.int32],
     prototypes: NDArray[np.float64],
     steps: float,
-) -> float:
+) -> int:
     """Return by how much the sum of distances fell when newcomers took samples from other neurons.
 
-    Distances are those of the definition, in whole ``steps``; ``before`` (B*lanes,) are the units
-    so far. Which panels a pass compares decides which samples are in doubt, hence the last bits of
-    a sum. The sum of a pass over all panels less this gain is the same however prototypes lie in
-    panels, which they do differently after an interruption.
+    Distances are those of the definition, packed and in whole ``steps``; ``before`` (B*lanes,) are
+    the units so far. Which panels a pass compares decides which samples are in doubt, hence the
+    last bits of a sum. The sum of a pass over all panels less this gain is the same however
+    prototypes lie in panels, which they do differently after an interruption.
     """
-    steps, order, after = steps * samples.scale, samples.blocks.order, samples.blocks.bmu
-    return pass_loops.gained(samples.rows, prototypes, order, before, after, steps) / steps
+    order, after = samples.blocks.order, samples.blocks.bmu
+    return pass_loops.gained(samples.rows, prototypes, order, before, after, steps * samples.scale)
 
 
 def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:

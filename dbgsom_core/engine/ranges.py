@@ -1,0 +1,87 @@
+"""Rows that may be elsewhere: fixed ranges of them are asked, however they are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.workers import share
+
+# What is asked of some rows of X (n, D), with their own weights (m,) or None.
+Ask = Callable[[Any, slice, Any], Any]
+
+
+def each_range(
+    X: Any,
+    ranges: Sequence[tuple[int, int]],
+    ask: Ask,
+    threads: int,
+    weights: NDArray[np.float64] | None = None,
+) -> list[Any]:
+    """Return ``ask(X, rows, weights of rows)`` for the rows of each range (start, stop).
+
+    Where X has a method ``each_range``, its rows are elsewhere and are asked there: ``ask`` is then
+    pickled, and its X an array of the rows of one range.
+    """
+    own = [None if weights is None else weights[start:stop] for start, stop in ranges]
+    elsewhere = getattr(X, "each_range", None)
+    if elsewhere is not None:
+        return list(elsewhere(ranges, ask, own))
+    answers: list[Any] = [None] * len(ranges)
+
+    def work(worker: int, task: int) -> None:
+        answers[task] = ask(X, slice(*ranges[task]), own[task])
+
+    share(threads, len(ranges), work)
+    return answers
+
+
+class Held(Protocol):
+    """Objects, one for each shard, where its rows are."""
+
+    def ask(
+        self, question: str, *given: Any, own: dict[str, Any], among: Sequence[int] | None = None
+    ) -> list[Any]:
+        """Return ``answer(question, *given, **own)`` of each object, or of those ``among`` them.
+
+        What is ``own`` was spread over the shards.
+        """
+
+
+class Shards(Protocol):
+    """Rows (n, D) of float32 or float64 in shards that are elsewhere, on workers of a cluster say.
+
+    Functions and what they are given are pickled. A shard that is lost is made anew from where its
+    rows came from.
+
+    Attributes
+    ----------
+    shape : (n, D)
+    dtype : numpy.dtype
+    ends : tuple of int
+        The rows at which shards begin, and n.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    ends: tuple[int, ...]
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows, brought here."""
+
+    def picked(self, rows: NDArray[np.int64]) -> Shards:
+        """Return the shards of some rows, ascending, where they are."""
+
+    def each_range(
+        self, ranges: Sequence[tuple[int, int]], ask: Ask, own: Sequence[Any]
+    ) -> list[Any]:
+        """Return ``ask(rows, slice(0, m), own)`` for the rows (m, D) of each range."""
+
+    def spread(self, values: NDArray[Any]) -> Any:
+        """Return a token for values (n,) that are beside the rows of each shard."""
+
+    def hold(self, make: Callable[[NDArray[Any]], Any]) -> Held:
+        """Let each shard make an object of its rows, and of them again where it was lost."""

@@ -1,0 +1,146 @@
+"""Which workers: those of a scheduler, of the current client, or of a cluster on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any
+
+from dbgsom_core import __version__
+from dbgsom_core.api import DataError
+
+_SECONDS = 8  # to reach a scheduler
+
+
+class Workers:
+    """The client of a cluster, reached when it is first asked for."""
+
+    def __init__(self, address: str | None, workers: int | None, processes: bool) -> None:
+        self._address, self._workers, self._processes = address, workers, processes
+        self._stack = ExitStack()
+
+    @cached_property
+    def client(self) -> Any:
+        """A client of distributed, of a cluster that has workers."""
+        distributed = _distributed()
+        if self._address is not None:
+            client = self._connected(distributed)
+        else:
+            client = None if self._workers is not None else _current(distributed)
+            if client is None:
+                client = self._started(distributed)
+        _check_alike(client)
+        return client
+
+    @property
+    def threads(self) -> int:
+        """How many tasks run at once."""
+        return sum(self.client.nthreads().values())
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        self._stack.close()
+
+    def _connected(self, distributed: Any) -> Any:
+        try:
+            client = distributed.Client(self._address, timeout=_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise DataError(
+                f"no scheduler of dask answers at {self._address}: start one (dask scheduler), or "
+                "leave engine.address out for workers on this machine"
+            ) from error
+        self._stack.enter_context(client)
+        return client
+
+    def _started(self, distributed: Any) -> Any:
+        cluster = distributed.LocalCluster(
+            n_workers=self._workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            processes=self._processes,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        )
+        self._stack.enter_context(cluster)
+        client = distributed.Client(cluster, set_as_default=False)
+        return self._stack.enter_context(client)
+
+
+_SESSION: ContextVar[Workers | None] = ContextVar("dbgsom_dask", default=None)
+
+
+def current() -> Workers | None:
+    """Return the workers of the session that one is in, or None."""
+    return _SESSION.get()
+
+
+@contextmanager
+def session(address: str | None, workers: int | None, processes: bool) -> Iterator[None]:
+    """Keep workers at hand; within another session its own are used."""
+    if current() is not None:
+        yield
+        return
+    mine = Workers(address, workers, processes)
+    token = _SESSION.set(mine)
+    try:
+        _distributed()
+        if address is not None:
+            mine.client  # noqa: B018 # nobody is to wait for data to hear of a wrong address
+        yield
+    finally:
+        _SESSION.reset(token)
+        mine.close()
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise DataError(
+            "engine dask needs the packages dask and distributed: pip install 'dbgsom-core[dask]'"
+        ) from error
+    return distributed
+
+
+def _current(distributed: Any) -> Any:
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def _versions() -> dict[str, str]:
+    import dask
+    import distributed
+
+    return {
+        "dbgsom-core": __version__,
+        "dask": dask.__version__,
+        "distributed": distributed.__version__,
+    }
+
+
+def _check_alike(client: Any) -> None:
+    # That there are workers, and that they run what runs here.
+    address = client.scheduler.address
+    try:
+        client.wait_for_workers(1, timeout=_SECONDS)
+    except TimeoutError as error:
+        raise DataError(
+            f"the scheduler of dask at {address} has no workers: start some (dask worker {address})"
+        ) from error
+    for worker, theirs in client.run(_versions, on_error="return").items():
+        if isinstance(theirs, Exception):
+            raise DataError(
+                f"the worker of dask at {worker} cannot use dbgsom-core "
+                f"({type(theirs).__name__}: {theirs}): install version {__version__} there"
+            ) from theirs
+        for package, mine in _versions().items():
+            if theirs[package] != mine:
+                raise DataError(
+                    f"the worker of dask at {worker} has {package} {theirs[package]}, and here it "
+                    f"is {mine}: install the same version on both"
+                )

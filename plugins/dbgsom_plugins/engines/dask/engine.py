@@ -1,0 +1,106 @@
+"""The engine `dask`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dbgsom_core.api import (
+    Component,
+    DataError,
+    MetricAbilities,
+    Samples,
+    Table,
+    opened_table,
+    samples_in_memory,
+    samples_in_shards,
+    table_of_shards,
+)
+
+
+class DaskEngine(Component):
+    """Let the workers of a Dask cluster hold the data and find units: needs dbgsom-core[dask].
+
+    For dask arrays and data frames, .npy files that the workers can open, and arrays, which travel
+    with their tasks; float32 or float64 without missing values, metric euclidean. Prototypes go to
+    the workers once a pass, and sums come back. The map is that of the engine ``local``, to the
+    bit, whatever the partitions and workers, and whether workers die. Without an address the
+    current client's cluster is used, or one on this machine for the length of a fit.
+    """
+
+    of_this_machine: ClassVar[tuple[str, ...]] = ("address",)
+
+    address: str | None = Field(
+        default=None, min_length=1, description="the scheduler's, as tcp://host:8786"
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="processes of a cluster on this machine; null: the current client's cluster, "
+        "or as many as this process may use threads",
+    )
+    processes: bool = Field(
+        default=True, description="whether the workers on this machine are processes, or threads"
+    )
+    shard: float = Field(
+        default=128.0, gt=0, le=65536, description="MiB of the data that one task holds, at most"
+    )
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the workers for the length of a fit."""
+        from dbgsom_plugins.engines.dask.cluster import session
+
+        if self.address is not None and self.workers is not None:
+            raise DataError("engine dask has an address and workers: give one of them")
+        with session(self.address, self.workers, self.processes):
+            yield
+
+    def opened(self, X: Any) -> Table | None:
+        """Return a table over X (n, D): of shards in a fit, else one that is read in blocks."""
+        workers, table = self._workers(), None if _is_dask(X) else opened_table(X)
+        if workers is None or (table is None and not _is_dask(X)):
+            return table
+        from dbgsom_plugins.engines.dask.sources import shards_of
+
+        shards = shards_of(X, table, workers, self.shard)
+        return None if shards is None else table_of_shards(shards)
+
+    def over(
+        self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
+    ) -> Samples:
+        """Return ``X`` (n, D), a table that `opened` returned or an array, ready for passes."""
+        workers = self._workers()
+        if not isinstance(X, np.ndarray) and hasattr(X, "shape") and opened_table(X) is not None:
+            return samples_in_shards(X, metric, weights)
+        if workers is None:
+            return samples_in_memory(X, metric, weights)
+        from dbgsom_plugins.engines.dask.sources import shards_of_array
+
+        return samples_in_shards(
+            table_of_shards(shards_of_array(X, workers, self.shard)), metric, weights
+        )
+
+    def lazily(self, X: Any, ask: Callable[[Any], Any]) -> Any:
+        """Return what is said of each row of a dask collection as a lazy dask array.
+
+        ``ask(rows)`` returns an array with an entry for each row; it is pickled.
+        """
+        from dbgsom_plugins.engines.dask.sources import lazily
+
+        return lazily(X, ask)
+
+    def _workers(self) -> Any:
+        from dbgsom_plugins.engines.dask.cluster import current
+
+        return current()
+
+
+def _is_dask(X: Any) -> bool:
+    return type(X).__module__.startswith("dask")

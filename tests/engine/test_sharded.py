@@ -1,0 +1,136 @@
+"""A map does not depend on how its rows are divided, nor on which shards are lost on the way."""
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.api import Component, samples_in_shards, table_of_shards
+from dbgsom_core.engine.shard_table import ShardTable
+
+ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
+GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
+LEARNED = (
+    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
+    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_", "offset_",
+)  # fmt: skip
+
+
+class Here:
+    """Shards in this process, asked by pickle. Each ``loses``-th question loses one of them."""
+
+    def __init__(self, X, ends, loses=0):
+        self.parts = [X[a:b] for a, b in pairwise(ends)]
+        self.shape, self.dtype, self.ends = X.shape, X.dtype, tuple(ends)
+        self.loses, self.asked, self.brought = loses, 0, 0
+
+    def read(self, start, stop):
+        self.brought += stop - start
+        return np.concatenate(self.parts)[start:stop]
+
+    def picked(self, rows):
+        ends = np.searchsorted(rows, self.ends)
+        keep = np.flatnonzero(np.diff(ends))
+        cut = [*ends[keep].tolist(), len(rows)]
+        return Here(np.concatenate(self.parts)[rows], cut, self.loses)
+
+    def each_range(self, ranges, ask, own):
+        X = np.concatenate(self.parts)
+        ask = pickle.loads(pickle.dumps(ask))
+        return [
+            ask(X[a:b].copy(), slice(0, b - a), w) for (a, b), w in zip(ranges, own, strict=True)
+        ]
+
+    def spread(self, values):
+        return [values[a:b] for a, b in pairwise(self.ends)]
+
+    def hold(self, make):
+        return Objects(self, make)
+
+
+class Objects:
+    def __init__(self, shards, make):
+        self.shards, self.make = shards, pickle.loads(pickle.dumps(make))
+        self.made = [self.make(X) for X in shards.parts]
+
+    def ask(self, question, *given, own, among=None):
+        shards = self.shards
+        shards.asked += 1
+        if shards.loses and shards.asked % shards.loses == 0:
+            lost = shards.asked // shards.loses % len(self.made)
+            self.made[lost] = self.make(shards.parts[lost])
+        given = pickle.loads(pickle.dumps(given))
+        return [
+            self.made[i].answer(question, *given, **{name: one[i] for name, one in own.items()})
+            for i in (range(len(self.made)) if among is None else among)
+        ]
+
+
+class Sharding(Component):
+    """Cuts arrays where it is told."""
+
+    ends: tuple[int, ...]
+    loses: int = 0
+
+    def opened(self, X):
+        if isinstance(X, ShardTable):
+            return X
+        return table_of_shards(Here(np.asarray(X), self.ends, self.loses))
+
+    def over(self, X, metric, weights=None):
+        return samples_in_shards(X, metric, weights)
+
+
+def samples(kind="plain", dtype=np.float32):
+    rng = np.random.default_rng(7)
+    codes = rng.integers(0, 5, ROWS)
+    X = (3 * rng.normal(size=(5, FEATURES)))[codes] + rng.normal(size=(ROWS, FEATURES))
+    if kind == "ties":
+        X = np.round(X)
+    elif kind == "doubtful":  # float32 tells few neurons apart
+        X = 1e-7 * X + rng.integers(0, 2, size=X.shape)
+    return X.astype(dtype), codes
+
+
+def assert_same(mine, usual):
+    for name in LEARNED:
+        np.testing.assert_array_equal(getattr(mine, name), getattr(usual, name), name)
+    told = [
+        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
+        for fitted in (mine, usual)
+    ]
+    assert told[0] == told[1]
+
+
+def both(estimator, ends, loses=0, **params):
+    given = {"growth": GROWING, "epochs": 10, "random_state": 0, **params}
+    return estimator(engine=Sharding(ends=ends, loses=loses), **given), estimator(**given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "ends", "loses"),
+    [
+        ("plain", np.float32, (0, 7, 2000, 2003, ROWS), 0),
+        ("plain", np.float64, (0, 3001, ROWS), 3),
+        ("ties", np.float32, (0, 3001, ROWS), 3),
+        ("doubtful", np.float32, (0, 4000, ROWS), 3),
+        ("doubtful", np.float64, (0, 7, 2000, 2003, ROWS), 0),
+    ],
+)
+def test_a_map_has_the_same_bits_for_any_shards(kind, dtype, ends, loses):
+    X, _ = samples(kind, dtype)
+    mine, usual = both(SomVQ, ends, loses)
+    assert_same(mine.fit(X), usual.fit(X))
+
+
+@pytest.mark.parametrize("way", ["weights", "classes", "both", "random"])
+def test_so_it_has_with_weights_and_classes(way):
+    X, codes = samples()
+    weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
+    estimator, targets = (SomVQ, []) if way in ("weights", "random") else (SomClassifier, [codes])
+    more = {"sample_weight": weights} if way in ("weights", "both") else {}
+    init = "random" if way == "random" else "pca"
+    mine, usual = both(estimator, (0, 100, 3500, ROWS), 3, init=init)
+    assert_same(mine.fit(X, *targets, **more), usual.fit(X, *targets, **more))

@@ -1,0 +1,231 @@
+"""The engine `dask`: the map of `local`, to the bit, whatever the partitions and who dies."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.errors import DataError
+from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_plugins.engines.dask import cluster as clusters
+from dbgsom_plugins.engines.dask.engine import DaskEngine
+
+distributed = pytest.importorskip("distributed")
+da = pytest.importorskip("dask.array")
+ROWS = 7013  # enough that a packed copy pays
+PARAMS = {"growth": {"name": "directed", "max_neurons": 30}, "epochs": 8, "random_state": 0}
+LEARNED = (
+    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
+    "neuron_labels_", "labels_", "leaf_hit_counts_", "offset_",
+)  # fmt: skip
+
+
+def samples():
+    rng = np.random.default_rng(7)
+    codes = rng.integers(0, 5, ROWS)
+    X = (3 * rng.normal(size=(5, 5)))[codes] + rng.normal(size=(ROWS, 5))
+    return X.astype(np.float32), codes
+
+
+@pytest.fixture(scope="module")
+def client():
+    given = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    cluster = distributed.LocalCluster(processes=False, **given)
+    try:
+        client = distributed.Client(cluster)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return SomVQ(**PARAMS).fit(samples()[0])
+
+
+def assert_same(mine, usual):
+    for name in LEARNED:
+        np.testing.assert_array_equal(getattr(mine, name), getattr(usual, name), name)
+    told = [
+        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
+        for fitted in (mine, usual)
+    ]
+    assert told[0] == told[1]
+
+
+def unequal(X):
+    return da.from_array(X, chunks=((7, 3000, 0, 0, 4006), (2, 3)))
+
+
+def unknown(X):
+    counted = da.from_array(X, chunks=(2500, 5))
+    return counted[counted[:, 0] > -1e9]
+
+
+def frame(X):
+    dd = pytest.importorskip("dask.dataframe")
+    return dd.from_pandas(pd.DataFrame(X, columns=list("abcde")), npartitions=3)
+
+
+@pytest.mark.parametrize("lies", [unequal, unknown, frame])
+@pytest.mark.filterwarnings("ignore:the chunk sizes of X are unknown")
+def test_a_dask_collection_chooses_the_engine_and_gives_the_same_bits(client, usual, lies):
+    X, _ = samples()
+    mine = SomVQ(**PARAMS).fit(lies(X))
+    assert isinstance(mine._parts.engine, DaskEngine)
+    assert_same(mine, usual)
+    if lies is frame:
+        assert mine.feature_names_in_.tolist() == list("abcde")
+
+
+def test_so_do_a_file_and_an_array(client, usual, tmp_path):
+    X, _ = samples()
+    np.save(tmp_path / "X.npy", X)
+    for lies in (np.load(tmp_path / "X.npy", mmap_mode="r"), X):
+        assert_same(SomVQ(engine={"name": "dask", "shard": 0.05}, **PARAMS).fit(lies), usual)
+
+
+def test_classes_and_weights_may_be_dask_arrays_too(client):
+    X, codes = samples()
+    weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
+    lazy = [da.from_array(one, chunks=1999) for one in (X, codes, weights)]
+    mine = SomClassifier(**PARAMS).fit(lazy[0], lazy[1], sample_weight=lazy[2])
+    assert_same(mine, SomClassifier(**PARAMS).fit(X, codes, sample_weight=weights))
+
+
+def test_a_table_in_partitions_of_a_trained_map_is_answered_lazily(client, usual):
+    X, _ = samples()
+    for lazy in (unequal(X), unknown(X)):
+        for method in ("predict", "transform", "bmu", "score_samples", "decision_function"):
+            told = getattr(usual, method)(lazy)
+            assert isinstance(told, da.Array)
+            expected = getattr(usual, method)(X)
+            assert told.dtype == expected.dtype
+            np.testing.assert_array_equal(told.compute(), expected)
+    named = SomVQ(**PARAMS).fit(pd.DataFrame(X, columns=list("abcde")))
+    np.testing.assert_array_equal(named.predict(frame(X)).compute(), usual.predict(X))
+
+
+class Interrupt:
+    """A person who ends a fit."""
+
+    vital = True
+
+    def __init__(self, after):
+        self.after = after
+
+    def __call__(self, record):
+        if record.epoch > self.after:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_goes_on(client, usual, tmp_path):
+    X, _ = samples()
+    params = {**PARAMS, "checkpoint": Checkpoints(tmp_path / "training.npz", seconds=0.0)}
+    with pytest.raises(KeyboardInterrupt):
+        SomVQ(callbacks=[Interrupt(3)], **params).fit(unequal(X))
+    heard = []
+    mine = SomVQ(callbacks=[heard.append], **params).fit(da.from_array(X, chunks=(900, 5)))
+    assert 0 < len(heard) < usual.n_iter_
+    assert_same(mine, usual)
+
+
+def test_its_own_cluster_is_closed_whatever_happens(monkeypatch):
+    made, real = [], distributed.LocalCluster
+
+    def start(**given):
+        made.append(real(**given))
+        return made[-1]
+
+    monkeypatch.setattr(distributed, "LocalCluster", start)
+    engine = {"name": "dask", "workers": 1, "processes": False}
+    with pytest.raises(KeyboardInterrupt):
+        SomVQ(engine=engine, callbacks=[Interrupt(0)], **PARAMS).fit(samples()[0])
+    assert [one.status.name for one in made] == ["closed"]
+    assert clusters.current() is None
+
+
+def test_a_worker_that_is_killed_costs_no_bit(usual):
+    given = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    X, _ = samples()
+    killed = []
+    with (
+        distributed.LocalCluster(silence_logs=60, **given) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+
+        def kill(record):
+            if record.epoch == 3:
+                pids = client.run(os.getpid, nanny=False)
+                killed.append(min(pids.values()))
+                os.kill(killed[-1], signal.SIGKILL)
+
+        engine = {"name": "dask", "address": cluster.scheduler_address, "shard": 0.05}
+        mine = SomVQ(engine=engine, callbacks=[kill], **PARAMS).fit(X)
+    assert len(killed) == 1
+    assert_same(mine, usual)
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+def wide(X):
+    return da.concatenate([da.from_array(X[:3000]), _narrow(X[3000:])])
+
+
+def _narrow(X):
+    return da.from_array(X, chunks=(2000, 5)).map_blocks(lambda block: block[:, :4], dtype=X.dtype)
+
+
+def texts(X):
+    dd = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(town="Ulm")
+    return dd.from_pandas(table, npartitions=2)
+
+
+def missing(X):
+    X = X.copy()
+    X[4000, 3] = np.nan
+    return da.from_array(X, chunks=(3000, 5))
+
+
+@pytest.mark.parametrize(
+    ("lies", "sentence"),
+    [
+        (wide, r"partition [1-3] of X \(from 0\) has shape .* 5 columns in each"),
+        (texts, "X holds no numbers in column town: leave it out, or encode it"),
+        (missing, "missing or infinite, in row 4000, column 3"),
+        (lambda X: da.zeros((0, 5), chunks=1), "X has no rows|0 sample"),
+        (lambda X: da.from_array(X[:, 0]), "X has 1 dimensions, not rows and columns"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_training(client, lies, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SomVQ(**PARAMS).fit(lies(samples()[0]))
+
+
+def test_so_is_a_metric_without_the_search(client):
+    with pytest.raises(ValueError, match=r"metric Manhattan .*euclidean"):
+        SomVQ(metric="manhattan", **PARAMS).fit(unequal(samples()[0]))
+
+
+def test_a_scheduler_that_is_not_there_is_told_soon(monkeypatch):
+    monkeypatch.setattr(clusters, "_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"no scheduler of dask answers at tcp://127\.0\.0\.1:9:"):
+        SomVQ(engine={"name": "dask", "address": "tcp://127.0.0.1:9"}).fit(samples()[0])
+    assert time.monotonic() - began < 10
+
+
+def test_other_versions_on_a_worker_are_told(client, monkeypatch):
+    theirs = {"dbgsom-core": "0.0.9", "dask": "1", "distributed": "1"}
+    monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://far": theirs})
+    with pytest.raises(DataError, match=r"has dbgsom-core 0\.0\.9, and here it is"):
+        SomVQ(**PARAMS).fit(unequal(samples()[0]))
