@@ -7,11 +7,10 @@ from math import isqrt, sqrt
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import one_shot
+from dbgsom_core.engine.euclidean import one_shot, pass_loops
 from dbgsom_core.engine.euclidean.accuracy import accuracy_of
-from dbgsom_core.engine.euclidean.blocks import Frame
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally
 from dbgsom_core.engine.euclidean.comparisons import (
     ALL,
     begin,
@@ -24,7 +23,7 @@ from dbgsom_core.engine.euclidean.layout import PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.bounds import POOR, write_upper_bounds
+from dbgsom_core.engine.llvm.bounds import POOR, SPARE
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.pairwise.expanded import Expanded
@@ -73,22 +72,20 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, bounds, memory, nearest, slack, upper):
-    """Compare each block by itself with all panels, and keep all that the search would."""
+def compare_all(one, blocks, panels, accuracy, margins, memory, nearest, slack):
+    """Compare each block by itself with all panels, and keep what was found."""
     lanes, n = lanes_of(one), blocks.order.size
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
     room = room_in(one, memory, n_panels, depth, depth)
-    at = begin(one, blocks, panels, bounds, room)
+    at = begin(one, blocks, panels, margins.least, room)
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
         compare_blocks(
-            one, 1, b, 1, n, ALL, 0, True, depth, bounds.shape[1], n_panels, panels.drift,
-            room.values, room.done, room.upper, at,
+            one, 1, b, 1, n, ALL, 0, depth, 1, n_panels, panels.drift, margins.slides, room.values,
+            room.done, at,
         )  # fmt: skip
-        write_upper_bounds(one, at.values, squares, at.slack, at.upper)
         for lane in range(lanes):
-            upper[b * lanes + lane] = room.upper[0, lane]
             for line in range(SLACKS):
                 slack[b * lanes + lane, line] = room.slack[0, line, lane]
             for g in range(n_panels):
@@ -111,21 +108,12 @@ class Compared:
         self.laid = room.lay(W, ids, drift, before)
         n_blocks, _, lanes = samples.blocks.numbers.shape
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
-        bounds = aligned((n_blocks, len(W), lanes), np.float32)
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
-        upper = np.empty(places, np.float32)
         compare_all(
-            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, bounds,
+            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
             memory_for(len(self.laid.panels.ids), samples.blocks.numbers.shape[1]), values, slack,
-            upper,
         )  # fmt: skip
-        lower = np.moveaxis(bounds, 1, 2).reshape(places, -1)
-        self.values, self.slack, self.upper, self.lower = (
-            values[:n],
-            slack[:n],
-            upper[:n],
-            lower[:n],
-        )
+        self.values, self.slack = values[:n], slack[:n]
 
 
 def both_dtypes(X):
@@ -306,38 +294,68 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
     assert wrong > 10  # by values alone
 
 
-# ------------------------------------------------------------------------------------------- bounds
+# ------------------------------------------------------------------------------------------ margins
+
+
+def keep_margins(samples, W, laid, margins):
+    """Compare everything, as the first pass with margins does, and write them."""
+    depth = samples.blocks.numbers.shape[1]
+    tally = Tally(
+        np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
+    )
+    pass_loops.search_blocks(
+        samples.one, samples.rows, W, samples.frame, 1.0, samples.blocks, laid.panels,
+        laid.accuracy, margins, ALL, 0, True, False, tally,
+        memory_for(len(laid.panels.ids), depth), 0, len(samples.blocks.numbers),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("doubled", [False, True])
-def test_bounds_stay_below_and_above_true_distances_while_prototypes_move(dtype, doubled, rng):
-    d, n_neurons = 7, 12
-    X = (rng.normal(size=(20, d)) + 50).astype(dtype)
+def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubled, rng):
+    d, k, n, lanes = 7, 12, 44, 8 if doubled else 16
+    centres = 3 * rng.normal(size=(-(-n // lanes), d))
+    X = (centres[np.arange(n) // lanes] + 0.1 * rng.normal(size=(n, d)) + 50).astype(dtype)
     samples = both_dtypes(X)[doubled]
-    W = np.vstack([X[:6] + 1e-6 * rng.normal(size=(6, d)), X[:6] + rng.normal(size=(6, d))])
-    numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:20, :d]
-    room, drift, before, history = PanelRoom(samples), np.zeros(n_neurons), None, []
-    ids, tight = one_each(n_neurons), 0
-    for epoch in range(8):
-        compared = Compared(samples, W, room, ids, drift, before)
-        before, moved = compared.laid.packed, compared.laid.panels.drift.copy()
-        history.append(compared.lower)
-        for i, x in enumerate(map(exactly, numbers)):
-            squares = [square([a - b for a, b in zip(x, exactly(w), strict=True)]) for w in before]
-            for lower in history:
-                now = lower[i] - moved  # in float32, as the search subtracts
-                assert now.dtype == np.float32
-                for bound, true in zip(now.tolist(), squares, strict=True):
-                    # What the search excludes when a bound exceeds the upper one by a last bit.
-                    assert bound <= 0 or Fraction(bound) ** 2 <= true * Fraction(1 + 2.0**-23)
-                    tight += bound > 0.9 * sqrt(true)
-            best = compared.values[i].min()
-            beyond = np.array([true > Fraction(float(compared.upper[i])) ** 2 for true in squares])
-            assert (compared.values[i][beyond] > best + compared.slack[i, 0]).all()
-        W = W + 10.0 ** -(epoch % 5) * 0.01 * rng.normal(size=W.shape) * (epoch > 4)
-        W[6:] += 0.1 * (X[:6] - W[6:])  # straight to a sample: as near as a bound allows
-    assert tight > 1000
+    numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
+    W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
+    room, drift, before, history, tight = PanelRoom(samples), np.zeros(k), None, [], 0
+    n_blocks = len(samples.blocks.numbers)
+    margins = Margins(
+        np.zeros((n_blocks, k), np.uint16),
+        np.zeros(n_blocks, np.float32),
+        samples.accuracy(4 * np.linalg.norm((W - samples.centre) * samples.scale, axis=1).max()),
+    )
+    for epoch in range(7):
+        compared = Compared(samples, W, room, one_each(k), drift, before)
+        before = compared.laid.packed.copy()
+        # The kept ones are looked at with what the units so far moved, as a pass does.
+        keep_margins(samples, W, compared.laid, margins)
+        moved = compared.laid.panels.drift + margins.slides[:, None]
+        roots = np.array(
+            [
+                [root_of(square([a - b for a, b in zip(x, w, strict=True)])) for w in W_]
+                for x in map(exactly, numbers)
+                for W_ in [list(map(exactly, before))]
+            ]
+        )
+        gaps = roots - roots.min(axis=1)[:, None]
+        for b in range(n_blocks):
+            own = slice(b * lanes, min((b + 1) * lanes, n))
+            best = compared.values[own].min(axis=1)[:, None]
+            in_doubt = compared.values[own] <= best + compared.slack[own, :1]
+            for least in history:
+                kept = (least[b].astype(np.uint32) << 16).view(np.float32)
+                left_out = kept > moved[b] * np.float32(1 + SPARE)
+                assert not in_doubt[:, left_out].any()
+                for g in np.flatnonzero(left_out):
+                    true = gaps[own, g].min()
+                    assert Fraction(float(kept[g] - moved[b, g])) <= true * Fraction(1 + 2.0**-22)
+                    tight += float(kept[g] - moved[b, g]) > 0.8 * true
+        history.append(margins.least.copy())
+        nearest = W[compared.values.argmin(axis=1)[rng.integers(n)]]
+        W = W + 0.02 * (nearest - W) * (epoch % 2) + 1e-3 * rng.normal(size=W.shape) * (epoch > 3)
+    assert tight > 100
 
 
 # ------------------------------------------------------------------------------------------- errors

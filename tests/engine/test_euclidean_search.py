@@ -13,7 +13,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.euclidean.hop_rings import smoothed_rings
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import patches
-from dbgsom_core.engine.euclidean.search import FastSearch, _Patience, _Sorting
+from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
+from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -188,7 +189,7 @@ def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
 
 
 def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
-    patience = _Patience()
+    patience = Patience()
     assert patience.tries(0.9, 100)
     assert not patience.pays(0.95, 16, 0.6, 100)
     assert not patience.tries(0.5, 100)
@@ -200,7 +201,7 @@ def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
 
 
 def test_sorting_waits_until_what_was_lost_amounts_to_it_and_longer_where_it_did_not_help():
-    sorting = _Sorting(d=20)
+    sorting = Sorting(d=20)
     assert not sorting.pays(10)
     for _ in range(4):
         sorting.saw(10.0)
@@ -284,7 +285,7 @@ def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng)
     assert LocalSamples(large, manhattan).packed is None
 
 
-def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng):
+def test_without_working_memory_there_are_no_margins_and_then_no_packed_copy(rng):
     centres = rng.normal(size=(64, 8))
     X = centres[rng.integers(64, size=40_000)] + 0.05 * rng.normal(size=(40_000, 8))
     growth = {"name": "fixed", "rows": 8, "columns": 8}
@@ -303,11 +304,11 @@ def test_without_working_memory_there_are_no_bounds_and_then_no_packed_copy(rng)
     copy = PackedSamples.bytes_for(X) / 2**20
     assert copy * 2**20 >= PackedSamples.of(X, 1).blocks.numbers.nbytes
     usual, (_, search) = fitted(None), trained(None)
-    assert search._bounds is not None
-    _, search = trained(copy + 1)
+    assert search.pruning.margins is not None
+    _, search = trained(copy + 0.01)
     assert isinstance(search, FastSearch)
-    assert search._bounds is None
-    np.testing.assert_array_equal(fitted(copy + 1).weights_, usual.weights_)
+    assert search.pruning.margins is None
+    np.testing.assert_array_equal(fitted(copy + 0.01).weights_, usual.weights_)
     data, search = trained(copy - 0.1)
     assert data.packed is None
     frugal = fitted(copy - 0.1)  # sums of samples as given, which are rounded in another way

@@ -52,23 +52,31 @@ true one is among those, and ties go to the lower row whatever panel they are in
 `test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch`,
 `test_the_two_nearest_are_those_of_the_plain_loop`; test_one_shot.py, test_fine_tuning_loops.py.
 
-**Bounds that move** (`llvm.bounds`, after Yinyang k-means). They are of the numbers that are
-stored, sample x̃ and float64 prototype w̃, so that neither grid nor centring counts. With σ the
-stored ‖x̃‖², σ + 2 value is wrong by 2E and, of ‖x‖², by u for σ, u for the sum and (in float64) D
-u, which E has as by_square: slack[1] = 2E + `OF_SQUARES` u ‖x‖² is more than all of it.
+**Margins that shrink** (`llvm.bounds`, `comparisons.keep_margins`; after Yinyang k-means). They are
+of the numbers that are stored, sample x̃ and float64 prototype w̃, so that neither grid nor centring
+counts. With σ the stored ‖x̃‖², σ + 2 value is wrong by 2E and, of ‖x‖², by u for σ, u for the sum
+and (in float64) D u, which E has as by_square: S = `OF_SQUARES` u ‖x‖² and 2E, together slack[1],
+are more than all of it.
 
 * below: √(σ + 2 nearest - slack[1]) ≤ ‖x̃ - w̃‖ for all w̃ of a panel;
-* above: upper = √(σ + 2(best + slack[0]) + slack[1]). Beyond it V > best + 2E + E, so that value >
-  best + 2E: a panel left out holds neither unit nor tie, and IN_REACH finds what ALL does, to the
-  bit of every distance.
+* above: a panel whose ‖x̃ - w̃‖² exceed U² = b² + 9E + 2S, b the distance to the nearest, has
+  V > best + 2E + E and values > best + 2E: left out it holds neither unit nor tie, and IN_REACH
+  finds what ALL does, to the bit of every distance. `write_tops` fills in √(σ + 2 best +
+  4 slack[0] + 3 slack[1]) ≥ U of this pass. E and S are there those of the least exact pass to
+  come (`Pruning.take`: prototypes up to 4 times as long; beyond that margins begin anew).
 
-‖x̃ - w̃‖ shrinks by at most the step of w̃. `layout.lay_panels` adds the longest step of a panel to
-its drift, times 1 + 10⁻⁶ for its own D + 2 roundings, and rounds the total up to float32 (once more
-10⁻⁶, then nextafter). Kept is lower(1 - 2 SPARE) + drift(1 - SPARE), the drift of later is
-subtracted, and upper is times 1 + SPARE: root, product, sum and difference take less than 5u of
-float32, SPARE = 2⁻²¹ is 8u. Sorting, regrouping and `doubled` begin bounds anew; newcomers have a
-panel of their own. `test_bounds_stay_below_and_above_true_distances_while_prototypes_move`,
-test_layout.py `test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more`.
+The margin of a block and a panel is the smallest below - above of the block's samples. From pass
+to pass ‖x̃ - w̃‖ shrinks by at most the step of w̃, and b grows by at most the step of the unit so
+far; √(b² + c) grows no faster than b. `layout.lay_panels` adds the longest step of a panel to its
+drift, times 1 + 10⁻⁶ for its own D + 2 roundings, and rounds the total up to float32 (once more
+10⁻⁶, then nextafter), as it does each neuron's step; `slide` adds the longest of a block's units, times 1 +
+SPARE. Kept is margin + (drift + slide)(1 - SPARE), with below times 1 - 2 SPARE and above times 1 +
+2 SPARE, cut off after 8 bits; a panel is left out if that exceeds (drift + slide)(1 + SPARE) of
+later. Roots, products, sums and differences take less than 5u of float32, SPARE = 2⁻²¹ is 8u. What
+is below 0 becomes 0 and is compared. Sorting, regrouping and `doubled` begin margins anew;
+newcomers have a panel of their own.
+`test_margins_are_those_of_true_distances_or_less_while_all_move`, test_layout.py
+`test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more`.
 
 **Sums.** Packed entries are whole multiples of q = 2^-digits, also once rounded to float32, and
 digits ≤ 52 - log₂(n + 1) rounded up: n entries are less than 2⁵² steps, and so is what a thread has

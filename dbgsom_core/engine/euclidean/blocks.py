@@ -53,7 +53,7 @@ class Panels(NamedTuple):
 
     ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``panel_of`` (K,)
     the panel of a prototype; ``drift`` (G,) how far its prototypes moved at most since the
-    bounds began, added up.
+    margins began, added up; ``moves`` (K,) how far each prototype moved since the last pass.
     """
 
     numbers: NDArray[Any]
@@ -61,6 +61,7 @@ class Panels(NamedTuple):
     ids: NDArray[np.int32]
     panel_of: NDArray[np.int32]
     drift: NDArray[np.float32]
+    moves: NDArray[np.float32]
 
 
 class Accuracy(NamedTuple):
@@ -76,6 +77,19 @@ class Accuracy(NamedTuple):
     largest: float
 
 
+class Margins(NamedTuple):
+    """By how much panels are at least farther away than the units of a block, when last compared.
+
+    ``least`` (B, G) are margins plus what had moved by then, see `llvm.bounds`; ``slides`` (B,) how
+    far units of samples of a block moved at most in each pass since they began, added up;
+    ``accuracy`` that of the least exact pass for which they are good.
+    """
+
+    least: NDArray[np.uint16]
+    slides: NDArray[np.float32]
+    accuracy: Accuracy
+
+
 class Tally(NamedTuple):
     """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
@@ -87,6 +101,11 @@ class Tally(NamedTuple):
     hits: NDArray[np.int64]
     errors: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+
+NO_MARGINS = Margins(
+    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
+)
 
 
 @loop

@@ -14,11 +14,13 @@ from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.compile import inlined, inner_loop
 from dbgsom_core.engine.euclidean.blocks import Blocks, Panels
 from dbgsom_core.engine.llvm.bounds import (
-    any_in_reach,
+    SPARE,
     count_of,
     lowest_bit,
+    margin_at,
     panels_of_units,
-    write_upper_bounds,
+    write_margin,
+    write_tops,
 )
 from dbgsom_core.engine.llvm.compare import sweep_panels
 from dbgsom_core.engine.llvm.memory import array_at
@@ -36,20 +38,23 @@ from dbgsom_core.engine.rows import Rows, row_distance
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
 _LARGEST = 1e38  # of float32, about
+_MARGIN = 2  # bytes
+_MORE = np.float32(1 + SPARE)
 _NONE = 2**31 - 1
 
 
 class Room(NamedTuple):
     """What one worker needs for the blocks that it is at; nothing of it lasts.
 
-    The first six for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so far,
+    The first ones for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so far,
     with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places`` (C, lanes)
     int32 where in the panels the first of them is; ``nearest`` (C, G, lanes) the smallest of each
-    panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``upper`` (C, lanes)
-    float32 bounds; ``done`` (C, words) a bit for each panel compared. ``starts`` (G, PANEL_ROWS)
-    are those of the panels, all finite. ``whole`` and ``leading`` (lanes,) are distances in steps,
-    ``total`` (lanes,) is float64. ``turned`` and ``packed`` (lanes, depth) are the samples of a
-    block, in its dtype and, more exactly, in float64, there with 0 from column D on.
+    panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done`` (C, words) a bit
+    for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one block, and their
+    slack. ``starts`` (G, PANEL_ROWS) are those of the panels, all finite. ``whole`` and ``leading``
+    (lanes,) are distances in steps, ``total`` (lanes,) is float64. ``turned`` and ``packed``
+    (lanes, depth) are the samples of a block, in its dtype and, more exactly, in float64, there
+    with 0 from column D on.
     """
 
     values: NDArray[Any]
@@ -57,7 +62,7 @@ class Room(NamedTuple):
     places: NDArray[np.int32]
     nearest: NDArray[Any]
     slack: NDArray[Any]
-    upper: NDArray[np.float32]
+    tops: NDArray[Any]
     done: NDArray[np.int64]
     starts: NDArray[Any]
     whole: NDArray[np.int64]
@@ -76,8 +81,8 @@ def _parts(n_panels: int, depth: int) -> tuple[int, ...]:
     places = rows + TOGETHER * 2 * LINE
     nearest = places + TOGETHER * LINE
     slack = nearest + TOGETHER * n_panels * LINE
-    upper = slack + TOGETHER * SLACKS * LINE
-    done = upper + TOGETHER * LINE
+    tops = slack + TOGETHER * SLACKS * LINE
+    done = tops + (1 + SLACKS) * LINE
     starts = done + (TOGETHER * words * 8 + LINE - 1) // LINE * LINE
     whole = starts + n_panels * LINE
     leading = whole + 2 * LINE
@@ -86,7 +91,7 @@ def _parts(n_panels: int, depth: int) -> tuple[int, ...]:
     packed = turned + depth * LINE
     end = packed + 2 * depth * LINE
     return (
-        0, rows, places, nearest, slack, upper, done, starts, whole, leading, total, turned, packed,
+        0, rows, places, nearest, slack, tops, done, starts, whole, leading, total, turned, packed,
         end,
     )  # fmt: skip
 
@@ -127,7 +132,7 @@ def room_in(one: Any, memory: NDArray[np.uint8], n_panels: int, depth: int, colu
         array_at(place, at + parts[2], (TOGETHER, lanes)),
         array_at(one, at + parts[3], (TOGETHER, n_panels, lanes)),
         array_at(one, at + parts[4], (TOGETHER, SLACKS, lanes)),
-        array_at(np.float32(0), at + parts[5], (TOGETHER, lanes)),
+        array_at(one, at + parts[5], (1 + SLACKS, lanes)),
         array_at(whole, at + parts[6], (TOGETHER, words)),
         array_at(one, at + parts[7], (n_panels, PANEL_ROWS)),
         array_at(whole, at + parts[8], (lanes,)),
@@ -144,23 +149,22 @@ class Addresses(NamedTuple):
     numbers: int
     squares: int
     units: int
-    bounds: int
+    margins: int
     panels: int
     starts: int
     ids: int
     panel_of: int
-    drift: int
     values: int
     rows: int
     places: int
     nearest: int
     slack: int
-    upper: int
+    tops: int
 
 
 @inlined
 def begin(
-    one: Any, blocks: Blocks, panels: Panels, bounds: NDArray[np.float32], room: Room
+    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], room: Room
 ) -> Addresses:
     """Fill in the starts of the panels; return where the arrays of a search begin."""
     # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
@@ -174,40 +178,37 @@ def begin(
         blocks.numbers.ctypes.data,
         blocks.squares.ctypes.data,
         blocks.bmu.ctypes.data,
-        bounds.ctypes.data,
+        margins.ctypes.data,
         panels.numbers.ctypes.data,
         room.starts.ctypes.data,
         panels.ids.ctypes.data,
         panels.panel_of.ctypes.data,
-        panels.drift.ctypes.data,
         room.values.ctypes.data,
         room.rows.ctypes.data,
         room.places.ctypes.data,
         room.nearest.ctypes.data,
         room.slack.ctypes.data,
-        room.upper.ctypes.data,
+        room.tops.ctypes.data,
     )
 
 
 @inlined
 def _compare(
-    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, keeps: bool,
-    depth: int, wide: int, n_panels: int, at: Addresses,
+    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, depth: int,
+    n_panels: int, at: Addresses,
 ) -> None:  # fmt: skip
     # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
-    # ``which``, at least one; ``wide`` is how many panels the bounds have room for.
+    # ``which``, at least one.
     lanes = lanes_of(one)
     x, row = at.numbers + (b + i) * depth * LINE, LINE // lanes * PANEL_ROWS
     values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
-    slack = at.slack + i * SLACKS * LINE
     if places == 1:
-        lower = at.bounds + (b + i) * wide * lanes * 4 if keeps else 0
         sweep_panels(
             one, together, x, at.panels, at.starts, depth, which, first, values,
-            at.places + i * lanes * 4, nearest, at.squares + (b + i) * LINE, slack, at.drift,
-            lower, n_panels, wide,
+            at.places + i * lanes * 4, nearest, n_panels,
         )  # fmt: skip
     else:
+        slack = at.slack + i * SLACKS * LINE
         while which != 0:
             g = first + lowest_bit(which)
             which &= which - 1
@@ -220,8 +221,8 @@ def _compare(
 
 @inlined
 def _compare_each(
-    one: Any, places: int, b: int, which: int, other: int, first: int, keeps: bool, depth: int,
-    wide: int, n_panels: int, at: Addresses,
+    one: Any, places: int, b: int, which: int, other: int, first: int, depth: int, n_panels: int,
+    at: Addresses,
 ) -> int:  # fmt: skip
     # Block b with panels ``which`` and, if blocks go together, b + 1 with panels ``other``; alone
     # only with panels that the other one does not want. Returns how many comparisons of a block
@@ -231,28 +232,32 @@ def _compare_each(
         bits = both if step == 0 else (which if step == 1 else other) & ~both
         if bits != 0:
             i, together = step // 2, TOGETHER if step == 0 else 1
-            _compare(one, places, b, i, together, bits, first, keeps, depth, wide, n_panels, at)
+            _compare(one, places, b, i, together, bits, first, depth, n_panels, at)
     return int(count_of(which) + count_of(other))
 
 
 @inlined
 def _wanted(
-    one: Any, b: int, i: int, n: int, mode: int, phase: int, newcomers: int, word: int, wide: int,
-    n_panels: int, drift: NDArray[np.float32], at: Addresses,
+    one: Any, b: int, n: int, mode: int, newcomers: int, word: int, wide: int, n_panels: int,
+    drift: NDArray[np.float32], slides: NDArray[np.float32], at: Addresses,
 ) -> int:  # fmt: skip
-    # A bit for each of the 64 panels of a word with which block b + i may have to be compared.
-    lanes, base, first = lanes_of(one), (b + i) * lanes_of(one), word * _WORD
+    # A bit for each of the 64 panels of a word with which block b may have to be compared.
+    base, first = b * lanes_of(one), word * _WORD
+    end = min(n_panels, first + _WORD)
+    wanted: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
     if mode == ALL:
-        return -1 if n_panels - first >= _WORD else (1 << (n_panels - first)) - 1
-    if phase == 0:  # the panels of the samples' own units give the upper bounds
-        inside = (1 << min(lanes, n - base)) - 1
-        return int(panels_of_units(one, at.units + base * 4, inside, at.panel_of, first))
-    wanted, upper = 0, at.upper + i * lanes * 4
-    lower = at.bounds + base * wide * 4
-    for g in range(max(newcomers, first), min(n_panels, first + _WORD)):
-        reaches = mode == OWN or any_in_reach(one, lower + g * lanes * 4, drift[g], upper)
+        return -1 if end - first == _WORD else (1 << (end - first)) - 1
+    if mode == OWN:
+        inside = (1 << min(lanes_of(one), n - base)) - 1
+        wanted |= int(panels_of_units(one, at.units + base * 4, inside, at.panel_of, first))
+        for g in range(max(newcomers, first), end):
+            wanted |= 1 << (g - first)
+        return int(wanted)
+    margins, slid = at.margins + b * wide * _MARGIN, slides[b]
+    for g in range(first, end):
+        reaches = margin_at(margins + g * _MARGIN) <= (drift[g] + slid) * _MORE
         wanted |= int(reaches) << (g - first)
-    return wanted
+    return int(wanted)
 
 
 @inlined
@@ -264,14 +269,13 @@ def compare_blocks(
     n: int,
     mode: int,
     newcomers: int,
-    keeps: bool,
     depth: int,
     wide: int,
     n_panels: int,
     drift: NDArray[np.float32],
+    slides: NDArray[np.float32],
     values: NDArray[Any],
     done: NDArray[np.int64],
-    upper: NDArray[np.float32],
     at: Addresses,
 ) -> int:
     """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
@@ -281,34 +285,55 @@ def compare_blocks(
     the same as after comparing everything. Panels are told apart by bits first, without a branch
     for each. ``done`` gets a bit for each panel compared; ``n`` is how many samples there are.
     """
-    lanes, words, compared = lanes_of(one), done.shape[1], 0
+    compared = 0
     for i in range(together):
         for p in range(places + 1):
-            for lane in range(lanes):
+            for lane in range(lanes_of(one)):
                 values[i, p, lane] = np.inf
-        for word in range(words):
-            done[i, word] = 0
-    for phase in range(1 if mode == ALL else 2):
-        for i in range(together if phase == 1 else 0):
-            last = at.values + (i * VALUES + places - 1) * LINE
-            squares, slack = at.squares + (b + i) * LINE, at.slack + i * SLACKS * LINE
-            write_upper_bounds(one, last, squares, slack, at.upper + i * lanes * 4)
-            for lane in range(min(lanes, n - (b + i) * lanes), lanes):
-                upper[i, lane] = -1.0
-        for word in range(newcomers // _WORD if phase == 1 else 0, words):
-            which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
-            other: Any = np.int64(0)
-            for i in range(together):
-                more = _wanted(
-                    one, b, i, n, mode, phase, newcomers, word, wide, n_panels, drift, at
-                )
-                more &= ~done[i, word]
-                done[i, word] |= more
-                which, other = (more, other) if i == 0 else (which, more)
-            compared += _compare_each(
-                one, places, b, which, other, word * _WORD, keeps, depth, wide, n_panels, at
-            )
+    for word in range(done.shape[1]):
+        which: Any = np.int64(0)
+        other: Any = np.int64(0)
+        for i in range(together):
+            more = _wanted(one, b + i, n, mode, newcomers, word, wide, n_panels, drift, slides, at)
+            done[i, word] = more
+            which, other = (more, other) if i == 0 else (which, more)
+        compared += _compare_each(one, places, b, which, other, word * _WORD, depth, n_panels, at)
     return compared
+
+
+@inlined
+def slide(
+    b: int, used: int, units: NDArray[np.int32], lanes: int, moves: NDArray[np.float32],
+    slides: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Add to what block b slid how far a unit of its samples moved at most."""
+    farthest = np.float32(0)
+    for lane in range(used):
+        farthest = max(farthest, moves[units[b * lanes + lane]])
+    slides[b] = (slides[b] + farthest) * _MORE
+
+
+@inlined
+def keep_margins(
+    one: Any, b: int, i: int, inside: int, wide: int, n_panels: int, drift: NDArray[np.float32],
+    slides: NDArray[np.float32], done: NDArray[np.int64], at: Addresses,
+) -> None:  # fmt: skip
+    """Write the margins of block b, the i-th of those together, to all panels compared.
+
+    The last lines of ``tops`` hold the slack of the least exact pass to come.
+    """
+    squares, slack = at.squares + b * LINE, at.slack + i * SLACKS * LINE
+    nearest, margins = at.nearest + i * n_panels * LINE, at.margins + b * wide * _MARGIN
+    write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
+    for word in range(done.shape[1]):
+        left = done[i, word]
+        while left != 0:
+            g = word * _WORD + lowest_bit(left)
+            left &= left - 1
+            moved = drift[g] + slides[b]
+            write_margin(
+                one, nearest + g * LINE, squares, slack, at.tops, moved, margins + g * _MARGIN
+            )
 
 
 @inner_loop

@@ -65,6 +65,7 @@ def lay_panels(
     starts: NDArray[Any],
     panel_of: NDArray[np.int32],
     moved: NDArray[np.float32],
+    moves: NDArray[np.float32],
     rows: NDArray[Any],
     halves_of: NDArray[Any],
 ) -> float:
@@ -75,7 +76,8 @@ def lay_panels(
     Entries of ``numbers`` beyond feature D stay 0, as do those of a place that holds no prototype,
     whose start is inf. Where ``before`` has the packed prototypes of the last pass, and not no
     rows, ``drift`` (G,) grows by how far a prototype of each panel moved at most; ``moved`` (G,)
-    is the drift, rounded up as bounds must not be too tight.
+    is the drift, and ``moves`` (K,) what each prototype moved since then, both rounded up as
+    bounds must not be too tight.
 
     Returns what `pack_rows` does; where that is -1 no panel changes.
     """
@@ -85,6 +87,8 @@ def lay_panels(
     d = packed.shape[1]
     for j in range(packed.shape[0]):
         halves_of[j] = halves[j]
+        step = np.sqrt(steps[j]) * (1 + 2e-6)
+        moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
         for k in range(d):
             rows[j, k] = -packed[j, k]
     for g in range(ids.shape[0]):
@@ -214,7 +218,7 @@ class PanelRoom:
         largest = lay_panels(
             prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
             ids, packed, self._squares, self._steps, drift, panels.numbers, panels.starts,
-            panels.panel_of, panels.drift, rows, halves,
+            panels.panel_of, panels.drift, panels.moves, rows, halves,
         )  # fmt: skip
         if largest < 0:
             return None
@@ -222,14 +226,14 @@ class PanelRoom:
 
     def _take(self, n_neurons: int, ids: NDArray[np.int32]) -> Panels:
         n_panels = len(ids)
-        if self._room is None or len(self._room[0]) < n_neurons or len(self._room[3]) < n_panels:
+        if self._room is None or len(self._room[0]) < n_neurons or len(self._room[4]) < n_panels:
             neurons = max(n_neurons + n_neurons // 2, _LEAST_NEURONS)  # for a map that grows, too
             self._make_room(neurons, max(n_panels + n_panels // 2, neurons // PANEL_ROWS))
         assert self._room is not None
-        of_neurons, of_panels = self._room[:3], self._room[3:]
-        self._rows, self._halves, panel_of = (array[:n_neurons] for array in of_neurons)
+        of_neurons, of_panels = self._room[:4], self._room[4:]
+        self._rows, self._halves, panel_of, moves = (array[:n_neurons] for array in of_neurons)
         numbers, starts, moved = (array[:n_panels] for array in of_panels)
-        self._panels = Panels(numbers, starts, ids, panel_of, moved)
+        self._panels = Panels(numbers, starts, ids, panel_of, moved, moves)
         return self._panels
 
     def _make_room(self, neurons: int, panels: int) -> None:
@@ -240,6 +244,7 @@ class PanelRoom:
             aligned((neurons, depth), dtype),
             np.empty(neurons, dtype),
             np.empty(neurons, np.int32),
+            np.empty(neurons, np.float32),
             aligned((panels, depth, PANEL_ROWS), dtype),
             np.full((panels, PANEL_ROWS), np.inf, dtype),
             np.empty(panels, np.float32),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean import one_shot_loops
-from dbgsom_core.engine.euclidean.blocks import Blocks, Frame
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Frame
 from dbgsom_core.engine.euclidean.comparisons import memory_for
 from dbgsom_core.engine.euclidean.layout import PanelRoom
 from dbgsom_core.engine.euclidean.one_shot_loops import Chunk
@@ -95,7 +95,7 @@ def _nearest(
             np.zeros(row_blocks * lanes, np.int32),
         )
         found, memory = np.empty((len(blocks.order), 2), np.int32), memory_for(len(ids), depth)
-        return Chunk(blocks, found, np.empty((1, 1, 1), np.float32), memory)
+        return Chunk(blocks, found, NO_MARGINS, memory)
 
     chunks = [chunk() for _ in range(threads)]
     out = np.empty((places, n), np.int64)

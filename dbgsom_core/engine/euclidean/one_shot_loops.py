@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.blocks import Accuracy, Blocks, Panels
+from dbgsom_core.engine.euclidean.blocks import Accuracy, Blocks, Margins, Panels
 from dbgsom_core.engine.euclidean.comparisons import (
     ALL,
     begin,
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
     blocks: Blocks
     found: NDArray[np.int32]
-    no_bounds: NDArray[np.float32]
+    margins: Margins
     memory: NDArray[np.uint8]
 
 
@@ -55,7 +55,7 @@ def nearest_units(
     Returns how many samples were in doubt; the rest is left where that is more than ``most``, or
     a value is missing: -1 then.
     """
-    all_blocks, found, no_bounds, memory = chunk
+    all_blocks, found, margins, memory = chunk
     lanes, size, places = lanes_of(one), all_blocks.order.size, out.shape[0]
     doubts = 0
     for first in range(start, stop, size):
@@ -69,11 +69,11 @@ def nearest_units(
         blocks = Blocks(all_blocks.numbers, all_blocks.squares, order, all_blocks.bmu)
         if places == 1:
             doubts += _nearest_blocks(
-                one, rows, prototypes, blocks, panels, accuracy, found, no_bounds, memory, n_blocks
+                one, rows, prototypes, blocks, panels, accuracy, found, margins, memory, n_blocks
             )
         else:
             doubts += nearest_two_blocks(
-                one, rows, prototypes, blocks, panels, accuracy, no_bounds, ALL, found, memory, 0,
+                one, rows, prototypes, blocks, panels, accuracy, margins, found, memory, 0,
                 n_blocks,
             )  # fmt: skip
         for place in range(places):
@@ -93,7 +93,7 @@ def _nearest_blocks(
     panels: Panels,
     accuracy: Accuracy,
     out: NDArray[np.int32],
-    no_bounds: NDArray[np.float32],
+    margins: Margins,
     memory: NDArray[np.uint8],
     n_blocks: int,
 ) -> int:
@@ -102,8 +102,8 @@ def _nearest_blocks(
     lanes, n, depth = lanes_of(one), blocks.order.size, blocks.numbers.shape[1]
     n_panels, drift = panels.ids.shape[0], panels.drift
     room = room_in(one, memory, n_panels, depth, samples.columns)
-    values, rows, slack, upper, done = room.values, room.rows, room.slack, room.upper, room.done
-    at = begin(one, blocks, panels, no_bounds, room)
+    values, rows, slack, done = room.values, room.rows, room.slack, room.done
+    at = begin(one, blocks, panels, margins.least, room)
     doubts = 0
     for first in range(0, n_blocks, TOGETHER):
         together = min(TOGETHER, n_blocks - first)
@@ -111,8 +111,8 @@ def _nearest_blocks(
             squares, slack_at = at.squares + (first + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
         compare_blocks(
-            one, 1, first, together, n, ALL, 0, False, depth, 1, n_panels, drift, values, done,
-            upper, at,
+            one, 1, first, together, n, ALL, 0, depth, 1, n_panels, drift, margins.slides, values,
+            done, at,
         )  # fmt: skip
         unsure: Any = np.int64(0)
         for i in range(together):
@@ -126,8 +126,8 @@ def _nearest_blocks(
             if unsure >> i & 1:
                 b = first + i
                 doubts += nearest_two_blocks(
-                    one, samples, prototypes, blocks, panels, accuracy, no_bounds, ALL, out, memory,
-                    b, b + 1,
+                    one, samples, prototypes, blocks, panels, accuracy, margins, out, memory, b,
+                    b + 1,
                 )  # fmt: skip
     return doubts
 

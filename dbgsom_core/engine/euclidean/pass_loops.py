@@ -16,16 +16,20 @@ from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
     Frame,
+    Margins,
     Panels,
     Tally,
     pack_row,
 )
 from dbgsom_core.engine.euclidean.comparisons import (
+    ALL,
     Addresses,
     begin,
     compare_blocks,
+    keep_margins,
     room_in,
     settle,
+    slide,
 )
 from dbgsom_core.engine.llvm.bounds import (
     add_lanes,
@@ -62,14 +66,11 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
 
 @inlined
-def _fetch(one: Any, b: int, depth: int, wide: int, at: Addresses) -> None:
-    # Ask for block b, which need not exist, and its bounds. When few panels are compared the
-    # processor would wait for memory: what it fetches by itself ends with each page.
-    numbers, bounds = at.numbers + b * depth * LINE, at.bounds + b * wide * lanes_of(one) * 4
+def _fetch(b: int, depth: int, at: Addresses) -> None:
+    # Ask for block b, which need not exist. When few panels are compared the processor would wait
+    # for memory: what it fetches by itself ends with each page.
     for k in range(depth):
-        fetch_line(numbers + k * LINE)
-    for offset in range(0, wide * lanes_of(one) * 4, LINE):
-        fetch_line(bounds + offset)
+        fetch_line(at.numbers + (b * depth + k) * LINE)
 
 
 @inlined
@@ -126,7 +127,7 @@ def search_blocks(
     blocks: Blocks,
     panels: Panels,
     accuracy: Accuracy,
-    bounds: NDArray[np.float32],
+    margins: Margins,
     mode: int,
     newcomers: int,
     keeps: bool,
@@ -141,10 +142,10 @@ def search_blocks(
     Parameters
     ----------
     mode : {ALL, IN_REACH, OWN}
-        Compare with all panels; with those that ``bounds`` do not exclude; with those of the last
+        Compare with all panels; with those that ``margins`` do not exclude; with those of the last
         units and those from ``newcomers`` on.
     keeps : bool
-        Write ``bounds`` (B, G, lanes): distances to panels are at least bounds - later drift.
+        Write ``margins`` to the panels compared.
     only_changes : bool
         Move only samples whose unit changed from one sum to the other, else add all.
     """
@@ -152,8 +153,8 @@ def search_blocks(
     lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
     room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
-    upper, done, drift, wide = room.upper, room.done, panels.drift, bounds.shape[1]
-    at = begin(one, blocks, panels, bounds, room)
+    done, drift, wide, slides = room.done, panels.drift, margins.least.shape[1], margins.slides
+    at = begin(one, blocks, panels, margins.least, room)
     whole, leading = room.whole, room.leading
     whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
     for lane in range(lanes):
@@ -166,12 +167,13 @@ def search_blocks(
         together = min(TOGETHER, stop - first)
         for b in range(first, first + together):
             if keeps:
-                _fetch(one, b + TOGETHER, depth, wide, at)
+                _fetch(b + TOGETHER, depth, at)
+                slide(b, min(lanes, n - b * lanes), bmu, lanes, panels.moves, slides)
             slack_at = at.slack + (b - first) * SLACKS * LINE
             slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
         compared += compare_blocks(
-            one, 1, first, together, n, mode, newcomers, keeps, depth, wide, n_panels, drift,
-            values, done, upper, at,
+            one, 1, first, together, n, mode, newcomers, depth, wide, n_panels, drift, slides,
+            values, done, at,
         )  # fmt: skip
         for i in range(together):
             b = first + i
@@ -181,6 +183,9 @@ def search_blocks(
             squares, units = at.squares + b * LINE, at.units + base * 4
             rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
             write_units(one, at.places + i * lanes * 4, at.ids, rows_at)
+            if keeps:
+                slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
+                keep_margins(one, b, i, inside, wide, n_panels, drift, slides, done, at)
             values_at = at.values + i * VALUES * LINE
             distances = values_at + 2 * LINE
             ties, poor = write_distances(one, values_at, squares, slack_at, distances)
@@ -244,8 +249,7 @@ def nearest_two_blocks(
     blocks: Blocks,
     panels: Panels,
     accuracy: Accuracy,
-    bounds: NDArray[np.float32],
-    mode: int,
+    margins: Margins,
     out: NDArray[np.int32],
     memory: NDArray[np.uint8],
     start: int,
@@ -257,11 +261,11 @@ def nearest_two_blocks(
     """
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
-    depth, wide, drift = blocks.numbers.shape[1], bounds.shape[1], panels.drift
+    depth, drift = blocks.numbers.shape[1], panels.drift
     room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
-    upper, done = room.upper, room.done
-    at = begin(one, blocks, panels, bounds, room)
+    done = room.done
+    at = begin(one, blocks, panels, margins.least, room)
     doubts = 0
     for base in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - base)
@@ -269,8 +273,8 @@ def nearest_two_blocks(
             squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
         compare_blocks(
-            one, 2, base, together, n, mode, 0, False, depth, wide, n_panels, drift, values, done,
-            upper, at,
+            one, 2, base, together, n, ALL, 0, depth, 1, n_panels, drift, margins.slides, values,
+            done, at,
         )  # fmt: skip
         for i in range(together):
             b = base + i

@@ -20,13 +20,13 @@ from dbgsom_core.engine.contract import Found, MapGraph, unlinked
 from dbgsom_core.engine.euclidean import fine_tuning_loops, layout, pass_loops
 from dbgsom_core.engine.euclidean.accuracy import error_steps
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
-from dbgsom_core.engine.euclidean.blocks import Blocks, Tally
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, OWN
 from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of, own_neurons
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_for
 from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
-from dbgsom_core.engine.euclidean.search import DOUBTS, NO_BOUNDS
+from dbgsom_core.engine.euclidean.search import DOUBTS
 from dbgsom_core.engine.euclidean.tally import Seconds, added_up
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.tables import BlockTable
@@ -148,7 +148,7 @@ class StreamedSearch:
             nearest = np.empty((len(part.X), 2), np.int32)
             pass_loops.nearest_two_blocks(
                 part.one, part.rows, prototypes, part.blocks, laid.panels, laid.accuracy,
-                NO_BOUNDS, ALL, nearest, memory, 0, len(part.blocks.numbers),
+                NO_MARGINS, nearest, memory, 0, len(part.blocks.numbers),
             )  # fmt: skip
             out[rows] = unlinked(nearest, graph)
 
@@ -202,7 +202,7 @@ class StreamedSearch:
         ) -> None:
             pass_loops.search_blocks(
                 part.one, part.rows, prototypes, frame, steps, part.blocks, laid.panels,
-                laid.accuracy, NO_BOUNDS, mode, newcomers, False, only_changes, tally, memory, 0,
+                laid.accuracy, NO_MARGINS, mode, newcomers, False, only_changes, tally, memory, 0,
                 len(part.blocks.numbers),
             )  # fmt: skip
             after, before = part.blocks.bmu[: len(part.X)], self.units[rows]

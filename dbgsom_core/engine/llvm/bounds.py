@@ -1,7 +1,9 @@
 """Bounds and errors of the samples of a block, all lanes at once, as vector instructions.
 
 Addresses are those of (lanes,) numbers of the dtype of the scalar ``one``, or of float32 where a
-bound on a distance is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v.
+margin is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v. A *margin* is by how much a panel is
+at least farther away than the best, for all samples of a block: the upper 16 bits of a float32 that
+is not negative, which are never more than it.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from numba.extending import intrinsic
 
 from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors
 
-# A lower bound plus a drift is stored in float32 and the drift of later is subtracted: the three
-# roundings take less than this share, and so does that of an upper bound.
+# What a few roundings of float32 in a row take of a number is less than this share of it.
 SPARE = 2.0**-21
 POOR = 512.0  # a squared distance below so many of its errors is computed anew
+_INT, _SHORT = ir.IntType(32), ir.IntType(16)
 
 
 class _Lanes(Vectors):
@@ -26,7 +28,6 @@ class _Lanes(Vectors):
     def __init__(self, one: Any, builder: Any) -> None:
         super().__init__(one.bitwidth)
         self.builder = builder
-        self.floats = ir.VectorType(ir.FloatType(), self.lanes)
         self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def get(self, address: Any, line: int = 0) -> Any:
@@ -48,9 +49,6 @@ class _Lanes(Vectors):
         )
         return self.builder.call(function, [self.larger(self.builder, squares, self.number(0.0))])
 
-    def float32(self, values: Any) -> Any:
-        return values if self.size == 4 else self.builder.fptrunc(values, self.floats)
-
     def spread(self, scalar: Any) -> Any:
         return self.splat(self.builder, scalar)
 
@@ -64,13 +62,21 @@ class _Lanes(Vectors):
             total = self.builder.fadd(total, value)
         return total
 
-    def put_float32(self, values: Any, address: Any) -> None:
-        place = self.builder.inttoptr(address, self.floats.as_pointer())
-        self.builder.store(values, place, align=4)
-
-    def get_float32(self, address: Any) -> Any:
-        place = self.builder.inttoptr(address, self.floats.as_pointer())
-        return self.builder.load(place, align=4)
+    def least(self, values: Any) -> Any:
+        """Return the smallest of all lanes, a scalar."""
+        width = values.type.count
+        while width > 1:
+            width //= 2
+            low, high = (
+                ir.Constant(ir.VectorType(_INT, width), list(places))
+                for places in (range(width), range(width, 2 * width))
+            )
+            values = self.smaller(
+                self.builder,
+                self.builder.shuffle_vector(values, values, low),
+                self.builder.shuffle_vector(values, values, high),
+            )
+        return self.builder.extract_element(values, ir.Constant(_INT, 0))
 
     def bits(self, mask: Any) -> Any:
         return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
@@ -103,50 +109,68 @@ def write_slack(
     return types.void(one, types.int64, one, one, one, one, types.int64), generate
 
 
-def write_lower_bounds(
-    builder: Any, one: Any, nearest: Any, squares: Any, slack: Any, drift: Any, lower: Any
-) -> None:
-    """Fill lower (lanes,) float32 with safe distances to the nearest prototype, plus a drift.
-
-    Here ``one`` is a type and ``nearest`` are the values themselves; ``drift`` is the address of a
-    float32.
-    """
-    v = _Lanes(one, builder)
-    square = v.plus(v.get(squares), v.times(nearest, 2.0))
-    distance = v.float32(v.root(builder.fsub(square, v.get(slack, 1))))
-    moved = v.load(builder, v.bytes_at(builder, drift), 0, ir.FloatType())
-    moved = v.times(v.splat(builder, moved), 1 - SPARE)
-    v.put_float32(v.plus(v.times(distance, 1 - 2 * SPARE), moved), lower)
-
-
 @intrinsic
-def write_upper_bounds(
-    typing_context: Any, one: Any, value: Any, squares: Any, slack: Any, upper: Any
+def write_tops(
+    typing_context: Any, one: Any, value: Any, squares: Any, slack: Any, inside: Any, tops: Any
 ) -> Any:
-    """Fill upper (lanes,) float32: farther prototypes have values beyond ``value`` + slack[0]."""
+    """Fill tops (lanes,) with distances within which later passes look for what may be the best.
+
+    ``value`` are the best so far, ``slack`` (2, lanes) are those of the least exact pass to come.
+    A lane whose bit is not set in ``inside`` gets a number below any distance.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        _, value, squares, slack, upper = arguments
-        last = v.plus(v.get(value), v.get(slack))
-        square = v.plus(v.get(squares), v.times(last, 2.0), v.get(slack, 1))
-        v.put_float32(v.times(v.float32(v.root(square)), 1 + SPARE), upper)
+        _, value, squares, slack, inside, tops = arguments
+        best = v.plus(v.times(v.get(value), 2.0), v.times(v.get(slack), 4.0))
+        square = v.plus(v.get(squares), best, v.times(v.get(slack, 1), 3.0))
+        top = v.times(v.root(square), 1 + 2 * SPARE)
+        v.put(builder.select(v.mask(inside), top, v.number(-1e30)), tops)
         return context.get_dummy_value()
 
-    return types.void(one, types.int64, types.int64, types.int64, types.int64), generate
+    return types.void(one, *[types.int64] * 5), generate
 
 
 @intrinsic
-def any_in_reach(typing_context: Any, one: Any, lower: Any, drift: Any, upper: Any) -> Any:
-    """Say whether lower - drift <= upper in some lane; float32 throughout."""
+def write_margin(
+    typing_context: Any, one: Any, nearest: Any, squares: Any, slack: Any, tops: Any, moved: Any,
+    margin: Any,
+) -> Any:  # fmt: skip
+    """Write the margin of a panel, plus what samples and panel moved so far.
+
+    ``nearest`` (lanes,) are its smallest values.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        _, lower, drift, upper = arguments
-        now = builder.fsub(v.get_float32(lower), v.spread(drift))
-        return v.any(builder, builder.fcmp_ordered("<=", now, v.get_float32(upper)))
+        _, nearest, squares, slack, tops, moved, margin = arguments
+        square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
+        distance = v.times(v.root(builder.fsub(square, v.get(slack, 1))), 1 - 2 * SPARE)
+        least = v.least(builder.fsub(distance, v.get(tops)))
+        if v.size == 8:
+            least = builder.fptrunc(least, ir.FloatType())
+        none = ir.Constant(ir.FloatType(), 0.0)
+        moved = builder.fmul(moved, ir.Constant(ir.FloatType(), 1 - SPARE))
+        total = builder.fadd(least, moved)
+        total = builder.select(builder.fcmp_ordered(">", total, none), total, none)
+        bits = builder.lshr(builder.bitcast(total, _INT), ir.Constant(_INT, 16))
+        short = builder.trunc(bits, _SHORT)
+        builder.store(short, builder.inttoptr(margin, _SHORT.as_pointer()), align=2)
+        return context.get_dummy_value()
 
-    return types.boolean(one, types.int64, types.float32, types.int64), generate
+    return types.void(one, *[types.int64] * 4, types.float32, types.int64), generate
+
+
+@intrinsic
+def margin_at(typing_context: Any, address: Any) -> Any:
+    """Return the float32 that a margin is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], _SHORT.as_pointer())
+        bits = builder.zext(builder.load(place, align=2), _INT)
+        return builder.bitcast(builder.shl(bits, ir.Constant(_INT, 16)), ir.FloatType())
+
+    return types.float32(types.int64), generate
 
 
 @intrinsic

@@ -15,13 +15,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.bounds import write_lower_bounds
 from dbgsom_core.engine.llvm.panel import (
     ADDRESS,
     LINE,
     PANEL_ROWS,
     ROW_BITS,
-    SLACKS,
     TOGETHER,
     VALUES,
     Vectors,
@@ -126,13 +124,12 @@ def _define(module: Any, bits: int, together: int) -> Any:
     if name in module.globals:
         return module.globals[name]
     v = _Keys(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 15), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panels, starts, depth, which, first, values_at, places_at, nearest_at, *more = (
+    block, panels, starts, depth, which, first, values_at, places_at, nearest_at, n_panels = (
         function.args
     )
-    squares, slack, drift_at, lower, n_panels, wide = more
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     line = ir.Constant(ADDRESS, LINE)
     blocks = each_address(builder, together, block, builder.mul(depth, line))
@@ -140,11 +137,6 @@ def _define(module: Any, bits: int, together: int) -> Any:
         v.bytes_at(builder, a)
         for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
     ]
-    squares_of = each_address(builder, together, squares, LINE)
-    slack_of = each_address(builder, together, slack, SLACKS * LINE)
-    lower_of = each_address(
-        builder, together, lower, builder.mul(wide, ir.Constant(ADDRESS, 4 * v.lanes))
-    )
     bests = [
         _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places))
         for values, places in zip(
@@ -171,15 +163,6 @@ def _define(module: Any, bits: int, together: int) -> Any:
     nearest = [v.middle(builder, near) for near, _ in found]
     for values, base in zip(nearest, near_at, strict=True):
         v.store(builder, values, builder.gep(base, [builder.mul(g, line)]), 0)
-    with builder.if_then(builder.icmp_unsigned("!=", lower, ir.Constant(ADDRESS, 0)), likely=True):
-        drift = builder.add(drift_at, builder.mul(g, ir.Constant(ADDRESS, 4)))
-        offset = builder.mul(g, ir.Constant(ADDRESS, 4 * v.lanes))
-        one = types.float32 if bits == 32 else types.float64
-        for values, square, close, base in zip(
-            nearest, squares_of, slack_of, lower_of, strict=True
-        ):
-            bound = builder.add(base, offset)
-            write_lower_bounds(builder, one, values, square, close, drift, bound)
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
     after = [left]
     for i, (best, (near, then)) in enumerate(zip(bests, found, strict=True)):
@@ -210,12 +193,7 @@ def sweep_panels(
     values: Any,
     places: Any,
     nearest: Any,
-    squares: Any,
-    slack: Any,
-    drift: Any,
-    lower: Any,
     n_panels: Any,
-    wide: Any,
 ) -> Any:
     """Compare blocks with at least one panel and keep the best of each lane.
 
@@ -238,12 +216,8 @@ def sweep_panels(
         Of (C, lanes) int32: panel << ROW_BITS | row of the smallest value, updated.
     nearest : address
         Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
-    squares, slack, drift, lower : address
-        Where ``lower`` (C, wide, lanes) is not 0 it is filled with a bound for each panel
-        compared, see `write_lower_bounds`; ``squares`` are (C, lanes), ``slack`` (C, SLACKS,
-        lanes) and ``drift`` (G,) float32.
-    n_panels, wide : int
-        G, and for how many panels there are bounds.
+    n_panels : int
+        G.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -252,4 +226,4 @@ def sweep_panels(
         call_together(builder, arguments[1], alone, several, arguments[2:])
         return context.get_dummy_value()
 
-    return types.void(one, *[types.int64] * 16), generate
+    return types.void(one, *[types.int64] * 11), generate

@@ -38,8 +38,8 @@ class LocalEngine(Component):
         ge=0,
         le=1e12,
         description="MiB that a training may take beside the data for a packed copy of them and "
-        "for bounds on distances, without which it is slower; null: the copy, and for bounds "
-        "256 MiB or four times the copy, at most 1 GiB",
+        "for margins between distances, without which it is slower; null: the copy, and for "
+        "margins 256 MiB or half of the copy",
     )
 
     memory: float | None = Field(
