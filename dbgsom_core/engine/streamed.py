@@ -103,7 +103,8 @@ class StreamedSamples(LocalSamples):
 
     def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
         """See `Samples`."""
-        return FoundInBlocks(self, prototypes, np.asarray(of.bmu, np.int32))
+        units = getattr(of, "units", None)
+        return FoundInBlocks(self, prototypes, of.bmu if units is None else units)
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> StreamedExact:
         """See `Samples`."""
@@ -196,20 +197,20 @@ class StreamedSamples(LocalSamples):
 class FoundInBlocks:
     """The nearest of ``prototypes`` of each sample, int32 (n,); distances are made when asked for.
 
-    ``units`` may be known.
+    ``units``, of any type of integers, may be known.
     """
 
     def __init__(
         self,
         data: StreamedSamples,
         prototypes: NDArray[np.float64],
-        units: NDArray[np.int32] | None = None,
+        units: NDArray[Any] | None = None,
     ) -> None:
         self._data, self._prototypes, self._units = data, prototypes, units
 
     @property
-    def bmu(self) -> Any:
-        """See `PerSample`."""
+    def units(self) -> NDArray[Any]:
+        """The units (n,), in a type that may be too small for what is computed of them."""
         if self._units is None:
             self._units = units = np.empty(self._data.n, np.int32)
             self._data.each_part(
@@ -218,13 +219,18 @@ class FoundInBlocks:
         return self._units
 
     @property
+    def bmu(self) -> Any:
+        """See `PerSample`."""
+        return self.units.astype(np.int32, copy=False)
+
+    @property
     def distance(self) -> NDArray[np.float64]:
         """See `PerSample`."""
         return self.of_rows(slice(0, self._data.n))[1]
 
     def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """See `PerSample`."""
-        units = self.bmu[rows].astype(np.int64)
+        units = self.units[rows].astype(np.int64)
         return units, self._data.distances_to(self._prototypes, units, rows)
 
 

@@ -174,6 +174,38 @@ def test_it_answers_for_tables_as_for_arrays(mapped):
         np.testing.assert_array_equal(ask(mine, table), ask(usual, X), name)
 
 
+@pytest.mark.parametrize("memory", [None, 3 * ROWS, 0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_later_passes_compare_less_and_keep_eight_bytes_a_row_or_as_few_as_they_may(dtype, memory):
+    rng = np.random.default_rng(5)
+    centres = 5 * rng.normal(size=(60, FEATURES))
+    X = (centres[rng.integers(60, size=ROWS)] + rng.normal(size=(ROWS, FEATURES))).astype(dtype)
+    metric = MetricAbilities.of(get_registry().build("metric", "euclidean"))
+    where = np.column_stack(np.divmod(np.arange(60), 8))
+    given = {"threads": 2, "block": 500 * X.itemsize * FEATURES / 2**20}
+    if memory is not None:
+        given["working_memory"] = memory / 2**20
+    mine = samples_in_blocks(Dataset(X), metric, **given).search()
+    usual = LocalEngine().over(X, metric).search()
+    W = centres[:50] + 0.01
+    for epoch in range(12):
+        found = []
+        for search in (mine, usual):
+            before = search.assign(W, where[: len(W)])
+            if epoch == 4:
+                before = search.admit(before, np.vstack([W, centres[50:]]), where, 50)
+            found.append(before)
+        for name in ("hits", "errors", "total_error", "moved", "bmu"):
+            np.testing.assert_array_equal(*(getattr(one, name) for one in found), name)
+        np.testing.assert_array_equal(*(one.totals.sums for one in found))
+        W = (centres if epoch > 3 else W) + 0.01 / (epoch + 1) * rng.normal(size=(1, FEATURES))
+    margins, places = mine.pruning.margins, mine._places
+    kept = 0 if margins is None else margins.least.nbytes + margins.slides.nbytes + places.nbytes
+    assert kept <= (6 * ROWS if memory is None else memory)
+    assert (kept == 0) == (memory == 0)
+    assert mine.units.nbytes == 2 * ROWS
+
+
 # ------------------------------------------------------------------------------------ tables
 
 

@@ -65,15 +65,15 @@ are more than all of it.
   4 slack[0] + 3 slack[1]) ≥ U of this pass. E and S are there those of the least exact pass to
   come (`Pruning.take`: prototypes up to 4 times as long; beyond that margins begin anew).
 
-The margin of a block and a panel is the smallest below - above of the block's samples. From pass
-to pass ‖x̃ - w̃‖ shrinks by at most the step of w̃, and b grows by at most the step of the unit so
+The margin of a block and a panel is the smallest below - above of the block's samples. From pass to
+pass ‖x̃ - w̃‖ shrinks by at most the step of w̃, and b grows by at most the step of the unit so
 far; √(b² + c) grows no faster than b. `layout.lay_panels` adds the longest step of a panel to its
 drift, times 1 + 10⁻⁶ for its own D + 2 roundings, and rounds the total up to float32 (once more
-10⁻⁶, then nextafter), as it does each neuron's step; `slide` adds the longest of a block's units, times 1 +
-SPARE. Kept is margin + (drift + slide)(1 - SPARE), with below times 1 - 2 SPARE and above times 1 +
-2 SPARE, cut off after 8 bits; a panel is left out if that exceeds (drift + slide)(1 + SPARE) of
-later. Roots, products, sums and differences take less than 5u of float32, SPARE = 2⁻²¹ is 8u. What
-is below 0 becomes 0 and is compared. Sorting, regrouping and `doubled` begin margins anew;
+10⁻⁶, then nextafter), as it does each neuron's step; `slide` adds the longest of a block's units,
+times 1 + SPARE. Kept is margin + (drift + slide)(1 - SPARE), with below times 1 - 2 SPARE and above
+times 1 + 2 SPARE, cut off after 8 bits; a panel is left out if that exceeds (drift + slide)(1 +
+SPARE) of later. Roots, products, sums and differences take less than 5u of float32, SPARE = 2⁻²¹ is
+8u. What is below 0 becomes 0 and is compared. Sorting, regrouping and `doubled` begin margins anew;
 newcomers have a panel of their own.
 `test_margins_are_those_of_true_distances_or_less_while_all_move`, test_layout.py
 `test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more`.

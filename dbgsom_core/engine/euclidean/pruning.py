@@ -167,15 +167,19 @@ class Room(NamedTuple):
     together : int
         Of so many that follow each other all have margins, or none.
     bytes : int
+    beside : int
+        Bytes that those of together take besides.
     """
 
     n_blocks: int
     together: int
     bytes: int
+    beside: int = 0
 
     def blocks_with(self, size: int) -> int:
         """Return for how many blocks there is room, where each takes ``size`` bytes."""
-        return min(self.n_blocks, self.bytes // size // self.together * self.together)
+        parts = self.bytes // (self.together * size + self.beside)
+        return min(self.n_blocks, parts * self.together)
 
 
 @dataclass
@@ -239,7 +243,7 @@ class Patience:
         """Say whether a pass that compared this share of the panels was worth its margins."""
         comparison = PANEL_ROWS * (-(-d // UNROLL) * UNROLL)
         # Measured on AVX-512: writing a margin and looking at one, in steps of a comparison.
-        if share_compared * (comparison + 90) + 8 < comparison:
+        if share_compared * (comparison + 16) + 2 < comparison:
             self.changed, self.neurons, self.forgives = math.inf, 0.0, True
             return True
         if self.forgives:

@@ -2,7 +2,8 @@
 
 Blocks of rows are packed in the frame of the whole table and compared as `search` compares those
 in memory. Sums of packed numbers, hits and errors in whole steps add up exactly, so what a pass
-finds does not depend on the blocks. What is kept of a row is its unit, 4 bytes.
+finds does not depend on the blocks. What is kept of a row is its unit, 2 bytes up to 65536
+neurons, its place among the rows that are read together, 2 more, and a share of the margins.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from dbgsom_core.engine.contract import Found, MapGraph, unlinked
 from dbgsom_core.engine.euclidean import fine_tuning_loops, layout, pass_loops
 from dbgsom_core.engine.euclidean.accuracy import error_steps
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Tally
-from dbgsom_core.engine.euclidean.comparisons import ALL, OWN
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Margins, Tally
+from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
 from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of, own_neurons
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_for
-from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
+from dbgsom_core.engine.euclidean.pruning import Pruning, Room
 from dbgsom_core.engine.euclidean.search import DOUBTS
 from dbgsom_core.engine.euclidean.tally import Seconds, added_up
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.tables import BlockTable
 
+_ROW_BYTES = 6  # that places and margins take of each row
 # Looks at one block: (samples, which rows they are, tally, memory, task).
 _Look = Callable[[PackedSamples, slice, Tally, NDArray[np.uint8], int], None]
 
@@ -67,11 +68,13 @@ class StreamedSearch:
     def __init__(self, data: TableSamples) -> None:
         self.data, self.table = data, data.X
         assert isinstance(self.table, BlockTable)
-        self.units = np.zeros(data.n, np.int32)
+        self.units: NDArray[Any] = np.zeros(data.n, np.uint16)
+        self.pruning = Pruning(self.table.shape[1])
         self.samples = self._taking(np.float32)
-        self._ids = np.empty((0, PANEL_ROWS), np.int32)
-        self._passes, self._changed = 0, 1.0
-        self._known = 0  # prototypes of the last pass
+        self._places: NDArray[Any] = np.empty(0, np.uint16)  # of rows, by their units in each read
+        self._sorts = False
+        self._passes = 0
+        self._packed_before = np.empty((0, self.table.shape[1]))  # prototypes of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
         self._gains = np.empty(0, np.int64)  # by how much errors fell in each block
@@ -81,21 +84,29 @@ class StreamedSearch:
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
         """See `Search`."""
-        known = self._known == len(prototypes)
-        if not known:
-            self._ids = patches(positions, PANEL_ROWS)
-        laid = self.laid(prototypes)
+        before, pruning, data = self._packed_before, self.pruning, self.data
+        known = len(before) == len(prototypes)
+        self._sorts = pruning.prepare(positions, len(prototypes), known, self._room_for_margins())
+        if pruning.begins and pruning.margins is not None:
+            self._take_places(len(pruning.margins.least))
+        if pruning.margins is None or not known:
+            pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
+        laid = self._room.lay(prototypes, pruning.ids, pruning.drift, before)
         if laid is None:
-            self._known = 0
-            return self.data.found(prototypes, self.data.assign_plainly(prototypes))
+            self._forget()
+            return data.found(prototypes, data.assign_plainly(prototypes))
+        pruning.take(self.samples, laid)
         if not known:
             self._sums = np.zeros((len(prototypes), self.samples.blocks.numbers.shape[1]))
             self._hits = np.zeros(len(prototypes), np.int64)
-        doubts = self._run(prototypes, laid, ALL, known)
+        prunes = pruning.margins is not None and not pruning.begins
+        compared, doubts = self._run(prototypes, laid, IN_REACH if prunes else ALL, known)
+        if prunes:
+            pruning.judge(compared, len(prototypes))
         found = self._found(prototypes)
-        self._known, self._passes = len(prototypes), self._passes + 1
-        if doubts > DOUBTS * self.data.n and self.samples.one.itemsize == 4:
-            self.samples = self._taking(np.float64, self.samples)
+        self._packed_before, self._passes = laid.packed, self._passes + 1
+        if doubts > DOUBTS * data.n and self.samples.one.itemsize == 4:
+            self.samples, pruning.margins = self._taking(np.float64, self.samples), None
         return found
 
     def admit(
@@ -108,20 +119,23 @@ class StreamedSearch:
         """See `Search`; compares rows with newcomers and the panels of their block so far."""
         if known == len(prototypes):
             return found
-        first = len(self._ids)
-        newborn = in_rows(np.arange(known, len(prototypes)), PANEL_ROWS)
-        self._ids = np.concatenate([self._ids, newborn])
-        laid = self.laid(prototypes) if self._known == known else None
+        pruning, first = self.pruning, len(self.pruning.ids)
+        ids, drift = pruning.grown(known, len(prototypes))
+        laid = None
+        if len(self._packed_before) == known:
+            laid = self._room.lay(prototypes, ids, drift)
         if laid is None:
+            self._forget()
             return self.assign(prototypes, positions)
-        more = len(prototypes) - known
+        pruning.grow(ids, drift)
+        more, self._sorts = len(prototypes) - known, False
         self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
         self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
         total, self._gains = self._total_error, np.zeros(self._n_blocks, np.int64)
         self._run(prototypes, laid, OWN, True, first)
         steps = self._steps(laid) * self.samples.scale
         self._total_error = max(total - int(self._gains.sum()) / steps, 0.0)
-        self._known = len(prototypes)
+        self._packed_before = laid.packed
         return self._found(prototypes)
 
     def remembered(self) -> bool:
@@ -135,8 +149,9 @@ class StreamedSearch:
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
-        if len(self._ids) == 0 or self._known != len(prototypes):
-            self._ids, self._known = in_rows(np.arange(len(prototypes)), PANEL_ROWS), 0
+        if len(self._packed_before) != len(prototypes):
+            self._forget()
+            self.pruning.regroup(None, len(prototypes))
         laid = self.laid(prototypes) if len(prototypes) > 1 else None
         if laid is None:
             return unlinked(self.data.nearest_plainly(prototypes, 2)[0], graph)
@@ -159,25 +174,28 @@ class StreamedSearch:
 
     def laid(self, prototypes: NDArray[np.float64]) -> Laid | None:
         """Return the prototypes (K, D) in panels, or None where they are too far from the data."""
-        return self._room.lay(prototypes, self._ids, np.zeros(len(self._ids)))
+        ids = self.pruning.ids
+        return self._room.lay(prototypes, ids, np.zeros(len(ids)))
 
     def each_block(
         self,
-        units: NDArray[np.int32],
+        units: NDArray[Any],
         sums: NDArray[np.float64],
         hits: NDArray[np.int64],
         look: _Look,
         n_panels: int = 1,
+        places: Callable[[slice], NDArray[Any] | None] | None = None,
     ) -> Tally:
         """Read all blocks, packed and with their ``units`` (n,), let each be looked at, and tally.
 
-        ``sums`` and ``hits`` are added to.
+        ``sums`` and ``hits`` are added to. Rows lie in the order that ``places`` gives, if any.
         """
         memory = self.samples.memories.of(self.data.threads, n_panels)
 
         def work(tally: Tally, worker: int, task: int) -> None:
             rows = slice(task * self.data.block, min((task + 1) * self.data.block, self.data.n))
-            look(self._packed(worker, rows, units), rows, tally, memory[worker], task)
+            order = None if places is None else places(rows)
+            look(self._packed(worker, rows, units, order), rows, tally, memory[worker], task)
 
         return added_up(self.data.threads, self._n_blocks, sums, hits, work)
 
@@ -194,32 +212,86 @@ class StreamedSearch:
         mode: int,
         only_changes: bool,
         newcomers: int = 0,
-    ) -> int:
-        steps, frame = self._steps(laid), self.samples.frame
+    ) -> tuple[float, int]:
+        # Returns how many panels were compared for each block with margins, and rows in doubt.
+        if len(prototypes) - 1 > np.iinfo(self.units.dtype).max:
+            self.units = self.units.astype(np.int32)
+        steps, frame, size = self._steps(laid), self.samples.frame, self._blocks_of_a_read
+        margins = self.pruning.margins
+        bounded = 0 if margins is None else len(margins.least) // size
+        counts = np.zeros(self._n_blocks, np.int64)
+        rank = np.empty(len(prototypes), np.min_scalar_type(len(prototypes)))
+        ids = laid.panels.ids
+        rank[ids[ids >= 0]] = np.arange(len(rank))
+
+        def places(rows: slice) -> NDArray[Any] | None:
+            if rows.start // self.data.block >= bounded:
+                return None
+            if self._sorts:
+                self._places[rows] = np.argsort(rank[self.units[rows]], kind="stable")
+            return self._places[rows]
 
         def look(
             part: PackedSamples, rows: slice, tally: Tally, memory: NDArray[np.uint8], task: int
         ) -> None:
+            m, n_blocks, keeps = len(part.X), len(part.blocks.numbers), task < bounded
+            own = NO_MARGINS
+            if keeps and margins is not None:
+                here = slice(task * size, task * size + n_blocks)
+                own = Margins(margins.least[here], margins.slides[here], margins.accuracy)
+            before = part.blocks.bmu[:m].copy() if mode == OWN else part.blocks.bmu[:0]
+            compared = int(tally.counts[0])
             pass_loops.search_blocks(
                 part.one, part.rows, prototypes, frame, steps, part.blocks, laid.panels,
-                laid.accuracy, NO_MARGINS, mode, newcomers, False, only_changes, tally, memory, 0,
-                len(part.blocks.numbers),
+                laid.accuracy, own, mode if keeps or mode == OWN else ALL, newcomers, keeps,
+                only_changes, tally, memory, 0, n_blocks,
             )  # fmt: skip
-            after, before = part.blocks.bmu[: len(part.X)], self.units[rows]
+            counts[task] = int(tally.counts[0]) - compared
+            after = part.blocks.bmu[:m]
             if mode == OWN:
                 self._gains[task] = pass_loops.gained(
                     part.rows, prototypes, part.blocks.order, before, after, steps * frame.scale
                 )
-            self.units[rows] = after
+            if keeps:
+                self.units[rows][part.blocks.order] = after
+            else:
+                self.units[rows] = after
 
-        total = self.each_block(self.units, self._sums, self._hits, look, len(laid.panels.ids))
+        n_panels = len(laid.panels.ids)
+        total = self.each_block(self.units, self._sums, self._hits, look, n_panels, places)
         self._errors = np.empty(len(prototypes))
         self._total_error = layout.unpack_errors(total.errors, steps * frame.scale, self._errors)
-        self._changed = int(total.counts[1]) / self.data.n
-        return int(total.counts[2])
+        self.pruning.saw(int(total.counts[1]) / self.data.n)
+        return counts[:bounded].sum() / max(bounded * size, 1), int(total.counts[2])
+
+    @property
+    def _blocks_of_a_read(self) -> int:
+        return len(self.samples.blocks.numbers)
+
+    def _room_for_margins(self) -> Room:
+        # For as many of the first rows as memory allows: a place each, and margins.
+        room, size, order = (
+            self.data.working_memory,
+            self._blocks_of_a_read,
+            self.samples.blocks.order,
+        )
+        room = _ROW_BYTES * self.data.n if room is None else room
+        of_places = len(order) * np.min_scalar_type(len(order)).itemsize
+        return Room(self._n_blocks * size, size, room, of_places)
+
+    def _take_places(self, n_blocks: int) -> None:
+        # For all rows of so many blocks: what is new is to be sorted.
+        rows = min(n_blocks // self._blocks_of_a_read * self.data.block, self.data.n)
+        if len(self._places) != rows:
+            self._places = np.empty(0, np.uint16)  # given back before more is taken
+            self._places = np.empty(rows, np.min_scalar_type(len(self.samples.blocks.order)))
+            self._sorts = True
+
+    def _forget(self) -> None:
+        self._packed_before, self.pruning.margins = self._packed_before[:0], None
 
     def _found(self, prototypes: NDArray[np.float64]) -> StreamedFound:
-        moved = self._changed if self._passes else 1.0
+        moved = self.pruning.changed if self._passes else 1.0
         return StreamedFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
             self.units, moved,
@@ -233,21 +305,24 @@ class StreamedSearch:
         data, (n, d) = self.data, self.table.shape
         frame = frame_of(self.table, data.threads) if before is None else before.frame
         rows = min(data.block, n)
-        order = np.arange(rows, dtype=np.int32)
+        self._as_read = np.arange(rows, dtype=np.int32)
         self._rooms = [
-            (room_for(d, order, dtype), np.empty((rows, d), self.table.dtype))
+            (room_for(d, self._as_read.copy(), dtype), np.empty((rows, d), self.table.dtype))
             for _ in range(data.threads)
         ]
         made = PackedSamples(self.table, self._rooms[0][0], *frame, data.threads)
         self._room = PanelRoom(made)
         return made
 
-    def _packed(self, worker: int, rows: slice, units: NDArray[np.int32]) -> PackedSamples:
+    def _packed(
+        self, worker: int, rows: slice, units: NDArray[Any], places: NDArray[Any] | None
+    ) -> PackedSamples:
         room, numbers = self._rooms[worker]
         X = for_loops(self.table.read(rows.start, rows.stop, numbers))
         lanes = room.numbers.shape[2]
         n_blocks = -(-len(X) // lanes)
-        room.bmu[: len(X)] = units[rows]
+        room.order[: len(X)] = self._as_read[: len(X)] if places is None else places
+        room.bmu[: len(X)] = units[rows] if places is None else units[rows][places]
         blocks = Blocks(
             room.numbers[:n_blocks],
             room.squares[:n_blocks],
@@ -273,7 +348,7 @@ class StreamedFound(FastFound):
     @property
     def bmu(self) -> Any:
         """The units, int32 (n,)."""
-        return self.units
+        return self.units.astype(np.int32)
 
     @property
     def distance(self) -> NDArray[np.float64]:
