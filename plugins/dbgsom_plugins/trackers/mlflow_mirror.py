@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.dead import close_if_dead
@@ -37,7 +38,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
     store_model,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
-from dbgsom_plugins.trackers.mlflow_sent import is_noted, note, place
+from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.report import (
     data_facts,
@@ -49,6 +50,7 @@ from dbgsom_plugins.trackers.report import (
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 _LONGEST_NOTE = 5000
+_LONGEST_PARAM = 6000
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
@@ -64,6 +66,7 @@ class _Opened:
     described: bool = False
     offset: int = 0
     last_epoch: int = 0
+    has_model: bool = False
 
 
 class Mirror:
@@ -95,9 +98,15 @@ class Mirror:
         self._opened: dict[Path, _Opened] = {}
 
     def tail(self, folder: Path) -> None:
-        """Send what the journal has gained; opens the MLflow run when there is none yet."""
-        opened = self._open(folder.absolute())
-        client = self._store.client
+        """Send what the run has gained; opens the MLflow run when there is none yet.
+
+        The model is sent as soon as it is kept, while figures are drawn.
+        """
+        folder = folder.absolute()
+        if folder not in self._opened:
+            with alone(folder):
+                self._open(folder)
+        opened, client = self._opened[folder], self._store.client
         if not opened.described:
             self._describe(opened, read_run(folder))
         lines, offset = read_journal(RunFiles(folder).journal, opened.offset)
@@ -106,20 +115,26 @@ class Mirror:
             client.log_batch(opened.run_id, metrics=metrics)
             opened.last_epoch = metrics[-1].step
         opened.offset = offset
+        if not opened.has_model and has_model(RunFiles(folder)):
+            store_model(client, opened.run_id, read_run(folder))
+            opened.has_model = True
 
-    def catch_up(self, folder: Path) -> None:
-        """Finish a folder, unless it was sent as it is and MLflow still holds all of it."""
-        stored = close_if_dead(read_run(folder.absolute()))
-        if not (is_noted(stored.files, self._where) and self._holds(stored)):
-            self.finish(folder)
-
-    def finish(self, folder: Path, status: Status = "running") -> None:
-        """Send everything the folder holds and end the MLflow run, whatever goes wrong on the way.
+    def catch_up(self, folder: Path, status: Status = "running") -> None:
+        """Send a folder and end its MLflow run, unless MLflow was sent it and still holds it.
 
         A run whose process died without a word ends as KILLED; one that goes on stays as it is.
         ``status`` is how the run ended where its folder could not be told.
         """
         folder = folder.absolute()
+        with alone(folder):
+            stored = close_if_dead(read_run(folder))
+            if is_noted(stored.files, self._where) and self._holds(stored):
+                self._opened.pop(folder, None)
+            else:
+                self._finish(folder, status)
+
+    def _finish(self, folder: Path, status: Status = "running") -> None:
+        """Send everything the folder holds and end the MLflow run, whatever goes wrong."""
         opened = self._open(folder)
         stored = close_if_dead(read_run(folder))
         status = status if stored.status == "running" else stored.status
@@ -161,7 +176,7 @@ class Mirror:
     def finish_all(self) -> None:
         """Finish whatever was opened on the way, such as the sweep of a run."""
         for folder in list(self._opened):
-            self.finish(folder)
+            self.catch_up(folder)
 
     def _open(self, folder: Path) -> _Opened:
         if folder not in self._opened:
@@ -249,9 +264,10 @@ class Mirror:
             return None
         run_id = self._find(stored)
         if run_id is None:
-            run_id = self._open(folder).run_id
-            if stored.status != "running":
-                self.finish(folder)
+            with alone(folder):
+                run_id = self._open(folder).run_id
+                if stored.status != "running":
+                    self._finish(folder)
         return run_id
 
     def _send_results(self, run_id: str, stored: StoredRun) -> None:
@@ -319,10 +335,20 @@ def _batches(lines: Iterable[JournalLine]) -> Iterable[list[Metric]]:
 
 
 def send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    """Log parameters, in batches that MLflow takes."""
-    entities = [Param(key_of(name), str(value)[:6000]) for name, value in params.items()]
-    for start in range(0, len(entities), PARAMS_A_BATCH):
-        client.log_batch(run_id, params=entities[start : start + PARAMS_A_BATCH])
+    """Log parameters, in batches and cut short as MLflow takes them."""
+    longest = _LONGEST_PARAM
+    left = [(key_of(name), str(value)) for name, value in params.items()]
+    while left:
+        batch = [Param(name, value[:longest]) for name, value in left[:PARAMS_A_BATCH]]
+        try:
+            client.log_batch(run_id, params=batch)
+        except MlflowException as error:
+            limit = next(map(int, re.findall(r"(?:limit|length) of (\d+)", str(error))), longest)
+            if not 0 < limit < longest:
+                raise
+            longest = limit  # of older servers: 500
+        else:
+            left = left[PARAMS_A_BATCH:]
 
 
 def _note(stored: StoredRun) -> str:

@@ -38,14 +38,15 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     known = ready_model(client, run)
     if known is not None:
         return known
-    model = client.create_logged_model(
+    model = _begun_model(client, run) or client.create_logged_model(
         run.info.experiment_id,
         name=model_name(stored.name),
         source_run_id=run_id,
         model_type=str(stored.config.get("model", {}).get("estimator", "som")),
         params=run.data.params,
     )
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    if model.model_id not in _outputs(run):
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
         with _its_own_store(client.tracking_uri):
@@ -83,10 +84,21 @@ def holds_model(client: MlflowClient, run: Run, stored: StoredRun, register: str
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:
     """Return the id of a run's model; None: it has none that is whole."""
-    for output in run.outputs.model_outputs if run.outputs else []:
-        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
-            return str(output.model_id)
+    for model_id in _outputs(run):
+        if client.get_logged_model(model_id).status == LoggedModelStatus.READY:
+            return model_id
     return None
+
+
+def _outputs(run: Run) -> list[str]:
+    return [str(one.model_id) for one in run.outputs.model_outputs] if run.outputs else []
+
+
+def _begun_model(client: MlflowClient, run: Run) -> Any:
+    """Return a run's model whose upload a process, or the server, did not survive."""
+    of_run = f"source_run_id = '{run.info.run_id}'"
+    found = client.search_logged_models([run.info.experiment_id], filter_string=of_run)
+    return next((one for one in found if one.status == LoggedModelStatus.PENDING), None)
 
 
 def link_measures(

@@ -1,8 +1,4 @@
-"""A room in which MLflow neither chats, nor phones home, nor waits for minutes.
-
-A server that accepts a call and never answers may cost a run `SECONDS_LOST` in sum, however often
-it comes back and stops again.
-"""
+"""A room in which MLflow neither chats, nor phones home, nor waits for minutes."""
 
 from __future__ import annotations
 
@@ -15,9 +11,7 @@ from contextlib import contextmanager
 
 from dbgsom_core.api import DbgsomError, masked
 
-SECONDS_LOST = 3.0  # of one run, waiting in vain
-SECONDS_A_CALL = 2  # whole ones: MLflow takes no others
-SECONDS_A_CALL_LATER = 60  # when no run waits
+SECONDS_A_CALL = 60  # whole ones: MLflow takes no others
 _SECONDS_TO_LOOK = 0.5
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
@@ -107,11 +101,6 @@ def reason(uri: str, error: BaseException) -> str:
         return f"the MLflow server at {where} does not answer"
     text = masked((told.strip().splitlines() or [""])[0])
     return f"MLflow at {where} refused ({type(error).__name__}: {text[:300]})"
-
-
-def has_timed_out(error: BaseException) -> bool:
-    """Say whether a server accepted a call and did not answer."""
-    return "timed out" in str(error).lower()
 
 
 def answers(uri: str) -> bool:

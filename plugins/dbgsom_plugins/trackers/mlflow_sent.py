@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from dbgsom_core.api import masked
+from dbgsom_core.api import DbgsomError, masked
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles, read_status, write_json
 from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _LOOKED_AT = 200  # runs, the newest ones, that may have been missed
 _NAME = "mlflow.json"  # where: {store: fingerprint of the folder as it was sent}
+_SECONDS_TO_WAIT = 60.0  # for another process that sends the same run
 
 
 def place(uri: str, experiment: str | None, register: str | None) -> str:
@@ -26,12 +37,56 @@ def is_noted(files: RunFiles, where: str) -> bool:
     return _notes(files.folder).get(where) == _fingerprint(files)
 
 
+def has_model(files: RunFiles) -> bool:
+    """Say whether a run that goes on has kept its model with an example, which is written last."""
+    return files.output_example.exists()
+
+
 def note(files: RunFiles, where: str) -> None:
     """Note that a folder was sent to a store whole; a folder that cannot be written stays as is."""
     with contextlib.suppress(OSError):
         if files.run.exists():
             notes = _notes(files.folder) | {where: _fingerprint(files)}
             write_json(files.folder / _NAME, notes)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other process of this machine make or end the MLflow run of a folder meanwhile.
+
+    Raises
+    ------
+    DbgsomError
+        Another process does not come to an end with it.
+    """
+    opened = _locked(folder / _NAME) if fcntl is not None else None
+    try:
+        yield
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def _locked(path: Path) -> int | None:
+    """Lock a file, which is made where it is missing; None where that cannot be."""
+    until = time.monotonic() + _SECONDS_TO_WAIT
+    while time.monotonic() < until:
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(opened), path.stat()):  # it was not written anew meanwhile
+                return opened
+        except BlockingIOError:
+            pass
+        except OSError:  # a file system without locks, or the folder is gone
+            os.close(opened)
+            return None
+        os.close(opened)
+        time.sleep(0.02)
+    raise DbgsomError(f"another process is sending run {path.parent.name} to MLflow")
 
 
 def missed(folder: Path, uri: str, experiment: str | None, register: str | None) -> list[Path]:

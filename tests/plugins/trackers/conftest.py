@@ -14,7 +14,43 @@ from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.persistence import FittedModel
+from dbgsom_plugins.trackers import mlflow_beside
+from dbgsom_plugins.trackers.mlflow_process import Mirroring
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
+
+
+class ProcessHere(mlflow_beside.Answers):
+    """What the mirroring process does, in this one: a turn whenever it is told something."""
+
+    def __init__(self, settings: Any, left: dict[str, Any]) -> None:
+        super().__init__(left)
+        self.mirroring = Mirroring(mlflow_beside.as_told(settings), self.heard)
+        for told in list(left.values()):
+            self.tell(told)
+
+    def tell(self, told: Any) -> None:
+        self.asked(told)
+        self.mirroring.hear(told)
+        self.turn()
+
+    def turn(self) -> None:
+        with quiet():
+            self.mirroring.turn()
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs be mirrored as they are outside of tests."""
+    monkeypatch.setattr(mlflow_beside, "_start", mlflow_beside._Process)
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test start a process that does not ask for one."""
+    monkeypatch.setattr(mlflow_beside, "_start", ProcessHere)
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,21 @@
-"""A server that is away, stops, or never answers costs a warning and three seconds."""
+"""A server that is away, stops, refuses or is slow costs training nothing and is told truly."""
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.folder.store import read_run
-from dbgsom_plugins.trackers.mlflow import MLflow
+from dbgsom_plugins.trackers import mlflow_process
+from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -24,90 +24,58 @@ Play = Callable[..., None]
 MakeRun = Callable[..., Run]
 
 
-def counted_connections(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return how long each connection waits that this thread makes: servers are watched aside."""
-    from urllib3.util import connection
+@contextmanager
+def answering(code: int) -> Iterator[str]:
+    """Serve this answer to everything; yields the address."""
 
-    connect, patience, me = connection.create_connection, [], threading.current_thread()
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(code)
 
-    def counted(address: Any, timeout: Any, *rest: Any, **more: Any) -> Any:
-        if threading.current_thread() is me:
-            patience.append(timeout)
-        return connect(address, timeout, *rest, **more)
+        do_POST = do_GET  # noqa: N815
 
-    monkeypatch.setattr(connection, "create_connection", counted)
-    return patience
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
-def test_a_dead_server_costs_one_warning_and_the_folder_is_whole(
-    make_run: MakeRun,
-    play: Play,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_dead_server_is_told_early_and_at_the_end_and_the_folder_is_whole(
+    make_run: MakeRun, play: Play, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patience = counted_connections(monkeypatch)
     run = make_run()
-    with caplog.at_level(logging.INFO):
-        play(run, RunFolder().observer(), MLflow(uri=DEAD, flush_seconds=0).observer())
-    assert 0 < len(patience) <= 4  # MLflow's own settings try for minutes
-    assert max(patience) <= 3  # seconds
-    assert len(caplog.records) == 1
-    assert caplog.records[0].name.startswith("dbgsom")
-    assert "does not answer" in caplog.text
-    assert "dbgsom sync" in caplog.text
-    assert "secret" not in caplog.text
+    play(run, RunFolder().observer(), MLflow(uri=DEAD).observer())
+    # An error is what "--quiet" lets through.
+    assert [one.levelname for one in caplog.records] == ["WARNING", "ERROR"]
+    assert {one.getMessage() for one in caplog.records} == {
+        "the MLflow server at http://***@127.0.0.1:9 does not answer: run folders are complete, "
+        "and 'dbgsom sync' sends to MLflow what it misses"
+    }
     assert read_run(run.folder).status == "finished"
 
 
-def test_a_server_that_never_answers_costs_three_seconds_and_no_epoch(
-    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (401, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        (429, "answered with an error (429: too many requests"),
+        (500, "answered with an error (500: its log says more"),
+        (503, "answered with an error (503: it is starting or overloaded"),
+    ],
+)
+def test_what_a_server_answers_is_told_as_what_it_is(
+    code: int, told: str, make_run: MakeRun, play: Play, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patience = counted_connections(monkeypatch)
-    run = make_run()
-    with socket.create_server(("127.0.0.1", 0)) as stopped:  # as one that was sent SIGSTOP
-        uri = f"http://127.0.0.1:{stopped.getsockname()[1]}"
-        play(run, RunFolder().observer(), MLflow(uri=uri, flush_seconds=0).observer())
-    assert len(patience) == 2
-    assert sum(patience) <= 3  # seconds, each waited for in vain
-    assert len(read_run(run.folder).epochs()) == 3
-
-
-def test_a_server_that_stops_again_and_again_costs_three_seconds_in_sum(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from dbgsom_plugins.trackers import mlflow as tracker
-
-    clock, waited, stopped = [0.0], [], [False]
-
-    class Mirror:
-        def tail(self, folder: Path) -> None:
-            if stopped[0]:
-                waited.append(int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
-                clock[0] += waited[-1]
-                raise ConnectionError(f"Read timed out. (read timeout={waited[-1]})")
-
-        def finish(self, folder: Path, status: str) -> None:
-            self.tail(folder)
-
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    monkeypatch.setattr(tracker, "_open", lambda settings: Mirror())
-    monkeypatch.setattr(tracker, "answers", lambda uri: True)
-    monkeypatch.setattr(tracker, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(tracker, "time", mock.Mock(monotonic=lambda: clock[0]))
-    observer, run = MLflow(uri="http://localhost:5000", flush_seconds=0).observer(), make_run()
-    observer.dbgsom_run_started(run)
-    for _ in range(4):
-        stopped[0] = True
-        observer.dbgsom_epoch_finished(run, mock.Mock())
-        stopped[0] = False
-        observer._back.wait(5 if len(waited) < 2 else 0)
-        observer.dbgsom_epoch_finished(run, mock.Mock())
-    stopped[0] = True
-    observer.dbgsom_run_finished(run, RunResult({}))
-    assert waited == [2, 1]
-    first, last = (record.getMessage() for record in caplog.records)
-    assert "does not answer. The run goes on" in first
-    assert "does not answer, again, and is waited for no more" in last
+    with answering(code) as uri:
+        play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
+    assert told in caplog.records[-1].getMessage()
 
 
 def test_a_server_that_stops_in_the_middle_is_not_waited_for_twice(
@@ -120,35 +88,71 @@ def test_a_server_that_stops_in_the_middle_is_not_waited_for_twice(
     store.client.search_runs.return_value = []
     store.client.log_batch.side_effect = ConnectionError("Read timed out.")
     with pytest.raises(ConnectionError):
-        Mirror(store, None, None).finish(run.folder)
+        Mirror(store, None, None).catch_up(run.folder)
     store.client.set_terminated.assert_not_called()
     store.client.log_batch.side_effect = ValueError("refused")
     with pytest.raises(ValueError, match="refused"):
-        Mirror(store, None, None).finish(run.folder)
+        Mirror(store, None, None).catch_up(run.folder)
     store.client.set_terminated.assert_called_once()
 
 
 def test_what_a_store_missed_is_sent_when_it_answers_again(
-    uri: str,
-    client: Any,
-    make_run: MakeRun,
-    play: Play,
-    monkeypatch: pytest.MonkeyPatch,
+    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dbgsom_plugins.trackers import mlflow as tracker
-
-    def away(settings: MLflow) -> None:
+    def away(*_: Any) -> None:
         raise ConnectionError("gone")
 
-    observer = MLflow(uri=uri).observer()
     folder = RunFolder().observer()
     with monkeypatch.context() as patch:
-        patch.setattr(tracker, "_open", away)
-        play(make_run("20261124-1", name="missed"), folder, observer)
-    play(make_run("20261124-2", name="heard"), folder, observer)
+        patch.setattr(mlflow_process, "opened", away)
+        run = make_run("20261124-1", name="missed")
+        ours = {"name": "mlflow", "uri": uri}
+        run = make_run("20261124-1", name="missed", config={**run.config, "tracking": [ours]})
+        play(run, folder, MLflow(uri=uri).observer())
+    play(make_run("20261124-2", name="heard"), folder, MLflow(uri=uri).observer())
     experiment = client.get_experiment_by_name("digits").experiment_id
     runs = client.search_runs([experiment])
     assert {(one.info.run_name, one.info.status) for one in runs} == {
         ("missed", "FINISHED"),
         ("heard", "FINISHED"),
     }
+
+
+def test_a_server_of_short_parameters_gets_them_cut_and_all_else() -> None:
+    with quiet():
+        from mlflow.exceptions import MlflowException
+
+        from dbgsom_plugins.trackers.mlflow_mirror import send_params
+    client, taken = mock.Mock(), []
+
+    def log_batch(run_id: str, params: Any) -> None:
+        if any(len(one.value) > 500 for one in params):
+            raise MlflowException("had length 6000, which exceeded length limit of 500")
+        taken.extend(params)
+
+    client.log_batch = log_batch
+    send_params(client, "run", {"long": "x" * 9000, **{f"p{i}": i for i in range(150)}})
+    assert len(taken) == 151
+    assert taken[0].value == "x" * 500
+    client.log_batch = mock.Mock(side_effect=MlflowException("no"))
+    with pytest.raises(MlflowException, match="no"):
+        send_params(client, "run", {"a": 1})
+
+
+def test_a_model_whose_upload_broke_off_is_gone_on_with(
+    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with quiet():
+        from mlflow import MlflowClient
+    run = make_run()
+    play(run, RunFolder().observer())
+    for broken in ("log_outputs", "log_model_artifacts"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, broken, mock.Mock(side_effect=ConnectionError("gone")))
+            with pytest.raises(DbgsomError, match="gone"):
+                mirror(run.folder, uri)
+    mirror(run.folder, uri)
+    found = client.only_run()
+    (model,) = client.search_logged_models([found.info.experiment_id])
+    assert str(model.status) == "READY"
+    assert [one.model_id for one in found.outputs.model_outputs] == [model.model_id]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ from dbgsom_core.runs.folder.processes import Process
 from dbgsom_core.runs.folder.store import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_address import store_of
-from dbgsom_plugins.trackers.mlflow_quiet import answers
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
@@ -56,8 +53,7 @@ def stored(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "tracking": [CONFIG],
     }
     with monkeypatch.context() as patched:
-        told = "dbgsom_plugins.trackers.mlflow.MLflowObserver._try"
-        patched.setattr(told, lambda *_, **__: None)
+        patched.setattr(MLflow, "observer", lambda self: object())
         return Path(dbgsom_core.run(config).folder)
 
 
@@ -129,38 +125,6 @@ def test_a_password_that_no_folder_holds_is_asked_for(
     assert store_of(masked, run.folder) == "https://host/mlflow?a=1"
 
 
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        (401, r"refused \(401: not allowed\): set MLFLOW_TRACKING_USERNAME"),
-        (503, r"answered with an error \(503: it is starting or overloaded\)"),
-    ],
-)
-def test_what_a_server_refuses_is_told_with_its_cure(
-    code: int, told: str, make_run: MakeRun, play: Play
-) -> None:
-    class Refusing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(code)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    run = make_run()
-    play(run, RunFolder().observer())
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            uri = f"http://127.0.0.1:{server.server_port}"
-            assert answers(uri)
-            with pytest.raises(DbgsomError, match=told):
-                mirror(run.folder, uri)
-        finally:
-            server.shutdown()
-
-
 def test_a_store_is_given_more_time_when_no_run_waits(
     make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +142,7 @@ def test_a_store_is_given_more_time_when_no_run_waits(
         def finish_all(self) -> None:
             pass
 
-    monkeypatch.setattr(tracker, "_open", lambda settings: Mirror())
+    monkeypatch.setattr(tracker, "opened", lambda *_: Mirror())
     run = make_run()
     play(run, RunFolder().observer())
     mirror(run.folder, "http://localhost:5000")
@@ -200,7 +164,7 @@ def test_a_run_sends_what_earlier_ones_could_not_and_says_the_rest(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("dbgsom_plugins.trackers.mlflow.MOST_HEALED", 1)
+    monkeypatch.setattr("dbgsom_plugins.trackers.mlflow_process.MOST_HEALED", 1)
     ours = {"name": "mlflow", "uri": uri, "experiment": None, "registered_model": None}
     theirs = {**ours, "uri": "sqlite:////elsewhere.db"}
     told = {"3-missed": [ours], "2-missed": [ours], "1-elsewhere": [theirs], "0-nowhere": []}

@@ -1,0 +1,138 @@
+"""Runs are mirrored by a process of its own, whatever happens to it or to its parent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.runs.folder.processes import Process
+from dbgsom_core.runs.folder.store import RunFiles, read_run, write_status
+from dbgsom_plugins.trackers import mlflow_beside, mlflow_sent
+from dbgsom_plugins.trackers.mlflow import MLflow
+from dbgsom_plugins.trackers.run_folder import RunFolder, RunFolderObserver
+
+Play = Callable[..., None]
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def processes(in_processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The processes that a test starts; none is left behind."""
+    started: list[Any] = []
+    start = mlflow_beside._start
+
+    def noted(settings: Any, left: Any) -> Any:
+        started.append(start(settings, left))
+        return started[-1]
+
+    monkeypatch.setattr(mlflow_beside, "_start", noted)
+    try:
+        yield started
+    finally:
+        for one in started:
+            one._left.clear()
+            one.end()
+
+
+def test_a_run_is_whole_in_mlflow_when_it_ends_though_its_mirror_was_killed(
+    uri: str,
+    client: Any,
+    make_run: MakeRun,
+    history: Any,
+    result: RunResult,
+    processes: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run, observers = make_run(), [RunFolder().observer(), MLflow(uri=uri).observer()]
+    for observer in observers:
+        observer.dbgsom_run_started(run)
+    os.kill(processes[0]._process.pid, signal.SIGKILL)
+    processes[0]._listens.join(10)
+    for epoch in history:
+        for observer in observers:
+            observer.dbgsom_epoch_finished(run, epoch)
+    for observer in observers:
+        observer.dbgsom_run_finished(run, result)
+    told = caplog.messages[0]
+    assert told.startswith("the process that mirrors to MLflow was ended by SIGKILL: run folders")
+    found = client.only_run()
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics["test/accuracy"] == 0.95
+    assert len(client.get_metric_history(found.info.run_id, "epoch/neurons")) == 3
+    (model,) = client.search_logged_models([found.info.experiment_id])
+    assert str(model.status) == "READY"
+    assert [one._process.returncode for one in processes] == [-signal.SIGKILL, 0]
+
+
+def test_a_run_whose_process_is_killed_is_closed_by_its_mirror(
+    uri: str, client: Any, make_run: MakeRun, history: Any, processes: list[Any]
+) -> None:
+    run, observers = make_run(), [RunFolder().observer(), MLflow(uri=uri).observer()]
+    for observer in observers:
+        observer.dbgsom_run_started(run)
+    for epoch in history:
+        observers[0].dbgsom_epoch_finished(run, epoch)
+    mine = Process.this()
+    dead = replace(mine, started=f"{mine.started}0")
+    write_status(RunFiles(run.folder), "running", None, process=dead)
+    process = processes[0]._process
+    process.stdin.close()  # as the system does
+    assert process.wait(60) == 0
+    found = client.only_run()
+    assert (found.info.status, read_run(run.folder).status) == ("KILLED", "killed")
+    assert len(client.get_metric_history(found.info.run_id, "epoch/neurons")) == 3
+
+
+def test_a_server_that_never_answers_costs_the_end_a_limited_time_and_hears_no_password_leak(
+    make_run: MakeRun,
+    play: Play,
+    processes: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mlflow_beside, "SECONDS_TO_WAIT", 0.1)
+    shown: list[str] = []
+
+    class Looking(RunFolderObserver):
+        def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+            super().dbgsom_run_finished(run, result)
+            (one,) = processes
+            for name in ("cmdline", "environ"):
+                path = Path(f"/proc/{one._process.pid}/{name}")
+                if path.exists():
+                    shown.append(path.read_text(errors="replace"))
+
+    with socket.create_server(("127.0.0.1", 0)) as stopped:  # as one that was sent SIGSTOP
+        uri = f"http://me:hunter22@127.0.0.1:{stopped.getsockname()[1]}"
+        with caplog.at_level(logging.ERROR):
+            run = make_run()
+            play(run, Looking(), MLflow(uri=uri).observer())
+    assert shown or not Path("/proc").exists()
+    assert "hunter22" not in "".join(shown)
+    (told,) = caplog.records
+    assert told.getMessage().startswith(f"MLflow did not take run {run.id} in time: run folders")
+    assert processes[0]._process.returncode is not None
+
+
+def test_a_run_is_sent_by_one_process_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_sent, "_SECONDS_TO_WAIT", 0.1)
+    with mlflow_sent.alone(tmp_path):
+        with pytest.raises(DbgsomError, match="another process is sending run"):
+            mlflow_sent.alone(tmp_path).__enter__()
+        mlflow_sent.write_json(tmp_path / "mlflow.json", {})  # another file in its place
+        with mlflow_sent.alone(tmp_path):
+            pass
+    with mlflow_sent.alone(tmp_path / "gone"):
+        pass
