@@ -13,6 +13,7 @@ from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.training.parts import PARTS, Absent
 
 _LIBRARIES = ("numpy", "numba", "scipy", "scikit-learn")
+_KNOWN_ALREADY = {"dbgsom_core", "dbgsom_plugins", "sklearn"}  # modules
 
 
 def distributions(model: Any) -> dict[str, str]:
@@ -38,9 +39,10 @@ def distributions(model: Any) -> dict[str, str]:
         offered = get_registry().identify(kind, part)
         if offered.distribution != OWN_DISTRIBUTION:
             needed[offered.distribution] = offered.version
-    packages = packages_distributions()
-    for _, step in known.steps:
-        for name in packages.get(type(step).__module__.partition(".")[0], ())[:1]:
+    modules = {type(step).__module__.partition(".")[0] for _, step in known.steps} - _KNOWN_ALREADY
+    packages = packages_distributions() if modules else {}  # which reads all that is installed
+    for module in sorted(modules):
+        for name in packages.get(module, ())[:1]:
             if name != OWN_DISTRIBUTION:
                 needed[name] = version(name)
     return needed

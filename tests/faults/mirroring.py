@@ -105,7 +105,7 @@ def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         kill(client)
         client.wait()
         if mirror is not None:
-            until = time.monotonic() + 30  # it ends by itself
+            until = time.monotonic() + 60  # it ends by itself
             while Path(f"/proc/{mirror}").exists() and time.monotonic() < until:
                 time.sleep(0.1)
             if Path(f"/proc/{mirror}").exists():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SECONDS_TO_WAIT = 30.0  # at the end of a command, for each run that a server was not sent yet
 SECONDS_WHEN_INTERRUPTED = 10.0  # a second Ctrl-C ends it at once
 _MOST_SECONDS = 100.0  # for all of them, and for a file, which answers on any machine some time
+SECONDS_ALONE = 30.0  # that a process may go on without its parent
 _SECONDS_BEFORE_A_WORD = 4.0
 _SECONDS_BETWEEN_LOOKS = 0.5  # in which Windows would not hear of Ctrl-C
 _SECONDS_TO_LEAVE = 1.0  # for a process that has nothing more to do
@@ -240,6 +241,7 @@ def as_told(settings: MLflow) -> dict[str, Any]:
         "experiment": experiment,
         "register": register,
         "flush_seconds": settings.flush_seconds,
+        "seconds_alone": SECONDS_ALONE,
         "within": asdict(settings.within),
     }
 

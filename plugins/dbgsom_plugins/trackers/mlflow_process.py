@@ -3,7 +3,7 @@
 It hears on standard input, a line of JSON each: the settings, then the folder of each run that
 begins, and again, with how it ended, when it has. It answers on what was standard output, pairs of
 a word and what it tells. When its parent is gone so is standard input: what that left is sent, for
-`SECONDS_ALONE` at most, and the process ends.
+some seconds at most, and the process ends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 SECONDS_A_CALL = 10
-SECONDS_ALONE = 10.0
 MOST_HEALED = 10  # earlier runs that a run sends beside itself
 _SECONDS_BETWEEN_TRIES = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.2  # at whether the parent, and a model, is there
@@ -60,7 +59,7 @@ class Mirroring:
     Parameters
     ----------
     settings : dict
-        ``uri``, ``experiment``, ``register``, ``flush_seconds``, ``within`` and ``parent``.
+        What `mlflow_beside.as_told` returns, and ``parent``, a process.
     answer : callable
         Takes ``log`` with a level and a text, and ``sent`` or ``lost`` with ``folders`` and,
         of those that were lost, ``why``.
@@ -99,7 +98,7 @@ class Mirroring:
         """Note how a run stands; None: that the parent is gone."""
         if news is None:  # nobody is there any more
             self._alone, self._missed = True, []
-            last = threading.Timer(SECONDS_ALONE, os._exit, (1,))
+            last = threading.Timer(self._settings["seconds_alone"], os._exit, (1,))
             last.daemon = True
             last.start()
             return

@@ -28,6 +28,7 @@ MakeRun = Callable[..., Run]
 @pytest.fixture
 def processes(in_processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The processes that a test starts; none is left behind."""
+    monkeypatch.setattr(mlflow_beside, "SECONDS_ALONE", 600.0)
     started: list[Any] = []
     start = mlflow_beside._start
 
@@ -87,7 +88,7 @@ def test_a_run_whose_process_is_killed_is_closed_by_its_mirror(
     write_status(RunFiles(run.folder), "running", None, process=dead)
     process = processes[0]._process
     process.stdin.close()  # as the system does
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     found = client.only_run()
     assert (found.info.status, read_run(run.folder).status) == ("KILLED", "killed")
     assert len(client.get_metric_history(found.info.run_id, "epoch/neurons")) == 3
