@@ -203,18 +203,26 @@ def default_name(
     growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
     growth = growth.removesuffix(" square").replace(" square torus", " torus")
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
-    dataset = written.get("dataset") or _called(experiment)
+    dataset = written.get("dataset") or called(
+        experiment.resolved["dataset"], experiment.dataset_name
+    )
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 
 
-def _called(experiment: Experiment) -> str:
-    # The data set's name, or that of the file that it reads.
-    written = experiment.resolved["dataset"]
-    path = written.get("path") if isinstance(written, Mapping) else None
+def called(section: Any, name: str) -> str:
+    """Return what the data of a section ``dataset`` is called: by the file that it reads, if any.
+
+    Parameters
+    ----------
+    section : str or mapping
+    name : str
+        The data set's name in dbgsom.
+    """
+    path = section.get("path") if isinstance(section, Mapping) else None
     if not isinstance(path, str) or "${env:" in path:
-        return experiment.dataset_name
+        return name
     stem = re.split(r"[/\\]", path)[-1].lstrip(".").partition(".")[0].strip()
-    return as_text(stem)[:_LONGEST_STEM] or experiment.dataset_name
+    return as_text(stem)[:_LONGEST_STEM] or name
 
 
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:

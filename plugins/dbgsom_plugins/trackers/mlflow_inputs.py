@@ -14,6 +14,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.params import called
 from dbgsom_plugins.trackers.mlflow_data import SOURCE_TYPE
 
 _NOT_IN_PROFILE = ("name", "digest", "feature_names", "test")
@@ -26,13 +27,14 @@ def datasets_of(stored: StoredRun) -> dict[str, DatasetInput]:
     if not data.get("digest"):
         return {}
     sections = {"train": stored.config.get("dataset", data.get("name"))}
-    facts: dict[str, Mapping[str, Any]] = {"train": data}
+    name = called(sections["train"], str(data.get("name")))
+    facts: dict[str, Mapping[str, Any]] = {"train": {**data, "name": name}}
     split = stored.config.get("split")
     split = split if isinstance(split, Mapping) else {}
     own = data.get("test")
     if isinstance(own, Mapping) and own.get("digest"):
         sections["test"] = split.get("test", sections["train"])
-        facts["test"] = {**data, **own, "name": f"{data.get('name')} (test)"}
+        facts["test"] = {**data, **own, "name": f"{name} (test)"}
     elif split:
         # A part of the data: the whole of it, and how it was divided, say which.
         part = "fold" if split.get("folds") else "test"
@@ -40,7 +42,7 @@ def datasets_of(stored: StoredRun) -> dict[str, DatasetInput]:
         digest = hashlib.sha256(told.encode()).hexdigest()
         sections[part] = sections["train"]
         whole = {"of": str(data["digest"])[:12], "samples": None}
-        facts[part] = {**data, "digest": digest, "split": split, **whole}
+        facts[part] = {**data, "name": name, "digest": digest, "split": split, **whole}
     folder = stored.environment.get("folder")
     return {
         part: dataset_input(

@@ -27,7 +27,6 @@ from dbgsom_core.runs.folder.store import (
     read_journal,
     read_run,
 )
-from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.mlflow_address import Surroundings
 from dbgsom_plugins.trackers.mlflow_inputs import datasets_of
 from dbgsom_plugins.trackers.mlflow_model import (
@@ -40,16 +39,10 @@ from dbgsom_plugins.trackers.mlflow_model import (
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
-from dbgsom_plugins.trackers.report import (
-    data_facts,
-    measures_table,
-    rankings_tables,
-    winner,
-)
+from dbgsom_plugins.trackers.mlflow_view import described, links_of, view_tag
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
-_LONGEST_NOTE = 5000
 _LONGEST_PARAM = 6000
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
@@ -282,7 +275,6 @@ class Mirror:
         news += self._fold_metrics(run_id, stored, ended)
         for start in range(0, len(news), METRICS_A_BATCH):
             client.log_batch(run_id, metrics=news[start : start + METRICS_A_BATCH])
-        client.set_tag(run_id, "mlflow.note.content", _note(stored))
         if stored.rankings:
             best = "; ".join(ranking.best.name for ranking in stored.rankings)
             client.set_tag(run_id, BEST_TAG, best[:5000])
@@ -300,6 +292,17 @@ class Mirror:
             link_measures(client, run_id, model_id, measures, datasets_of(stored))
             if self._register:
                 register_model(client, self._register, run_id, model_id)
+        self._send_view(run_id, stored, model_id)
+
+    def _send_view(self, run_id: str, stored: StoredRun, model_id: str | None) -> None:
+        """Send the description, and of a sweep the view that shows its variants."""
+        client, run = self._store.client, self._store.client.get_run(run_id)
+        experiment, parent = run.info.experiment_id, run.data.tags.get("mlflow.parentRunId")
+        links = links_of(stored, experiment, run_id, parent, model_id)
+        client.set_tag(run_id, "mlflow.note.content", described(stored, links))
+        tag = view_tag(stored, run_id) if stored.rankings else None
+        if tag is not None:
+            client.set_experiment_tag(experiment, *tag)
 
     def _fold_metrics(self, run_id: str, stored: StoredRun, time: int) -> list[Metric]:
         """Return what MLflow lacks of the folds' measures: ``fold/accuracy``, a step each fold."""
@@ -349,33 +352,6 @@ def send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) ->
             longest = limit  # of older servers: 500
         else:
             left = left[PARAMS_A_BATCH:]
-
-
-def _note(stored: StoredRun) -> str:
-    """Return the description that the run's page opens with."""
-    facts = stored.data
-    blocks = []
-    if {"name", "samples", "features"} <= set(facts):
-        blocks.append(data_facts(facts))
-    epochs = stored.epochs()
-    if epochs:
-        neurons = epochs[-1].metrics.get("epoch/neurons", 0)
-        blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
-    if stored.error:
-        blocks.append(f"Ended early: {as_markdown(stored.error)}")
-    if stored.rankings:
-        blocks += [f"{winner(one, stored.rankings)}." for one in stored.rankings]
-        blocks.append(_until(rankings_tables(stored.rankings), _LONGEST_NOTE // 2))
-    elif stored.measures:
-        blocks.append(measures_table(stored.measures))
-    return _until("\n\n".join(blocks), _LONGEST_NOTE)
-
-
-def _until(text: str, longest: int) -> str:
-    """Return the lines of a text that have room, so that no row of a table is torn."""
-    if len(text) <= longest:
-        return text
-    return text[: longest - 2].rpartition("\n")[0] + "\n…"
 
 
 def key_of(name: str) -> str:

@@ -5,6 +5,7 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -24,6 +25,7 @@ from dbgsom_core.persistence import distributions, load
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_plugins.trackers.mlflow_pyfunc import write_model
 
+_VERSIONS = "mlflow.modelVersions"
 NAME = "som"  # which an address may call the model of a run, whatever its name
 
 
@@ -149,8 +151,14 @@ def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) 
     for known in client.search_model_versions(f"name='{name}'"):
         if known.run_id == run_id:
             return str(known.version)
-    source = client.get_logged_model(model_id).artifact_location
-    made = client.create_model_version(name, source, run_id=run_id, model_id=model_id)
+    model = client.get_logged_model(model_id)
+    made = client.create_model_version(
+        name, model.artifact_location, run_id=run_id, model_id=model_id
+    )
+    # The page of the model looks there for what is registered of it.
+    versions = json.loads(model.tags.get(_VERSIONS, "[]"))
+    versions.append({"name": name, "version": made.version})
+    client.set_logged_model_tags(model_id, {_VERSIONS: json.dumps(versions)})
     return str(made.version)
 
 

@@ -20,6 +20,7 @@ from dbgsom_core.api import DbgsomError, shell_word, write_atomically
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 
 _OTHER_TABLES = ("already exists", "duplicate column", "no such", "out-of-date database schema")
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens "Model training"
 LOCK_SECONDS = 60.0  # a fresh store takes some
 
 
@@ -79,7 +80,7 @@ class Store:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                created = self.client.create_experiment(name, self._artifact_location())
+                created = self.client.create_experiment(name, self._artifact_location(), tags=_KIND)
                 return str(created)
             except MlflowException:  # another process may have been faster
                 found = self.client.get_experiment_by_name(name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -231,11 +234,29 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     assert "mlflow.parentRunId" not in tags
     assert tags["dbgsom.best"] == "SF 0.1"
     note = tags["mlflow.note.content"].splitlines()
+    page = f"#/experiments/{experiment}/runs"
+    view = f"dbgsom-{sweep.id}"
+    assert (
+        f"[All variants]({page}?workflowType=machine_learning&viewStateShareKey={view})" in note[0]
+    )
+    kept = json.loads(client.get_experiment(experiment).tags[f"mlflow.sharedViewState.{view}"])
+    assert kept["name"] == f"sweep ({sweep.id})"
+    packed = zlib.decompress(base64.b64decode(kept["state"].removeprefix("deflate;")))
+    for state in (json.loads(packed), kept):  # as MLflow 3.17 reads it, and as 3.10 does
+        children = client.search_runs(
+            [experiment], state["searchFilter"], order_by=[f"{state['orderByKey']} DESC"]
+        )
+        assert {one.info.run_name for one in children} == {"SF 0.1", "SF 0.2"}
+        assert state["orderByAsc"] is False
+        assert "metrics.`test/accuracy`" in state["selectedColumns"]
+        assert {one["type"] for one in state["compareRunCharts"]} >= {"PARALLEL", "BAR", "LINE"}
     assert "Best: **SF 0.1**, with `test/accuracy` 0.95." in note
     assert any(one.startswith("| 0.1 | xxx") for one in note)
     assert note[-1] == "…"  # of a long table whole rows are left out
     assert note[-2].endswith(" |")
     for name in ("SF 0.1", "SF 0.2"):
+        above = f"[Sweep]({page}/{runs['sweep'].info.run_id}?workflowType=machine_learning)"
+        assert above in runs[name].data.tags["mlflow.note.content"]
         assert runs[name].data.tags["dbgsom.sweep"] == tags["dbgsom.sweep"] == sweep.id
         assert runs[name].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
 

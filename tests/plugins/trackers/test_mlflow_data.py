@@ -51,6 +51,7 @@ def test_data_is_logged_with_its_contexts_and_can_be_loaded(
     run = client.only_run("table")
     inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
     assert inputs.keys() == {"training", "testing"}
+    assert (inputs["training"].name, inputs["testing"].name) == ("t", "t")
     assert inputs["training"].digest != inputs["testing"].digest
     monkeypatch.chdir(tmp_path.parent)  # relative paths start where the run did
     with quiet():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +82,18 @@ def test_addresses_that_lead_nowhere_are_told(flowers: SimpleNamespace, uri: str
         with pytest.raises(DbgsomError, match=told) as caught:
             find_model(address, Path(), get_registry(), uri)
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_pages_lead_to_each_other(flowers: SimpleNamespace, client: Any) -> None:
+    mode = "?workflowType=machine_learning"
+    page = f"#/experiments/{flowers.experiment}"
+    note = client.only_run("iris").data.tags["mlflow.note.content"].splitlines()[0]
+    assert f"[Report]({page}/runs/{flowers.run_id}/artifacts/report.html{mode})" in note
+    assert f"[Model]({page}/models/{flowers.model_id}{mode})" in note
+    versions = client.get_logged_model(flowers.model_id).tags["mlflow.modelVersions"]
+    assert [(one["name"], int(one["version"])) for one in json.loads(versions)] == [("flowers", 1)]
+    kind = client.get_experiment(flowers.experiment).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
 
 
 def test_a_model_of_somebody_else_is_none_of_ours(

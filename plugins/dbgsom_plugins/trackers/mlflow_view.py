@@ -1,0 +1,163 @@
+"""What MLflow's pages open with: a run's description with its links, a sweep's saved view."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_plugins.trackers.markdown import as_markdown
+from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_tables, winner
+
+_LONGEST = 5000  # letters of a tag
+_MOST_COLUMNS = 8  # of parameters
+_MODE = "workflowType=machine_learning"  # what MLflow's pages are about
+_VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
+
+
+def described(stored: StoredRun, links: Iterable[str]) -> str:
+    """Return the description that the run's page opens with, links first."""
+    facts = stored.data
+    blocks = [" · ".join(links)]
+    if {"name", "samples", "features"} <= set(facts):
+        blocks.append(data_facts(facts))
+    epochs = stored.epochs()
+    if epochs:
+        neurons = epochs[-1].metrics.get("epoch/neurons", 0)
+        blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
+    if stored.error:
+        blocks.append(f"Ended early: {as_markdown(stored.error)}")
+    if stored.rankings:
+        blocks += [f"{winner(one, stored.rankings)}." for one in stored.rankings]
+        blocks.append(_until(rankings_tables(stored.rankings), _LONGEST // 2))
+    elif stored.measures:
+        blocks.append(measures_table(stored.measures))
+    return _until("\n\n".join(filter(None, blocks)), _LONGEST)
+
+
+def links_of(
+    stored: StoredRun, experiment: str, run_id: str, parent: str | None, model: str | None
+) -> list[str]:
+    """Return links within MLflow's pages: report, explorer, model, sweep, and a sweep's view."""
+    own = f"#/experiments/{experiment}"
+    found = {}
+    if stored.rankings:
+        found["All variants"] = f"{own}/runs?{_MODE}&viewStateShareKey={_view(stored)}"
+    files = {"Report": stored.files.page, "Explorer": stored.files.figure("explorer", "html")}
+    for name, path in files.items():
+        if path.exists():
+            where = path.relative_to(stored.files.folder).as_posix()
+            found[name] = f"{own}/runs/{run_id}/artifacts/{where}?{_MODE}"
+    if model is not None:
+        found["Model"] = f"{own}/models/{model}?{_MODE}"
+    if parent is not None:
+        found["Sweep"] = f"{own}/runs/{parent}?{_MODE}"
+    return [f"[{name}]({where})" for name, where in found.items()]
+
+
+def _view(stored: StoredRun) -> str:
+    return f"dbgsom-{stored.id}"
+
+
+def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
+    """Return the tag of an experiment that keeps the view of a sweep; None: MLflow cannot hold it.
+
+    Its runs without nesting, best first, with what varies and what decides as columns; charts of
+    these come before the others. MLflow 3.17 lists it by name, 3.10 opens it by its address.
+    """
+    [decides, *beside] = stored.rankings[0].measures
+    varied = sorted(
+        (name for name, value in stored.params.items() if value == "varies"),
+        key=lambda name: name.count("."),
+    )[:_MOST_COLUMNS]
+    measures = [decides, *beside]
+    state = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "orderByKey": f"metrics.`{decides}`",
+        "orderByAsc": stored.rankings[0].direction == "minimize",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [
+            *(f"params.`{name}`" for name in varied),
+            *(f"metrics.`{name}`" for name in measures),
+            "attributes.`Models`",
+        ],
+        **_SHOWN,
+        "compareRunCharts": _charts(varied, measures),
+        "compareRunSections": [_SECTION],
+    }
+    moment = 0 if stored.started is None else int(stored.started.timestamp() * 1000)
+    listed = {
+        "name": f"{stored.name} ({stored.id})"[:200],
+        "createdAt": moment,
+        "updatedAt": moment,
+        "state": _packed(state),
+    }
+    for content in (listed | state, listed):
+        written = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        if len(written) <= _LONGEST:
+            return f"{_VIEW_TAG}{_view(stored)}", written
+    return None
+
+
+_SECTION = {"uuid": "dbgsom", "name": "Variants", "display": True, "isReordered": False}
+_SHOWN: Mapping[str, Any] = {  # MLflow 3.10 does not fill in what is left out
+    "runsExpanded": {},
+    "runsPinned": [],
+    "runsHidden": [],
+    "runsVisibilityMap": {},
+    "runsHiddenMode": "SHOW_ALL",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "isAccordionReordered": True,  # the first section stays the first
+    "groupBy": None,
+    "groupsExpanded": {},
+    "autoRefreshEnabled": True,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "globalLineChartConfig": {
+        "xAxisKey": "step",
+        "lineSmoothness": 0,
+        "selectedXAxisMetricKey": "",
+    },
+}
+
+
+def _charts(varied: list[str], measures: list[str]) -> list[dict[str, Any]]:
+    decides, *beside = measures
+    charts: list[dict[str, Any]] = [
+        {
+            "type": "PARALLEL",
+            "selectedParams": varied[:4],
+            "selectedMetrics": measures,
+            "showAllRuns": True,
+        },
+        {"type": "BAR", "metricKey": decides, "runsCountToCompare": 100},
+    ]
+    for name in beside[:1]:
+        axes = {"xaxis": _axis(name), "yaxis": _axis(decides)}
+        charts.append({"type": "SCATTER", **axes, "runsCountToCompare": 100})
+    charts.append({"type": "LINE", "metricKey": "epoch/quantization_error"})
+    own = {"metricSectionId": _SECTION["uuid"], "deleted": False, "isGenerated": False}
+    return [{"uuid": f"dbgsom-{i}", **own, **chart} for i, chart in enumerate(charts)]
+
+
+def _axis(name: str) -> dict[str, str]:
+    return {"key": name, "type": "METRIC"}
+
+
+def _packed(state: Mapping[str, Any]) -> str:
+    packed = zlib.compress(json.dumps(state).encode(), 9)
+    return f"deflate;{base64.b64encode(packed).decode()}"
+
+
+def _until(text: str, longest: int) -> str:
+    """Return the lines of a text that have room, so that no row of a table is torn."""
+    if len(text) <= longest:
+        return text
+    return text[: longest - 2].rpartition("\n")[0] + "\n…"
