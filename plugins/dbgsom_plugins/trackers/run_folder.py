@@ -47,6 +47,7 @@ from dbgsom_core.runs.row_tables import write_table
 from dbgsom_plugins.trackers.page import page
 from dbgsom_plugins.trackers.readings import remarks
 from dbgsom_plugins.trackers.report import report
+from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = private_logger("dbgsom.run_folder")
 
@@ -64,10 +65,15 @@ class RunFolder(TrackerComponent):
         description="least seconds between two checkpoints of training, besides a hundred times "
         "what one takes; 0: after every epoch",
     )
+    system_metrics: bool = Field(
+        default=False,
+        description="processor and memory once a second, also in MLflow; needs psutil "
+        "(dbgsom-core[system])",
+    )
 
     def observer(self) -> RunFolderObserver:
         """Return an observer that writes to ``run.folder``."""
-        return RunFolderObserver()
+        return RunFolderObserver(SystemMetrics() if self.system_metrics else None)
 
 
 @dataclass
@@ -88,8 +94,9 @@ class RunFolderObserver:
     held before stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, system: SystemMetrics | None = None) -> None:
         self._runs: dict[str, _Written] = {}
+        self._system = system
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Write that it runs, and in which process, and then what is known before it begins."""
@@ -114,6 +121,7 @@ class RunFolderObserver:
             "epoch/neurons": float(epoch.neurons),
             "epoch/width": epoch.width,
             "epoch/movement": epoch.movement,
+            **({} if self._system is None else self._system.now()),
         }
         line = JournalLine(epoch.epoch, int(time.time() * 1000), metrics)
         with _told_as_ours(run):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,36 @@ def test_the_journal_grows_while_the_run_goes_on(
         observer.dbgsom_epoch_finished(run, epoch)
         assert len(read_run(run.folder).epochs()) == count
     assert read_run(run.folder).status == "running"
+
+
+def test_the_journal_says_what_the_machine_does_where_asked(
+    make_run: MakeRun, history: list[EpochRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = SimpleNamespace(total=8e9, available=6e9, percent=25.0)
+    process = SimpleNamespace(
+        cpu_percent=lambda: 90.0, memory_info=lambda: SimpleNamespace(rss=3e8)
+    )
+    psutil = SimpleNamespace(
+        Process=lambda: process, cpu_percent=lambda: 40.0, virtual_memory=lambda: memory
+    )
+    monkeypatch.setitem(sys.modules, "psutil", psutil)
+    moments = iter([0.0, 0.0, 0.5, 1.5, 1.5])
+    clock = SimpleNamespace(monotonic=lambda: next(moments))
+    monkeypatch.setattr("dbgsom_plugins.trackers.system_metrics.time", clock)
+    run, observer = make_run(), RunFolder(system_metrics=True).observer()
+    observer.dbgsom_run_started(run)
+    for epoch in history:
+        observer.dbgsom_epoch_finished(run, epoch)
+    first, second, third = (line.metrics for line in read_run(run.folder).epochs())
+    assert next(iter(first)) == "epoch/quantization_error"
+    assert first["system/system_memory_usage_megabytes"] == 2000
+    assert first["system/process_memory_megabytes"] == 300
+    assert first["system/cpu_utilization_percentage"] == 40
+    assert not [name for name in second if name.startswith("system/")]  # within the same second
+    assert third["system/system_memory_usage_percentage"] == 25
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    with pytest.raises(DbgsomError, match=r"pip install 'dbgsom-core\[system\]'"):
+        RunFolder(system_metrics=True).observer()
 
 
 def test_numbers_that_are_not_finite_survive_valid_json(make_run: MakeRun, play: Play) -> None:
