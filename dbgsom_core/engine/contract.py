@@ -46,7 +46,8 @@ class MapGraph(NamedTuple):
     links : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none; itself where nothing links it.
     rectangle : (rows, columns) or None
-        Where neurons fill a rectangle of four links each in row-major order.
+        Where neurons fill a rectangle in row-major order, of four links each or of six in axial
+        coordinates, its first row an even one; not on a torus.
     """
 
     hops: NDArray[np.uint16]

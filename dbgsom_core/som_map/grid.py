@@ -189,7 +189,7 @@ class Grid:
 
     def steps(
         self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[np.int32]:
         """Return how many steps lead from cells (..., 2) to others where no cell is missing.
 
         Parameters
@@ -199,7 +199,7 @@ class Grid:
 
         Returns
         -------
-        int64 array (...)
+        int32 array (...)
         """
         # The cells that n steps reach are those within a polygon, n times as large as that of the
         # neighbours: how far off a cell lies is told by the side that it faces. Two neighbours next
@@ -211,12 +211,16 @@ class Grid:
             return np.ceil(np.sqrt(self.squared_distances(cells, others))).astype(np.int64)
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
+
+        def apart(turn: NDArray[np.int64], normal: NDArray[np.int64]) -> NDArray[np.int32]:
+            # Of all pairs there are many: narrow numbers, and no array more than needed.
+            ends = (cells @ normal).astype(np.int32), ((others - turn) @ normal).astype(np.int32)
+            away = np.asarray(ends[0] - ends[1])
+            return np.abs(away, out=away)
+
         return reduce(
             np.minimum,
-            (
-                reduce(np.maximum, (np.abs(cells @ n - (others @ n - turn @ n)) for n in normals))
-                for turn in self._turns
-            ),
+            (reduce(np.maximum, (apart(turn, n) for n in normals)) for turn in self._turns),
         )
 
 

@@ -134,9 +134,14 @@ def test_a_map_keeps_its_grid_in_a_pickle(grid):
     assert som_map.hops.max() < FAR
 
 
-def test_rings_smooth_square_maps_alone(grid):
-    som_map = SomMap.rectangle(3, 4, np.zeros((12, 1)), grid)
-    assert som_map.graph.rectangle == ((3, 4) if grid.degree == 4 else None)
+def test_rings_smooth_rectangles_whose_first_row_is_even(grid):
+    som_map = SomMap.rectangle(4, 5, np.zeros((20, 1)), grid)
+    assert som_map.graph.rectangle == (4, 5)
+    later = SomMap(som_map.positions[5:], np.zeros((15, 1)), grid)
+    assert later.full_grid == (3, 5)
+    assert later.graph.rectangle == ((3, 5) if grid.degree == 4 else None)
+    closed = SomMap.rectangle(4, 5, np.zeros((20, 1)), grid.closed(4, 5))
+    assert closed.graph.rectangle is None
 
 
 def test_leaves_of_different_maps_are_not_linked(grid):

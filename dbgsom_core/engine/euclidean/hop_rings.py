@@ -16,7 +16,7 @@ from dbgsom_core.engine.workers import share
 
 _PAYS = 16  # a ring costs as much as so many neurons do in a matrix product
 _LEAST_NEURONS = 256  # with fewer a product costs next to nothing
-_ROWS = 64  # neurons that one task smooths
+ROWS = 64  # neurons that one task smooths
 
 
 def pays(n_neurons: int, reach: int) -> bool:
@@ -57,10 +57,10 @@ def smoothed_rings(
     n_neurons = len(won)
 
     def work(worker: int, task: int) -> None:
-        start, stop = task * _ROWS, min((task + 1) * _ROWS, n_neurons)
+        start, stop = task * ROWS, min((task + 1) * ROWS, n_neurons)
         add_rings(*grid, weights, reach, least, won, down, up, start, stop, out)
 
-    share(threads, -(-n_neurons // _ROWS), work)
+    share(threads, -(-n_neurons // ROWS), work)
     return out
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Neighbourhood
-from dbgsom_core.engine.euclidean import hop_rings, layout
+from dbgsom_core.engine.euclidean import hexagonal_rings, hop_rings, layout
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.tally import Seconds
 from dbgsom_core.engine.smoothing import reach_of, smoothed
@@ -54,8 +54,7 @@ def _smoothed(
     reach, least = reach_of(weights, float(len(samples.X)))
     if around.table is None and graph.rectangle is not None and hop_rings.pays(len(hits), reach):
         won = np.column_stack([sums, hits.astype(np.float64)])
-        smooth = hop_rings.smoothed_rings(
-            graph.rectangle, weights, reach, least, won, samples.threads
-        )
+        rings = hexagonal_rings if graph.links.shape[1] == 6 else hop_rings
+        smooth = rings.smoothed_rings(graph.rectangle, weights, reach, least, won, samples.threads)
         return smooth, smooth[:, -1].copy()
     return smoothed(around.which, weights, (reach, least), hits, sums, samples.threads)
