@@ -1,4 +1,4 @@
-"""A headless Chromium over its pipe, for tests of pages: real events, and nothing to install."""
+"""What tests of figures share, and a headless Chromium over its pipe for tests of pages."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _CODES = {
@@ -23,6 +24,30 @@ _CODES = {
     " ": 32,
 }
 _SECONDS = 60
+
+
+@pytest.fixture
+def drawn():
+    """Renders a figure and returns it."""
+
+    def drawn(figure):
+        FigureCanvasAgg(figure).draw()
+        return figure
+
+    return drawn
+
+
+@pytest.fixture
+def told():
+    """Returns the texts of a figure: of the page, its panels and its legends."""
+
+    def told(figure):
+        found = [*figure.texts]
+        for part in (*figure.axes, *figure.legends):
+            found += part.texts
+        return [text.get_text() for text in found]
+
+    return told
 
 
 @pytest.fixture(scope="module")

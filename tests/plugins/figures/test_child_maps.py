@@ -29,7 +29,11 @@ DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
 @pytest.fixture(scope="module")
 def views(digits):
     X, y = digits
-    fitted = SomVQ(growth=DEEP).fit(X), SomClassifier(growth=DEEP).fit(X, y), SomVQ().fit(X)
+    fitted = (
+        SomVQ(growth=DEEP, epochs=20).fit(X),
+        SomClassifier(growth=DEEP, epochs=20).fit(X, y),
+        SomVQ(epochs=20).fit(X),
+    )
     names = ("vq", "classifier", "flat")
     return {
         name: view_of(model, model.evaluate(X, predictions=model.labels_), title="a run")

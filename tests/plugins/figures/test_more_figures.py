@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 
 from dbgsom_core.interfaces.figures import MapView
@@ -47,27 +46,9 @@ def view(n_neurons=7, d=3, estimator="classifier", **more):
     )
 
 
-def drawn(figure):
-    FigureCanvasAgg(figure).draw()
-    return figure
-
-
-def told(figure):
-    found = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        found += [text.get_text() for text in axes.texts]
-    for legend in figure.legends:
-        found += [text.get_text() for text in legend.get_texts()]
-    return found
-
-
-def caption(figure):
-    return " ".join(told(figure))
-
-
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("n_neurons", [2, 7, 900])
-def test_a_page_holds_all_that_is_drawn(kind, n_neurons):
+def test_a_page_holds_all_that_is_drawn(kind, n_neurons, drawn):
     figure = drawn(kind().draw(view(n_neurons, title="word " * 60)))
     width, height = figure.get_size_inches()
     assert 3 < width < 11
@@ -79,7 +60,7 @@ def test_a_page_holds_all_that_is_drawn(kind, n_neurons):
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_odd_data_are_drawn(kind, rng):
+def test_odd_data_are_drawn(kind, rng, drawn):
     shown = view(4)
     X = np.array(shown.evaluation.X)
     X[::3, 1] = np.nan
@@ -107,7 +88,7 @@ def test_a_figure_that_cannot_be_drawn_says_why():
         VariableStars(variables=("a",) * 13).draw(view())
 
 
-def test_planes_show_the_prototypes_in_an_order_of_likeness():
+def test_planes_show_the_prototypes_in_an_order_of_likeness(drawn):
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(2, 50))
     columns = np.column_stack([one, other, one + 0.1, 2 * other, one**3])
@@ -120,7 +101,7 @@ def test_planes_show_the_prototypes_in_an_order_of_likeness():
     assert sorted(axes.texts[0].get_text() for axes in panels) == ["a", "b", "c"]
 
 
-def test_the_most_telling_of_many_variables_are_shown_with_a_note():
+def test_the_most_telling_of_many_variables_are_shown_with_a_note(told, drawn):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(200, 40))
     X[:, 7] = np.repeat([0.0, 50.0], 100)
@@ -128,19 +109,19 @@ def test_the_most_telling_of_many_variables_are_shown_with_a_note():
     evaluation = Evaluation(SomMap(CELLS[:2], prototypes), LocalEngine().over(X, Euclidean()))
     shown = MapView(evaluation, np.arange(2), ())
     figure = drawn(ComponentPlanes(most=4).draw(shown))
-    assert "4 of 40 variables" in caption(figure)
+    assert "4 of 40 variables" in " ".join(told(figure))
     assert "feature 7" in told(figure)
-    assert "6 of 40 variables" in caption(VariableStars().draw(shown))
+    assert "6 of 40 variables" in " ".join(told(VariableStars().draw(shown)))
 
 
-def test_one_scale_may_be_shared():
+def test_one_scale_may_be_shared(told):
     shown = view(4, feature_names=["a", "b", "c"])
     own, shared = (ComponentPlanes(scale=scale).draw(shown) for scale in ("own", "shared"))
     assert any("…" in text for text in told(own))
     assert not any("…" in text for text in told(shared))
 
 
-def test_stars_show_variables_that_the_map_was_not_trained_on():
+def test_stars_show_variables_that_the_map_was_not_trained_on(told, drawn):
     shown = view(4, feature_names=["a", "b", "c"])
     extra = np.where(shown.evaluation.bmu == 0, np.nan, shown.evaluation.bmu.astype(float))
     shown = replace(shown, variables={"age": extra})
@@ -151,7 +132,7 @@ def test_stars_show_variables_that_the_map_was_not_trained_on():
     assert any(text.startswith("age: 1 … 2") for text in told(figure))
 
 
-def test_pies_hold_the_classes_that_were_won():
+def test_pies_hold_the_classes_that_were_won(drawn):
     shown = view(3)
     counts = [np.bincount(shown.evaluation.y[shown.evaluation.bmu == k]) for k in range(2)]
     figure = drawn(ClassPies().draw(shown))
@@ -167,7 +148,7 @@ def _area(corners):
     return 0.5 * np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
 
 
-def test_classes_have_their_names_where_labels_are_none_of_them():
+def test_classes_have_their_names_where_labels_are_none_of_them(told):
     shown = replace(view(estimator="vq"), label_names={}, class_names={0: "ash", 2: "fir"})
     for kind in (ClassPies, DataProjection):
         assert {"ash", "1", "fir"} <= set(told(kind().draw(shown)))
@@ -182,7 +163,7 @@ def test_samples_without_a_class_are_in_no_pie():
     assert len(figure.axes[0].collections[-1].get_paths()) == len(np.unique(pairs, axis=0))
 
 
-def test_the_mesh_lies_over_the_data():
+def test_the_mesh_lies_over_the_data(drawn):
     shown = view(4, d=2, feature_names=["width", "height"])
     figure = drawn(DataProjection().draw(shown))
     axes = figure.axes[0]
@@ -199,10 +180,10 @@ def test_the_mesh_lies_over_the_data():
     )
 
 
-def test_the_mesh_of_many_features_is_that_of_two_components():
+def test_the_mesh_of_many_features_is_that_of_two_components(told, drawn):
     shown = view(5, d=6)
     figure = drawn(DataProjection(most=7).draw(shown))
-    assert "7 of 16 samples" in caption(figure)
+    assert "7 of 16 samples" in " ".join(told(figure))
     assert "1st component" in figure.axes[0].get_xlabel()
     X = shown.evaluation.X
     values = np.linalg.svd(X - X.mean(axis=0))[1] ** 2
@@ -231,7 +212,7 @@ def test_regions_are_linked_neurons_of_one_label_that_won_something():
     assert all(one.place in {(float(x), 0.0) for x in range(6)} for one in found)
 
 
-def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in():
+def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(told, drawn):
     grid = np.stack(np.meshgrid(np.arange(9), np.arange(6)), axis=-1).reshape(-1, 2)
     left = grid[:, 0] < 4
     X = np.column_stack([np.where(left, 0.0, 9.0), np.where(left, 2.0, 0.0), np.arange(54) / 99])
@@ -242,14 +223,14 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in()
     figure = drawn(PcaRgb().draw(shown))
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == {"low price of a\nbottle,\nhigh hue", "high price of a\nbottle,\nlow hue"}
-    assert "what clusters of neurons stand out in" in caption(figure)
+    assert "what clusters of neurons stand out in" in " ".join(told(figure))
     for other in (replace(shown, feature_names=()), replace(shown, image_shape=(1, 3))):
         figure = PcaRgb().draw(other)
         assert not figure.axes[0].texts
-        assert "stand out" not in caption(figure)
+        assert "stand out" not in " ".join(told(figure))
 
 
-def test_names_never_overlap_and_stay_on_the_map(rng):
+def test_names_never_overlap_and_stay_on_the_map(rng, drawn):
     sheet = map_sheet(view(900), "names")
     places = rng.uniform(0, 44, size=(300, 2)) * (1, 19 / 44)
     named = [

@@ -1,0 +1,94 @@
+"""Figures of maps of hexagons and of tori, and what stays inside of a cell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection, PolyCollection
+
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures._cells import outline
+from dbgsom_plugins.figures.child_maps import ChildMaps
+from dbgsom_plugins.figures.density_map import DensityMap
+from dbgsom_plugins.figures.error_map import ErrorMap
+from dbgsom_plugins.figures.hit_map import HitMap
+from dbgsom_plugins.figures.label_map import LabelMap
+from dbgsom_plugins.figures.prototype_images import PrototypeImages, mosaic
+from dbgsom_plugins.figures.u_matrix import UMatrix
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
+
+
+def test_the_outline_runs_round_the_map_and_its_holes():
+    corners = np.array(SQUARE.corners)
+    ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
+    assert len(outline(np.array(ring), corners)) == 12 + 4
+    assert len(outline(np.array([(5, -5)]), corners)) == 4
+
+
+def view_of(som_map):
+    X = np.repeat(som_map.prototypes, 2, axis=0)
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    labels = np.arange(len(som_map)) % 3
+    return MapView(evaluation, labels, (), "vq", None, {}, title="t", image_shape=(1, 3))
+
+
+def outlines(figure):
+    return [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+
+
+@pytest.mark.parametrize("kind", [*MAPS, ChildMaps])
+@pytest.mark.parametrize("flat", [SQUARE, HEXAGONAL], ids=lambda grid: grid.name)
+def test_joined_sides_of_a_torus_are_dashed_and_told(kind, flat, told, drawn):
+    prototypes = np.random.default_rng(0).normal(size=(24, 3))
+    for grid in (flat, flat.closed(4, 6)):
+        figure = drawn(kind().draw(view_of(SomMap.rectangle(4, 6, prototypes, grid))))
+        joined = [text for text in told(figure) if text.startswith("A torus: dashed sides")]
+        assert len(joined) == (grid.torus is not None)
+        (line,) = outlines(figure)
+        assert (line.get_linestyle()[0][1] is not None) == (grid.torus is not None)
+
+
+def test_a_hexagonal_map_is_drawn_in_true_hexagons(drawn):
+    som_map = SomMap.rectangle(3, 4, np.random.default_rng(0).normal(size=(12, 3)), HEXAGONAL)
+    figure = drawn(HitMap().draw(view_of(som_map)))
+    cells = next(one for one in figure.axes[0].collections if isinstance(one, PolyCollection))
+    for path, centre in zip(cells.get_paths(), som_map.plane_positions, strict=True):
+        corners = path.vertices[:6]
+        np.testing.assert_allclose(np.linalg.norm(corners - centre, axis=1), 3**-0.5)
+        sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
+        np.testing.assert_allclose(sides, 3**-0.5)
+
+
+def inside(points, corners):
+    """Which points (n, 2) lie in a convex polygon whose corners go against the clock."""
+    to, away = np.roll(corners, -1, axis=0) - corners, points[:, None] - corners
+    return (to[:, 0] * away[..., 1] - to[:, 1] * away[..., 0] > 0).all(axis=1)
+
+
+@pytest.mark.parametrize("grid", [SQUARE, HEXAGONAL], ids=lambda grid: grid.name)
+def test_marks_and_images_stay_inside_of_their_cells(grid, drawn):
+    som_map = SomMap.rectangle(3, 4, np.random.default_rng(0).normal(size=(12, 9)), grid)
+    som_map.children[5] = SomMap.rectangle(2, 2, np.zeros((4, 9)), grid)
+    view = replace(view_of(som_map), image_shape=(3, 3))
+    figure = drawn(HitMap().draw(view))
+    marks = [one for one in figure.axes[0].collections if isinstance(one, PolyCollection)][-1]
+    (place,) = som_map.plane_positions[[5]]
+    for path in marks.get_paths():
+        assert inside(path.vertices[:4] - place, np.array(grid.corners)).all()
+    canvas = mosaic(som_map, (3, 3))
+    (image,) = PrototypeImages().draw(view).axes[0].images
+    left, right, bottom, top = image.get_extent()
+    row, column = np.nonzero(~np.isnan(canvas))
+    x = left + (right - left) * (column + 0.5) / canvas.shape[1]
+    y = top - (top - bottom) * (row + 0.5) / canvas.shape[0]
+    points = np.column_stack([x, y])
+    shown = sum(
+        inside(points - place, np.array(grid.corners)).sum() for place in som_map.plane_positions
+    )
+    assert shown == len(points) == 12 * 9
