@@ -124,8 +124,8 @@ class GrowthComponent(Component):
         `DataSummary`; ends up in ``growing_threshold_`` and in every `GrowthState`.
         ``start_shape() -> (rows, columns)``: the map at the start; (2, 2) without it.
         ``wrap`` (field): True closes that map to a torus, which has no free cells to grow into.
-        ``max_neurons`` (field): ``"auto"`` (5*sqrt(n)), an int or None. The core never lets a map
-        exceed it, whatever `grow` returns.
+        ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
+        never lets a map exceed it, whatever `grow` returns.
         ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
         phase without growth, at the kernel's final width.
         ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
@@ -200,8 +200,11 @@ class VerticalState:
 
 
 def automatic_cap(samples: float) -> int:
-    """Return what ``max_neurons="auto"`` means for so many samples: 5√n, and at least 4."""
-    return max(4, math.ceil(5 * math.sqrt(samples)))
+    """Return what ``max_neurons="auto"`` means for so many samples: 5√n, from 4 to 10000.
+
+    What a map takes grows with the square of its neurons: hops of 10000 take 200 MB.
+    """
+    return min(max(4, math.ceil(5 * math.sqrt(samples))), 10_000)
 
 
 @dataclass(frozen=True)

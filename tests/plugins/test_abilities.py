@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
@@ -76,6 +76,8 @@ def test_what_a_component_says_counts_and_none_is_the_default():
     assert found.threshold(None) == 9.0
     assert found.cap(10**6) == 9
     assert GrowthAbilities.of(api.GrowthComponent()).cap(10**6) is None
+    automatic = replace(found, max_neurons="auto")
+    assert [automatic.cap(n) for n in (1, 40, 10**6, 10**9)] == [5, 32, 5000, 10_000]
     assert np.isnan(GrowthAbilities.of(api.GrowthComponent()).threshold(None))
     with pytest.raises(FrozenInstanceError):
         found.max_neurons = 3

@@ -45,7 +45,8 @@ class SettlingGrowth(GrowthComponent):
         "linked neighbours', weighted by hits and kernel",
     )
     max_neurons: Annotated[int, Field(le=10**6)] | Literal["auto"] | None = Field(
-        default="auto", description="the map never exceeds it; auto: 5*sqrt(samples); null: no cap"
+        default="auto",
+        description="the map never exceeds it; auto: 5*sqrt(samples), at most 10000; null: no cap",
     )
     fine_tuning: float = Field(
         default=0.2,
