@@ -1,4 +1,4 @@
-"""Every hook of dbgsom: one for each kind of component, one for transformers, four for runs.
+"""Every hook of dbgsom: one for each kind of component, two for transformers, four for runs.
 
 A plugin is a module (or package) that an entry point of the group ``dbgsom.plugins`` names. It
 states ``DBGSOM_API_VERSION`` and implements any of these hooks with ``dbgsom_core.api.hookimpl``.
@@ -97,6 +97,15 @@ def dbgsom_engines() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 
 @hookspec
+def dbgsom_prepare_steps() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Name transformers for the section ``prepare`` of configurations: ``{name: "module:Class"}``.
+
+    Each is a scikit-learn transformer. List it in `dbgsom_transformers`, too, or no model that was
+    prepared by it can be saved.
+    """
+
+
+@hookspec
 def dbgsom_transformers() -> Mapping[str, StoredType]:  # type: ignore[empty-body]
     """List transformers that model files may hold: ``{name: dbgsom_core.api.StoredType}``.
 
@@ -172,6 +181,7 @@ KINDS: dict[str, str] = {
     "engine": "dbgsom_engines",
 }
 
+PREPARE_STEPS = "dbgsom_prepare_steps"
 TRANSFORMERS = "dbgsom_transformers"
 
 LIFECYCLE_HOOKS: tuple[str, ...] = (

@@ -186,18 +186,22 @@ class _Builder:
             if named is None:
                 continue
             name, rest = named
-            if name not in BUILT_IN_STEPS and not _CLASS.fullmatch(name):
-                hint = did_you_mean(name, BUILT_IN_STEPS)
-                known = " or ".join(f"'{one}'" for one in BUILT_IN_STEPS)
-                self._problems.add(
-                    spot.node.place,
-                    spot.path,
-                    f"unknown step '{name}'{hint or f'; write {known} or module:Class'}",
+            offered = self._registry.prepare_steps
+            known = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
+            where = [""] if known else offered.get(name, [])
+            if len(where) != 1:
+                names = [*BUILT_IN_STEPS, *offered]
+                listed = " or ".join(f"'{one}'" for one in names)
+                told = f"unknown step '{name}'" + (
+                    did_you_mean(name, names) or f"; write {listed} or module:Class"
                 )
+                if where:
+                    told = f"'{name}' may be {' or '.join(where)}; write the one that you mean"
+                self._problems.add(spot.node.place, spot.path, told)
                 continue
             assert isinstance(rest.node, Section)
             params = rest.node.without("name")
-            steps.append(PrepareStep(name, plain(params)))
+            steps.append(PrepareStep(name, plain(params), where[0]))
             resolved.append(mask({"name": name, **plain(params)}, rest.node))
         return steps, resolved
 

@@ -39,7 +39,7 @@ def _lacks(
     given, kind = dataset.component, model.estimator
     metric = model.params.get("metric")
     gaps = getattr(given, "missing", None) == "keep"
-    filled = any(fills_gaps(step.name) for step in prepare)
+    filled = any(fills_gaps(step.where or step.name) for step in prepare)
     if gaps and not filled and "missing" not in getattr(metric, "handles", ("missing",)):
         name = registry.name_of("metric", metric)
         yield (

@@ -21,10 +21,20 @@ Named = tuple[str, Component]
 
 @dataclass(frozen=True)
 class PrepareStep:
-    """One step before training: ``range_scale``, ``standardize`` or ``module:Class``."""
+    """One step before training.
+
+    Attributes
+    ----------
+    name : str
+        As the configuration has it: that of a built-in step or of a plugin, or ``module:Class``.
+    params : mapping
+    where : str
+        The class of a plugin's step as ``module:Class``; empty for others.
+    """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,7 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
         "default": None,
         "description": about,
     }
+    _name_steps((root["properties"]["prepare"], defs), [*BUILT_IN_STEPS, *registry.prepare_steps])
     root["properties"] |= {
         "dataset": component("dataset", "the data to learn from"),
         "measures": several(
@@ -182,6 +183,15 @@ def experiment_schema(registry: Registry, lost: dict[str, str] | None = None) ->
         "anyOf": [{"required": ["experiment", "dataset"]}, {"required": ["extends"]}],
         "$defs": defs,
     }
+
+
+def _name_steps(schema: Any, names: list[str]) -> None:
+    # Wherever the built-in steps are listed, those of plugins are, too.
+    if isinstance(schema, dict) and schema.get("enum") == list(BUILT_IN_STEPS):
+        schema["enum"] = names
+    for inner in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(inner, (dict, list)):
+            _name_steps(inner, names)
 
 
 def _components(

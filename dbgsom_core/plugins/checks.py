@@ -10,13 +10,13 @@ import pluggy
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, did_you_mean
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.deprecation import Deprecation
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import Offered
 
-HOOKS: tuple[str, ...] = (*KINDS.values(), TRANSFORMERS, *LIFECYCLE_HOOKS)
+HOOKS: tuple[str, ...] = (*KINDS.values(), PREPARE_STEPS, TRANSFORMERS, *LIFECYCLE_HOOKS)
 
 _marker = pluggy.PluginManager("dbgsom")  # only reads the marks that `hookimpl` leaves
 
@@ -149,6 +149,31 @@ def transformers_of(plugin: Any, hooks: list[str], distribution: str) -> dict[st
                 f"not {name!r} to {stored!r}"
             )
     return {f"{distribution}:{name}": stored for name, stored in listed.items()}
+
+
+def steps_of(plugin: Any, hooks: list[str], distribution: str) -> dict[str, str]:
+    """Return the classes of prepare steps by the names that a plugin gives them.
+
+    Raises
+    ------
+    PluginError
+        The hook returns something else than names with ``"module:Class"``.
+    """
+    if PREPARE_STEPS not in hooks:
+        return {}
+    named = _mapping(plugin, PREPARE_STEPS, distribution, "'module:Class'")
+    for name, where in named.items():
+        if not (isinstance(name, str) and name.isidentifier() and name == name.lower()):
+            raise PluginError(
+                f"{PREPARE_STEPS} of {distribution} names {name!r}, which is no name: use "
+                "lower-case letters, digits and _"
+            )
+        if not (isinstance(where, str) and all(where.partition(":"))):
+            raise PluginError(
+                f"{PREPARE_STEPS} of {distribution} gives '{name}' as {where!r}; write "
+                "'module:Class'"
+            )
+    return dict(named)
 
 
 def _mapping(plugin: Any, hook: str, distribution: str, of: str) -> Mapping[Any, Any]:

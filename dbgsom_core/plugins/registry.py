@@ -28,6 +28,7 @@ from dbgsom_core.plugins.checks import (
     check_api_version,
     check_hooks,
     offers_of,
+    steps_of,
     transformers_of,
 )
 from dbgsom_core.plugins.importing import importing
@@ -50,6 +51,7 @@ class Registry:
         self._old_names: dict[tuple[str, str], list[Offered]] = {}
         self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
         self._transformers: dict[str, tuple[str, StoredType]] = {}  # with the plugin's name
+        self._steps: list[tuple[str, str, str, str]] = []  # plugin, distribution, name, class
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
@@ -108,6 +110,7 @@ class Registry:
             for name, (plugin, stored) in self._transformers.items()
             if not off & {plugin, name.partition(":")[0]}
         }
+        rest._steps = [one for one in self._steps if not off & {one[0], one[1]}]
         rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
         rest._manager = self._manager
         return rest
@@ -126,6 +129,7 @@ class Registry:
         hooks = check_hooks(plugin)
         offers = list(offers_of(plugin, hooks, distribution, version, name))
         listed = transformers_of(plugin, hooks, distribution)
+        steps = steps_of(plugin, hooks, distribution)
         self._refuse_twice(offers)
         for one in listed.keys() & self._transformers.keys():
             raise PluginError(f"transformer '{one}' is listed twice; rename one")
@@ -139,6 +143,7 @@ class Registry:
             else:
                 self._offers[offered.kind].setdefault(offered.name, []).append(offered)
         self._transformers |= {key: (name, stored) for key, stored in listed.items()}
+        self._steps += [(name, distribution, step, where) for step, where in steps.items()]
         if set(hooks) & set(LIFECYCLE_HOOKS):
             self._observers.append((distribution, name, plugin))
 
@@ -155,6 +160,12 @@ class Registry:
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
         return [plugin for _, _, plugin in self._observers]
+
+    @property
+    def prepare_steps(self) -> dict[str, list[str]]:
+        """What plugins name for ``prepare``: each name with the classes that it may mean."""
+        names = sorted({name for _, _, name, _ in self._steps})
+        return {one: [where for *_, name, where in self._steps if name == one] for one in names}
 
     @property
     def stored_types(self) -> dict[str, StoredType]:
@@ -318,7 +329,9 @@ class Registry:
         seconds = time.perf_counter() - started
         api_version = getattr(plugin, "DBGSOM_API_VERSION", None)
         notes = [age_note(api_version)] if isinstance(api_version, int) and not error else []
-        notes += [str(one.message) for one in caught if _is_deprecation(one)]
+        notes += [
+            str(one.message) for one in caught if issubclass(one.category, DbgsomDeprecationWarning)
+        ]
         self.records.append(
             PluginRecord(
                 point.name,
@@ -335,7 +348,7 @@ class Registry:
             )
         )
         for one in caught:
-            if not _is_deprecation(one):
+            if not issubclass(one.category, DbgsomDeprecationWarning):
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _unknown(self, kind: str, name: str) -> str:
@@ -396,10 +409,6 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
     distribution, name, value = key
     return distribution != OWN_DISTRIBUTION, distribution, name, value
-
-
-def _is_deprecation(warning: warnings.WarningMessage) -> bool:
-    return issubclass(warning.category, DbgsomDeprecationWarning)
 
 
 def _a(kind: str) -> str:

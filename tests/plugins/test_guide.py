@@ -9,7 +9,7 @@ from runpy import run_path
 import pytest
 
 from dbgsom_core import api, hookspecs
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import Secrets, hiding
 from dbgsom_core.plugins.registry import Registry
@@ -77,7 +77,7 @@ def test_every_kind_has_an_example(kind, registered):
     assert len(registered.offered(kind)) >= (3 if kind == "metric" else 1)
 
 
-@pytest.mark.parametrize("hook", [*KINDS.values(), TRANSFORMERS, *LIFECYCLE_HOOKS])
+@pytest.mark.parametrize("hook", [*KINDS.values(), PREPARE_STEPS, TRANSFORMERS, *LIFECYCLE_HOOKS])
 def test_every_hook_and_each_of_its_arguments_is_documented(hook):
     section = section_of(hook)
     for argument in inspect.signature(getattr(hookspecs, hook)).parameters:

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
 from dbgsom_core import SomDisplay, SomRegressor, SomVQ
-from dbgsom_core.errors import ComponentError
+from dbgsom_core.api import hookimpl
+from dbgsom_core.config.schema import experiment_schema
+from dbgsom_core.errors import ComponentError, ConfigError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.python import run
@@ -126,3 +129,23 @@ def test_a_figure_of_several_images(installed, iris, monkeypatch):
         monkeypatch.setattr(cls, "draw", lambda self, view, wrong=wrong: wrong)
         with pytest.raises(ComponentError, match=told):
             SomDisplay.from_estimator(own, kind="ages")
+
+
+@pytest.mark.filterwarnings("ignore:the map has not converged")
+def test_a_prepare_step_by_name(installed, iris):
+    registry = installed("halves")
+    finished = ran(prepare=[{"name": "halves", "clip": True}])
+    model = load(finished.folder / "model.npz")
+    assert [name for name, _ in model.steps] == ["halves"]
+    np.testing.assert_array_equal(model.prepare(iris[0]).max(axis=0), 2.0)
+    config = (finished.folder / "config.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(config)["prepare"] == [{"name": "halves", "clip": True}]
+    with pytest.raises(ConfigError, match="unknown step 'halvs'; did you mean 'halves'"):
+        ran(prepare="halvs")
+    step = hookimpl(lambda: {"halves": "other:Halves"}, specname="dbgsom_prepare_steps")
+    other = SimpleNamespace(DBGSOM_API_VERSION=1, dbgsom_prepare_steps=step)
+    registry.register(other, "other", "dbgsom-other", "1")
+    with pytest.raises(ConfigError, match=r"prepare.*: 'halves' may be .* or other:Halves; write"):
+        ran(prepare="halves")
+    steps = experiment_schema(registry)["$defs"]["_Step"]["properties"]["name"]["anyOf"]
+    assert {"enum": ["range_scale", "standardize", "halves"], "type": "string"} in steps

@@ -190,7 +190,7 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
     steps = []
     for number, step in enumerate(experiment.prepare):
         try:
-            steps.append((step.name, make_step(step.name, step.params)))
+            steps.append((step.name, make_step(step.where or step.name, step.params)))
         except ConfigError as error:
             raise ConfigError(f"{experiment.source}: prepare.{number}: {error}") from error
     return steps
