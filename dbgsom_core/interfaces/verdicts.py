@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError
+from dbgsom_core.interfaces.judging import described, numbers
 from dbgsom_core.som_map.changes import CHANGES, Move, changed_map
 from dbgsom_core.som_map.grid import Grid
 
@@ -24,27 +25,6 @@ MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
-
-
-def numbers(answer: Any, shape: tuple[int, ...], what: str, where: Any = None) -> NDArray[Any]:
-    """Return an answer as an array of real numbers of this shape, all of them finite."""
-    array: NDArray[Any] = np.asarray(answer)
-    kind = array.dtype.kind
-    if array.shape == shape and (kind in "iub" or (kind == "f" and _all_finite(array))):
-        return array
-    what = what if where is None else f"{what} {where}"
-    if array.shape != shape:
-        raise UnfitError(f"returned {what} of shape {array.shape}, not {shape}")
-    if kind not in "fiub":
-        raise UnfitError(f"returned {what} of {array.dtype}, not real numbers")
-    raise UnfitError(f"returned {what} that are not finite")
-
-
-def _all_finite(array: NDArray[Any]) -> bool:
-    # One number tells of a short row in a tenth of the time; where it overflows all are looked at.
-    if array.ndim == 1 and math.isfinite(array.dot(array)):
-        return True
-    return bool(np.isfinite(array).all())
 
 
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -65,7 +45,7 @@ def _assigned(
     answer: Any, X: Any, prototypes: NDArray[Any], state: Any = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise UnfitError(f"must return (bmu, distance), not {_described(answer)}")
+        raise UnfitError(f"must return (bmu, distance), not {described(answer)}")
     bmu: NDArray[Any] = np.asarray(answer[0])
     n, k = X.shape[0], len(prototypes)
     if bmu.shape != (n,) or bmu.dtype.kind not in "iu":
@@ -77,7 +57,7 @@ def _assigned(
 
 def _prepared(answer: Any, X: Any, state: Any = None) -> Any:
     if issparse(X) != issparse(answer) or (issparse(answer) and answer.format != "csr"):
-        raise UnfitError(f"made {_described(answer)} of {_described(X)}")
+        raise UnfitError(f"made {described(answer)} of {described(X)}")
     array = answer if issparse(answer) else np.asarray(answer)
     if array.ndim != 2 or array.shape[0] != X.shape[0] or array.shape[1] == 0:
         raise UnfitError(f"made shape {array.shape} of {X.shape}; rows stand for samples")
@@ -102,13 +82,11 @@ def _centred(answer: Any, means: NDArray[Any]) -> NDArray[Any]:
 
 def _learned(answer: Any, *given: Any) -> Any:
     if not isinstance(answer, Mapping):
-        raise UnfitError(
-            f"must return a mapping of names to numpy arrays, not {_described(answer)}"
-        )
+        raise UnfitError(f"must return a mapping of names to numpy arrays, not {described(answer)}")
     for name, value in answer.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise UnfitError(
-                f"must return a mapping of names to numpy arrays; {name!r} is {_described(value)}"
+                f"must return a mapping of names to numpy arrays; {name!r} is {described(value)}"
             )
         if value.dtype.kind not in "fiubSU":
             raise UnfitError(f"returned '{name}' as {value.dtype}, which no model file can hold")
@@ -152,7 +130,7 @@ def births(answer: Any, som_map: Any, state: Any) -> list[Any]:
     Where nothing limits the map the room is that of `most_births`.
     """
     if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
-        raise UnfitError(f"must return a sequence of births, not {_described(answer)}")
+        raise UnfitError(f"must return a sequence of births, not {described(answer)}")
     room = most_births(som_map) if state.room is None else min(state.room, MOST_NEURONS)
     changes: list[Any] = []
     found: list[Any] = []
@@ -294,12 +272,12 @@ def _data(answer: Any) -> Any:
     from dbgsom_core.interfaces.datasets import Data
 
     if not isinstance(answer, Data):
-        raise UnfitError(f"must return a Data, not {_described(answer)}")
+        raise UnfitError(f"must return a Data, not {described(answer)}")
     if not isinstance(answer.X, np.ndarray) or answer.X.ndim != 2:
-        raise UnfitError(f"returned X as {_described(answer.X)}, not as an array (n, D)")
+        raise UnfitError(f"returned X as {described(answer.X)}, not as an array (n, D)")
     n, columns = answer.X.shape
     if answer.y is not None and (not isinstance(answer.y, np.ndarray) or len(answer.y) != n):
-        raise UnfitError(f"returned y as {_described(answer.y)} for {n} samples")
+        raise UnfitError(f"returned y as {described(answer.y)} for {n} samples")
     names, image = answer.feature_names, answer.image_shape
     if names is not None and len(names) != columns:
         raise UnfitError(f"names {len(names)} features, and there are {columns} columns")
@@ -307,20 +285,20 @@ def _data(answer: Any) -> Any:
         raise UnfitError(f"returned image_shape {image} for {columns} columns")
     table = answer.columns
     if table is not None and not isinstance(table, Columns):
-        raise UnfitError(f"returned columns as {_described(table)}, not as Columns")
+        raise UnfitError(f"returned columns as {described(table)}, not as Columns")
     if table is not None and len(table.feature_names) != columns:
         told = f"makes {len(table.feature_names)} features of its columns"
         raise UnfitError(f"{told}, and there are {columns}")
     for name, ids in (answer.ids or {}).items():
         if not isinstance(ids, np.ndarray) or ids.shape != (n,):
-            raise UnfitError(f"returned ids '{name}' as {_described(ids)} for {n} samples")
+            raise UnfitError(f"returned ids '{name}' as {described(ids)} for {n} samples")
     return answer
 
 
 def _number(answer: Any, *given: Any) -> float:
     kind = np.asarray(answer).dtype.kind
     if np.ndim(answer) or kind not in "fiu":
-        raise UnfitError(f"must return one number, not {_described(answer)}")
+        raise UnfitError(f"must return one number, not {described(answer)}")
     return float(answer)
 
 
@@ -345,7 +323,7 @@ def _drawn(answer: Any, view: Any) -> Any:
             return answer
     page = getattr(answer, "text", None) if hasattr(answer, "__dataclass_fields__") else None
     if not hasattr(answer, "savefig") and not isinstance(page, str):
-        raise UnfitError(f"must return a matplotlib figure or Html, not {_described(answer)}")
+        raise UnfitError(f"must return a matplotlib figure or Html, not {described(answer)}")
     return answer
 
 
@@ -357,13 +335,13 @@ def _observer(answer: Any) -> Any:
 
 def _address(answer: Any) -> str:
     if not isinstance(answer, str):
-        raise UnfitError(f"must return text, not {_described(answer)}")
+        raise UnfitError(f"must return text, not {described(answer)}")
     return answer
 
 
 def _page(answer: Any, *given: Any) -> Any:
     if not isinstance(getattr(answer, "address", None), str) or not hasattr(answer, "command"):
-        raise UnfitError(f"must return a Page, not {_described(answer)}")
+        raise UnfitError(f"must return a Page, not {described(answer)}")
     return answer
 
 
@@ -376,7 +354,7 @@ def _started(answer: Any, start: Any) -> NDArray[Any]:
 
 def _lattice(answer: Any, rows: int, columns: int) -> Any:
     if not isinstance(answer, Grid):
-        raise UnfitError(f"must return a Grid, not {_described(answer)}")
+        raise UnfitError(f"must return a Grid, not {described(answer)}")
     answer.check()
     return answer
 
@@ -389,7 +367,7 @@ def _width(answer: Any, *given: float) -> float:
 
 def _verdict(answer: Any, state: Any) -> bool:
     if not isinstance(answer, (bool, np.bool_)):
-        raise UnfitError(f"must return True or False, not {_described(answer)}")
+        raise UnfitError(f"must return True or False, not {described(answer)}")
     return bool(answer)
 
 
@@ -397,17 +375,11 @@ def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     lacking = [name for name in _OF_SAMPLES if not hasattr(answer, name)]
     if lacking:
         raise UnfitError(
-            f"must return Samples; {_described(answer)} lacks {' and '.join(lacking[:3])}"
+            f"must return Samples; {described(answer)} lacks {' and '.join(lacking[:3])}"
         )
     if answer.n != X.shape[0]:
         raise UnfitError(f"returned {answer.n} samples of {X.shape[0]}")
     return answer
-
-
-def _described(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    name = type(value).__name__
-    return name if shape is None else f"{name} of {value.dtype}, shape {shape}"
 
 
 VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {

@@ -32,7 +32,7 @@ from dbgsom_core.plugins.checks import (
     transformers_of,
 )
 from dbgsom_core.plugins.importing import importing
-from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods
+from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
@@ -70,7 +70,7 @@ class Registry:
         off = set(disabled)
         found: dict[tuple[str, str, str], tuple[EntryPoint, str]] = {}
         for point in entry_points(group=GROUP):
-            distribution, version = _origin(point)
+            distribution, version = origin_of(point)
             # One distribution may be found twice on the path: the first one counts.
             found.setdefault((distribution, point.name, point.value), (point, version))
         for distribution, name, value in sorted(found, key=_built_ins_first):
@@ -386,24 +386,6 @@ def why_absent(distribution: str) -> str:
     except (PackageNotFoundError, ValueError):
         return f"the package '{distribution}' is not installed here"
     return f"the package '{distribution}' is installed, and no plugin of it offers that"
-
-
-def _origin(point: EntryPoint) -> tuple[str, str]:
-    """Return name and version of the distribution that ships an entry point."""
-    distribution = point.dist
-    if distribution is None:
-        return "unknown", "0"
-    # Reading two lines is many times faster than parsing a whole METADATA with its README.
-    reader = getattr(distribution, "read_text", None)
-    found = {}
-    for line in ((reader and reader("METADATA")) or "").splitlines():
-        key, colon, value = line.partition(": ")
-        if not line or not colon:
-            break
-        found[key] = value.strip()
-        if len(found.keys() & {"Name", "Version"}) == 2:
-            return found["Name"], found["Version"]
-    return distribution.name, distribution.version
 
 
 def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:

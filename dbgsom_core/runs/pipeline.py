@@ -229,6 +229,9 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
+        if estimator.stopped_by_:
+            ran = f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
+            plan.notes.append(f"{estimator.stopped_by_} ended the training after {ran}")
         values = _measured(plan, estimator, fold.train, "train") | summary(folds)
         if fold.test is not None:
             values |= _measured(plan, estimator, fold.test, "test")

@@ -80,6 +80,8 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     registry = get_registry()
     run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
     (model,) = Path("runs").rglob("model.npz")
+    report = model.with_name("report.md").read_text(encoding="utf-8")
+    assert ("ended the training after" in report) == ("stopping" in USES[name])
     kept = persistence.load(model)
     X = experiment.dataset.load().X
     params = {"epochs": 12, "growth": "fixed", **USES[name]}
