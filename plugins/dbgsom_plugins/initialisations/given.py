@@ -8,6 +8,8 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Start
 
+_EXAMPLE = tuple((0.5 * i, float(i), 1.0, -1.0) for i in range(6))  # 2 × 3 neurons, 4 features
+
 
 class Sample(Component):
     """Training samples drawn by lot with ``random_state``, each once (Forgy 1965)."""
@@ -21,7 +23,8 @@ class Array(Component):
     """Prototypes that are given, in the space of the prepared samples."""
 
     values: tuple[tuple[float, ...], ...] = Field(
-        description="one list of numbers for each first neuron, in row-major order"
+        examples=[_EXAMPLE],
+        description="one list of numbers for each first neuron, in row-major order",
     )
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:

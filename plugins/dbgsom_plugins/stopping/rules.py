@@ -81,7 +81,12 @@ class Patience(StoppingComponent):
 class TimeLimit(StoppingComponent):
     """The training of the map has taken so long; what it gives then depends on the machine."""
 
-    seconds: float = Field(gt=0, le=1e9, description="seconds, those before an interruption too")
+    seconds: float = Field(
+        gt=0,
+        le=1e9,
+        examples=[3600.0],
+        description="seconds, those before an interruption too",
+    )
 
     def stop(self, state: StopState) -> bool:
         """Return whether the time is over."""
@@ -91,7 +96,7 @@ class TimeLimit(StoppingComponent):
 class EpochLimit(StoppingComponent):
     """So many epochs have run, of a schedule that is made for more."""
 
-    epochs: int = Field(ge=1, le=10**6, description="the last epoch")
+    epochs: int = Field(ge=1, le=10**6, examples=[10], description="the last epoch")
 
     def stop(self, state: StopState) -> bool:
         """Return whether this was the last one."""
