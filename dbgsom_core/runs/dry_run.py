@@ -19,6 +19,7 @@ from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
@@ -94,7 +95,14 @@ def forecast(
         loaded = time.perf_counter() - started
         parts = ready.estimator.parts()
         growing = GrowthAbilities.of(parts.growth)
-        probe = _probe(ready, experiment.seed, PROBE_SECONDS if most is None else most)
+        engine = ready.estimator.engine
+        elsewhere = guarded("engine", parts.engine, "session") is not None
+        try:
+            if elsewhere:  # no cluster is started, nor asked for an estimate
+                ready.estimator.set_params(engine="local")
+            probe = _probe(ready, experiment.seed, PROBE_SECONDS if most is None else most)
+        finally:
+            ready.estimator.set_params(engine=engine)
         seconds = _seconds(ready, probe, growing)
         memory = _memory(ready.fold.train.X, probe)
         lines = [
@@ -104,6 +112,7 @@ def forecast(
             ("training", _told_time(ready, probe, seconds)),
             ("neurons", _told_neurons(ready, probe, growing)),
             ("memory", "unknown here" if memory is None else f"about {_size(memory)} at the peak"),
+            *(_network(ready, probe, growing) if elsewhere else ()),
             *_afterwards(experiment, registry),
         ]
     return Forecast([(name, masked(words)) for name, words in lines], probe, seconds, memory)
@@ -225,6 +234,15 @@ def _told_neurons(ready: Ready, probe: Probe, growing: GrowthAbilities) -> str:
         return f"{probe.neurons}{most}"
     of = f" of {probe.rows} rows" if probe.rows < len(ready.fold.train.X) else ""
     return f"{probe.neurons} after epoch {probe.history[-1].epoch} of the probe{of}{most}"
+
+
+def _network(ready: Ready, probe: Probe, growing: GrowthAbilities) -> Iterator[tuple[str, str]]:
+    # Prototypes, cells and, back, sums, hits and errors.
+    X = ready.fold.train.X
+    neurons = _cap(growing, len(X)) or probe.neurons
+    size = _size(8 * neurons * (2 * X.shape[1] + 4))
+    yield "network", f"at most {size} a pass and shard of the data, with {neurons} neurons"
+    yield "", "time and memory are those of this process, by the engine local"
 
 
 def _memory(X: Any, probe: Probe) -> int | None:

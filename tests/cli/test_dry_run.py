@@ -54,6 +54,14 @@ def test_what_is_told_is_what_a_run_does(tmp_path, monkeypatch, dbgsom, write):
     assert dbgsom("run", file).out.splitlines()[1].split() == ["neurons", str(told.probe.neurons)]
 
 
+def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
+    monkeypatch.setattr("dbgsom_plugins.engines.dask.engine.DaskEngine.session", 1 / 2)
+    file = write("run.yaml", RUN + "engine: {name: dask, workers: 2}\n")
+    told = lines(dbgsom("run", file, "--dry-run").out)
+    assert "engine dask" in told["parts"]
+    assert told["network"].startswith("at most 960 bytes a pass and shard of the data, with 12 ")
+
+
 @pytest.fixture
 def on_parts(monkeypatch, tmp_path):
     """Forecast from a probe that may use few rows, or little time."""

@@ -229,3 +229,8 @@ def test_other_versions_on_a_worker_are_told(client, monkeypatch):
     monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://far": theirs})
     with pytest.raises(DataError, match=r"has dbgsom-core 0\.0\.9, and here it is"):
         SomVQ(**PARAMS).fit(unequal(samples()[0]))
+
+
+def test_an_address_and_workers_are_one_too_many():
+    with pytest.raises(ValueError, match="an address and workers: give one of them"):
+        SomVQ(engine={"name": "dask", "address": "tcp://h:1", "workers": 2}).parts()

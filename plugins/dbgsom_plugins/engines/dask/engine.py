@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dbgsom_core.api import (
     Component,
-    DataError,
     MetricAbilities,
     Samples,
     Table,
@@ -52,13 +51,17 @@ class DaskEngine(Component):
         default=128.0, gt=0, le=65536, description="MiB of the data that one task holds, at most"
     )
 
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        if self.address is not None and self.workers is not None:
+            raise ValueError("an address and workers: give one of them")
+        return self
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Keep the workers for the length of a fit."""
         from dbgsom_plugins.engines.dask.cluster import session
 
-        if self.address is not None and self.workers is not None:
-            raise DataError("engine dask has an address and workers: give one of them")
         with session(self.address, self.workers, self.processes):
             yield
 
