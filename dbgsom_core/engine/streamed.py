@@ -312,6 +312,6 @@ def check_suits(table: BlockTable, metric: Any) -> None:
     """Raise the table's failure where a metric has no search that goes through its blocks."""
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
         raise table.failure(
-            f"metric {metric.name} cannot be read in blocks or shards, which are for euclidean: take "
-            "metric: euclidean, or hold the data in memory (engine: local)"
+            f"metric {metric.name} cannot be read in blocks or shards, which are for euclidean: "
+            "take metric: euclidean, or hold the data in memory (engine: local)"
         )
