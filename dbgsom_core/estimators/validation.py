@@ -46,7 +46,7 @@ def check_samples(
         return validate_data(estimator, plain, reset=reset, skip_check_array=True)
     X = validate_data(
         estimator,
-        X,
+        _in_single(X),
         reset=reset,
         dtype=_DTYPES,
         order="C",
@@ -109,6 +109,18 @@ def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
 def is_integer(value: Any) -> bool:
     """Say whether a value is a whole number of Python or numpy; True and False are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _in_single(X: Any) -> Any:
+    # Columns that are float32 in pyarrow, or nullable in pandas, are it in numpy, too; scikit-learn
+    # makes float64 of them.
+    if type(X).__module__.startswith("pyarrow") and hasattr(X, "to_pandas"):
+        single = [str(kind) == "float" for kind in X.schema.types]
+        return X.to_pandas() if single and all(single) else X
+    kinds = list(getattr(X, "dtypes", ())) if hasattr(X, "columns") else []
+    single = [getattr(kind, "numpy_dtype", kind) == np.float32 for kind in kinds]
+    extended = any(hasattr(kind, "numpy_dtype") for kind in kinds)
+    return X.astype(np.float32) if extended and all(single) else X
 
 
 def _canonical(X: Any) -> Any:

@@ -76,6 +76,21 @@ def test_float32_stays():
     assert X.tolist() == [[0.5, 1], [0.25, 2]]
 
 
+def test_float32_stays_in_columns_of_pyarrow_and_nullable_ones():
+    pa = pytest.importorskip("pyarrow")
+    X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    frame = pd.DataFrame(X, columns=list("abc"))
+    given = {"epochs": 2, "tol": 0, "random_state": 0}
+    usual = SomVQ(**given).fit(frame)
+    for table in (frame.astype("Float32"), frame.astype("float[pyarrow]"), pa.table(frame)):
+        vq = SomVQ(**given).fit(table)
+        np.testing.assert_array_equal(vq.weights_, usual.weights_)
+        np.testing.assert_array_equal(vq.feature_names_in_, list("abc"))
+        assert vq.transform(table).dtype == np.float32
+    both = frame.astype({"a": "Float64", "b": "Float32"})
+    assert SomVQ(**given).fit(both).transform(both).dtype == np.float64
+
+
 def test_unknown_columns_and_categories_are_told_once_and_count_nothing():
     frame = TEXTS.assign(region=["Mars", "South", "Mars"], what=1, why=2)
     with pytest.warns(UserWarning, match="ignored|did not occur") as caught:
