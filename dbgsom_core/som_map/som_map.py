@@ -89,7 +89,7 @@ class SomMap:
 
     def _lacks_no_cell(self) -> bool:
         rows, columns = self.grid.torus or self.shape
-        return rows * columns == len(self)
+        return rows * columns == len(self) and self.grid.degree >= 4  # a chain has no rows
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.

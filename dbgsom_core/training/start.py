@@ -69,7 +69,7 @@ def start_map(
     if not np.isfinite(prototypes).all():
         raise ValueError("init must hold finite numbers")
     som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)
-    if som_map.diameter > len(som_map):
+    if som_map.is_apart:
         raise ValueError(
             f"the {rows} × {columns} neurons of the start do not hang together on the grid "
             f"'{grid.name}'"

@@ -10,6 +10,7 @@ import yaml
 from sklearn.base import clone
 
 from dbgsom_core import SomVQ, persistence
+from dbgsom_core.api import SQUARE, Component, Grid
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.hookspecs import KINDS
@@ -104,3 +105,18 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
         alone.save("again.npz")
     installed(name)
     assert np.array_equal(persistence.load("again.npz").fit(X).weights_, fitted.weights_)
+
+
+def test_a_start_that_does_not_hang_together_is_refused(iris):
+    class Chain(Component):
+        """Cells in a row."""
+
+        def lattice(self, rows, columns):
+            """Return the grid."""
+            return Grid(((1, 0), (-1, 0)), (), SQUARE.axes, SQUARE.corners, "chain")
+
+    with pytest.raises(ValueError, match="2 × 2 neurons of the start do not hang together"):
+        SomVQ(grid=Chain()).fit(iris[0])
+    row = {"name": "fixed", "rows": 1, "columns": 5}
+    chain, square = (SomVQ(grid=grid, growth=row).fit(iris[0]) for grid in (Chain(), "square"))
+    assert np.array_equal(chain.weights_, square.weights_)
