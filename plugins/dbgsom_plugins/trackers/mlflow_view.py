@@ -69,10 +69,12 @@ def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
     these come before the others. MLflow 3.17 lists it by name, 3.10 opens it by its address.
     """
     [decides, *beside] = stored.rankings[0].measures
-    varied = sorted(
-        (name for name, value in stored.params.items() if value == "varies"),
-        key=lambda name: name.count("."),
-    )[:_MOST_COLUMNS]
+    keys = {"dataset", *stored.rankings[0].keys}
+    varied = [  # what follows from these varies, too, and is no column
+        name
+        for name, value in stored.params.items()
+        if value == "varies" and keys & {name, name.rpartition(".")[2]}
+    ][:_MOST_COLUMNS]
     measures = [decides, *beside]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",

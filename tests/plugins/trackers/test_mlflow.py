@@ -205,7 +205,8 @@ def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_
 def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     uri: str, client: Any, make_run: MakeRun, play: Play, result: RunResult
 ) -> None:
-    sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep", total_epochs=0)
+    params = {"growth.SF": "varies", "kernel.start": "varies", "epochs": 3}
+    sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep", params=params)
     observers = [RunFolder().observer(), MLflow(uri=uri).observer()]
     for observer in observers:
         observer.dbgsom_run_started(sweep)
@@ -248,7 +249,8 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         )
         assert {one.info.run_name for one in children} == {"SF 0.1", "SF 0.2"}
         assert state["orderByAsc"] is False
-        assert "metrics.`test/accuracy`" in state["selectedColumns"]
+        columns = ["params.`growth.SF`", "metrics.`test/accuracy`", "attributes.`Models`"]
+        assert state["selectedColumns"] == columns
         assert {one["type"] for one in state["compareRunCharts"]} >= {"PARALLEL", "BAR", "LINE"}
     assert "Best: **SF 0.1**, with `test/accuracy` 0.95." in note
     assert any(one.startswith("| 0.1 | xxx") for one in note)
