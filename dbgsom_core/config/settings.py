@@ -214,11 +214,10 @@ class ModelSettings(Settings):
         allow_inf_nan=False,
         description="stop early when the map moves less than this; 0: run all epochs",
     )
-    spreading_factor: float | None = Field(
+    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
         default=None,
-        gt=0,
-        lt=1,
-        description="how far the map spreads, fills the growth strategy's field; null: not given",
+        description="how far the map spreads, fills the growth strategy's field; auto: chosen by "
+        "samples that are held out; null: not given",
     )
     max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
         default=None,

@@ -21,6 +21,7 @@ from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
 from dbgsom_core.estimators.part_params import (
+    AUTO,
     NOTHING,
     PartParams,
     build_engine,
@@ -28,11 +29,14 @@ from dbgsom_core.estimators.part_params import (
     build_parts,
     engine_for,
 )
+from dbgsom_core.estimators.sizing import SizeTried, sized, spreading_factor_of
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     check_samples,
     check_weights,
     is_integer,
+    is_number,
+    is_robust,
 )
 from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.engine import at_work
@@ -85,7 +89,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     labeller: Any = "index"
     epochs: int = 100
     tol: float = 1e-4
-    spreading_factor: float | None = None
+    spreading_factor: float | str | None = None
     max_neurons: int | str | None = None
     init: Any = "pca"
     robust: float | str | None = None
@@ -104,7 +108,13 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
     def parts(self, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
         """Return the parts that the parameters name, built; raises as `check_parts`."""
         params = self.get_params(deep=False)
+        if self._sizes_itself and hasattr(self, "spreading_factor_"):  # what goes on keeps to it
+            params["spreading_factor"] = self.spreading_factor_
         return build_parts({**params, "engine": engine_for(self.engine, X)}, absent)
+
+    @property
+    def _sizes_itself(self) -> bool:
+        return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
     def check_parts(self, y: Any, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
         """Return the built parts after checking every parameter that needs no look into X.
@@ -120,7 +130,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
         if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
             raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
-        if not _is_robust(self.robust):
+        if not is_robust(self.robust):
             raise ValueError(
                 f"robust must be None, 'auto' or a positive number, not {self.robust!r}"
             )
@@ -130,11 +140,11 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
-        if not _is_number(self.contamination) or not 0 < self.contamination <= 0.5:
+        if not is_number(self.contamination) or not 0 < self.contamination <= 0.5:
             told = f"not {self.contamination!r}"
             raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
         if self.calibration is not None and not (
-            _is_number(self.calibration) and 0 < self.calibration < 1
+            is_number(self.calibration) and 0 < self.calibration < 1
         ):
             raise ValueError(
                 f"calibration must be None or a number between 0 and 1, not {self.calibration!r}"
@@ -183,6 +193,10 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             self._check_goes_on(parts)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, LEAST_SAMPLES)
+        if start is None:
+            self.sizes_tried_: tuple[SizeTried, ...] = ()
+        if start is None and self._sizes_itself:
+            self.sizes_tried_, parts = sized(self, parts, X, target, weights, held.all)
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, *held.left(X, weights))
         validation = held_samples(parts, self._metric.abilities, X, weights, held.validation)
@@ -281,6 +295,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         ]
         self._n_features_out = len(state.tree)
         self.growing_threshold_ = state.growing_threshold
+        self.spreading_factor_ = spreading_factor_of(parts)
         self.hit_counts_, self.errors_ = state.hit_counts, state.errors
         self.quantization_error_ = state.quantization_error
         self.topographic_error_ = state.topographic_error
@@ -370,13 +385,3 @@ def _check_columns(som_map: SomMap, X: Any) -> None:
             f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
             f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _is_robust(value: Any) -> bool:
-    if value is None or isinstance(value, str):
-        return value in (None, "auto")
-    return _is_number(value) and 0 < value < math.inf

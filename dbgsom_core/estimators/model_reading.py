@@ -45,6 +45,7 @@ FITTED = {
     "converged_": "flag",
     "stopped_by_": "text",
     "growing_threshold_": "number",
+    "spreading_factor_": "number | none",
     "quantization_error_": "number",
     "topographic_error_": "number",
     "n_features_in_": "size[F]",
@@ -62,6 +63,7 @@ FITTED = {
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
 _NOT_ALWAYS = (
+    "spreading_factor_",
     "stopped_by_",
     "feature_names_in_",
     "classes_",
@@ -188,7 +190,7 @@ def read_estimator(
         setattr(estimator, name, fitted[name])
     estimator.som_map_, estimator._tree = som_map, tree
     estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
-    estimator._n_features_out = len(tree)
+    estimator._n_features_out, estimator.sizes_tried_ = len(tree), ()
     estimator.history_ = tuple(_record(record, types) for record in stored["history"])
     estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
     estimator._parts = estimator.check_parts((), absent=absent)

@@ -18,6 +18,8 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.training.parts import KIND_OF, Absent, Parts
 
+AUTO = "auto"  # a spreading factor that is chosen by samples that are held out
+_ANY_FACTOR = 0.5  # to see whether the strategy reads one
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNNAMED = {"engine": "local"}  # what a mapping without a name means
 
@@ -72,12 +74,19 @@ def build_parts(params: Mapping[str, Any], absent: Mapping[str, Absent] = NOTHIN
     """
     built: dict[str, Any] = dict(absent)
     for param in KIND_OF:
-        if param not in absent:
+        if param not in absent and param != "growth":
             built[param] = built_param(param, params[param])
-    for field in ("spreading_factor", "max_neurons"):
-        if "growth" not in absent:
-            built["growth"] = _fill(built["growth"], field, params[field])
+    if "growth" not in absent:
+        built["growth"] = build_growth(params)
     return Parts(**built)
+
+
+def build_growth(params: Mapping[str, Any]) -> Any:
+    """Build the growth strategy, with what the estimator fills in; raises as `build_parts`."""
+    growth = built_param("growth", params["growth"])
+    for field in ("spreading_factor", "max_neurons"):
+        growth = _fill(growth, field, params[field])
+    return growth
 
 
 def built_param(param: str, spec: Any) -> Any:
@@ -171,7 +180,11 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
         raise ValueError(
             f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
         )
-    return _validated("growth", type(growth), {**given, field: value})
+    chosen_later = field == "spreading_factor" and isinstance(value, str) and value == AUTO
+    filled = _validated(
+        "growth", type(growth), {**given, field: _ANY_FACTOR if chosen_later else value}
+    )
+    return growth if chosen_later else filled
 
 
 def _is_inner(key: str) -> bool:

@@ -13,10 +13,11 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from dbgsom_core.engine.tables import picked
-from dbgsom_core.estimators.growing_map import GrowingMap, _is_number, all_or_nothing
+from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.held_out import HeldOut
 from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.stored_classes import stored_as
+from dbgsom_core.estimators.validation import is_number
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target
@@ -121,7 +122,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         ValueError
             No samples were held out, or the level is no number between 0 and 1.
         """
-        if not _is_number(level) or not 0 < level < 1:
+        if not is_number(level) or not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
         answers = np.asarray(self.predict(X), dtype=np.float64)
         residuals = getattr(self, "_residuals", np.empty(0))

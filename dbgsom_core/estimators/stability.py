@@ -19,6 +19,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.workers import available_threads
+from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
@@ -58,6 +59,8 @@ def stability_of(
         warm_start=False,
         calibration=None,
     )
+    if template.spreading_factor == AUTO:  # all of one size
+        template.spreading_factor = estimator.spreading_factor_
     if is_vertical(estimator._parts):  # child maps mute warnings, which is not for threads
         workers = 1
     if workers > 1 and "engine__threads" in template.get_params():

@@ -123,6 +123,18 @@ def _in_single(X: Any) -> Any:
     return X.astype(np.float32) if extended and all(single) else X
 
 
+def is_number(value: Any) -> bool:
+    """Say whether a value is a number of Python or numpy; True and False are none."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def is_robust(value: Any) -> bool:
+    """Say whether a value is one of the parameter ``robust``."""
+    if value is None or isinstance(value, str):
+        return value in (None, "auto")
+    return is_number(value) and 0 < value < math.inf
+
+
 def _canonical(X: Any) -> Any:
     if not X.has_canonical_format:
         X = X.copy()  # the caller's matrix stays as it is

@@ -187,6 +187,26 @@ class Evaluation:
         """Distances between all prototypes, shape (K, K), metric's units."""
         return self.data.pairwise(self.som_map.prototypes, self.som_map.prototypes)
 
+    @cached_property
+    def combined_errors(self) -> NDArray[np.float64]:
+        """Length of the shortest way from each sample to its nearest prototype and on along links,
+        each as long as its two prototypes lie apart, to the second nearest, shape (n,).
+        """
+        import numpy as np
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import dijkstra
+
+        n_neurons = len(self.som_map)
+        if n_neurons == 1:
+            return self.distance
+        one, other = self.som_map.edges().T
+        apart = self.prototype_distances[one, other]
+        graph = csr_array((apart, (one, other)), shape=(n_neurons, n_neurons))
+        ways = np.zeros((n_neurons, n_neurons))
+        won = np.flatnonzero(self.hits)
+        ways[won] = dijkstra(graph, directed=False, indices=won)
+        return np.asarray(self.distance + ways[self.bmu, self.second_bmu])
+
 
 @runtime_checkable
 class Measure(Protocol):

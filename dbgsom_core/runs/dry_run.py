@@ -15,6 +15,7 @@ import numpy as np
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
+from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -32,6 +33,7 @@ from dbgsom_core.runs.start import runs_folder
 PROBE_SECONDS = 3.0  # of training, compilation apart
 PROBE_ROWS = 20_000
 _MORE_ROWS = 6  # times those of the probe before
+_SIZING = 4  # times one fit that spreading_factor: auto may take
 _BESIDE = 2.4  # times the data that a fit takes beside it, measured on large tables
 
 
@@ -103,11 +105,12 @@ def forecast(
             probe = _probe(ready, experiment.seed, PROBE_SECONDS if most is None else most)
         finally:
             ready.estimator.set_params(engine=engine)
+        name = masked(experiment.resolved["name"] or _name(experiment, ready))
         seconds = _seconds(ready, probe, growing)
         memory = _memory(ready.fold.train.X, probe)
         lines = [
             *_of_data(experiment, ready, loaded),
-            ("name", masked(experiment.resolved["name"] or _name(experiment, ready))),
+            ("name", name),
             ("parts", ", ".join(_parts(experiment, parts))),
             ("training", _told_time(ready, probe, seconds)),
             ("neurons", _told_neurons(ready, probe, growing)),
@@ -174,11 +177,14 @@ def _some(part: Part, count: int, rng: np.random.Generator) -> Part:
 
 
 def _fit(ready: Ready, part: Part, callbacks: list[Any]) -> None:
-    ready.estimator.set_params(callbacks=callbacks)
+    factor = ready.estimator.spreading_factor
+    ready.estimator.set_params(
+        callbacks=callbacks, spreading_factor=None if factor == AUTO else factor
+    )
     try:
         ready.estimator.fit(part.X, part.y)
     finally:
-        ready.estimator.set_params(callbacks=None)
+        ready.estimator.set_params(callbacks=None, spreading_factor=factor)
 
 
 def _seconds(ready: Ready, probe: Probe, growing: GrowthAbilities) -> tuple[float, float | None]:
@@ -188,6 +194,7 @@ def _seconds(ready: Ready, probe: Probe, growing: GrowthAbilities) -> tuple[floa
     the probe's end; at most it has as many neurons as it may in each epoch.
     """
     n, fits = len(ready.fold.train.X), 1 + len(ready.divided)
+    fits *= _SIZING if ready.estimator.spreading_factor == AUTO else 1
     took, last = sum(probe.seconds), probe.history[-1]
     if probe.whole:
         return took * fits, took * fits
@@ -213,6 +220,8 @@ def _told_time(ready: Ready, probe: Probe, seconds: tuple[float, float | None]) 
     least, most = seconds
     last = probe.history[-1]
     fits = f", {_folds(ready)} and the final fit" if ready.divided else ""
+    if ready.estimator.spreading_factor == AUTO:
+        fits += f", {_SIZING} times that of one size, as spreading_factor: auto may take"
     if probe.whole:
         return f"about {told_seconds(least)} ({last.epoch} of at most {last.epochs} epochs{fits})"
     if most is None:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, as_text
+from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
@@ -78,7 +79,7 @@ def _common_params(estimator: Any) -> dict[str, Any]:
         "kernel.decay": widths.get("decay"),
         "growth": _name("growth", growth),
         "growth.threshold": growing.get("threshold"),
-        "growth.spreading_factor": growing.get("spreading_factor"),
+        "growth.spreading_factor": _spread(estimator, growing),
         "growth.max_neurons": growing.get("max_neurons"),
         "grid": _name("grid", parts.grid),
         "labeller": _name("labeller", parts.labeller),
@@ -90,6 +91,11 @@ def _common_params(estimator: Any) -> dict[str, Any]:
         else _name("schedule", parts.schedule),
         "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
     }
+
+
+def _spread(estimator: Any, growing: Mapping[str, Any]) -> Any:
+    chosen = estimator.spreading_factor != AUTO or hasattr(estimator, "spreading_factor_")
+    return growing.get("spreading_factor") if chosen else AUTO
 
 
 def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[str, Value]:
@@ -194,9 +200,10 @@ def default_name(
     if base is not parts.growth:
         growth += f" {lookup_in_use().name_of('growth', base)}"
     written = {key: value for key, value in (params or {}).items() if is_reference(value)}
-    spread, shape = dict(base).get("spreading_factor"), GrowthAbilities.of(base).start_shape
+    spread, shape = _spread(estimator, dict(base)), GrowthAbilities.of(base).start_shape
     if spread is not None:
-        growth += f" SF {written.get('growth.spreading_factor', format(spread, 'g'))}"
+        told = spread if isinstance(spread, str) else format(spread, "g")
+        growth += f" SF {written.get('growth.spreading_factor', told)}"
     elif shape is not None:
         growth += " {} × {}".format(*shape())
     grid = str(written.get("grid", _name("grid", parts.grid))).replace("_torus", " torus")

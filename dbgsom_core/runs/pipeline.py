@@ -16,6 +16,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
@@ -159,15 +160,9 @@ def _planned(
     measures = _chosen_measures(experiment, registry, ready.data)
     asked.check()
     return _Plan(
-        experiment,
-        ready.data,
-        ready.test,
-        ready.fold,
-        ready.divided,
-        ready.estimator,
-        measures,
+        experiment, ready.data, ready.test, ready.fold, ready.divided, ready.estimator, measures,
         notes,
-    )
+    )  # fmt: skip
 
 
 @contextmanager
@@ -232,6 +227,7 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
         if estimator.stopped_by_:
             ran = f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
             plan.notes.append(f"{estimator.stopped_by_} ended the training after {ran}")
+        plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
         values = _measured(plan, estimator, fold.train, "train") | summary(folds)
         if fold.test is not None:
             values |= _measured(plan, estimator, fold.test, "test")

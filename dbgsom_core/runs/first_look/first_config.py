@@ -202,7 +202,9 @@ def _model(look: Look, roles: Roles) -> Iterator[str]:
         "regressor": "the target holds numbers; vq learns without it",
     }
     yield from _line("  estimator", estimator, told[estimator])
-    yield from _line("  spreading_factor", "0.5", "nearer to 1: more neurons")
+    yield from _line(
+        "  spreading_factor", "0.5", "nearer to 1: more neurons; auto: by held-out rows"
+    )
 
 
 def _scales(look: Look, roles: Roles) -> str | None:

@@ -66,20 +66,7 @@ class CombinedError(MeasureComponent):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean length; that to the nearest prototype for a single neuron."""
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import dijkstra
-
-        som_map, length = evaluation.som_map, float(evaluation.distance.mean())
-        if len(som_map) == 1:
-            return length
-        one, other = som_map.edges().T
-        apart = evaluation.prototype_distances[one, other]
-        shape = (len(som_map), len(som_map))
-        graph = csr_array((apart, (one, other)), shape=shape)
-        ways = np.zeros(shape)
-        won = np.flatnonzero(evaluation.hits)
-        ways[won] = dijkstra(graph, directed=False, indices=won)
-        return length + float(ways[evaluation.bmu, evaluation.second_bmu].mean())
+        return float(evaluation.combined_errors.mean())
 
 
 def _share(errors: NDArray[np.bool_]) -> float:

@@ -1,0 +1,118 @@
+"""``spreading_factor="auto"``: the size of a map chosen by samples that are held out."""
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.estimators.held_out import HeldOut
+from dbgsom_core.estimators.sizing import TRIED, size_told
+
+FEW = {"epochs": 24, "tol": 0}
+
+
+def strip(n=240):
+    """Return points on a wave: the more neurons, the better."""
+    t = np.linspace(0, 6, n)
+    return np.column_stack([t, np.sin(2 * t)])[np.random.default_rng(0).permutation(n)]
+
+
+def noise(n=240):
+    """Return points that many neurons overfit."""
+    return np.random.default_rng(0).normal(size=(n, 12))
+
+
+def test_the_map_is_that_of_the_factor_which_was_chosen():
+    X = strip()
+    auto = SomVQ(spreading_factor="auto", **FEW).fit(X)
+    assert auto.spreading_factor == "auto"  # as it was given
+    again = SomVQ(spreading_factor=auto.spreading_factor_, **FEW).fit(X)
+    np.testing.assert_array_equal(auto.weights_, again.weights_)
+    assert again.spreading_factor_ == auto.spreading_factor_
+    assert again.sizes_tried_ == ()
+    assert SomVQ(spreading_factor="auto", **FEW).fit(X).sizes_tried_ == auto.sizes_tried_
+
+
+def test_what_needs_more_neurons_gets_them():
+    many = SomVQ(spreading_factor="auto", **FEW).fit(strip())
+    few = SomVQ(spreading_factor="auto", **FEW).fit(noise())
+    assert few.spreading_factor_ < many.spreading_factor_
+    for found in (many, few):
+        tried = found.sizes_tried_
+        assert [one.spreading_factor for one in tried] == list(TRIED[: len(tried)])
+        assert np.all(np.diff([one.neurons for one in tried]) >= 0)  # one map that grows on
+        assert min(one.excess for one in tried) == 0
+        within = [one.spreading_factor for one in tried if one.excess <= one.error]
+        assert found.spreading_factor_ == within[0]
+    assert (
+        f"is {few.spreading_factor_:g}, " in size_told(few.sizes_tried_, few.spreading_factor_)[0]
+    )
+
+
+def test_classes_some_of_them_unknown_and_targets_with_gaps():
+    X = strip()
+    y = (X[:, 1] > 0).astype(int)
+    some = np.where(np.arange(len(y)) % 3 == 0, -1, y)
+    for labeller in ("kernel_vote", "majority"):
+        clf = SomClassifier(spreading_factor="auto", labeller=labeller, unlabelled=-1, **FEW)
+        clf.fit(X, some)
+        assert clf.score(X, y) > 0.9
+        assert 0 <= clf.sizes_tried_[0].loss < 0.5
+    gaps = np.column_stack([X[:, 1], X[:, 0] ** 2])
+    gaps[::4, 0] = gaps[7] = np.nan
+    reg = SomRegressor(spreading_factor="auto", **FEW).fit(X, gaps)
+    assert reg.sizes_tried_[0].loss < 0.5  # in variances
+
+
+def test_samples_of_weight_0_choose_nothing():
+    X, weights = strip(), np.r_[np.zeros(120), np.ones(120)]
+    found = [
+        SomVQ(spreading_factor="auto", **FEW).fit(one, sample_weight=weights).sizes_tried_
+        for one in (X, X + 100 * (1 - weights)[:, None])
+    ]
+    assert found[0] == found[1] != ()
+
+
+def test_held_out_samples_of_the_calibration_choose_nothing():
+    X = strip()
+    wild = SomVQ(spreading_factor="auto", calibration=0.2, **FEW).fit(X)
+    held = HeldOut.of(len(X), 0.2, (), 4).calibration
+    moved = np.where(held[:, None], X + 100, X)
+    assert SomVQ(spreading_factor="auto", calibration=0.2, **FEW).fit(moved).sizes_tried_ == (
+        wild.sizes_tried_
+    )
+
+
+def test_what_goes_on_keeps_its_factor(tmp_path):
+    X = strip()
+    vq = SomVQ(spreading_factor="auto", **FEW).fit(X)
+    chosen = vq.spreading_factor_
+    assert vq.partial_fit(X[:30]).spreading_factor_ == chosen
+    vq.save(tmp_path / "map.npz")
+    again = SomVQ.load(tmp_path / "map.npz")
+    assert (again.spreading_factor, again.spreading_factor_) == ("auto", chosen)
+    assert again.partial_fit(X[:30]).spreading_factor_ == chosen
+    sure = vq.stability(X, n=2)
+    assert np.all(sure.sizes < 2 * len(vq.neurons_))
+
+
+def test_few_samples_keep_the_default():
+    vq = SomVQ(spreading_factor="auto", **FEW).fit(strip(19))
+    assert (vq.spreading_factor_, vq.sizes_tried_) == (0.5, ())
+
+
+@pytest.mark.parametrize(
+    ("growth", "told"),
+    [
+        ("fixed", "has no spreading_factor; leave spreading_factor='auto' out"),
+        ({"name": "directed", "spreading_factor": 0.3}, "'auto' contradicts growth's"),
+        ({"name": "directed", "threshold": "entropy"}, "no effect with threshold 'entropy'"),
+    ],
+)
+def test_growth_without_a_free_factor_is_refused(growth, told):
+    with pytest.raises(ValueError, match=told):
+        SomVQ(spreading_factor="auto", growth=growth).fit(strip())
+
+
+def test_of_a_hierarchy_the_base_has_it():
+    vq = SomVQ(spreading_factor="auto", growth="hierarchical", **FEW).fit(strip())
+    assert vq.spreading_factor_ in TRIED
