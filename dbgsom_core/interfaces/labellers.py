@@ -37,7 +37,9 @@ class LabelEvidence:
     class_counts : int array (K, C) or None
         Training samples of each class won by each neuron; samples without a class are not counted.
     weights : float64 array (n,) or None
-        Sample weights. ``hits`` and ``class_counts`` are then float64 sums of them.
+        Sample weights. ``hits``, ``class_counts`` and ``errors`` are then float64 sums of them.
+    errors : float64 array (K,) or None
+        Sum of the distances of the samples that each neuron won, in the metric's units.
     context : Context
         What it may ask of the run: distances, the samples of a neuron, a seeded generator, the
         epochs of the map. It is alive while the labeller is called.
@@ -50,6 +52,7 @@ class LabelEvidence:
     classes: NDArray[Any] | None = None
     class_counts: IntArray | FloatArray | None = None
     weights: FloatArray | None = None
+    errors: FloatArray | None = None
     context: Context | None = None
 
 

@@ -53,9 +53,14 @@ def evidence_of(
         y, classes = target.y, target.classes
         data = data.with_classes(target.codes, 0 if classes is None else len(classes))
     won = data.found(som_map.prototypes, found)
-    counts = won.class_counts
-    context = Context(data, found, past.seed, past.epochs)
-    return LabelEvidence(som_map, found.bmu, won.hits, y, classes, counts, data.weights, context)
+    counts, weights, context = (
+        won.class_counts,
+        data.weights,
+        Context(data, found, past.seed, past.epochs),
+    )
+    return LabelEvidence(
+        som_map, found.bmu, won.hits, y, classes, counts, weights, won.errors, context
+    )
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
 
 
+_MOST = 25  # clusters that auto tries
+
+
 class Clusters(LabellerComponent):
     """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
 
     ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes, each
     neuron counting once; neurons without hits pass their links on, and child maps are joined where
     their prototypes are nearest. ``k_means`` looks at the
-    prototypes alone, each weighted by its hits. With ``auto`` the number is the one of 2 … ⌈√L⌉
-    for L such neurons with the smallest Davies-Bouldin index of their prototypes weighted by hits
-    (Davies & Bouldin 1979).
+    prototypes alone, each weighted by its hits. With ``auto`` the number is the one of 2 … L/2, at
+    most 25, for L such neurons with the largest variance ratio (Caliński & Harabasz 1974), in which
+    the samples of a neuron lie as far from its prototype as they do on average.
 
     Distances between prototypes are Euclidean whatever the metric, in the metric's own space: for
     ``cosine`` between unit vectors, where they order as the cosine distance does; for other metrics
@@ -39,7 +42,8 @@ class Clusters(LabellerComponent):
         description="agglomerative: joins linked neurons (Ward); k_means: weighted by hits",
     )
     n_clusters: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
-        default="auto", description="number of clusters; auto: by the Davies-Bouldin index"
+        default="auto",
+        description="number of clusters; auto: by the variance ratio (Caliński & Harabasz)",
     )
 
     def label(self, evidence: LabelEvidence) -> NDArray[np.int64]:
@@ -47,6 +51,9 @@ class Clusters(LabellerComponent):
         live = np.flatnonzero(evidence.hits > 0)
         prototypes = evidence.som_map.prototypes[live]
         weights = np.asarray(evidence.hits[live], dtype=np.float64)
+        within = 0.0  # of the samples around their prototypes
+        if evidence.errors is not None:
+            within = float((evidence.errors[live] ** 2 / weights).sum())
         most = len(live)
         if self.method == "agglomerative":
             divide = _tree(evidence.som_map, live)
@@ -54,7 +61,7 @@ class Clusters(LabellerComponent):
             most = len(np.unique(prototypes, axis=0))
             divide = _k_means(prototypes, weights)
         labels = np.zeros(len(evidence.som_map), dtype=np.int64)
-        labels[live] = _in_order(self._divided(divide, prototypes, weights, most))
+        labels[live] = _in_order(self._divided(divide, prototypes, weights, within, most))
         return labels
 
     def _divided(
@@ -62,15 +69,16 @@ class Clusters(LabellerComponent):
         divide: Callable[[int], NDArray[np.int64]],
         prototypes: NDArray[np.float64],
         weights: NDArray[np.float64],
+        within: float,
         most: int,
     ) -> NDArray[np.int64]:
         if self.n_clusters == "auto":
-            largest = min(most, max(2, math.ceil(math.sqrt(len(prototypes)))))
+            largest = min(most, max(2, len(prototypes) // 2), _MOST)
             if largest < 2:
                 return divide(1)
             divisions = [divide(k) for k in range(2, largest + 1)]
-            indices = [_davies_bouldin(prototypes, weights, one) for one in divisions]
-            return divisions[int(np.argmin(indices))]
+            ratios = [_variance_ratio(prototypes, weights, within, one) for one in divisions]
+            return divisions[int(np.argmax(ratios))]
         if self.n_clusters > most:
             warnings.warn(
                 f"labeller 'clusters' makes {most} clusters instead of n_clusters="
@@ -145,21 +153,22 @@ def _k_means(
     return divide
 
 
-def _davies_bouldin(
-    prototypes: NDArray[np.float64], weights: NDArray[np.float64], cluster: NDArray[np.int64]
+def _variance_ratio(
+    prototypes: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    within: float,
+    cluster: NDArray[np.int64],
 ) -> float:
-    from scipy.spatial.distance import cdist
-
-    from dbgsom_plugins.measures.clusters import davies_bouldin
-
     _, cluster = np.unique(cluster, return_inverse=True)
     hits = np.bincount(cluster, weights)
     sums = np.zeros((len(hits), prototypes.shape[1]))
     np.add.at(sums, cluster, weights[:, None] * prototypes)
-    centres = sums / hits[:, None]
-    distances = np.linalg.norm(prototypes - centres[cluster], axis=1)
-    errors = np.bincount(cluster, weights * distances)
-    return davies_bouldin(errors, hits, cdist(centres, centres), hits)  # type: ignore[arg-type]
+    centres, n = sums / hits[:, None], weights.sum()
+    within += float(weights @ np.square(prototypes - centres[cluster]).sum(axis=1))
+    between = float(hits @ np.square(centres - sums.sum(axis=0) / n).sum(axis=1))
+    if within <= 0:
+        return math.inf
+    return float(between / within * max(n - len(hits), 0.0) / (len(hits) - 1))
 
 
 def _in_order(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
