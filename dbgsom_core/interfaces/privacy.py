@@ -77,6 +77,17 @@ class Secrets:
     def _shown(self, match: re.Match[str]) -> str:
         return self._references.get(match[0], match[0])
 
+    def as_told(self) -> list[dict[str, str]]:
+        """Return them as plain values, for the private ear of a process that hides them, too."""
+        return [self._references, self._cut]
+
+    @classmethod
+    def of_told(cls, told: list[dict[str, str]]) -> Secrets:
+        """Return the secrets that ``told`` are."""
+        secrets = cls()
+        secrets._references, secrets._cut = told
+        return secrets
+
 
 _hidden: ContextVar[tuple[Secrets, ...]] = ContextVar("_hidden", default=())
 
@@ -93,6 +104,11 @@ def hiding(*secrets: Secrets) -> Iterator[None]:
         raise
     finally:
         _hidden.reset(known)
+
+
+def hidden() -> tuple[Secrets, ...]:
+    """Return the secrets that are hidden now."""
+    return _hidden.get()
 
 
 def hide(held: str, reference: str, secrets: Secrets, openly: Collection[str] = ()) -> None:

@@ -327,6 +327,10 @@ def _is_numbas() -> bool:
     return False
 
 
+# What only trained a map may be called by a name that nobody knows.
+_HARMLESS = ("the installed version differs", "The model answers without it")
+
+
 def judged(sample: Sample, content: bytes, path: Path, watch: Watch, forged: bool) -> str:
     """Return what became of a changed file: it was refused, is equal, declines to answer for a
     reason that scikit-learn gives, or answers otherwise; all else raises, for damage the last two,
@@ -349,7 +353,7 @@ def judged(sample: Sample, content: bytes, path: Path, watch: Watch, forged: boo
                 return "declines"
             raise
     texts = [str(one.message) for one in caught]
-    strange = [text for text in texts if "the installed version differs" not in text]
+    strange = [text for text in texts if not any(one in text for one in _HARMLESS)]
     known = len(told) == len(sample.answers) and all(
         np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
         for a, b in zip(told, sample.answers, strict=True)

@@ -9,7 +9,7 @@ import pytest
 from dbgsom_core import hookspecs
 from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, TRANSFORMERS
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import importing as plugin_imports
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -215,4 +215,4 @@ def test_plugins_with_lifecycle_hooks_are_observers(installed):
 
 def test_hook_specifications_name_all_kinds_and_the_lifecycle():
     named = {name for name in vars(hookspecs) if name.startswith("dbgsom_")}
-    assert named == {*KINDS.values(), *LIFECYCLE_HOOKS, TRANSFORMERS}
+    assert named == {*KINDS.values(), *LIFECYCLE_HOOKS, TRANSFORMERS, PREPARE_STEPS}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.api import DbgsomError, EpochRecord, Run, RunResult, private_logger
+from dbgsom_core.runs.hidden import hidden_as_told
 from dbgsom_plugins.trackers.mlflow_address import sqlite_file, store_of
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ def as_told(settings: MLflow) -> dict[str, Any]:
         "flush_seconds": settings.flush_seconds,
         "seconds_alone": SECONDS_ALONE,
         "within": asdict(settings.within),
+        "hidden": hidden_as_told(),
     }
 
 

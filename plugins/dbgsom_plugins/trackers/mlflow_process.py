@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dbgsom_core.api import shell_word
 from dbgsom_core.runs.folder.dead import has_died
 from dbgsom_core.runs.folder.store import RunFiles, read_run, read_status
+from dbgsom_core.runs.hidden import hiding_told
 from dbgsom_plugins.trackers.mlflow import opened
 from dbgsom_plugins.trackers.mlflow_address import Surroundings
 from dbgsom_plugins.trackers.mlflow_beside import sentence
@@ -48,7 +49,7 @@ def main(settings: dict[str, Any]) -> None:
     told: Told = queue.SimpleQueue()
     answer = _answering()
     threading.Thread(target=_hear, args=(told,), daemon=True).start()
-    with quiet(SECONDS_A_CALL):
+    with quiet(SECONDS_A_CALL), hiding_told(settings["hidden"]):
         Mirroring(settings, answer).follow(told)
     os._exit(0)  # no exit of a library is waited for
 

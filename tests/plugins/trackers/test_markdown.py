@@ -8,7 +8,7 @@ import pytest
 from dbgsom_core.api import RunResult
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.mlflow_mirror import _note
+from dbgsom_plugins.trackers.mlflow_view import described
 from dbgsom_plugins.trackers.report import report
 
 EVIL = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"
@@ -65,4 +65,4 @@ def test_a_note_shows_names_as_text(tmp_path):
         error=EVIL,
         measures={f"train/{EVIL.replace('`', '')}": 1.0},
     )
-    check(_note(stored))
+    check(described(stored, ()))
