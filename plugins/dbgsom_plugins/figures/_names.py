@@ -87,7 +87,8 @@ def described(view: MapView) -> list[Region]:
     evaluation = view.evaluation
     som_map, hits = evaluation.som_map, evaluation.hits
     prototypes = som_map.prototypes
-    labels = Clusters().label(LabelEvidence(som_map, evaluation.bmu, hits))
+    evidence = LabelEvidence(som_map, evaluation.bmu, hits, errors=evaluation.errors)
+    labels = Clusters().label(evidence)
     middle = np.average(prototypes, axis=0, weights=hits)
     spread = np.sqrt(np.average(np.square(prototypes - middle), axis=0, weights=hits))
     names = []

@@ -216,7 +216,8 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(t
     grid = np.stack(np.meshgrid(np.arange(9), np.arange(6)), axis=-1).reshape(-1, 2)
     left = grid[:, 0] < 4
     X = np.column_stack([np.where(left, 0.0, 9.0), np.where(left, 2.0, 0.0), np.arange(54) / 99])
-    data = LocalEngine().over(np.repeat(X, 2, axis=0), Euclidean())
+    beside = np.array([0.4, 0.4, 0.0])
+    data = LocalEngine().over(np.vstack([X + beside, X - beside]), Euclidean())
     evaluation = Evaluation(SomMap(grid, X), data)
     names = ("price of a bottle", "hue", "_$x$")
     shown = MapView(evaluation, np.arange(len(X)), (), feature_names=names)
