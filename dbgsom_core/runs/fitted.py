@@ -65,7 +65,7 @@ def drawn(estimator: Any, X: Any, y: Any, names: Sequence[str]) -> dict[str, Any
     """Return figures of a fitted map, by name."""
     if not names:
         return {}
-    return _drawn(estimator, estimator.evaluate(X, y=y, predictions=estimator.labels_), names)
+    return _drawn(estimator, estimator.evaluate(X, y=y, predictions=estimator.predict(X)), names)
 
 
 def tested(

@@ -228,12 +228,13 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
             ran = f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
             plan.notes.append(f"{estimator.stopped_by_} ended the training after {ran}")
         plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
-        values = _measured(plan, estimator, fold.train, "train") | summary(folds)
+        trained = _evaluation(plan, estimator, fold.train)
+        values = _measured(plan, trained, "train") | summary(folds)
         if fold.test is not None:
-            values |= _measured(plan, estimator, fold.test, "test")
+            values |= _measured(plan, _evaluation(plan, estimator, fold.test), "test")
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
-        view = replace(_view(estimator, fold.train, plan.data, run), stability=stability)
+        view = replace(_view(estimator, trained, fold.train, plan.data, run), stability=stability)
     model = FittedModel(fold.steps, estimator, plan.data.columns)
     return RunResult(
         measures=values,
@@ -257,7 +258,7 @@ def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        measures = _measured(plan, estimator, fold.test, "test", noted=False)
+        measures = _measured(plan, _evaluation(plan, estimator, fold.test), "test", noted=False)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         done.keep_folds(folds)
@@ -272,12 +273,15 @@ def _chosen_measures(
     return default_measures(registry, experiment.model.estimator, data.y is not None)
 
 
+def _evaluation(plan: _Plan, estimator: Any, part: Part) -> Evaluation:
+    predictions, seed = estimator.predict(part.X), plan.experiment.seed
+    found: Evaluation = estimator.evaluate(part.X, y=part.y, predictions=predictions, seed=seed)
+    return found
+
+
 def _measured(
-    plan: _Plan, estimator: Any, part: Part, prefix: str, *, noted: bool = True
+    plan: _Plan, evaluation: Evaluation, prefix: str, *, noted: bool = True
 ) -> dict[str, float]:
-    evaluation = estimator.evaluate(
-        part.X, y=part.y, predictions=estimator.predict(part.X), seed=plan.experiment.seed
-    )
     values = {}
     for name, measure in plan.measures.items():
         try:
@@ -326,7 +330,7 @@ def _stability(plan: _Plan, estimator: Any) -> Stability | None:
     )
 
 
-def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
+def _view(estimator: Any, evaluation: Evaluation, part: Part, data: Data, run: Run) -> MapView:
     names = {}
     if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
@@ -335,7 +339,7 @@ def _view(estimator: Any, part: Part, data: Data, run: Run) -> MapView:
     same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
     return view_of(
         estimator,
-        estimator.evaluate(part.X, y=part.y, predictions=estimator.labels_),
+        evaluation,
         label_names=names if supervised else {},
         class_names=names,
         feature_names=data.feature_names if same_columns else (),

@@ -88,6 +88,8 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     measures = json.loads((folder / "measures.json").read_text())
     assert measures["test/accuracy"] > 0.9
     assert measures["train/quantization_error"] < measures["test/quantization_error"]
+    told = (folder / "report.md").read_text()  # the mistakes are those that the accuracy counts
+    assert ("mistake in training" in told) == (measures["train/accuracy"] < 1)
     assert str(folder) in done.stdout
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in done.stdout
     assert "accuracy" in done.stdout
