@@ -104,7 +104,8 @@ class Offered:
         while package and package not in sys.modules:
             package, _, more = package.rpartition(".")
             rest = f"{more}.{rest}"
-        for folder in getattr(sys.modules.get(package), "__path__", ()):
+        folders = getattr(sys.modules.get(package), "__path__", ())
+        for folder in folders if package else sys.path:
             path = Path(folder, *rest.split("."))
             for file in (path.with_suffix(".py"), path / "__init__.py"):
                 with suppress(OSError, ValueError, SyntaxError, RecursionError):

@@ -12,6 +12,7 @@ from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import importing as plugin_imports
 from dbgsom_core.plugins import registry as plugins_module
+from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 
@@ -216,3 +217,14 @@ def test_plugins_with_lifecycle_hooks_are_observers(installed):
 def test_hook_specifications_name_all_kinds_and_the_lifecycle():
     named = {name for name in vars(hookspecs) if name.startswith("dbgsom_")}
     assert named == {*KINDS.values(), *LIFECYCLE_HOOKS, TRANSFORMERS, PREPARE_STEPS}
+
+
+@pytest.mark.parametrize("where", ["alone.py", "alone/__init__.py"])
+def test_a_module_beside_the_plugin_tells_its_sentence_without_an_import(
+    where, tmp_path, monkeypatch
+):
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_text('raise SystemExit\nclass Tide:\n    """Falls and rises."""\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    offered = Offered("schedule", "tide", "alone:Tide", "dbgsom-alone", "1")
+    assert offered.sentence == "Falls and rises."
