@@ -150,8 +150,12 @@ def _class_of(value: Mapping[str, Any], types: StoredTypes) -> type[Any]:
         name = FORMERLY.get(name, f"{module.partition('._')[0]}:{attribute}")
         stored = types.types.get(name) if name in SCIKIT_LEARN or name in OURS else None
     if stored is None:
-        raise NotPlainError(
-            f"the file holds a '{name}', which is not on the list of what model files hold"
-            + did_you_mean(name, types.types)
-        )
+        told = f"the file holds a '{name}', which is not on the list of what model files hold"
+        told += did_you_mean(name, types.types)
+        if "$state" in value and ":" in name and name not in SCIKIT_LEARN:
+            told += (
+                f"; the file claims that {name.partition(':')[0]} lists it, and anyone can write "
+                "that: know where the file is from before you add what it names"
+            )
+        raise NotPlainError(told)
     return stored.load()

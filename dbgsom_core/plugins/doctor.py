@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.apart import Apart
-from dbgsom_core.plugins.importing import watched_imports
+from dbgsom_core.plugins.importing import importing, watched_imports
 from dbgsom_core.plugins.offers import Offered, PluginRecord
 from dbgsom_core.plugins.registry import GROUP, OWN_DISTRIBUTION, Registry, get_registry
 
@@ -69,6 +70,8 @@ def diagnose(registry: Registry) -> list[Finding]:
     for kind in KINDS:
         for offered in registry.offered(kind):
             findings += _of_offer(offered, registry)
+    for named in registry.named_classes:
+        findings += _of_class(*named)
     return findings
 
 
@@ -181,6 +184,17 @@ def _of_offer(offered: Offered, registry: Registry) -> Iterator[Finding]:
     except PluginError as error:
         gone = isinstance(error.__cause__, (ImportError, AttributeError))
         yield Finding("stale" if gone else "broken", *who, str(error))
+
+
+def _of_class(distribution: str, name: str, where: str) -> Iterator[Finding]:
+    try:
+        with importing(distribution, name):
+            StoredType(where, {}).load()
+    except PluginError as error:
+        told = f"prepare step or transformer '{name}': {error}; reinstall or disable that plugin"
+        gone = isinstance(error.__cause__, (ImportError, AttributeError))
+        who = (distribution, version_of(distribution), name)
+        yield Finding("stale" if gone else "broken", *who, told)
 
 
 def _installed_twice() -> Iterator[Finding]:

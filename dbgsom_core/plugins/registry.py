@@ -168,6 +168,15 @@ class Registry:
         return {one: [where for *_, name, where in self._steps if name == one] for one in names}
 
     @property
+    def named_classes(self) -> list[tuple[str, str, str]]:
+        """Distribution, name and ``module:Class`` of prepare steps and transformers."""
+        named = {(distribution, name, where) for _, distribution, name, where in self._steps}
+        for listed, stored in self.stored_types.items():
+            distribution, _, name = listed.partition(":")
+            named.add((distribution, name, stored.where))
+        return sorted(named)
+
+    @property
     def stored_types(self) -> dict[str, StoredType]:
         """The transformers that plugins list for model files, as ``distribution:name``."""
         return {name: stored for name, (_, stored) in self._transformers.items()}

@@ -174,7 +174,7 @@ def test_a_transformer_that_nobody_lists_any_more_is_refused(
     FittedModel((("halves", Halves().fit(iris[0])),), vq).save(tmp_path / "m.npz")
     for gone in (registry.without(["acme"]), registry.without(["acme-som"])):
         monkeypatch.setattr(stored_classes, "get_registry", lambda gone=gone: gone)
-        with pytest.raises(ModelFileError, match="'acme-som:halves', which is not on the list"):
+        with pytest.raises(ModelFileError, match=r"is not on the list.*claims that acme-som lists"):
             persistence.load(tmp_path / "m.npz")
 
 

@@ -13,6 +13,7 @@ from dbgsom_core.api import hookimpl
 from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError
 from dbgsom_core.persistence import load
+from dbgsom_core.plugins.doctor import diagnose
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.python import run
 from dbgsom_core.testing import checks_for
@@ -147,5 +148,8 @@ def test_a_prepare_step_by_name(installed, iris):
     registry.register(other, "other", "dbgsom-other", "1")
     with pytest.raises(ConfigError, match=r"prepare.*: 'halves' may be .* or other:Halves; write"):
         ran(prepare="halves")
+    gone = [(one.name, one.distribution) for one in diagnose(registry) if one.problem == "stale"]
+    assert ("halves", "dbgsom-other") in gone
+    assert ("halves", "dbgsom-halves") not in gone
     steps = experiment_schema(registry)["$defs"]["_Step"]["properties"]["name"]["anyOf"]
     assert {"enum": ["range_scale", "standardize", "halves"], "type": "string"} in steps
