@@ -130,7 +130,7 @@ class Offered:
     def load(self) -> type[Component]:
         """Import and return the class; raise `PluginError` when that fails."""
         try:
-            loaded: Any = self.offer
+            loaded: Any = self._known()
             if isinstance(loaded, str):
                 with importing(self.distribution, self.name):
                     loaded = resolve_name(loaded)
@@ -154,6 +154,13 @@ class Offered:
                 "see its Protocol in dbgsom_core.api"
             )
         return loaded
+
+    def _known(self) -> Any:
+        # What was imported already, without a guard, which starts a thread; else the offer.
+        if not isinstance(self.offer, str):
+            return self.offer
+        module, _, attribute = self.offer.partition(":")
+        return getattr(sys.modules.get(module), "__dict__", {}).get(attribute, self.offer)
 
 
 @lru_cache

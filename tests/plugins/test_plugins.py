@@ -11,6 +11,7 @@ from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import importing as plugin_imports
+from dbgsom_core.plugins import offers
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -80,6 +81,13 @@ def test_every_built_in_loads_and_is_documented(kind):
         assert component.model_json_schema()
         for name, field in component.model_fields.items():
             assert field.description, f"{offered.name}.{name} has no description"
+
+
+def test_what_was_imported_already_is_built_without_a_guard(monkeypatch):
+    registry = get_registry()
+    registry.find("kernel", "gaussian")
+    monkeypatch.setattr(offers, "importing", None)  # it starts a thread
+    assert registry.build("kernel", "gaussian").weight(0.0, 1.0) == 1.0
 
 
 def test_a_third_partys_component_is_found_and_built(installed):
