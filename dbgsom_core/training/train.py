@@ -103,16 +103,17 @@ def train(
             if state.room is None and len(wanted) > most_births(som_map):
                 task = _capped(task, known)
                 state = replace(state, room=_room(task, known))
-            grown = _carried_out(task, som_map, wanted, epoch, state.room)
-            capped = capped or grown.is_cut
-            births, changes = grown.births, grown.changes
-            if births or changes:
-                som_map, positions = grown.som_map, grown.som_map.positions
-                if grown.renumbers:  # what the search remembers is of other rows
-                    search = _search_anew(task, search)
-                    found = search.assign(som_map.prototypes, positions)
-                else:
-                    found = search.admit(found, som_map.prototypes, positions, known)
+            if wanted:
+                grown = _carried_out(task, som_map, wanted, epoch, state.room)
+                capped = capped or grown.is_cut
+                births, changes = grown.births, grown.changes
+                if births or changes:
+                    som_map, positions = grown.som_map, grown.som_map.positions
+                    if grown.renumbers:  # what the search remembers is of other rows
+                        search = _search_anew(task, search)
+                        found = search.assign(som_map.prototypes, positions)
+                    else:
+                        found = search.admit(found, som_map.prototypes, positions, known)
             full = _is_full(task, som_map, capped)
             if full and task.tol > 0:
                 schedule = schedule.full_after(epoch)
