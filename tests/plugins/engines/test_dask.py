@@ -153,23 +153,33 @@ def test_its_own_cluster_is_closed_whatever_happens(monkeypatch):
 
 
 def test_a_worker_that_is_killed_costs_no_bit(usual):
-    given = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    here = {"processes": False, "protocol": "tcp", "n_workers": 1, "threads_per_worker": 1}
     X, _ = samples()
     killed = []
     with (
-        distributed.LocalCluster(silence_logs=60, **given) as cluster,
+        distributed.LocalCluster(silence_logs=60, dashboard_address=":0", **here) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
 
+        async def start():
+            nanny = await distributed.Nanny(cluster.scheduler_address, nthreads=1, silence_logs=60)
+            nanny.auto_restart = False
+            return nanny
+
         def kill(record):
             if record.epoch == 3:
-                pids = client.run(os.getpid, nanny=False)
-                killed.append(min(pids.values()))
-                os.kill(killed[-1], signal.SIGKILL)
+                held = [one.key for one in cluster.scheduler.workers[far.worker_address].has_what]
+                killed.append(len(held))
+                os.kill(far.process.pid, signal.SIGKILL)
 
-        engine = {"name": "dask", "address": cluster.scheduler_address, "shard": 0.05}
-        mine = SomVQ(engine=engine, callbacks=[kill], **PARAMS).fit(X)
+        far = client.sync(start)
+        try:
+            engine = {"name": "dask", "address": cluster.scheduler_address, "shard": 0.05}
+            mine = SomVQ(engine=engine, callbacks=[kill], **PARAMS).fit(X)
+        finally:
+            client.sync(far.close)
     assert len(killed) == 1
+    assert killed[0] > 0  # shards were there
     assert_same(mine, usual)
 
 
