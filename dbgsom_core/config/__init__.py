@@ -5,7 +5,6 @@ load (YAML 1.2 with places) ▶ merge (extends, overrides) ▶ resolve (environm
 
 from __future__ import annotations
 
-from dbgsom_core.config.build import DEFAULT_NAMES
 from dbgsom_core.config.dump import dump_yaml
 from dbgsom_core.config.environment import fill_text
 from dbgsom_core.config.experiment import (
@@ -23,7 +22,7 @@ from dbgsom_core.config.load import (
     parse_experiment,
     read_plain,
 )
-from dbgsom_core.config.settings import DecideSettings, Split
+from dbgsom_core.config.settings import DEFAULT_NAMES, DecideSettings, Split
 
 __all__ = [
     "DEFAULT_NAMES",

@@ -22,6 +22,8 @@ from dbgsom_core.config.matching import check_matching
 from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask, plain
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import (
+    DEFAULT_NAMES,
+    GROWTH_FIELDS,
     General,
     ModelSettings,
     PluginSettings,
@@ -35,7 +37,6 @@ from dbgsom_core.training.parts import KIND_OF
 
 # The keys under model: that are components, with the kind that each takes.
 MODEL_COMPONENTS = {part: kind for part, kind in KIND_OF.items() if part != "engine"}
-GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 SECTIONS = (
     "dataset", "prepare", "split", "model", "measures", "figures", "stability", "tracking",
     "engine", "plugins",
@@ -44,14 +45,6 @@ BUILT_IN_STEPS = ("range_scale", "standardize")
 DEFAULT_FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 DEFAULT_TRACKING = ("mlflow",)
-# What a section under model: without a name changes: the estimators' own defaults.
-DEFAULT_NAMES = {
-    "metric": "euclidean",
-    "kernel": "gaussian",
-    "growth": "directed",
-    "grid": "square",
-    "init": "pca",
-}
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

@@ -120,6 +120,8 @@ def _named(kind: str, spot: Spot, problems: Problems) -> tuple[str, Any, Spot] |
 def _a(kind: str) -> str:
     if kind == "growth":
         return "a growth strategy"
+    if kind == "stopping":
+        return "a stopping rule"
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 

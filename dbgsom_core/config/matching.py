@@ -9,10 +9,17 @@ from dbgsom_core.config.experiment import Model
 from dbgsom_core.config.merge import as_section
 from dbgsom_core.config.nodes import Scalar, Section, Spot
 from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.settings import SPLITTERS, Split
+from dbgsom_core.config.settings import DEFAULT_NAMES, GROWTH_FIELDS, SPLITTERS, Split
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.lookup import lookup_in_use
-from dbgsom_core.training.compatibility import measure_suits, why_no_grid, why_not
+from dbgsom_core.training.compatibility import (
+    measure_suits,
+    why_no_grid,
+    why_no_kernel,
+    why_no_start,
+    why_not,
+    why_not_filled,
+)
 
 
 def check_matching(
@@ -50,14 +57,7 @@ def _mismatches(
         message = why_not(part, f"'{_name(component, spot)}'", component, kind)
         if message is not None:
             yield spot.path, spot, message
-    given = {key: model.params[key] for key in ("growth", "grid") if key in model.params}
-    if given:
-        both = {"growth": "directed", "grid": "square"} | given
-        growth, grid = (lookup_in_use().build(key, one) for key, one in both.items())
-        spot = _spot(root, "model", next(iter(given)))
-        message = why_no_grid(growth, grid)
-        if message is not None and spot is not None:
-            yield spot.path, spot, message
+    yield from _part_mismatches(root, model)
     if split is not None:
         yield from _split_mismatches(root, kind, split)
     spot = _spot(root, "measures")
@@ -68,6 +68,32 @@ def _mismatches(
         if not measure_suits(built.component, kind):
             suited = " or ".join(built.component.estimators)
             message = f"measure '{built.name}' is for estimator {suited}, not for {kind}"
+            yield spot.path, spot, message
+
+
+_JUDGED = (*DEFAULT_NAMES, *GROWTH_FIELDS)
+
+
+def _part_mismatches(root: Section, model: Model) -> Iterator[tuple[str, Spot, str]]:
+    asked = [key for key in _JUDGED if _spot(root, "model", key) is not None]
+    if not asked or any(key in DEFAULT_NAMES and key not in model.params for key in asked):
+        return  # a part could not be built, which is told already
+    growth, grid, kernel, metric = (
+        lookup_in_use().build(key, model.params.get(key, DEFAULT_NAMES[key]))
+        for key in ("growth", "grid", "kernel", "metric")
+    )
+    found: list[tuple[tuple[str, ...], str | None]] = [
+        (("growth", "grid"), why_no_grid(growth, grid)),
+        (("kernel", "metric"), why_no_kernel(kernel, metric)),
+        (("init",), why_no_start(model.params.get("init"), growth)),
+    ]
+    for field in GROWTH_FIELDS:
+        value = model.params.get(field)
+        if value is not None:
+            found.append(((field,), why_not_filled(growth, field, value)))
+    for keys, message in found:
+        spot = next(filter(None, (_spot(root, "model", key) for key in keys)), None)
+        if message is not None and spot is not None:
             yield spot.path, spot, message
 
 

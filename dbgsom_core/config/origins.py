@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import Any
 
-from dbgsom_core.config.build import DEFAULT_NAMES, MODEL_COMPONENTS, build_experiment
+from dbgsom_core.config.build import MODEL_COMPONENTS, build_experiment
 from dbgsom_core.config.environment import names_in
 from dbgsom_core.config.load import folder_of, load_sweep, merged
 from dbgsom_core.config.merge import as_section
@@ -25,7 +25,7 @@ from dbgsom_core.config.nodes import (
     plain,
 )
 from dbgsom_core.config.problems import Place, Problems
-from dbgsom_core.config.settings import ModelSettings
+from dbgsom_core.config.settings import DEFAULT_NAMES, ModelSettings
 from dbgsom_core.config.sweep import apply, unfold
 from dbgsom_core.errors import UnknownNameError, as_text
 from dbgsom_core.interfaces.privacy import masked

@@ -7,6 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+# What a section under model: without a name changes: the estimators' own defaults.
+DEFAULT_NAMES = {
+    "metric": "euclidean",
+    "kernel": "gaussian",
+    "growth": "directed",
+    "grid": "square",
+    "init": "pca",
+}
+GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
+
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 

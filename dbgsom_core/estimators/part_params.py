@@ -16,6 +16,7 @@ from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.metrics import Metric
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.training.compatibility import why_not_filled
 from dbgsom_core.training.parts import KIND_OF, Absent, Parts
 
 AUTO = "auto"  # a spreading factor that is chosen by samples that are held out
@@ -169,17 +170,13 @@ def _validated(where: str, component: type[Any], values: Any) -> Any:
 def _fill(growth: Any, field: str, value: Any) -> Any:
     if value is None:
         return growth
-    name = type(growth).__name__
+    misfit = why_not_filled(growth, field, value)
+    if misfit is not None:
+        raise ValueError(misfit)
     given = given_fields(growth)
-    if field not in type(growth).model_fields:
-        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
-            filled = {**given, "base": _fill(growth.base, field, value)}
-            return _validated("growth", type(growth), filled)
-        raise ValueError(f"growth strategy {name} has no {field}; leave {field}={value!r} out")
-    if field in given and given[field] != value:
-        raise ValueError(
-            f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
-        )
+    if field not in type(growth).model_fields:  # it is the base's
+        filled = {**given, "base": _fill(growth.base, field, value)}
+        return _validated("growth", type(growth), filled)
     chosen_later = field == "spreading_factor" and isinstance(value, str) and value == AUTO
     filled = _validated(
         "growth", type(growth), {**given, field: _ANY_FACTOR if chosen_later else value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbgsom_core.errors import ComponentError
+from dbgsom_core.interfaces.component import given_fields, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -67,15 +68,60 @@ def why_no_grid(growth: Any, grid: Any) -> str | None:
     return None
 
 
+def why_no_kernel(kernel: Any, metric: Any) -> str | None:
+    """Return why a kernel does not go with a metric, and the cure; None: it does."""
+    if not KernelAbilities.of(kernel).inhibits or MetricAbilities.of(metric).form is None:
+        return None
+    return (
+        f"kernel {type(kernel).__name__} has negative weights, and metric "
+        f"{type(metric).__name__} makes prototypes in a way that knows none: take "
+        "another kernel, or a metric whose prototypes are means"
+    )
+
+
+def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
+    """Return why an estimator's parameter cannot fill a strategy's field; None: it can."""
+    if field not in type(growth).model_fields:
+        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
+            return why_not_filled(growth.base, field, value)
+        name = type(growth).__name__
+        return f"growth strategy {name} has no {field}; leave {field}={value!r} out"
+    given = given_fields(growth)
+    if field in given and given[field] != value:
+        return f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
+    return None
+
+
+def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
+    """Return why prototypes that a component gives in ``values`` are no start; None: they may be.
+
+    ``n_features`` is the number of columns of prepared samples, where it is known.
+    """
+    growing = GrowthAbilities.of(growth)
+    if growing.base is not None:
+        growing = GrowthAbilities.of(growing.base)
+    values = getattr(init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return None
+    given = (len(values), len(values[0]))
+    rows, columns = growing.shape
+    wanted = (rows * columns, n_features or given[1])
+    return None if given == wanted else start_told(given, rows, columns, wanted[1])
+
+
+def start_told(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
+    """Return the sentence on a start whose shape is not that of the first cells."""
+    return (
+        f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "
+        f"{n_features} dimensions: shape {(rows * columns, n_features)}"
+    )
+
+
 def check_suits(parts: Parts, estimator: str) -> None:
     """Raise ValueError when parts do not go together, or cannot serve this estimator."""
-    signed = KernelAbilities.of(parts.kernel).inhibits
-    if signed and MetricAbilities.of(parts.metric).form is not None:
-        raise ValueError(
-            f"kernel {type(parts.kernel).__name__} has negative weights, and metric "
-            f"{type(parts.metric).__name__} makes prototypes in a way that knows none: take "
-            "another kernel, or a metric whose prototypes are means"
-        )
+    misfit = why_no_kernel(parts.kernel, parts.metric)
+    if misfit is not None:
+        raise ValueError(misfit)
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
         problem = why_not(kind, type(part).__name__, part, estimator)
         if problem is not None:

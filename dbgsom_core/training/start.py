@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.compatibility import start_told
 from dbgsom_core.training.parts import Parts
 
 
@@ -62,10 +63,7 @@ def start_map(
         raise ValueError(f"init holds no numbers, or rows of different lengths: {error}") from None
     wanted = (rows * columns, start.n_features)
     if prototypes.shape != wanted:
-        raise ValueError(
-            f"init has shape {prototypes.shape}, but the map starts with "
-            f"{rows} × {columns} neurons in {wanted[1]} dimensions: shape {wanted}"
-        )
+        raise ValueError(start_told(prototypes.shape, rows, columns, wanted[1]))
     if not np.isfinite(prototypes).all():
         raise ValueError("init must hold finite numbers")
     som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)

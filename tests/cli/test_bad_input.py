@@ -191,6 +191,15 @@ def test_validate_tells_that_parts_do_not_fit(dbgsom, write):
     assert "Fixed has no spreading_factor" in answer.err
 
 
+def test_a_start_of_other_columns_is_refused_before_there_is_a_folder(dbgsom, write, tmp_path):
+    start = "{name: array, values: [[1, 2], [3, 4], [5, 6], [7, 8]]}"
+    file = write("run.yaml", config("iris", f"model: {{init: {start}}}"))
+    answer = dbgsom("run", file)
+    assert answer.code == 2
+    assert "model: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
 def test_data_that_prepare_makes_constant_is_refused(refused, write):
     write("data.csv", "a,b\n1,x\n2,y\n3,x\n4,y\n")
     told = refused(

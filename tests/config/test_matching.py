@@ -26,6 +26,21 @@ WRONG = {
     "model: {grid: hexagonal, growth: {name: hierarchical, base: {name: fixed, rows: 3, wrap: "
     "true}}}": "3:34: model.growth: a hexagonal torus needs an even number of rows, not 3: rows "
     "take turns half a cell aside, and the highest is joined with the lowest",
+    "model: {growth: growing_grid, spreading_factor: auto}": "3:49: model.spreading_factor: growth "
+    "strategy GrowingGrid has no spreading_factor; leave spreading_factor='auto' out",
+    "model: {growth: {name: gsom, max_neurons: 9}, max_neurons: 8}": "3:60: model.max_neurons: "
+    "max_neurons=8 contradicts growth's max_neurons=9; give it once",
+    "model: {metric: hamming, kernel: mexican_hat}": "3:34: model.kernel: kernel MexicanHat has "
+    "negative weights, and metric Hamming makes prototypes in a way that knows none: take another "
+    "kernel, or a metric whose prototypes are means",
+    "model: {init: {name: array, values: []}}": "3:37: model.init.values: must be lists of "
+    "numbers, all of the same length and none empty",
+    "model: {init: {name: array, values: [[1, 2], [3]]}}": "3:37: model.init.values: must be "
+    "lists of numbers, all of the same length and none empty",
+    "model: {init: {name: array, values: [[1, 2]]}}": "3:15: model.init: init has shape (1, 2), "
+    "but the map starts with 2 × 2 neurons in 2 dimensions: shape (4, 2)",
+    "model: {stopping: [null]}": "3:20: model.stopping.0: must be the name of a stopping rule or a "
+    "mapping with a 'name'",
     "measures: [accuracy]\nmodel: {estimator: regressor}": "3:12: measures.0: measure 'accuracy' "
     "is for estimator classifier, not for regressor",
     "measures: adjusted_rand\nmodel: {estimator: regressor}": "3:11: measures: measure "

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.build import DEFAULT_NAMES, MODEL_COMPONENTS
-from dbgsom_core.config.settings import ModelSettings
+from dbgsom_core.config.build import MODEL_COMPONENTS
+from dbgsom_core.config.settings import DEFAULT_NAMES, ModelSettings
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision
 from dbgsom_core.runs.comparing.differing import (

@@ -19,6 +19,7 @@ from dbgsom_core.runs.data.check import told_as_config
 from dbgsom_core.runs.data.faults import check_part
 from dbgsom_core.runs.data.loading import Fold, load_data, load_test, whole
 from dbgsom_core.runs.data.splitting import Rows, divisions
+from dbgsom_core.training.compatibility import why_no_start
 from dbgsom_core.training.fitted_metric import fitted
 
 _ESTIMATORS: dict[str, Any] = {
@@ -79,7 +80,11 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
         unfitted = make_estimator(experiment)
         check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
         metric = fitted(parts.metric, fold.train.X)
-        parts.over(fold.train.X, metric.abilities).check_varies()
+        samples = parts.over(fold.train.X, metric.abilities)
+        samples.check_varies()
+        misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
+        if misfit is not None:
+            raise ValueError(misfit)
     _check_savable(fold)
     return Ready(data, test, fold, divided, estimator)
 

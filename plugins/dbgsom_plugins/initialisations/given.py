@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dbgsom_core.api import Component, Start
 
@@ -26,6 +26,13 @@ class Array(Component):
         examples=[_EXAMPLE],
         description="one list of numbers for each first neuron, in row-major order",
     )
+
+    @field_validator("values")
+    @classmethod
+    def _is_a_table(cls, values: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if not values or not values[0] or len(set(map(len, values))) > 1:
+            raise ValueError("must be lists of numbers, all of the same length and none empty")
+        return values
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:
         """Return the prototypes (K, D)."""
