@@ -206,7 +206,7 @@ class Rounds:
             for key, value in wanted.items():
                 assert found[name][key] == value, f"{key} of {name} differs"
         if self.mlflow:
-            # What mirrors a sweep that was killed at its end may still be at it, and sync beside it.
+            # What mirrors a sweep that was killed at its end may still be at it beside sync.
             assert end(start(folder, "sync")) == 0, (folder / "said.txt").read_text()
             check_mlflow(folder)
         shutil.rmtree(folder)
