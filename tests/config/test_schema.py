@@ -166,7 +166,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
         needed = {
-            "array": {"values": [[1.0]]},
+            "array": {"values": [[1.0]] * 4},
             "time_limit": {"seconds": 1},
             "epoch_limit": {"epochs": 2},
         }
