@@ -10,6 +10,7 @@ told as ``silent`` and is no failure where the kit sees it.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,7 @@ def judge_plugins(site, work):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     run_all = "--run" in sys.argv
     kinds = [one for one in sys.argv[1:] if one != "--run"] or [*KINDS, "plugin"]
     started, results = time.perf_counter(), []
