@@ -339,14 +339,14 @@ def _names(named: Any) -> str:
 
 def _size(count: float) -> str:
     for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
+        if count < 999.5:  # from which on three digits would be told as 1e+03
             return f"{count:.3g} {unit}"
         count /= 1024
-    return f"{count:.3g} GiB"
+    return f"{count:.3g} GiB" if count < 999.5 else f"{count:.0f} GiB"
 
 
 def told_seconds(seconds: float) -> str:
     """Return seconds as people say them."""
     if seconds < 120:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

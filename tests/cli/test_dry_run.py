@@ -107,3 +107,23 @@ def test_what_a_run_refuses_is_refused(dbgsom, write):
     answer = dbgsom("run", write("run.yaml", RUN.replace("300", "3")), "--dry-run")
     assert answer.code == 2
     assert dbgsom("run", "run.yaml", "--dry-run", "--resume").code == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (999.0, "999 bytes"),
+        (1023.0, "0.999 KiB"),
+        (1.02e3 * 2**20, "0.996 GiB"),
+        (2.0**43, "8192 GiB"),
+    ],
+)
+def test_sizes_are_told_without_exponents(count, told):
+    assert dry_run._size(count) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(99.4, "99 s"), (99.6, "100 s"), (119.0, "119 s"), (150.0, "2 min")]
+)
+def test_times_are_told_without_exponents(seconds, told):
+    assert dry_run.told_seconds(seconds) == told
