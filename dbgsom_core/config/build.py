@@ -194,7 +194,9 @@ class _Builder:
                 continue
             assert isinstance(rest.node, Section)
             params = rest.node.without("name")
-            steps.append(PrepareStep(name, plain(params), where[0]))
+            places = {key: entry.place for key, entry in params.entries.items()}
+            places["name"] = spot.node.place
+            steps.append(PrepareStep(name, plain(params), where[0], places))
             resolved.append(mask({"name": name, **plain(params)}, rest.node))
         return steps, resolved
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbgsom_core.config.names import shortened
+from dbgsom_core.config.problems import Place
 from dbgsom_core.config.settings import DecideSettings, Split, StabilitySettings
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
@@ -30,11 +31,14 @@ class PrepareStep:
     params : mapping
     where : str
         The class of a plugin's step as ``module:Class``; empty for others.
+    places : mapping of str to Place
+        Where each parameter is written, and under ``name`` the step.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, parse_experiment
+from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.runs.data.faults import check_labelled
-from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_core.runs.data.prepare import StepError, fit_steps, make_step
 from dbgsom_core.runs.data.splitting import LEAST_ROWS, Rows, held_out
 from dbgsom_core.runs.data.usable import check_values, n_classes, with_a_class
 
@@ -186,13 +187,22 @@ def make_fold(
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
-    """Return the unfitted prepare steps of an experiment by name; errors say which it is."""
-    steps = []
+    """Return the unfitted prepare steps of an experiment by name.
+
+    Raises
+    ------
+    ConfigError
+        Steps that cannot be made, each with its place.
+    """
+    steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
         try:
             steps.append((step.name, make_step(step.where or step.name, step.params)))
-        except ConfigError as error:
-            raise ConfigError(f"{experiment.source}: prepare.{number}: {error}") from error
+        except StepError as error:
+            path = ".".join(filter(None, ["prepare", str(number), error.parameter]))
+            place = step.places.get(error.parameter or "name", step.places.get("name"))
+            problems.add(place or Place(str(experiment.source)), path, str(error))
+    problems.raise_any()
     return steps
 
 

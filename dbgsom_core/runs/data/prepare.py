@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,15 @@ from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.plugins.importing import importing, installed_only, no_exit
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+_PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
+
+
+class StepError(ConfigError):
+    """A prepare step that cannot be made, because of one of its parameters where it has a name."""
+
+    def __init__(self, message: str, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 def make_step(name: str, params: Mapping[str, Any]) -> Any:
@@ -30,30 +40,42 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
     name : str
         ``range_scale``, ``standardize`` or ``module:Class`` of a scikit-learn transformer.
     params : mapping
-        Its constructor's arguments.
+        Its constructor's arguments. A list stands for a tuple where the default is one.
 
     Raises
     ------
-    ConfigError
-        The class cannot be imported, is no transformer, or does not know a parameter. Classes are
-        imported from what is installed, not from the working directory.
+    StepError
+        The class cannot be imported, is no transformer, or does not know a parameter or its value.
+        Classes are imported from what is installed, not from the working directory.
     """
     cls = STEPS.get(name) or _imported(name)
-    known = cls().get_params(deep=False) if cls in STEPS.values() else _parameters(cls)
+    known = _defaults(cls)
     for key in params:
         if key not in known:
-            raise ConfigError(
-                f"prepare step '{name}' has no parameter '{key}'" + did_you_mean(key, known)
-            )
+            cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
+            raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
     if sklearn_only() and params.get("memory") is not None:
-        raise ConfigError(f"prepare step '{name}': 'memory' would unpickle files, leave it out")
+        raise StepError(
+            f"prepare step '{name}': 'memory' would unpickle files, leave it out", "memory"
+        )
+    given = {
+        key: tuple(value) if isinstance(value, list) and isinstance(known[key], tuple) else value
+        for key, value in params.items()
+    }
     try:
         with no_exit():
-            return cls(**params)
+            step = cls(**given)
+            if cls.__module__.partition(".")[0] == "sklearn" and hasattr(cls, "_validate_params"):
+                step._validate_params()
+            return step
     except BaseException as error:
         if is_from_a_signal(error):
             raise
-        raise ConfigError(f"prepare step '{name}' cannot be made ({told(error)})") from error
+        about = _PARAMETER.match(str(error))
+        why = f": {error}" if about else f" ({told(error)})"
+        raise StepError(
+            f"prepare step '{name}' cannot be made{why}", about[1] if about else ""
+        ) from error
 
 
 def fit_steps(
@@ -100,31 +122,33 @@ def fit_steps(
     return X
 
 
-def _parameters(cls: type[Any]) -> Mapping[str, Any]:
+def _defaults(cls: type[Any]) -> Mapping[str, Any]:
+    if cls in STEPS.values():
+        return dict(cls().get_params(deep=False))
     from inspect import signature
 
-    return signature(cls.__init__).parameters
+    return {key: one.default for key, one in signature(cls).parameters.items()}
 
 
 def _imported(name: str) -> type[Any]:
     module, _, attribute = name.partition(":")
     if not (module and attribute):
-        raise ConfigError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
+        raise StepError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
     if sklearn_only() and module.partition(".")[0] != "sklearn":
-        raise ConfigError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
+        raise StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
     try:
         with importing("", name), installed_only(module):
             cls: type[Any] = resolve_name(name)
     except BaseException as error:
         if is_from_a_signal(error):
             raise
-        raise ConfigError(
+        raise StepError(
             f"prepare step '{name}' cannot be imported{_why(module, attribute, error)}"
         ) from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
-        raise ConfigError(f"prepare step '{name}' is no scikit-learn transformer")
+        raise StepError(f"prepare step '{name}' is no scikit-learn transformer")
     if sklearn_only() and cls.__module__.partition(".")[0] != "sklearn":
-        raise ConfigError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
+        raise StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
     return cls
 
 
