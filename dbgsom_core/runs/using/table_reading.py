@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CELLS_A_CHUNK = 1 << 21
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _SHOWN = 5  # names that a note lists
+_PAGES = 1 << 16  # bytes of a column of a parquet file that are read at a time
 
 
 class Chunk(NamedTuple):
@@ -130,7 +131,8 @@ def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
     pq = _parquet_reader(path)
     try:
         with open_regular(Path(path)) as stream:
-            file = pq.ParquetFile(stream)
+            # Page by page: what is read ahead otherwise stays until the end, all of the file.
+            file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_PAGES)
             names = list(file.schema_arrow.names)
             table = _Table(path, names, wanted)
             first = 0
