@@ -81,7 +81,9 @@ class StoredType:
         """Import and return the class; raise `PluginError` when that fails."""
         try:
             cls = resolve_name(self.where)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may end itself
             told = f"{type(error).__name__}: {error}"
             raise PluginError(f"{self.where} cannot be imported ({told})") from error
         if not isinstance(cls, type):

@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.footprint import Footprint
 
+OWN_DISTRIBUTION = "dbgsom-core"
 SECONDS_TO_IMPORT = 10.0  # after which a person is told what takes so long
 log = private_logger("dbgsom")
 
 _watchers: list[Callable[[str, str], None]] = []
+# What says the last line that it got, unless that is empty; a Ctrl-C is the other process's alone.
+_HEAR = "trap '' INT TERM HUP QUIT; while IFS= read -r line; do last=$line; done"
+_SHELL = ("/bin/sh", "-c", f'{_HEAR}; [ -z "$last" ] || printf \'%s\\n\' "$last" >&2')
+_shells: list[IO[bytes]] = []  # at most one
 
 
 @contextmanager
@@ -43,11 +49,15 @@ def importing(distribution: str, name: str) -> Iterator[list[str]]:
     """Guard an import; what is yielded holds afterwards what it changed, where imports are watched.
 
     What it prints is no answer of ours, and `os._exit` raises `SystemExit` instead. An import that
-    hangs is named after `SECONDS_TO_IMPORT`; where one crashes, Python tells in which file.
+    hangs is named after `SECONDS_TO_IMPORT`; where one crashes, Python tells in which file. Where
+    the process ends otherwise, as by C's ``exit``, a shell that outlives it names the import.
     """
     changes: list[str] = []
     for told in _watchers:
         told(distribution, name)
+    if distribution == OWN_DISTRIBUTION:  # a thread and a shell are for strangers
+        yield changes
+        return
     before = Footprint.now() if _watchers else None
     with redirect_stdout(sys.stderr), no_exit(), _named(distribution, name):
         yield changes
@@ -57,11 +67,11 @@ def importing(distribution: str, name: str) -> Iterator[list[str]]:
 
 @contextmanager
 def _named(distribution: str, name: str) -> Iterator[None]:
-    what, cure = name, ""
+    what, cure = " ".join(as_text(name).split()), ""
     if distribution:
-        what = f"plugin {name} of {distribution}"
+        what = f"plugin {what} of {distribution}"
         cure = (
-            f", and --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, "
+            f"; --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, "
             "does without it"
         )
     told = f"the import of {what} has gone on for {SECONDS_TO_IMPORT:g} s; Ctrl-C ends it{cure}"
@@ -73,11 +83,51 @@ def _named(distribution: str, name: str) -> Iterator[None]:
         with suppress(OSError, ValueError):  # it is closed
             faulthandler.enable(sys.__stderr__ or 2)
     try:
-        yield
+        with outlived():
+            _last_words(f"dbgsom: the process ended during the import of {what}{cure}")
+            try:
+                yield
+            finally:
+                _last_words("")
     finally:
         timer.cancel()
         if ours:
             faulthandler.disable()
+
+
+@contextmanager
+def outlived() -> Iterator[None]:
+    """Have a shell at hand that outlives this process, for all imports within.
+
+    Where the process ends in one of them, it says so. It costs a third of a millisecond, a process
+    of Python's own thirty. Who watches imports is another process and needs none.
+    """
+    if _shells or _watchers or not hasattr(os, "posix_spawn"):
+        yield
+        return
+    hears, speaks = os.pipe()
+    actions, shell = [(os.POSIX_SPAWN_DUP2, hears, 0)], 0
+    with suppress(OSError):  # there is none
+        shell = os.posix_spawn(_SHELL[0], _SHELL, os.environ, file_actions=actions)
+    os.close(hears)
+    pipe = os.fdopen(speaks, "wb", 0)
+    _shells.append(pipe)
+    try:
+        yield
+    finally:
+        _shells.clear()
+        pipe.close()
+        if shell:
+            with suppress(OSError):  # somebody waits for all processes
+                os.waitpid(shell, 0)
+
+
+def _last_words(line: str) -> None:
+    for pipe in _shells:
+        with suppress(
+            OSError, ValueError
+        ):  # the shell was ended, or another thread needs it no more
+            pipe.write(f"{line}\n".encode(errors="replace"))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
@@ -123,8 +122,8 @@ class Offered:
         if self.offer == f"{cls.__module__}:{cls.__qualname__}":
             return True
         if module not in sys.modules and attribute == cls.__name__ and _same_root(module, cls):
-            with suppress(Exception):  # a broken module offers nothing
-                import_module(module)
+            with suppress(PluginError):  # a broken module offers nothing
+                self.load()
         return getattr(sys.modules.get(module), attribute, None) is cls
 
     def load(self) -> type[Component]:

@@ -31,11 +31,11 @@ from dbgsom_core.plugins.checks import (
     steps_of,
     transformers_of,
 )
-from dbgsom_core.plugins.importing import importing
+from dbgsom_core.plugins.importing import OWN_DISTRIBUTION as OWN_DISTRIBUTION
+from dbgsom_core.plugins.importing import importing, outlived
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
 GROUP = "dbgsom.plugins"
-OWN_DISTRIBUTION = "dbgsom-core"
 
 
 class Registry:
@@ -73,14 +73,15 @@ class Registry:
             distribution, version = origin_of(point)
             # One distribution may be found twice on the path: the first one counts.
             found.setdefault((distribution, point.name, point.value), (point, version))
-        for distribution, name, value in sorted(found, key=_built_ins_first):
-            point, version = found[distribution, name, value]
-            foreign = own_only and distribution != OWN_DISTRIBUTION
-            if foreign or off & {name, distribution}:
-                record = PluginRecord(name, distribution, version, "disabled", module=value)
-                registry.records.append(record)
-            else:
-                registry._load(point, distribution, version)
+        with outlived() if any(who != OWN_DISTRIBUTION for who, *_ in found) else nullcontext():
+            for distribution, name, value in sorted(found, key=_built_ins_first):
+                point, version = found[distribution, name, value]
+                foreign = own_only and distribution != OWN_DISTRIBUTION
+                if foreign or off & {name, distribution}:
+                    record = PluginRecord(name, distribution, version, "disabled", module=value)
+                    registry.records.append(record)
+                else:
+                    registry._load(point, distribution, version)
         return registry
 
     def without(self, names: Iterable[str]) -> Registry:
@@ -320,12 +321,11 @@ class Registry:
         started = time.perf_counter()
         error, details = "", ""
         changes: list[str] = []
-        guard = importing if distribution != OWN_DISTRIBUTION else _unguarded
         plugin: Any = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DbgsomDeprecationWarning)
             try:
-                with guard(distribution, point.name) as changes:
+                with importing(distribution, point.name) as changes:
                     plugin = point.load()
                     self.register(plugin, point.name, distribution, version)
             except BaseException as problem:
@@ -404,10 +404,6 @@ def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
 
 def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
-def _unguarded(distribution: str, name: str) -> Any:
-    return nullcontext([])  # the core's own import is nobody's news
 
 
 def _first_line(error: BaseException) -> str:

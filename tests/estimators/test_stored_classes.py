@@ -208,3 +208,10 @@ def test_a_class_that_calls_itself_like_a_listed_one_is_another(tmp_path, iris, 
     with pytest.raises(ModelFileError, match="not on the list"):
         FittedModel((("fake", fake),), vq).save(tmp_path / "m.npz")
     assert model_file.FORMAT == 2
+
+
+def test_a_listed_class_whose_module_ends_the_process_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "dbgsom_test_ends.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=r"dbgsom_test_ends:X cannot be imported \(SystemExit"):
+        StoredType("dbgsom_test_ends:X", {}).load()

@@ -1,5 +1,8 @@
 """The registry: broken plugins are records, names are looked up kindly."""
 
+import os
+import subprocess
+import sys
 import threading
 import types
 from unittest import mock
@@ -146,6 +149,27 @@ def test_an_import_that_hangs_is_named_while_it_does(monkeypatch):
         assert told.wait(30)
     assert "the import of plugin geo of geo-dist has gone on for 0.01 s" in sentences[0]
     assert "--disable-plugin geo-dist" in sentences[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_import_that_ends_the_process_is_named_all_the_same(ends):
+    # As C does, or the system: nothing of Python's is asked.
+    code = f"""if True:
+        import os, signal
+        from contextlib import suppress
+        from dbgsom_core.plugins.importing import importing, outlived
+        with importing('fine-dist', 'fine'): pass
+        with outlived():
+            with suppress(ImportError), importing('bad-dist', 'bad'): raise ImportError('gone')
+            with importing('geo-dist', 'geo'): {ends} and os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == -9
+    assert ended.stderr == ends * (
+        "dbgsom: the process ended during the import of plugin geo of geo-dist; "
+        "--disable-plugin geo-dist, or DBGSOM_DISABLE_PLUGINS=geo-dist, does without it\n"
+    )
 
 
 def test_a_bare_name_means_the_built_in(installed):
