@@ -52,16 +52,22 @@ def read_answering(
             raise UnfitError("holds summaries without classes")
         each.append(Groups.of(memory, prototypes, metric, classes))
     answering: Answering | AnsweringEach = Answering(labeller, each[0], state)
-    shape = (1,) if classes is None else (1, n_classes)
+    # A group is nearest to its own place: the last neuron's, and the last class's, tell of lengths.
+    ends = np.concatenate([one.places[[0, -1, int(one.values.argmax())]] for one in each])
+    shape = (len(ends),) if classes is None else (len(ends), n_classes)
     if outputs:
         states = AnsweringEach.states(state, len(outputs))
         parts = (Answering(labeller, *one) for one in zip(each, states, strict=True))
         answering = AnsweringEach(tuple(parts), estimator.leaf_labels_.ndim == 1)
-        shape = (1, *estimator.leaf_labels_.shape[1:])
-    with one_blas_thread():  # what a prototype is answered shows whether the state fits
-        answer = answering.of_prototypes(prototypes[:1], metric)
+        shape = (len(ends), *estimator.leaf_labels_.shape[1:])
+    other = UnfitError("holds what its labeller learnt of another map")
+    try:
+        with one_blas_thread():  # what they are answered shows whether the state fits
+            answer = answering.of_prototypes(ends, metric)
+    except (LookupError, ValueError) as error:
+        raise other from error
     if answer.shape != shape:
-        raise UnfitError("holds what its labeller learnt of another map")
+        raise other
     return answering
 
 
