@@ -146,8 +146,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         The stopping rule that ended the training, or "a callback"; empty: none did.
     converged_ : bool
         Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
-        quantization error of the last eight epochs at the final width no longer changed, by less
-        than 2 % from their first to their second half. `fit` warns with scikit-learn's
+        quantization error of the last four epochs at the final width no longer changed, by less
+        than 2 % from the first to the last two. `fit` warns with scikit-learn's
         `ConvergenceWarning` where it did not; without fine-tuning (``growth="fixed"``) the width
         goes down to the last epoch, and it stays False without a warning.
     n_features_in_ : int

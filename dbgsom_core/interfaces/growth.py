@@ -131,7 +131,8 @@ class GrowthComponent(Component):
         ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
         of its best-matching unit that lies nearest to it; 0 without it.
         ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
-        which its class is in the majority; False without it.
+        which its class is in the majority, as it was when width and pull had reached their ends;
+        False without it.
         ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
         prototypes are smoothed over linked neighbours first, and `grow` is asked again.
         ``removes`` (attribute): True where it may want a `Death`: it is asked, too, when the map is

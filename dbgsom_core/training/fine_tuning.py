@@ -31,6 +31,8 @@ class FineTuning:
         What each sample weighs besides in the linked neighbour nearest to it.
     class_tuning : bool
         A sample with a class trains the nearest neuron in which its class is in the majority.
+        Which classes these are stays from where width and pull have reached their ends: neurons
+        that went on changing sides would never come to rest.
     """
 
     share: float = 0.0
@@ -46,12 +48,26 @@ class FineTuning:
         """Return how many of so many epochs it takes; one at least is left to growth."""
         return min(int(total * self.share), total - 1)
 
+    def leads(
+        self, found: Found, before: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_] | None:
+        """Return which classes lead in a neuron (K, C), as ``before`` where that is given.
+
+        None: classes do not matter.
+        """
+        counts = found.class_counts if self.class_tuning else None
+        return before if counts is None or before is not None else leading(counts)
+
     def updated(
-        self, som_map: SomMap, task: Task, found: Found, width: float, pull: float
+        self,
+        som_map: SomMap,
+        task: Task,
+        found: Found,
+        width: float,
+        pull: float,
+        leads: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float64]:
         """Return the prototypes (K, D) after the update of one epoch, with so much of the pull."""
-        counts = found.class_counts if self.class_tuning else None
-        if counts is None:
+        if leads is None:
             return batch_update(som_map, task, found, width, pull)
-        leads = leading(counts)
         return batch_update(som_map, task, found.trained_by_class(leads), width, pull, leads)

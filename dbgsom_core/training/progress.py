@@ -47,6 +47,8 @@ class TrainingState:
         What ended the training early; empty: nothing did.
     watched : tuple of tuple of float
         What each stopping rule noted of each epoch.
+    leads : bool array (K, C) or None
+        Which classes lead in each neuron in fine-tuning by classes.
     """
 
     positions: NDArray[np.int64]
@@ -61,6 +63,7 @@ class TrainingState:
     search: Any = None
     stopped: str = ""
     watched: tuple[tuple[float, ...], ...] = ()
+    leads: NDArray[np.bool_] | None = None
 
     def som_map(self, grid: Grid = SQUARE) -> SomMap:
         """Return the map as it was."""

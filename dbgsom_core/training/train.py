@@ -67,10 +67,11 @@ def train(
     stopping = Stopping.of(task.stopping)
     history: list[EpochRecord] = []
     converged = capped = False
+    leads: NDArray[np.bool_] | None = None
     search, before_that = task.data.search(), progress.state
     if before_that is not None:
         history, schedule = list(before_that.history), schedule.ending_at(before_that.epochs)
-        capped, converged = before_that.capped, before_that.converged
+        capped, converged, leads = before_that.capped, before_that.converged, before_that.leads
         stopping = Stopping.of(task.stopping, before_that.watched, before_that.stopped)
         started -= history[-1].seconds
     _remind(task, search, before_that)
@@ -82,8 +83,9 @@ def train(
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
         if schedule.phase(epoch) == "fine":
+            leads = fine.leads(found, leads if schedule.is_final(epoch) else None)
             pull = schedule.pull(epoch)
-            som_map.prototypes = fine.updated(som_map, task, found, width, pull)
+            som_map.prototypes = fine.updated(som_map, task, found, width, pull, leads)
         else:
             som_map.prototypes = batch_update(som_map, task, found, width)
         movement = step_length(before, som_map.prototypes) / task.deviation
@@ -137,11 +139,11 @@ def train(
         converged = schedule.is_final(epoch) and movement < task.tol
         if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
             progress.note(
-                _state(task, search, som_map, history, schedule, capped, converged, stopping)
+                _state(task, search, som_map, history, schedule, capped, converged, stopping, leads)
             )
     if progress.is_written:
         progress.ended(
-            _state(task, search, som_map, history, schedule, capped, converged, stopping)
+            _state(task, search, som_map, history, schedule, capped, converged, stopping, leads)
         )
     if capped and task.cap_is_automatic:
         warnings.warn(
@@ -164,6 +166,7 @@ def _state(
     capped: bool,
     converged: bool,
     stopping: Stopping,
+    leads: NDArray[np.bool_] | None,
 ) -> TrainingState:
     growth = task.growing.remembered
     return TrainingState(
@@ -179,6 +182,7 @@ def _state(
         search.remembered(),
         stopping.stopped,
         tuple(map(tuple, stopping.watched)),
+        leads,
     )
 
 

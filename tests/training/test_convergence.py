@@ -25,8 +25,9 @@ def history(errors):
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
-        ([5.0] * 4 + [1.0] * 8, True),  # the last eight count
-        (np.linspace(1.0, 0.9, 12), False),  # it still falls
+        ([5.0] * 4 + [1.2] * 4 + [1.0] * 4, True),  # the last four count
+        ([1.0] * 10 + [0.9] * 2, False),
+        (np.linspace(1.0, 0.8, 12), False),  # it still falls
         ([1.0, 1.1] * 6, True),  # it swings, and goes nowhere
         ([1.0] * 4, True),
         ([1.0] * 3, False),  # too few to say so
@@ -59,6 +60,15 @@ def test_who_asks_for_all_epochs_and_who_goes_on_hears_nothing(iris):
         SomVQ(epochs=12, tol=0).fit(iris[0])
         going_on = SomVQ().fit(iris[0])
         going_on.partial_fit(iris[0][:20])
+
+
+def test_a_map_comes_to_rest_where_classes_say_nothing():
+    # Neurons that could change sides in every epoch would swing between classes for ever.
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(150, 2)), rng.integers(0, 3, 150)
+    classifier = SomClassifier(max_neurons=16).fit(X, y)
+    assert classifier.history_[-1].movement < classifier.tol
+    assert classifier.n_iter_ < classifier.epochs
 
 
 def test_the_defaults_converge(iris, digits):

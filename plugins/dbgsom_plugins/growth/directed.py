@@ -98,7 +98,8 @@ class Directed(SettlingGrowth):
     class_tuning: bool = Field(
         default=True,
         description="fine-tuning with class labels: a sample trains the nearest neuron in which "
-        "its class is in the majority, so that neurons keep to one side of a class border",
+        "its class is in the majority, so that neurons keep to one side of a class border; which "
+        "classes these are stays once width and pull have reached their ends",
     )
 
     @model_validator(mode="after")
