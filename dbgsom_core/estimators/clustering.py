@@ -32,8 +32,9 @@ class SomVQ(ClusterMixin, GrowingMap):
         another one by name. A map of fixed size is closed to a torus by ``"square_torus"`` or
         ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
     epochs : int
-        Upper bound of the epochs; ``n_iter_`` tells how many ran. The map's size hardly depends on
-        it where growth comes in waves, as by default. When a map that may not grow
+        Upper bound of the epochs; ``n_iter_`` tells how many ran. Where growth comes in waves, as
+        by default, it is over after 80 epochs, so that from 100 on more epochs are more
+        fine-tuning and the size of the map stays. When a map that may not grow
         beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
         anneals once more: with a ``link_pull`` and a kernel without ``end``.
     tol : float

@@ -128,6 +128,9 @@ class GrowthComponent(Component):
         never lets a map exceed it, whatever `grow` returns.
         ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
         phase without growth, at the kernel's final width.
+        ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest, so
+        that more epochs do not mean a larger map; None without it. It says nothing where
+        ``fine_tuning`` is 0.
         ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
         of its best-matching unit that lies nearest to it; 0 without it.
         ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
@@ -173,6 +176,11 @@ class GrowthComponent(Component):
     def removes(self) -> bool:
         """False: it takes no neurons away."""
         return False
+
+    @property
+    def growing_epochs(self) -> int | None:
+        """None: growth goes on for its share of the epochs."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -234,6 +242,7 @@ class GrowthAbilities(Abilities):
     renumber: Callable[[IntArray], None] | None
     needs_classes: bool
     removes: bool
+    growing_epochs: int | None
     max_neurons: int | Literal["auto"] | None = None
     fine_tuning: float = 0.0
     link_pull: float = 0.0
@@ -250,6 +259,9 @@ class GrowthAbilities(Abilities):
         whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
         if not (cap is None or whole or (isinstance(cap, str) and cap == "auto")):
             raise UnfitError(f"has max_neurons = {cap!r}; it is 'auto', None or a whole number")
+        most = self.growing_epochs
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise UnfitError(f"has growing_epochs = {most!r}; it is None or a whole number above 0")
         for name in ("wrap", "removes", "may_disconnect"):
             if not isinstance(getattr(self, name), bool):
                 raise UnfitError(f"has {name} = {getattr(self, name)!r}; it is True or False")

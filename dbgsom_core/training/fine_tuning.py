@@ -26,7 +26,9 @@ class FineTuning:
     Attributes
     ----------
     share : float
-        Of the epochs, in [0, 1).
+        Of the epochs, in [0, 1), at least.
+    growing_epochs : int or None
+        After so many epochs it begins at the latest.
     link_pull : float
         What each sample weighs besides in the linked neighbour nearest to it.
     class_tuning : bool
@@ -36,17 +38,26 @@ class FineTuning:
     """
 
     share: float = 0.0
+    growing_epochs: int | None = None
     link_pull: float = 0.0
     class_tuning: bool = False
 
     @classmethod
     def of(cls, growing: GrowthAbilities) -> Self:
         """Return what the fields of a growth strategy say."""
-        return cls(growing.fine_tuning, float(growing.link_pull), growing.class_tuning)
+        return cls(
+            growing.fine_tuning,
+            growing.growing_epochs,
+            float(growing.link_pull),
+            growing.class_tuning,
+        )
 
     def epochs(self, total: int) -> int:
         """Return how many of so many epochs it takes; one at least is left to growth."""
-        return min(int(total * self.share), total - 1)
+        epochs = int(total * self.share)
+        if self.growing_epochs is not None and epochs > 0:
+            epochs = max(epochs, total - self.growing_epochs)
+        return min(epochs, total - 1)
 
     def leads(
         self, found: Found, before: NDArray[np.bool_] | None = None

@@ -268,6 +268,8 @@ def test_attributes_that_raise_or_lie_name_the_component():
         GrowthAbilities.of(like(Sprout, needs_classes=broken))
     with pytest.raises(ComponentError, match=r"growth Odd .*has fine_tuning = 3"):
         GrowthAbilities.of(like(Sprout, fine_tuning=property(lambda self: 3)))
+    with pytest.raises(ComponentError, match=r"growth Odd .*has growing_epochs = 0;"):
+        GrowthAbilities.of(like(Sprout, growing_epochs=property(lambda self: 0)))
 
 
 def test_strangers_that_do_as_built_ins_train_the_same_map(iris):

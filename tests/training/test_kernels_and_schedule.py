@@ -10,6 +10,7 @@ from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
+from dbgsom_plugins.growth.gsom import Gsom
 from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
 from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
 
@@ -95,6 +96,16 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
     assert {schedule.width(e, MAP) for e in range(31, 41)} == {0.5}
     assert [e for e in range(1, 41) if schedule.may_grow(e)] == list(range(2, 30))
     assert [schedule.phase(e) for e in (1, 30, 31, 40)] == ["growing", "growing", "fine", "fine"]
+
+
+def test_growth_in_waves_is_over_after_eighty_epochs_and_the_rest_fine_tunes():
+    for growth in (Directed(), Gsom()):
+        phases = [Schedule.of(Gaussian(), fine(growth), n) for n in (50, 100, 101, 1000)]
+        assert [one.growing_epochs for one in phases] == [40, 80, 80, 80]
+    for growth in (Directed(when="settled"), Directed(when="every_epoch")):
+        assert Schedule.of(Gaussian(), fine(growth), 1000).growing_epochs == 800
+    for growth in (Directed(fine_tuning=0), Fixed()):  # nothing would do anything with the rest
+        assert Schedule.of(Gaussian(), fine(growth), 1000).growing_epochs == 1000
 
 
 def test_fine_tuning_follows_at_once_when_the_map_is_full():

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from dbgsom_core.api import Birth, Death, GrowthComponent, GrowthState, IntArray, SomMap
 
 _WAVES = 16
+_WAVE = 5  # epochs, at most
 LINK_PULL = (
     "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
     "lies nearest to it; more lowers the topographic error and raises the quantization error; "
@@ -30,8 +31,9 @@ class SettlingGrowth(GrowthComponent):
     when: Literal["waves", "settled", "every_epoch"] = Field(
         default="waves",
         description="waves: when a sixteenth of the growing phase has passed since the last birth, "
-        "so that the size hardly depends on epochs; settled: also when the map has settled, which "
-        "is the more often the longer it trains; or every_epoch",
+        "which with fine_tuning is 80 epochs at most, so that from 100 epochs on the size does not "
+        "depend on epochs; settled: also when the map has settled, which is the more often the "
+        "longer it trains; or every_epoch",
     )
     settled_at: float = Field(
         default=0.02,
@@ -52,7 +54,8 @@ class SettlingGrowth(GrowthComponent):
         default=0.2,
         ge=0,
         lt=1,
-        description="share of the epochs kept for fine-tuning without growth at the final width",
+        description="share of the epochs kept for fine-tuning without growth at the final width; "
+        "with when: waves it takes what is left after 80 epochs, too",
     )
     link_pull: float = Field(default=0.0, ge=0, le=1, description=LINK_PULL)
     prune: int | None = Field(
@@ -92,6 +95,11 @@ class SettlingGrowth(GrowthComponent):
     def removes(self) -> bool:
         """Whether it takes neurons away."""
         return self.prune is not None
+
+    @property
+    def growing_epochs(self) -> int | None:
+        """After how many epochs fine-tuning begins at the latest."""
+        return _WAVES * _WAVE if self.when == "waves" else None
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Death]:
         """Return the deaths where growth ends, or the births of an epoch that does not wait."""
