@@ -203,7 +203,14 @@ def _log_model(run_id: str, estimator: Any, X: Any, finals: dict[str, float]) ->
 
     example = None if hasattr(X, "tocsr") else X
     name = type(estimator).__name__
-    info = log_model(estimator, name, input_example=example, run_id=run_id, model_type="som")
+    info = log_model(
+        estimator,
+        name,
+        input_example=example,
+        run_id=run_id,
+        model_type="som",
+        validate_serving_input=False,  # which loads the model and asks it, after each fit
+    )
     model_id = getattr(info, "model_id", None)
     if model_id is not None and finals:
         now = int(time.time() * 1000)

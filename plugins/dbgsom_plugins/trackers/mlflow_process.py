@@ -8,6 +8,8 @@ some seconds at most, and the process ends.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import logging
 import os
@@ -25,7 +27,7 @@ from dbgsom_core.runs.folder.dead import has_died
 from dbgsom_core.runs.folder.store import RunFiles, read_run, read_status
 from dbgsom_core.runs.hidden import hiding_told
 from dbgsom_plugins.trackers.mlflow import opened
-from dbgsom_plugins.trackers.mlflow_address import Surroundings
+from dbgsom_plugins.trackers.mlflow_address import Surroundings, sqlite_file
 from dbgsom_plugins.trackers.mlflow_beside import sentence
 from dbgsom_plugins.trackers.mlflow_quiet import answers, is_away, quiet, reason
 from dbgsom_plugins.trackers.mlflow_sent import has_model, missed
@@ -46,10 +48,14 @@ Told = queue.SimpleQueue[dict[str, Any] | None]
 
 def main(settings: dict[str, Any]) -> None:
     """Mirror what standard input tells of until it ends."""
+    gc.disable()  # looking through what is imported again and again takes a third of the time
     told: Told = queue.SimpleQueue()
     answer = _answering()
     threading.Thread(target=_hear, args=(told,), daemon=True).start()
     with quiet(SECONDS_A_CALL), hiding_told(settings["hidden"]):
+        _import(settings["uri"])
+        gc.freeze()
+        gc.enable()
         Mirroring(settings, answer).follow(told)
     os._exit(0)  # no exit of a library is waited for
 
@@ -189,6 +195,14 @@ class Mirroring:
             told = reason(self._settings["uri"], error)
             told = f"an earlier run is not in MLflow and was not sent ({told}); try 'dbgsom sync'"
             self._answer("log", (logging.WARNING, told))
+
+
+def _import(uri: str) -> None:
+    """Import what sending will need, so that it is there when the first run begins."""
+    importlib.import_module("dbgsom_plugins.trackers.mlflow_mirror")
+    if sqlite_file(uri) is not None:
+        with suppress(ImportError):  # a place of MLflow's own, which opening a store comes to
+            importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
 def _is_child(folder: Path, sweep: Path) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
+from mlflow.utils import environment
 
 from dbgsom_core.api import DbgsomError
 from dbgsom_core.persistence import answer_table, distributions
@@ -28,6 +30,7 @@ from dbgsom_core.persistence import answer_table, distributions
 FLAVOR = "dbgsom"
 FILE = "model.npz"
 _SCRIPT = Path(__file__).with_name("mlflow_script.py")
+_CHECK = "warn_dependency_requirement_mismatches"  # of MLflow, where this release has it
 _DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -80,16 +83,33 @@ def write_model(
     with TemporaryDirectory() as folder:
         # MLflow writes down where it was, which nobody need know.
         own = shutil.copyfile(file, Path(folder) / FILE)
-        pyfunc.save_model(
-            path=str(target),
-            python_model=str(_SCRIPT),
-            artifacts={"model": str(own)},
-            mlflow_model=into,
-            signature=signature(model, names, example, signed),
-            input_example=shown,
-            pip_requirements=lines,
-            code_paths=list(map(str, wheels)) or None,
-        )
+        with _requirements_as_told():
+            pyfunc.save_model(
+                path=str(target),
+                python_model=str(_SCRIPT),
+                artifacts={"model": str(own)},
+                mlflow_model=into,
+                signature=signature(model, names, example, signed),
+                input_example=shown,
+                pip_requirements=lines,
+                code_paths=list(map(str, wheels)) or None,
+            )
+
+
+@contextmanager
+def _requirements_as_told() -> Iterator[None]:
+    """Let MLflow not compare requirements, which are of what is installed, with all that is.
+
+    It would read the files of every distribution, to warn of what cannot be.
+    """
+    check = getattr(environment, _CHECK, None)
+    if check is not None:
+        setattr(environment, _CHECK, lambda requirements: None)
+    try:
+        yield
+    finally:
+        if check is not None:
+            setattr(environment, _CHECK, check)
 
 
 def _lines(wanted: Mapping[str, str], wheels: Sequence[Path]) -> list[str]:

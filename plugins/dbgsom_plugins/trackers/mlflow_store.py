@@ -8,13 +8,17 @@ from __future__ import annotations
 import glob
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from dbgsom_core.api import DbgsomError, shell_word, write_atomically
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
@@ -135,11 +139,29 @@ def _make(database: Path) -> None:
 
     def fill(path: Path) -> None:
         uri = f"sqlite:///{path}"
-        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+        with _written_late(path):
+            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
 
     for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
         left.unlink(missing_ok=True)  # by a process that was killed here: we hold the lock
     write_atomically(database, fill)
+
+
+@contextmanager
+def _written_late(database: Path) -> Iterator[None]:
+    """Let SQLite not wait for the disk after each of many steps: it is told once, at the end."""
+
+    def opened(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            named = connection.execute("PRAGMA database_list").fetchone()[2]
+            if os.path.realpath(named) == os.path.realpath(database):
+                connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", opened)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", opened)
 
 
 def _count_runs(database: Path) -> int | None:

@@ -55,6 +55,24 @@ def test_a_process_that_is_killed_while_it_makes_the_store_harms_nobody(
     assert not list(database.parent.glob(".mlflow-*"))
 
 
+def test_only_a_store_that_is_being_made_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine, text
+
+    from dbgsom_plugins.trackers.mlflow_store import _written_late
+
+    def waits(name: str) -> int:
+        engine = create_engine(f"sqlite:///{tmp_path / name}")
+        try:
+            with engine.connect() as connection:
+                return int(connection.execute(text("PRAGMA synchronous")).scalar_one())
+        finally:
+            engine.dispose()
+
+    with _written_late(tmp_path / "new.db"):
+        assert (waits("new.db"), waits("other.db")) == (0, 2)
+    assert waits("new.db") == 2
+
+
 @pytest.mark.parametrize("holds", ["nothing", "runs"])
 def test_a_store_that_is_half_made_is_told_with_its_cure(
     holds: str, uri: str, client: Any, make_run: MakeRun, play: Play
