@@ -150,7 +150,10 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop):
     children = [run for run in runs if run is not parent]
     assert len(children) == 6
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert all("kernel=" in run.info.run_name for run in children)
+    assert {run.info.run_name for run in children} >= {"gaussian · SF 0.3"}
+    assert {run.data.tags["dbgsom.variant"] for run in children} >= {
+        "kernel=gaussian, spreading_factor=0.3"
+    }
     common = parent.data.params.keys() - {"kernel.cutoff"}
     assert all(run.data.params.keys() >= common for run in children)
     assert parent.data.params["kernel"] == "varies"

@@ -39,7 +39,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
-from dbgsom_plugins.trackers.mlflow_view import described, links_of, view_tag
+from dbgsom_plugins.trackers.mlflow_view import described, links_of, short_name, view_tag
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
@@ -47,6 +47,7 @@ _LONGEST_PARAM = 6000
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
+VARIANT_TAG = "dbgsom.variant"  # of a sweep's child: what it changes, with all keys
 BEST_TAG = "dbgsom.best"  # of a sweep: the variant that won
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
@@ -208,7 +209,7 @@ class Mirror:
         client, tags, within = self._store.client, self._tags(stored), self._within
         if within is not None and stored.parent is None:
             if within.run is not None and ID_TAG not in client.get_run(within.run).data.tags:
-                tags["mlflow.runName"] = stored.name
+                tags["mlflow.runName"] = short_name(stored)
                 client.log_batch(within.run, tags=[RunTag(*one) for one in tags.items()])
                 return within.run
             around = within.parent or within.run
@@ -220,7 +221,7 @@ class Mirror:
             client.get_run(parent).info.experiment_id if beside else self._experiment_of(stored),
             start_time=_milliseconds(stored.started),
             tags=tags,
-            run_name=stored.name,
+            run_name=short_name(stored),
         )
         return str(created.info.run_id)
 
@@ -243,6 +244,7 @@ class Mirror:
         if stored.parent or stored.kind == "sweep":
             tags[SWEEP_TAG] = stored.parent or stored.id
         if stored.parent:
+            tags[VARIANT_TAG] = stored.name
             parent = self._parent(stored.files.folder.parent / stored.parent)
             if parent is not None:
                 tags["mlflow.parentRunId"] = parent

@@ -24,6 +24,7 @@ from mlflow.models import Model
 from dbgsom_core.persistence import distributions, load
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_plugins.trackers.mlflow_pyfunc import write_model
+from dbgsom_plugins.trackers.mlflow_view import short_name
 
 _VERSIONS = "mlflow.modelVersions"
 NAME = "som"  # which an address may call the model of a run, whatever its name
@@ -42,7 +43,7 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
         return known
     model = _begun_model(client, run) or client.create_logged_model(
         run.info.experiment_id,
-        name=model_name(stored.name),
+        name=model_name(short_name(stored)),
         source_run_id=run_id,
         model_type=str(stored.config.get("model", {}).get("estimator", "som")),
         params=run.data.params,

@@ -1,11 +1,12 @@
-"""What MLflow's pages open with: a run's description with its links, a sweep's saved view."""
+"""What MLflow's pages show: a run's name, its description with links, a sweep's saved view."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dbgsom_core.runs.folder.store import StoredRun
@@ -15,7 +16,35 @@ from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_
 _LONGEST = 5000  # letters of a tag
 _MOST_COLUMNS = 8  # of parameters
 _MODE = "workflowType=machine_learning"  # what MLflow's pages are about
+_SHORT = {"spreading_factor": "SF"}
+_WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
 _VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
+
+
+def short_name(stored: StoredRun) -> str:
+    """Return what a run is called in narrow columns: ``bubble · cosine · wine``.
+
+    Of a sweep's child that is what it changes, words without their keys, numbers with them; data
+    set and seed, which have columns of their own, are last. A name that somebody gave stays.
+    """
+    parts = [part.partition("=") for part in stored.name.split(", ")]
+    if not {key for key, _, _ in parts} <= set(_endings(stored.varies)):
+        return stored.name
+    parts.sort(key=lambda part: (part[0] == "seed", part[0] == "dataset"))
+    ends = [(key.rpartition(".")[2], told) for key, _, told in parts]
+    return " · ".join(
+        told if _WORD.match(told) else f"{_SHORT.get(end, end)} {told}" for end, told in ends
+    )
+
+
+def _endings(varies: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield what the name of a run may call a key that it changes: its last parts."""
+    for key, value in varies.items():
+        whole = f"{before}{key}".removesuffix(".name")
+        parts = whole.split(".")
+        yield from (".".join(parts[at:]) for at in range(len(parts)))
+        if isinstance(value, Mapping):
+            yield from _endings(value, f"{whole}.")
 
 
 def described(stored: StoredRun, links: Iterable[str]) -> str:
