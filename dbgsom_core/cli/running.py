@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -75,7 +75,7 @@ def _show_finished(stored: StoredRun, tracking: Sequence[tuple[str, Component]])
         children_table([(child["name"], child["measures"]) for child in stored.children])
     else:
         measures_table(stored.measures, None)
-    tell_where(stored.files.folder, tracking)
+    tell_where(stored.files.folder, stored.experiment, tracking)
 
 
 def _show_rankings(rankings: Sequence[Ranking], id: str, folder: Path) -> None:
@@ -104,7 +104,7 @@ def run_one(
         from dbgsom_core.cli.tables import measures_table
 
         measures_table(outcome.result.measures, outcome.result.view)
-        tell_where(outcome.run.folder, experiment.tracking)
+        tell_where(outcome.run.folder, outcome.run.experiment, experiment.tracking)
     return 0
 
 
@@ -139,7 +139,7 @@ def run_all(
             _show_rankings(outcome.result.rankings, outcome.run.id, outcome.run.folder)
         else:
             children_table([(one.run.name, one.result.measures) for one in outcome.children])
-        tell_where(outcome.run.folder, tracking)
+        tell_where(outcome.run.folder, outcome.run.experiment, tracking)
     for name, why in outcome.failed.items():
         click.echo(as_text(f"failed: {name}: {why}"), err=True)
     if outcome.failed and not quiet:
@@ -199,15 +199,20 @@ def _named(id: str, folder: Path) -> str:
     return id if known else shlex.quote(masked(str(folder)))
 
 
-def tell_where(folder: Any, tracking: Sequence[tuple[str, Component]]) -> None:
-    """Say where a run folder is, and how trackers show it."""
+def tell_where(folder: Path, experiment: str, tracking: Sequence[tuple[str, Component]]) -> None:
+    """Say where a run folder is, and how trackers show the run, or all runs."""
     from dbgsom_core.interfaces.trackers import TrackerAbilities
 
     click.echo(f"run folder: {folder}")
     for _, tracker in tracking:
-        how_to_open = TrackerAbilities.of(tracker).how_to_open
-        if how_to_open is not None:
-            try:
-                click.echo(f"to look at it: {how_to_open()}")
-            except PluginError as error:
-                click.echo(f"warning: {error}", err=True)
+        abilities = TrackerAbilities.of(tracker)
+        try:
+            told = abilities.how_to_compare and abilities.how_to_compare(
+                [(experiment, folder.name)]
+            )
+            told = told or (abilities.how_to_open and abilities.how_to_open())
+        except PluginError as error:
+            click.echo(f"warning: {error}", err=True)
+        else:
+            if told:
+                click.echo(f"to look at it: {told}")

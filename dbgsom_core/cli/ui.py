@@ -44,7 +44,7 @@ def ui(
     runs: str,
     registry: Registry,
 ) -> int:
-    """Show runs in MLflow: those of a configuration, or of a run's experiment.
+    """Show runs in MLflow: a run, the variants of a sweep, or all runs of a configuration.
 
     Without an argument it is the store sqlite:///mlflow.db of the working directory. MLflow is
     served on this machine alone until Ctrl-C.
@@ -66,19 +66,24 @@ def _meant(
 ) -> tuple[Sequence[tuple[str, Component]], str | None, Path | None]:
     from pathlib import Path
 
+    from dbgsom_core.config import Sweep
     from dbgsom_core.interfaces.files import exists
     from dbgsom_core.interfaces.privacy import masked_name
+    from dbgsom_core.runs.folder.store import find_runs
     from dbgsom_core.runs.resume import load
     from dbgsom_core.runs.using.models import find_run
 
     if what is None:
         return [("mlflow", registry.build("tracker", "mlflow"))], None, None
     if exists(what) and not Path(what).is_dir():
-        _, experiments = load(what, (), registry)
-        return experiments[0].tracking, masked_name(experiments[0].experiment), None
+        loaded, experiments = load(what, (), registry)
+        named = masked_name(experiments[0].experiment)
+        known = find_runs(Path(runs), named) if isinstance(loaded, Sweep) else []
+        sweeps = [one.files.folder for one in known if one.kind == "sweep"]
+        return experiments[0].tracking, named, sweeps[-1] if sweeps else None
     run, notes = find_run(what, Path(runs))
     _, experiments = load(run.files.config, (), registry)
-    of_experiment = bool(notes)  # which names no run of its own
+    of_experiment = bool(notes) and run.kind != "sweep"  # which names no run of its own
     return experiments[0].tracking, run.experiment, None if of_experiment else run.files.folder
 
 

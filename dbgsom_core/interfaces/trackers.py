@@ -233,7 +233,8 @@ class TrackerComponent(Component):
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
         that says why it cannot be used. It writes nothing and answers within seconds.
         ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
-        experiment and id, beside each other; None where the tracker lacks them.
+        experiment and id, beside each other, and a single one as ``how_to_open`` would; None where
+        the tracker lacks them.
         ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
         run with this folder; each may be None. A command serves it at this port.
         ``fetch_model(address, folder) -> Path``: put the model file that an address (``runs:/…``,

@@ -90,11 +90,16 @@ class MLflow(TrackerComponent):
 
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
+        from dbgsom_plugins.trackers.mlflow_link import EXPERIMENTS
+
+        return self._shows(EXPERIMENTS)
+
+    def _shows(self, route: str) -> str:
         if self.uri.startswith(("http://", "https://")):
-            return f"open {shell_word(self.uri)}"
+            return f"open {shell_word(self.uri.rstrip('/') + '/' + route)}"
         return (
             f"{_mlflow_command()} ui --backend-store-uri {shell_word(self.uri)}\n"
-            "then open http://127.0.0.1:5000 and choose 'Model training'"
+            f"then open http://127.0.0.1:5000/{route}"
         )
 
     def reachable(self) -> str:
@@ -107,19 +112,19 @@ class MLflow(TrackerComponent):
             return state(self.uri)
 
     def how_to_compare(self, runs: Sequence[tuple[str, str]]) -> str | None:
-        """Return the command or address that shows runs beside each other; None: it has not two."""
-        from dbgsom_plugins.trackers.mlflow_link import compare_address
+        """Return the command or address that shows runs beside each other.
 
-        names = {masked_name(self.experiment or experiment) for experiment, _ in runs}
-        found = compare_address(self.uri, names, [identifier for _, identifier in runs])
-        if found is None:
-            return None
-        if self.uri.startswith(("http://", "https://")):
-            return f"open {shell_word(self.uri.rstrip('/') + '/' + found)}"
-        return (
-            f"{_mlflow_command()} ui --backend-store-uri {shell_word(self.uri)}\n"
-            f"then open http://127.0.0.1:5000/{found}"
-        )
+        One run is shown in the table of its experiment, a sweep in that of its variants. None:
+        MLflow lacks them.
+        """
+        from dbgsom_plugins.trackers.mlflow_link import compare_address, run_address
+
+        named = [(masked_name(self.experiment or experiment), id) for experiment, id in runs]
+        if len(named) == 1:
+            found = run_address(self.uri, *named[0])
+        else:
+            found = compare_address(self.uri, {name for name, _ in named}, [id for _, id in named])
+        return None if found is None else self._shows(found)
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         """Return where MLflow shows an experiment, or the run with this folder."""

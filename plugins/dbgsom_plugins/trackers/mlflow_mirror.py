@@ -39,7 +39,15 @@ from dbgsom_plugins.trackers.mlflow_model import (
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
-from dbgsom_plugins.trackers.mlflow_view import described, links_of, short_name, view_tag
+from dbgsom_plugins.trackers.mlflow_view import (
+    OVERVIEW,
+    VIEW_TAG,
+    described,
+    links_of,
+    overview_tag,
+    short_name,
+    view_tag,
+)
 
 METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
@@ -90,6 +98,7 @@ class Mirror:
         self._within = within if within is not None and within.holds(store.uri) else None
         self._where = place(store.uri, experiment, register)
         self._opened: dict[Path, _Opened] = {}
+        self._viewed: set[str] = set()  # experiments that have a view of all runs
 
     def tail(self, folder: Path) -> None:
         """Send what the run has gained; opens the MLflow run when there is none yet.
@@ -305,6 +314,12 @@ class Mirror:
         tag = view_tag(stored, run_id) if stored.rankings else None
         if tag is not None:
             client.set_experiment_tag(experiment, *tag)
+        if stored.measures and not stored.rankings and experiment not in self._viewed:
+            kept = client.get_experiment(experiment).tags
+            tag = None if f"{VIEW_TAG}{OVERVIEW}" in kept else overview_tag(stored)
+            if tag is not None:
+                client.set_experiment_tag(experiment, *tag)
+            self._viewed.add(experiment)
 
     def _fold_metrics(self, run_id: str, stored: StoredRun, time: int) -> list[Metric]:
         """Return what MLflow lacks of the folds' measures: ``fold/accuracy``, a step each fold."""

@@ -18,10 +18,12 @@ from mlflow.entities import ViewType
 from dbgsom_core.api import DbgsomError, Page, masked
 from dbgsom_core.runs.folder.store import read_run
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
+from dbgsom_plugins.trackers.mlflow_link import EXPERIMENTS, table_route
 from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG
 from dbgsom_plugins.trackers.mlflow_model import NAME, ready_model, register_model
 from dbgsom_plugins.trackers.mlflow_pyfunc import FILE
 from dbgsom_plugins.trackers.mlflow_store import Store
+from dbgsom_plugins.trackers.mlflow_view import MODE
 
 
 def page_of(uri: str, experiment: str | None, folder: Path | None, port: int) -> Page:
@@ -40,7 +42,7 @@ def page_of(uri: str, experiment: str | None, folder: Path | None, port: int) ->
         )
     where = _where(MlflowClient(tracking_uri=absolute(uri)), experiment, folder)
     if uri.startswith(("http://", "https://")):
-        return Page(f"{masked(uri).rstrip('/')}/#{where}")
+        return Page(f"{masked(uri).rstrip('/')}/{where}")
     words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     settings = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -50,19 +52,20 @@ def page_of(uri: str, experiment: str | None, folder: Path | None, port: int) ->
         words += ["--backend-store-uri", uri]
     else:  # others can read the words of a command
         settings["MLFLOW_BACKEND_STORE_URI"] = uri
-    return Page(f"http://127.0.0.1:{port}/#{where}", [*words, "--workers", "1"], settings)
+    return Page(f"http://127.0.0.1:{port}/{where}", [*words, "--workers", "1"], settings)
 
 
 def _where(client: MlflowClient, experiment: str | None, folder: Path | None) -> str:
     known = None if experiment is None else client.get_experiment_by_name(experiment)
     if known is None:
-        return "/experiments"
-    if folder is not None:
-        wanted = f"tags.`{ID_TAG}` = '{read_run(folder).id}'"
-        runs = client.search_runs([known.experiment_id], wanted, max_results=1)
-        if runs:
-            return f"/experiments/{known.experiment_id}/runs/{runs[0].info.run_id}"
-    return f"/experiments/{known.experiment_id}/runs?workflowType=machine_learning"
+        return EXPERIMENTS
+    if folder is None:
+        return table_route(known.experiment_id, known.tags)
+    stored = read_run(folder)
+    runs = client.search_runs([known.experiment_id], f"tags.`{ID_TAG}` = '{stored.id}'")
+    if runs and stored.kind != "sweep":
+        return f"#/experiments/{known.experiment_id}/runs/{runs[0].info.run_id}?{MODE}"
+    return table_route(known.experiment_id, known.tags, stored.id)
 
 
 def fetch_model(uri: str, address: str, folder: Path) -> Path:

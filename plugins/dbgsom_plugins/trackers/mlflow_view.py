@@ -15,10 +15,13 @@ from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_
 
 _LONGEST = 5000  # letters of a tag
 _MOST_COLUMNS = 8  # of parameters
-_MODE = "workflowType=machine_learning"  # what MLflow's pages are about
+_TELLING = ("dataset", "metric", "kernel", "growth", "growth.spreading_factor")
+_LOOKED_AT = ("accuracy", "r2", "quantization_error", "topographic_error")
+MODE = "workflowType=machine_learning"  # what MLflow's pages are about
 _SHORT = {"spreading_factor": "SF"}
 _WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
-_VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
+OVERVIEW = "dbgsom"  # key of the view of all runs of an experiment
+VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
 
 
 def short_name(stored: StoredRun) -> str:
@@ -74,21 +77,22 @@ def links_of(
     own = f"#/experiments/{experiment}"
     found = {}
     if stored.rankings:
-        found["All variants"] = f"{own}/runs?{_MODE}&viewStateShareKey={_view(stored)}"
+        found["All variants"] = f"{own}/runs?{MODE}&viewStateShareKey={view_of(stored.id)}"
     files = {"Report": stored.files.page, "Explorer": stored.files.figure("explorer", "html")}
     for name, path in files.items():
         if path.exists():
             where = path.relative_to(stored.files.folder).as_posix()
-            found[name] = f"{own}/runs/{run_id}/artifacts/{where}?{_MODE}"
+            found[name] = f"{own}/runs/{run_id}/artifacts/{where}?{MODE}"
     if model is not None:
-        found["Model"] = f"{own}/models/{model}?{_MODE}"
+        found["Model"] = f"{own}/models/{model}?{MODE}"
     if parent is not None:
-        found["Sweep"] = f"{own}/runs/{parent}?{_MODE}"
+        found["Sweep"] = f"{own}/runs/{parent}?{MODE}"
     return [f"[{name}]({where})" for name, where in found.items()]
 
 
-def _view(stored: StoredRun) -> str:
-    return f"dbgsom-{stored.id}"
+def view_of(identifier: str) -> str:
+    """Return the key of the view of a sweep with this id."""
+    return f"{OVERVIEW}-{identifier}"
 
 
 def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
@@ -106,33 +110,70 @@ def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
     ][:_MOST_COLUMNS]
     measures = [decides, *beside]
     state = {
+        **_table(varied, measures),
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
         "orderByKey": f"metrics.`{decides}`",
         "orderByAsc": stored.rankings[0].direction == "minimize",
+        "isAccordionReordered": True,  # the first section stays the first
+        "compareRunCharts": _charts(varied, measures),
+        "compareRunSections": [_SECTION],
+    }
+    return _kept(view_of(stored.id), f"{stored.name} ({stored.id})", stored, state)
+
+
+def overview_tag(stored: StoredRun) -> tuple[str, str] | None:
+    """Return the tag of an experiment that keeps the view of all of its runs, the newest first.
+
+    Columns are what tells maps apart and the measures that most people look at, of those that this
+    run has; None: it has none.
+    """
+    full = [
+        name
+        for short in _LOOKED_AT
+        for name in [f"test/{short}", f"train/{short}"]
+        if name in stored.measures
+    ]
+    short = {name.partition("/")[2]: name for name in reversed(full)}  # test before train
+    measures = [short[name] for name in _LOOKED_AT if name in short]
+    if not measures:
+        return None
+    params = [name for name in _TELLING if name in stored.params]
+    state = {**_table(params, [*measures, "epoch/neurons"]), "isAccordionReordered": False}
+    return _kept(OVERVIEW, "All runs", stored, state)
+
+
+def _table(params: Iterable[str], measures: Iterable[str]) -> dict[str, Any]:
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [
-            *(f"params.`{name}`" for name in varied),
+            *(f"params.`{name}`" for name in params),
             *(f"metrics.`{name}`" for name in measures),
             "attributes.`Models`",
         ],
         **_SHOWN,
-        "compareRunCharts": _charts(varied, measures),
-        "compareRunSections": [_SECTION],
     }
+
+
+def _kept(
+    key: str, name: str, stored: StoredRun, state: Mapping[str, Any]
+) -> tuple[str, str] | None:
     moment = 0 if stored.started is None else int(stored.started.timestamp() * 1000)
     listed = {
-        "name": f"{stored.name} ({stored.id})"[:200],
+        "name": name[:200],
         "createdAt": moment,
         "updatedAt": moment,
         "state": _packed(state),
     }
-    for content in (listed | state, listed):
+    for content in (listed | {**state}, listed):
         written = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
         if len(written) <= _LONGEST:
-            return f"{_VIEW_TAG}{_view(stored)}", written
+            return f"{VIEW_TAG}{key}", written
     return None
 
 
@@ -145,7 +186,6 @@ _SHOWN: Mapping[str, Any] = {  # MLflow 3.10 does not fill in what is left out
     "runsHiddenMode": "SHOW_ALL",
     "viewMaximized": False,
     "runListHidden": False,
-    "isAccordionReordered": True,  # the first section stays the first
     "groupBy": None,
     "groupsExpanded": {},
     "autoRefreshEnabled": True,

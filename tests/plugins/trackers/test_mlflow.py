@@ -256,6 +256,11 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     assert any(one.startswith("| 0.1 | xxx") for one in note)
     assert note[-1] == "…"  # of a long table whole rows are left out
     assert note[-2].endswith(" |")
+    told = MLflow(uri=uri).how_to_compare([("digits", sweep.id)])
+    assert told is not None
+    assert told.endswith(f"{page}?workflowType=machine_learning&viewStateShareKey={view}")
+    shown = MLflow(uri=uri).page("digits", sweep.folder, 5000).address
+    assert shown == told.rpartition("open ")[2]
     for name in ("SF 0.1", "SF 0.2"):
         above = f"[Sweep]({page}/{runs['sweep'].info.run_id}?workflowType=machine_learning)"
         assert above in runs[name].data.tags["mlflow.note.content"]

@@ -43,6 +43,7 @@ def test_runs_of_a_local_store_are_compared_by_their_ids_there(
     there = {run.info.run_id for run in client.search_runs([found.experiment_id])}
     runs, experiments = named(address)
     assert set(runs) == there
+    assert address.endswith("&workflowType=machine_learning")
     assert experiments == [found.experiment_id]
 
 
@@ -59,7 +60,8 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = parse_qs(self.path.partition("?")[2])["experiment_name"][0]
-        self._answer({"experiment": {"experiment_id": f"id of {name}"}})
+        tags = [{"key": "mlflow.sharedViewState.dbgsom-b", "value": "{}"}]
+        self._answer({"experiment": {"experiment_id": f"id of {name}", "tags": tags}})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -103,6 +105,10 @@ def test_a_server_is_asked_through_its_interface(monkeypatch: pytest.MonkeyPatch
     with served() as address:
         tracker = MLflow(uri=address, experiment="mine")
         told = tracker.how_to_compare([("digits", "c"), ("digits", "a"), ("digits", "gone")])
+        ways = [tracker.how_to_compare([("digits", one)]) for one in ("a", "b", "gone")]
     assert told is not None
     assert address in told
+    table = f"{address}/#/experiments/id of mine/runs?workflowType=machine_learning"
+    found = [None if one is None else one.removeprefix("open ").strip("'") for one in ways]
+    assert found == [table, f"{table}&viewStateShareKey=dbgsom-b", None]
     assert named(unquote(told).replace("'", "")) == (["run of c", "run of a"], ["id of mine"])

@@ -110,14 +110,50 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace,
     page = tracker.page("iris", None, 5999)
     assert page.address == (
         f"http://127.0.0.1:5999/#/experiments/{flowers.experiment}/runs"
-        "?workflowType=machine_learning"
+        "?workflowType=machine_learning&viewStateShareKey=dbgsom"
     )
     words = " ".join(page.command)
     assert f"ui --host 127.0.0.1 --port 5999 --backend-store-uri {uri}" in words
     assert page.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     run = tracker.page("iris", flowers.found.folder, 5000).address
-    assert run.endswith(f"/experiments/{flowers.experiment}/runs/{flowers.run_id}")
-    assert tracker.page("another", None, 5000).address.endswith("#/experiments")
+    mode = "?workflowType=machine_learning"
+    assert run.endswith(f"/#/experiments/{flowers.experiment}/runs/{flowers.run_id}{mode}")
+    assert tracker.page("another", None, 5000).address.endswith(f"/#/experiments{mode}")
+
+
+def test_what_a_command_tells_opens_the_table_with_the_measures(
+    flowers: SimpleNamespace, uri: str, client: Any
+) -> None:
+    identifier = flowers.found.folder.name
+    told = MLflow(uri=uri).how_to_compare([("iris", identifier)])
+    assert told is not None
+    command, address = told.splitlines()
+    assert command.endswith(f"ui --backend-store-uri {uri}")
+    assert f"then {MLflow(uri=uri).page('iris', None, 5000).address}" == address.replace(
+        "open ", ""
+    )
+    kept = json.loads(
+        client.get_experiment(flowers.experiment).tags["mlflow.sharedViewState.dbgsom"]
+    )
+    assert kept["name"] == "All runs"
+    assert kept["selectedColumns"] == [
+        *(f"params.`{name}`" for name in ("dataset", "metric", "kernel", "growth")),
+        "params.`growth.spreading_factor`",
+        "metrics.`train/quantization_error`",
+        "metrics.`epoch/neurons`",
+        "attributes.`Models`",
+    ]
+    assert MLflow(uri=uri).how_to_compare([("iris", "gone")]) is None
+    assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
+
+
+def test_a_view_that_somebody_has_changed_stays(
+    flowers: SimpleNamespace, uri: str, client: Any
+) -> None:
+    client.set_experiment_tag(flowers.experiment, "mlflow.sharedViewState.dbgsom", "mine")
+    (flowers.found.folder / "mlflow.json").unlink()
+    MLflow(uri=uri).mirror(flowers.found.folder)
+    assert client.get_experiment(flowers.experiment).tags["mlflow.sharedViewState.dbgsom"] == "mine"
 
 
 def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace, uri: str) -> None:
@@ -132,7 +168,7 @@ def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace, uri: s
     assert not ended.value.code
     command, address = out.getvalue().splitlines()
     assert f"--port 5998 --backend-store-uri {uri}" in command
-    assert address.endswith(f"/runs/{flowers.run_id}")
+    assert address.endswith(f"/runs/{flowers.run_id}?workflowType=machine_learning")
 
 
 def test_a_password_of_a_store_stays_out_of_the_command() -> None:
@@ -150,4 +186,4 @@ def test_a_server_serves_its_page_itself() -> None:
     with mock.patch("dbgsom_plugins.trackers.mlflow_use.MlflowClient"):
         page = page_of("http://me:secret@tracking:5000/", None, None, 5000)
     assert not page.command
-    assert page.address == "http://***@tracking:5000/#/experiments"
+    assert page.address == ("http://***@tracking:5000/#/experiments?workflowType=machine_learning")

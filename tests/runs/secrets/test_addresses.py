@@ -46,3 +46,8 @@ def test_a_password_from_the_environment_is_kept_as_its_reference(secret):
     with hiding(made.secrets):
         assert masked(made.resolved)["tracking"][0]["uri"] == uri
         assert masked(made.tracking[0][1].uri) == uri
+
+
+def test_the_view_that_an_address_of_mlflow_opens_is_no_secret():
+    address = "http://h/#/experiments/1/runs?mode=a&viewStateShareKey=dbgsom&api_key=mine"
+    assert masked(address) == address.replace("mine", "***")
