@@ -43,7 +43,7 @@ def export(
     from pathlib import Path
 
     from dbgsom_core.interfaces.files import write_atomically
-    from dbgsom_core.runs.using.export import FORMATS, exported, in_raw_units
+    from dbgsom_core.runs.using.export import FORMATS, exported
     from dbgsom_core.runs.using.models import find_model
 
     ending = Path(output).suffix.lower().lstrip(".")
@@ -53,7 +53,7 @@ def export(
     found = find_model(model, Path(runs), registry, store)
     for note in found.notes:
         click.echo(as_text(f"note: {note}"), err=True)
-    if not in_raw_units(found.model):
+    if found.model.undone is None:
         click.echo("note: prototypes are as the map has them, not in raw units", err=True)
     content = exported(found.model, form)
     if output == "-":

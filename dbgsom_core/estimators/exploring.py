@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.measures import Evaluation
@@ -28,24 +30,48 @@ def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
 
 
 def explored(
-    estimator: Any,
+    model: Any,
     X: Any,
-    y: Any,
-    names: Sequence[str] | None,
-    path: str | PathLike[str] | None,
-    image_shape: tuple[int, int] | None,
+    y: Any = None,
+    names: Sequence[str] | None = None,
+    path: str | PathLike[str] | None = None,
+    image_shape: tuple[int, int] | None = None,
+    other: Any = None,
 ) -> Html:
     """Return the explorer of a fitted map, see `GrowingMap.explore`."""
-    details = _details(estimator, X, y, names, image_shape)
-    y = None if y is None else np.asarray(y)
-    if y is not None and y.ndim > 1:
-        y = y[:, 0]  # of several targets the page shows the first
-    evaluation = estimator.evaluate(X, y=y)
-    figure = get_registry().build("figure", "explorer")
-    page: Html = figure.draw(view_of(estimator, evaluation, **details))
+    view = _view(model, X, y, names, image_shape)
+    if other is not None:
+        view = replace(view, other=_view(other, X, y, names, image_shape))
+    page: Html = get_registry().build("figure", "explorer").draw(view)
     if path is not None:
         page.save(path)
     return page
+
+
+def _view(
+    model: Any,
+    X: Any,
+    y: Any,
+    names: Sequence[str] | None,
+    image_shape: tuple[int, int] | None,
+) -> MapView:
+    # Of an estimator, or of a model with prepare steps.
+    estimator, undo, samples = getattr(model, "estimator", model), None, X
+    check_is_fitted(estimator)
+    if estimator is not model:
+        samples, undo = model.prepare(X), model.undone
+    details = _details(estimator, samples, y, names, image_shape)
+    index = getattr(X, "index", None)
+    y = None if y is None else np.asarray(y)
+    if y is not None and y.ndim > 1:
+        y = y[:, 0]  # of several targets the page shows the first
+    return view_of(
+        estimator,
+        estimator.evaluate(samples, y=y),
+        sample_ids=None if index is None or callable(index) else np.asarray(index),
+        undo=undo,
+        **details,
+    )
 
 
 def _details(
@@ -66,11 +92,9 @@ def _details(
     several = estimator._kind == "regressor" and np.ndim(y) == 2
     if y is not None and np.shape(y)[: 1 + (not several)] != (n,):
         raise ValueError(f"y must have shape ({n},), one a sample, not {np.shape(y)}")
-    index = getattr(X, "index", None)
     return {
         "feature_names": [str(name) for name in names],
         "image_shape": image_shape,
-        "sample_ids": None if index is None or callable(index) else np.asarray(index),
         "title": type(estimator).__name__,
         # A model of an early version has none.
         "novelty": partial(estimator.score_samples, X) if hasattr(estimator, "_novelty") else None,

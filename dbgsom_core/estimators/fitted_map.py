@@ -312,6 +312,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         path: str | PathLike[str] | None = None,
         *,
         image_shape: tuple[int, int] | None = None,
+        other: Any = None,
     ) -> Html:
         """Return the map with samples as an interactive page, which notebooks show.
 
@@ -327,6 +328,8 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
             Where the page is written, too: one HTML file that needs nothing else.
         image_shape : (rows, columns), optional
             Samples are images of this shape.
+        other : fitted estimator, optional
+            Of the same features: its map stands beside this one, with the same samples lit.
 
         Returns
         -------
@@ -337,8 +340,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         ValueError
             X cannot be used, or the others do not fit it.
         """
-        check_is_fitted(self)
-        return explored(self, X, y, names, path, image_shape)
+        return explored(self, X, y, names, path, image_shape, other)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle; `load` reads it."""

@@ -8,7 +8,7 @@ transformers, and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -22,6 +22,7 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.errors import DataError, DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
+from dbgsom_core.estimators.exploring import explored as explored_page
 from dbgsom_core.estimators.function_metric import CURE, FunctionMetric
 from dbgsom_core.estimators.map_reading import GRID_SHAPE, MAP_ARRAYS, check_room
 from dbgsom_core.estimators.model_reading import (
@@ -36,6 +37,7 @@ from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
@@ -358,6 +360,22 @@ class FittedModel:
         for _, step in reversed(self.steps):
             X = step.inverse_transform(X)
         return np.asarray(X)
+
+    @property
+    def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """`undo` where prototypes are raw samples then: the metric has no space of its own."""
+        own_space = self.estimator._metric.abilities.prepare is not None
+        return self.undo if self.can_be_undone and not own_space else None
+
+    def explore(
+        self, X: Any, y: Any = None, names: Any = None, path: Any = None, **options: Any
+    ) -> Html:
+        """Return the map with raw samples X (n, D) as an interactive page, see `SomVQ.explore`.
+
+        Values are raw ones where the steps can be undone, else those that the map sees.
+        """
+        names = self.prepared_names if names is None else names
+        return explored_page(self, X, y, names, path, **options)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
         """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""

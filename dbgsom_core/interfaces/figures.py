@@ -55,6 +55,11 @@ class MapView:
         Of the samples' targets, also where labels are no classes; ``label_names`` without it.
     axes : matplotlib Axes or None
         Where to draw: a figure that can returns that of the axes, others a page of their own.
+    undo : callable or None
+        Turns samples or prototypes, float array (m, D), into the units of the data: undoes the
+        prepare steps. None where they are in them, or where that cannot be; see `in_own_units`.
+    other : MapView or None
+        Another map with the same samples, to be shown beside this one.
     """
 
     evaluation: Evaluation
@@ -73,6 +78,12 @@ class MapView:
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     class_names: Mapping[Any, str] = field(default_factory=dict)
     axes: Axes | None = None
+    undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    other: MapView | None = None
+
+    def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return samples or prototypes (m, D) as the data has them, as far as that is known."""
+        return values if self.undo is None else self.undo(values)
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,9 @@ def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
             values |= _measured(plan, _evaluation(plan, estimator, fold.test), "test")
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
-        view = replace(_view(estimator, trained, fold.train, plan.data, run), stability=stability)
-    model = FittedModel(fold.steps, estimator, plan.data.columns)
+        model = FittedModel(fold.steps, estimator, plan.data.columns)
+        view = _view(estimator, trained, fold.train, plan.data, run)
+        view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
     return RunResult(
         measures=values,
         folds=[one.measures for one in folds],

@@ -59,7 +59,7 @@ def exported(model: FittedModel, form: str) -> bytes:
 
 
 def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-    estimator, raw = model.estimator, in_raw_units(model)
+    estimator, undo = model.estimator, model.undone
     tree = estimator._tree
     paths = {0: ""}
     for number, som_map in enumerate(tree.maps):
@@ -80,7 +80,7 @@ def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
                 "positions": som_map.positions,
                 "hits": np.asarray(hits),
                 "labels": np.asarray(labels),
-                "prototypes": model.undo(prototypes) if raw else prototypes,
+                "prototypes": prototypes if undo is None else undo(prototypes),
                 "links": som_map.edges(),
             },
         )
@@ -92,11 +92,6 @@ def _hits_below(estimator: Any, path: str, neurons: int) -> NDArray[Any]:
     inside = (paths[:, : len(above)] == above).all(axis=1)
     counted = np.bincount(paths[inside, len(above)], hits[inside], neurons)
     return np.asarray(counted).astype(hits.dtype)
-
-
-def in_raw_units(model: FittedModel) -> bool:
-    """Say whether prototypes can be told in the units of the raw data."""
-    return model.can_be_undone and model.estimator._metric.abilities.prepare is None
 
 
 def _features(model: FittedModel) -> list[str]:
@@ -114,7 +109,7 @@ def _described(model: FittedModel, features: list[str], maps: list[Any]) -> dict
         "dbgsom-core": __version__,
         "estimator": type(estimator).__name__,
         "metric": metric,
-        "raw_units": in_raw_units(model),
+        "raw_units": model.undone is not None,
         "features": features,
         "classes": estimator.classes_ if hasattr(estimator, "classes_") else None,
         "maps": [

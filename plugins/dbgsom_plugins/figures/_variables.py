@@ -34,8 +34,12 @@ def names_of(view: MapView) -> list[str]:
     return [f"feature {column}" for column in range(d)]
 
 
-def chosen(view: MapView, wanted: Sequence[str] | None, most: int) -> Variables:
+def chosen(
+    view: MapView, wanted: Sequence[str] | None, most: int, *, own_units: bool = True
+) -> Variables:
     """Return the variables ``wanted`` by name, or the ``most`` telling ones in their order.
+
+    Values are those of the data where that is known, or without ``own_units`` what the map sees.
 
     What a feature tells is the share of its variance that lies between neurons. Variables beside
     the features, `MapView.variables`, are means over the samples of a neuron.
@@ -46,6 +50,8 @@ def chosen(view: MapView, wanted: Sequence[str] | None, most: int) -> Variables:
         No variable is called so.
     """
     prototypes, names = view.evaluation.som_map.prototypes, names_of(view)
+    if own_units:
+        prototypes = view.in_own_units(prototypes)
     if wanted is None:
         columns = np.sort(_telling(view)[:most])
         return Variables([names[one] for one in columns], prototypes[:, columns], len(names))

@@ -29,7 +29,8 @@ class ComponentPlanes(Component):
     """The map once for each variable, coloured by the prototypes' values (Vesanto 1999).
 
     Planes that look alike stand beside each other: they are ordered by the correlation of their
-    values. Each has a scale of its own, from its least to its greatest value, or all have one.
+    values. Each has a scale of its own, from its least to its greatest value in the data's own
+    units, or all have one of what the map sees, after the prepare steps.
     """
 
     variables: tuple[str, ...] | None = Field(
@@ -49,7 +50,7 @@ class ComponentPlanes(Component):
             No variable has a name that was given.
         """
         som_map = view.evaluation.som_map
-        shown = chosen(view, self.variables, self.most)
+        shown = chosen(view, self.variables, self.most, own_units=self.scale == "own")
         order = range(len(shown.names)) if self.variables else by_likeness(shown.values)
         ranges = np.array([_range(shown.values[:, column]) for column in order])
         if self.scale == "shared":

@@ -21,7 +21,9 @@ _MARGIN = 0.07  # of an image's side that is left free around it
 
 
 class PrototypeImages(Component):
-    """The prototypes of image data as images, in the metric's space: what each neuron stands for.
+    """The prototypes of image data as images: what each neuron stands for.
+
+    Their values are those of the data where the prepare steps can be undone.
 
     Dark is large; all images share one scale. It needs a data set that knows the shape of its
     images, as digits does.
@@ -39,7 +41,7 @@ class PrototypeImages(Component):
         from matplotlib.colors import Normalize, to_rgb
 
         som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
-        canvas = mosaic(som_map, view.image_shape)
+        canvas = mosaic(som_map, view.image_shape, view.in_own_units(som_map.prototypes))
         low, high = float(np.nanmin(canvas)), float(np.nanmax(canvas))
         norm = Normalize(low, high if high > low else low + 1)
         notes = ["Hatched neurons have no hits."] if dead.any() else []
@@ -60,15 +62,17 @@ class PrototypeImages(Component):
         return sheet.figure
 
 
-def mosaic(som_map: SomMap, image_shape: tuple[int, int] | None) -> NDArray[np.float64]:
-    """Return one large image with the prototypes at their cells, nan around and between them.
+def mosaic(
+    som_map: SomMap, image_shape: tuple[int, int] | None, prototypes: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return one large image with the prototypes (K, D) at their cells, nan around and between.
 
     Raises
     ------
     ValueError
         There is no image shape, or it does not fit the prototypes.
     """
-    n_values = som_map.prototypes.shape[1]
+    n_values = prototypes.shape[1]
     if image_shape is None:
         raise ValueError(
             "prototype_images draws image data, and this data set gives no image_shape; leave the "
@@ -87,7 +91,7 @@ def mosaic(som_map: SomMap, image_shape: tuple[int, int] | None) -> NDArray[np.f
     x, y = np.rint(side / _room(som_map) * (places - places.min(axis=0))).astype(int).T
     canvas = np.full((y.max() + side, x.max() + side), np.nan)
     above, before = (side - height) // 2, (side - width) // 2
-    for prototype, column, row in zip(som_map.prototypes, x, y.max() - y, strict=True):
+    for prototype, column, row in zip(prototypes, x, y.max() - y, strict=True):
         start, first = row + above, column + before
         canvas[start : start + height, first : first + width] = prototype.reshape(image_shape)
     return canvas

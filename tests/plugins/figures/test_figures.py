@@ -294,7 +294,7 @@ def test_prototypes_on_top_of_each_other_are_as_dense_as_the_densest():
 def test_images_stand_upright_at_the_cells_of_their_neurons():
     prototypes = np.arange(18.0).reshape(3, 6)
     som_map = SomMap([(5, 5), (6, 5), (5, 6)], prototypes)
-    canvas = mosaic(som_map, (2, 3))
+    canvas = mosaic(som_map, (2, 3), som_map.prototypes)
     assert canvas.shape == (2 * 5, 2 * 5)  # a side of 3 and a margin of 1
     upper, lower = canvas[:5], canvas[5:]
     for cell, image in ((lower[:, :5], 0), (lower[:, 5:], 1), (upper[:, :5], 2)):

@@ -81,7 +81,7 @@ def test_marks_and_images_stay_inside_of_their_cells(grid, drawn):
     (place,) = som_map.plane_positions[[5]]
     for path in marks.get_paths():
         assert inside(path.vertices[:4] - place, np.array(grid.corners)).all()
-    canvas = mosaic(som_map, (3, 3))
+    canvas = mosaic(som_map, (3, 3), som_map.prototypes)
     (image,) = PrototypeImages().draw(view).axes[0].images
     left, right, bottom, top = image.get_extent()
     row, column = np.nonzero(~np.isnan(canvas))

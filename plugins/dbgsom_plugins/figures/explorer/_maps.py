@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
 from dbgsom_plugins.labellers.clusters import live_links
 
@@ -64,15 +63,12 @@ def told_of_map(
     apart: NDArray[np.float64],
     found: Won,
     shares: NDArray[np.float64] | None,
-    columns: NDArray[np.int64],
-    size: int,
     novelty: NDArray[np.float64] | None,
     passing: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Return plain values that draw a map and tell its neurons.
 
-    ``shares`` (K, C) are the classes of the samples of each neuron, ``columns`` (F,) the features
-    that are told and ``size`` the bytes of a value of a prototype. ``novelty`` (n,) is that of all
+    ``shares`` (K, C) are the classes of the samples of each neuron. ``novelty`` (n,) is that of all
     samples, ``passing`` (m,) are those that pass the map.
     """
     values = measured(som_map, apart, found)
@@ -95,9 +91,7 @@ def told_of_map(
         "lengths": packed_table(lengths, 2),
         "parents": som_map.parents.tolist(),
         "values": {name: short(one) for name, one in values.items()},
-        "rgb": packed_integers(np.rint(255 * _similarity(som_map)).astype(np.int64).ravel()),
         "shares": None if shares is None else packed_integers(np.rint(255 * shares).ravel()),
-        "prototypes": packed_table(som_map.prototypes[:, columns], size),
         "joins": packed_integers(joins.ravel()),
         "heights": short(heights),
     }
@@ -124,10 +118,6 @@ def dendrogram(
         )
     nodes = np.concatenate([live, k + np.arange(n - 1)])
     return nodes[joins], heights
-
-
-def _similarity(som_map: SomMap) -> NDArray[np.float64]:
-    return by_prototype(np.nan_to_num(som_map.prototypes))
 
 
 Won = tuple["NDArray[np.int64]", "NDArray[np.float64]"]

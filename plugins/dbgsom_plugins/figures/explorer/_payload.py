@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import as_label
-from dbgsom_plugins.figures._colours import MAX_CATEGORIES, categorical
-from dbgsom_plugins.figures._sheet import counts
-from dbgsom_plugins.figures.explorer._maps import told_of_map, won
-from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
-from dbgsom_plugins.figures.label_map import class_name_of, name_of
+from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
+from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
+from dbgsom_plugins.figures.explorer._trees import Shown, distinct, palette, told_of_tree
+from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,98 +24,104 @@ _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
 _IDS = 1_500_000  # letters of the samples' names
-_GREY = (150, 155, 163)
+_COMPARED = 100  # samples by which two maps are said to see the same
 
 
 def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     """Return all that the page shows; the same view gives the same values.
 
     Above ``max_samples`` it knows a sample of them, drawn by the evaluation's seed.
+
+    Raises
+    ------
+    ValueError
+        The other map of the view has other samples or features.
     """
     notes: list[str] = []
-    view = _of_one_target(view, notes)
-    evaluation, tree = view.evaluation, view.evaluation.tree
-    if evaluation.som_map.grid.torus is not None:
-        notes.append("The map is a torus: left is joined with right, and top with bottom.")
-    rng = np.random.default_rng(evaluation.seed)
-    leaf = evaluation.leaf
-    novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
+    views = [view] if view.other is None else [view, view.other]
+    _check_pair(views)
+    views = _of_one_target(views, notes)
+    view = views[0]
+    tori = [one.evaluation.som_map.grid.torus is not None for one in views]
+    if any(tori):
+        which = "The map is" if all(tori) else f"The {'second' if tori[1] else 'first'} map is"
+        notes.append(f"{which} a torus: left is joined with right, and top with bottom.")
+    rng = np.random.default_rng(view.evaluation.seed)
     classes, codes = _classes(view)
-    columns = _columns(view, notes)
-    told_values = len(columns) * sum(map(len, tree.maps))
-    maps = []
-    places = _places(view)
-    for number, som_map in enumerate(tree.maps):
-        passing = np.flatnonzero(_passes(view, number)[leaf])
-        found = won(evaluation, number, passing)
-        apart = (
-            evaluation.prototype_distances
-            if number == 0
-            else evaluation.data.pairwise(som_map.prototypes, som_map.prototypes)
-        )
-        shares = _shares(found[0][:, 0], codes, passing, len(som_map), len(classes))
-        size = 2 if told_values <= _PRECISE else 1
-        maps.append(
-            {
-                **told_of_map(som_map, apart, found, shares, columns, size, novelty, passing),
-                "leaf": tree.leaf_of[number].tolist(),
-                "child": tree.child_of[number].tolist(),
-                "above": places[number],
-                "labels": _labels(view, number),
-            }
-        )
-    return {
-        "title": as_label(view.title, 120),
-        "summary": counts(view),
-        "kind": view.estimator,
+    columns = _columns(views, notes)
+    size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
+    rows = _rows(view, max_samples, rng, notes)
+    shown = Shown(rows, codes, len(classes), columns, size, distinct(views))
+    same_space, same_units = _same(views)
+    told = [
+        told_of_tree(one, shown, colours)
+        for one, colours in zip(views, _colours(views, joint=same_space), strict=True)
+    ]
+    found = {
         "features": [as_label(name) for name in _feature_names(view, columns)],
+        "telling": _telling(view, columns),
         "image": _image(view, columns),
         "classes": classes,
-        "palette": _palette(len(classes)),
-        "colours": _palette(MAX_CATEGORIES),
-        "labels": _label_names(view),
-        "maps": maps,
-        "samples": _samples(view, max_samples, codes, columns, rng, notes, novelty),
-        "epochs": [
-            [record.epoch, record.neurons, *short([record.quantization_error])]
-            for record in view.history
-        ],
+        "palette": palette(len(classes)),
+        "colours": palette(MAX_CATEGORIES),
+        "units": any(one.undo is not None for one in views),
+        **told[0],
+        "samples": told[0]["samples"] | _samples(view, rows, codes, columns, rng, notes),
         "notes": notes,
     }
+    if len(told) > 1:
+        found["other"] = {**told[1], "same_space": same_space, "same_units": same_units}
+    return found
 
 
-def _of_one_target(view: MapView, notes: list[str]) -> MapView:
+def _check_pair(views: list[MapView]) -> None:
+    evaluations = [one.evaluation for one in views]
+    n = [one.data.n for one in evaluations]
+    d = [one.som_map.prototypes.shape[1] for one in evaluations]
+    for counts, what in ((n, "samples"), (d, "features")):
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"maps side by side show the same {what}, and these have {counts[0]:,} and "
+                f"{counts[1]:,}"
+            )
+
+
+def _same(views: list[MapView]) -> tuple[bool, bool]:
+    """Return whether two maps see the same values, and whether they are told in the same units."""
+    rows = np.arange(min(_COMPARED, views[0].evaluation.data.n))
+    seen = [_dense(one.evaluation, rows) for one in views]
+    told = [one.in_own_units(X) for one, X in zip(views, seen, strict=True)]
+    return tuple(  # type: ignore[return-value]
+        np.allclose(both[0], both[-1], rtol=1e-4, atol=1e-6, equal_nan=True)
+        for both in (seen, told)
+    )
+
+
+def _colours(views: list[MapView], *, joint: bool) -> list[NDArray[np.float64]]:
+    # Of the prototypes of the first maps: like ones are like on both where they can be compared.
+    prototypes = [np.nan_to_num(one.evaluation.som_map.prototypes) for one in views]
+    if not joint:
+        return list(map(by_prototype, prototypes))
+    ends = np.cumsum(list(map(len, prototypes)))[:-1]
+    return np.split(by_prototype(np.concatenate(prototypes)), ends)
+
+
+def _of_one_target(views: list[MapView], notes: list[str]) -> list[MapView]:
     # Of several targets the first one is shown.
-    labels = np.asarray(view.neuron_labels)
-    if labels.ndim == 1:
-        return view
-    notes.append(f"Answers and values are those of the first of {labels.shape[1]} targets.")
-    leaves = None if view.leaf_labels is None else np.asarray(view.leaf_labels)[:, 0]
-    return replace(view, neuron_labels=labels[:, 0], leaf_labels=leaves)
+    found = []
+    for view in views:
+        labels = np.asarray(view.neuron_labels)
+        if labels.ndim > 1:
+            note = f"Answers and values are those of the first of {labels.shape[1]} targets."
+            notes.extend({note} - set(notes))
+            leaves = None if view.leaf_labels is None else np.asarray(view.leaf_labels)[:, 0]
+            view = replace(view, neuron_labels=labels[:, 0], leaf_labels=leaves)
+        found.append(view)
+    return found
 
 
-def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
-    # For each leaf whether the way down to it leads over this map.
-    tree = view.evaluation.tree
-    below = {number}
-    for other in range(number, len(tree.maps)):  # children have higher numbers
-        if other in below:
-            below.update(int(child) for child in tree.child_of[other] if child >= 0)
-    passes = np.zeros(len(tree), dtype=np.bool_)
-    for other in below:
-        leaves = tree.leaf_of[other]
-        passes[leaves[leaves >= 0]] = True
-    return passes
-
-
-def _places(view: MapView) -> list[list[int] | None]:
-    # The map and the neuron above each map.
-    tree = view.evaluation.tree
-    above: list[list[int] | None] = [None] * len(tree.maps)
-    for number, children in enumerate(tree.child_of):
-        for neuron in np.flatnonzero(children >= 0).tolist():
-            above[int(children[neuron])] = [number, neuron]
-    return above
+def _neurons(views: list[MapView]) -> int:
+    return sum(len(som_map) for view in views for som_map in view.evaluation.tree.maps)
 
 
 def _feature_names(view: MapView, columns: NDArray[np.int64]) -> list[str]:
@@ -126,16 +131,29 @@ def _feature_names(view: MapView, columns: NDArray[np.int64]) -> list[str]:
     return [f"feature {column}" for column in columns]
 
 
-def _columns(view: MapView, notes: list[str]) -> NDArray[np.int64]:
+def _columns(views: list[MapView], notes: list[str]) -> NDArray[np.int64]:
     """Return which features are told: those that vary most where they are too many."""
-    tree = view.evaluation.tree
-    features, neurons = view.evaluation.som_map.prototypes.shape[1], sum(map(len, tree.maps))
-    most = max(1, _PROTOTYPES // neurons)
+    prototypes = views[0].evaluation.som_map.prototypes
+    features = prototypes.shape[1]
+    most = max(1, _PROTOTYPES // _neurons(views))
     if features <= most:
         return np.arange(features)
-    spread = np.nan_to_num(np.nanstd(view.evaluation.som_map.prototypes, axis=0))
+    spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
     notes.append(f"Of {features} features these are the {most} in which prototypes differ most.")
     return np.sort(np.argsort(-spread, kind="stable")[:most])
+
+
+def _telling(view: MapView, columns: NDArray[np.int64]) -> list[int]:
+    """Return the places among the columns of those in which prototypes differ most, first.
+
+    As the map sees them; by what they are for each other where they are no pixels of an image.
+    """
+    prototypes = view.evaluation.som_map.prototypes[:, columns]
+    spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
+    if _image(view, columns) is None:
+        size = np.nan_to_num(np.nanmax(np.abs(prototypes), axis=0))
+        spread = np.divide(spread, size, out=np.zeros_like(spread), where=size > 0)
+    return np.argsort(-spread, kind="stable").tolist()  # type: ignore[no-any-return]
 
 
 def _image(view: MapView, columns: NDArray[np.int64]) -> list[int] | None:
@@ -167,79 +185,29 @@ def _classes(view: MapView) -> tuple[list[str], NDArray[np.int64] | None]:
     return [class_name_of(view, kind) for kind in kinds.tolist()], codes
 
 
-def _palette(count: int) -> list[list[int]]:
-    colours = np.rint(255 * categorical(min(count, MAX_CATEGORIES))).astype(int).tolist()
-    return [*colours, *[list(_GREY)] * (count - len(colours))]
-
-
-def _shares(
-    unit: NDArray[np.int64],
-    codes: NDArray[np.int64] | None,
-    rows: NDArray[np.int64],
-    neurons: int,
-    classes: int,
-) -> NDArray[np.float64] | None:
-    if codes is None:
-        return None
-    known = codes[rows] >= 0
-    counted = np.bincount(
-        unit[known] * classes + codes[rows][known], minlength=neurons * classes
-    ).reshape(neurons, classes)
-    return np.asarray(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
-
-
-def _label_names(view: MapView) -> dict[str, Any]:
-    """Return the texts of the labels, with colours where they are few enough to be told apart."""
-    if view.estimator == "regressor":
-        return {"kind": "values"}
-    names = _distinct(view)
-    texts = [name_of(view, one) for one in names]
-    few = len(names) <= MAX_CATEGORIES and len(names) < len(view.evaluation.tree)
-    return {"kind": "few" if few else "many", "names": texts, "palette": _palette(len(names))}
-
-
-def _distinct(view: MapView) -> list[Any]:
-    labels = view.neuron_labels
-    if view.leaf_labels is not None:
-        labels = np.concatenate([labels, view.leaf_labels])
-    return np.unique(labels).tolist()  # type: ignore[no-any-return]
-
-
-def _labels(view: MapView, number: int) -> list[Any]:
-    """Return the label of each neuron of a map: a value, or its place among the names."""
-    tree = view.evaluation.tree
-    if number == 0:
-        labels = np.asarray(view.neuron_labels)
-        known = np.ones(len(labels), dtype=np.bool_)
-    elif view.leaf_labels is None:
-        return [None] * len(tree.maps[number])
-    else:
-        leaves = tree.leaf_of[number]
-        labels, known = np.asarray(view.leaf_labels)[leaves], leaves >= 0
-    if view.estimator == "regressor":
-        return short(np.where(known, labels.astype(np.float64), np.nan))
-    found = np.searchsorted(np.array(_distinct(view)), labels)
-    return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]
+def _rows(
+    view: MapView, most: int, rng: np.random.Generator, notes: list[str]
+) -> NDArray[np.int64]:
+    """Return which samples are in the page, ascending."""
+    n = view.evaluation.data.n
+    if n <= most:
+        return np.arange(n)
+    notes.append(
+        f"Of {n:,} samples these are {most:,}, drawn at random with seed {view.evaluation.seed}; "
+        "numbers and colours of neurons count all of them."
+    )
+    return np.sort(rng.choice(n, most, replace=False))
 
 
 def _samples(
     view: MapView,
-    most: int,
+    rows: NDArray[np.int64],
     codes: NDArray[np.int64] | None,
     columns: NDArray[np.int64],
     rng: np.random.Generator,
     notes: list[str],
-    novelty: NDArray[np.float64] | None,
 ) -> dict[str, Any]:
     evaluation = view.evaluation
-    n = len(evaluation.leaf)
-    rows = np.arange(n)
-    if n > most:
-        rows = np.sort(rng.choice(n, most, replace=False))
-        notes.append(
-            f"Of {n:,} samples these are {most:,}, drawn at random with seed {evaluation.seed}; "
-            "numbers and colours of neurons count all of them."
-        )
     leaf, distance = evaluation.leaf[rows], evaluation.leaf_distance[rows]
     valued = _valued(leaf, distance, len(columns), rng)
     if len(valued) < len(rows):
@@ -247,19 +215,16 @@ def _samples(
             f"The values of {len(valued):,} samples are in this page: the nearest to each neuron, "
             "and others drawn at random."
         )
+    values = view.in_own_units(_dense(evaluation, rows[valued]))[:, columns]
     told: dict[str, Any] = {
-        "all": n,
+        "all": evaluation.data.n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
         "named": "row" if view.sample_ids is None or view.sample_ids.dtype.kind in "iu" else "id",
         "rows": packed_integers(rows),
-        "leaf": packed_integers(leaf),
-        "distance": packed_table(distance[:, None], 2),
         "valued": packed_integers(valued),
-        "values": packed_table(_dense(evaluation, rows[valued])[:, columns], 1),
+        "values": packed_table(values, 1),
     }
-    if novelty is not None:
-        told["novelty"] = packed_table(novelty[rows][:, None], 2)
     if codes is not None:
         told["classes"] = packed_integers(codes[rows] + 1)
     elif evaluation.y is not None and np.asarray(evaluation.y).dtype.kind in "fiu":

@@ -1,10 +1,9 @@
 // Clusters of neurons: the dendrogram and where it is cut.
-const cuts = new Map();
+const cuts = new Map(); // of each map, the one that was asked for last
 
 // The cluster of each neuron (by its first neuron 0, 1, …) when `count` are left, -1 without hits.
 function clustersOf(map, count) {
-  const key = `${maps.indexOf(map)}/${count}`;
-  if (cuts.has(key)) return cuts.get(key);
+  if (cuts.get(map)?.count === count) return cuts.get(map).found;
   const joins = map.joins.length / 2;
   const above = Int32Array.from({ length: map.n + joins }, (_, i) => i);
   for (let i = 0; i <= joins - count; i++) above[map.joins[2 * i]] = above[map.joins[2 * i + 1]] = map.n + i;
@@ -15,8 +14,7 @@ function clustersOf(map, count) {
     if (!names.has(above[k])) names.set(above[k], names.size);
     return names.get(above[k]);
   });
-  cuts.clear();
-  cuts.set(key, found);
+  cuts.set(map, { count, found });
   return found;
 }
 

@@ -22,7 +22,9 @@ const MEASURES = {
   novelty: ["Novelty", "mean of its samples: the lower, the stranger"],
   birth: ["Age", "epoch of birth"],
 };
-if (!maps[0].values.novelty) delete MEASURES.novelty;
+if (!maps.some((map) => map.values.novelty)) delete MEASURES.novelty;
+const ALIKE = ["hits", "torn"]; // mean the same whatever a map sees
+const valuesOf = (map, name) => map.values[name] ?? new Float64Array(map.n).fill(NaN);
 
 const ways = new Map();
 const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });
@@ -30,23 +32,31 @@ const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });
 const labelOf = (map, k) => {
   const label = map.labels[k];
   if (label === null) return null;
-  return told.labels.kind === "values" ? shown(label) : told.labels.names[label];
+  const { kind, names } = models[map.model].labels;
+  return kind === "values" ? shown(label) : names[label];
 };
-if (told.labels.kind === "few") {
+const kindOf = (map) => models[map.model].labels.kind;
+const tellsLabel = (map, k) => labelOf(map, k) !== null && kindOf(map) !== "many";
+const kinds = models.map(({ labels }) => labels.kind);
+const few = models.find(({ labels }) => labels.kind === "few");
+if (few) {
   add("label", "Map", "Label", {
-    kind: "categories", names: told.labels.names, palette: told.labels.palette,
-    of: (map) => map.labels, text: labelOf,
+    kind: "categories", names: few.labels.names, palette: few.labels.palette,
+    of: (map) => (kindOf(map) === "few" ? map.labels : map.labels.map(() => null)), text: labelOf,
   });
-} else if (told.labels.kind === "values") {
-  add("label", "Map", "Answer", { kind: "number", of: (map) => numbers(map.labels), about: "what the neuron answers" });
+} else if (kinds.includes("values")) {
+  add("label", "Map", "Answer", {
+    kind: "number", about: "what the neuron answers",
+    of: (map) => (kindOf(map) === "values" ? numbers(map.labels) : new Float64Array(map.n).fill(NaN)),
+  });
 }
 if (told.image) add("images", "Map", "Prototype images", { kind: "images" });
 if (told.classes.length) {
   add("pies", "Map", "Class shares", { kind: "pies", names: told.classes, palette: told.palette });
 }
-add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: "like colours are like prototypes" });
+add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: `like colours are like prototypes${two && !told.other.same_space ? ", on each map by itself" : ""}` });
 for (const [name, [text, about]] of Object.entries(MEASURES)) {
-  add(name, "Measures", text, { kind: "number", of: (map) => map.values[name], about });
+  add(name, "Measures", text, { kind: "number", of: (map) => valuesOf(map, name), about, alike: ALIKE.includes(name) || (two && told.other.same_space && name !== "birth" && name !== "novelty") });
 }
 add("clusters", "Map", "Clusters", {
   kind: "categories", names: null, palette: told.colours,
@@ -58,7 +68,7 @@ told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", name, {
   about: `share of class ${name} among its samples`,
 }));
 told.features.forEach((name, i) => add(`feature ${i}`, "Variable", name, {
-  kind: "number", of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`,
+  kind: "number", of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`, alike: two && told.other.same_units,
 }));
 
 // The colour [r, g, b] of each neuron, null for no value; with the ends of the scale.
@@ -74,7 +84,9 @@ function filled(way, map) {
   }
   let [low, high] = [way.low ?? Infinity, way.high ?? -Infinity];
   if (way.low === undefined) {
-    for (const one of values) if (Number.isFinite(one)) { low = Math.min(low, one); high = Math.max(high, one); }
+    // What two maps have in the same units has one scale on both.
+    const all = way.alike && two && !map.above ? firstOf.map((first) => way.of(maps[first])) : [values];
+    for (const of of all) for (const one of of) if (Number.isFinite(one)) { low = Math.min(low, one); high = Math.max(high, one); }
   }
   const span = high - low || 1;
   return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), low, high, values };
@@ -88,7 +100,8 @@ function legend(box, way, fill, map) {
     const bar = make("canvas", { width: 160, height: 1, "aria-hidden": "true" });
     const pen = bar.getContext("2d");
     for (let x = 0; x < 160; x++) { pen.fillStyle = css(ramp(x / 159)); pen.fillRect(x, 0, 1, 1); }
-    box.append(make("span", {}, shown(fill.low), bar, shown(fill.high)), make("span", { class: "hint" }, way.about));
+    const step = (fill.high - fill.low) / 1000;
+    box.append(make("span", {}, shown(fill.low, step), bar, shown(fill.high, step)), make("span", { class: "hint" }, way.about));
     if (fill.colours.includes(null)) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
   } else if (way.kind === "categories" || way.kind === "pies") {
     const names = way.names ?? Array.from({ length: state.clusters }, (_, i) => `cluster ${i + 1}`);

@@ -1,11 +1,10 @@
 // The neuron that is looked at, in words and pictures.
-const MOST = { bars: 12, near: 5, classes: 6 };
+const MOST = { bars: 12, near: 5, classes: 6, rows: 400, lines: 40, others: 150 };
 let allBars = false;
 
 function inWords(map, k) {
-  const label = labelOf(map, k);
   const parts = [nameOf(map, k)];
-  if (label !== null && told.labels.kind !== "many") parts.push(`label ${label}`);
+  if (tellsLabel(map, k)) parts.push(`label ${labelOf(map, k)}`);
   parts.push(`${shown(map.values.hits[k])} hits`);
   if (map.values.hits[k]) parts.push(`mean distance ${shown(map.values.error[k])}`);
   if (map.child[k] >= 0) parts.push("has a child map");
@@ -23,16 +22,16 @@ function tellNeuron() {
   }
   const facts = make("dl");
   const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, text));
-  const label = labelOf(map, k);
-  if (label !== null && told.labels.kind !== "many") fact(told.labels.kind === "values" ? "Answer" : "Label", label);
+  if (tellsLabel(map, k)) fact(kindOf(map) === "values" ? "Answer" : "Label", labelOf(map, k));
   for (const name of Object.keys(MEASURES)) {
-    if (name !== "birth") fact(MEASURES[name][0], shown(map.values[name][k]));
+    if (name !== "birth" && map.values[name]) fact(MEASURES[name][0], shown(map.values[name][k]));
   }
   const parent = map.parents[k];
   fact("Born", parent < 0 ? "at the start" : `in epoch ${map.values.birth[k]}, beside neuron ${parent}`);
   box.append(facts);
   if (map.shares && map.values.hits[k]) box.append(make("h3", {}, "Classes"), classBars(map, k));
-  box.append(make("h3", {}, "Prototype"), told.image ? enlarged(imageOf(map, k), 96, `Prototype of neuron ${k}`) : valueBars(map, k));
+  box.append(make("h3", {}, "Prototype"), told.image ? enlarged(imageOf(map, k), 96, `Prototype of neuron ${k}`) : valuesTold(map, k));
+  drawProfile(map, k);
   box.append(make("h3", {}, "Nearest samples"), nearest(map, k));
   box.append(make("h3", {}, "Neighbours"), neighbours(map, k));
   for (const plane of document.querySelectorAll(".plane")) markPlane(plane);
@@ -79,7 +78,11 @@ function rangesOf(map) {
   return ranges.get(map);
 }
 
-function valueBars(map, k) {
+// The values of a prototype as bars or, with `lines`, as parallel coordinates.
+let lines = false;
+let profiled = []; // the variables that the lines cross
+
+function valuesTold(map, k) {
   const spans = rangesOf(map);
   const place = (i, value) => (value - spans[i].low) / (spans[i].high - spans[i].low || 1);
   let rows = told.features.map((name, i) => ({ name, i, value: map.prototypes.at(k, i) }));
@@ -87,26 +90,73 @@ function valueBars(map, k) {
   if (many && !allBars) {
     const apart = ({ i, value }) => Math.abs(value - spans[i].mean) / (spans[i].spread || Infinity) || 0;
     rows = rows.sort((a, b) => apart(b) - apart(a)).slice(0, MOST.bars);
+    if (lines) rows.sort((a, b) => a.i - b.i);
   }
-  const box = make("div", { class: "bars" });
-  for (const { name, i, value } of rows.slice(0, 400)) {
-    box.append(make("span", { title: name }, name), bar(place(i, value), null, place(i, spans[i].mean)), make("span", { class: "value" }, shown(value)));
+  rows = rows.slice(0, MOST.rows);
+  profiled = lines ? rows.map(({ i }) => i) : [];
+  const box = make("div", { class: lines ? "bars profile" : "bars" });
+  if (lines) box.append(make("canvas", { id: "profile", "aria-hidden": "true", style: `grid-row:1 / span ${rows.length}` }));
+  for (const { name, i, value } of rows) {
+    box.append(make("span", { title: name }, name), ...(lines ? [] : [bar(place(i, value), null, place(i, spans[i].mean))]),
+      make("span", { class: "value" }, shown(value, map.prototypes.step[i])));
   }
-  const whole = make("div", {}, box, make("p", { class: "hint" }, many && !allBars ? "The most unusual first; the mark is the mean of all neurons." : "The mark is the mean of all neurons."));
-  if (many) {
-    whole.append(make("button", { type: "button", class: "quiet", onclick: () => { allBars = !allBars; tellNeuron(); } }, allBars ? "Only the most unusual" : `All ${told.features.length}`));
-  }
+  const which = many && !allBars ? "The most unusual variables. " : "";
+  const about = lines ? "The thick line is this neuron; grey ones are other neurons, thin ones its nearest samples." : "The mark is the mean of all neurons.";
+  const again = (text, act) => make("button", { type: "button", class: "quiet", onclick: () => { act(); tellNeuron(); } }, text);
+  const whole = make("div", {}, box, make("p", { class: "hint" }, which + about), again(lines ? "As bars" : "As lines", () => { lines = !lines; }));
+  if (many) whole.append(again(allBars ? "Only the most unusual" : `All ${told.features.length}`, () => { allBars = !allBars; }));
   return whole;
 }
 
-function sampleItem(sample) {
+function drawProfile(map, k) {
+  const canvas = byId("profile");
+  if (!canvas) return;
+  const [w, h] = [canvas.clientWidth, canvas.clientHeight];
+  const ratio = Math.min(window.devicePixelRatio || 1, 16000 / h);
+  [canvas.width, canvas.height] = [w * ratio, h * ratio];
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  pen.lineJoin = "round";
+  const own = samplesOf(map, k).filter((i) => valuedAt.has(i)).sort((a, b) => distanceOf(map, a) - distanceOf(map, b)).slice(0, MOST.lines);
+  const alike = map.model === 0 || told.other.same_units; // samples are told as the first map has them
+  const ends = profiled.map((i) => {
+    const { low, high } = rangesOf(map)[i];
+    return alike ? [Math.min(low, samples.table.low[i]), Math.max(high, samples.table.high[i])] : [low, high];
+  });
+  const tall = h / profiled.length;
+  const across = (of, row, colour, width, opaque) => {
+    const points = profiled.map((i, at) => {
+      const [low, high] = ends[at];
+      return [4 + ((w - 8) * (of.at(row, i) - low)) / (high - low || 1), (at + 0.5) * tall];
+    });
+    pen.beginPath();
+    points.forEach(([x, y], at) => {
+      if (Number.isFinite(x)) pen[at && Number.isFinite(points[at - 1][0]) ? "lineTo" : "moveTo"](x, y);
+    });
+    [pen.strokeStyle, pen.lineWidth, pen.globalAlpha] = [colour, width, opaque];
+    pen.stroke();
+    return points;
+  };
+  for (let at = 0; at < profiled.length; at++) {
+    pen.fillStyle = paint.faint;
+    pen.fillRect(4, (at + 0.5) * tall - 0.5, w - 8, 1);
+  }
+  const every = Math.ceil(map.n / MOST.others);
+  for (let other = 0; other < map.n; other += every) across(map.prototypes, other, paint.muted, 1, 0.25);
+  if (alike) for (const sample of own) across(samples.table, valuedAt.get(sample), paint.link, 1, 0.5);
+  const bold = across(map.prototypes, k, paint.accent, 2.5, 1);
+  pen.fillStyle = paint.accent;
+  for (const [x, y] of bold) pen.fillRect(x - 2.5, y - 2.5, 5, 5);
+}
+
+function sampleItem(map, sample) {
   const row = valuedAt.get(sample);
   const item = make("div");
   if (told.image && row !== undefined) item.append(enlarged(picture(samples.table, row), 26, `Sample ${idOf(sample)}`));
   item.append(make("button", { type: "button", class: "quiet", onclick: () => goTo(sample) }, idOf(sample)));
   if (samples.codes && samples.codes[sample]) item.append(told.classes[samples.codes[sample] - 1]);
   if (samples.y) item.append(shown(samples.y[sample]));
-  item.append(make("span", { class: "value" }, shown(samples.distances[sample])));
+  item.append(make("span", { class: "value" }, shown(distanceOf(map, sample))));
   return item;
 }
 
@@ -114,16 +164,15 @@ function nearest(map, k) {
   const own = samplesOf(map, k);
   if (!own.length) return make("p", { class: "hint" }, map.values.hits[k] ? "None of its samples is in this page." : "It won none.");
   const box = make("div", { class: "items" });
-  const byDistance = Int32Array.from(own).sort((a, b) => samples.distances[a] - samples.distances[b]);
-  for (const sample of byDistance.slice(0, MOST.near)) box.append(sampleItem(sample));
+  const byDistance = Int32Array.from(own).sort((a, b) => distanceOf(map, a) - distanceOf(map, b));
+  for (const sample of byDistance.slice(0, MOST.near)) box.append(sampleItem(map, sample));
   return box;
 }
 
 function neighbours(map, k) {
   const box = make("div", { class: "items" });
   for (const [other, distance] of [...map.beside[k]].sort((a, b) => a[1] - b[1])) {
-    const label = labelOf(map, other);
-    const text = `Neuron ${other}${label !== null && told.labels.kind === "few" ? ` · ${label}` : ""}`;
+    const text = `Neuron ${other}${kindOf(map) === "few" && labelOf(map, other) !== null ? ` · ${labelOf(map, other)}` : ""}`;
     box.append(make("div", {}, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), other) }, text), make("span", { class: "value" }, shown(distance))));
   }
   return box.children.length ? box : make("p", { class: "hint" }, "It is linked with none.");

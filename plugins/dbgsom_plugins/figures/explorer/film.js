@@ -10,7 +10,7 @@ function toEpoch(epoch) {
   state.epoch = epoch;
   byId("epoch").value = epoch;
   const born = map.values.birth.filter((one) => one <= epoch).length;
-  const record = map.above ? null : told.epochs.find(([one]) => one === epoch);
+  const record = map.above ? null : models[map.model].epochs.find(([one]) => one === epoch);
   byId("epoch-told").textContent = `Epoch ${epoch}: ${born} of ${map.n} neurons${record ? `, quantization error ${shown(record[2])}` : ""}`;
   redraw();
 }
@@ -47,11 +47,8 @@ function fillPlanes() {
   const box = byId("planes-list");
   if (!byId("planes").open) return;
   const map = panels[state.active].map;
-  const spans = rangesOf(map);
-  const size = (i) => Math.max(Math.abs(spans[i].low), Math.abs(spans[i].high)) || 1;
-  const ranked = told.features.map((_, i) => i).sort((a, b) => (told.image ? spans[b].spread - spans[a].spread : spans[b].spread / size(b) - spans[a].spread / size(a)) || a - b);
-  const many = ranked.length > planes;
-  const chosen = many ? ranked.slice(0, planes).sort((a, b) => a - b) : told.features.map((_, i) => i);
+  const many = told.telling.length > planes;
+  const chosen = told.telling.slice(0, planes).sort((a, b) => a - b);
   box.replaceChildren(...chosen.map((i) => plane(map, i)));
   box.querySelectorAll(".plane").forEach(markPlane);
   byId("planes-more").hidden = !many;
@@ -100,6 +97,6 @@ function fillTable() {
   const head = make("tr", {}, ...["Neuron", "Cell", "Label", ...names.map((one) => MEASURES[one][0])].map((one) => make("th", { scope: "col" }, one)));
   const rows = Array.from({ length: map.n }, (_, k) => make("tr", {},
     make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), k) }, String(k))),
-    ...[map.cell(k).join(", "), labelOf(map, k) ?? "", ...names.map((one) => shown(map.values[one][k]))].map((one) => make("td", {}, one))));
+    ...[map.cell(k).join(", "), labelOf(map, k) ?? "", ...names.map((one) => shown(valuesOf(map, one)[k]))].map((one) => make("td", {}, one))));
   byId("table-told").replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
 }

@@ -14,7 +14,9 @@ class Panel {
     this.box = make("div", { class: "stage" }, this.canvas);
     this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": `Legend of map ${number + 1}` });
     const zoom = (text, told, act) => make("button", { type: "button", "aria-label": told, title: told, onclick: act }, text);
-    const bar = make("div", { class: "bar" }, make("label", {}, "Colour ", this.colour),
+    this.which = make("select", { onchange: () => this.show(maps[firstOf[this.which.value]], this.way.id) },
+      ...titles.map((title, m) => make("option", { value: m }, title)));
+    const bar = make("div", { class: "bar" }, ...(two ? [make("label", {}, "Map ", this.which)] : []), make("label", {}, "Colour ", this.colour),
       zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit()));
     this.element = make("section", { class: "panel", "aria-label": `Map ${number + 1}` }, bar, this.trail, this.box, this.key);
     let group = null;
@@ -32,6 +34,7 @@ class Panel {
     this.map = map;
     this.way = ways.get(way);
     this.colour.value = way;
+    this.which.value = map.model;
     this.refill();
     this.canvas.setAttribute("aria-label", `${this.named()}: ${map.n} neurons, coloured by ${this.way.name}`);
     this.lead();
@@ -46,12 +49,13 @@ class Panel {
   }
 
   named() {
-    return this.map.above ? `Child map of neuron ${this.map.above[1]}` : "Map";
+    return (this.map.above ? `Child map of neuron ${this.map.above[1]}` : "Map") + (two ? ` of ${titles[this.map.model]}` : "");
   }
 
   lead() {
     this.trail.replaceChildren();
-    if (maps.length === 1) { this.trail.hidden = true; return; }
+    this.trail.hidden = models[this.map.model].maps.length === 1;
+    if (this.trail.hidden) return;
     const steps = [];
     for (let map = this.map; map; map = map.above ? maps[map.above[0]] : null) steps.unshift(map);
     steps.forEach((map, i) => {

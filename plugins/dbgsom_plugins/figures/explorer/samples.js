@@ -32,8 +32,8 @@ function fields() {
   const all = [{ id: "id", name: samples.named, text: idOf }];
   if (samples.codes) all.push({ id: "class", name: "class", text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
   if (samples.y) all.push({ id: "target", name: "target", value: (i) => samples.y[i] });
-  all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
-  if (samples.novel) all.push({ id: "novelty", name: "novelty", value: (i) => samples.novel[i] });
+  all.push({ id: "distance", name: "distance to its neuron", value: (i) => distanceOf(activeMap(), i) });
+  if (samples.on.some(({ novel }) => novel)) all.push({ id: "novelty", name: "novelty", value: (i) => samples.on[activeMap().model].novel?.[i] ?? NaN });
   told.features.forEach((name, column) => all.push({ id: `feature ${column}`, name, value: (i) => (valuedAt.has(i) ? samples.table.at(valuedAt.get(i), column) : NaN) }));
   return new Map(all.map((one) => [one.id, one]));
 }
@@ -81,7 +81,7 @@ function list(found, field) {
   const part = field.id.startsWith("feature") && samples.valued.length < samples.n ? ` of the ${samples.valued.length.toLocaleString("en")} whose values are here` : "";
   light(found, found.length ? `${found.length.toLocaleString("en")} samples${part}, on ${neurons.size} neurons of this map.` : `No sample${part} was found.`);
   byId("export").hidden = !found.length;
-  const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map(sampleItem));
+  const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map((i) => sampleItem(panel.map, i)));
   byId("lit-list").replaceChildren(box);
   if (found.length > LISTED) byId("lit-list").append(make("p", { class: "hint" }, `… and ${found.length - LISTED} more`));
   if (found.length) { const k = unit[found[0]]; if (k >= 0) pin(panel, k); }
@@ -94,7 +94,7 @@ function csv() {
   const head = [samples.named, "neuron", "x", "y", ...(samples.codes ? ["class"] : []), "distance"];
   const rows = state.lit.map((i) => [
     idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)),
-    ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+samples.distances[i].toPrecision(6)),
+    ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+distanceOf(map, i).toPrecision(6)),
   ].map(quoted).join(","));
   return `${[head.join(","), ...rows].join("\n")}\n`;
 }

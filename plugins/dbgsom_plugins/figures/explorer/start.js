@@ -31,9 +31,10 @@ function addPanel(map, way) {
 }
 
 function begin() {
-  document.title = `${told.title || "Map"} · explorer`;
-  byId("title").textContent = told.title || "Map explorer";
-  byId("summary").textContent = told.summary;
+  const title = titles.join(" beside ");
+  document.title = `${title || "Map"} · explorer`;
+  byId("title").textContent = title || "Map explorer";
+  byId("summary").textContent = models.map(({ summary }, i) => (two ? `${titles[i]}: ${summary}` : summary)).join(" — ");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   dressUp(dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => dressUp(dark.matches ? "dark" : "light"));
@@ -49,7 +50,8 @@ function begin() {
       changedMap();
     } else {
       const { map, way } = panels[0];
-      addPanel(map, way.id === "height" ? "hits" : "height");
+      if (two) addPanel(maps[firstOf[1 - map.model]], way.id);
+      else addPanel(map, way.id === "height" ? "hits" : "height");
     }
     event.currentTarget.setAttribute("aria-pressed", String(panels.length > 1));
   });
@@ -61,12 +63,13 @@ function begin() {
   byId("planes").addEventListener("toggle", fillPlanes);
   byId("planes-more").addEventListener("click", () => { planes *= 3; fillPlanes(); });
   byId("table").addEventListener("toggle", fillTable);
-  const notes = [...told.notes, "Values are those that the map sees: after the prepare steps, in the metric's space.",
+  const notes = [...told.notes, told.units ? "Values are those of the data; distances are those of the map, after the prepare steps." : "Values are those that the map sees: after the prepare steps, in the metric's space.",
     "This page needs no network and keeps nothing."];
   byId("notes-list").append(...notes.map((one) => make("li", {}, one)));
   if (told.notes.length) byId("notes").open = true;
   const first = ["label", "images", "similarity"].find((one) => ways.has(one));
   addPanel(maps[0], first);
+  if (two) byId("two").click();
   changedMap();
 }
 

@@ -21,6 +21,9 @@ function table(packed) {
   return {
     rows: packed.rows,
     columns,
+    low: packed.low,
+    high: packed.low.map((low, i) => low + (2 ** (8 * packed.size) - 2) * packed.step[i]),
+    step: packed.step,
     at(row, column) {
       const code = codes[row * columns + column];
       return code ? packed.low[column] + (code - 1) * packed.step[column] : NaN;
@@ -33,7 +36,13 @@ function table(packed) {
 
 const numbers = (values) => Float64Array.from(values, (one) => (one === null ? NaN : one));
 
-const maps = told.maps.map((one) => {
+// One run, or two whose maps stand side by side with the same samples.
+const models = [told, told.other].filter(Boolean);
+const two = models.length > 1;
+const firstOf = models.map((_, i) => models.slice(0, i).reduce((all, one) => all + one.maps.length, 0));
+const titles = models.map(({ title }, i) => (two && models[1 - i].title === title ? `${title} (${i + 1})` : title));
+
+const maps = models.flatMap((model, m) => model.maps.map((one) => ({ ...one, model: m }))).map((one) => {
   const pairs = integers(one.edges);
   const lengths = table(one.lengths);
   const cells = integers(one.cells);
@@ -45,6 +54,8 @@ const maps = told.maps.map((one) => {
   }
   return {
     ...one,
+    child: one.child.map((child) => (child < 0 ? child : child + firstOf[one.model])),
+    above: one.above && [one.above[0] + firstOf[one.model], one.above[1]],
     x: numbers(one.x),
     y: numbers(one.y).map((y) => -y), // screens count downwards
     corners: one.corners.map(([x, y]) => [x, -y]),
@@ -62,23 +73,28 @@ const maps = told.maps.map((one) => {
 const samples = {
   ...told.samples,
   rows: integers(told.samples.rows),
-  leaf: integers(told.samples.leaf),
-  distances: table(told.samples.distance).column(0),
+  on: models.map((model) => ({ // where they are, one model after the other
+    leaf: integers(model.samples.leaf),
+    distances: table(model.samples.distance).column(0),
+    novel: model.samples.novelty && table(model.samples.novelty).column(0),
+  })),
   valued: integers(told.samples.valued),
   table: table(told.samples.values),
-  novel: told.samples.novelty && table(told.samples.novelty).column(0),
   codes: told.samples.classes && integers(told.samples.classes),
   y: told.samples.targets && table(told.samples.targets).column(0),
 };
 const valuedAt = new Map();
 samples.valued.forEach((sample, row) => valuedAt.set(sample, row));
 
+const distanceOf = (map, sample) => samples.on[map.model].distances[sample];
 const idOf = (sample) => (samples.ids ? samples.ids[sample] : String(samples.rows[sample]));
 
 // Which neuron of a map each sample passes, -1 for none, and the samples of each neuron.
 function unitsOf(map) {
   if (map.unit) return map.unit;
-  const ofLeaf = new Int32Array(1 + maps.reduce((most, one) => one.leaf.reduce((a, b) => Math.max(a, b), most), 0)).fill(-1);
+  const { leaf } = samples.on[map.model];
+  const own = maps.filter((one) => one.model === map.model);
+  const ofLeaf = new Int32Array(1 + own.reduce((most, one) => one.leaf.reduce((a, b) => Math.max(a, b), most), 0)).fill(-1);
   const under = (number, neuron) => {
     const one = maps[number];
     for (let k = 0; k < one.n; k++) {
@@ -87,7 +103,7 @@ function unitsOf(map) {
     }
   };
   under(maps.indexOf(map), -1);
-  map.unit = Int32Array.from(samples.leaf, (leaf) => ofLeaf[leaf]);
+  map.unit = Int32Array.from(leaf, (one) => ofLeaf[one]);
   map.of = Array.from({ length: map.n }, () => []);
   map.unit.forEach((neuron, sample) => neuron >= 0 && map.of[neuron].push(sample));
   return map.unit;
@@ -108,6 +124,7 @@ const state = {
   epoch: null,
   clusters: 1,
 };
+const activeMap = () => panels[state.active].map;
 
 const panels = [];
 let waiting = false;
@@ -121,8 +138,14 @@ function redraw() {
   });
 }
 
-function shown(value) {
+// A number with four digits, or with those that `step`, the least difference that is meant, leaves.
+function shown(value, step = 0) {
   if (value === null || value === undefined || Number.isNaN(value)) return "no value";
+  if (step > 0) {
+    const digits = -Math.floor(Math.log10(step));
+    if (digits >= 0 && digits <= 15) value = Number(value.toFixed(digits)) + 0; // + 0: no -0
+    else if (Math.abs(value) < step / 2) value = 0;
+  }
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   return size >= 1e6 || size < 1e-4 ? value.toExponential(3) : String(+value.toPrecision(4));
@@ -140,4 +163,4 @@ function make(tag, attributes = {}, ...within) {
 }
 
 const say = (text) => { byId("live").textContent = text; };
-const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cell(neuron).join(", ")})`;
+const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cell(neuron).join(", ")})${two ? ` of ${titles[map.model]}` : ""}`;

@@ -1,0 +1,183 @@
+"""What the explorer tells of the maps of one run, and of samples on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dbgsom_core.api import as_label
+from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype, categorical
+from dbgsom_plugins.figures._sheet import counts
+from dbgsom_plugins.figures.explorer._maps import told_of_map, won
+from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
+from dbgsom_plugins.figures.label_map import name_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import MapView
+
+_GREY = (150, 155, 163)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of each map.
+
+    Attributes
+    ----------
+    rows : int array (m,)
+        The samples in the page.
+    codes : int array (n,) or None
+        The class of each sample of the evaluation, -1 for none.
+    classes : int
+        How many there are.
+    columns : int array (F,)
+        The features whose values are told.
+    size : {1, 2}
+        Bytes of a value of a prototype.
+    labels : list
+        All labels of neurons.
+    """
+
+    rows: NDArray[np.int64]
+    codes: NDArray[np.int64] | None
+    classes: int
+    columns: NDArray[np.int64]
+    size: int
+    labels: list[Any]
+
+
+def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> dict[str, Any]:
+    """Return plain values of a map and its child maps, and where samples are on them.
+
+    ``colours`` (K, 3) are those of the prototypes of the first map.
+    """
+    evaluation, tree = view.evaluation, view.evaluation.tree
+    leaf = evaluation.leaf
+    novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
+    places = _places(view)
+    maps = []
+    for number, som_map in enumerate(tree.maps):
+        passing = np.flatnonzero(_passes(view, number)[leaf])
+        found = won(evaluation, number, passing)
+        apart = (
+            evaluation.prototype_distances
+            if number == 0
+            else evaluation.data.pairwise(som_map.prototypes, som_map.prototypes)
+        )
+        shares = _shares(found[0][:, 0], shown, passing, len(som_map))
+        rgb = colours if number == 0 else by_prototype(np.nan_to_num(som_map.prototypes))
+        values = view.in_own_units(som_map.prototypes)[:, shown.columns]
+        told = told_of_map(som_map, apart, found, shares, novelty, passing)
+        maps.append(
+            {
+                **told,
+                "rgb": packed_integers(np.rint(255 * rgb).astype(np.int64).ravel()),
+                "prototypes": packed_table(values, shown.size),
+                "leaf": tree.leaf_of[number].tolist(),
+                "child": tree.child_of[number].tolist(),
+                "above": places[number],
+                "labels": _labels(view, number, shown.labels),
+            }
+        )
+    samples = {
+        "leaf": packed_integers(leaf[shown.rows]),
+        "distance": packed_table(evaluation.leaf_distance[shown.rows][:, None], 2),
+    }
+    if novelty is not None:
+        samples["novelty"] = packed_table(novelty[shown.rows][:, None], 2)
+    return {
+        "title": as_label(view.title, 120),
+        "summary": counts(view),
+        "kind": view.estimator,
+        "labels": _label_names(view, shown.labels),
+        "maps": maps,
+        "epochs": [
+            [record.epoch, record.neurons, *short([record.quantization_error])]
+            for record in view.history
+        ],
+        "samples": samples,
+    }
+
+
+def palette(count: int) -> list[list[int]]:
+    """Return colours of so many categories, grey ones after as many as can be told apart."""
+    colours = np.rint(255 * categorical(min(count, MAX_CATEGORIES))).astype(int).tolist()
+    return [*colours, *[list(_GREY)] * (count - len(colours))]
+
+
+def distinct(views: list[MapView]) -> list[Any]:
+    """Return the labels of the neurons of all maps, each once and in order."""
+    found = [
+        np.asarray(labels)
+        for view in views
+        for labels in (view.neuron_labels, view.leaf_labels)
+        if labels is not None
+    ]
+    return np.unique(np.concatenate(found)).tolist()  # type: ignore[no-any-return]
+
+
+def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
+    # For each leaf whether the way down to it leads over this map.
+    tree = view.evaluation.tree
+    below = {number}
+    for other in range(number, len(tree.maps)):  # children have higher numbers
+        if other in below:
+            below.update(int(child) for child in tree.child_of[other] if child >= 0)
+    passes = np.zeros(len(tree), dtype=np.bool_)
+    for other in below:
+        leaves = tree.leaf_of[other]
+        passes[leaves[leaves >= 0]] = True
+    return passes
+
+
+def _places(view: MapView) -> list[list[int] | None]:
+    # The map and the neuron above each map.
+    tree = view.evaluation.tree
+    above: list[list[int] | None] = [None] * len(tree.maps)
+    for number, children in enumerate(tree.child_of):
+        for neuron in np.flatnonzero(children >= 0).tolist():
+            above[int(children[neuron])] = [number, neuron]
+    return above
+
+
+def _shares(
+    unit: NDArray[np.int64], shown: Shown, rows: NDArray[np.int64], neurons: int
+) -> NDArray[np.float64] | None:
+    codes, classes = shown.codes, shown.classes
+    if codes is None:
+        return None
+    known = codes[rows] >= 0
+    counted = np.bincount(
+        unit[known] * classes + codes[rows][known], minlength=neurons * classes
+    ).reshape(neurons, classes)
+    return np.asarray(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
+
+
+def _label_names(view: MapView, labels: list[Any]) -> dict[str, Any]:
+    """Return the texts of the labels, with colours where they are few enough to be told apart."""
+    if view.estimator == "regressor":
+        return {"kind": "values"}
+    few = len(labels) <= MAX_CATEGORIES and len(labels) < len(view.evaluation.tree)
+    names = [name_of(view, one) for one in labels]
+    return {"kind": "few" if few else "many", "names": names, "palette": palette(len(labels))}
+
+
+def _labels(view: MapView, number: int, all_labels: list[Any]) -> list[Any]:
+    """Return the label of each neuron of a map: a value, or its place among the names."""
+    tree = view.evaluation.tree
+    if number == 0:
+        labels = np.asarray(view.neuron_labels)
+        known = np.ones(len(labels), dtype=np.bool_)
+    elif view.leaf_labels is None:
+        return [None] * len(tree.maps[number])
+    else:
+        leaves = tree.leaf_of[number]
+        labels, known = np.asarray(view.leaf_labels)[leaves], leaves >= 0
+    if view.estimator == "regressor":
+        return short(np.where(known, labels.astype(np.float64), np.nan))
+    found = np.searchsorted(np.array(all_labels), labels)
+    return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]
