@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_plugins.figures._colours import INK, text_on
-from dbgsom_plugins.figures._sheet import PLAIN, extent, map_sheet
+from dbgsom_plugins.figures._sheet import PLAIN, SIDE, extent, map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.patches import Patch
@@ -39,6 +39,7 @@ def map_of_cells(
     texts: Sequence[str] = (),
     notes: Sequence[str] = (),
     key_rows: int = 0,
+    side: float = SIDE,
 ) -> Sheet:
     """Return a page with the map's cells in colours (K, 3), hatched where no sample was won.
 
@@ -46,7 +47,7 @@ def map_of_cells(
     The other arguments are those of `map_sheet`.
     """
     som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
-    sheet = map_sheet(view, title, [*notes, *notes_on_map(som_map)], key_rows)
+    sheet = map_sheet(view, title, [*notes, *notes_on_map(som_map)], key_rows, side=side)
     fill_cells(sheet, som_map.plane_positions, colours, dead, joined=is_torus(som_map))
     mark_parents(sheet, parents_of(som_map))
     write_in_cells(sheet, som_map.plane_positions, texts, colours)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from dbgsom_plugins.figures._sheet import Sheet
 
 _SIZES = (6.5, 12.0)  # points, of the smallest and the largest region
-_LINE = 1.3  # height of a line over its font size
+_LINE = 1.5  # height of a line over its font size
 _WIDEST = 125.0  # points
 _FREE = 2.0  # points beside a name
 _AND = ",\n"
-_LETTERS = 17  # of a line of what a cluster stands out in
+_LETTERS = 20  # of a line of what a cluster stands out in
 _SECOND = 0.6  # how far a cluster stands out in a second variable that is named, over the first
 _LEAST = 0.004  # share of all samples from which on a region has a name
 
@@ -102,7 +102,11 @@ def described(view: MapView) -> list[Region]:
             f"{'high' if apart[one] > 0 else 'low'} {label_of(str(view.feature_names[one]))}"
             for one in (first, *second)
         ]
-        names.append(_AND.join("\n".join(textwrap.wrap(one, _LETTERS)) for one in told))
+        names.append(
+            _AND.join(
+                "\n".join(textwrap.wrap(one, _LETTERS, break_long_words=False)) for one in told
+            )
+        )
     return regions(som_map, labels, names, hits)
 
 

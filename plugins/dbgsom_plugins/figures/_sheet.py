@@ -29,18 +29,19 @@ DPI = 150
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
 _MARGIN = 0.3  # inches around everything
 _HEAD = 0.62  # title and subtitle
-_SIDE = 1.55  # legend or colour bar
+SIDE = 1.55  # legend or colour bar
 _LINE = 0.165  # a line of the caption
 _KEY_ROW = 0.21  # a row of the legend
-_KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
+KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
 _LARGEST = (6.8, 6.2)  # map panel: width, height
 _LARGEST_CELL = 0.95
+_SHORTEST_BAR = 1.4  # colour bar: of a map that is flatter
 _NARROWEST = 5.2  # page: so that titles fit
 _PAGE_SIDE = 0.9  # beside panels
 _BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _KEY_TOP = 0.42  # inches above a colour bar beside panels
 _CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
-_LONGEST_NAME = 22  # characters of a class name in the key
+_LONGEST_NAME = 40  # characters of a class name in the key
 _LONGEST_LINE = 150  # characters of a line
 
 
@@ -70,7 +71,7 @@ class Sheet:
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
         if self.given:
-            legend_of(self.axes, entries, _BESIDE, 1.0, 72 * _SIDE - _KEY_PATCH)
+            legend_of(self.axes, entries, _BESIDE, 1.0, 72 * SIDE - KEY_PATCH)
         else:
             legend_of(self.figure, entries, *self._side())
 
@@ -83,7 +84,7 @@ class Sheet:
         else:
             x, top = self._side()
             width, height = self.figure.get_size_inches()
-            bar_height = min(3.2, self.axes.get_position().height * height)
+            bar_height = max(_SHORTEST_BAR, min(3.2, self.axes.get_position().height * height))
             bar = self.figure.add_axes(
                 (x, top - bar_height / height, 0.16 / width, bar_height / height)
             )
@@ -111,7 +112,7 @@ def legend_of(
     ``room`` is for names, in points: up to the right end of the page without it.
     """
     if room is None:
-        room = 72 * (1 - x) * parent.get_figwidth() - _KEY_PATCH  # type: ignore[union-attr]
+        room = 72 * (1 - x) * parent.get_figwidth() - KEY_PATCH  # type: ignore[union-attr]
     key = parent.legend(
         [patch for patch, _ in entries],
         [str(i) for i in range(len(entries))],
@@ -200,7 +201,7 @@ class Page:
         patches = [(Patch(facecolor=colour, lw=0), name) for colour, name in entries]
         if self.within is not None:
             x = (self.width + 0.12) / (self.width + _PAGE_SIDE)
-            legend_of(self.within, patches, x, 1.0, 72 * _PAGE_SIDE - _KEY_PATCH)
+            legend_of(self.within, patches, x, 1.0, 72 * _PAGE_SIDE - KEY_PATCH)
             return
         legend_of(
             self.figure,
@@ -246,6 +247,7 @@ def map_sheet(
     notes: Sequence[str] = (),
     key_rows: int = 0,
     centres: NDArray[np.floating] | None = None,
+    side: float = SIDE,
 ) -> Sheet:
     """Return a page for a map with its title, and a caption that counts neurons and errors.
 
@@ -260,6 +262,8 @@ def map_sheet(
         Rows of the legend, for which the page makes room.
     centres : float array (S, 2), optional
         Of the cells that are drawn; those of the map without them.
+    side : float
+        Inches for the key beside the map.
     """
     from matplotlib.figure import Figure
 
@@ -275,7 +279,7 @@ def map_sheet(
         _show(axes, low, high)
         return Sheet(figure, axes, 72 * float(cell), corners, given=True)
     cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
-    width = max(_NARROWEST, 2 * _MARGIN + columns * cell + 0.22 + _SIDE)
+    width = max(_NARROWEST, 2 * _MARGIN + columns * cell + 0.22 + side)
     lines = [counts(view)]
     for note in notes:
         lines += textwrap.wrap(note, int((width - 2 * _MARGIN) / (8 * _CHARACTER)))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView
 
 
+_DECIMALS = 5  # after which numbers are written with a power of ten
+_LARGE = 1e6  # and from here on
+
+
 def draw_values(
     view: MapView,
     title: str,
@@ -42,15 +46,24 @@ def draw_values(
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = to_rgb(PAPER)
     told = [*notes, *(["Hatched neurons have no hits."] if dead.any() else [])]
-    texts = [
-        "" if empty else f"{value:.{0 if whole else _decimals(top)}f}"
-        for value, empty in zip(values.tolist(), dead.tolist(), strict=True)
-    ]
+    texts = texts_of(values, dead, 0 if whole else None)
     sheet = map_of_cells(view, title, colours, texts, told)
     sheet.colour_bar(scale, label, whole=whole)
     return sheet.figure
 
 
-def _decimals(top: float) -> int:
-    # Of numbers up to ``top``, so that the largest has three digits.
-    return max(0, 2 - math.floor(math.log10(top))) if top > 0 else 0
+def texts_of(
+    values: NDArray[np.float64], dead: NDArray[np.bool_], decimals: int | None = None
+) -> list[str]:
+    """Return values (K,) as texts with the same decimals, "" where a neuron is dead.
+
+    Without ``decimals`` the largest has three digits.
+    """
+    top = float(np.abs(values[~dead]).max(initial=0.0))
+    if decimals is None:
+        decimals = max(0, 2 - math.floor(math.log10(top))) if top > 0 else 0
+    kind = "f" if decimals <= _DECIMALS and top < _LARGE else "g"
+    return [
+        "" if empty else f"{value:.{decimals if kind == 'f' else 3}{kind}}"
+        for value, empty in zip(values.tolist(), dead.tolist(), strict=True)
+    ]

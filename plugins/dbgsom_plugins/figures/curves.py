@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SIZE = (7.2, 5.4)
 _LEFT, _RIGHT = 0.095, 0.965
 _FINE = "#f3f4f6"
+_WORD: dict[str, Any] = {"fontsize": 8, "style": "italic", "color": MUTED}
 
 
 class GrowthCurve(Component):
@@ -76,7 +77,11 @@ def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
         _shade_fine_phase(axes, history)
         axes.tick_params(labelbottom=axes is bottom)
     _whole_numbers(middle, 4)
-    _whole_numbers(bottom, 2)
+    if births.any() or deaths.any():
+        _whole_numbers(bottom, 2)
+    else:
+        bottom.set_yticks([])
+        bottom.text(0.5, 0.5, "none", transform=bottom.transAxes, ha="center", va="center", **_WORD)
     _name_phases(top, history)
     top.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
     bottom.set_xlabel("Epoch", fontsize=8.5, color=INK)
@@ -118,12 +123,10 @@ def _name_phases(axes: Axes, history: Sequence[EpochRecord]) -> None:
     if start is None:
         return
     first, last = history[0].epoch, history[-1].epoch
-    if start > first:
-        _name_phase(axes, "growing", (first + start) / 2, "center")
-    if last - start < 0.15 * (last - first):  # too narrow for the word
-        _name_phase(axes, "fine-tuning", last + 0.6, "right")
-    else:
-        _name_phase(axes, "fine-tuning", (start + last) / 2, "center")
+    late = last - start < 0.15 * (last - first)  # too late for a word after it
+    if start - first > (0.45 if late else 0.3) * (last - first):  # beside the panel's name
+        _name_phase(axes, "growing", start if not late else (first + start) / 2, "right")
+    _name_phase(axes, "fine-tuning", last + 0.6 if late else start, "right" if late else "left")
 
 
 def _name_phase(axes: Axes, name: str, epoch: float, alignment: str) -> None:
@@ -131,11 +134,9 @@ def _name_phase(axes: Axes, name: str, epoch: float, alignment: str) -> None:
         name,
         (epoch, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
+        xytext=(-4 if alignment == "right" else 4, 3),
         textcoords="offset points",
         ha=alignment,
         va="bottom",
-        fontsize=8,
-        style="italic",
-        color=MUTED,
+        **_WORD,
     )

@@ -16,6 +16,7 @@ from dbgsom_plugins.figures._colours import (
     towards_white,
 )
 from dbgsom_plugins.figures._names import can_describe, described, regions, write_names
+from dbgsom_plugins.figures._values import texts_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,8 +111,7 @@ def _values(view: MapView) -> Figure:
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
     notes = ["Hatched neurons have no hits."] if dead.any() else []
-    texts = ["" if dead[k] else f"{value:.3g}" for k, value in enumerate(values)]
-    sheet = map_of_cells(view, "Label map", colours, texts, notes)
+    sheet = map_of_cells(view, "Label map", colours, texts_of(values, dead), notes)
     sheet.colour_bar(scale, "Value")
     return sheet.figure
 

@@ -46,7 +46,8 @@ class UStarMatrix(Component):
         heights = u_star(view.evaluation)
         scale = scale_of(0.0, float(heights.max()), "magma_r")
         colours = np.asarray(scale.to_rgba(heights))[:, :3]
-        sheet = map_of_cells(view, "U*-matrix", colours, notes=_NOTES)
+        hatched = ["Hatched neurons have no hits."] if view.evaluation.hits.min() == 0 else []
+        sheet = map_of_cells(view, "U*-matrix", colours, notes=[*_NOTES, *hatched])
         sheet.colour_bar(scale, "Distance × sparseness")
         return sheet.figure
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, categorical
+from dbgsom_plugins.figures._sheet import KEY_PATCH, SIDE, extent, fitting
 from dbgsom_plugins.figures._variables import chosen, label_of, rounded
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _REACH = 0.46  # of a ray at its variable's greatest value
 _LEAST = 0.06  # and at its least
 _MOST = 12  # rays that the eye tells apart
 _STARS = 400  # stars that the eye tells apart
-_KEY = 22  # letters of an entry of the legend
+_SIDE = 2.4  # inches for the legend
+_FONT = 8.5  # points, of its names
 
 
 class VariableStars(Component):
@@ -64,12 +66,13 @@ class VariableStars(Component):
         side = max(1, round(np.sqrt(len(som_map) / _STARS)))
         if side > 1:
             notes.append(f"A star stands for up to {side} × {side} neurons.")
+        side_room = SIDE if view.axes is not None else _SIDE
         entries = [
-            (Patch(facecolor=colour, lw=0), _key(name, least, most))
+            (Patch(facecolor=colour, lw=0), _key(name, least, most, 72 * side_room - KEY_PATCH))
             for colour, name, least, most in zip(palette, shown.names, low, high, strict=True)
         ]
         empty = np.tile(to_rgb(EMPTY), (len(som_map), 1))
-        sheet = map_of_cells(view, "Variables of neurons", empty, (), notes, len(entries))
+        sheet = map_of_cells(view, "Variables of neurons", empty, (), notes, len(entries), _SIDE)
         wedges = [_wedge(which, len(shown.names)) for which in range(len(shown.names))]
         slices, colours = [], []
         for place, values in _stars(view, shown.values, side):
@@ -104,9 +107,9 @@ def _stars(
         yield places[neurons].mean(axis=0), mean
 
 
-def _key(name: str, least: float, most: float) -> str:
-    told = f"{label_of(name)}: {rounded(least, most):g} … {rounded(most, least):g}"
-    return told if len(told) <= _KEY else label_of(name)
+def _key(name: str, least: float, most: float, room: float) -> str:
+    told = f": {rounded(least, most):g} … {rounded(most, least):g}"
+    return fitting(label_of(name), room - _FONT * extent(told), _FONT) + told
 
 
 def _wedge(which: int, count: int) -> NDArray[np.float64]:

@@ -1,0 +1,92 @@
+"""What readers stumbled over: keys, words and numbers that could not be read."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures._names import described
+from dbgsom_plugins.figures._values import texts_of
+from dbgsom_plugins.figures.component_planes import ComponentPlanes
+from dbgsom_plugins.figures.curves import GrowthCurve
+from dbgsom_plugins.figures.hit_map import HitMap
+from dbgsom_plugins.figures.prototype_images import PrototypeImages
+from dbgsom_plugins.figures.u_star_matrix import UStarMatrix
+from dbgsom_plugins.figures.variable_stars import VariableStars
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+LONG = "od280/od315_of_diluted_wines"
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """A map of one row, with a neuron that wins nothing."""
+    rng = np.random.default_rng(0)
+    prototypes = np.array([[0.0, 5], [1, 3], [2, 2], [3, 1], [99, 99]])
+    som_map = SomMap.rectangle(1, 5, prototypes)
+    X = np.repeat(prototypes[:4], 5, axis=0) + 0.1 * rng.normal(size=(20, 2))
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    return MapView(evaluation, np.arange(5), (), feature_names=[LONG, "hue"], title="flat")
+
+
+def test_the_scale_of_a_flat_map_is_long_enough_for_its_ticks(flat, drawn):
+    figure = drawn(HitMap().draw(flat))
+    bar = figure.axes[-1].get_position()
+    assert bar.height * figure.get_figheight() >= 1.4
+    assert bar.y0 > max(text.get_position()[1] for text in figure.texts[2:])  # above the caption
+
+
+def test_every_variable_of_the_stars_has_its_range(flat, drawn):
+    figure = drawn(VariableStars().draw(flat))
+    first, second = (text.get_text() for text in figure.legends[0].get_texts())
+    assert first.startswith("od280/od315")
+    assert first.endswith("…: 0 … 99")
+    assert second == "hue: 1 … 99"
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_values_in_cells_have_the_same_decimals():
+    alive = np.zeros(3, bool)
+    assert texts_of(np.array([14.0, 13.84, -2.0]), alive) == ["14.0", "13.8", "-2.0"]
+    assert texts_of(np.array([0.0, 0.5, 1.0]), np.array([0, 1, 0], bool)) == ["0.00", "", "1.00"]
+    assert texts_of(np.array([2e-9, 1e-9, 0.0]), alive) == ["2e-09", "1e-09", "0"]
+    assert texts_of(np.array([3e7, 1.0, 0.0]), alive) == ["3e+07", "1", "0"]
+
+
+def test_growth_without_births_and_with_a_short_growing_phase(flat, told, drawn):
+    def record(epoch, phase):
+        return EpochRecord(epoch, 6, phase, 1.0, 5, (), 1.0 / epoch, 0.0, 0.0)
+
+    never = replace(flat, history=[record(e, "growing") for e in (1, 2, 3)])
+    assert "none" in told(drawn(GrowthCurve().draw(never)))
+    soon = [record(e, "growing" if e < 2 else "fine") for e in range(1, 7)]
+    figure = drawn(GrowthCurve().draw(replace(flat, history=soon)))
+    top = figure.axes[0]
+    boxes = [text.get_window_extent() for text in (*top.texts, top.title, top._left_title)]
+    boxes = [box for box in boxes if box.width > 1]
+    assert len(boxes) >= 2
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_long_names_are_not_broken_within_a_word(flat):
+    names = [region.name for region in described(flat)]
+    assert any(LONG in name for name in names)
+
+
+def test_hatches_are_explained(flat, told):
+    assert "Hatched neurons have no hits." in told(UStarMatrix().draw(flat))
+
+
+def test_values_are_those_of_the_data_where_they_are_known(flat, told):
+    own = replace(flat, undo=lambda X: 10 * X + 7, image_shape=(1, 2))
+    planes = told(ComponentPlanes().draw(own))
+    assert "7 … 997" in planes
+    shared = ComponentPlanes(scale="shared").draw(own)
+    assert shared.axes[-1].get_ylim() == pytest.approx((0, 99))  # as the map sees them
+    (picture,) = PrototypeImages().draw(own).axes[0].images
+    assert np.nanmax(picture.get_array()) == 997
