@@ -12,6 +12,8 @@ from dbgsom_core.engine.workers import share
 
 # What is asked of some rows of X (n, D), with their own weights (m,) or None.
 Ask = Callable[[Any, slice, Any], Any]
+# Adds an answer to another.
+Add = Callable[[Any, Any], Any]
 
 
 def each_range(
@@ -43,11 +45,17 @@ class Held(Protocol):
     """Objects, one for each shard, where its rows are."""
 
     def ask(
-        self, question: str, *given: Any, own: dict[str, Any], among: Sequence[int] | None = None
+        self,
+        question: str,
+        *given: Any,
+        own: dict[str, Any],
+        among: Sequence[int] | None = None,
+        add: Add | None = None,
     ) -> list[Any]:
         """Return ``answer(question, *given, **own)`` of each object, or of those ``among`` them.
 
-        What is ``own`` was spread over the shards.
+        What is ``own`` was spread over the shards. Where ``add`` is given answers add up exactly
+        and are wanted as one sum: they may be added up on the way, in any order.
         """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples, PlainSearch
 from dbgsom_core.engine.ranges import Held
 from dbgsom_core.engine.shard_table import ShardTable
-from dbgsom_core.engine.shards import Added, Pass, Tuning
+from dbgsom_core.engine.shards import Added, Pass, Tuning, plus
 from dbgsom_core.engine.streamed import StreamedSamples, check_suits, is_small
 from dbgsom_core.engine.tables import block_rows
 from dbgsom_core.engine.workers import available_threads
@@ -47,6 +47,11 @@ class ShardedSamples(StreamedSamples):
         held: Held = self.X.held(self.metric)
         return held.ask(question, *given, own=self.own, among=among)
 
+    def total(self, question: str, *given: Any) -> Any:
+        """Return the sum of the answers of the shards, which add up exactly."""
+        held: Held = self.X.held(self.metric)
+        return reduce(plus, held.ask(question, *given, own=self.own, add=plus))
+
     def of_rows(self, method: str, *given: Any) -> Any:
         """Return what shards say of their rows, (n, …)."""
         return np.concatenate(self.ask("of_rows", method, *given))
@@ -55,7 +60,7 @@ class ShardedSamples(StreamedSamples):
         """Return what all shards count, or add weights up to in the order of the samples."""
         if self.weights is not None:
             return self.chained(question, none, *given)
-        return np.sum(self.ask(question, none, *given), axis=0)
+        return self.total(question, none, *given)
 
     def chained(self, question: str, so_far: Any, *given: Any) -> Any:
         """Let one shard after the other add to what the ones before have found."""
@@ -212,20 +217,19 @@ class ShardedSearch:
         kept = FoundInShards(self.data, now)
         if laid is None:
             return ShardedExact(self.data, prototypes, kept)
-        won = self.data.ask("won", now)
-        sums, hits = sum(one.sums for one in won), sum(one.hits for one in won)
+        won = self.data.total("won", now)
         steps = self.samples.steps(laid.accuracy) * self.samples.scale
         errors = np.empty(len(prototypes))
-        total = layout.unpack_errors(sum(one.errors for one in won), steps, errors)
-        changed, doubts, gained = sum(one.counts for one in won).tolist()
+        total = layout.unpack_errors(won.errors, steps, errors)
+        changed, doubts, gained = won.counts.tolist()
         if known:
             total = max(self._total_error - gained / steps, 0.0)
         elif doubts > DOUBTS * self.data.n and not self._doubled:
             self._double()
         self._total_error = total
         moved, self._passes = changed / self.data.n if self._passes else 1.0, self._passes + 1
-        return ShardedFound(self, prototypes, hits, errors, total, sums, np.empty(0, np.int32),
-                            moved, kept)  # fmt: skip
+        return ShardedFound(self, prototypes, won.hits, errors, total, won.sums,
+                            np.empty(0, np.int32), moved, kept)  # fmt: skip
 
     def _double(self) -> None:
         self.samples = self.data.X.doubled()
@@ -274,8 +278,8 @@ class ShardedFound(FastFound):
         return Seconds(np.empty(0, np.int32), sums, hits)
 
     def _tuned(self, how: Tuning) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        told = self.search.data.ask("tuned", self.kept.now, how)
-        return sum(sums for sums, _ in told), sum(hits for _, hits in told)
+        sums, hits = self.search.data.total("tuned", self.kept.now, how)
+        return sums, hits
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,14 @@ class Tuning(NamedTuple):
     leads: NDArray[np.bool_] | None = None
 
 
+def plus(one: Any, other: Any) -> Any:
+    """Return the sum of two answers, arrays or tuples of them."""
+    if not isinstance(one, tuple):
+        return one + other
+    both = [plus(*pair) for pair in zip(one, other, strict=True)]
+    return type(one)(*both) if hasattr(one, "_fields") else tuple(both)
+
+
 class Shard:
     """Some rows of a table, packed in the frame of the whole of it.
 

@@ -55,7 +55,7 @@ class Objects:
         self.shards, self.make = shards, pickle.loads(pickle.dumps(make))
         self.made = [self.make(X) for X in shards.parts]
 
-    def ask(self, question, *given, own, among=None):
+    def ask(self, question, *given, own, among=None, add=None):
         shards = self.shards
         shards.asked += 1
         if shards.loses and shards.asked % shards.loses == 0:

@@ -12,6 +12,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.engines.dask import cluster as clusters
+from dbgsom_plugins.engines.dask import held, tasks
 from dbgsom_plugins.engines.dask.engine import DaskEngine
 
 distributed = pytest.importorskip("distributed")
@@ -181,6 +182,43 @@ def test_a_worker_that_is_killed_costs_no_bit(usual):
     assert len(killed) == 1
     assert killed[0] > 0  # shards were there
     assert_same(mine, usual)
+
+
+def test_what_the_cluster_forgot_is_asked_for_anew(client, usual):
+    forgotten = []
+
+    def forget(record):  # as it does where somebody restarts it
+        if record.epoch in (2, 5):
+            held = list(client.futures)
+            forgotten.append(len(held))
+            client.cancel([distributed.Future(key, client) for key in held], force=True)
+
+    for lies in (unequal, frame):
+        mine = SomVQ(callbacks=[forget], **PARAMS).fit(lies(samples()[0]))
+        assert_same(mine, usual)
+    assert len(forgotten) == 4
+    assert min(forgotten) > 0
+
+
+def test_a_pass_needs_tasks_only_where_a_shard_is_new(client, usual, monkeypatch):
+    asked, told = [], []
+
+    def submitted(workers, function, *given, **own):
+        if function.__name__ == "_answer":
+            asked.append(given[1])
+        return tasks.submitted(workers, function, *given, **own)
+
+    def heard(record):
+        told.append(asked.count("won"))
+        asked.clear()
+        if record.epoch == 3:
+            held._HERE.clear()  # as if other processes had taken over
+
+    monkeypatch.setattr(held, "submitted", submitted)
+    mine = SomVQ(engine={"name": "dask", "shard": 0.03}, callbacks=[heard], **PARAMS)
+    assert_same(mine.fit(samples()[0]), usual)
+    assert told[0] == told[3] == 5  # shards
+    assert sum(told) == 10
 
 
 # ------------------------------------------------------------------------------- bad input

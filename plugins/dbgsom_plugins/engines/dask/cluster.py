@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -40,6 +41,37 @@ class Workers:
     def threads(self) -> int:
         """How many tasks run at once."""
         return sum(self.client.nthreads().values())
+
+    def run(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
+        """Return what all workers say, by their addresses, or the exception that one has met."""
+        try:
+            return dict(self.client.run(function, *given, on_error="return"))
+        except (CancelledError, OSError):  # nobody is there to be asked
+            return {}
+
+    def who_has(self, futures: Sequence[Any]) -> dict[Any, Any]:
+        """Return the addresses of the workers that hold what futures stand for, by their keys."""
+        try:
+            return dict(self.client.who_has(futures))
+        except (CancelledError, OSError):
+            return {}
+
+    def check_scheduler(self, error: BaseException) -> None:
+        """Find out whether there is a scheduler, after an error.
+
+        Raises
+        ------
+        DataError
+            There is none.
+        """
+        try:
+            client = self.client
+            client.sync(client.scheduler.ncores, callback_timeout=_SECONDS)
+        except Exception as found:
+            raise DataError(
+                f"the scheduler of dask is gone ({type(error).__name__}: {error}): start it and "
+                "begin again, or go on from a checkpoint"
+            ) from found
 
     def close(self) -> None:
         """Close what was opened here."""

@@ -1,28 +1,24 @@
-"""Shards as futures of Dask: what a worker lost is computed anew from its task."""
+"""Shards as tasks of Dask: what a worker lost is computed anew."""
 
 from __future__ import annotations
 
-import itertools
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import DataError
 from dbgsom_plugins.engines.dask.cluster import Workers
-
-_NUMBERS = itertools.count()
+from dbgsom_plugins.engines.dask.held import DaskHeld
+from dbgsom_plugins.engines.dask.tasks import Task, gathered, submitted
 
 
 class DaskShards:
-    """See `dbgsom_core.api.Shards`; ``parts`` are futures of arrays (m, D)."""
+    """See `dbgsom_core.api.Shards`; ``parts`` are tasks of arrays (m, D)."""
 
     def __init__(
-        self, workers: Workers, parts: Sequence[Any], ends: Sequence[int], d: int, dtype: Any
+        self, workers: Workers, parts: Sequence[Task], ends: Sequence[int], d: int, dtype: Any
     ) -> None:
         self._workers, self._parts = workers, list(parts)
         self.ends, self.shape, self.dtype = tuple(ends), (ends[-1], d), np.dtype(dtype)
@@ -75,13 +71,13 @@ class DaskShards:
                 answers[number] = answer
         return answers
 
-    def spread(self, values: NDArray[Any]) -> list[Any]:
-        """Return futures of the values (n,) beside the rows of each shard."""
+    def spread(self, values: NDArray[Any]) -> list[Task]:
+        """Return tasks of the values (n,) beside the rows of each shard."""
         return [submitted(self._workers, _same, values[a:b]) for a, b in pairwise(self.ends)]
 
     def hold(self, make: Callable[[NDArray[Any]], Any]) -> DaskHeld:
         """Let each shard make an object of its rows."""
-        return DaskHeld(self._workers, [submitted(self._workers, make, p) for p in self._parts])
+        return DaskHeld(self._workers, make, self._parts)
 
     def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         # The parts in which rows lie, and where in them.
@@ -90,58 +86,6 @@ class DaskShards:
             first, last = self.ends[part], min(stop, self.ends[part + 1])
             yield part, start - first, last - first
             start, part = last, part + 1
-
-
-class DaskHeld:
-    """See `dbgsom_core.api.Held`: objects that workers keep, and change in place."""
-
-    def __init__(self, workers: Workers, objects: Sequence[Any]) -> None:
-        self._workers, self._objects = workers, objects
-
-    def ask(
-        self, question: str, *given: Any, own: dict[str, Any], among: Sequence[int] | None = None
-    ) -> list[Any]:
-        """Return ``answer(question, *given, **own)`` of each object, or of those ``among`` them."""
-        which = range(len(self._objects)) if among is None else among
-        futures = [
-            submitted(
-                self._workers, _answer, self._objects[i], question, given,
-                **{name: spread[i] for name, spread in own.items()},
-            )
-            for i in which
-        ]  # fmt: skip
-        return gathered(self._workers, futures)
-
-
-def submitted(workers: Workers, function: Callable[..., Any], *given: Any, **own: Any) -> Any:
-    """Return the future of a call; no other call shares it."""
-    name = getattr(function, "__name__", type(function).__name__).strip("_")
-    key = f"dbgsom-{name}-{next(_NUMBERS)}-{uuid.uuid4().hex[:12]}"
-    return workers.client.submit(function, *given, key=key, **own)
-
-
-def gathered(workers: Workers, futures: Sequence[Any]) -> list[Any]:
-    """Return what futures hold.
-
-    Raises
-    ------
-    DataError
-        The cluster cannot say.
-    """
-    from distributed import KilledWorker
-
-    try:
-        return list(workers.client.gather(list(futures)))
-    except KilledWorker as error:
-        raise DataError(
-            f"workers of dask died again and again over one task ({error.last_worker.address} was "
-            "the last): give them more memory, or make engine.shard smaller"
-        ) from error
-    except (CancelledError, OSError) as error:
-        raise DataError(
-            f"the scheduler of dask is gone ({type(error).__name__}: {error}): start it and begin "
-            "again, or go on from a checkpoint"
-        ) from error
 
 
 # ------------------------------------------------------------------------------ on the workers
@@ -166,7 +110,3 @@ def _asked(X: NDArray[Any], cuts: Sequence[Any], ask: Callable[..., Any]) -> lis
 def _asked_together(pieces: Sequence[Any], ask: Callable[..., Any], own: Any) -> list[Any]:
     X = np.concatenate(pieces)
     return [ask(X, slice(0, len(X)), own)]
-
-
-def _answer(holder: Any, question: str, given: tuple[Any, ...], **own: Any) -> Any:
-    return holder.answer(question, *given, **own)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError, Table
 from dbgsom_plugins.engines.dask.cluster import Workers
-from dbgsom_plugins.engines.dask.shards import DaskShards, gathered, submitted
+from dbgsom_plugins.engines.dask.shards import DaskShards
+from dbgsom_plugins.engines.dask.tasks import Task, computed, gathered, submitted
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -99,8 +100,8 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
         if not hasattr(X, "columns"):
             warnings.warn("the chunk sizes of X are unknown: they are counted first", stacklevel=8)
         checked = dask.delayed(_checked, pure=False)
-        parts = workers.client.compute(
-            [checked(block, i, width, dtype) for i, block in enumerate(blocks)]
+        parts = computed(
+            workers, [checked(block, i, width, dtype) for i, block in enumerate(blocks)]
         )
         sizes = gathered(workers, [submitted(workers, len, part) for part in parts])
     else:
@@ -119,7 +120,7 @@ def _joined(
     dtype: np.dtype[Any],
     workers: Workers,
     most: float,
-) -> tuple[list[Any], list[int]]:
+) -> tuple[list[Task], list[int]]:
     # Small partitions that follow each other make one shard: each costs a task in every pass.
     import dask
 
@@ -135,7 +136,7 @@ def _joined(
         rows += size
     checked, stacked = dask.delayed(_checked, pure=False), dask.delayed(_stacked, pure=False)
     made = [stacked([checked(blocks[i], i, width, dtype) for i in group]) for group in groups]
-    return workers.client.compute(made), [sum(sizes[i] for i in group) for group in groups]
+    return computed(workers, made), [sum(sizes[i] for i in group) for group in groups]
 
 
 def _cuts(shape: tuple[int, ...], dtype: Any, workers: Workers, most: float) -> list[int]:
