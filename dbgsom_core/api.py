@@ -55,6 +55,7 @@ from dbgsom_core.interfaces.labellers import (
 from dbgsom_core.interfaces.measures import (
     Evaluation,
     Measure,
+    MeasureAbilities,
     MeasureComponent,
     NotedValue,
     measured,
@@ -169,6 +170,7 @@ __all__ = [
     "MapGraph",
     "MapView",
     "Measure",
+    "MeasureAbilities",
     "MeasureComponent",
     "Metric",
     "MetricAbilities",

@@ -21,6 +21,7 @@ from dbgsom_core.interfaces.deprecation import Deprecation
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.stopping import Stop
     from dbgsom_core.interfaces.stored_types import StoredType
     from dbgsom_core.interfaces.trackers import Run, RunResult
 
@@ -126,8 +127,8 @@ def dbgsom_run_started(run: Run) -> None:
 
 
 @hookspec
-def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> None:
-    """Hear that the model of this run has finished one epoch.
+def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> Stop | None:
+    """Hear that the model of this run has finished one epoch; `STOP` as the answer ends training.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from dbgsom_core.training.compatibility import (
     why_no_start,
     why_not,
     why_not_filled,
+    why_not_measured,
 )
 
 
@@ -58,6 +59,7 @@ def _mismatches(
         if message is not None:
             yield spot.path, spot, message
     yield from _part_mismatches(root, model)
+    yield from _rule_mismatches(root, model)
     if split is not None:
         yield from _split_mismatches(root, kind, split)
     spot = _spot(root, "measures")
@@ -95,6 +97,15 @@ def _part_mismatches(root: Section, model: Model) -> Iterator[tuple[str, Spot, s
         spot = next(filter(None, (_spot(root, "model", key) for key in keys)), None)
         if message is not None and spot is not None:
             yield spot.path, spot, message
+
+
+def _rule_mismatches(root: Section, model: Model) -> Iterator[tuple[str, Spot, str]]:
+    rules, spot = model.params.get("stopping") or (), _spot(root, "model", "stopping")
+    named = [] if spot is None else list(each_item(spot))
+    for one, rule in zip(named, rules, strict=False):  # some may not have been built
+        message = why_not_measured(rule, model.estimator)
+        if message is not None and len(named) == len(rules):
+            yield one.path, one, message
 
 
 _PLAIN_WAYS = ("test_size", "stratify", "refit", "folds", "test")

@@ -30,7 +30,7 @@ from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fit import Settings
+from dbgsom_core.training.fit import Held, Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.progress import Book, Progress, States, TrainingState
@@ -224,6 +224,7 @@ def facts_of(
     settings: Settings,
     start: SomMap | None,
     new: int | None,
+    validation: Held | None = None,
 ) -> dict[str, str]:
     """Return everything on which the bits of a fit depend, by names that a user knows.
 
@@ -238,6 +239,10 @@ def facts_of(
         if part != "engine":
             facts |= _component(part, kind, component)
     facts.setdefault("init", _setting(parts.init))
+    if validation is not None:
+        facts["validation"] = _told(validation.samples.X)
+        if validation.target is not None:
+            facts["validation targets"] = _told(validation.target.y)
     learnt = metric.state or {}
     facts |= {f"metric learns {name}": _told(value) for name, value in sorted(learnt.items())}
     for name, value in vars(settings).items():

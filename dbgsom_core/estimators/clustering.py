@@ -92,7 +92,7 @@ class SomVQ(ClusterMixin, GrowingMap):
     stopping : str, mapping, component, list of these, or None
         What ends the training early, beside ``tol``: ``"converged"``, ``"patience"``,
         ``"time_limit"``, ``"epoch_limit"``. ``"patience"`` holds samples out, as ``calibration``
-        does.
+        does, asks any measure, ``"accuracy"`` say, and with ``keep_best`` keeps the best map.
 
     Attributes
     ----------
@@ -143,6 +143,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         `novelty_pvalue`; -inf where too few samples are known to say so at this level.
     n_iter_ : int
         How many epochs ran.
+    kept_epoch_ : int
+        The epoch whose map it is: ``n_iter_``, unless a stopping rule keeps the best.
     stopped_by_ : str
         The stopping rule that ended the training, or "a callback"; empty: none did.
     converged_ : bool
@@ -170,7 +172,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         X : array-like or CSR matrix (n, D)
             At least 4 samples, not all alike; nan is a missing value where the metric takes them.
         y : array-like (n,), optional
-            Class labels; read only where the growth strategy or the labeller needs them.
+            Class labels; read only where the growth strategy, the labeller or a stopping rule needs
+            them.
         sample_weight : array-like (n,), optional
             Each sample counts as if it were there so many times.
 

@@ -46,7 +46,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.observers import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
-from dbgsom_core.training.fit import FittedState, Settings, fit_map
+from dbgsom_core.training.fit import FittedState, Held, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import Absent, Parts
@@ -199,7 +199,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
             self.sizes_tried_, parts = sized(self, parts, X, target, weights, held.all)
         if start is None:  # a map that goes on lives in the space in which it is
             self._metric = fitted(parts.metric, *held.left(X, weights))
-        validation = held_samples(parts, self._metric.abilities, X, weights, held.validation)
+        validation = held_samples(
+            parts, self._metric.abilities, X, weights, held.validation, target
+        )
         samples, target, kept = self._weighted(parts, X, target, weights, held.all)
         self._train(parts, samples, target, start, None, X, kept, validation)
         self._calibrate(X, held, weights)
@@ -216,7 +218,9 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         memory: Summaries = self._memory
         weights = check_weights(X, sample_weight, 1)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, 1)
-        validation = held_samples(parts, self._metric.abilities, X, weights, held.validation)
+        validation = held_samples(
+            parts, self._metric.abilities, X, weights, held.validation, target
+        )
         samples, _, kept = self._weighted(parts, X, None, weights, held.all)
         if target is not None and kept is not None:
             rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
@@ -230,7 +234,8 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         abilities = self._metric.abilities
         data = held_samples(self._parts, abilities, X, weights, held.calibration)
         if data is not None:
-            self._novelty = Calibration.of(self._density, data, float(self.contamination))
+            level = float(self.contamination)
+            self._novelty = Calibration.of(self._density, data.samples, level)
 
     def _weighted(
         self,
@@ -259,7 +264,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         new: int | None,
         X: Any,
         kept: NDArray[np.bool_] | None,
-        validation: Samples | None,
+        validation: Held | None,
     ) -> None:
         settings = Settings(
             self.epochs,
@@ -270,7 +275,7 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         )
         checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
         if checkpoints is not None:
-            facts = facts_of(parts, self._metric, samples, target, settings, start, new)
+            facts = facts_of(parts, self._metric, samples, target, settings, start, new, validation)
             progress = checkpoints.progress(facts, self.random_state)
         with shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
@@ -289,9 +294,10 @@ class GrowingMap(FittedMap, PartParams, BaseEstimator):
         self.som_map_, self._tree, self.weights_ = state.som_map, state.tree, state.weights
         self.history_, self.converged_ = state.history, state.converged
         self.n_iter_, self.stopped_by_ = len(state.history), state.stopped
+        self.kept_epoch_ = state.kept
         self.neurons_ = [(x, y) for x, y in state.som_map.positions.tolist()]
         self.growth_events_: list[GrowthEvent] = [
-            event for record in state.history for event in record.births
+            event for record in state.history[: state.kept] for event in record.births
         ]
         self._n_features_out = len(state.tree)
         self.growing_threshold_ = state.growing_threshold

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.training.fit import Held
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target
 
 Mask = NDArray[np.bool_]
 
@@ -62,13 +63,18 @@ def held_samples(
     X: Any,
     weights: NDArray[np.float64] | None,
     held: Mask | None,
-) -> Samples | None:
-    """Return those of the samples X (n, D) that are held and weigh something; None: none."""
+    target: Target | None = None,
+) -> Held | None:
+    """Return those of the samples X (n, D) that are held and weigh something; None: none.
+
+    ``target`` is that of these samples, and of others behind them.
+    """
     if held is None or (weights is not None and not weights[held].any()):
         return None
     if weights is not None:
         held = held & (weights > 0)
-    return parts.over(picked(X, held), metric, None if weights is None else weights[held])
+    samples = parts.over(picked(X, held), metric, None if weights is None else weights[held])
+    return Held(samples, None if target is None else target.of(np.flatnonzero(held)))
 
 
 def _drawn(free: NDArray[np.intp], n: int, share: float, least: int, seed: int) -> Mask | None:

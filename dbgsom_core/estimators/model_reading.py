@@ -44,6 +44,7 @@ FITTED = {
     "n_iter_": "integer",
     "converged_": "flag",
     "stopped_by_": "text",
+    "kept_epoch_": "integer",
     "growing_threshold_": "number",
     "spreading_factor_": "number | none",
     "quantization_error_": "number",
@@ -65,6 +66,7 @@ FITTED = {
 _NOT_ALWAYS = (
     "spreading_factor_",
     "stopped_by_",
+    "kept_epoch_",
     "feature_names_in_",
     "classes_",
     "_novelty",
@@ -192,7 +194,10 @@ def read_estimator(
     estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
     estimator._n_features_out, estimator.sizes_tried_ = len(tree), ()
     estimator.history_ = tuple(_record(record, types) for record in stored["history"])
-    estimator.growth_events_ = [event for record in estimator.history_ for event in record.births]
+    if not hasattr(estimator, "kept_epoch_"):  # of a file that is older
+        estimator.kept_epoch_ = estimator.n_iter_
+    kept = estimator.history_[: estimator.kept_epoch_]
+    estimator.growth_events_ = [event for record in kept for event in record.births]
     estimator._parts = estimator.check_parts((), absent=absent)
     state = from_plain(stored.get("metric_state"), take, types)
     estimator._metric = _metric(estimator._parts.metric, state, sizes)

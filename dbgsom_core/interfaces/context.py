@@ -55,12 +55,17 @@ class Context:
         epochs: Sequence[EpochRecord] = (),
     ) -> None:
         self._data, self._found, self._seed = data, found, tuple(seed)
-        self.epochs = tuple(epochs)
+        self._history, self._ended = epochs, len(epochs)
+
+    @cached_property
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        """See the class."""
+        return tuple(self._history[: self._ended])  # whoever trains goes on writing the list
 
     @cached_property
     def generator(self) -> np.random.Generator:
         """See the class."""
-        return np.random.default_rng([*self._seed, len(self.epochs)])
+        return np.random.default_rng([*self._seed, self._ended])
 
     def distances(self, X: Any, prototypes: Any) -> NDArray[np.float64]:
         """Return the distances (m, K), by the metric of the run and in its units.

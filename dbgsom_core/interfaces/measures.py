@@ -208,6 +208,32 @@ class Evaluation:
         return np.asarray(self.distance + ways[self.bmu, self.second_bmu])
 
 
+@dataclass(frozen=True)
+class AskedEvaluation(Evaluation):
+    """One whose predictions are made when somebody asks for them.
+
+    Attributes
+    ----------
+    predictions_of : callable or None
+        What the map answers to samples, (n,).
+    """
+
+    predictions_of: Callable[[Samples], NDArray[Any]] | None = None
+
+    @property  # type: ignore[misc] # the constructor sets it, too: to nothing
+    def predictions(self) -> NDArray[Any] | None:
+        """What the map answers."""
+        return self._answers
+
+    @predictions.setter
+    def predictions(self, given: NDArray[Any] | None) -> None:
+        pass
+
+    @cached_property
+    def _answers(self) -> NDArray[Any] | None:
+        return None if self.predictions_of is None else self.predictions_of(self.data)
+
+
 @runtime_checkable
 class Measure(Protocol):
     """A measure of a trained map on a part of the data; logged as ``train/NAME``, ``test/NAME``."""

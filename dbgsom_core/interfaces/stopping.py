@@ -37,10 +37,11 @@ class StopState:
     is_final : bool
         Whether the kernel's width has reached its end.
     train : Evaluation
-        The map beside the training samples, without targets.
+        The map beside the training samples, without targets unless the rule needs them.
     validation : Evaluation
         The map beside the samples that are held out for the rule's ``validation``; the same as
-        ``train`` where none are.
+        ``train`` where none are. With targets it holds those samples of which they are known, and
+        ``predictions`` are what the estimator would answer if the training ended now.
     watched : sequence of float
         What `watch` returned, an entry for each epoch; empty without it.
     """
@@ -67,10 +68,16 @@ class StoppingComponent(Component):
     Optional capabilities
         ``watch(state) -> float``: a number that is noted after each epoch, before `stop` is asked,
         and stands in ``state.watched``: what a rule remembers, in checkpoints, too.
+        ``is_best(state) -> bool``: whether the map of this epoch is the one to keep so far, asked
+        after `watch`: the last one of which a rule says so is what training leaves.
         ``validation`` (field): the share of the samples, in [0, 1), that training does not see.
+        ``needs_target`` (attribute): whether it looks at targets or predictions; a rule with a
+        `Nested` measure that needs them gets them without. Child maps without classes leave it out.
     """
 
     watch: ClassVar[Callable[..., float] | None] = None
+    is_best: ClassVar[Callable[..., bool] | None] = None
+    needs_target: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -79,14 +86,18 @@ class StoppingAbilities(Abilities):
 
     kind: ClassVar[str] = "stopping"
     defaults: ClassVar[Component] = StoppingComponent()
-    methods: ClassVar[tuple[str, ...]] = ("stop", "watch")
+    methods: ClassVar[tuple[str, ...]] = ("stop", "watch", "is_best")
 
     stop: Callable[[StopState], bool] | None = None
     watch: Callable[[StopState], float] | None = None
+    is_best: Callable[[StopState], bool] | None = None
+    needs_target: bool = False
     validation: float = 0.0
 
     def check(self) -> None:
-        """Raise UnfitError where ``validation`` is no share."""
+        """Raise UnfitError where ``validation`` is no share, or ``needs_target`` no flag."""
+        if not isinstance(self.needs_target, bool):
+            raise UnfitError(f"has needs_target = {self.needs_target!r}; it is True or False")
         share: Any = self.validation
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
             raise UnfitError(f"has validation = {share!r}, not a share of at least 0 below 1")

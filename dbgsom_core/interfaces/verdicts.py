@@ -401,6 +401,7 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("schedule", "width"): _width,
     ("stopping", "stop"): _verdict,
     ("stopping", "watch"): _number,
+    ("stopping", "is_best"): _verdict,
     ("labeller", "label"): _labels,
     ("labeller", "probabilities"): _shares,
     ("labeller", "learn"): _learned,

@@ -51,6 +51,12 @@ class Observers:
         self.record(hook, **event)
         self.spread(hook, **event)
 
+    def stopper(self, run: Any, epoch: EpochRecord) -> str:
+        """Tell of an epoch; return who answered `STOP`, the first of them, or nothing."""
+        self.record("dbgsom_epoch_finished", run=run, epoch=epoch)
+        answers = self.spread("dbgsom_epoch_finished", run=run, epoch=epoch)
+        return next((who for who, answer in answers if answer is STOP), "")
+
     def record(self, hook: str, **event: Any) -> None:
         """Tell the vital observer alone; what it raises is raised."""
         if hook not in LIFECYCLE_HOOKS:
@@ -61,12 +67,14 @@ class Observers:
         """Have the vital observer keep what there is to lose."""
         call(self._vital, "keep", {"run": run, "result": result})
 
-    def spread(self, hook: str, **event: Any) -> None:
-        """Tell the others; one that raises, or is interrupted, keeps no other from being told."""
-        interrupted = None
+    def spread(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
+        """Tell the others, and return who answered what; one that raises, or is interrupted, keeps
+        no other from being told.
+        """
+        interrupted, answers = None, []
         for observer in self._others:
             try:
-                call(observer, hook, event)
+                answers.append((self._name(observer), call(observer, hook, event)))
             except BaseException as error:
                 if not is_from_a_signal(error):
                     self._report(observer, hook, error)
@@ -76,10 +84,14 @@ class Observers:
                     raise
         if interrupted is not None:
             raise interrupted
+        return answers
+
+    def _name(self, observer: Any) -> str:
+        usual = f"observer {getattr(observer, '__name__', type(observer).__name__)}"
+        return self._names.get(id(observer), usual)
 
     def _report(self, observer: Any, hook: str, error: BaseException) -> None:
-        usual = f"observer {getattr(observer, '__name__', type(observer).__name__)}"
-        name = self._names.get(id(observer), usual)
+        name = self._name(observer)
         told = masked(f"{name} failed in {hook} ({type(error).__name__}: {error})")
         if (name, hook) not in self._noted:  # it may fail in every epoch
             self._noted.add((name, hook))

@@ -101,9 +101,9 @@ class PatientObserver:
         """Pass it on."""
         self._tell("dbgsom_run_started", run=run)
 
-    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Pass it on."""
-        self._tell("dbgsom_epoch_finished", run=run, epoch=epoch)
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> Any:
+        """Pass it on, and its answer back."""
+        return self._tell("dbgsom_epoch_finished", run=run, epoch=epoch)
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Pass it on."""
@@ -113,23 +113,23 @@ class PatientObserver:
         """Pass it on."""
         self._tell("dbgsom_run_failed", run=run, error=error)
 
-    def _tell(self, hook: str, **event: Any) -> None:
+    def _tell(self, hook: str, **event: Any) -> Any:
         if self._given_up:
-            return
+            return None
         try:
-            self._aside.do(lambda: self._listen(hook, event))
+            return self._aside.do(lambda: self._listen(hook, event))
         except GivenUpError as error:
             self._given_up = True
             raise GivenUpError(f"{error}; it is told nothing more") from None
 
-    def _listen(self, hook: str, event: dict[str, Any]) -> None:
+    def _listen(self, hook: str, event: dict[str, Any]) -> Any:
         if self._observer is None:
             try:
                 self._observer = self._make()
             except BaseException:
                 self._given_up = True
                 raise
-        call(self._observer, hook, event)
+        return call(self._observer, hook, event)
 
 
 def leave(code: int) -> None:

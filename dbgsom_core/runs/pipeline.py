@@ -20,7 +20,6 @@ from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -37,6 +36,7 @@ from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.dead import seen_alive
 from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.runs.hearing import Heard
 from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
@@ -127,7 +127,7 @@ def run_experiment(
         with told_of_failure(observers, run):
             observers.tell("dbgsom_run_started", run=run)
             asked.check()
-            result = _result(plan, run, _Heard(observers, run), done)
+            result = _result(plan, run, Heard(observers, run), done)
             observers.keep(run, result)
             figures = _drawn(experiment, result.view, plan.notes)
             result = replace(result, figures=figures, notes=[*plan.notes, *observers.notes])
@@ -204,29 +204,14 @@ def tell_finished(observers: Observers, run: Run, result: RunResult) -> None:
         raise
 
 
-class _Heard:
-    """Tells of each epoch; what the run folder raises, or a signal, ends the training."""
-
-    vital = True
-
-    def __init__(self, observers: Observers, run: Run) -> None:
-        self._observers, self._run = observers, run
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        self._observers.tell("dbgsom_epoch_finished", run=self._run, epoch=epoch)
-        asked.check()
-
-
-def _result(plan: _Plan, run: Run, heard: _Heard, done: Done) -> RunResult:
+def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
     estimator, fold = plan.estimator, plan.fold
     with noted(plan.notes):
         folds = _cross_validated(plan, done)
         estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        if estimator.stopped_by_:
-            ran = f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
-            plan.notes.append(f"{estimator.stopped_by_} ended the training after {ran}")
+        plan.notes.extend(map(masked, heard.end_told(estimator)))
         plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
         trained = _evaluation(plan, estimator, fold.train)
         values = _measured(plan, trained, "train") | summary(folds)

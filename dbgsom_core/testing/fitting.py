@@ -19,15 +19,17 @@ _FIXED = {"name": "fixed", "rows": 2, "columns": 3}
 def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> Any:
     """Return an estimator trained on X (n, D) after judging what it holds.
 
-    With ``y`` a classifier is trained, or a regressor for a labeller that serves no other. Where
-    plugins offer every part the model is saved, loaded and asked again.
+    With ``y`` a classifier is trained, or a regressor for numbers and for a labeller that serves no
+    other. Where plugins offer every part the model is saved, loaded and asked again.
     """
     from dbgsom_core.estimators.classifier import SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ
     from dbgsom_core.estimators.regressor import SomRegressor
 
     params = {"growth": _FIXED, "epochs": 6, "random_state": 0, **parts}
-    supervised = SomRegressor if only_regresses(parts.get("labeller")) else SomClassifier
+    numbers = y is not None and y.dtype.kind == "f"
+    regresses = numbers or only_regresses(parts.get("labeller"))
+    supervised = SomRegressor if regresses else SomClassifier
     estimator: Any = SomVQ(**params).fit(X) if y is None else supervised(**params).fit(X, y)
     assert np.isfinite(estimator.weights_).all(), "the fit leaves prototypes that are not finite"
     assert np.isfinite(estimator.quantization_error_), "the quantization error is not finite"

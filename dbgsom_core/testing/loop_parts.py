@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.lending import Kept
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import StoppingAbilities, StopState
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid
 from dbgsom_core.som_map.hops import fill_hops
@@ -17,6 +19,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
+from dbgsom_core.training.compatibility import measure_suits
+from dbgsom_core.training.judging import judges_targets, measures_of
 
 
 def _start(grid: Grid, seed: int = 0) -> Start:
@@ -101,10 +105,28 @@ def check_schedule_tiny_fit(component: Any, subject: Subject) -> None:
     check_fit(material.data(), schedule=component)
 
 
+def _targets(rule: Any) -> Any:
+    # What a stopping rule needs beside `material.data`: classes, numbers or nothing.
+    if not judges_targets(rule):
+        return None
+    numbers = any(not measure_suits(one, "classifier") for one in measures_of(rule))
+    return material.data()[:, 0] if numbers else material.classes()
+
+
+def _seen(rule: Any) -> Evaluation:
+    y, data = _targets(rule), material.data()
+    seen: Evaluation = material.trained().evaluate(data, y, predictions=y)
+    if y is None or y.dtype.kind == "f":
+        return seen
+    classes, codes = np.unique(y, return_inverse=True)
+    shares = np.eye(len(classes))[codes]
+    return replace(seen, classes=classes, probabilities_of=lambda data: shares[: data.n])
+
+
 @check("stopping")
 def check_stops(component: Any, subject: Subject) -> None:
     """It says True or False from the first epoch on, and `watch` a number; the map stays."""
-    rule, evaluation = StoppingAbilities.of(component), material.trained().evaluate(material.data())
+    rule, evaluation = StoppingAbilities.of(component), _seen(component)
     before, history = Kept.of(evaluation.som_map), material.trained().history_
     noted: list[float] = []
     for epoch in range(1, len(history) + 1):
@@ -113,8 +135,10 @@ def check_stops(component: Any, subject: Subject) -> None:
             value = component.watch(StopState(*seen, tuple(noted)))
             assert isinstance(value, Real), f"watch gives {value!r}, no number"
             noted.append(float(value))
-        answer = component.stop(StopState(*seen, tuple(noted)))
-        assert isinstance(answer, (bool, np.bool_)), f"stop gives {answer!r}, not True or False"
+        for method in ("stop",) if rule.is_best is None else ("is_best", "stop"):
+            answer = getattr(component, method)(StopState(*seen, tuple(noted)))
+            told = f"{method} gives {answer!r}, not True or False"
+            assert isinstance(answer, (bool, np.bool_)), told
     assert not before.put_back(), "it changes the map"
     assert 0 <= rule.validation < 1
 
@@ -122,7 +146,7 @@ def check_stops(component: Any, subject: Subject) -> None:
 @check("stopping")
 def check_stopping_resumes(component: Any, subject: Subject) -> None:
     """It keeps nothing in itself: asked twice of the same training, it answers the same."""
-    evaluation, history = material.trained().evaluate(material.data()), material.trained().history_
+    evaluation, history = _seen(component), material.trained().history_
     state = StopState(history, len(history), True, evaluation, evaluation, (1.0,) * len(history))
     answers = [bool(component.stop(state)) for _ in range(3)]
     assert len(set(answers)) == 1, "what a rule remembers is what its watch returns"
@@ -131,4 +155,4 @@ def check_stopping_resumes(component: Any, subject: Subject) -> None:
 @check("stopping")
 def check_stopping_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained with it."""
-    check_fit(material.data(), stopping=component)
+    check_fit(material.data(), _targets(component), stopping=component)

@@ -9,9 +9,11 @@ from dbgsom_core.interfaces.component import given_fields, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.judging import judges_targets, measures_of
+from dbgsom_core.training.parts import Absent, Parts
 
 USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
 
@@ -51,6 +53,16 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
             f"growth {name} needs class labels, which a regressor has not; "
             "use another threshold or strategy"
         )
+    return None
+
+
+def why_not_measured(rule: Any, estimator: str) -> str | None:
+    """Return why a stopping rule's measure says nothing of an estimator; None: it does."""
+    for measure in measures_of(rule):
+        if not measure_suits(measure, estimator):
+            name = lookup_in_use().name_of("measure", measure)
+            suited = " or ".join(MeasureAbilities.of(measure).estimators or ())
+            return f"measure '{name}' is for estimator {suited}, not for {estimator}"
     return None
 
 
@@ -126,6 +138,15 @@ def check_suits(parts: Parts, estimator: str) -> None:
         problem = why_not(kind, type(part).__name__, part, estimator)
         if problem is not None:
             raise ValueError(problem)
+    for rule in _rules(parts):
+        problem = why_not_measured(rule, estimator)
+        if problem is not None:
+            name = lookup_in_use().name_of("stopping", rule)
+            raise ValueError(f"stopping {name}: {problem}")
+
+
+def _rules(parts: Parts) -> tuple[Any, ...]:
+    return () if isinstance(parts.stopping, Absent) else parts.stopping
 
 
 def reads_target(parts: Parts) -> str | None:
@@ -134,4 +155,5 @@ def reads_target(parts: Parts) -> str | None:
         return f"growth {type(parts.growth).__name__}"
     if LabellerAbilities.of(parts.labeller).needs_target:
         return f"labeller {type(parts.labeller).__name__}"
-    return None
+    rule = next(filter(judges_targets, _rules(parts)), None)
+    return None if rule is None else f"stopping {type(rule).__name__}"

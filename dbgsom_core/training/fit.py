@@ -10,24 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals, each_piece
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.answering import Answering
-from dbgsom_core.training.labels import (
-    Answers,
-    Past,
-    evidence_of,
-    label_leaves,
-    label_neurons,
-    labels_of_neurons,
-)
+from dbgsom_core.training.judging import Judge, judges_targets
+from dbgsom_core.training.labels import Answers, Past
 from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.outputs import AnsweringEach, Outputs
+from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.places import summary_of_samples
 from dbgsom_core.training.progress import Progress
@@ -36,6 +28,7 @@ from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.task import Task
+from dbgsom_core.training.told import Told
 from dbgsom_core.training.train import NOT_WRITTEN, Training, train
 from dbgsom_core.training.vertical import ChildMaps, horizontal, is_vertical, root_error
 
@@ -91,6 +84,8 @@ class FittedState:
         Standard deviation of each column of the samples.
     stopped : str
         The stopping rule, or callback, that ended the training of the first map; empty: none.
+    kept : int
+        The epoch whose map it is: the last one, unless a stopping rule keeps the best.
     """
 
     som_map: SomMap
@@ -114,6 +109,15 @@ class FittedState:
     outputs: tuple[Summaries, ...]
     deviations: NDArray[np.float64]
     stopped: str = ""
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is held out for stopping rules, and its targets."""
+
+    samples: Samples
+    target: Target | None = None
 
 
 def fit_map(
@@ -125,7 +129,7 @@ def fit_map(
     start: SomMap | None = None,
     new: int | None = None,
     progress: Progress = NOT_WRITTEN,
-    validation: Samples | None = None,
+    validation: Held | None = None,
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
@@ -146,7 +150,7 @@ def fit_map(
         it.
     progress : Progress, optional
         Of the first map: where the fit was interrupted, and where to note how far it comes.
-    validation : Samples, optional
+    validation : Held, optional
         What is held out for stopping rules; for child maps nothing is.
 
     Raises
@@ -171,7 +175,7 @@ def fit_map(
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
     past = Past(seed_of(settings.random_state), trained.history)
-    told = _Told.of(parts.labeller, tree, samples, found, ended, target, totals, past)
+    told = Told.of(parts.labeller, tree, samples, found, ended, target, totals, past)
     summaries = told.summaries
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
@@ -209,6 +213,7 @@ def fit_map(
         outputs=told.outputs,
         deviations=moments.deviation,
         stopped=trained.stopped,
+        kept=trained.kept,
     )
 
 
@@ -227,71 +232,6 @@ def _errors(
     return errors, total / float(n if weights is None else weights.sum())
 
 
-@dataclass(frozen=True)
-class _Told:
-    """What neurons and leaves answer, and what stands for the samples from which they know it."""
-
-    hits: NDArray[Any]
-    neurons: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    leaves: Answers
-    summaries: Summaries
-    answering: Answering | AnsweringEach | None
-    outputs: tuple[Summaries, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        labeller: Labeller,
-        tree: Tree,
-        samples: Samples,
-        found: PerSample,
-        ended: PerSample,
-        target: Target | None,
-        totals: Totals | None,
-        past: Past,
-    ) -> _Told:
-        one = len(tree.maps) == 1
-        if target is not None and target.outputs is not None:
-            outputs = Outputs.learnt(labeller, tree, samples, found, ended, target, past)
-            summaries = Summaries.of(samples, ended, len(tree), None, totals)
-            hits = samples.found(tree.maps[0].prototypes, found).hits
-            won = hits if one else np.bincount(ended.bmu, samples.weights, len(tree))
-            leaves = Answers(outputs.leaves, None, won)
-            return cls(
-                hits, outputs.neurons, None, leaves, summaries, outputs.answering, outputs.summaries
-            )
-        evidence = evidence_of(tree.maps[0], samples, found, target, past)
-        labels = leaves = label_neurons(labeller, evidence, samples)
-        neurons = labels.labels
-        if not one:
-            leaves = label_leaves(labeller, tree, samples, ended, target, past)
-            if target is None:  # numbers of clusters mean nothing before the leaves are numbered
-                neurons = labels_of_neurons(tree, leaves)
-        summaries = Summaries.of(samples, ended, len(tree), target, totals)
-        answering = Answering.of(labeller, tree, summaries, samples, ended, target)
-        if answering is not None:
-            leaves = _answered(leaves, answering, tree.weights, samples.metric, target)
-            if one:
-                labels, neurons = leaves, leaves.labels
-        return cls(labels.hits, neurons, labels.probabilities, leaves, summaries, answering)
-
-
-def _answered(
-    answers: Answers,
-    answering: Answering,
-    prototypes: NDArray[np.float64],
-    metric: MetricCalls,
-    target: Target | None,
-) -> Answers:
-    # What neurons answer: what samples at their prototypes are answered.
-    found = answering.of_prototypes(prototypes, metric)
-    classes = None if target is None else target.classes
-    if classes is None:
-        return replace(answers, labels=found)
-    return replace(answers, labels=classes[found.argmax(axis=1)], probabilities=found)
-
-
 def train_map(
     parts: Parts,
     samples: Samples,
@@ -302,7 +242,7 @@ def train_map(
     goes_on: bool = False,
     progress: Progress = NOT_WRITTEN,
     moments: Moments | None = None,
-    validation: Samples | None = None,
+    validation: Held | None = None,
 ) -> Training:
     """Train one map; parameters and errors are those of `fit_map`."""
     usual, gamma = samples, None
@@ -316,7 +256,9 @@ def train_map(
     if target is not None:
         samples = samples.with_classes(target.codes, n_classes)
     summary = summarize(usual, moments, n_classes or None)
-    growing = parts.growing
+    growing, judge = parts.growing, None
+    if target is not None and any(map(judges_targets, parts.stopping)):
+        judge = Judge(parts.labeller, samples, target, _judged(validation))
     epochs = int(settings.epochs)
     task = Task(
         data=samples,
@@ -332,7 +274,8 @@ def train_map(
         continues=start is not None,
         course=parts.schedule,
         stopping=parts.stopping,
-        validation=validation,
+        validation=None if validation is None else validation.samples,
+        judge=judge,
         seed=seed_of(settings.random_state),
     )
     grid = growing.grid(parts.grid) if start is None else start.grid
@@ -343,6 +286,12 @@ def train_map(
     else:
         som_map = SomMap(start.positions, start.prototypes, start.grid)
     return train(task, som_map, notify, progress)
+
+
+def _judged(validation: Held | None) -> tuple[Samples, Target] | None:
+    if validation is None or validation.target is None:
+        return None
+    return validation.samples, validation.target
 
 
 def _grow_children(
@@ -376,6 +325,7 @@ class _Trained:
     totals: Totals
     unlinked: NDArray[np.bool_]
     stopped: str
+    kept: int
 
     @classmethod
     def of(cls, training: Training, samples: Samples) -> _Trained:
@@ -389,5 +339,5 @@ class _Trained:
         kept, totals = samples.lasting(som_map.prototypes, found), found.totals
         return cls(
             som_map, weights, training.history, training.converged, training.threshold, kept,
-            totals, unlinked, training.stopped,
+            totals, unlinked, training.stopped, training.kept,
         )  # fmt: skip

@@ -49,6 +49,8 @@ class TrainingState:
         What each stopping rule noted of each epoch.
     leads : bool array (K, C) or None
         Which classes lead in each neuron in fine-tuning by classes.
+    best : plain values and arrays, or None
+        The map that a rule wants to be kept, and its epoch; see `kept`.
     """
 
     positions: NDArray[np.int64]
@@ -64,6 +66,14 @@ class TrainingState:
     stopped: str = ""
     watched: tuple[tuple[float, ...], ...] = ()
     leads: NDArray[np.bool_] | None = None
+    best: Mapping[str, Any] | None = None
+
+    def kept(self, grid: Grid = SQUARE) -> tuple[int, SomMap] | None:
+        """Return the epoch whose map is to be kept, and that map; None: the last one's."""
+        if self.best is None:
+            return None
+        values = dict(self.best)
+        return int(values.pop("epoch")), SomMap.restored(**values, grid=grid)
 
     def som_map(self, grid: Grid = SQUARE) -> SomMap:
         """Return the map as it was."""

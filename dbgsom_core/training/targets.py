@@ -38,6 +38,14 @@ class Target:
         codes = None if self.codes is None else self.codes[rows]
         return Target(self.y[rows], self.classes, codes)
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Of which samples a target is known, (n,); of several, all of them."""
+        if self.codes is not None:
+            return np.asarray(self.codes != UNLABELLED)
+        gaps = np.isnan(np.reshape(self.y, (len(self.y), -1)))
+        return np.asarray(~gaps.any(axis=1))
+
     @cached_property
     def outputs(self) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]] | None:
         """For each of several numbers, or for one with gaps: the samples in which it is known, and

@@ -25,7 +25,7 @@ from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.growing import Grown, carry_out, parted
 from dbgsom_core.training.progress import Progress, TrainingState
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.stopping import Stopping
+from dbgsom_core.training.stopping import Best, Stopping
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update, kernel_weights, smoothed_over_links
 
@@ -34,7 +34,10 @@ NOT_WRITTEN = Progress()
 
 @dataclass(frozen=True)
 class Training:
-    """What training leaves: the map, its epochs, what its last search found."""
+    """What training leaves: the map, its epochs, what its last search found.
+
+    ``kept`` is the epoch whose map it is: the last one, unless a stopping rule keeps the best.
+    """
 
     som_map: SomMap
     history: tuple[EpochRecord, ...]
@@ -43,6 +46,7 @@ class Training:
     found: Found
     search: Search
     stopped: str = ""
+    kept: int = 0
 
 
 def train(
@@ -64,7 +68,7 @@ def train(
     started = time.perf_counter()
     fine = FineTuning.of(task.growing)
     schedule = Schedule.of(task.kernel, fine, task.epochs, task.continues, task.course)
-    stopping = Stopping.of(task.stopping)
+    stopping = Stopping.of(task)
     history: list[EpochRecord] = []
     converged = capped = False
     leads: NDArray[np.bool_] | None = None
@@ -72,7 +76,10 @@ def train(
     if before_that is not None:
         history, schedule = list(before_that.history), schedule.ending_at(before_that.epochs)
         capped, converged, leads = before_that.capped, before_that.converged, before_that.leads
-        stopping = Stopping.of(task.stopping, before_that.watched, before_that.stopped)
+        best = before_that.kept(som_map.grid)
+        stopping = Stopping.of(
+            task, before_that.watched, before_that.stopped, None if best is None else Best(*best)
+        )
         started -= history[-1].seconds
     _remind(task, search, before_that)
     full = _is_full(task, som_map, capped)
@@ -135,7 +142,7 @@ def train(
         record.show(som_map)
         answer = notify(record)
         record.show(None)
-        stopping.ask(answer, task, som_map, history, schedule)
+        stopping.ask(answer, task, som_map, found, history, schedule)
         converged = schedule.is_final(epoch) and movement < task.tol
         if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
             progress.note(
@@ -152,8 +159,13 @@ def train(
             stacklevel=3,
         )
     converged = converged or is_stationary(history, schedule)
+    kept = len(history)
+    if stopping.best is not None and stopping.best.epoch < kept:
+        kept, som_map = stopping.best.epoch, stopping.best.som_map
+        search = _search_anew(task, search)
+        found = search.assign(som_map.prototypes, som_map.positions)
     return Training(
-        som_map, tuple(history), converged, task.threshold, found, search, stopping.stopped
+        som_map, tuple(history), converged, task.threshold, found, search, stopping.stopped, kept
     )
 
 
@@ -183,7 +195,19 @@ def _state(
         stopping.stopped,
         tuple(map(tuple, stopping.watched)),
         leads,
+        None if stopping.best is None else _plain(stopping.best),
     )
+
+
+def _plain(best: Best) -> dict[str, Any]:
+    one = best.som_map
+    return {
+        "epoch": best.epoch,
+        "positions": one.positions,
+        "prototypes": one.prototypes,
+        "parents": one.parents,
+        "birth_epochs": one.birth_epochs,
+    }
 
 
 def _remind(task: Task, search: Search, state: TrainingState | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from sklearn.base import clone
 
-from dbgsom_core import SomVQ, persistence
+from dbgsom_core import SomClassifier, SomVQ, persistence
 from dbgsom_core.api import SQUARE, Component, Grid
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import UnknownNameError
@@ -25,7 +25,10 @@ USES = {
     "party_grids": {"grid": "moore", "kernel": {"name": "leaning", "stretch": 3.0}},
     "party_stops": {
         "schedule": "sqrt",
-        "stopping": ["worse", {"name": "epoch_limit", "epochs": 11}],
+        "stopping": [
+            {"name": "worse", "measure": "accuracy"},
+            {"name": "epoch_limit", "epochs": 11},
+        ],
     },
 }
 ABSENT = {
@@ -71,7 +74,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     written = {
         "experiment": "party",
         "dataset": "iris",
-        "model": {"epochs": 12, "growth": "fixed", **USES[name]},
+        "model": {"estimator": "classifier", "epochs": 12, "growth": "fixed", **USES[name]},
         "measures": [],
         "figures": [],
         "tracking": None,
@@ -84,13 +87,14 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     report = model.with_name("report.md").read_text(encoding="utf-8")
     assert ("ended the training after" in report) == ("stopping" in USES[name])
     kept = persistence.load(model)
-    X = experiment.dataset.load().X
+    data = experiment.dataset.load()
+    X, y = data.X, data.y
     params = {"epochs": 12, "growth": "fixed", **USES[name]}
-    fitted = SomVQ(**params, random_state=experiment.seed).fit(X)
+    fitted = SomClassifier(**params, random_state=experiment.seed).fit(X, y)
     assert np.array_equal(kept.weights_, fitted.weights_)
-    usual = SomVQ(epochs=12, growth="fixed", random_state=experiment.seed).fit(X)
+    usual = SomClassifier(epochs=12, growth="fixed", random_state=experiment.seed).fit(X, y)
     assert not np.array_equal(kept.weights_, usual.weights_)
-    again = clone(kept).fit(X)  # its parameters came back, too
+    again = clone(kept).fit(X, y)  # its parameters came back, too
     assert np.array_equal(again.weights_, fitted.weights_)
     answers = kept.answers(X)
     get_registry.cache_clear()  # the plugin is gone
@@ -100,11 +104,11 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     assert all(one in " ".join(str(w.message) for w in told) for one in ABSENT[name])
     assert np.array_equal(alone.answers(X).label, answers.label)
     with pytest.raises(UnknownNameError, match="the package 'dbgsom-party' is not installed"):
-        clone(alone).fit(X)
+        clone(alone).fit(X, y)
     with pytest.warns(UserWarning, match="answers without it"):
         alone.save("again.npz")
     installed(name)
-    assert np.array_equal(persistence.load("again.npz").fit(X).weights_, fitted.weights_)
+    assert np.array_equal(persistence.load("again.npz").fit(X, y).weights_, fitted.weights_)
 
 
 def test_a_start_that_does_not_hang_together_is_refused(iris):

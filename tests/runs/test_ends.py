@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.api import Component
+import dbgsom_core
+from dbgsom_core.api import STOP, Component
 from dbgsom_core.config import load_experiment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Asked, Interrupted, asked
@@ -280,6 +281,41 @@ def test_a_tracker_that_hangs_is_given_up_with_a_note_and_told_nothing_more(run)
     assert stored.status == "finished"
     assert len(stored.epochs()) == 5
     assert "no answer within 0.1 s; it is told nothing more" in stored.files.report.read_text()
+
+
+def test_an_observer_of_a_run_may_end_its_training(run):
+    class Enough:
+        def dbgsom_epoch_finished(self, epoch):
+            return STOP if len(epoch.som_map) == epoch.neurons and epoch.epoch == 3 else None
+
+    run(PatientObserver("tracker enough of somebody", Enough, 60))
+    stored = run.stored()
+    assert stored.status == "finished"
+    assert [line.epoch for line in stored.epochs()] == [1, 2, 3]
+    told = "tracker enough of somebody ended the training after 3 of at most 5 epochs"
+    assert told in stored.files.report.read_text()
+
+
+def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rule = {"name": "patience", "measure": "accuracy", "epochs": 3, "keep_best": True}
+    config = {
+        "experiment": "stops",
+        "dataset": "iris",
+        "model": {"estimator": "classifier", "epochs": 40, "tol": 0.0, "stopping": rule},
+        "measures": ["accuracy"],
+        "figures": [],
+        "tracking": [],
+    }
+    found = dbgsom_core.run(config)
+    (note,) = (one for one in found.notes if "patience" in one)
+    ran = found.model.estimator
+    assert note.startswith(f"patience ended the training after {ran.n_iter_} of at most 40 epochs")
+    assert f"the map is that of epoch {ran.kept_epoch_}" in note
+    assert ran.kept_epoch_ == ran.n_iter_ - 3
+    config["model"]["stopping"]["measure"] = "r2"
+    with pytest.raises(ConfigError, match=r"stopping: measure 'r2' is for estimator regressor"):
+        dbgsom_core.run(config)
 
 
 def test_work_is_done_in_order_and_what_it_raises_is_raised():

@@ -1,11 +1,13 @@
 """What ends a training before its last epoch, and what a schedule does to the width."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import STOP, StoppingComponent
-from dbgsom_core.errors import ComponentError
+from dbgsom_core.errors import CheckpointError, ComponentError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.measures.topology import TopographicError
 from dbgsom_plugins.schedules.decays import Constant, Cyclic
@@ -122,5 +124,114 @@ def test_what_a_rule_answers_is_looked_at(iris):
 
     with pytest.raises(ComponentError, match="must return True or False"):
         SomVQ(stopping=Vague()).fit(iris[0])
-    with pytest.raises(ValueError, match="measure needs targets"):
-        SomVQ(stopping={"name": "patience", "measure": "accuracy"}).fit(iris[0])
+
+
+SEEN = []  # by Watch: estimators build rules anew
+
+
+class Watch(StoppingComponent):
+    """Keep what the last epoch's measures see, and the epoch that is named."""
+
+    needs_target: ClassVar[bool] = True
+    validation: float = 0.2
+    last: int = 6
+    best: int = 0
+
+    def watch(self, state):
+        held = state.validation
+        SEEN.append((held.X.copy(), held.y, held.predictions, held.probabilities))
+        return 0.0
+
+    def is_best(self, state):
+        return len(state.history) == self.best
+
+    def stop(self, state):
+        return len(state.history) == self.last
+
+
+@pytest.mark.parametrize("labeller", ["kernel_vote", "majority"])
+def test_rules_see_what_the_estimator_would_answer(labeller, iris):
+    X, y = iris
+    names = np.array(["a", "b", "c"])[y].astype(object)
+    names[:40:2] = None  # without a class
+    SEEN.clear()
+    fit = SomClassifier(epochs=20, labeller=labeller, stopping=Watch()).fit(X, names)
+    held, truth, answers, probabilities = SEEN[-1]
+    assert len(truth) == len(held) < 30  # a fifth of them, some without a class
+    assert set(truth) <= set("abc")
+    assert np.array_equal(answers, fit.predict(held))
+    np.testing.assert_allclose(probabilities, fit.predict_proba(held), rtol=0, atol=1e-12)
+    assert not np.array_equal(SEEN[0][2], answers)
+
+
+def test_rules_see_numbers_of_a_regressor_and_clusters_beside_classes(iris):
+    X, y = iris
+    SEEN.clear()
+    gaps = np.where(np.arange(150) % 7, X[:, 0], np.nan)
+    fit = SomRegressor(epochs=20, stopping=Watch()).fit(X, gaps)
+    held, truth, answers, probabilities = SEEN[-1]
+    assert np.array_equal(truth, held[:, 0])
+    assert probabilities is None
+    np.testing.assert_allclose(answers, fit.predict(held))
+    purity = {"name": "patience", "measure": "purity", "epochs": 2}
+    vq = SomVQ(epochs=30, tol=0, stopping=purity).fit(X, y)
+    assert vq.stopped_by_ == "patience"
+    assert vq.labels_.dtype.kind == "i"
+    with pytest.raises(ValueError, match="stopping Patience needs class labels: give y to fit"):
+        SomVQ(stopping=purity).fit(X)
+    with pytest.raises(ValueError, match="stopping patience: measure 'accuracy' is for estimator"):
+        SomRegressor(stopping={"name": "patience", "measure": "accuracy"}).fit(X, y)
+    with pytest.raises(ValueError, match="none of the samples that a stopping rule measures"):
+        SomClassifier(stopping=purity, unlabelled=0).fit(X, np.r_[[1, 2], np.zeros(148, int)])
+
+
+def test_patience_on_accuracy_keeps_the_best_map(iris):
+    X, y = iris
+    told = []
+    rule = {"name": "patience", "measure": "accuracy", "epochs": 6, "keep_best": True}
+    params = {"growth": FIXED, "epochs": 60, "tol": 0}
+
+    def callback(record):
+        told.append((record.epoch, record.som_map))
+
+    fit = SomClassifier(**params, stopping=rule, callbacks=[callback]).fit(X, y)
+    assert fit.stopped_by_ == "patience"
+    assert fit.n_iter_ == fit.kept_epoch_ + 6 == len(fit.history_)
+    assert np.array_equal(fit.weights_, dict(told)[fit.kept_epoch_].prototypes)
+    assert fit.hit_counts_.sum() == 135
+    # The same splits, trained to that epoch and no further, are the same map.
+    shorter = [{**rule, "keep_best": False}, {"name": "epoch_limit", "epochs": fit.kept_epoch_}]
+    brief = SomClassifier(**params, stopping=shorter).fit(X, y)
+    assert np.array_equal(brief.weights_, fit.weights_)
+    assert np.array_equal(brief.predict(X), fit.predict(X))
+    assert brief.quantization_error_ == fit.quantization_error_
+
+
+def test_a_kept_map_is_saved_and_resumed_with_its_births(iris, tmp_path):
+    X, y = iris
+    params = {"epochs": 30, "stopping": Watch(best=6, last=12)}
+    whole = SomClassifier(**params).fit(X, y)
+    born = [event for event in whole.growth_events_ if event.epoch > 6]
+    assert whole.kept_epoch_ == 6
+    assert not born
+    assert len(whole.som_map_) == 4 + len(whole.growth_events_) < whole.history_[-1].neurons
+    path = Checkpoints(tmp_path / "fit.npz", seconds=0)
+
+    def interrupts(record):
+        if record.epoch == 9:
+            raise KeyboardInterrupt
+
+    interrupts.vital = True
+    with pytest.raises(KeyboardInterrupt):
+        SomClassifier(**params, checkpoint=path, callbacks=[interrupts]).fit(X, y)
+    again = SomClassifier(**params, checkpoint=path).fit(X, y)
+    assert np.array_equal(again.weights_, whole.weights_)
+    assert again.growth_events_ == whole.growth_events_
+    path = Checkpoints(tmp_path / "other.npz", seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        SomClassifier(**params, checkpoint=path, callbacks=[interrupts]).fit(X, y)
+    with pytest.raises(CheckpointError, match="validation targets"):
+        SomClassifier(**params, checkpoint=path).fit(X, 2 - y)
+    again.set_params(stopping=None).save(tmp_path / "map.npz")
+    loaded = SomClassifier.load(tmp_path / "map.npz")
+    assert (loaded.kept_epoch_, loaded.growth_events_) == (6, whole.growth_events_)

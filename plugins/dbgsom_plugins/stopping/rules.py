@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from dbgsom_core.api import Nested, StoppingComponent, StopState, measured
+from dbgsom_core.api import MeasureAbilities, Nested, StoppingComponent, StopState, measured
 
 
 class Converged(StoppingComponent):
@@ -33,7 +33,8 @@ class Patience(StoppingComponent):
     """A measure has not got better for some epochs, on samples that training does not see.
 
     Where there is a fine-tuning phase it is asked at the final width alone: until then a map gets
-    better by design. Measures that need targets cannot be asked.
+    better by design. A measure of answers, accuracy say, is asked what the estimator would answer
+    if the training ended now.
     """
 
     measure: Annotated[Any, Nested("measure")] = Field(
@@ -51,11 +52,9 @@ class Patience(StoppingComponent):
         "measure what trains",
     )
 
-    @model_validator(mode="after")
-    def _needs_no_target(self) -> Self:
-        if getattr(self.measure, "needs_target", False):
-            raise ValueError("measure needs targets, which nobody knows while a map is trained")
-        return self
+    keep_best: bool = Field(
+        default=False, description="whether training leaves the map of the best epoch, not the last"
+    )
 
     def watch(self, state: StopState) -> float:
         """Return the measure so that less is better, nan where it is not asked."""
@@ -63,19 +62,28 @@ class Patience(StoppingComponent):
         if fine_tunes and not state.is_final:
             return float("nan")
         value = measured(self.measure, state.validation)
-        if getattr(self.measure, "zero_is_best", False):
+        if MeasureAbilities.of(self.measure).zero_is_best:
             return abs(value)
         return -value if self.measure.greater_is_better else value
 
+    def is_best(self, state: StopState) -> bool:
+        """Return whether this epoch's map is the best so far, where that is to be kept."""
+        now = state.watched[-1]
+        return self.keep_best and not np.isnan(now) and self._since_best(state) == 0
+
     def stop(self, state: StopState) -> bool:
         """Return whether the best value is too long ago."""
-        values = [value for value in state.watched if not np.isnan(value)]
+        return self._since_best(state) >= self.epochs
+
+    def _since_best(self, state: StopState) -> int:
         best, since = np.inf, 0
-        for value in values:
+        for value in state.watched:
+            if np.isnan(value):
+                continue
             since += 1
             if value < best - self.min_change:
                 best, since = value, 0
-        return since >= self.epochs
+        return since
 
 
 class TimeLimit(StoppingComponent):
