@@ -72,7 +72,7 @@ def explain(
         import json
         from dataclasses import asdict
 
-        from dbgsom_core.runs.folder.store import plain
+        from dbgsom_core.runs.folder.writing import plain
 
         content = {**asdict(told.explanation), "nearest": [asdict(one) for one in told.nearest]}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))

@@ -133,6 +133,7 @@ def _tell_paths(found: StoredRun) -> None:
         ("model", files.model),
     ]
     shown += [("figure", path) for path in files.figures()]
+    shown += [("artefact", path) for path in files.artifacts()]
     for what, path in shown:
         if path.exists():
             click.echo(as_text(f"{what}: {path}"))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.run_log import RunLog
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +65,62 @@ class Run:
     total_epochs: int = 0
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _log(self) -> RunLog:
+        return RunLog(self.folder)
+
+    def log_scalar(self, name: str, value: float, step: int) -> None:
+        """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a metric in MLflow.
+
+        Each name has one value a step; what comes again, as it does where a resumed run repeats
+        epochs, is left out.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"drift/mean"``: words with ``/`` between them; the first one is none that the
+            run logs itself (``train``, ``test``, ``epoch``, …). Secrets are masked.
+        value : float
+            May be nan or infinite.
+        step : int
+            The epoch, say: 0 or more.
+
+        Raises
+        ------
+        ValueError
+            The name, the value or the step cannot be.
+        OSError
+            The folder cannot be written.
+        """
+        self._log.scalar(name, value, step)
+
+    def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
+        """Add a file to the run: ``artifacts/NAME`` in its folder, sent to MLflow at its end.
+
+        It is written whole or not at all; the same name again replaces it.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"drift/last.html"``: names of folders and a file with ``/`` between them.
+        content : str, bytes or path
+            Text, in which secrets are masked; bytes; or a file that is copied: what is in them is
+            yours to mask.
+
+        Returns
+        -------
+        Path
+            Where it lies.
+
+        Raises
+        ------
+        ValueError
+            The name or the content cannot be.
+        OSError
+            The file or the folder cannot be read or written.
+        """
+        return self._log.artifact(name, content)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
 from dbgsom_core.interfaces.stability import Stability
-from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
@@ -64,9 +64,11 @@ def make_observers(
 ) -> Observers:
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers.
 
-    A tracker that does not answer within ``patience`` seconds is given up.
+    A tracker that does not answer within ``patience`` seconds is given up. Those that mirror run
+    folders come last: they send what the others log.
     """
     trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
+    trackers.sort(key=lambda tracker: TrackerAbilities.of(tracker).mirror is not None)
     first = run_folder_of(tracking, registry).observer()
     called = [who("tracker", tracker) for tracker in trackers]
     others = [

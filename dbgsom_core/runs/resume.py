@@ -42,13 +42,12 @@ from dbgsom_core.runs.folder.store import (
     RunFiles,
     StoredRun,
     find_runs,
-    plain,
     read_run,
     read_status,
     stamp,
     write_status,
-    write_text,
 )
+from dbgsom_core.runs.folder.writing import plain, write_text
 
 log = private_logger("dbgsom")
 

@@ -13,6 +13,8 @@ from typing import Any
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.guard import is_own
+from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.testing import material
@@ -43,8 +45,7 @@ def check_finished_run(component: Any, subject: Subject) -> None:
     with _workshop() as folder:
         for name in ("first", "second"):
             run, tell = _started(component, folder / name)
-            for record in material.trained().history_[:3]:
-                tell("dbgsom_epoch_finished", run=run, epoch=record)
+            _train(run, tell, 3)
             tell("dbgsom_run_finished", run=run, result=_result())
 
 
@@ -55,9 +56,24 @@ def check_failed_run(component: Any, subject: Subject) -> None:
         errors = (RuntimeError("conformance"), KeyboardInterrupt(), SystemExit(1))
         for number, error in enumerate(errors):
             run, tell = _started(component, folder / str(number))
-            for record in material.trained().history_[:number]:
-                tell("dbgsom_epoch_finished", run=run, epoch=record)
+            _train(run, tell, number)
             tell("dbgsom_run_failed", run=run, error=error)
+
+
+@check("tracker", applies=lambda component, subject: not is_own(component))
+def check_logged_through_the_run(component: Any, subject: Subject) -> None:
+    """What it adds to a run folder goes through the run, which a resumed run repeats."""
+    with _workshop() as folder:
+        place = folder / "first"
+        run, tell = _started(component, place)
+        for repeated in range(2):
+            if repeated:
+                run, tell = _started(component, place)
+            _train(run, tell, 3)
+        tell("dbgsom_run_finished", run=run, result=_result())
+        own = [one.name for one in place.iterdir() if one.name not in (SCALARS, ARTIFACTS)]
+        told = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
+        assert not own, f"it writes {', '.join(sorted(own))} into the run folder: {told}"
 
 
 @check("tracker", applies=lambda component, subject: _can(component, "how_to_open"))
@@ -93,7 +109,7 @@ def _workshop() -> Iterator[Path]:
 
 def _started(component: Any, folder: Path) -> tuple[Run, Any]:
     # A run that has begun, and what tells the observer of it, without a net.
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     run = Run(
         id=folder.name,
         name=folder.name,
@@ -110,6 +126,14 @@ def _started(component: Any, folder: Path) -> tuple[Run, Any]:
     tell = Observers([observer], vital=observer).tell
     tell("dbgsom_run_started", run=run)
     return run, tell
+
+
+def _train(run: Run, tell: Any, epochs: int) -> None:
+    trained = material.trained()
+    for record in trained.history_[:epochs]:
+        record.show(trained.som_map_)
+        tell("dbgsom_epoch_finished", run=run, epoch=record)
+        record.show(None)
 
 
 def _result() -> RunResult:

@@ -11,14 +11,8 @@ from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.comparing.compare import compare
 from dbgsom_core.runs.folder.dead import close_dead_runs
-from dbgsom_core.runs.folder.store import (
-    RunFiles,
-    find_runs,
-    read_run,
-    write_json,
-    write_status,
-    write_yaml,
-)
+from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_status
+from dbgsom_core.runs.folder.writing import write_json, write_yaml
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 BOMB = "\n".join(

@@ -14,7 +14,8 @@ from dbgsom_core.interfaces.files import sweep, write_atomically
 from dbgsom_core.runs.folder import dead as dead_runs
 from dbgsom_core.runs.folder.dead import close_dead_runs, close_if_dead, remove_unbegun
 from dbgsom_core.runs.folder.processes import Process
-from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_json, write_status
+from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_status
+from dbgsom_core.runs.folder.writing import write_json
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 
@@ -191,7 +192,7 @@ def test_a_full_disk_has_room_for_the_end(tmp_path, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dbgsom_core.runs.folder.store.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.runs.folder.writing.write_atomically", full)
     write_status(files, "failed", STARTED, STARTED, "ä" * 9000)
     stored = read_run(files.folder)
     assert stored.status == "failed"

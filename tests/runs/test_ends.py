@@ -231,7 +231,7 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dbgsom_core.runs.folder.store.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.runs.folder.writing.write_atomically", full)
     with pytest.raises(DbgsomError, match="No space left on device"):
         run()
     assert list(run.root.iterdir()) == []

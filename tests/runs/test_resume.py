@@ -176,13 +176,13 @@ def test_a_run_named_by_the_environment_goes_on(room, by, place):
 
 def test_what_was_trained_before_is_not_trained_again(room, monkeypatch):
     room.interrupted("run", "run.yaml", "-q", at=9)
-    heard, tell = [], pipeline._Heard.__call__
+    heard, tell = [], pipeline.Heard.__call__
 
     def call(self, epoch):
         heard.append(epoch.epoch)
         tell(self, epoch)
 
-    monkeypatch.setattr(pipeline._Heard, "__call__", call)
+    monkeypatch.setattr(pipeline.Heard, "__call__", call)
     room.dbgsom("run", "--resume", "run.yaml", "-q")
     assert heard == [9, 10, 11, 12]  # the ninth had been written to the journal, and no further
 

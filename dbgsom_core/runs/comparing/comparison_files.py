@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.runs.comparing.sentences import differences_of, mean_of, number, value_of
-from dbgsom_core.runs.folder.store import write_text
+from dbgsom_core.runs.folder.writing import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

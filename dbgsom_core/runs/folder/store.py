@@ -16,6 +16,8 @@
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
+        scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
+        artifacts/NAME     files that observers logged, in folders of theirs
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md          and report.html, the same with its figures as one page
         mlflow.json        which MLflow store was sent all of this (by that tracker)
@@ -32,7 +34,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -43,13 +44,14 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any, Literal, get_args, overload
 
-from dbgsom_core.config import dump_yaml
 from dbgsom_core.errors import as_text
-from dbgsom_core.interfaces.files import open_regular, sweep, to_disk, write_atomically
+from dbgsom_core.interfaces.files import open_regular, sweep, to_disk
+from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Ranking
 from dbgsom_core.runs.folder.folds import FoldMeasures
 from dbgsom_core.runs.folder.processes import Process
 from dbgsom_core.runs.folder.records import Records
+from dbgsom_core.runs.folder.writing import json_text, plain, write_json
 
 Status = Literal["running", "finished", "failed", "killed"]
 
@@ -78,6 +80,7 @@ class RunFiles:
         self.report = folder / "report.md"
         self.page = folder / "report.html"
         self.checkpoints = folder / "checkpoints"
+        self.scalars = folder / SCALARS
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
         """Return the place of one figure."""
@@ -91,6 +94,13 @@ class RunFiles:
         """Return the figures that exist, by name."""
         found = (self.folder / "figures").glob("[!.]*")
         return sorted(path for path in found if path.suffix in (".png", ".html"))
+
+    def artifacts(self) -> list[Path]:
+        """Return the files that observers logged, by name; nothing that a link leads to."""
+        found = []
+        for folder, _, names in os.walk(self.folder / ARTIFACTS):
+            found += [Path(folder, name) for name in names if not name.startswith(".")]
+        return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,10 @@ class StoredRun:
         """Read the journal."""
         return read_journal(self.files.journal)[0]
 
+    def scalars(self) -> list[JournalLine]:
+        """Read what observers logged, a step a line."""
+        return read_journal(self.files.scalars)[0]
+
 
 def now() -> str:
     """Return the present time as the run folder writes it."""
@@ -159,41 +173,6 @@ def stamp(moment: None) -> None: ...
 def stamp(moment: datetime | None) -> str | None:
     """Return a moment as the run folder writes it."""
     return None if moment is None else moment.isoformat(timespec="milliseconds")
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` in JSON's types: numpy scalars unwrapped, numbers not finite as strings."""
-    if type(value).__module__ == "numpy":
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    return str(value)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; see the module for numbers that are not finite."""
-    write_text(path, _json(value))
-
-
-def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a YAML file of plain values atomically, keys in their order."""
-    write_text(path, dump_yaml(value))
 
 
 def write_status(
@@ -223,7 +202,7 @@ def write_status(
             raise
         short = {**record, "error": None if error is None else error[:_FIT_A_BLOCK]}
         with files.status.open("r+b") as file:
-            file.write(_json(short).encode())
+            file.write(json_text(short).encode())
             file.truncate()
             os.fsync(file.fileno())
 
@@ -232,6 +211,8 @@ def sweep_run(files: RunFiles) -> None:
     """Remove files that were being written when their process, or its patience, ended."""
     for folder in (files.folder, files.folder / "figures", files.checkpoints):
         sweep(folder)
+    for inside, _, _ in os.walk(files.folder / ARTIFACTS):
+        sweep(Path(inside))
 
 
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
@@ -332,7 +313,8 @@ def read_run(folder: Path) -> StoredRun:
             told = f"{stored.torn}; if it stays so for a minute, the run is closed as killed"
             records.damage.append(told)
     records.look_at(files.model)  # which has its own bounds
-    for path in (files.journal, files.report, files.page, *files.examples, *files.figures()):
+    given = (files.journal, files.scalars, files.report, files.page, *files.examples)
+    for path in (*given, *files.figures()):
         records.look_at(path, _LARGEST)
     return replace(found, damage="; ".join(map(as_text, records.damage)))
 
@@ -384,10 +366,6 @@ def find_experiments(root: Path) -> list[str]:
         runs = (path.parent for name in _FIRST_FILES for path in root.glob(f"**/{name}"))
         return sorted({run.parent.relative_to(root).as_posix() for run in runs})
     return []
-
-
-def _json(value: Any) -> str:
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _journal_line(line: bytes) -> JournalLine | None:

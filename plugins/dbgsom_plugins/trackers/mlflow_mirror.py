@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ METRICS_A_BATCH = 1000
 PARAMS_A_BATCH = 100
 _LONGEST_PARAM = 6000
 ID_TAG = "dbgsom.run_id"
-_LARGEST_TABLE = 1 << 26  # bytes of a table that is sent along
+_LARGEST_TABLE = 1 << 26  # bytes of a table, or an artefact, that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
 VARIANT_TAG = "dbgsom.variant"  # of a sweep's child: what it changes, with all keys
 BEST_TAG = "dbgsom.best"  # of a sweep: the variant that won
@@ -69,6 +69,9 @@ class _Opened:
     offset: int = 0
     last_epoch: int = 0
     has_model: bool = False
+    is_new: bool = False
+    scalars: int = 0  # bytes of them that were sent
+    steps: dict[str, set[int]] = field(default_factory=dict)  # that MLflow had, by scalar
 
 
 class Mirror:
@@ -118,6 +121,10 @@ class Mirror:
             client.log_batch(opened.run_id, metrics=metrics)
             opened.last_epoch = metrics[-1].step
         opened.offset = offset
+        lines, offset = read_journal(RunFiles(folder).scalars, opened.scalars)
+        for metrics in _batches(self._news(opened, line) for line in lines):
+            client.log_batch(opened.run_id, metrics=metrics)
+        opened.scalars = offset
         if not opened.has_model and has_model(RunFiles(folder)):
             store_model(client, opened.run_id, read_run(folder))
             opened.has_model = True
@@ -166,9 +173,12 @@ class Mirror:
         wanted = {path.name for path in (files.config, files.environment, files.report, files.page)}
         wanted = {name for name in wanted if (files.folder / name).exists()}
         wanted |= {f"figures/{name}" for name in figures}
+        logged = [one for one in files.artifacts() if one.stat().st_size <= _LARGEST_TABLE]
+        wanted |= {one.relative_to(files.folder).as_posix() for one in logged}
         found = {one.path for one in client.list_artifacts(run_id)}
-        if figures:
-            found |= {one.path for one in client.list_artifacts(run_id, "figures")}
+        inside = {str(Path(one).parent.as_posix()) for one in wanted} - {"."}
+        for folder in sorted(inside):
+            found |= {one.path for one in client.list_artifacts(run_id, folder)}
         return (
             run.info.status == _STATES.get(stored.status)
             and {key_of(name) for name in stored.measures} <= set(run.data.metrics)
@@ -186,7 +196,7 @@ class Mirror:
             stored = read_run(folder)
             run_id = self._find(stored)
             if run_id is None:
-                opened = _Opened(self._create(stored))
+                opened = _Opened(self._create(stored), is_new=True)
             else:
                 opened = _Opened(run_id, last_epoch=self._last_epoch(run_id, stored))
                 self._store.client.update_run(run_id, status="RUNNING")
@@ -204,6 +214,17 @@ class Mirror:
         names = [name for line in stored.epochs()[:1] for name in line.metrics]
         points = self._store.client.get_metric_history(run_id, key_of(names[0])) if names else []
         return max((int(point.step) for point in points), default=0)
+
+    def _news(self, opened: _Opened, line: JournalLine) -> JournalLine:
+        """Return what MLflow lacks of a line of scalars."""
+        if opened.is_new:
+            return line
+        for name in set(line.metrics) - set(opened.steps):
+            points = self._store.client.get_metric_history(opened.run_id, key_of(name))
+            opened.steps[name] = {int(point.step) for point in points}
+        steps = opened.steps
+        left = {k: v for k, v in line.metrics.items() if line.epoch not in steps[k]}
+        return replace(line, metrics=left)
 
     def _find(self, stored: StoredRun) -> str | None:
         client, own = self._store.client, self._experiment_of(stored)
@@ -298,6 +319,10 @@ class Mirror:
                 client.log_artifact(run_id, str(path))
         for path in files.figures():
             client.log_artifact(run_id, str(path), "figures")
+        for path in files.artifacts():
+            if path.stat().st_size <= _LARGEST_TABLE:
+                where = path.parent.relative_to(files.folder).as_posix()
+                client.log_artifact(run_id, str(path), where)
         model_id = store_model(client, run_id, stored)
         if model_id is not None:
             link_measures(client, run_id, model_id, measures, datasets_of(stored))

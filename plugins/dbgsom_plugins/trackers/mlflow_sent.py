@@ -13,7 +13,8 @@ from typing import Any
 
 from dbgsom_core.api import DbgsomError, masked
 from dbgsom_core.runs.folder.records import Records
-from dbgsom_core.runs.folder.store import RunFiles, read_status, write_json
+from dbgsom_core.runs.folder.store import RunFiles, read_status
+from dbgsom_core.runs.folder.writing import write_json
 from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
 
 fcntl: Any
@@ -131,6 +132,7 @@ def _fingerprint(files: RunFiles) -> str:
 
 def _sent(files: RunFiles) -> Iterator[Path]:
     yield from (files.status, files.run, files.config, files.environment, files.journal)
+    yield files.scalars
     yield from (
         files.measures,
         files.folds,
@@ -139,4 +141,5 @@ def _sent(files: RunFiles) -> Iterator[Path]:
         files.report,
         files.page,
         *files.figures(),
+        *files.artifacts(),
     )

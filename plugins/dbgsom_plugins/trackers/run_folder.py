@@ -36,12 +36,9 @@ from dbgsom_core.runs.folder.store import (
     stamp,
     sweep_run,
     trim_journal,
-    write_bytes,
-    write_json,
     write_status,
-    write_text,
-    write_yaml,
 )
+from dbgsom_core.runs.folder.writing import write_bytes, write_json, write_text, write_yaml
 from dbgsom_core.runs.patience import PATIENCE, Aside
 from dbgsom_core.runs.row_tables import write_table
 from dbgsom_plugins.trackers.page import page

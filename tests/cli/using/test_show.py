@@ -75,7 +75,8 @@ def test_many_classes_are_told_by_their_beginnings(digits):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder.store import RunFiles, now, write_json, write_status
+    from dbgsom_core.runs.folder.store import RunFiles, now, write_status
+    from dbgsom_core.runs.folder.writing import write_json
 
     files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
     files.folder.mkdir(parents=True)

@@ -182,3 +182,36 @@ def test_a_run_sends_what_earlier_ones_could_not_and_says_the_rest(
     assert (
         "1 earlier run(s) of this experiment are not in MLflow: 'dbgsom sync digits'" in caplog.text
     )
+
+
+def test_what_observers_log_is_mirrored_once(
+    uri: str, make_run: MakeRun, play: Play, client: Any, tmp_path: Path
+) -> None:
+    class Logging:
+        def dbgsom_run_started(self, run: Run) -> None:
+            pass
+
+        def dbgsom_epoch_finished(self, run: Run, epoch: Any) -> None:
+            run.log_scalar("drift/mean", epoch.epoch / 2, epoch.epoch)
+
+        def dbgsom_run_finished(self, run: Run, result: Any) -> None:
+            run.log_scalar("drift/at end", 7.0, 0)
+            run.log_artifact("drift/a.txt", "at last")
+
+    run, tracker = make_run(), MLflow(uri=uri, flush_seconds=0)
+    play(run, RunFolder().observer(), Logging(), tracker.observer())
+    found = client.only_run()
+    assert found.data.metrics["drift/at end"] == 7.0
+    points = client.get_metric_history(found.info.run_id, "drift/mean")
+    assert [(one.step, one.value) for one in points] == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    inside = client.list_artifacts(found.info.run_id, "artifacts/drift")
+    assert [one.path for one in inside] == ["artifacts/drift/a.txt"]
+    assert tracker.mirrored(run.folder)
+    run.log_scalar("drift/mean", 2.0, 4)  # by one that was given up, and wakes
+    run.log_artifact("drift/b.txt", "later")
+    assert not tracker.mirrored(run.folder)
+    tracker.mirror(run.folder)
+    assert tracker.mirrored(run.folder)
+    points = client.get_metric_history(found.info.run_id, "drift/mean")
+    assert [one.step for one in points] == [1, 2, 3, 4]
+    assert len(client.list_artifacts(found.info.run_id, "artifacts/drift")) == 2
