@@ -240,7 +240,7 @@ def test_a_step_of_others_is_refused_where_scikit_learn_alone_may_be(refused, mo
     monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "0")  # and put back afterwards
     told = refused(config("iris", "prepare: antigravity:Step"), "--sklearn-only")
     assert told == (
-        "run.yaml: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
+        "run.yaml:3:10: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
         "the only one allowed"
     )
 
