@@ -14,13 +14,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
 from dbgsom_core.interfaces.lookup import lookup_in_use
+
+if TYPE_CHECKING:
+    from dbgsom_core.interfaces.lending import Loan
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 _LOCKED = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
@@ -46,10 +49,12 @@ def asked(kind: str, component: Any, name: str) -> Any:
     ComponentError
         A property of this name raises.
     """
-    with contained(kind, component, name):
+    try:
         if isinstance(getattr(type(component), name, None), property):
             return getattr(component, name)  # an AttributeError within it is no lack
         return getattr(component, name, None)
+    except BaseException as error:
+        _blame(kind, component, name, error)
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,14 @@ class Guarded:
     judged_as: str = ""
 
     @cached_property
-    def _verdict(self) -> Callable[..., Any] | None:
-        from dbgsom_core.interfaces.verdicts import VERDICTS  # numpy is slow to import
+    def _border(self) -> tuple[Callable[[], Loan], Callable[..., Any], Callable[..., Any] | None]:
+        # What it takes to be lent, to work and to be judged, looked up once: a fit calls a hundred
+        # times, and numpy is slow to import.
+        from dbgsom_core.interfaces.lending import Loan
+        from dbgsom_core.interfaces.verdicts import VERDICTS
 
-        return VERDICTS.get((self.kind, self.judged_as or self.method))
+        verdict = VERDICTS.get((self.kind, self.judged_as or self.method))
+        return partial(Loan, self.method not in _LOCKED), self.bare, verdict
 
     def __call__(self, *given: Any) -> Any:
         """Call it.
@@ -75,24 +84,19 @@ class Guarded:
         ComponentError
             It raised, returned what it may not, or changed the map.
         """
-        from dbgsom_core.interfaces.lending import Loan
-
         try:
-            loan = Loan(views=self.method not in _LOCKED)
+            lend, work, verdict = self._border
+            loan = lend()
             try:
-                answer = self.bare(*[loan.of(one) for one in given])
-                if self._verdict is not None:
-                    answer = self._verdict(answer, *given)
+                answer = work(*map(loan.of, given))
+                if verdict is not None:
+                    answer = verdict(answer, *given)
             finally:
                 loan.give_back()
             loan.check()
             return answer
-        except DbgsomError:
-            raise
         except BaseException as error:
-            if is_from_a_signal(error):
-                raise
-            raise _named(self.kind, self.component, self.method, error) from error
+            _blame(self.kind, self.component, self.method, error)
 
     @property
     def bare(self) -> Callable[..., Any]:
@@ -112,17 +116,16 @@ def contained(kind: str, component: Any, method: str) -> Iterator[None]:
     """
     try:
         yield
-    except DbgsomError:
-        raise
     except BaseException as error:
-        if is_from_a_signal(error):
-            raise
-        raise _named(kind, component, method, error) from error
+        _blame(kind, component, method, error)
 
 
-def _named(kind: str, component: Any, method: str, error: BaseException) -> ComponentError:
+def _blame(kind: str, component: Any, method: str, error: BaseException) -> NoReturn:
+    # For an error that is being handled.
+    if isinstance(error, DbgsomError) or is_from_a_signal(error):
+        raise
     place = _place(component, method, error)
-    return ComponentError(f"{who(kind, component)} ({place}): {told(error, method)}")
+    raise ComponentError(f"{who(kind, component)} ({place}): {told(error, method)}") from error
 
 
 @contextmanager

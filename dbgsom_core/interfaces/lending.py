@@ -37,7 +37,11 @@ class Loan:
         if kind in _PLAIN:
             return value
         if kind is np.ndarray or isinstance(value, np.ndarray):
-            return _read_only(value) if self.views else self._lock(value)
+            if not self.views:
+                return self._lock(value)
+            view = value.view()
+            view.setflags(False)  # a word costs as much again
+            return view
         if kind is SomMap:
             self._maps.append(Kept.of(value))
             for child in value.children.values():
@@ -80,7 +84,7 @@ class Loan:
         return array
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Kept:
     """A map as it was."""
 
@@ -109,9 +113,3 @@ class Kept:
             own["children"].clear()
             own["children"].update(self.children)
         return not same
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view

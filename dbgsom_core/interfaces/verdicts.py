@@ -108,11 +108,14 @@ def _weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
     if weights.size and weights.min() < 0:
         told = f"{weights.min():g} at width {width:g}; a mean needs weights of at least 0"
         raise UnfitError(f"returned a negative weight, {told}, or say inhibits = True")
-    return _signed_weights(weights, hops, width)
+    return _heard(weights, width)
 
 
 def _signed_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    weights = numbers(answer, hops.shape[:1], "weights")
+    return _heard(numbers(answer, hops.shape[:1], "weights"), width)
+
+
+def _heard(weights: NDArray[Any], width: float) -> NDArray[Any]:
     if weights.size and not weights[0] > 0:
         told = f"{weights[0]:g} at no hops at width {width:g}"
         raise UnfitError(f"returned {told}: the winner learns nothing")
