@@ -14,12 +14,16 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
 from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
-from dbgsom_plugins.datasets._files import existing_file, first_hole, memory
+from dbgsom_plugins.datasets._files import (
+    check_written,
+    existing_file,
+    first_hole,
+    memory,
+    room,
+)
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
-# How many bytes an archive of n bytes may unpack to: so many in any case, and so many times n.
-_UNPACKED = (1 << 30, 100)
 _SHOWN = 20  # names that a message lists
 
 
@@ -108,6 +112,7 @@ class Npz(Component):
         file = existing_file(self.path)
         if _first_bytes(file).startswith(_NPY_START):
             raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
+        check_written(self.path, file)
         try:
             with zipfile.ZipFile(file) as archive:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -136,10 +141,10 @@ class Npz(Component):
         try:
             with zipfile.ZipFile(file) as archive:
                 member = archive.getinfo(f"{name}.npy")
-                size, room = member.file_size, max(_UNPACKED[0], _UNPACKED[1] * file.stat().st_size)
-                if size > room:
+                size, most = member.file_size, room(file.stat().st_size)
+                if size > most:
                     raise DataError(
-                        f"{where} would unpack to {size} bytes, more than {room}: "
+                        f"{where} would unpack to {size} bytes, more than {most}: "
                         "save it with numpy.savez, which packs nothing"
                     )
                 with archive.open(member) as stream:
@@ -174,6 +179,7 @@ def _mapped(path: str, missing: Missing) -> NDArray[np.floating[Any]]:
 
 def _read_npy(path: str) -> NDArray[Any]:
     file = _npy_file(path)
+    check_written(path, file)
     try:
         with open_regular(file) as stream:
             return _array(stream, file.stat().st_size, path)

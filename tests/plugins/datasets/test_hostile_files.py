@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -82,6 +83,25 @@ def test_a_file_of_holes_is_not_mapped(refused):
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(1 << 43 | 128)
     assert "was never written" in refused(Npy, "holes.npy")
+
+
+@pytest.mark.parametrize("kind", [Npy, Npz])
+def test_a_large_file_that_is_nearly_all_holes_is_not_read(kind, refused):
+    with Path("holes").open("wb") as file:
+        if kind is Npy:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 26, 8)}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(1 << 31 | 128)
+    fields = {"mapped": False} if kind is Npy else {}
+    told = refused(kind, "holes", **fields)
+    assert re.match(r"holes would be read as 2147483776 bytes and takes up \d+ on disk", told)
+
+
+def test_a_small_file_may_have_holes(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (1 << 16, 2))
+    X[0], X[-1] = 1, 2
+    X.flush()
+    assert np.array_equal(Npy(path=str(tmp_path / "x.npy"), mapped=False).load().X, X)
 
 
 def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):
