@@ -300,7 +300,7 @@ def main() -> int:
                 for sentence in wrong:
                     told.update([f"{way:9} WRONG"])
                     print(f"{way} at {'random' if chosen.random else at}: {sentence}", flush=True)
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     for line, count in sorted(told.items()):

@@ -32,6 +32,7 @@ _OTHERS_HOMEWORK = (DeprecationWarning, PendingDeprecationWarning, FutureWarning
 _TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
 
 _ANSWERED = re.compile(r"(?:too many|error code) (\d{3})\b")
+_ASIDE = "(raised as a result of"  # SQLAlchemy says when before it says what
 _BUSY = {
     "429": "too many requests",
     "500": "its log says more",
@@ -99,7 +100,8 @@ def reason(uri: str, error: BaseException) -> str:
         return f"the MLflow server at {where} answered with an error ({code}: {_BUSY[code]})"
     if is_away(error):
         return f"the MLflow server at {where} does not answer"
-    text = masked((told.strip().splitlines() or [""])[0])
+    lines = [line for line in told.strip().splitlines() if not line.startswith(_ASIDE)]
+    text = masked((lines or [""])[0])
     return f"MLflow at {where} refused ({type(error).__name__}: {text[:300]})"
 
 

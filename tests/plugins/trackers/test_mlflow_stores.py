@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow_quiet import quiet, reason
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
@@ -185,3 +185,10 @@ def test_processes_that_meet_a_fresh_store_at_once_all_succeed(
     client = client_of(uri)
     experiment = client.get_experiment_by_name("digits").experiment_id
     assert len(client.search_runs([experiment])) == 2
+
+
+def test_a_full_disk_is_told_as_one_although_sqlalchemy_says_first_when_it_was() -> None:
+    aside = "(raised as a result of Query-invoked autoflush; consider a session.no_autoflush block)"
+    full = "(sqlite3.OperationalError) database or disk is full"
+    told = reason("sqlite:///mlflow.db", RuntimeError(f"{aside}\n{full}\n[SQL: INSERT]"))
+    assert told == f"MLflow at sqlite:///mlflow.db refused (RuntimeError: {full})"
