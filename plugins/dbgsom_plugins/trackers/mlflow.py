@@ -5,8 +5,10 @@ This module does not import MLflow: of a run that goes on another process does.
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +21,25 @@ from dbgsom_core.api import (
     DbgsomError,
     Page,
     TrackerComponent,
-    masked,
     masked_name,
     shell_word,
 )
 from dbgsom_plugins.trackers.mlflow_address import Surroundings, is_masked, store_of
-from dbgsom_plugins.trackers.mlflow_quiet import SECONDS_A_CALL, answers, quiet, reason
+from dbgsom_plugins.trackers.mlflow_quiet import (
+    SECONDS_A_CALL,
+    SECONDS_TO_LOOK_WELL,
+    answers,
+    away,
+    quiet,
+    reason,
+)
 
 if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow_beside import MLflowObserver
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
+
+_LATELY = 10.0  # seconds for which a server that did not answer is not looked at again
+_looked_in_vain: dict[str, float] = {}  # servers, and when
 
 
 class MLflow(TrackerComponent):
@@ -105,7 +116,7 @@ class MLflow(TrackerComponent):
     def reachable(self) -> str:
         """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
         if not answers(self.uri):
-            raise DbgsomError(f"the MLflow server at {masked(self.uri)} does not answer")
+            raise DbgsomError(away(self.uri))
         with quiet():
             from dbgsom_plugins.trackers.mlflow_store import state
 
@@ -207,9 +218,20 @@ def mirror(
     settings = MLflow(experiment=experiment, registered_model=registered_model)
     uri = store_of(uri, folder)
     with _told(uri), quiet(SECONDS_A_CALL):
+        _look_at(uri)
         mirror = opened(uri, *settings.names, settings.within)
         mirror.catch_up(folder)
         mirror.finish_all()
+
+
+def _look_at(uri: str) -> None:
+    # Many runs are brought up to date at once: one that is stopped is waited for once.
+    lately = time.monotonic() - _looked_in_vain.get(uri, -math.inf) < _LATELY
+    if not lately and answers(uri, SECONDS_TO_LOOK_WELL):
+        return
+    if not lately:
+        _looked_in_vain[uri] = time.monotonic()
+    raise DbgsomError(away(uri))
 
 
 def opened(uri: str, experiment: str | None, register: str | None, within: Surroundings) -> Mirror:

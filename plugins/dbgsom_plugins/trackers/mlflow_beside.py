@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from dbgsom_core.api import DbgsomError, EpochRecord, Run, RunResult, private_logger
 from dbgsom_core.runs.hidden import hidden_as_told
 from dbgsom_plugins.trackers.mlflow_address import sqlite_file, store_of
+from dbgsom_plugins.trackers.mlflow_quiet import SECONDS_TO_LOOK_WELL, answers, away
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.folder.store import Status
@@ -79,9 +80,12 @@ class MLflowObserver:
         self._tell(run, status)
         if run.parent is None and self._process is not None:
             seconds = SECONDS_WHEN_INTERRUPTED if status == "killed" else SECONDS_TO_WAIT
-            if sqlite_file(self._settings.uri) is not None:
+            uri, why = self._settings.uri, ""
+            if sqlite_file(uri) is not None:
                 seconds = _MOST_SECONDS
-            self._process.wait(seconds)
+            elif self._process.waiting and not answers(uri, SECONDS_TO_LOOK_WELL):
+                seconds, why = _SECONDS_BETWEEN_LOOKS, away(uri)
+            self._process.wait(seconds, why)
             self._process.end()
             self._process, self._starts, self._left = None, 0, {}
 
@@ -146,14 +150,14 @@ class Answers:
             self._end = f"the process that mirrors to MLflow {how}"
             self._changed.notify_all()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until every run was sent, or none was for so many seconds; log what was not."""
+    def wait(self, seconds: float, why: str = "") -> None:
+        """Wait until every run was sent, or none was for so many seconds; log what was not, why."""
         begun = time.monotonic()
         spoken = False
         with self._changed:
             while self.waiting and not self._end:
                 now = time.monotonic()
-                until = min(self._last + seconds, begun + _MOST_SECONDS)
+                until = min((begun if why else self._last) + seconds, begun + _MOST_SECONDS)
                 if now >= until:
                     break
                 if not spoken and now >= begun + _SECONDS_BEFORE_A_WORD:
@@ -163,7 +167,7 @@ class Answers:
                     told = "waiting for MLflow, %.0f s at most; Ctrl-C leaves the rest to '%s'"
                     _log.log(level, told, until - now, "dbgsom sync")
                 self._changed.wait(min(until - now, _SECONDS_BETWEEN_LOOKS))
-            why = self._end or f"MLflow did not take {_runs(self.waiting)} in time"
+            why = self._end or why or f"MLflow did not take {_runs(self.waiting)} in time"
             reasons = dict.fromkeys([*self._lost.values(), *([why] if self.waiting else [])])
         for one in reasons:
             _log.error("%s", sentence(one))

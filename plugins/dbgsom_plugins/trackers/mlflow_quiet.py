@@ -13,6 +13,7 @@ from dbgsom_core.api import DbgsomError, masked
 
 SECONDS_A_CALL = 60  # whole ones: MLflow takes no others
 _SECONDS_TO_LOOK = 0.5
+SECONDS_TO_LOOK_WELL = 2.5  # for what else would be waited for much longer
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -99,20 +100,25 @@ def reason(uri: str, error: BaseException) -> str:
     if code in _BUSY:
         return f"the MLflow server at {where} answered with an error ({code}: {_BUSY[code]})"
     if is_away(error):
-        return f"the MLflow server at {where} does not answer"
+        return away(uri)
     lines = [line for line in told.strip().splitlines() if not line.startswith(_ASIDE)]
     text = masked((lines or [""])[0])
     return f"MLflow at {where} refused ({type(error).__name__}: {text[:300]})"
 
 
-def answers(uri: str) -> bool:
+def away(uri: str) -> str:
+    """Return that a server does not answer, as a sentence."""
+    return f"the MLflow server at {masked(uri)} does not answer"
+
+
+def answers(uri: str, seconds: float = _SECONDS_TO_LOOK) -> bool:
     """Look whether a server answers anything at all; a store that is no server does."""
     if not uri.startswith(("http://", "https://")):
         return True
     import requests
 
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=_SECONDS_TO_LOOK, stream=True).close()
+        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
     except requests.RequestException:
         return False
     return True

@@ -14,7 +14,7 @@ import pytest
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.folder.store import read_run
-from dbgsom_plugins.trackers import mlflow_process
+from dbgsom_plugins.trackers import mlflow, mlflow_process
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -59,6 +59,25 @@ def test_a_dead_server_is_told_early_and_at_the_end_and_the_folder_is_whole(
         "and 'dbgsom sync' sends to MLflow what it misses"
     }
     assert read_run(run.folder).status == "finished"
+
+
+def test_a_server_that_is_stopped_is_looked_at_once_for_many_runs(
+    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def in_vain(uri: str, seconds: float) -> bool:
+        looks.append(uri)
+        return False
+
+    monkeypatch.setattr(mlflow, "answers", in_vain)
+    monkeypatch.setattr(mlflow, "_looked_in_vain", {})
+    for _ in range(3):
+        with pytest.raises(
+            DbgsomError, match=r"server at http://\*\*\*@127.0.0.1:9 does not answer"
+        ):
+            MLflow(uri=DEAD).mirror(make_run().folder)
+    assert looks == [DEAD]
 
 
 @pytest.mark.parametrize(
