@@ -91,8 +91,9 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     if not isinstance(X, BlockTable):
         return _extremes(X)
-    ends = each_range(X, _ranges(len(X)), _extremes_of, available_threads())
-    return _outermost(ends)
+    if X.extremes is None:
+        X.extremes = _outermost(each_range(X, _ranges(len(X)), _extremes_of, available_threads()))
+    return X.extremes
 
 
 def _extremes_of(X: Any, rows: slice, weights: None) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from mmap import mmap
 from typing import Any
 
@@ -29,9 +29,18 @@ class BlockTable(ABC):
     dtype : numpy.dtype
     failure : type of exception
         What is raised where rows cannot be read.
+    path : str or None
+        The file that rows are read from, where any process may do so that gets the table.
+    is_complete : bool
+        Whether all numbers are known to be finite.
+    extremes : (float array (D,), float array (D,)) or None
+        The smallest and the largest number of each column, once somebody has looked for them.
     """
 
     ndim = 2
+    is_complete = False
+    extremes: tuple[NDArray[Any], NDArray[Any]] | None = None
+    path: str | None = None
 
     def __init__(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], failure: type[Exception]
@@ -50,6 +59,11 @@ class BlockTable(ABC):
     def size(self) -> int:
         """How many numbers there are."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they would take in memory."""
+        return self.size * self.dtype.itemsize
 
     @abstractmethod
     def read(
@@ -75,12 +89,20 @@ class BlockTable(ABC):
         return PickedTable(self, row_numbers(rows, len(self)))
 
     def finite_or_where(self, rows: int) -> tuple[int, int] | None:
-        """Return row and column of the first number that is nan or infinite, ``rows`` at a time."""
-        for start in range(0, len(self), rows):
+        """Return row and column of the first number that is nan or infinite, ``rows`` at a time.
+
+        Where there is none, this is known from then on: rows do not change.
+        """
+        for start in range(0, 0 if self.is_complete else len(self), rows):
             found = not_finite(self.read(start, min(start + rows, len(self))))
             if found is not None:
                 return start + found[0], found[1]
+        self.is_complete = True
         return None
+
+    def column(self, number: int) -> NDArray[np.floating[Any]]:
+        """Return one column (n,)."""
+        return np.concatenate([self[piece][:, number] for piece in pieces(0, len(self))])
 
     def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
@@ -187,6 +209,7 @@ class SlicedTable(BlockTable):
     def __init__(self, of: Any, failure: type[Exception] = ValueError) -> None:
         super().__init__(of.shape, np.dtype(of.dtype), failure)
         self._of = of
+        self.path = next(iter(getattr(of, "files", ())), None)
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None
@@ -194,6 +217,8 @@ class SlicedTable(BlockTable):
         """See `BlockTable.read`."""
         try:
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
+        except self.failure:
+            raise
         except Exception as error:
             raise self.failure(
                 f"rows {start} to {stop} of the {type(self._of).__name__} cannot be read "
@@ -212,13 +237,46 @@ class PickedTable(BlockTable):
 
     def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:
         super().__init__((len(rows), of.shape[1]), of.dtype, of.failure)
-        self._of, self._rows = of, rows
+        self._of, self._rows, self.is_complete = of, rows, of.is_complete
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None
     ) -> NDArray[np.floating[Any]]:
         """See `BlockTable.read`."""
         return self._of[self._rows[start:stop]]
+
+
+class TransformedTable(BlockTable):
+    """The rows of another table, each block of them changed when it is read.
+
+    Parameters
+    ----------
+    of : BlockTable
+        With at least a row.
+    change : callable
+        ``change(rows)`` returns rows (m, D') for rows (m, D), which it may overwrite; each depends
+        on its own row alone.
+    """
+
+    def __init__(
+        self, of: BlockTable, change: Callable[[NDArray[Any]], NDArray[np.floating[Any]]]
+    ) -> None:
+        self._of, self._change = of, change
+        example = np.asarray(change(self._own(0, 1)))
+        super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
+        self.path = of.path
+
+    def read(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """See `BlockTable.read`."""
+        if start == stop:
+            return np.empty((0, self.shape[1]), self.dtype)
+        return np.ascontiguousarray(self._change(self._own(start, stop)), self.dtype)
+
+    def _own(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
+        rows = self._of.read(start, stop)
+        return rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
 
 
 class FollowedTable(BlockTable):

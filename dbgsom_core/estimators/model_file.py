@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import DataError, DbgsomError, ModelFileError, PluginError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
@@ -34,6 +35,7 @@ from dbgsom_core.estimators.model_reading import (
 )
 from dbgsom_core.estimators.part_params import build_parts, written_spec
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
+from dbgsom_core.estimators.scaling import prepared
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
@@ -276,8 +278,10 @@ class FittedModel:
     estimator: Any
     columns: Columns | None = None
 
-    def prepare(self, X: Any) -> NDArray[Any]:
-        """Return raw samples X (n, D) as the map takes them, (n, D').
+    def prepare(self, X: Any) -> Any:
+        """Return raw samples X (n, D) as the map takes them, an array (n, D').
+
+        Of a table that is read in blocks it is a table.
 
         Raises
         ------
@@ -297,9 +301,8 @@ class FittedModel:
                     f"X holds what is no number ({error}): pass a DataFrame with the columns "
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
-        for _, step in self.steps:
-            X = step.transform(X)
-        return np.asarray(X)
+        X = prepared(self.steps, X)
+        return X if isinstance(X, BlockTable) else np.asarray(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the answer for each raw sample of X (n, D), shape (n,)."""

@@ -1,15 +1,18 @@
-"""Scaling of columns to 0..1, as Vasighi & Amini (2017) prepare their data."""
+"""Scaling of columns, to 0..1 as Vasighi & Amini (2017) prepare their data, and block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dbgsom_core.engine.moments import extremes
+from dbgsom_core.engine.tables import BlockTable, TransformedTable
 
 
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -59,3 +62,22 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+# Of these a row depends on itself alone, to the bit, once they have learnt.
+IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
+
+
+def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
+    """Return samples X (n, D) as fitted steps make them, those of a table when they are read.
+
+    Steps other than scalers need a table in memory. X stays as it is, also where a step is to work
+    in place (``copy=False``).
+    """
+    for _, step in steps:
+        if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
+            X = TransformedTable(X, step.transform)
+        else:
+            in_place = getattr(step, "copy", True) is False or isinstance(X, BlockTable)
+            X = np.asarray(step.transform(np.array(X) if in_place else X))
+    return X

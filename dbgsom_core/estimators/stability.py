@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 
 from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.engine.workers import available_threads
 from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -125,7 +126,7 @@ class _Task:
     def refit(self, rows: NDArray[np.int64]) -> _Refit:
         estimator, n_neurons = clone(self.template), len(self.estimator.som_map_)
         y = None if self.y is None else _safe_indexing(self.y, rows)
-        estimator.fit(_safe_indexing(self.X, rows), y)
+        estimator.fit(_rows_of(self.X, rows), y)
         hops, units = estimator.som_map_.hops, estimator.bmu(self.X)
         counts = np.zeros((n_neurons, len(hops)))
         np.add.at(counts, (self.units, units), 1.0)
@@ -163,10 +164,14 @@ class _Task:
         unseen = np.setdiff1d(np.arange(len(self.units)), rows)
         if not len(unseen):
             return {}
-        X = _safe_indexing(self.X, unseen)
+        X = _rows_of(self.X, unseen)
         y = None if self.y is None else np.asarray(_safe_indexing(self.y, unseen))
         evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
         return {name: float(one.compute(evaluation)) for name, one in self.measures.items()}
+
+
+def _rows_of(X: Any, rows: NDArray[np.int64]) -> Any:
+    return picked(X, rows) if isinstance(X, BlockTable) else _safe_indexing(X, rows)
 
 
 def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ class Table(Protocol):
     """Samples (n, D) of which blocks of rows can be had: a memory map, a dataset of h5py or zarr.
 
     Engines that read in blocks take what has these three; numbers other than float32 become
-    float64, block by block.
+    float64, block by block. One that is pickled as the place of its rows may have ``files``, the
+    paths of what it reads: workers of a cluster then read them.
     """
 
     @property

@@ -271,31 +271,15 @@ def _telling(evidence: Any) -> NDArray[np.bool_]:
 
 
 def _data(answer: Any) -> Any:
-    from dbgsom_core.interfaces.columns import Columns
-    from dbgsom_core.interfaces.datasets import Data
+    from dbgsom_core.interfaces.datasets import check_data
 
-    if not isinstance(answer, Data):
-        raise UnfitError(f"must return a Data, not {described(answer)}")
-    if not isinstance(answer.X, np.ndarray) or answer.X.ndim != 2:
-        raise UnfitError(f"returned X as {described(answer.X)}, not as an array (n, D)")
-    n, columns = answer.X.shape
-    if answer.y is not None and (not isinstance(answer.y, np.ndarray) or len(answer.y) != n):
-        raise UnfitError(f"returned y as {described(answer.y)} for {n} samples")
-    names, image = answer.feature_names, answer.image_shape
-    if names is not None and len(names) != columns:
-        raise UnfitError(f"names {len(names)} features, and there are {columns} columns")
-    if image is not None and math.prod(image) != columns:
-        raise UnfitError(f"returned image_shape {image} for {columns} columns")
-    table = answer.columns
-    if table is not None and not isinstance(table, Columns):
-        raise UnfitError(f"returned columns as {described(table)}, not as Columns")
-    if table is not None and len(table.feature_names) != columns:
-        told = f"makes {len(table.feature_names)} features of its columns"
-        raise UnfitError(f"{told}, and there are {columns}")
-    for name, ids in (answer.ids or {}).items():
-        if not isinstance(ids, np.ndarray) or ids.shape != (n,):
-            raise UnfitError(f"returned ids '{name}' as {described(ids)} for {n} samples")
-    return answer
+    return check_data(answer)
+
+
+def _left(answer: Any) -> Any:
+    from dbgsom_core.interfaces.datasets import check_data
+
+    return None if answer is None else check_data(answer, in_memory=False)
 
 
 def _number(answer: Any, *given: Any) -> float:
@@ -410,6 +394,7 @@ VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("labeller", "learn"): _learned,
     ("labeller", "answer"): _answers,
     ("dataset", "load"): _data,
+    ("dataset", "opened"): _left,
     ("measure", "compute"): _value,
     ("figure", "draw"): _drawn,
     ("tracker", "observer"): _observer,

@@ -341,7 +341,7 @@ def _view(estimator: Any, evaluation: Evaluation, part: Part, data: Data, run: R
 
 def _ids(data: Data, part: Part) -> Any:
     if not data.ids or part.rows is None:
-        return part.rows
+        return None if isinstance(part.rows, slice) else part.rows
     found = [[str(one) for one in ids[part.rows].tolist()] for ids in data.ids.values()]
     return np.array([" ".join(one) for one in zip(*found, strict=True)])
 

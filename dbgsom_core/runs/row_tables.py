@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.stability import Stability
 
 Rows = Iterator[Sequence[Any]]
-_CHUNK = 1 << 16
+_CHUNK, _CELLS = 1 << 16, 1 << 22
 
 
 def tables_of(
@@ -70,8 +70,9 @@ def _assignments(model: FittedModel, data: Data) -> Rows:
     deep = estimator._tree.depth > 1
     names = list(ids) if ids else ["row"]
     yield [*names, "unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
-    for start in range(0, len(data.X), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    step = max(1, min(_CHUNK, _CELLS // data.X.shape[1]))
+    for start in range(0, len(data.X), step):
+        part = slice(start, start + step)
         found = model.answers(data.X[part])
         n, paths = len(found.unit), estimator._tree.paths[found.leaf] if deep else None
         known = [ids[name][part].tolist() for name in ids]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.sums import has_missing
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.training.targets import class_labels
@@ -70,7 +71,7 @@ def _any_label(experiment: Experiment, y: NDArray[Any] | None) -> bool:
 def _without_value(X: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows, and the columns, of which nothing is known."""
     nothing = np.empty(0, dtype=np.intp)
-    if X.dtype.kind != "f" or not has_missing(X):
+    if isinstance(X, BlockTable) or X.dtype.kind != "f" or not has_missing(X):
         return nothing, nothing
     missing = np.isnan(X)
     return np.flatnonzero(missing.all(axis=1)), np.flatnonzero(missing.all(axis=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from dbgsom_core.config import Experiment, parse_experiment
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.engine.moments import extremes
+from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.estimators.scaling import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.guard import guarded
@@ -27,14 +30,14 @@ _MOST_NAMES = 10_000  # of features that a run writes down
 
 @dataclass(frozen=True)
 class Part:
-    """Prepared samples X (n, D) with their targets y (n,), where there are any.
+    """Prepared samples X (n, D), an array or a table, with their targets y (n,) if there are any.
 
     ``rows`` (n,) are theirs in the data set, where they are of it.
     """
 
-    X: NDArray[Any]
+    X: Any
     y: NDArray[Any] | None
-    rows: Rows | None = None
+    rows: Rows | slice | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ def load_section(dataset: Any, folder: str | None = None) -> Data:
 def load_data(experiment: Experiment) -> Data:
     """Load the data set and make sure that it can be used.
 
+    Its samples are a table where the data set leaves them where they are and the engine reads them
+    there.
+
     Raises
     ------
     DataError
@@ -70,8 +76,7 @@ def load_data(experiment: Experiment) -> Data:
         metric cannot take, has no column that varies, or lacks the classes or the numbers
         that a classifier or a regressor needs.
     """
-    component = _found(experiment.dataset, experiment.folder)
-    data: Data = guarded("dataset", component, "load")()
+    data = _loaded(experiment, experiment.dataset)
     name, X, y = experiment.dataset_name, data.X, data.y
     _check_table(name, X)
     if len(X) < LEAST_ROWS:
@@ -91,7 +96,8 @@ def load_data(experiment: Experiment) -> Data:
 def same_data(one: Experiment, other: Experiment) -> bool:
     """Say whether two experiments load the same data, and check it alike."""
     same_set = (one.dataset_name, one.dataset) == (other.dataset_name, other.dataset)
-    return same_set and one.model.estimator == other.model.estimator
+    same_reader = one.engine == other.engine  # which may want it left where it is
+    return same_set and same_reader and one.model.estimator == other.model.estimator
 
 
 def digest(data: Data) -> str:
@@ -104,7 +110,9 @@ def digest(data: Data) -> str:
         if array.dtype == object:
             array = array.astype(str)
         found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data.cast("B"))
+        step = max(1, (1 << 22) // (math.prod(array.shape[1:]) * array.dtype.itemsize or 1))
+        for start in range(0, len(array), step):
+            found.update(np.ascontiguousarray(array[start : start + step]).data.cast("B"))
     return found.hexdigest()
 
 
@@ -139,8 +147,7 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
     """
     if experiment.split is None or experiment.split.test is None:
         return None
-    component, name = _found(experiment.split.test, experiment.folder), "split.test"
-    loaded: Data = guarded("dataset", component, "load")()
+    loaded, name = _loaded(experiment, experiment.split.test), "split.test"
     _check_table(name, loaded.X)
     test = replace(loaded, X=_same_columns(data, loaded, name), feature_names=data.feature_names)
     check_values(experiment, name, test)
@@ -155,17 +162,20 @@ def whole(experiment: Experiment, data: Data, test: Data | None = None) -> Fold:
     """Return the fold of the model that is kept: all data, or that without the test part."""
     if experiment.split is not None and experiment.split.holds_out:
         return make_fold(experiment, data, *held_out(experiment, data))
-    return make_fold(experiment, data, np.arange(len(data.X)), None, test)
+    every = slice(None) if isinstance(data.X, BlockTable) else np.arange(len(data.X))
+    return make_fold(experiment, data, every, None, test)
 
 
 def make_fold(
     experiment: Experiment,
     data: Data,
-    train: Rows,
+    train: Rows | slice,
     test: Rows | None,
     apart: Data | None = None,
 ) -> Fold:
     """Return one division of the data, its prepare steps fitted on the part to train on.
+
+    Parts of a table are tables.
 
     It is tested on the rows ``test``, or on the data ``apart``.
     """
@@ -173,16 +183,14 @@ def make_fold(
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
     # Steps may change what they get; all rows without any are not copied: they may be a map.
-    X = data.X if test is None and not steps else data.X[train]
+    is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
+    X = data.X if is_whole else picked(data.X, train)
     X_train = fit_steps(steps, X, y_train, data.feature_names)
     tested = None
     if test is not None:
-        apart = Data(data.X[test], None if y is None else y[test])
+        apart = Data(picked(data.X, test), None if y is None else y[test])
     if apart is not None:
-        X_test: NDArray[Any] = apart.X
-        for _, step in steps:
-            X_test = np.asarray(step.transform(X_test))
-        tested = Part(X_test, apart.y)
+        tested = Part(prepared(steps, apart.X), apart.y)
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 
@@ -206,6 +214,19 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
     return steps
 
 
+def _loaded(experiment: Experiment, dataset: Any) -> Data:
+    component = _found(dataset, experiment.folder)
+    opened = guarded("dataset", component, "opened")
+    reader = guarded("engine", experiment.engine, "opened")
+    if opened is not None and reader is not None:
+        left: Data | None = opened()
+        table = None if left is None else reader(left.X)
+        if left is not None and isinstance(table, BlockTable):
+            return replace(left, X=table)
+    data: Data = guarded("dataset", component, "load")()
+    return data
+
+
 def _found(dataset: Any, folder: Path) -> Any:
     # A relative path means the working directory first, then the folder of the configuration.
     beside = {
@@ -218,7 +239,7 @@ def _found(dataset: Any, folder: Path) -> Any:
     return dataset.model_copy(update=beside) if beside else dataset
 
 
-def _same_columns(data: Data, test: Data, name: str) -> NDArray[Any]:
+def _same_columns(data: Data, test: Data, name: str) -> Any:
     """Return the samples to test on with their columns as in the data to train on."""
     names, found = data.feature_names, test.feature_names
     if names is None or found is None or list(names) == list(found):
@@ -244,11 +265,12 @@ def _same_columns(data: Data, test: Data, name: str) -> NDArray[Any]:
             f"data set '{name}' {told}{near}: give it the columns of the data to train on"
         )
     # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
+    given = np.asarray(test.X)
     at = {one: place for place, one in enumerate(found)}
     X = np.zeros((len(test.X), len(names)), dtype=data.X.dtype)
     for place, one in enumerate(names):
         if one in at:
-            X[:, place] = test.X[:, at[one]]
+            X[:, place] = given[:, at[one]]
     return X
 
 

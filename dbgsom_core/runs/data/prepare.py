@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.engine.moments import extremes
+from dbgsom_core.engine.sums import has_missing
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
-from dbgsom_core.estimators.scaling import RangeScaler
+from dbgsom_core.estimators.scaling import IN_BLOCKS, RangeScaler, prepared
 from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.plugins.importing import importing, installed_only, no_exit
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+_PIECE = 1 << 18  # numbers that are learnt from together, wherever the data lies
 _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
 
 
@@ -86,7 +89,8 @@ def fit_steps(
 ) -> NDArray[Any]:
     """Fit each step on what the steps before it return; return the prepared X (n, D').
 
-    ``names`` are those of the features, for messages.
+    ``names`` are those of the features, for messages. Of a table a table comes back that is
+    prepared block by block when it is read; steps other than scalers need all of it in memory.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def fit_steps(
         )
     for name, step in steps:
         try:
-            X = np.asarray(step.fit(X, y).transform(X))
+            X = _fitted(name, step, X, y)
         except (ValueError, TypeError) as error:
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
         except BaseException as error:
@@ -116,10 +120,30 @@ def fit_steps(
             raise DataError(f"prepare step '{name}' cannot use the data: {told(error)}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
-    low, high = extremes(X)
-    if not (high > low).any():
-        raise DataError("after prepare all columns are constant: there is nothing to map")
+    if not isinstance(X, BlockTable):  # what was read so far varies, and scalers leave it so
+        low, high = extremes(X)
+        if not (high > low).any():
+            raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
+
+
+def _fitted(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
+    """Fit a step on X (n, D), and return X as it makes it."""
+    if isinstance(X, BlockTable) and type(step) not in IN_BLOCKS:
+        warnings.warn(f"prepare step '{name}' needs all samples in memory", stacklevel=3)
+        X = np.asarray(X)
+    rows = max(1, _PIECE // X.shape[1])
+    if isinstance(X, BlockTable) and type(step) is RangeScaler:
+        step.fit(np.stack(extremes(X)))  # it learns no more of all of them
+    elif isinstance(X, BlockTable) or (
+        type(step) is StandardScaler and len(X) > rows and not has_missing(X)
+    ):
+        # In pieces of fixed size, so that moments of a table have the bits of those in memory.
+        for start in range(0, len(X), rows):
+            step.partial_fit(X[start : start + rows])
+    else:
+        step.fit(X, y)
+    return prepared([(name, step)], X)
 
 
 def _defaults(cls: type[Any]) -> Mapping[str, Any]:

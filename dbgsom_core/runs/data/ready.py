@@ -7,6 +7,7 @@ from typing import Any
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.config.capabilities import fills_gaps
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
@@ -72,7 +73,7 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
         fills = any(fills_gaps(step.name) for step in experiment.prepare)
-        X = None if fills else data.X[train]
+        X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
         check_part(experiment, X, y, f"the part to train on of fold {number}")
     estimator = make_estimator(experiment)
     with told_as_config(experiment):

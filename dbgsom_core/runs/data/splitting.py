@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.runs.data.usable import with_a_class
@@ -42,7 +43,7 @@ def held_out(experiment: Experiment, data: Data) -> tuple[Rows, Rows]:
     except ValueError as error:
         raise _undivided(error) from error
     _check_enough([(train, test)], "so lower split.test_size")
-    return train, test
+    return np.sort(train), np.sort(test)  # a table is read from its beginning to its end
 
 
 def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
@@ -66,7 +67,10 @@ def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
         count = splitter.get_n_splits(data.X, strata, groups)
         if count > MOST_FOLDS:
             raise DataError(f"split: makes {count} folds, more than {MOST_FOLDS}: ask for fewer")
-        parts = list(splitter.split(data.X, strata, groups))
+        parts = [
+            (np.sort(train), np.sort(test))
+            for train, test in splitter.split(data.X, strata, groups)
+        ]
     except ValueError as error:
         raise _undivided(error) from error
     _check_enough(parts, "so ask for more folds, or for less to test on")
@@ -101,7 +105,8 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
     if name in ids:
         groups = np.asarray(ids[name])
     elif name in features:
-        groups = data.X[:, features.index(name)]
+        place, X = features.index(name), data.X
+        groups = X.column(place) if isinstance(X, BlockTable) else X[:, place]
     else:
         known = [*ids, *features]
         listed = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")

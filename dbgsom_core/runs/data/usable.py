@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.config.capabilities import fills_gaps, metrics_for_gaps
+from dbgsom_core.engine.tables import BlockTable, block_rows
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 
+_BLOCK_BYTES = 1 << 20  # of a table that are looked at together
 _NAMED = 5  # rows or columns that one sentence names
 
 
@@ -47,6 +49,16 @@ def n_classes(y: NDArray[Any]) -> int:
 
 def _faults(experiment: Experiment, data: Data) -> Iterator[str]:
     X, names = data.X, data.feature_names
+    if isinstance(X, BlockTable):
+        bad = X.finite_or_where(block_rows(X, _BLOCK_BYTES))
+        if bad is not None:
+            called = bad[1] if names is None else f"'{names[bad[1]]}'"
+            yield (
+                f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
+                f"{called}, and what is read in blocks must be complete: drop or fill it, or hold "
+                "the data in memory (engine: local)"
+            )
+        return
     with np.errstate(over="ignore", invalid="ignore"):  # finite only if every value is
         if X.dtype.kind != "f" or np.isfinite(np.sum(X)) or np.isfinite(X).all():
             return

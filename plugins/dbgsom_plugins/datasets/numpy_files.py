@@ -24,6 +24,7 @@ from dbgsom_plugins.datasets._files import (
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SHOWN = 20  # names that a message lists
 
 
@@ -42,7 +43,7 @@ class Npy(Component):
     mapped: bool | None = Field(
         default=None,
         description="leave the samples in their file, so that they may be larger than memory; "
-        "null: where they are larger than half of it",
+        "null: where they are larger than half of it, or the engine reads in blocks",
     )
 
     @classmethod
@@ -60,9 +61,33 @@ class Npy(Component):
         DataError
             A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
         """
-        X = _mapped(self.path, self.missing) if self._is_mapped else None
-        if X is None:
-            X = samples(_read_npy(self.path), self.path, self.missing)
+        if not self._is_mapped:
+            return self._with_targets(samples(_read_npy(self.path), self.path, self.missing))
+        X = _mapped(self.path)
+        looked_at = samples(X, self.path, self.missing)
+        if looked_at.dtype != X.dtype or not X.flags.c_contiguous:
+            raise DataError(
+                f"{self.path} is not of float32 or float64 row by row, as what is mapped must be: "
+                "save numpy.ascontiguousarray(X, dtype='float32'), or set mapped: false"
+            )
+        return self._with_targets(X)
+
+    def opened(self) -> Data | None:
+        """Return the samples where they are, their values not looked at; None: they are loaded.
+
+        Raises
+        ------
+        DataError
+            As `load`.
+        """
+        if self.mapped is False or self.missing == "keep":
+            return None
+        X = _mapped(self.path)
+        if X.ndim != 2 or X.size == 0 or X.dtype not in _FLOATS or not X.flags.c_contiguous:
+            return None
+        return self._with_targets(X)
+
+    def _with_targets(self, X: NDArray[Any]) -> Data:
         if self.target_path is None:
             return Data(X)
         return Data(X, targets(_read_npy(self.target_path), len(X), self.target_path))
@@ -155,7 +180,7 @@ class Npz(Component):
             raise _unreadable(where, error) from None
 
 
-def _mapped(path: str, missing: Missing) -> NDArray[np.floating[Any]]:
+def _mapped(path: str) -> NDArray[Any]:
     file = _npy_file(path, fits=False)
     try:
         with open_regular(file) as stream:
@@ -168,12 +193,6 @@ def _mapped(path: str, missing: Missing) -> NDArray[np.floating[Any]]:
         raise
     except Exception as error:
         raise _unreadable(path, error) from None
-    looked_at = samples(X, path, missing)
-    if looked_at.dtype != X.dtype or not X.flags.c_contiguous:
-        raise DataError(
-            f"{path} is not of float32 or float64 row by row, as what is mapped must be: save "
-            "numpy.ascontiguousarray(X, dtype='float32'), or set mapped: false"
-        )
     return X
 
 
