@@ -26,7 +26,8 @@ def each_range(
     """Return ``ask(X, rows, weights of rows)`` for the rows of each range (start, stop).
 
     Where X has a method ``each_range``, its rows are elsewhere and are asked there: ``ask`` is then
-    pickled, and its X an array of the rows of one range.
+    pickled, and its X an array of the rows of one range. Of a table that is best read ``in_order``
+    one range is asked after the other.
     """
     own = [None if weights is None else weights[start:stop] for start, stop in ranges]
     elsewhere = getattr(X, "each_range", None)
@@ -37,7 +38,7 @@ def each_range(
     def work(worker: int, task: int) -> None:
         answers[task] = ask(X, slice(*ranges[task]), own[task])
 
-    share(threads, len(ranges), work)
+    share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
     return answers
 
 

@@ -29,6 +29,8 @@ class BlockTable(ABC):
     dtype : numpy.dtype
     failure : type of exception
         What is raised where rows cannot be read.
+    in_order : bool
+        Whether it costs more to read from several places in turn than from one to the next.
     path : str or None
         The file that rows are read from, where any process may do so that gets the table.
     is_complete : bool
@@ -41,6 +43,7 @@ class BlockTable(ABC):
     is_complete = False
     extremes: tuple[NDArray[Any], NDArray[Any]] | None = None
     path: str | None = None
+    in_order = False
 
     def __init__(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], failure: type[Exception]
@@ -210,6 +213,7 @@ class SlicedTable(BlockTable):
         super().__init__(of.shape, np.dtype(of.dtype), failure)
         self._of = of
         self.path = next(iter(getattr(of, "files", ())), None)
+        self.in_order = bool(getattr(of, "in_order", False))
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None
@@ -237,7 +241,8 @@ class PickedTable(BlockTable):
 
     def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:
         super().__init__((len(rows), of.shape[1]), of.dtype, of.failure)
-        self._of, self._rows, self.is_complete = of, rows, of.is_complete
+        self._of, self._rows = of, rows
+        self.is_complete, self.in_order = of.is_complete, of.in_order
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None
@@ -264,7 +269,7 @@ class TransformedTable(BlockTable):
         self._of, self._change = of, change
         example = np.asarray(change(self._own(0, 1)))
         super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
-        self.path = of.path
+        self.path, self.in_order = of.path, of.in_order
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None
@@ -284,7 +289,7 @@ class FollowedTable(BlockTable):
 
     def __init__(self, of: BlockTable, more: NDArray[np.floating[Any]]) -> None:
         super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
-        self._of, self._more = of, more.astype(of.dtype)
+        self._of, self._more, self.in_order = of, more.astype(of.dtype), of.in_order
 
     def read(
         self, start: int, stop: int, out: NDArray[Any] | None = None

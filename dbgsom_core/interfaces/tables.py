@@ -14,7 +14,8 @@ class Table(Protocol):
 
     Engines that read in blocks take what has these three; numbers other than float32 become
     float64, block by block. One that is pickled as the place of its rows may have ``files``, the
-    paths of what it reads: workers of a cluster then read them.
+    paths of what it reads: workers of a cluster then read them. One that is best read from its
+    beginning to its end has ``in_order = True``.
     """
 
     @property

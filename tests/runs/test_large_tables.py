@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import dbgsom_core
@@ -46,20 +47,29 @@ def test_a_parquet_file_that_is_answered_is_not_held_in_memory(parquet, monkeypa
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Files of samples of unlike columns, and of their classes."""
+    pytest.importorskip("pyarrow")
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 4, 9000)
     X = (3 * rng.normal(size=(4, 5)))[codes] + rng.normal(size=(9000, 5))
     folder = tmp_path_factory.mktemp("saved")
     np.save(folder / "x.npy", (X * 10.0 ** np.arange(5) + 7).astype(np.float32))
     np.save(folder / "y.npy", codes)
+    frame = pd.DataFrame(np.load(folder / "x.npy"), columns=list("abcde"))
+    frame.assign(kind=np.array(list("uvwx"))[codes]).to_parquet(
+        folder / "t.parquet", row_group_size=2000
+    )
     return folder
 
 
-def trained(folder, engine, prepare, **more):
+ARRAYS = {"name": "npy", "path": "x.npy", "target_path": "y.npy"}
+TABLE = {"name": "parquet", "path": "t.parquet", "target": "kind"}
+
+
+def trained(folder, engine, dataset, prepare, **more):
     """Run a configuration, and return the run and the samples that it was trained on."""
     config = {
         "experiment": "large",
-        "dataset": {"name": "npy", "path": "x.npy", "target_path": "y.npy"},
+        "dataset": dataset,
         "prepare": prepare,
         "model": {"estimator": "classifier", "epochs": 3, "max_neurons": 12},
         "engine": engine,
@@ -69,8 +79,9 @@ def trained(folder, engine, prepare, **more):
     seen = []
 
     def noticed(*given, made=ready.make_ready):
-        seen.append(made(*given).fold.train.X)
-        return made(*given)
+        found = made(*given)
+        seen.append(found.fold.train.X)
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -80,17 +91,17 @@ def trained(folder, engine, prepare, **more):
 
 
 @pytest.mark.parametrize(
-    "prepare",
+    ("dataset", "prepare"),
     [
-        [{"name": "standardize", "copy": False}, "range_scale"],
-        ["sklearn.preprocessing:MinMaxScaler", "sklearn.preprocessing:MaxAbsScaler"],
+        (ARRAYS, [{"name": "standardize", "copy": False}, "range_scale"]),
+        (TABLE, ["sklearn.preprocessing:MinMaxScaler", "sklearn.preprocessing:MaxAbsScaler"]),
     ],
 )
-def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, prepare):
+def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, prepare):
     more = {"split": {"test_size": 0.25}, "measures": ["quantization_error", "accuracy"]}
     more["figures"] = []
-    blocks, table = trained(saved, {"name": "blocks", "block": 0.02}, prepare, **more)
-    memory, array = trained(saved, "local", prepare, **more)
+    blocks, table = trained(saved, {"name": "blocks", "block": 0.02}, dataset, prepare, **more)
+    memory, array = trained(saved, "local", dataset, prepare, **more)
     assert isinstance(table, BlockTable)
     assert isinstance(array, np.ndarray)
     np.testing.assert_array_equal(table[:], array)

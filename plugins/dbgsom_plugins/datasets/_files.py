@@ -67,6 +67,14 @@ def room(size: int) -> int:
     return max(_UNPACKED[0], _UNPACKED[1] * size)
 
 
+def is_folder(path: str) -> bool:
+    """Say whether a path is that of a folder; one that no folder can have is not."""
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
 def first_hole(stream: BinaryIO) -> int | None:
     """Return where the first hole of a file begins, which reads as zeros; None: it has none."""
     try:

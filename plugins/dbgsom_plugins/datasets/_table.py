@@ -163,8 +163,8 @@ class Table(Component):
                 if not len(kept):
                     raise DataError(f"{self.path}: no sample has a target")
                 frame, y = frame.iloc[kept], np.array(y[kept].tolist())
-        columns = Columns(
-            names=tuple(names[i] for i in roles.features),
+        columns = replace(
+            self.columns_of(roles),
             categories={
                 names[i]: self._categories(frame[i], names[i], plain)
                 for i in roles.features
@@ -174,10 +174,6 @@ class Table(Component):
                 names[i]: (form, *self._date_parts(frame[i], form, plain))
                 for i, form in forms.items()
             },
-            target=None if roles.target is None else names[roles.target],
-            ids=tuple(names[i] for i in roles.ids),
-            dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
-            na_values=self.na_values,
             decimal=decimal,
             thousands=thousands,
             dtype=_dtype(frame.dtypes.loc[list(roles.features)].tolist()),
@@ -186,17 +182,43 @@ class Table(Component):
         X = columns.samples(chosen.set_axis(columns.names, axis=1))
         if self.missing == "error":
             columns.check_complete(X, self.path, CURE)
-        ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
-        beside = replace(plain, names=tuple(names[i] for i in roles.extra))
-        values = beside.samples(frame[list(roles.extra)].set_axis(beside.names, axis=1))
-        return Data(
-            X=X,
-            y=y,
-            feature_names=columns.feature_names,
-            columns=columns,
-            ids=ids or None,
-            variables=dict(zip(beside.names, values.T, strict=True)),
+        return self._with_beside(Data(X, y, columns.feature_names, columns=columns), frame, roles)
+
+    def columns_of(self, roles: Roles) -> Columns:
+        """Return what a model is to know of the columns, all features being numbers."""
+        names = numbered(roles.names)
+        return Columns(
+            names=tuple(names[i] for i in roles.features),
+            target=None if roles.target is None else names[roles.target],
+            ids=tuple(names[i] for i in roles.ids),
+            dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
+            na_values=self.na_values,
         )
+
+    def data_around(
+        self, X: Any, columns: Columns, frame: pd.DataFrame, roles: Roles
+    ) -> Data | None:
+        """Return samples (n, D) that lie elsewhere with what a frame holds of other columns.
+
+        None where rows are to be left out. It raises as `data_of`.
+        """
+        y = None
+        if roles.target is not None:
+            plain = Columns((), na_values=self.na_values)
+            y, missing = self._target(frame[roles.target], columns.target or "", plain)
+            if missing.any() and self.missing_target == "drop":
+                return None
+        return self._with_beside(Data(X, y, columns.feature_names, columns=columns), frame, roles)
+
+    def _with_beside(self, data: Data, frame: pd.DataFrame, roles: Roles) -> Data:
+        columns, names = data.columns, numbered(roles.names)
+        assert columns is not None
+        beside = tuple(names[i] for i in roles.extra)
+        plain = replace(columns, names=beside, categories={}, dates={}, dtype="float64")
+        values = plain.samples(frame[list(roles.extra)].set_axis(plain.names, axis=1))
+        ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
+        variables = dict(zip(plain.names, values.T, strict=True))
+        return replace(data, ids=ids or None, variables=variables)
 
     def _with_values(
         self, frame: pd.DataFrame, roles: Roles, plain: Columns, place: Callable[[int], str]

@@ -1,0 +1,142 @@
+"""Rows of Parquet files that stay where they are are those of the table in memory."""
+
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core.errors import DataError
+
+pytest.importorskip("pyarrow")
+
+from dbgsom_plugins.datasets import _parquet_rows
+from dbgsom_plugins.datasets._parquet_rows import ParquetRows
+from dbgsom_plugins.datasets.parquet_file import Parquet
+
+ROWS = 700
+rng = np.random.default_rng(0)
+FRAME = pd.DataFrame(
+    {
+        "a": rng.normal(size=ROWS).astype(np.float32),
+        "n": rng.integers(-(2**40), 2**40, ROWS),
+        "id": np.arange(ROWS),
+        "on": rng.random(ROWS) < 0.5,
+        "b": rng.normal(size=ROWS),
+        "kind": rng.choice(["u", "v"], ROWS),
+        "price": rng.random(ROWS),
+        "when": pd.date_range("2024-01-01", periods=ROWS),
+    }
+)
+FIELDS = {"target": "kind", "id": "id", "extra": "price", "dates": "drop"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Files of groups of 90 rows whose names do not stand in the order of their letters."""
+    ends = [0, 250, 251, 600, ROWS]
+    for number, start, stop in zip((1, 2, 9, 10), ends, ends[1:], strict=False):
+        FRAME[start:stop].to_parquet(tmp_path / f"part.{number}.parquet", row_group_size=90)
+    (tmp_path / "_SUCCESS").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def rows(folder, monkeypatch):
+    monkeypatch.setattr(_parquet_rows, "_BATCH", 80)  # 20 rows are decoded together
+    return Parquet(path=str(folder), **FIELDS).opened().X
+
+
+def test_a_table_that_is_opened_is_the_table_that_is_loaded(folder):
+    component = Parquet(path=str(folder), **FIELDS)
+    opened, loaded = component.opened(), component.load()
+    assert isinstance(opened.X, ParquetRows)
+    assert opened.X.dtype == loaded.X.dtype == np.float64
+    np.testing.assert_array_equal(opened.X[:], loaded.X)
+    np.testing.assert_array_equal(loaded.X, FRAME[["a", "n", "on", "b"]].to_numpy(float))
+    np.testing.assert_array_equal(opened.y, loaded.y)
+    np.testing.assert_array_equal(opened.ids["id"], loaded.ids["id"])
+    np.testing.assert_array_equal(opened.variables["price"], loaded.variables["price"])
+    assert opened.columns == loaded.columns
+    assert opened.feature_names == loaded.feature_names == ("a", "n", "on", "b")
+    single = Parquet(path=str(folder / "part.1.parquet"), columns="a").opened().X
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single[:][:, 0], FRAME["a"][:250])
+
+
+def test_slices_in_any_order_are_those_of_the_array(rows):
+    X, order = rows[:], np.random.default_rng(1)
+    again = pickle.loads(pickle.dumps(rows))
+    for start, length in order.integers(0, [[ROWS, 200]] * 60):
+        for table in (rows, again):
+            np.testing.assert_array_equal(table[start : start + length], X[start : start + length])
+    assert rows[5:5].shape == (0, 4)
+
+
+def test_rows_that_threads_ask_for_one_after_the_other_are_decoded_once(rows, monkeypatch):
+    X, decoded = rows[:], []
+
+    def following(self, made=_parquet_rows._Batches.following):
+        decoded.append(made(self))
+        return decoded[-1]
+
+    monkeypatch.setattr(_parquet_rows._Batches, "following", following)
+    rows = pickle.loads(pickle.dumps(rows))
+    starts = np.arange(0, ROWS, 25).reshape(-1, 2)[:, ::-1].ravel()  # the later one first
+    for start in starts:
+        np.testing.assert_array_equal(rows[start : start + 25], X[start : start + 25])
+    assert sum(batch.num_rows for batch in decoded) == ROWS
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda start: (start, rows[start : start + 35]), range(0, ROWS, 35))
+        for start, part in found:
+            np.testing.assert_array_equal(part, X[start : start + 35])
+
+
+@pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
+def test_nulls_are_nan(tmp_path, kind):
+    values = pd.array([1, None, 0], dtype={"int64": "Int64", "bool": "boolean"}.get(kind, kind))
+    pd.DataFrame({"x": values, "y": [1.0, 2, 3]}).to_parquet(tmp_path / "t.parquet")
+    component = Parquet(path=str(tmp_path / "t.parquet"))
+    np.testing.assert_array_equal(component.opened().X[:][:, 0], [1, np.nan, 0])
+    assert component.model_copy(update={"missing": "keep"}).opened() is None
+
+
+def test_what_is_no_number_is_not_left_where_it_is(tmp_path):
+    frame = FRAME.copy()
+    frame.loc[3, "kind"] = None
+    path = tmp_path / "t.parquet"
+    frame.to_parquet(path)
+    for fields in (
+        {"columns": ["a", "kind"], "categorical": "kind"},
+        {"columns": ["a", "when"], "dates": "ordinal"},
+        {"columns": "a", "target": "kind", "missing_target": "drop"},
+    ):
+        assert Parquet(path=str(path), **fields).opened() is None
+    with pytest.raises(DataError, match="'aa' does not exist; did you mean 'a'"):
+        Parquet(path=str(path), columns="aa").opened()
+
+
+def test_files_of_one_table_have_the_same_columns(folder):
+    FRAME.astype({"n": float}).to_parquet(folder / "part.11.parquet")
+    for ask in (Parquet(path=str(folder), **FIELDS).opened, Parquet(path=str(folder)).load):
+        with pytest.raises(DataError, match=r"part\.11\.parquet has other columns"):
+            ask()
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match=r"a folder without a \.parquet file"):
+        Parquet(path=str(folder / "empty")).load()
+
+
+def test_a_file_that_changes_is_named(rows, folder):
+    assert len(rows[:30]) == 30
+    os.utime(folder / "part.1.parquet", (1, 1))
+    with pytest.raises(DataError, match=r"part\.1\.parquet changed while it was read"):
+        rows[30:40]
+    path = folder / "part.10.parquet"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"part\.10\.parquet (changed|is no Parquet)"):
+        rows[620:640]
+    path.unlink()
+    with pytest.raises(DataError, match=r"part\.10\.parquet cannot be read"):
+        rows[620:640]
