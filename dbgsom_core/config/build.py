@@ -248,7 +248,8 @@ class _Builder:
             elif settings is not None and key != "estimator":
                 params[key] = resolved[key] = getattr(settings, key)
         estimator = "vq" if settings is None else settings.estimator
-        return Model(estimator, params), mask({"estimator": estimator, **resolved}, section)
+        places = {key: entry.node.place for key, entry in section.entries.items()}
+        return Model(estimator, params, places), mask({"estimator": estimator, **resolved}, section)
 
     def _measures(self) -> list[Built] | None:
         spot = self._spot("measures", default="default")

@@ -43,10 +43,14 @@ class PrepareStep:
 
 @dataclass(frozen=True)
 class Model:
-    """Which estimator to build, and the keyword arguments that the configuration gives it."""
+    """Which estimator to build, and the keyword arguments that the configuration gives it.
+
+    ``places`` tell where each of these is written.
+    """
 
     estimator: Literal["vq", "classifier", "regressor"] = "vq"
     params: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

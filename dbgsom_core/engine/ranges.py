@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,16 @@ Ask = Callable[[Any, slice, Any], Any]
 Add = Callable[[Any, Any], Any]
 
 
+class Elsewhere(ABC):
+    """Rows that are not in this process."""
+
+    @abstractmethod
+    def each_range(
+        self, ranges: Sequence[tuple[int, int]], ask: Ask, own: Sequence[Any]
+    ) -> list[Any]:
+        """Ask of the rows of each range, with what is their ``own``, where they are."""
+
+
 def each_range(
     X: Any,
     ranges: Sequence[tuple[int, int]],
@@ -25,14 +36,13 @@ def each_range(
 ) -> list[Any]:
     """Return ``ask(X, rows, weights of rows)`` for the rows of each range (start, stop).
 
-    Where X has a method ``each_range``, its rows are elsewhere and are asked there: ``ask`` is then
-    pickled, and its X an array of the rows of one range. Of a table that is best read ``in_order``
-    one range is asked after the other.
+    Of an X that is `Elsewhere` rows are asked where they are: ``ask`` is then pickled, and its X an
+    array of the rows of one range. Of a table that is best read ``in_order`` one range is asked
+    after the other.
     """
     own = [None if weights is None else weights[start:stop] for start, stop in ranges]
-    elsewhere = getattr(X, "each_range", None)
-    if elsewhere is not None:
-        return list(elsewhere(ranges, ask, own))
+    if isinstance(X, Elsewhere):
+        return X.each_range(ranges, ask, own)
     answers: list[Any] = [None] * len(ranges)
 
     def work(worker: int, task: int) -> None:

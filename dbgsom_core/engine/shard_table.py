@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_for
-from dbgsom_core.engine.ranges import Ask, Held, Shards, each_range
+from dbgsom_core.engine.ranges import Ask, Elsewhere, Held, Shards, each_range
 from dbgsom_core.engine.shards import Pass, Shard
 from dbgsom_core.engine.tables import BlockTable, not_finite, row_numbers
 from dbgsom_core.engine.workers import available_threads
 
 
-class ShardTable(BlockTable):
+class ShardTable(BlockTable, Elsewhere):
     """The rows of shards as a table.
 
     What shards have packed is in the frame of all rows, and kept as long as the table is.
@@ -38,7 +38,7 @@ class ShardTable(BlockTable):
         self, ranges: Sequence[tuple[int, int]], ask: Ask, own: Sequence[Any]
     ) -> list[Any]:
         """Ask the shards; see `ranges.each_range`."""
-        return self.shards.each_range(ranges, ask, own)
+        return list(self.shards.each_range(ranges, ask, own))
 
     def picked(self, rows: Any) -> BlockTable:
         """Return some rows as a table: where they are if they ascend."""

@@ -93,14 +93,12 @@ class ShardedSamples(StreamedSamples):
 
     def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
         """See `Samples`."""
-        kept = getattr(of, "kept", None)
-        return super().lasting(prototypes, of) if kept is None else kept
+        return of.kept if isinstance(of, _OF_SHARDS) else super().lasting(prototypes, of)
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Any:
         """See `Samples`."""
-        kept = getattr(of, "kept", None)
-        if isinstance(kept, FoundInShards):
-            return ShardedExact(self, kept.now.prototypes, kept)
+        if isinstance(of, _OF_SHARDS):
+            return ShardedExact(self, of.kept.now.prototypes, of.kept)
         return super().found(prototypes, of)
 
     def nearest_units(
@@ -341,6 +339,10 @@ class ShardedExact(PlainFound):
         none = Added(np.zeros((n_neurons, self.samples.X.shape[1])), hits, np.zeros(n_neurons))
         added = self.samples.chained("added", none, self.of.now, how, errors)
         return Totals(added.hits, added.sums, added.errors)
+
+
+# What knows of each sample where its shard is.
+_OF_SHARDS = (FoundInShards, ShardedFound, ShardedExact)
 
 
 def samples_of_shards(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.part_params import build_engine, engine_for
+from dbgsom_core.interfaces.engine import EngineAbilities
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -24,7 +25,7 @@ def by_rows(method: _Method) -> _Method:
     @functools.wraps(method)
     def asked(self: Any, X: Any, *given: Any, **more: Any) -> Any:
         name = engine_for("local", X)
-        lazily = None if name == "local" else getattr(build_engine(name), "lazily", None)
+        lazily = None if name == "local" else EngineAbilities.of(build_engine(name)).lazily
         if lazily is None:
             return method(self, X, *given, **more)
         check_is_fitted(self)

@@ -77,10 +77,10 @@ def size_told(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, 
 
 def spreading_factor_of(parts: Parts) -> float | None:
     """Return the spreading factor with which maps grow, None where there is no such field."""
-    growth = parts.growth
-    while (base := GrowthAbilities.of(growth).base) is not None:
-        growth = base
-    found = getattr(growth, "spreading_factor", None)
+    growing = GrowthAbilities.of(parts.growth)
+    while growing.base is not None:
+        growing = GrowthAbilities.of(growing.base)
+    found = growing.spreading_factor
     return None if found is None else float(found)
 
 

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dbgsom_core.engine.tables import BlockTable, block_rows
+from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 LEAST_SAMPLES = 4
@@ -33,7 +34,7 @@ def check_samples(
     TypeError
         X is sparse, and the metric does not take that.
     """
-    opened = getattr(engine, "opened", None)
+    opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
     if table is not None:
         _check_table(table, least)

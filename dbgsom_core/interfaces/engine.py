@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Abilities, Component
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.tables import Table
 
@@ -55,9 +57,22 @@ class Engine(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class EngineAbilities(Abilities):
+    """What one engine can do besides `over`; see `Engine`. A method that it lacks is None."""
+
+    kind: ClassVar[str] = "engine"
+    defaults: ClassVar[Component] = Component()
+    methods: ClassVar[tuple[str, ...]] = ("opened", "session", "lazily")
+
+    opened: Callable[[Any], Any] | None = None
+    session: Callable[[], AbstractContextManager[Any]] | None = None
+    lazily: Callable[[Any, Callable[[Any], Any]], Any] | None = None
+
+
 def at_work(engine: Engine) -> AbstractContextManager[Any]:
     """Return the engine's ``session()``, to be entered for the length of a fit."""
-    session = guarded("engine", engine, "session")
+    session = EngineAbilities.of(engine).session
     return nullcontext() if session is None else session()
 
 

@@ -126,6 +126,7 @@ class GrowthComponent(Component):
         ``wrap`` (field): True closes that map to a torus, which has no free cells to grow into.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
         never lets a map exceed it, whatever `grow` returns.
+        ``spreading_factor`` (field): a number or None, told as ``spreading_factor_``.
         ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
         phase without growth, at the kernel's final width.
         ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest, so
@@ -251,6 +252,7 @@ class GrowthAbilities(Abilities):
     wrap: bool = False
     may_disconnect: bool = False
     base: Any = None
+    spreading_factor: float | None = None
     grow: Any = None
 
     def check(self) -> None:
@@ -265,6 +267,9 @@ class GrowthAbilities(Abilities):
         for name in ("wrap", "removes", "may_disconnect"):
             if not isinstance(getattr(self, name), bool):
                 raise UnfitError(f"has {name} = {getattr(self, name)!r}; it is True or False")
+        factor = self.spreading_factor
+        if not (factor is None or type(factor) in (int, float)):
+            raise UnfitError(f"has spreading_factor = {factor!r}; it is a number or None")
         for name, below in (("fine_tuning", 1.0), ("link_pull", math.inf)):
             share = getattr(self, name)
             if not isinstance(share, (int, float)) or not 0 <= share < below:

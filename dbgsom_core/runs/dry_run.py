@@ -18,9 +18,9 @@ from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
@@ -98,7 +98,7 @@ def forecast(
         parts = ready.estimator.parts()
         growing = GrowthAbilities.of(parts.growth)
         engine = ready.estimator.engine
-        elsewhere = guarded("engine", parts.engine, "session") is not None
+        elsewhere = EngineAbilities.of(parts.engine).session is not None
         try:
             if elsewhere:  # no cluster is started, nor asked for an estimate
                 ready.estimator.set_params(engine="local")

@@ -76,7 +76,9 @@ def why_no_grid(growth: Any, grid: Any) -> str | None:
     except ComponentError:
         raise
     except ValueError as error:
-        return str(error)
+        if growing.start_shape is not None:  # it is a matter of the shape
+            return str(error)
+        return f"{error}; a torus is for maps of fixed size: take growth fixed, or another grid"
     return None
 
 

@@ -153,9 +153,11 @@ def train(
             _state(task, search, som_map, history, schedule, capped, converged, stopping, leads)
         )
     if capped and task.cap_is_automatic:
+        factor = task.growing.spreading_factor
+        smaller = "" if factor is None else f", or spreading_factor one below {factor:g}"
         warnings.warn(
             f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
-            f"{task.data.n} samples; give max_neurons a number, or lower spreading_factor",
+            f"{task.data.n} samples; give max_neurons a number{smaller}",
             stacklevel=3,
         )
     converged = converged or is_stationary(history, schedule)

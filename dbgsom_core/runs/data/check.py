@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,10 +44,18 @@ def check_experiment(experiment: Experiment) -> None:
 
 @contextmanager
 def told_as_config(experiment: Experiment) -> Iterator[None]:
-    """Turn an estimator's complaint about its parameters into one about the configuration."""
+    """Turn an estimator's complaint about its parameters into one about the configuration.
+
+    It is told at the place of the parameter with which its sentence begins.
+    """
     try:
         yield
     except DbgsomError:
         raise
     except ValueError as error:
-        raise ConfigError(f"{experiment.source}: model: {error}") from error
+        about = re.match(r"\w+", str(error))
+        place = experiment.model.places.get(about[0]) if about else None
+        if place is None:
+            raise ConfigError(f"{experiment.source}: model: {error}") from error
+        assert about is not None
+        raise ConfigError(f"{place}: model.{about[0]}: {error}") from error

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import reference, thresholds
 from dbgsom_plugins.growth.births import filled, grown
+from dbgsom_plugins.growth.factor import SpreadingFactor
 from dbgsom_plugins.growth.mixing import mixing_neurons, significant_entropy
 from dbgsom_plugins.growth.settling import LINK_PULL, SettlingGrowth
 
@@ -54,7 +55,7 @@ class Directed(SettlingGrowth):
       three of six. Its prototype completes parallelograms of the grid, w_a + w_b - w_d, on average.
     """
 
-    spreading_factor: float = Field(
+    spreading_factor: SpreadingFactor = Field(
         default=0.5,
         gt=0,
         lt=1,

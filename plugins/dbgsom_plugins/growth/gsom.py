@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, Position, SomMap
 from dbgsom_plugins.growth import thresholds
+from dbgsom_plugins.growth.factor import SpreadingFactor
 from dbgsom_plugins.growth.settling import SettlingGrowth
 from dbgsom_plugins.growth.snapshot import Snapshot
 
@@ -36,7 +37,7 @@ class Gsom(SettlingGrowth):
     cell, the neuron behind the parent the one to which the opposite link leads from the parent.
     """
 
-    spreading_factor: float = Field(
+    spreading_factor: SpreadingFactor = Field(
         default=0.5,
         gt=0,
         lt=1,
