@@ -8,7 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Abilities, Component, nested_fields
+from dbgsom_core.interfaces.measures import MeasureAbilities
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
@@ -101,3 +102,16 @@ class StoppingAbilities(Abilities):
         share: Any = self.validation
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
             raise UnfitError(f"has validation = {share!r}, not a share of at least 0 below 1")
+
+
+def measures_of(rule: Any) -> list[Any]:
+    """Return the measures in the fields of a component."""
+    fields = nested_fields(type(rule)) if hasattr(type(rule), "model_fields") else {}
+    return [getattr(rule, name) for name, kind in fields.items() if kind == "measure"]
+
+
+def judges_targets(rule: Any) -> bool:
+    """Return whether a stopping rule, or a measure in one of its fields, needs targets."""
+    return StoppingAbilities.of(rule).needs_target or any(
+        MeasureAbilities.of(measure).needs_target for measure in measures_of(rule)
+    )

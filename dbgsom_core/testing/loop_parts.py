@@ -12,7 +12,12 @@ import numpy as np
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.stopping import StoppingAbilities, StopState
+from dbgsom_core.interfaces.stopping import (
+    StoppingAbilities,
+    StopState,
+    judges_targets,
+    measures_of,
+)
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid
 from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
@@ -20,7 +25,6 @@ from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
 from dbgsom_core.training.compatibility import measure_suits
-from dbgsom_core.training.judging import judges_targets, measures_of
 
 
 def _start(grid: Grid, seed: int = 0) -> Start:

@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.training.judging import judges_targets, measures_of
+from dbgsom_core.interfaces.stopping import judges_targets, measures_of
 from dbgsom_core.training.parts import Absent, Parts
 
 USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}

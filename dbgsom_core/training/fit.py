@@ -13,10 +13,11 @@ from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples,
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.answering import Answering
-from dbgsom_core.training.judging import Judge, judges_targets
+from dbgsom_core.training.judging import Judge
 from dbgsom_core.training.labels import Answers, Past
 from dbgsom_core.training.novelty import Calibration, Density
 from dbgsom_core.training.outputs import AnsweringEach

@@ -10,28 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample, Samples
-from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.labellers import Labeller
-from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation, MeasureAbilities
-from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.labels import Past
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.told import Told
-
-
-def measures_of(rule: Any) -> list[Any]:
-    """Return the measures in the fields of a component."""
-    fields = nested_fields(type(rule)) if hasattr(type(rule), "model_fields") else {}
-    return [getattr(rule, name) for name, kind in fields.items() if kind == "measure"]
-
-
-def judges_targets(rule: Any) -> bool:
-    """Return whether a stopping rule, or a measure in one of its fields, needs targets."""
-    return StoppingAbilities.of(rule).needs_target or any(
-        MeasureAbilities.of(measure).needs_target for measure in measures_of(rule)
-    )
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from dbgsom_core.engine.contract import PerSample
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState
+from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.judging import judges_targets
 from dbgsom_core.training.labels import Past
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.task import Task
