@@ -94,12 +94,15 @@ def run_one(
     from dbgsom_core.cli.progress import progress
     from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.pipeline import make_observers, run_experiment
+    from dbgsom_core.runs.tracking import expecting_a_run, make_observers
 
     with no_exit(), asked.heeded(), told_how_to_go_on() as noted, progress(quiet) as bar:
         patience = experiment.patience
         observers = make_observers(experiment.tracking, registry, [noted, bar], patience)
-        outcome = run_experiment(experiment, observers, registry, stored=stored)
+        with expecting_a_run(observers, experiment.secrets):
+            from dbgsom_core.runs.pipeline import run_experiment
+
+            outcome = run_experiment(experiment, observers, registry, stored=stored)
     if not quiet:
         from dbgsom_core.cli.tables import measures_table
 
@@ -123,15 +126,18 @@ def run_all(
     from dbgsom_core.cli.progress import progress
     from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.pipeline import make_observers
-    from dbgsom_core.runs.sweeps.sweep import run_sweep
+    from dbgsom_core.runs.tracking import expecting_a_run, make_observers
 
+    secrets = dict.fromkeys(child.experiment.secrets for child in loaded.children)
     noting = told_how_to_go_on()
     with no_exit(), asked.heeded(), noting as noted, progress(quiet, runs=loaded.runs) as bar:
         observers = make_observers(tracking, registry, [noted, bar], first.patience)
-        outcome = run_sweep(
-            loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=bar
-        )
+        with expecting_a_run(observers, *secrets):
+            from dbgsom_core.runs.sweeps.sweep import run_sweep
+
+            outcome = run_sweep(
+                loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=bar
+            )
     if not quiet:
         from dbgsom_core.cli.tables import children_table
 

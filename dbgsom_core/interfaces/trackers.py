@@ -277,6 +277,11 @@ class Tracker(Protocol):
         needed. ``run.folder`` is written before the observer hears of an event. This method and
         the hooks are called in a thread of their own, one after the other; a tracker that takes
         longer for one than the configuration's ``patience`` is told nothing more.
+
+        It may also have ``prepare()``, to get ready for a run: it is called as soon as the
+        configuration is known to be good, and nobody waits for it while libraries are imported and
+        data is read. No run may come of it; ``close()``, called when there is no more to tell, puts
+        away what was for one.
         """
 
 

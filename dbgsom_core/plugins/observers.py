@@ -33,6 +33,8 @@ class Observers:
 
     Attributes
     ----------
+    others : list of objects
+        All but the vital one.
     notes : list of str
         What a reader of the report should know of observers that failed.
     """
@@ -41,7 +43,7 @@ class Observers:
         self, observers: Sequence[Any], vital: Any = None, names: Mapping[int, str] | None = None
     ) -> None:
         self._names = names or {}
-        self._others = [one for one in observers if one is not vital]
+        self.others = [one for one in observers if one is not vital]
         self._vital = vital
         self.notes: list[str] = []
         self._noted: set[tuple[str, str]] = set()
@@ -72,7 +74,7 @@ class Observers:
         no other from being told.
         """
         interrupted, answers = None, []
-        for observer in self._others:
+        for observer in self.others:
             try:
                 answers.append((self._name(observer), call(observer, hook, event)))
             except BaseException as error:

@@ -18,6 +18,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.privacy import masked, private_logger
 from dbgsom_core.plugins.observers import call
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0  # seconds
 _SECONDS_BETWEEN_LOOKS = 0.5  # in which Windows would not hear of Ctrl-C
+_SECONDS_TO_CLOSE = 5.0
+_log = private_logger("dbgsom")
 _open: set[threading.Event] = set()  # of all that is being worked on
 _T = TypeVar("_T")
 
@@ -42,17 +45,16 @@ class Aside:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def do(self, work: Callable[[], _T]) -> _T:
+    def do(self, work: Callable[[], _T], seconds: float | None = None) -> _T:
         """Return what ``work`` returns; what it raises is raised here.
+
+        ``seconds`` are a limit of its own.
 
         Raises
         ------
         GivenUpError
             It took longer than the limit. The thread is left to it and is of no more use.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, daemon=True)
-            self._thread.start()
         done = threading.Event()
         answers: list[_T] = []
         context = copy_context()  # which registry is in use
@@ -70,14 +72,26 @@ class Aside:
                 done.set()
 
         _open.add(done)
-        self._jobs.put(job)
-        until = time.monotonic() + self._seconds
+        self._add(job)
+        seconds = self._seconds if seconds is None else min(seconds, self._seconds)
+        until = time.monotonic() + seconds
         while not done.wait(max(0.0, min(_SECONDS_BETWEEN_LOOKS, until - time.monotonic()))):
             if time.monotonic() >= until:
-                raise GivenUpError(f"no answer within {self._seconds:g} s")
+                raise GivenUpError(f"no answer within {seconds:g} s")
         if errors:
             raise errors[0]
         return answers[0]
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Have ``work``, which raises nothing, done before all that is asked for later."""
+        context = copy_context()
+        self._add(lambda: context.run(work))
+
+    def _add(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
 
     def _work(self) -> None:
         while True:
@@ -96,6 +110,20 @@ class PatientObserver:
         self._aside = Aside(seconds)
         self._observer: object = None
         self._given_up = False
+        self._prepared = False
+
+    def prepare(self) -> None:
+        """Have it made and, where it has a method ``prepare``, get ready; nobody waits for it."""
+        self._prepared = True
+        self._aside.begin(self._get_ready)
+
+    def close(self) -> None:
+        """Have an observer that was to get ready put away, by its ``close``, what it still has."""
+        if self._prepared and not self._given_up:
+            try:
+                self._aside.do(lambda: call(self._observer, "close", {}), _SECONDS_TO_CLOSE)
+            except Exception as error:
+                self._report("close", error)
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Pass it on."""
@@ -112,6 +140,20 @@ class PatientObserver:
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """Pass it on."""
         self._tell("dbgsom_run_failed", run=run, error=error)
+
+    def _get_ready(self) -> None:
+        try:
+            self._observer = self._make()
+        except BaseException:  # the first event tries again, and tells
+            return
+        try:
+            call(self._observer, "prepare", {})
+        except BaseException as error:
+            self._report("prepare", error)
+
+    def _report(self, method: str, error: BaseException) -> None:
+        told = f"{self.__name__} failed in {method} ({type(error).__name__}: {error})"
+        _log.warning("%s; the run goes on", masked(told))
 
     def _tell(self, hook: str, **event: Any) -> Any:
         if self._given_up:

@@ -21,12 +21,12 @@ from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities, MapView, images_of
-from dbgsom_core.interfaces.guard import guarded, who
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
 from dbgsom_core.interfaces.stability import Stability
-from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
+from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
@@ -37,10 +37,11 @@ from dbgsom_core.runs.folder.dead import seen_alive
 from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_core.runs.hearing import Heard
-from dbgsom_core.runs.patience import PATIENCE, Aside, PatientObserver
+from dbgsom_core.runs.patience import Aside
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
-from dbgsom_core.runs.start import run_folder_of, start_run
+from dbgsom_core.runs.start import start_run
+from dbgsom_core.runs.tracking import run_folder_of
 
 log = private_logger("dbgsom")
 
@@ -54,29 +55,6 @@ class Outcome:
 
     run: Run
     result: RunResult
-
-
-def make_observers(
-    tracking: Sequence[tuple[str, Component]],
-    registry: Registry,
-    extra: Sequence[Any] = (),
-    patience: float = PATIENCE,
-) -> Observers:
-    """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers.
-
-    A tracker that does not answer within ``patience`` seconds is given up. Those that mirror run
-    folders come last: they send what the others log.
-    """
-    trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
-    trackers.sort(key=lambda tracker: TrackerAbilities.of(tracker).mirror is not None)
-    first = run_folder_of(tracking, registry).observer()
-    called = [who("tracker", tracker) for tracker in trackers]
-    others = [
-        PatientObserver(name, guarded("tracker", tracker, "observer"), patience)
-        for name, tracker in zip(called, trackers, strict=True)
-    ]
-    names = {id(one): name for one, name in zip(others, called, strict=True)}
-    return Observers([*registry.observers, *extra, *others], vital=first, names=names)
 
 
 def run_experiment(

@@ -20,16 +20,16 @@ from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.pipeline import Outcome, make_observers, run_experiment
+from dbgsom_core.runs.pipeline import Outcome, run_experiment
 from dbgsom_core.runs.resume import check_can_go_on, interrupted_run, is_whole
 from dbgsom_core.runs.start import runs_folder
 from dbgsom_core.runs.sweeps.sweep import SweepOutcome, run_sweep
+from dbgsom_core.runs.tracking import expecting_a_run, make_observers
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.component import Component
     from dbgsom_core.plugins.observers import Observers
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -198,7 +198,7 @@ def run(
         experiment = load_experiment(config, given, registry)
     stored = _interrupted(experiment, experiment, registry) if resume else None
     registry = registry.without(experiment.disabled)
-    with _observed(experiment.tracking, registry, experiment.patience, verbose) as observers:
+    with _observed([experiment], registry, verbose) as observers:
         outcome = run_experiment(experiment, observers, registry, stored=stored)
     return _finished(outcome)
 
@@ -237,7 +237,8 @@ def sweep(
     first = loaded.children[0].experiment
     stored = _interrupted(loaded, first, registry) if resume else None
     registry = registry.without(first.disabled)
-    with _observed(first.tracking, registry, first.patience, verbose) as observers:
+    experiments = [child.experiment for child in loaded.children]
+    with _observed(experiments, registry, verbose) as observers:
         outcome = run_sweep(loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast)
     return _finished_sweep(outcome)
 
@@ -270,13 +271,16 @@ def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Regist
 
 @contextmanager
 def _observed(
-    tracking: Sequence[tuple[str, Component]], registry: Registry, patience: float, verbose: int
+    experiments: Sequence[Experiment], registry: Registry, verbose: int
 ) -> Iterator[Observers]:
     # Signals are heard by the main thread alone, and the handlers of before come back.
     from dbgsom_core.plugins.importing import no_exit
 
+    first, secrets = experiments[0], dict.fromkeys(one.secrets for one in experiments)
     with no_exit(), asked.heeded():
-        yield make_observers(tracking, registry, [_Shown(verbose)], patience)
+        observers = make_observers(first.tracking, registry, [_Shown(verbose)], first.patience)
+        with expecting_a_run(observers, *secrets):
+            yield observers
 
 
 class _Shown:

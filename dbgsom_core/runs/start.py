@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run
@@ -22,6 +21,7 @@ from dbgsom_core.runs.folder.dead import close_dead_runs
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.params import default_name, flat_params, with_varied
 from dbgsom_core.runs.resume import check_same, claim
+from dbgsom_core.runs.tracking import run_folder_of
 
 log = private_logger("dbgsom")
 
@@ -88,11 +88,6 @@ def start_run(
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:
     """Return the folder under which the runs of this experiment are kept."""
     return Path(run_folder_of(experiment.tracking, registry).path)
-
-
-def run_folder_of(tracking: Sequence[tuple[str, Component]], registry: Registry) -> Any:
-    """Return the tracker that writes run folders, which is always on."""
-    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
 
 
 def _new_folder(group: Path) -> Path:

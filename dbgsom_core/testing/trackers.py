@@ -16,7 +16,7 @@ from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.guard import is_own
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
-from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.observers import Observers, call
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
 
@@ -44,9 +44,10 @@ def check_finished_run(component: Any, subject: Subject) -> None:
     """Its observer hears of a whole run, and of a second one, without raising."""
     with _workshop() as folder:
         for name in ("first", "second"):
-            run, tell = _started(component, folder / name)
+            run, observer, tell = _started(component, folder / name)
             _train(run, tell, 3)
             tell("dbgsom_run_finished", run=run, result=_result())
+            call(observer, "close", {})
 
 
 @check("tracker")
@@ -55,9 +56,10 @@ def check_failed_run(component: Any, subject: Subject) -> None:
     with _workshop() as folder:
         errors = (RuntimeError("conformance"), KeyboardInterrupt(), SystemExit(1))
         for number, error in enumerate(errors):
-            run, tell = _started(component, folder / str(number))
+            run, observer, tell = _started(component, folder / str(number))
             _train(run, tell, number)
             tell("dbgsom_run_failed", run=run, error=error)
+            call(observer, "close", {})
 
 
 @check("tracker", applies=lambda component, subject: not is_own(component))
@@ -65,10 +67,8 @@ def check_logged_through_the_run(component: Any, subject: Subject) -> None:
     """What it adds to a run folder goes through the run, which a resumed run repeats."""
     with _workshop() as folder:
         place = folder / "first"
-        run, tell = _started(component, place)
-        for repeated in range(2):
-            if repeated:
-                run, tell = _started(component, place)
+        for _ in range(2):  # the second time as a resumed run would be told
+            run, _observer, tell = _started(component, place)
             _train(run, tell, 3)
         tell("dbgsom_run_finished", run=run, result=_result())
         own = [one.name for one in place.iterdir() if one.name not in (SCALARS, ARTIFACTS)]
@@ -107,8 +107,8 @@ def _workshop() -> Iterator[Path]:
             os.chdir(before)
 
 
-def _started(component: Any, folder: Path) -> tuple[Run, Any]:
-    # A run that has begun, and what tells the observer of it, without a net.
+def _started(component: Any, folder: Path) -> tuple[Run, Any, Any]:
+    # A run that has begun, the observer that was ready for it, and what tells it, without a net.
     folder.mkdir(exist_ok=True)
     run = Run(
         id=folder.name,
@@ -123,9 +123,10 @@ def _started(component: Any, folder: Path) -> tuple[Run, Any]:
         total_epochs=5,
     )
     observer = component.observer()
+    call(observer, "prepare", {})
     tell = Observers([observer], vital=observer).tell
     tell("dbgsom_run_started", run=run)
-    return run, tell
+    return run, observer, tell
 
 
 def _train(run: Run, tell: Any, epochs: int) -> None:

@@ -39,7 +39,8 @@ import json
 import dbgsom_frozen
 from dbgsom_core.config import load_experiment
 from dbgsom_core.persistence import load
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.plugins.registry import get_registry
 
 registry = get_registry()

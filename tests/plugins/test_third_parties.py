@@ -15,7 +15,8 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.testing import checks_for
 
 FOLDER = Path(__file__).parent / "third_parties"

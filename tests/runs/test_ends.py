@@ -15,12 +15,14 @@ import dbgsom_core
 from dbgsom_core.api import STOP, Component
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.interfaces.privacy import Secrets
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Asked, Interrupted, asked
 from dbgsom_core.runs.folder.store import find_runs
 from dbgsom_core.runs.patience import Aside, GivenUpError, PatientObserver
-from dbgsom_core.runs.pipeline import make_observers, run_experiment, told_of_failure
+from dbgsom_core.runs.pipeline import run_experiment, told_of_failure
+from dbgsom_core.runs.tracking import expecting_a_run, make_observers
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -336,6 +338,42 @@ def test_a_tracker_that_cannot_be_made_is_told_of_once():
     with pytest.raises(RuntimeError, match="no ink"):
         observer.dbgsom_run_started(None)
     observer.dbgsom_epoch_finished(None, None)
+
+
+def test_trackers_get_ready_while_nobody_waits_and_put_it_away_though_no_run_began():
+    ready, heard = threading.Event(), []
+
+    class Slow:
+        def prepare(self):
+            heard.append("prepare")
+            ready.wait()
+
+        def close(self):
+            heard.append("close")
+
+    with expecting_a_run(Observers([PatientObserver("slow", Slow, 60)])):
+        ready.set()  # which is not come to where somebody waits
+    assert heard == ["prepare", "close"]
+
+
+def test_a_tracker_that_cannot_get_ready_is_told_of_and_hears_of_the_run_all_the_same(caplog):
+    heard = []
+
+    class Broken:
+        def prepare(self):
+            raise RuntimeError("no ink, said s3cret")
+
+        def dbgsom_run_started(self, run):
+            heard.append(run)
+
+    observers, secrets = Observers([PatientObserver("broken", Broken, 60)]), Secrets()
+    secrets.add("s3cret", "${env:INK}")
+    with expecting_a_run(observers, secrets):
+        observers.spread("dbgsom_run_started", run="it")
+    assert heard == ["it"]
+    assert caplog.messages == [
+        "broken failed in prepare (RuntimeError: no ink, said ${env:INK}); the run goes on"
+    ]
 
 
 def test_giving_up_is_an_error_of_ours():

@@ -246,7 +246,8 @@ def test_a_target_that_is_text_or_missing_is_refused_before_anything_is_written(
 def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     from dbgsom_core.config import load_experiment
     from dbgsom_core.plugins.registry import get_registry
-    from dbgsom_core.runs.pipeline import make_observers, run_experiment
+    from dbgsom_core.runs.pipeline import run_experiment
+    from dbgsom_core.runs.tracking import make_observers
 
     (workshop / "clusters.yaml").write_text(
         "experiment: clusters\ndataset: iris\ntracking: {name: run_folder, path: "

@@ -16,7 +16,8 @@ from dbgsom_core.runs.data.loading import load_data, load_test, whole
 from dbgsom_core.runs.data.splitting import divisions
 from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text, parse_folds, summary
 from dbgsom_core.runs.folder.store import RunFiles, read_run
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Interrupted, asked
 from dbgsom_core.runs.folder.store import RunFiles, read_run
-from dbgsom_core.runs.pipeline import make_observers
 from dbgsom_core.runs.sweeps.sweep import run_sweep
 from dbgsom_core.runs.sweeps.workers import how_it_ended
+from dbgsom_core.runs.tracking import make_observers
 
 CONFIG = """\
 experiment: swept

@@ -12,7 +12,8 @@ from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ from dbgsom_core.runs.data.loading import load_data, same_data
 from dbgsom_core.runs.ends import SIGNALS, asked
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.patience import leave
-from dbgsom_core.runs.pipeline import make_observers, noted, run_experiment
+from dbgsom_core.runs.pipeline import noted, run_experiment
+from dbgsom_core.runs.tracking import make_observers
 
 # The path comes first, so that what is imported is what the parent would import.
 BOOTSTRAP = (

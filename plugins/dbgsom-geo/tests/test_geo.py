@@ -90,7 +90,8 @@ def test_a_saved_model_names_this_distribution(globe, tmp_path):
 def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
     from dbgsom_core.config import load_experiment
     from dbgsom_core.plugins.registry import get_registry
-    from dbgsom_core.runs.pipeline import make_observers, run_experiment
+    from dbgsom_core.runs.pipeline import run_experiment
+    from dbgsom_core.runs.tracking import make_observers
 
     monkeypatch.chdir(tmp_path)
     X, y = globe

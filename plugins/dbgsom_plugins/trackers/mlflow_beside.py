@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.api import DbgsomError, EpochRecord, Run, RunResult, private_logger
 from dbgsom_core.runs.hidden import hidden_as_told
-from dbgsom_plugins.trackers.mlflow_address import sqlite_file, store_of
+from dbgsom_plugins.trackers.mlflow_address import (
+    absolute,
+    is_masked,
+    sqlite_file,
+    store_of,
+)
 from dbgsom_plugins.trackers.mlflow_quiet import SECONDS_TO_LOOK_WELL, answers, away
 
 if TYPE_CHECKING:
@@ -53,8 +58,22 @@ class MLflowObserver:
     def __init__(self, settings: MLflow) -> None:
         self._settings = settings
         self._process: Any = None
+        self._uri = ""  # of the store that the process was started for
+        self._unused = False  # it was told of no run yet
         self._starts = 0
         self._left: dict[str, dict[str, Any]] = {}  # what was told of runs that were not sent yet
+
+    def prepare(self) -> None:
+        """Start the process, which imports MLflow while data is read."""
+        if self._process is None and not is_masked(self._settings.uri):
+            self._start(absolute(self._settings.uri))
+            self._unused = True
+
+    def close(self) -> None:
+        """End a process that was told of no run."""
+        if self._process is not None and self._unused:
+            self._process.end()
+            self._process = None
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Have the run mirrored from now on."""
@@ -92,14 +111,19 @@ class MLflowObserver:
     def _tell(self, run: Run, status: Status = "running") -> None:
         folder = str(run.folder.absolute())
         told = {"folder": folder, "status": status, "top": run.parent is None}
-        self._left[folder] = told
+        # A run that is gone on with has its store where it began.
+        if self._unused and store_of(self._settings.uri, run.folder) != self._uri:
+            self.close()
+        self._left[folder], self._unused = told, False
         if self._process is not None and not self._process.gone:
             self._process.tell(told)
         elif self._starts < _MOST_STARTS:
-            # A run that is gone on with has its store where it began.
-            where = {"uri": store_of(self._settings.uri, run.folder)}
-            self._starts += 1
-            self._process = _start(self._settings.model_copy(update=where), self._left)
+            self._start(store_of(self._settings.uri, run.folder))
+
+    def _start(self, uri: str) -> None:
+        self._starts += 1
+        self._uri = uri
+        self._process = _start(self._settings.model_copy(update={"uri": uri}), self._left)
 
 
 class Answers:
@@ -185,6 +209,7 @@ class _Process(Answers):
     def __init__(self, settings: MLflow, left: dict[str, dict[str, Any]]) -> None:
         super().__init__(left)
         self._ending = False
+        self._told = bool(left)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOTSTRAP],
             stdin=subprocess.PIPE,
@@ -203,6 +228,7 @@ class _Process(Answers):
 
     def tell(self, told: Mapping[str, Any]) -> None:
         """Tell of a run."""
+        self._told = True
         self.asked(told)
         self._write(told)
 
@@ -213,7 +239,7 @@ class _Process(Answers):
         with suppress(OSError):
             self._process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if self._left else _SECONDS_TO_LEAVE)
+            self._process.wait(_SECONDS_TO_LEAVE if self._told and not self._left else 0)
         self._process.kill()
         self._process.wait()
         self._listens.join(_SECONDS_TO_LEAVE)

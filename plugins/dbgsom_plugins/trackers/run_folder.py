@@ -40,7 +40,6 @@ from dbgsom_core.runs.folder.store import (
 )
 from dbgsom_core.runs.folder.writing import write_bytes, write_json, write_text, write_yaml
 from dbgsom_core.runs.patience import PATIENCE, Aside
-from dbgsom_core.runs.row_tables import write_table
 from dbgsom_plugins.trackers.page import page
 from dbgsom_plugins.trackers.readings import remarks
 from dbgsom_plugins.trackers.report import report
@@ -127,6 +126,8 @@ class RunFolderObserver:
 
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
+        from dbgsom_core.runs.row_tables import write_table  # imports much, long after the start
+
         files = RunFiles(run.folder)
         with _told_as_ours(run):
             write_json(files.measures, result.measures)

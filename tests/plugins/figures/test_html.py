@@ -8,7 +8,8 @@ from dbgsom_core.api import Component, Html, hookimpl
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder.store import read_run
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.testing import checks_for
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 

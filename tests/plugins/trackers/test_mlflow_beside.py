@@ -94,6 +94,57 @@ def test_a_run_whose_process_is_killed_is_closed_by_its_mirror(
     assert len(client.get_metric_history(found.info.run_id, "epoch/neurons")) == 3
 
 
+def test_a_process_for_which_no_run_came_is_left_behind_by_nobody(
+    uri: str, processes: list[Any]
+) -> None:
+    observer = MLflow(uri=uri).observer()
+    observer.prepare()
+    observer.close()
+    (unused,) = processes
+    assert unused._process.returncode == -signal.SIGKILL
+
+
+def test_the_process_starts_before_the_run_which_may_have_its_store_elsewhere(
+    client: Any,
+    make_run: MakeRun,
+    play: Play,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    start = mlflow_beside._start
+
+    def noted(settings: Any, left: Any) -> Any:
+        started.append(settings.uri)
+        return start(settings, left)
+
+    monkeypatch.setattr(mlflow_beside, "_start", noted)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run, observer = make_run(), MLflow().observer()
+    observer.prepare()
+    assert started == [f"sqlite:///{tmp_path / 'here' / 'mlflow.db'}"]
+    began = replace(run, environment={**run.environment, "directory": str(tmp_path)})
+    play(began, RunFolder().observer(), observer)
+    observer.close()
+    assert started[1:] == [f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    assert client.only_run().info.status == "FINISHED"
+    assert not list((tmp_path / "here").iterdir())
+    monkeypatch.chdir(tmp_path)
+    observer.prepare()
+    play(make_run("20261124-101500-b2"), RunFolder().observer(), observer)
+    assert len(started) == 3
+
+
+def test_no_process_is_started_for_a_store_whose_password_the_run_knows(
+    processes: list[Any],
+) -> None:
+    observer = MLflow(uri="http://me:***@127.0.0.1:1").observer()
+    observer.prepare()
+    observer.close()
+    assert not processes
+
+
 def test_a_server_that_never_answers_costs_the_end_a_limited_time_and_hears_no_password_leak(
     make_run: MakeRun,
     play: Play,

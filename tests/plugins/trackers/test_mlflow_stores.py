@@ -152,9 +152,26 @@ def test_a_setting_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
 
-def test_the_settings_import_no_mlflow() -> None:
-    script = "import sys, dbgsom_plugins.trackers.mlflow; sys.exit('mlflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+def test_the_process_can_start_before_anything_heavy_is_imported() -> None:
+    script = """
+import sys
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.tracking import expecting_a_run, make_observers
+registry = get_registry()
+observers = make_observers([("mlflow", registry.build("tracker", "mlflow"))], registry)
+from dbgsom_plugins.trackers import mlflow_beside
+started = []
+class Process:
+    def __init__(self, settings, left):
+        started.append([n for n in ("mlflow", "numba", "sklearn", "scipy") if n in sys.modules])
+    def end(self):
+        pass
+mlflow_beside._start = Process
+with expecting_a_run(observers):
+    pass
+assert started == [[]], started
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_processes_that_meet_a_fresh_store_at_once_all_succeed(

@@ -17,7 +17,8 @@ import pytest
 from dbgsom_core.cli import main
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 
 _TABLE = "a,b,hidden-column,class-of-alice\n" + "".join(
     f"{i % 7},{i % 5},{i},{'xy'[i % 2]}\n" for i in range(40)
