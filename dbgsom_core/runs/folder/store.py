@@ -12,7 +12,7 @@
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
         measures.json      final measures
         folds.csv          what each fold measured, where there are any (see `folds`)
-        model.npz          the saved pipeline
+        model.npz          the saved pipeline; model.json what it needs, and columns of its table
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
@@ -73,7 +73,7 @@ class RunFiles:
         self.journal = folder / "metrics.jsonl"
         self.measures = folder / "measures.json"
         self.folds = folder / "folds.csv"
-        self.model = folder / "model.npz"
+        self.model, self.model_facts = folder / "model.npz", folder / "model.json"
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
         self.examples = (self.input_example, self.output_example)

@@ -11,7 +11,8 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from mlflow.entities import DatasetInput, LoggedModelOutput, LoggedModelStatus, 
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from dbgsom_core.persistence import distributions, load
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_plugins.trackers.mlflow_pyfunc import write_model
+from dbgsom_core.api import Columns
+from dbgsom_core.runs.folder.records import Records
+from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_plugins.trackers.mlflow_pyfunc import Facts, write_model
 from dbgsom_plugins.trackers.mlflow_view import short_name
 
 _VERSIONS = "mlflow.modelVersions"
@@ -175,7 +177,7 @@ def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
         run_id=run_id,
         model_id=model.model_id,
     )
-    fitted = load(files.model)
+    facts = _facts(files, example)
     width = None if example is None else example.shape[1]
     known = names if isinstance(names, list) and len(names) == width else None
     settings = _settings(stored)
@@ -183,11 +185,10 @@ def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
     write_model(
         target,
         files.model,
-        fitted,
+        replace(facts, needs=_as_it_was_made(stored, facts.needs)),
         own,
         known,
         example,
-        _requirements(stored, fitted),
         [start / str(path) for path in settings.get("wheels") or ()],
         settings.get("signature", "any"),
     )
@@ -208,8 +209,33 @@ def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _requirements(stored: StoredRun, model: Any) -> dict[str, str]:
+def _as_it_was_made(stored: StoredRun, needs: Mapping[str, str]) -> dict[str, str]:
     """Return the distributions that a model needs, as they were when it was made."""
     versions = stored.environment.get("versions") or {}
     then = plugin_versions(stored.environment) | {name: str(one) for name, one in versions.items()}
-    return {name: then.get(name, now) for name, now in distributions(model).items()}
+    return {name: then.get(name, now) for name, now in needs.items()}
+
+
+def _facts(files: RunFiles, example: Any) -> Facts:
+    """Return what is told of a run's model; it is loaded where its folder does not say."""
+    told = Records().json(files.model_facts).content
+    needs, columns = told.get("needs"), told.get("columns")
+    if isinstance(needs, Mapping) and files.output_example.exists():
+        labels = np.load(files.output_example, allow_pickle=False)
+        with suppress(TypeError, AttributeError):
+            if labels.ndim == 1:  # several targets have names
+                return Facts(needs, None if columns is None else _columns(columns), labels)
+    from dbgsom_core.persistence import load  # a second of imports
+
+    return Facts.of(load(files.model), example)
+
+
+def _columns(told: Mapping[str, Any]) -> Columns:
+    """Return columns as a run folder holds them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: plain(one) for name, one in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return Columns(**plain(told))

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -24,8 +25,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from mlflow.utils import environment
 
-from dbgsom_core.api import DbgsomError
-from dbgsom_core.persistence import answer_table, distributions
+from dbgsom_core.api import Columns, DbgsomError
 
 FLAVOR = "dbgsom"
 FILE = "model.npz"
@@ -34,14 +34,43 @@ _CHECK = "warn_dependency_requirement_mismatches"  # of MLflow, where this relea
 _DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What MLflow is told of a model.
+
+    Attributes
+    ----------
+    needs : mapping of str to str
+        Distributions and their versions.
+    columns : Columns or None
+        Those of the table that it was trained on.
+    labels : array (m,), DataFrame (m, targets) or None
+        What it answers to the example.
+    """
+
+    needs: Mapping[str, str]
+    columns: Columns | None = None
+    labels: Any = None
+
+    @classmethod
+    def of(cls, model: Any, example: Any = None) -> Facts:
+        """Return those of a FittedModel or estimator, and a few raw samples (m, D)."""
+        from dbgsom_core.persistence import answer_table, distributions  # imports all that answers
+
+        labels = None
+        if example is not None:
+            told = answer_table(model, example, ["label"])
+            labels = told["label"] if "label" in told else pd.DataFrame(told)  # of several targets
+        return cls(distributions(model), getattr(model, "columns", None), labels)
+
+
 def write_model(
     target: Path,
     file: Path,
-    model: Any,
+    facts: Facts,
     into: Model,
     names: Sequence[str] | None = None,
     example: Any = None,
-    requirements: Mapping[str, str] | None = None,
     wheels: Sequence[str | PathLike[str]] = (),
     signed: ModelSignature | Literal["any", "typed"] = "any",
 ) -> None:
@@ -52,16 +81,14 @@ def write_model(
     target : Path
         The folder, which does not exist.
     file : Path
-        Where ``model`` was saved.
-    model : FittedModel or estimator
+        Where the model was saved.
+    facts : Facts
     into : mlflow.models.Model
         What is known of the model so far; flavours and signature are added.
     names : sequence of str, optional
         Of the features, where the model knows no columns.
     example : float array (m, D), optional
         A few raw samples.
-    requirements : mapping of str to str, optional
-        Distributions and their versions; those that are needed now without it.
     wheels : sequence of path
         Of distributions that no package index has: they are kept with the model.
     signed : ModelSignature, "any" or "typed"
@@ -72,10 +99,9 @@ def write_model(
     DbgsomError
         There is no such wheel, or it is of nothing that the model needs.
     """
-    wanted = distributions(model) if requirements is None else dict(requirements)
-    wanted |= {"mlflow": mlflow.__version__}
+    wanted = {**facts.needs, "mlflow": mlflow.__version__}
     lines = _lines(wanted, [Path(one) for one in wheels])
-    columns = getattr(model, "columns", None)
+    columns = facts.columns
     if columns is not None:
         into.metadata = {**(into.metadata or {}), "columns": _readings(columns)}
     into.add_flavor(FLAVOR, model=f"artifacts/{FILE}", dbgsom_version=wanted["dbgsom-core"])
@@ -89,7 +115,7 @@ def write_model(
                 python_model=str(_SCRIPT),
                 artifacts={"model": str(own)},
                 mlflow_model=into,
-                signature=signature(model, names, example, signed),
+                signature=signature(facts, names, signed),
                 input_example=shown,
                 pip_requirements=lines,
                 code_paths=list(map(str, wheels)) or None,
@@ -136,9 +162,8 @@ def _normal(name: str) -> str:
 
 
 def signature(
-    model: Any,
+    facts: Facts,
     names: Sequence[str] | None,
-    example: Any,
     signed: ModelSignature | Literal["any", "typed"] = "any",
 ) -> ModelSignature:
     """Return the signature of a model's ``predict``.
@@ -152,7 +177,7 @@ def signature(
     params = ParamSchema([chosen])
     if isinstance(signed, ModelSignature):
         return ModelSignature(signed.inputs, signed.outputs, signed.params or params)
-    columns = getattr(model, "columns", None)
+    columns = facts.columns
     known = names if columns is None else columns.names
     inputs = None
     if known is not None:
@@ -162,10 +187,8 @@ def signature(
             [ColSpec(types[one] if signed == "typed" else AnyType(), str(one)) for one in known]
         )
     outputs = None
-    if example is not None and len(example):
-        told = answer_table(model, example, ["label"])
-        shown = told["label"] if "label" in told else pd.DataFrame(told)  # of several targets
-        outputs = infer_signature(np.zeros((1, 1)), shown).outputs
+    if facts.labels is not None and len(facts.labels):
+        outputs = infer_signature(np.zeros((1, 1)), facts.labels).outputs
     return ModelSignature(inputs=inputs, outputs=outputs, params=params)
 
 

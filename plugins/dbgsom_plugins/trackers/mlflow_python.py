@@ -18,7 +18,7 @@ from mlflow.models import Model
 from dbgsom_core.api import DbgsomError
 from dbgsom_core.persistence import FittedModel, load, save
 from dbgsom_plugins.trackers import mlflow_autolog
-from dbgsom_plugins.trackers.mlflow_pyfunc import FILE, FLAVOR, write_model
+from dbgsom_plugins.trackers.mlflow_pyfunc import FILE, FLAVOR, Facts, write_model
 
 __all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
 
@@ -57,7 +57,8 @@ def save_model(
         file = Path(folder) / FILE
         save(fitted if fitted.steps or fitted.columns else fitted.estimator, file)
         own = mlflow_model or Model()
-        write_model(Path(path), file, fitted, own, known, example, wheels=wheels, signed=signature)
+        facts = Facts.of(fitted, example)
+        write_model(Path(path), file, facts, own, known, example, wheels, signature)
 
 
 def load_model(uri: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from typing import Any, Literal
@@ -133,6 +133,7 @@ class RunFolderObserver:
             write_json(files.measures, result.measures)
             if result.model is not None:
                 write_atomically(files.model, result.model.save)
+                _write_model_facts(files, result.model)
                 if result.example is not None:
                     _write_examples(files, result)
             for name, rows in result.tables.items():
@@ -230,11 +231,22 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     write_text(files.page, page(run.name, text, figures))
 
 
+def _write_model_facts(files: RunFiles, model: Any) -> None:
+    """Write what whoever hands the model on would else have to load it for."""
+    from dbgsom_core.persistence import FittedModel, distributions
+
+    if isinstance(model, FittedModel):
+        with suppress(DbgsomError, ImportError):  # then they load it, and see what is missing
+            columns = None if model.columns is None else asdict(model.columns)
+            write_json(files.model_facts, {"needs": distributions(model), "columns": columns})
+
+
 def _write_examples(files: RunFiles, result: RunResult) -> None:
     example = np.asarray(result.example)
     answers = np.asarray(result.model.predict(example))
     if answers.dtype == object:  # an array of objects would need pickle
         answers = answers.astype(str)
+        files.model_facts.unlink(missing_ok=True)  # no file says what objects they are
     write_atomically(files.input_example, lambda path: np.save(path, example))
     write_atomically(files.output_example, lambda path: np.save(path, answers))
 

@@ -15,10 +15,14 @@ import pandas as pd
 import pytest
 
 import dbgsom_core
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core import mlflow as models
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.persistence import distributions
+from dbgsom_core.interfaces.trackers import RunResult
+from dbgsom_core.persistence import FittedModel, distributions, load
+from dbgsom_core.runs.folder.store import RunFiles
+from dbgsom_plugins.trackers import run_folder
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 TABLE = "id;size;colour;day;code;kind\n" + "".join(
@@ -178,6 +182,61 @@ def test_a_served_model_answers_a_request(stored: SimpleNamespace, rows: Any) ->
     wanted = stored.found.model.answers(rows.iloc[:2])
     assert told["unit"].tolist() == wanted.unit.tolist()
     assert told["label"].tolist() == wanted.label.tolist()
+
+
+def _told_and_loaded(files: RunFiles) -> list[dict[str, Any]]:
+    """What MLflow is told of a run's model by its folder, and when the model is loaded."""
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_model import _facts
+        from dbgsom_plugins.trackers.mlflow_pyfunc import Facts, signature
+
+        example = np.load(files.input_example)
+        both = [_facts(files, example), Facts.of(load(files.model), example)]
+        return [
+            {
+                "needs": dict(one.needs),
+                "columns": one.columns,
+                "signature": signature(one, None, "typed").to_dict(),
+            }
+            for one in both
+        ]
+
+
+def test_a_run_folder_says_what_loading_its_model_would(
+    stored: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = RunFiles(stored.found.folder)
+    told, loaded = _told_and_loaded(files)
+    assert told == loaded
+    assert told["columns"].categories == {"colour": ("blue", "red"), "code": ("0", "1", "2")}
+    monkeypatch.setattr(dbgsom_core.persistence, "load", None)  # which is not asked
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_model import _facts
+
+        assert _facts(files, None).columns == told["columns"]
+
+
+@pytest.mark.parametrize("kind", ["clusters", "words", "objects", "numbers", "targets"])
+def test_whatever_a_model_answers_its_run_folder_says_the_same(kind: str, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((30, 2))
+    y = {
+        "words": np.array(["up", "down"])[(X[:, 0] > 0.5).astype(int)],
+        "objects": np.array(["up", "down"], dtype=object)[(X[:, 0] > 0.5).astype(int)],
+        "numbers": X[:, 0],
+        "targets": X,
+    }.get(kind)
+    estimator = {"clusters": SomVQ, "numbers": SomRegressor, "targets": SomRegressor}.get(
+        kind, SomClassifier
+    )
+    model = FittedModel((), estimator(epochs=2, growth="fixed", random_state=0).fit(X, y))
+    files = RunFiles(tmp_path)
+    model.save(files.model)
+    run_folder._write_model_facts(files, model)
+    run_folder._write_examples(files, RunResult({}, model=model, example=X[:3]))
+    told, loaded = _told_and_loaded(files)
+    assert told == loaded
+    files.model_facts.write_text('{"needs": {"numpy": "0"}, "columns": {"sizes": ["a"]}}')
+    assert _told_and_loaded(files)[0] == loaded
 
 
 def test_the_example_is_a_table_as_the_file_was(stored: SimpleNamespace) -> None:

@@ -51,6 +51,7 @@ def test_a_finished_run_leaves_everything_behind(
         "metrics.jsonl",
         "measures.json",
         "model.npz",
+        "model.json",
         "input_example.npy",
         "output_example.npy",
         "figures",
