@@ -199,7 +199,8 @@ class Mirroring:
 
 def _import(uri: str) -> None:
     """Import what sending will need, so that it is there when the first run begins."""
-    importlib.import_module("dbgsom_plugins.trackers.mlflow_mirror")
+    for name in ("dbgsom_plugins.trackers.mlflow_mirror", "mlflow.pyfunc"):  # MLflow's is lazy
+        importlib.import_module(name)
     if sqlite_file(uri) is not None:
         with suppress(ImportError):  # a place of MLflow's own, which opening a store comes to
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
