@@ -26,6 +26,7 @@ from mlflow.types.schema import AnyType
 from mlflow.utils import environment
 
 from dbgsom_core.api import Columns, DbgsomError
+from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 FLAVOR = "dbgsom"
 FILE = "model.npz"
@@ -109,7 +110,7 @@ def write_model(
     with TemporaryDirectory() as folder:
         # MLflow writes down where it was, which nobody need know.
         own = shutil.copyfile(file, Path(folder) / FILE)
-        with _requirements_as_told():
+        with quiet(), _requirements_as_told():  # of each fit that autolog logs, too
             pyfunc.save_model(
                 path=str(target),
                 python_model=str(_SCRIPT),
