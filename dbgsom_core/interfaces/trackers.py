@@ -221,6 +221,8 @@ class RunResult:
         The trained map as figures see it; None for a sweep.
     model : ClusterModel or None
         The saved pipeline (prepare steps and estimator): has ``save(path)`` and ``predict(X)``.
+    checkpoints : mapping of int to ClusterModel
+        The same of the map as it was after some epochs, by their numbers, where that is asked for.
     example : array (m, D) or None
         A few raw input rows, for signatures.
     children : sequence of (Run, measures)
@@ -240,6 +242,7 @@ class RunResult:
     figures: Mapping[str, Figure | Html] = field(default_factory=dict)
     view: MapView | None = None
     model: Any = None
+    checkpoints: Mapping[int, Any] = field(default_factory=dict)
     example: Any = None
     children: Sequence[tuple[Run, Mapping[str, float]]] = ()
     tables: Mapping[str, Callable[[], Iterator[Sequence[Any]]]] = field(default_factory=dict)

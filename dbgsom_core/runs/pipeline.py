@@ -102,8 +102,8 @@ def run_experiment(
             varies=varies,
             stored=stored,
         )
-        seconds = run_folder_of(experiment.tracking, registry).checkpoint_seconds
-        done = Done(RunFiles(run.folder), seconds)
+        kept = run_folder_of(experiment.tracking, registry)
+        done = Done(RunFiles(run.folder), kept.checkpoint_seconds, kept.checkpoint_models)
         with told_of_failure(observers, run):
             observers.tell("dbgsom_run_started", run=run)
             asked.check()
@@ -188,7 +188,8 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
     estimator, fold = plan.estimator, plan.fold
     with noted(plan.notes):
         folds = _cross_validated(plan, done)
-        estimator.set_params(callbacks=[heard], checkpoint=done.checkpoints("map"))
+        models = done.epoch_models()
+        estimator.set_params(callbacks=[heard, models], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
         plan.notes.extend(map(masked, heard.end_told(estimator)))
@@ -202,12 +203,16 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         model = FittedModel(fold.steps, estimator, plan.data.columns)
         view = _view(estimator, trained, fold.train, plan.data, run)
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
+        earlier = models.made(estimator, fold.train.X, fold.train.y)
     return RunResult(
         measures=values,
         folds=[one.measures for one in folds],
         history=estimator.history_,
         view=view,
         model=model,
+        checkpoints={
+            epoch: FittedModel(fold.steps, one, plan.data.columns) for epoch, one in earlier.items()
+        },
         example=plan.data.X[:_EXAMPLE_ROWS],
         tables=tables_of(model, plan.data, stability),
         notes=plan.notes,

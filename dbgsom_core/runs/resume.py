@@ -35,6 +35,7 @@ from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import packages_named, with_given_fields
+from dbgsom_core.runs.epoch_models import EpochModels
 from dbgsom_core.runs.folder.dead import alone_with, close_if_dead
 from dbgsom_core.runs.folder.finding import find_folder
 from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
@@ -300,14 +301,18 @@ class Done:
     The checkpoints lie in the folder ``checkpoints`` of the run until it has finished.
     """
 
-    def __init__(self, files: RunFiles, seconds: float) -> None:
-        self._files, self._seconds = files, seconds
+    def __init__(self, files: RunFiles, seconds: float, every: int | None = None) -> None:
+        self._files, self._seconds, self._every = files, seconds, every
         self._folds = files.folds
 
     def checkpoints(self, name: str) -> Checkpoints:
         """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
         path = self._files.checkpoints / f"{name}.npz"
         return Checkpoints(path, self._seconds, stays=True, first=self._save_journal)
+
+    def epoch_models(self) -> EpochModels:
+        """Return what keeps the maps of some epochs, where that is asked for."""
+        return EpochModels(self._files.checkpoints / "epochs", self._every)
 
     def folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
         """Return the measures of the folds that are done.

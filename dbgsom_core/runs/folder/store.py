@@ -12,7 +12,8 @@
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
         measures.json      final measures
         folds.csv          what each fold measured, where there are any (see `folds`)
-        model.npz          the saved pipeline; model.json what it needs, and columns of its table
+        model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
+        model.json         what the saved pipeline needs, and the columns of its table
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
@@ -209,8 +210,8 @@ def write_status(
 
 def sweep_run(files: RunFiles) -> None:
     """Remove files that were being written when their process, or its patience, ended."""
-    for folder in (files.folder, files.folder / "figures", files.checkpoints):
-        sweep(folder)
+    for name in ("", "figures", "models", "checkpoints"):
+        sweep(files.folder / name)
     for inside, _, _ in os.walk(files.folder / ARTIFACTS):
         sweep(Path(inside))
 

@@ -34,6 +34,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
     link_measures,
     plugin_versions,
     register_model,
+    store_epoch_models,
     store_model,
 )
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
@@ -325,7 +326,9 @@ class Mirror:
                 client.log_artifact(run_id, str(path), where)
         model_id = store_model(client, run_id, stored)
         if model_id is not None:
-            link_measures(client, run_id, model_id, measures, datasets_of(stored))
+            inputs = datasets_of(stored)
+            link_measures(client, run_id, model_id, measures, inputs)
+            store_epoch_models(client, run_id, stored, inputs)
             if self._register:
                 register_model(client, self._register, run_id, model_id)
         self._send_view(run_id, stored, model_id)

@@ -23,12 +23,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from dbgsom_core.api import Columns
+from dbgsom_core.runs.folder.models import epoch_models
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_plugins.trackers.mlflow_pyfunc import Facts, write_model
 from dbgsom_plugins.trackers.mlflow_view import short_name
 
 _VERSIONS = "mlflow.modelVersions"
+EPOCH_TAG = "dbgsom.epoch"  # of a model of the map as it was then
 NAME = "som"  # which an address may call the model of a run, whatever its name
 
 
@@ -39,23 +41,50 @@ def store_model(client: MlflowClient, run_id: str, stored: StoredRun) -> str | N
     """
     if not stored.files.model.exists():
         return None
-    run = client.get_run(run_id)
-    known = ready_model(client, run)
+    return _stored(client, client.get_run(run_id), stored, stored.files.model)
+
+
+def store_epoch_models(
+    client: MlflowClient, run_id: str, stored: StoredRun, inputs: Mapping[str, DatasetInput]
+) -> None:
+    """Store the models of epochs that a run kept, each with what was measured in its epoch."""
+    kept = epoch_models(stored.files.folder)
+    if not kept:
+        return
+    run, lines = client.get_run(run_id), {line.epoch: line for line in stored.epochs()}
+    for epoch, file in kept.items():
+        model_id = _stored(client, run, stored, file, epoch)
+        line = lines.get(epoch)
+        metrics = () if line is None else line.metrics.items()
+        points = [Metric(key, value, line.time, epoch) for key, value in metrics if line]
+        link_measures(client, run_id, model_id, points, inputs)
+
+
+def _stored(
+    client: MlflowClient, run: Run, stored: StoredRun, file: Path, epoch: int | None = None
+) -> str:
+    """Store one model of a run, of an epoch or the final one, unless it is there; return its id."""
+    run_id, mark = run.info.run_id, "" if epoch is None else str(epoch)
+    known = _ready_models(client, run).get(mark)
     if known is not None:
         return known
-    model = _begun_model(client, run) or client.create_logged_model(
+    called = model_name(short_name(stored))
+    model = _begun_model(client, run, mark) or client.create_logged_model(
         run.info.experiment_id,
-        name=model_name(short_name(stored)),
+        name=called if epoch is None else f"{called} epoch {epoch}",
         source_run_id=run_id,
+        tags={EPOCH_TAG: mark} if mark else None,
         model_type=str(stored.config.get("model", {}).get("estimator", "som")),
         params=run.data.params,
     )
-    if model.model_id not in _outputs(run):
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    if model.model_id not in _outputs(client.get_run(run_id)):
+        last = max((line.epoch for line in stored.epochs()), default=0)
+        step = last if epoch is None else epoch
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
         with _its_own_store(client.tracking_uri):
-            _write(target, stored, model, run_id)
+            _write(target, stored, file, model, run_id)
         client.log_model_artifacts(model.model_id, str(target))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
@@ -79,31 +108,37 @@ def model_name(run: str) -> str:
 
 
 def holds_model(client: MlflowClient, run: Run, stored: StoredRun, register: str | None) -> bool:
-    """Say whether MLflow has a run's model, and the version of the registered one."""
+    """Say whether MLflow has a run's models, and the version of the registered one."""
     if not stored.files.model.exists():
         return True
     versions = client.search_model_versions(f"name='{register}'") if register else []
     registered = any(one.run_id == run.info.run_id for one in versions)
-    return ready_model(client, run) is not None and registered == bool(register)
+    wanted = {"", *map(str, epoch_models(stored.files.folder))}
+    return wanted <= _ready_models(client, run).keys() and registered == bool(register)
 
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:
-    """Return the id of a run's model; None: it has none that is whole."""
-    for model_id in _outputs(run):
-        if client.get_logged_model(model_id).status == LoggedModelStatus.READY:
-            return model_id
-    return None
+    """Return the id of a run's final model; None: it has none that is whole."""
+    return _ready_models(client, run).get("")
+
+
+def _ready_models(client: MlflowClient, run: Run) -> dict[str, str]:
+    """Return the ids of the models that are whole, by the epoch that they are of, "": the last."""
+    models = [client.get_logged_model(one) for one in _outputs(run)]
+    whole = [one for one in reversed(models) if one.status == LoggedModelStatus.READY]
+    return {one.tags.get(EPOCH_TAG, ""): str(one.model_id) for one in whole}
 
 
 def _outputs(run: Run) -> list[str]:
     return [str(one.model_id) for one in run.outputs.model_outputs] if run.outputs else []
 
 
-def _begun_model(client: MlflowClient, run: Run) -> Any:
+def _begun_model(client: MlflowClient, run: Run, mark: str) -> Any:
     """Return a run's model whose upload a process, or the server, did not survive."""
     of_run = f"source_run_id = '{run.info.run_id}'"
     found = client.search_logged_models([run.info.experiment_id], filter_string=of_run)
-    return next((one for one in found if one.status == LoggedModelStatus.PENDING), None)
+    begun = (one for one in found if one.status == LoggedModelStatus.PENDING)
+    return next((one for one in begun if one.tags.get(EPOCH_TAG, "") == mark), None)
 
 
 def link_measures(
@@ -138,6 +173,7 @@ def link_measures(
 def _measured_on(key: str, inputs: Mapping[str, DatasetInput]) -> dict[str, str]:
     """Return the name and digest of the data that a measure such as ``test/accuracy`` is of."""
     part = key.partition("/")[0].removesuffix("_std")
+    part = "train" if part == "epoch" else part
     found = inputs.get(part) or (inputs.get("fold") if part == "test" else None)
     if found is None:
         return {}
@@ -165,7 +201,7 @@ def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) 
     return str(made.version)
 
 
-def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
+def _write(target: Path, stored: StoredRun, file: Path, model: Any, run_id: str) -> None:
     files = stored.files
     names = stored.data.get("feature_names")
     example = None
@@ -184,7 +220,7 @@ def _write(target: Path, stored: StoredRun, model: Any, run_id: str) -> None:
     start = Path(stored.environment.get("directory") or "")
     write_model(
         target,
-        files.model,
+        file,
         replace(facts, needs=_as_it_was_made(stored, facts.needs)),
         own,
         known,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.api import DbgsomError, masked
+from dbgsom_core.runs.folder.models import epoch_models
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles, read_status
 from dbgsom_core.runs.folder.writing import write_json
@@ -137,6 +138,7 @@ def _sent(files: RunFiles) -> Iterator[Path]:
         files.measures,
         files.folds,
         files.model,
+        *epoch_models(files.folder).values(),
         *files.examples,
         files.report,
         files.page,

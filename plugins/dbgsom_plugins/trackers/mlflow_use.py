@@ -20,7 +20,7 @@ from dbgsom_core.runs.folder.store import read_run
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 from dbgsom_plugins.trackers.mlflow_link import EXPERIMENTS, table_route
 from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG
-from dbgsom_plugins.trackers.mlflow_model import NAME, ready_model, register_model
+from dbgsom_plugins.trackers.mlflow_model import EPOCH_TAG, NAME, ready_model, register_model
 from dbgsom_plugins.trackers.mlflow_pyfunc import FILE
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.mlflow_view import MODE
@@ -123,7 +123,8 @@ def _artifacts(client: MlflowClient, address: str) -> str:
         run = client.get_run(run_id)
         for output in run.outputs.model_outputs if run.outputs else []:
             model = client.get_logged_model(output.model_id)
-            if name in ("", NAME, model.name):
+            final = EPOCH_TAG not in model.tags
+            if name == model.name or (name in ("", NAME) and final):
                 return str(model.artifact_location)
         raise DbgsomError(f"{address}: this run has no model {f'{name!r} ' if name else ''}stored")
     if rest.startswith("m-") and "/" not in rest and "@" not in rest:

@@ -25,6 +25,7 @@ from dbgsom_core.api import (
     write_atomically,
 )
 from dbgsom_core.runs.ends import asked
+from dbgsom_core.runs.folder.models import epoch_model
 from dbgsom_core.runs.folder.store import (
     JournalLine,
     RunFiles,
@@ -60,6 +61,12 @@ class RunFolder(TrackerComponent):
         ge=0,
         description="least seconds between two checkpoints of training, besides a hundred times "
         "what one takes; 0: after every epoch",
+    )
+    checkpoint_models: int | None = Field(
+        default=None,
+        ge=1,
+        description="keep a model of the map after every so many epochs in models/, in MLflow as "
+        "logged models with the epoch as step; each costs one labelling",
     )
     system_metrics: bool = Field(
         default=False,
@@ -134,6 +141,10 @@ class RunFolderObserver:
             if result.model is not None:
                 write_atomically(files.model, result.model.save)
                 _write_model_facts(files, result.model)
+                for epoch, one in result.checkpoints.items():
+                    path = epoch_model(files.folder, epoch)
+                    path.parent.mkdir(exist_ok=True)
+                    write_atomically(path, one.save)
                 if result.example is not None:
                     _write_examples(files, result)
             for name, rows in result.tables.items():

@@ -1,0 +1,92 @@
+"""Models of the map as it was after every so many epochs of a run."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import dbgsom_core
+from dbgsom_core import persistence
+from dbgsom_core.interfaces.stopping import STOP
+from dbgsom_core.runs.epoch_models import EpochModels
+from dbgsom_core.runs.folder.models import epoch_models
+
+CONFIG = {
+    "experiment": "flowers",
+    "dataset": "iris",
+    "split": {"test_size": 0.2},
+    "prepare": ["standardize"],
+    "measures": [],
+    "figures": [],
+}
+
+
+def ran(place, **model):
+    tracking = {"name": "run_folder", "path": str(place), "checkpoint_models": 2}
+    model = {"estimator": "classifier", "epochs": 7, "tol": 0, **model}
+    return dbgsom_core.run({**CONFIG, "model": model, "tracking": tracking})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        {"spreading_factor": "auto"},
+        {"growth": {"name": "hierarchical", "base": "directed", "tau_2": 0.1}},
+        {"growth": "gsom", "metric": "manhattan"},
+    ],
+)
+def test_they_are_those_of_a_training_that_a_callback_ends_there(tmp_path, model):
+    found = ran(tmp_path, **model)
+    kept = epoch_models(found.folder)
+    assert list(kept) == [2, 4, 6]
+    trained = found.model.estimator
+    labels = found.model.predict(np.array([[5.0, 3.4, 1.5, 0.2]]))
+    for epoch, path in kept.items():
+        again = persistence.load(path)
+        assert again.estimator.n_iter_ == epoch
+        assert len(again.estimator.weights_) == trained.history_[epoch - 1].neurons
+        assert again.predict(np.array([[5.0, 3.4, 1.5, 0.2]])) == labels
+    assert not (found.folder / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_to_the_bit_and_what_was_trained_stays(tmp_path, iris, dtype):
+    X, y = iris[0].astype(dtype), iris[1]
+    models = EpochModels(tmp_path, 3)
+    trained = dbgsom_core.SomClassifier(epochs=10, tol=0, random_state=1, callbacks=[models])
+    trained.fit(X, y).set_params(callbacks=None)
+    before = trained.weights_.copy()
+    made = models.made(trained, X, y)
+    assert list(made) == [3, 6, 9]
+    for epoch, model in made.items():
+        stopping = [lambda record, end=epoch: STOP if record.epoch == end else None]
+        twin = clone(trained).set_params(callbacks=stopping).fit(X, y)
+        np.testing.assert_array_equal(model.weights_, twin.weights_)
+        np.testing.assert_array_equal(model.predict_proba(X), twin.predict_proba(X))
+        np.testing.assert_array_equal(model.score_samples(X), twin.score_samples(X))
+        assert model.history_ == trained.history_[:epoch]
+    np.testing.assert_array_equal(trained.weights_, before)
+
+
+def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
+    class BrokenOffError(Exception):
+        pass
+
+    def interrupt(record):
+        if record.epoch == 5:
+            raise BrokenOffError
+
+    interrupt.vital = True
+    noted = tmp_path / "fit.npz"
+    checkpoint = dbgsom_core.estimators.checkpoints.Checkpoints(noted, seconds=0)
+    som = dbgsom_core.SomVQ(epochs=8, tol=0, random_state=1, checkpoint=checkpoint)
+    with pytest.raises(BrokenOffError):
+        clone(som).set_params(callbacks=[EpochModels(tmp_path, 2), interrupt]).fit(iris[0])
+    models = EpochModels(tmp_path, 2)
+    trained = clone(som).set_params(callbacks=[models]).fit(iris[0])
+    trained.set_params(callbacks=None, checkpoint=None)
+    made = models.made(trained, iris[0], None)
+    assert list(made) == [2, 4, 6]
+    whole = dbgsom_core.SomVQ(epochs=8, tol=0, random_state=1)
+    twin = whole.set_params(callbacks=[lambda one: STOP if one.epoch == 2 else None]).fit(iris[0])
+    np.testing.assert_array_equal(made[2].weights_, twin.weights_)
