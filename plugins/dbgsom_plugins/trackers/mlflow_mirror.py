@@ -337,7 +337,8 @@ class Mirror:
         """Send the description, and of a sweep the view that shows its variants."""
         client, run = self._store.client, self._store.client.get_run(run_id)
         experiment, parent = run.info.experiment_id, run.data.tags.get("mlflow.parentRunId")
-        links = links_of(stored, experiment, run_id, parent, model_id)
+        winners = self._winners(run_id, stored)
+        links = links_of(stored, experiment, run_id, parent, model_id, winners)
         client.set_tag(run_id, "mlflow.note.content", described(stored, links))
         tag = view_tag(stored, run_id) if stored.rankings else None
         if tag is not None:
@@ -348,6 +349,19 @@ class Mirror:
             if tag is not None:
                 client.set_experiment_tag(experiment, *tag)
             self._viewed.add(experiment)
+
+    def _winners(self, run_id: str, stored: StoredRun) -> dict[str, str]:
+        """Return the best run on each data set of a sweep, which the sweep then has as its own."""
+        found, beside = {}, stored.files.folder.parent
+        for ranking in stored.rankings:
+            best = read_run(beside / ranking.best.runs[0])
+            inputs = list(datasets_of(best).values())
+            if inputs:
+                self._store.client.log_inputs(run_id, inputs)
+            there = self._find(best)
+            if there is not None:
+                found[ranking.data] = there
+        return found
 
     def _fold_metrics(self, run_id: str, stored: StoredRun, time: int) -> list[Metric]:
         """Return what MLflow lacks of the folds' measures: ``fold/accuracy``, a step each fold."""

@@ -71,7 +71,7 @@ def _stored(
     called = model_name(short_name(stored))
     model = _begun_model(client, run, mark) or client.create_logged_model(
         run.info.experiment_id,
-        name=called if epoch is None else f"{called} epoch {epoch}",
+        name=called if epoch is None else f"epoch {epoch} {called}",
         source_run_id=run_id,
         tags={EPOCH_TAG: mark} if mark else None,
         model_type=str(stored.config.get("model", {}).get("estimator", "som")),

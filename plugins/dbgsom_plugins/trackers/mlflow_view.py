@@ -71,9 +71,16 @@ def described(stored: StoredRun, links: Iterable[str]) -> str:
 
 
 def links_of(
-    stored: StoredRun, experiment: str, run_id: str, parent: str | None, model: str | None
+    stored: StoredRun,
+    experiment: str,
+    run_id: str,
+    parent: str | None,
+    model: str | None,
+    winners: Mapping[str, str],
 ) -> list[str]:
-    """Return links within MLflow's pages: report, explorer, model, sweep, and a sweep's view."""
+    """Return links within MLflow's pages: report, explorer, model, sweep; of a sweep also its view
+    and the runs that won, by their data sets.
+    """
     own = f"#/experiments/{experiment}"
     found = {}
     if stored.rankings:
@@ -87,6 +94,9 @@ def links_of(
         found["Model"] = f"{own}/models/{model}?{MODE}"
     if parent is not None:
         found["Sweep"] = f"{own}/runs/{parent}?{MODE}"
+    for data, best in list(winners.items())[:_MOST_COLUMNS]:
+        name = f"Best on {as_markdown(data)}" if len(winners) > 1 else "Best"
+        found[name] = f"{own}/runs/{best}?{MODE}"
     return [f"[{name}]({where})" for name, where in found.items()]
 
 

@@ -215,7 +215,11 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         play(child, *observers)
     variants = [
         Variant(
-            f"SF 0.{i}", {"SF": i / 10, "letter": "x" * 90}, {"test/accuracy": 0.95 / i}, {}, "i"
+            f"SF 0.{i}",
+            {"SF": i / 10, "letter": "x" * 90},
+            {"test/accuracy": 0.95 / i},
+            {},
+            [children[0].id],
         )
         for i in range(1, 90)
     ]
@@ -256,6 +260,10 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     assert any(one.startswith("| 0.1 | xxx") for one in note)
     assert note[-1] == "…"  # of a long table whole rows are left out
     assert note[-2].endswith(" |")
+    won = runs["SF 0.1"].info.run_id
+    assert f"[Best]({page}/{won}?workflowType=machine_learning)" in note[0]
+    inputs = client.get_run(runs["sweep"].info.run_id).inputs.dataset_inputs
+    assert [one.dataset.name for one in inputs] == ["digits"]
     told = MLflow(uri=uri).how_to_compare([("digits", sweep.id)])
     assert told is not None
     assert told.endswith(f"{page}?workflowType=machine_learning&viewStateShareKey={view}")

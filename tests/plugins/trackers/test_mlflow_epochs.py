@@ -48,16 +48,16 @@ def test_each_epoch_has_one_with_its_step_and_what_was_measured_then(
     tracker.mirror(kept)
     name = "directed SF 0_5"
     found = models_of(client)
-    assert set(found) == {name, f"{name} epoch 1", f"{name} epoch 2"}
+    assert set(found) == {name, f"epoch 1 {name}", f"epoch 2 {name}"}
     outputs = {one.model_id: one.step for one in client.only_run().outputs.model_outputs}
     assert {key: outputs[one.model_id] for key, one in found.items()} == {
-        name: 3, f"{name} epoch 1": 1, f"{name} epoch 2": 2,
+        name: 3, f"epoch 1 {name}": 1, f"epoch 2 {name}": 2,
     }  # fmt: skip
-    measured = {one.key: one for one in found[f"{name} epoch 2"].metrics}
+    measured = {one.key: one for one in found[f"epoch 2 {name}"].metrics}
     assert (measured["epoch/quantization_error"].value, measured["epoch/neurons"].value) == (10, 6)
     assert measured["epoch/quantization_error"].step == 2
     assert measured["epoch/quantization_error"].dataset_name == "digits"
-    assert "epoch/movement" not in {one.key for one in found[f"{name} epoch 1"].metrics}  # is NaN
+    assert "epoch/movement" not in {one.key for one in found[f"epoch 1 {name}"].metrics}  # is NaN
     history = client.get_metric_history(client.only_run().info.run_id, "epoch/quantization_error")
     assert [(one.step, one.value) for one in history] == [
         (1, 20),
@@ -68,7 +68,7 @@ def test_each_epoch_has_one_with_its_step_and_what_was_measured_then(
     run_id, final = client.only_run().info.run_id, found[name].model_id
     tracker.register(kept, "maps", None)
     assert final in client.get_model_version("maps", "1").source
-    for address in (f"runs:/{run_id}", f"runs:/{run_id}/som", f"runs:/{run_id}/{name} epoch 2"):
+    for address in (f"runs:/{run_id}", f"runs:/{run_id}/som", f"runs:/{run_id}/epoch 2 {name}"):
         assert tracker.fetch_model(address, tmp_path).exists()
 
 
