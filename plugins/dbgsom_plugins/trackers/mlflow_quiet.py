@@ -34,6 +34,8 @@ _TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
 
 _ANSWERED = re.compile(r"(?:too many|error code) (\d{3})\b")
 _ASIDE = "(raised as a result of"  # SQLAlchemy says when before it says what
+# What stands before MLflow may say so in words of its own, as JSON, of which MLflow tells no code.
+_DENIED = re.compile(r"(?i)unauthenticated|permission_denied|unauthori[sz]ed|forbidden")
 _BUSY = {
     "429": "too many requests",
     "500": "its log says more",
@@ -92,9 +94,10 @@ def reason(uri: str, error: BaseException) -> str:
         return str(error)
     where, told = masked(uri), str(error)
     code = next((found[1] for found in map(_ANSWERED.search, [told]) if found), "")
-    if code in ("401", "403"):
+    if code in ("401", "403") or (not code and _DENIED.search(told)):
+        told = f"{code}: not allowed" if code else "not allowed"
         return (
-            f"the MLflow server at {where} refused ({code}: not allowed): set "
+            f"the MLflow server at {where} refused ({told}): set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
     if code in _BUSY:

@@ -25,12 +25,18 @@ MakeRun = Callable[..., Run]
 
 
 @contextmanager
-def answering(code: int) -> Iterator[str]:
+def answering(code: int, body: bytes | None = None) -> Iterator[str]:
     """Serve this answer to everything; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(code)
+            if body is None:
+                self.send_error(code)
+                return
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         do_POST = do_GET  # noqa: N815
 
@@ -81,18 +87,29 @@ def test_a_server_that_is_stopped_is_looked_at_once_for_many_runs(
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "body", "told"),
     [
-        (401, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-        (429, "answered with an error (429: too many requests"),
-        (500, "answered with an error (500: its log says more"),
-        (503, "answered with an error (503: it is starting or overloaded"),
+        (401, None, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        (401, b'{"detail": "Unauthorized"}', "set MLFLOW_TRACKING_USERNAME"),
+        (
+            403,
+            b'{"error_code": "PERMISSION_DENIED", "message": "no"}',
+            "(not allowed): set ",
+        ),
+        (429, None, "answered with an error (429: too many requests"),
+        (500, None, "answered with an error (500: its log says more"),
+        (503, None, "answered with an error (503: it is starting or overloaded"),
     ],
 )
 def test_what_a_server_answers_is_told_as_what_it_is(
-    code: int, told: str, make_run: MakeRun, play: Play, caplog: pytest.LogCaptureFixture
+    code: int,
+    body: bytes | None,
+    told: str,
+    make_run: MakeRun,
+    play: Play,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with answering(code) as uri:
+    with answering(code, body) as uri:
         play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
     assert told in caplog.records[-1].getMessage()
 
