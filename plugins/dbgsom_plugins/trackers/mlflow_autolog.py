@@ -22,16 +22,20 @@ from sklearn.model_selection._search import BaseSearchCV
 import dbgsom_core
 from dbgsom_core.api import masked
 from dbgsom_core.runs.fitted import drawn, facts_of, measured, params_of
+from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_plugins.trackers.mlflow_inputs import dataset_input
 from dbgsom_plugins.trackers.mlflow_mirror import (
     METRICS_A_BATCH,
     key_of,
     send_params,
 )
+from dbgsom_plugins.trackers.mlflow_model import link_measures
+from dbgsom_plugins.trackers.mlflow_view import described, model_link
 
 _FIGURES = ("label_map", "growth_curve")
 _FOLD = "_fit_and_score"  # what scikit-learn's searches and cross-validations call for each fit
 _SCORES = ("mean_test_", "std_test_", "mean_train_", "mean_fit_time")
+_NOTE = "mlflow.note.content"
 _fits = threading.local()  # runs that a fit was logged into, and whether one goes on
 
 
@@ -159,8 +163,9 @@ def _survived() -> Iterator[None]:
 def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _Settings) -> None:
     client = MlflowClient()
     _fits.used.add(run_id)
-    known = client.get_run(run_id).data.params
-    params = {key_of(name): str(value) for name, value in params_of(estimator).items()}
+    run, facts = client.get_run(run_id), facts_of(estimator, X, y)
+    known, told = run.data.params, {"dataset": facts["name"], **params_of(estimator)}
+    params = {key_of(name): str(value) for name, value in told.items()}
     # What others logged under the same name stays.
     send_params(
         client,
@@ -170,10 +175,11 @@ def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _S
             for name, value in params.items()
         },
     )
-    facts = facts_of(estimator, X, y)
+    inputs = {}
     if settings.datasets:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
-        client.log_inputs(run_id, [dataset_input(facts, "code", source, "training")])
+        inputs = {"train": dataset_input(facts, "code", source, "training")}
+        client.log_inputs(run_id, [*inputs.values()])
     metrics = [
         Metric(name, value, int((began + record.seconds) * 1000), record.epoch)
         for record in estimator.history_
@@ -186,7 +192,8 @@ def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _S
     ]
     now, last = int(time.time() * 1000), len(estimator.history_)
     finals = measured(estimator, X, y, settings.measures)
-    metrics += [Metric(key_of(name), value, now, last) for name, value in finals.items()]
+    measures = [Metric(key_of(name), value, now, last) for name, value in finals.items()]
+    metrics += measures
     for start in range(0, len(metrics), METRICS_A_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
     for name, figure in drawn(estimator, X, y, settings.figures).items():
@@ -194,11 +201,19 @@ def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _S
             client.log_figure(run_id, figure, f"figures/{name}.png")
         else:
             client.log_text(run_id, figure.text, f"figures/{name}.html")
+    links = []
     if settings.models:
-        _log_model(run_id, estimator, X, finals)
+        model_id = _log_model(run_id, estimator, X, str(told["estimator"]))
+        if model_id is not None:
+            link_measures(client, run_id, model_id, measures, inputs)
+            links.append(model_link(run.info.experiment_id, model_id))
+    if _NOTE not in run.data.tags:
+        stored = StoredRun(RunFiles(Path("none")), "", "", "", data=facts, measures=finals)
+        neurons = f"{len(estimator.neurons_)} neurons after {last} epochs"
+        client.set_tag(run_id, _NOTE, described(stored, links, neurons))
 
 
-def _log_model(run_id: str, estimator: Any, X: Any, finals: dict[str, float]) -> None:
+def _log_model(run_id: str, estimator: Any, X: Any, kind: str) -> str | None:
     from dbgsom_plugins.trackers.mlflow_python import log_model
 
     example = None if hasattr(X, "tocsr") else X
@@ -208,17 +223,11 @@ def _log_model(run_id: str, estimator: Any, X: Any, finals: dict[str, float]) ->
         name,
         input_example=example,
         run_id=run_id,
-        model_type="som",
+        model_type=kind,
         validate_serving_input=False,  # which loads the model and asks it, after each fit
     )
     model_id = getattr(info, "model_id", None)
-    if model_id is not None and finals:
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(key_of(key), value, now, 0, model_id=model_id, run_id=run_id)
-            for key, value in finals.items()
-        ]
-        MlflowClient().log_batch(run_id, metrics=metrics)
+    return None if model_id is None else str(model_id)
 
 
 def _log_candidates(run_id: str, search: Any) -> None:

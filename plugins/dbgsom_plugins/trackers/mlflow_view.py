@@ -50,8 +50,11 @@ def _endings(varies: Mapping[str, Any], before: str = "") -> Iterator[str]:
             yield from _endings(value, f"{whole}.")
 
 
-def described(stored: StoredRun, links: Iterable[str]) -> str:
-    """Return the description that the run's page opens with, links first."""
+def described(stored: StoredRun, links: Iterable[str], trained: str = "") -> str:
+    """Return the description that the run's page opens with, links first.
+
+    ``trained`` says how far it came where there is no journal.
+    """
     facts = stored.data
     blocks = [" · ".join(links)]
     if {"name", "samples", "features"} <= set(facts):
@@ -59,7 +62,8 @@ def described(stored: StoredRun, links: Iterable[str]) -> str:
     epochs = stored.epochs()
     if epochs:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
-        blocks.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
+        trained = f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs"
+    blocks.append(trained)
     if stored.error:
         blocks.append(f"Ended early: {as_markdown(stored.error)}")
     if stored.rankings:
@@ -98,6 +102,11 @@ def links_of(
         name = f"Best on {as_markdown(data)}" if len(winners) > 1 else "Best"
         found[name] = f"{own}/runs/{best}?{MODE}"
     return [f"[{name}]({where})" for name, where in found.items()]
+
+
+def model_link(experiment: str, model: str) -> str:
+    """Return the link to the page of a logged model."""
+    return f"[Model](#/experiments/{experiment}/models/{model}?{MODE})"
 
 
 def view_of(identifier: str) -> str:

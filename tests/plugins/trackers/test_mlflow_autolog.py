@@ -80,7 +80,16 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     assert found == {"figures/label_map.png", "figures/growth_curve.png"}
     [output] = run.outputs.model_outputs
     model = runs.client.get_logged_model(output.model_id)
-    assert {one.key for one in model.metrics} >= {"train/quantization_error"}
+    measured = {one.key: one for one in model.metrics}
+    final = measured["train/quantization_error"]
+    assert (final.step, final.dataset_name) == (3, "DataFrame")
+    assert model.model_type == params["estimator"]
+    assert params["dataset"] == "DataFrame"
+    note = run.data.tags["mlflow.note.content"]
+    page = f"#/experiments/{runs.experiment}/models/{output.model_id}"
+    assert note.startswith(f"[Model]({page}?workflowType=machine_learning)")
+    assert f"{len(fitted.neurons_)} neurons after 3 epochs" in note
+    assert "| `quantization_error` |" in note
     uri = f"models:/{output.model_id}"
     again = runs.mlflow.pyfunc.load_model(uri)
     np.testing.assert_array_equal(again.predict(frame[["c", "a", "b"]]), fitted.predict(frame))
