@@ -24,12 +24,12 @@ from dbgsom_core.api import masked
 from dbgsom_core.runs.fitted import drawn, facts_of, measured, params_of
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_plugins.trackers.mlflow_inputs import dataset_input
-from dbgsom_plugins.trackers.mlflow_mirror import (
+from dbgsom_plugins.trackers.mlflow_model import link_measures
+from dbgsom_plugins.trackers.mlflow_points import (
     METRICS_A_BATCH,
     key_of,
     send_params,
 )
-from dbgsom_plugins.trackers.mlflow_model import link_measures
 from dbgsom_plugins.trackers.mlflow_view import described, model_link
 
 _FIGURES = ("label_map", "growth_curve")

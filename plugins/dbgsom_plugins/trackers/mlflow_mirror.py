@@ -6,16 +6,11 @@ Importing this module imports MLflow; callers do it inside `mlflow_quiet.quiet`.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, RunTag
 
 from dbgsom_core.api import masked
 from dbgsom_core.runs.folder.dead import close_if_dead
@@ -37,6 +32,7 @@ from dbgsom_plugins.trackers.mlflow_model import (
     store_epoch_models,
     store_model,
 )
+from dbgsom_plugins.trackers.mlflow_points import METRICS_A_BATCH, batches, key_of, send_params
 from dbgsom_plugins.trackers.mlflow_quiet import is_away
 from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note, place
 from dbgsom_plugins.trackers.mlflow_store import Store
@@ -50,9 +46,6 @@ from dbgsom_plugins.trackers.mlflow_view import (
     view_tag,
 )
 
-METRICS_A_BATCH = 1000
-PARAMS_A_BATCH = 100
-_LONGEST_PARAM = 6000
 ID_TAG = "dbgsom.run_id"
 _LARGEST_TABLE = 1 << 26  # bytes of a table, or an artefact, that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
@@ -118,12 +111,12 @@ class Mirror:
             self._describe(opened, read_run(folder))
         lines, offset = read_journal(RunFiles(folder).journal, opened.offset)
         # Not every MLflow takes a point twice: one that is NaN breaks the batch of older servers.
-        for metrics in _batches(line for line in lines if line.epoch > opened.last_epoch):
+        for metrics in batches(line for line in lines if line.epoch > opened.last_epoch):
             client.log_batch(opened.run_id, metrics=metrics)
             opened.last_epoch = metrics[-1].step
         opened.offset = offset
         lines, offset = read_journal(RunFiles(folder).scalars, opened.scalars)
-        for metrics in _batches(self._news(opened, line) for line in lines):
+        for metrics in batches(self._news(opened, line) for line in lines):
             client.log_batch(opened.run_id, metrics=metrics)
         opened.scalars = offset
         if not opened.has_model and has_model(RunFiles(folder)):
@@ -379,43 +372,6 @@ class Mirror:
 
 def _same(known: float | None, value: float) -> bool:
     return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
-
-
-def _batches(lines: Iterable[JournalLine]) -> Iterable[list[Metric]]:
-    batch: list[Metric] = []
-    for line in lines:
-        metrics = [
-            Metric(key_of(name), value, line.time, line.epoch)
-            for name, value in line.metrics.items()
-        ]
-        if len(batch) + len(metrics) > METRICS_A_BATCH:
-            yield batch
-            batch = []
-        batch.extend(metrics)
-    if batch:
-        yield batch
-
-
-def send_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    """Log parameters, in batches and cut short as MLflow takes them."""
-    longest = _LONGEST_PARAM
-    left = [(key_of(name), str(value)) for name, value in params.items()]
-    while left:
-        batch = [Param(name, value[:longest]) for name, value in left[:PARAMS_A_BATCH]]
-        try:
-            client.log_batch(run_id, params=batch)
-        except MlflowException as error:
-            limit = next(map(int, re.findall(r"(?:limit|length) of (\d+)", str(error))), longest)
-            if not 0 < limit < longest:
-                raise
-            longest = limit  # of older servers: 500
-        else:
-            left = left[PARAMS_A_BATCH:]
-
-
-def key_of(name: str) -> str:
-    """Return the name with what MLflow refuses in names replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
