@@ -162,6 +162,11 @@ def overview_tag(stored: StoredRun) -> tuple[str, str] | None:
 
 
 def _table(params: Iterable[str], measures: Iterable[str]) -> dict[str, Any]:
+    shown = [
+        *(f"params.`{name}`" for name in params),
+        *(f"metrics.`{name}`" for name in measures),
+        "attributes.`Models`",
+    ]
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -170,11 +175,9 @@ def _table(params: Iterable[str], measures: Iterable[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [
-            *(f"params.`{name}`" for name in params),
-            *(f"metrics.`{name}`" for name in measures),
-            "attributes.`Models`",
-        ],
+        "selectedColumns": shown,
+        "columnOrder": [*_WIDTHS, *shown],
+        "columnWidths": _WIDTHS,
         **_SHOWN,
     }
 
@@ -196,6 +199,7 @@ def _kept(
     return None
 
 
+_WIDTHS = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130, "duration": 80}  # pixels
 _SECTION = {"uuid": "dbgsom", "name": "Variants", "display": True, "isReordered": False}
 _SHOWN: Mapping[str, Any] = {  # MLflow 3.10 does not fill in what is left out
     "runsExpanded": {},
@@ -224,7 +228,7 @@ def _charts(varied: list[str], measures: list[str]) -> list[dict[str, Any]]:
         {
             "type": "PARALLEL",
             "selectedParams": varied[:4],
-            "selectedMetrics": measures,
+            "selectedMetrics": [*beside[:1], decides],  # the last one gives the colours
             "showAllRuns": True,
         },
         {"type": "BAR", "metricKey": decides, "runsCountToCompare": 100},

@@ -255,7 +255,11 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         assert state["orderByAsc"] is False
         columns = ["params.`growth.SF`", "metrics.`test/accuracy`", "attributes.`Models`"]
         assert state["selectedColumns"] == columns
-        assert {one["type"] for one in state["compareRunCharts"]} >= {"PARALLEL", "BAR", "LINE"}
+        charts = {one["type"]: one for one in state["compareRunCharts"]}
+        assert charts.keys() >= {"PARALLEL", "BAR", "LINE"}
+        assert charts["PARALLEL"]["selectedMetrics"] == ["test/accuracy"]
+        assert state["columnOrder"][-3:] == columns
+        assert state["columnWidths"]["attributes.`Run Name`"] == 300
     assert "Best: **SF 0.1**, with `test/accuracy` 0.95." in note
     assert any(one.startswith("| 0.1 | xxx") for one in note)
     assert note[-1] == "…"  # of a long table whole rows are left out
