@@ -97,7 +97,7 @@ function valuesTold(map, k) {
   const box = make("div", { class: lines ? "bars profile" : "bars" });
   if (lines) box.append(make("canvas", { id: "profile", "aria-hidden": "true", style: `grid-row:1 / span ${rows.length}` }));
   for (const { name, i, value } of rows) {
-    box.append(make("span", { title: name }, name), ...(lines ? [] : [bar(place(i, value), null, place(i, spans[i].mean))]),
+    box.append(make("span", { class: "name", title: name }, name), ...(lines ? [] : [bar(place(i, value), null, place(i, spans[i].mean))]),
       make("span", { class: "value" }, shown(value, map.prototypes.step[i])));
   }
   const which = many && !allBars ? "The most unusual variables. " : "";

@@ -17,7 +17,7 @@ class Panel {
     this.which = make("select", { onchange: () => this.show(maps[firstOf[this.which.value]], this.way.id) },
       ...titles.map((title, m) => make("option", { value: m }, title)));
     const bar = make("div", { class: "bar" }, ...(two ? [make("label", {}, "Map ", this.which)] : []), make("label", {}, "Colour ", this.colour),
-      zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit()));
+      make("span", { class: "tools" }, zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit())));
     this.element = make("section", { class: "panel", "aria-label": `Map ${number + 1}` }, bar, this.trail, this.box, this.key);
     let group = null;
     for (const one of [...ways.values()].sort((a, b) => order(a) - order(b))) {
@@ -54,7 +54,7 @@ class Panel {
 
   lead() {
     this.trail.replaceChildren();
-    this.trail.hidden = models[this.map.model].maps.length === 1;
+    this.trail.hidden = maps.length === models.length; // maps side by side are as high as each other
     if (this.trail.hidden) return;
     const steps = [];
     for (let map = this.map; map; map = map.above ? maps[map.above[0]] : null) steps.unshift(map);
