@@ -27,14 +27,18 @@ def smoothed_rings(
 
     Its first row is an even one. Parameters are those of `hop_rings.smoothed_rings`.
     """
-    along, rising, falling = np.zeros((3, len(won) + 1, won.shape[1]))  # the last row stays 0
-    run_along_links(*grid, won, along, rising, falling)
-    out = np.empty_like(won)
-    n_neurons = len(won)
+    n_neurons, m = won.shape
+    runs = np.zeros((3, n_neurons + 1, m))  # the last row of each stays 0
+    corners = np.empty((6 * n_neurons, m))
+    along, rising, falling = runs
+    run_along_links(*grid, won, along, rising, falling, corners)
+    edges = runs.reshape(-1, m)
+    out = np.empty((n_neurons, m))
 
     def work(worker: int, task: int) -> None:
         start, stop = task * ROWS, min((task + 1) * ROWS, n_neurons)
-        add_hexagons(*grid, weights, reach, least, won, along, rising, falling, start, stop, out)
+        ends = np.empty(14, np.int64)
+        add_hexagons(*grid, weights, reach, least, won, edges, corners, start, stop, ends, out)
 
     share(threads, -(-n_neurons // ROWS), work)
     return out
@@ -57,8 +61,15 @@ def run_along_links(
     along: NDArray[np.float64],
     rising: NDArray[np.float64],
     falling: NDArray[np.float64],
+    corners: NDArray[np.float64],
 ) -> None:
-    """Fill the running sums (K + 1, M) of won along (1, 0), (0, 1) and (-1, 1)."""
+    """Fill the running sums (K + 1, M) of won along (1, 0), (0, 1) and (-1, 1).
+
+    A hexagon goes from edge to edge at its corners: ``corners`` (6*K, M) is what the two edges that
+    meet at a corner take from their running sums there, one kind of corner below the other, counted
+    against the clock from (h, 0) on. Their sum over the corners is that over the hexagon.
+    """
+    n_neurons = rows * columns
     for y in range(rows):
         for column in range(columns):
             j, x = y * columns + column, column - y // 2
@@ -67,8 +78,22 @@ def run_along_links(
             beside = _row_of(rows, columns, x + 1, y - 1)
             for k in range(won.shape[1]):
                 along[j, k] = along[before, k] + won[j, k]
+            for k in range(won.shape[1]):
                 rising[j, k] = rising[below, k] + won[j, k]
+            for k in range(won.shape[1]):
                 falling[j, k] = falling[beside, k] + won[j, k]
+            for k in range(won.shape[1]):
+                corners[j, k] = rising[j, k] - falling[j, k]
+            for k in range(won.shape[1]):
+                corners[n_neurons + j, k] = falling[j, k] + along[before, k]
+            for k in range(won.shape[1]):
+                corners[2 * n_neurons + j, k] = rising[below, k] - along[before, k]
+            for k in range(won.shape[1]):
+                corners[3 * n_neurons + j, k] = falling[beside, k] - rising[below, k]
+            for k in range(won.shape[1]):
+                corners[4 * n_neurons + j, k] = -along[j, k] - falling[beside, k]
+            for k in range(won.shape[1]):
+                corners[5 * n_neurons + j, k] = along[j, k] - rising[j, k]
 
 
 @inlined
@@ -96,6 +121,62 @@ def _edge(rows: int, columns: int, x: int, y: int, way: int, length: int) -> tup
     return end, _row_of(rows, columns, x + (first - 1) * dx, y + (first - 1) * dy)
 
 
+@inlined
+def _note(
+    rows: int, columns: int, x: int, y: int, way: int, length: int, n: int, ends: NDArray[np.int64]
+) -> int:
+    # Write down as number ``n`` what `_edge` says of an edge; return how many there are then.
+    end, before = _edge(rows, columns, x, y, way, length)
+    nothing = rows * columns
+    if end == nothing:
+        return n
+    ends[2 * n] = way * (nothing + 1) + end
+    ends[2 * n + 1] = way * (nothing + 1) + before
+    return n + 1
+
+
+@inlined
+def _add_edges(
+    rows: int,
+    columns: int,
+    column: int,
+    y: int,
+    h: int,
+    weight: float,
+    runs: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> bool:
+    # Add to a row of out the sum over the edges of a hexagon that lie on the map, times weight;
+    # False where none does, and then none of a wider one.
+    j, x, nothing = y * columns + column, column - y // 2, rows * columns
+    n = _note(rows, columns, x - h, y + h, 0, h, 0, ends)
+    n = _note(rows, columns, x + 1, y - h, 0, h, n, ends)
+    n = _note(rows, columns, x + h, y - h + 1, 1, h, n, ends)
+    n = _note(rows, columns, x - h, y, 1, h, n, ends)
+    n = _note(rows, columns, x + h - 1, y + 1, 2, h, n, ends)
+    n = _note(rows, columns, x, y - h, 2, h, n, ends)
+    ends[2 * n] = ends[2 * n + 1] = nothing  # where their number is odd
+    a, b, c, d = ends[0], ends[1], ends[2], ends[3]
+    if 0 < n <= 2:
+        for k in range(out.shape[1]):
+            out[j, k] += weight * (runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k])
+    e, f, g, i = ends[4], ends[5], ends[6], ends[7]
+    if 2 < n <= 4:
+        for k in range(out.shape[1]):
+            one = runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k]
+            other = runs[e, k] - runs[f, k] + runs[g, k] - runs[i, k]
+            out[j, k] += weight * (one + other)
+    p, q, r, s = ends[8], ends[9], ends[10], ends[11]
+    if n > 4:
+        for k in range(out.shape[1]):
+            one = runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k]
+            other = runs[e, k] - runs[f, k] + runs[g, k] - runs[i, k]
+            third = runs[p, k] - runs[q, k] + runs[r, k] - runs[s, k]
+            out[j, k] += weight * (one + other + third)
+    return n > 0
+
+
 @loop
 def add_hexagons(
     rows: int,
@@ -104,32 +185,59 @@ def add_hexagons(
     reach: int,
     least: float,
     won: NDArray[np.float64],
-    along: NDArray[np.float64],
-    rising: NDArray[np.float64],
-    falling: NDArray[np.float64],
+    runs: NDArray[np.float64],
+    corners: NDArray[np.float64],
     start: int,
     stop: int,
+    ends: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of out as `smoothed_rings` says."""
-    hits = won.shape[1] - 1
+    """Fill rows ``start`` to ``stop`` of out as `smoothed_rings` says.
+
+    ``ends`` (14,) is room. ``runs`` (3*(K + 1), M) are the running sums along (1, 0), (0, 1) and
+    (-1, 1), one below the other, ``corners`` those of `run_along_links`. Of hexagons that do not
+    lie on the map as a whole only the edges are added up that do in part.
+    """
+    m, n_neurons = won.shape[1], rows * columns
+    flat, all_out = corners.reshape(-1), out.reshape(-1)
     for j in range(start, stop):
-        y, column = j // columns, j % columns
-        x = column - y // 2
-        for k in range(won.shape[1]):
+        for k in range(m):
             out[j, k] = weights[0] * won[j, k]
-        for h in range(1, len(weights)):
-            if h > reach and out[j, hits] > least:
+    first = start
+    while first < stop:  # neurons of one row at a time
+        y, left = first // columns, first % columns
+        right = min(columns, left + stop - first)
+        first += right - left
+        for h in range(1, min(reach + 1, len(weights))):
+            low = high = left  # between which hexagons lie on the map as a whole
+            if h <= y < rows - h:
+                low = min(max(left, h), right)
+                high = max(low, min(right, columns - h))
+            some = low < high
+            for column in range(left, right):
+                if column < low or column >= high:
+                    some |= _add_edges(rows, columns, column, y, h, weights[h], runs, ends, out)
+            if not some:
                 break
-            a, b = _edge(rows, columns, x - h, y + h, 0, h)
-            c, d = _edge(rows, columns, x + 1, y - h, 0, h)
-            e, f = _edge(rows, columns, x + h, y - h + 1, 1, h)
-            g, i = _edge(rows, columns, x - h, y, 1, h)
-            p, q = _edge(rows, columns, x + h - 1, y + 1, 2, h)
-            n, o = _edge(rows, columns, x, y - h, 2, h)
-            weight = weights[h]
-            for k in range(won.shape[1]):
-                flat = along[a, k] - along[b, k] + along[c, k] - along[d, k]
-                right = rising[e, k] - rising[f, k] + rising[g, k] - rising[i, k]
-                left = falling[p, k] - falling[q, k] + falling[n, k] - falling[o, k]
-                out[j, k] += weight * (flat + right + left)
+            if low < high:
+                x, size = low - y // 2, (high - low) * m
+                east = y * columns + low
+                northeast = n_neurons + (y + h) * columns + x + (y + h) // 2
+                southwest = 4 * n_neurons + (y - h) * columns + x + (y - h) // 2
+                a = flat[(east + h) * m : (east + h) * m + size]
+                b = flat[northeast * m : northeast * m + size]
+                c = flat[(n_neurons + northeast - h) * m : (n_neurons + northeast - h) * m + size]
+                d = flat[(3 * n_neurons + east - h) * m : (3 * n_neurons + east - h) * m + size]
+                e = flat[southwest * m : southwest * m + size]
+                f = flat[(n_neurons + southwest + h) * m : (n_neurons + southwest + h) * m + size]
+                to = all_out[east * m : east * m + size]
+                weight = weights[h]
+                for k in range(size):
+                    to[k] += weight * (a[k] + b[k] + c[k] + (d[k] + e[k] + f[k]))
+        for column in range(left, right):
+            j = y * columns + column
+            for h in range(reach + 1, len(weights)):
+                if out[j, m - 1] > least or not _add_edges(
+                    rows, columns, column, y, h, weights[h], runs, ends, out
+                ):
+                    break
