@@ -29,6 +29,7 @@ from dbgsom_core.estimators.part_params import (
     build_parts,
     engine_for,
 )
+from dbgsom_core.estimators.planning import Planned
 from dbgsom_core.estimators.sizing import SizeTried, sized, spreading_factor_of
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
@@ -77,7 +78,7 @@ def all_or_nothing(method: _Method) -> _Method:
 
 # The fields are the parameters: scikit-learn reads them from the constructor that they make.
 @dataclass(kw_only=True, eq=False, repr=False)
-class GrowingMap(FittedMap, PartParams, BaseEstimator):
+class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it

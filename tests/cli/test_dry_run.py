@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core.config import load_experiment
+from dbgsom_core.estimators import planning
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs import dry_run
 from dbgsom_core.runs.dry_run import forecast
 
 RUN = """\
@@ -38,6 +38,7 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     assert told["name"] == "trial"
     assert "growth directed, labeller index" in told["parts"]
     assert re.match(r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds", told["training"])
+    assert re.match(r"about [\d.]+ s in the mean", told["epoch"])
     assert re.match(r"\d+, at most 12", told["neurons"])
     assert re.match(r"about [\d.]+ [MG]iB", told["memory"])
     assert told["writes"].startswith(str(tmp_path / "runs" / "forecast"))
@@ -49,9 +50,12 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
 def test_what_is_told_is_what_a_run_does(tmp_path, monkeypatch, dbgsom, write):
     file = write("run.yaml", RUN + "measures: quantization_error\nfigures: null\ntracking: null\n")
     told = forecast(load_experiment(file), get_registry())
-    assert told.probe.whole
-    assert told.seconds[0] == told.seconds[1] > 0
-    assert dbgsom("run", file).out.splitlines()[1].split() == ["neurons", str(told.probe.neurons)]
+    assert told.plan.probe.whole
+    assert told.plan.seconds[0] == told.plan.seconds[1] > 0
+    assert dbgsom("run", file).out.splitlines()[1].split() == [
+        "neurons",
+        str(told.plan.probe.neurons),
+    ]
 
 
 def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
@@ -59,7 +63,7 @@ def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
     file = write("run.yaml", RUN + "engine: {name: dask, workers: 2}\n")
     told = lines(dbgsom("run", file, "--dry-run").out)
     assert "engine dask" in told["parts"]
-    assert told["network"].startswith("at most 960 bytes a pass and shard of the data, with 12 ")
+    assert told["network"].startswith("at most 3.75 KiB an epoch and worker, with 12 ")
 
 
 @pytest.fixture
@@ -69,8 +73,8 @@ def on_parts(monkeypatch, tmp_path):
     file = tmp_path / "run.yaml"
 
     def on_parts(model, rows=500, seconds=0.0):
-        monkeypatch.setattr(dry_run, "PROBE_ROWS", rows)
-        monkeypatch.setattr(dry_run, "PROBE_SECONDS", seconds)
+        monkeypatch.setattr(planning, "PROBE_ROWS", rows)
+        monkeypatch.setattr(planning, "PROBE_SECONDS", seconds)
         data = f"{{name: npy, path: '{tmp_path / 'x.npy'}'}}"
         file.write_text(f"experiment: x\ndataset: {data}\nmodel: {model}\n")
         return forecast(load_experiment(file), get_registry())
@@ -80,21 +84,21 @@ def on_parts(monkeypatch, tmp_path):
 
 def test_a_part_of_the_rows_gives_a_range(on_parts):
     told = on_parts("{epochs: 30, max_neurons: 40}")
-    assert not told.probe.whole
-    assert told.probe.rows == 500
-    least, most = told.seconds
+    assert not told.plan.probe.whole
+    assert told.plan.probe.rows == 500
+    least, most = told.plan.seconds
     assert 0 < least <= most
     words = dict(told.lines)["training"]
     assert "of 500 of 3000 rows" in words or "on 500 of 3000 rows" in words
 
 
 def test_rows_are_added_while_there_is_time(on_parts):
-    assert on_parts("{epochs: 3, max_neurons: 4}", rows=100, seconds=1e9).probe.whole
+    assert on_parts("{epochs: 3, max_neurons: 4}", rows=100, seconds=1e9).plan.probe.whole
 
 
 def test_a_map_without_a_cap_has_no_greatest_time(on_parts):
     told = on_parts("{epochs: 30, max_neurons: null, growth: {max_neurons: null}}")
-    assert told.seconds[1] is None
+    assert told.plan.seconds[1] is None
     assert "at least about" in dict(told.lines)["training"]
 
 
@@ -119,11 +123,11 @@ def test_what_a_run_refuses_is_refused(dbgsom, write):
     ],
 )
 def test_sizes_are_told_without_exponents(count, told):
-    assert dry_run._size(count) == told
+    assert planning.told_size(count) == told
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"), [(99.4, "99 s"), (99.6, "100 s"), (119.0, "119 s"), (150.0, "2 min")]
 )
 def test_times_are_told_without_exponents(seconds, told):
-    assert dry_run.told_seconds(seconds) == told
+    assert planning.told_seconds(seconds) == told

@@ -7,11 +7,12 @@ from collections import Counter
 
 from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.config.names import shortened
+from dbgsom_core.estimators.planning import told_seconds
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import hiding, masked
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import load_data, same_data
-from dbgsom_core.runs.dry_run import Forecast, forecast, told_seconds
+from dbgsom_core.runs.dry_run import Forecast, forecast
 from dbgsom_core.runs.sweeps.optimize import optuna
 
 _MOST_PROBES = 8
@@ -52,7 +53,7 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
             *[(name, masked(words)) for name, words in _told_axes(sweep)],
             *[line for line in first if line[0] in ("data", "prepare", "split")],
             ("training", masked(_told_time(sweep, [one.variant for one in tried], found, jobs))),
-            ("neurons", _range([one.probe.neurons for one in found])),
+            ("neurons", _range([one.plan.probe.neurons for one in found])),
             *[(name, f"{words} of each process") for name, words in first if name == "memory"],
             *[line for line in first if line[0] in _OF_ALL],
         ]
@@ -91,8 +92,8 @@ def _told_axes(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def _told_time(sweep: Sweep, names: list[str], found: list[Forecast], jobs: int) -> str:
-    least = sum(one.seconds[0] for one in found) / len(found) * sweep.runs / jobs
-    most = [one.seconds[1] for one in found]
+    least = sum(one.plan.seconds[0] for one in found) / len(found) * sweep.runs / jobs
+    most = [one.plan.seconds[1] for one in found]
     if None in most:
         told = f"at least about {told_seconds(least)}, more if maps go on growing"
     else:
@@ -100,7 +101,9 @@ def _told_time(sweep: Sweep, names: list[str], found: list[Forecast], jobs: int)
         same = greatest < 1.5 * least
         told = f"about {told_seconds(greatest if same else least)}"
         told += "" if same else f" to {told_seconds(greatest)}"
-    slowest = max(range(len(found)), key=lambda i: found[i].seconds[1] or found[i].seconds[0])
+    slowest = max(
+        range(len(found)), key=lambda i: found[i].plan.seconds[1] or found[i].plan.seconds[0]
+    )
     of = f"{len(found)} variant{'s' * (len(found) != 1)} tried"
     return f"{told} in all ({of}; the slowest: {names[slowest]}); measures and figures not counted"
 
