@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
@@ -59,7 +60,9 @@ def submitted(
         key = f"dbgsom-{name}-{uuid.uuid4().hex}"
         if to is not None:
             arguments |= {"workers": [to], "allow_other_workers": True}
-        return workers.client.submit(function, *map(_futures, given), key=key, **arguments)
+        with warnings.catch_warnings():  # an array that is in this process has to travel
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return workers.client.submit(function, *map(_futures, given), key=key, **arguments)
 
     return Task(make)
 
