@@ -29,7 +29,7 @@ def plugins() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugin_options
 def list_plugins(as_json: bool, registry: Registry) -> None:
-    """List every component by kind, and the plugins that could not be loaded."""
+    """List every component by kind, prepare steps, and the plugins that could not be loaded."""
     components = _components(registry)
     if as_json:
         click.echo(json.dumps({"plugins": _records(registry), "components": components}, indent=2))
@@ -124,8 +124,10 @@ def _components(registry: Registry) -> list[dict[str, Any]]:
             "source": one.source,
             "sentence": one.sentence,
         }
-        for kind in KINDS
-        for one in registry.offered(kind)
+        for one in (
+            *(one for kind in KINDS for one in registry.offered(kind)),
+            *sorted(registry.steps, key=lambda one: (one.name, one.distribution)),
+        )
     ]
 
 

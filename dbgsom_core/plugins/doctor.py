@@ -127,7 +127,8 @@ def work(task: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> Non
 
 def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
     """Say what a bare name means for an offer: itself, the built-in, or an error."""
-    rivals = [one for one in registry.offered(offered.kind) if one.name == offered.name]
+    of_kind = registry.steps if offered in registry.steps else registry.offered(offered.kind)
+    rivals = [one for one in of_kind if one.name == offered.name]
     if len(rivals) == 1 or offered.distribution == OWN_DISTRIBUTION:
         return "ok"
     built_in = any(one.distribution == OWN_DISTRIBUTION for one in rivals)

@@ -36,6 +36,7 @@ from dbgsom_core.plugins.importing import importing, outlived
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
 GROUP = "dbgsom.plugins"
+STEP = "prepare step"
 
 
 class Registry:
@@ -51,7 +52,7 @@ class Registry:
         self._old_names: dict[tuple[str, str], list[Offered]] = {}
         self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
         self._transformers: dict[str, tuple[str, StoredType]] = {}  # with the plugin's name
-        self._steps: list[tuple[str, str, str, str]] = []  # plugin, distribution, name, class
+        self.steps: list[Offered] = []  # prepare steps, whose classes are no components
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
@@ -111,7 +112,7 @@ class Registry:
             for name, (plugin, stored) in self._transformers.items()
             if not off & {plugin, name.partition(":")[0]}
         }
-        rest._steps = [one for one in self._steps if not off & {one[0], one[1]}]
+        rest.steps = [one for one in self.steps if not off & {one.plugin, one.distribution}]
         rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
         rest._manager = self._manager
         return rest
@@ -144,7 +145,9 @@ class Registry:
             else:
                 self._offers[offered.kind].setdefault(offered.name, []).append(offered)
         self._transformers |= {key: (name, stored) for key, stored in listed.items()}
-        self._steps += [(name, distribution, step, where) for step, where in steps.items()]
+        self.steps += [
+            Offered(STEP, step, where, distribution, version, name) for step, where in steps.items()
+        ]
         if set(hooks) & set(LIFECYCLE_HOOKS):
             self._observers.append((distribution, name, plugin))
 
@@ -165,13 +168,13 @@ class Registry:
     @property
     def prepare_steps(self) -> dict[str, list[str]]:
         """What plugins name for ``prepare``: each name with the classes that it may mean."""
-        names = sorted({name for _, _, name, _ in self._steps})
-        return {one: [where for *_, name, where in self._steps if name == one] for one in names}
+        names = sorted({one.name for one in self.steps})
+        return {name: [one.source for one in self.steps if one.name == name] for name in names}
 
     @property
     def named_classes(self) -> list[tuple[str, str, str]]:
         """Distribution, name and ``module:Class`` of prepare steps and transformers."""
-        named = {(distribution, name, where) for _, distribution, name, where in self._steps}
+        named = {(one.distribution, one.name, one.source) for one in self.steps}
         for listed, stored in self.stored_types.items():
             distribution, _, name = listed.partition(":")
             named.add((distribution, name, stored.where))

@@ -51,7 +51,7 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
         The class cannot be imported, is no transformer, or does not know a parameter or its value.
         Classes are imported from what is installed, not from the working directory.
     """
-    cls = STEPS.get(name) or _imported(name)
+    cls = STEPS.get(name) or imported_step(name)
     known = _defaults(cls)
     for key in params:
         if key not in known:
@@ -154,7 +154,8 @@ def _defaults(cls: type[Any]) -> Mapping[str, Any]:
     return {key: one.default for key, one in signature(cls).parameters.items()}
 
 
-def _imported(name: str) -> type[Any]:
+def imported_step(name: str) -> type[Any]:
+    """Return the class of a prepare step ``module:Class``; raises as `make_step`."""
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise StepError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
