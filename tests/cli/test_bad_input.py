@@ -196,7 +196,8 @@ def test_a_start_of_other_columns_is_refused_before_there_is_a_folder(dbgsom, wr
     file = write("run.yaml", config("iris", f"model: {{init: {start}}}"))
     answer = dbgsom("run", file)
     assert answer.code == 2
-    assert "model: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4" in answer.err
+    told = "model.init: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4"
+    assert told in answer.err
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 

@@ -10,7 +10,8 @@ from dbgsom_core.interfaces.privacy import Secrets, hiding
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder.store import RunFiles, find_runs, sweep_run
-from dbgsom_core.runs.pipeline import make_observers, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.tracking import make_observers
 
 
 @pytest.fixture

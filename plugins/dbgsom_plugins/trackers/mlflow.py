@@ -27,7 +27,6 @@ from dbgsom_core.api import (
 from dbgsom_plugins.trackers.mlflow_address import Surroundings, is_masked, store_of
 from dbgsom_plugins.trackers.mlflow_quiet import (
     SECONDS_A_CALL,
-    SECONDS_TO_LOOK_WELL,
     answers,
     away,
     quiet,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow_beside import MLflowObserver
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
+_SECONDS_TO_LOOK = 10.0  # which somebody who asks for it waits; some servers need seconds
 _LATELY = 10.0  # seconds for which a server that did not answer is not looked at again
 _looked_in_vain: dict[str, float] = {}  # servers, and when
 
@@ -227,7 +227,7 @@ def mirror(
 def _look_at(uri: str) -> None:
     # Many runs are brought up to date at once: one that is stopped is waited for once.
     lately = time.monotonic() - _looked_in_vain.get(uri, -math.inf) < _LATELY
-    if not lately and answers(uri, SECONDS_TO_LOOK_WELL):
+    if not lately and answers(uri, _SECONDS_TO_LOOK):
         return
     if not lately:
         _looked_in_vain[uri] = time.monotonic()

@@ -248,7 +248,9 @@ def _write_model_facts(files: RunFiles, model: Any) -> None:
 
     if isinstance(model, FittedModel):
         with suppress(DbgsomError, ImportError):  # then they load it, and see what is missing
-            columns = None if model.columns is None else asdict(model.columns)
+            columns = None
+            if model.columns is not None:  # others than the features may be the environment's
+                columns = asdict(replace(model.columns, target=None, ids=(), dropped=()))
             write_json(files.model_facts, {"needs": distributions(model), "columns": columns})
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -195,7 +196,8 @@ def _told_and_loaded(files: RunFiles) -> list[dict[str, Any]]:
         return [
             {
                 "needs": dict(one.needs),
-                "columns": one.columns,
+                # no others are needed, and a configuration may have them from the environment
+                "columns": one.columns and replace(one.columns, target=None, ids=(), dropped=()),
                 "signature": signature(one, None, "typed").to_dict(),
             }
             for one in both

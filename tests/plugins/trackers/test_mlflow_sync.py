@@ -143,6 +143,7 @@ def test_a_store_is_given_more_time_when_no_run_waits(
             pass
 
     monkeypatch.setattr(tracker, "opened", lambda *_: Mirror())
+    monkeypatch.setattr(tracker, "answers", lambda *_: True)
     run = make_run()
     play(run, RunFolder().observer())
     mirror(run.folder, "http://localhost:5000")
