@@ -73,6 +73,13 @@ class General(Settings):
                 )
         return value
 
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be one line without control characters")
+        return value
+
     @field_validator("experiment")
     @classmethod
     def _can_be_a_folder(cls, value: str) -> str:

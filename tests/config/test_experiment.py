@@ -95,6 +95,7 @@ WRONG = {
     "experiment: 3": "1:13: experiment: must be text, not 3",
     "experiment: ''": "1:13: experiment: must be letters, digits, spaces and . _ - with / between "
     "groups, such as 'digits/first try'",
+    'name: "a\\nb"': "3:7: name: must be one line without control characters",
     "seed: '10'": "3:7: seed: must be an integer, not the text '10'",
     "seed: 1.5": "3:7: seed: must be an integer between 0 and 4294967295, not 1.5",
     "seed: -1": "3:7: seed: must be an integer between 0 and 4294967295, not -1",

@@ -54,7 +54,11 @@ def test_unknown_names_are_answered_with_known_ones(store, found):
 
 def test_what_has_not_finished_is_told(store, found):
     store(1, {}, status="failed")
-    with pytest.raises(DataError, match="has no finished run: run-0001 failed"):
+    told = "has no finished run: run-0001 failed; to go on: dbgsom run --resume run-0001$"
+    with pytest.raises(DataError, match=told):
+        found("e")
+    (store.root / "e/run-0001/config.yaml").unlink()  # as of a folder that vanished meanwhile
+    with pytest.raises(DataError, match=r"has no finished run: run-0001 failed$"):
         found("e")
     store(2, accuracy(0.5))
     assert found("e").notes == ["not finished, and left out: 1 failed"]

@@ -100,7 +100,11 @@ def _none_finished(
     states += [f"{one.id} is going on" for one in sweeps if one.status == "running"]
     states += [f"{run.id} {run.status}" for run in runs]
     told = f"'{targets}' in {root} has no finished run: {', '.join(states[-5:]) or 'it has none'}"
-    left = [one for one in (*runs, *sweeps) if one.parent is None and one.status in _LEFT]
+    left = [
+        one
+        for one in (*runs, *sweeps)
+        if one.parent is None and one.status in _LEFT and one.files.config.exists()
+    ]
     if left:
         command = "sweep" if left[-1].kind == "sweep" else "run"
         told += f"; to go on: dbgsom {command} --resume {left[-1].id}"
