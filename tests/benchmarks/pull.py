@@ -6,7 +6,8 @@
 
 Two random 80/20 splits of each table. The sizes are those of the default; the fixed grids have at
 least as many neurons, begin at the principal axes and are annealed to their final width, so that
-narrow and wide ends are both there. All are measured by `dbgsom_core.measures.evaluate` on the
+narrow and wide ends are both there; "default, width" is the default with that final width, which
+then is not annealed a second time. All are measured by `dbgsom_core.measures.evaluate` on the
 new rows. QE, combined error and Davies-Bouldin are geometric means over tables of what they are
 over those of the default, ± its standard error over tables; the others are plain means. "front" is
 how many tables have a TE4 below that of the fixed grids at equal QE.
@@ -53,6 +54,10 @@ def measured(X: np.ndarray, seed: int) -> dict[str, list[float]]:
     growths = [{"name": "directed", "link_pull": pull} for pull in PULLS]
     models = {
         f"link_pull {one['link_pull']:g}": SomVQ(growth=one, engine=ENGINE) for one in growths
+    }
+    models |= {
+        f"default, width {end:g}": SomVQ(kernel={"name": "gaussian", "end": end}, engine=ENGINE)
+        for end in ENDS[1:3]
     }
     n_neurons = len(SomVQ(engine=ENGINE).fit(X).weights_)
     models |= {f"fixed grid, width {end:g}": fixed(n_neurons, end) for end in ENDS}
