@@ -133,9 +133,7 @@ def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
         "orderByKey": f"metrics.`{decides}`",
         "orderByAsc": stored.rankings[0].direction == "minimize",
-        "isAccordionReordered": True,  # the first section stays the first
-        "compareRunCharts": _charts(varied, measures),
-        "compareRunSections": [_SECTION],
+        "compareRunSections": [_SECTION | {"name": "Variants"}],
     }
     return _kept(view_of(stored.id), f"{stored.name} ({stored.id})", stored, state)
 
@@ -157,14 +155,15 @@ def overview_tag(stored: StoredRun) -> tuple[str, str] | None:
     if not measures:
         return None
     params = [name for name in _TELLING if name in stored.params]
-    state = {**_table(params, [*measures, "epoch/neurons"]), "isAccordionReordered": False}
+    state = _table(params, measures, "epoch/neurons")
     return _kept(OVERVIEW, "All runs", stored, state)
 
 
-def _table(params: Iterable[str], measures: Iterable[str]) -> dict[str, Any]:
+def _table(params: list[str], measures: list[str], *more: str) -> dict[str, Any]:
+    """Return a view with these columns, and charts of the measures, the first of which decides."""
     shown = [
         *(f"params.`{name}`" for name in params),
-        *(f"metrics.`{name}`" for name in measures),
+        *(f"metrics.`{name}`" for name in (*measures, *more)),
         "attributes.`Models`",
     ]
     return {
@@ -178,6 +177,9 @@ def _table(params: Iterable[str], measures: Iterable[str]) -> dict[str, Any]:
         "selectedColumns": shown,
         "columnOrder": [*_WIDTHS, *shown],
         "columnWidths": _WIDTHS,
+        "isAccordionReordered": True,  # the first section stays the first
+        "compareRunCharts": _charts(params, measures),
+        "compareRunSections": [_SECTION],
         **_SHOWN,
     }
 
@@ -200,7 +202,7 @@ def _kept(
 
 
 _WIDTHS = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130, "duration": 80}  # pixels
-_SECTION = {"uuid": "dbgsom", "name": "Variants", "display": True, "isReordered": False}
+_SECTION = {"uuid": "dbgsom", "name": "Measures", "display": True, "isReordered": False}
 _SHOWN: Mapping[str, Any] = {  # MLflow 3.10 does not fill in what is left out
     "runsExpanded": {},
     "runsPinned": [],

@@ -143,6 +143,7 @@ def test_what_a_command_tells_opens_the_table_with_the_measures(
         "metrics.`epoch/neurons`",
         "attributes.`Models`",
     ]
+    assert kept["compareRunCharts"][1]["metricKey"] == "train/quantization_error"
     assert MLflow(uri=uri).how_to_compare([("iris", "gone")]) is None
     assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
 
