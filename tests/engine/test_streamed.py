@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -362,54 +360,3 @@ def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, h
     with pytest.raises(DataError, match=told):
         vq.fit(table)
     assert not hasattr(vq, "weights_")
-
-
-# ------------------------------------------------------------------------------------- memory
-
-LIMITED = """
-import resource, sys
-import numpy as np
-from dbgsom_core import SomVQ
-
-X, limit = np.load(sys.argv[1], mmap_mode="r"), int(sys.argv[2])
-growth = {"name": "fixed", "rows": 3, "columns": 3}
-engine = {"name": "blocks", "block": 0.25, "threads": 1}
-
-def som(X):
-    return SomVQ(growth=growth, epochs=2, random_state=0, engine=engine).fit(X)
-
-som(X[:9000])  # loops are compiled, libraries there
-with open("/proc/self/status") as lines:
-    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (own + limit,) * 2)
-som_of_all = som(X)
-print(float(som_of_all.quantization_error_).hex())
-try:
-    np.ones(len(X) * X.shape[1], X.dtype)
-except MemoryError:
-    print("the table does not fit")
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux'")
-def test_a_table_ten_times_its_memory_is_trained_on(tmp_path):
-    rng = np.random.default_rng(0)
-    centres = 3 * rng.normal(size=(8, 64)).astype(np.float32)
-    shape, part = (819_200, 64), 8192
-    table = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)
-    block = centres[rng.integers(0, 8, part)] + rng.random((part, 64), dtype=np.float32)
-    for start in range(0, shape[0], part):
-        table[start : start + part] = block
-        block = np.roll(block, 1, axis=1)
-    table.flush()
-    limit = table.nbytes // 10
-    command = [sys.executable, "-c", LIMITED, str(tmp_path / "x.npy"), str(limit)]
-    # What is freed goes back at once, so that the limit is about what is held.
-    plain = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1", "DBGSOM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | plain
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    error, told = done.stdout.split("\n")[:2]
-    assert told == "the table does not fit"
-    assert float.fromhex(error) > 0

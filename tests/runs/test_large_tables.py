@@ -1,5 +1,8 @@
 """Files larger than memory are trained on and answered block by block."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -113,3 +116,74 @@ def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, 
     assert blocks.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
         assert (blocks.folder / name).read_bytes() == (memory.folder / name).read_bytes()
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.tables import as_table
+from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_plugins.datasets.parquet_file import Parquet
+
+folder, limit, rest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+X = np.load(folder + "/x.npy", mmap_mode="r")
+growth = {"name": "fixed", "rows": 3, "columns": 3}
+engine = {"name": "blocks", "block": 0.25, "threads": 1}
+
+def som(X):
+    return SomVQ(growth=growth, epochs=2, random_state=0, engine=engine).fit(X)
+
+def prepared(name):
+    table = as_table(Parquet(path=folder + name).opened().X)
+    return fit_steps([("standardize", make_step("standardize", {}))], table, None)
+
+def told(som):
+    print(float(som.quantization_error_).hex())
+
+som(X[:9000])  # loops are compiled, libraries there
+som(prepared("/few.parquet"))
+with open("/proc/self/status") as lines:
+    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (own + limit,) * 2)
+told(som(X))
+resource.setrlimit(resource.RLIMIT_DATA, (own + rest,) * 2)
+table = prepared("/many.parquet")
+told(som(table))
+for each in (X, table):
+    try:
+        np.ones(each.shape, each.dtype)
+    except MemoryError:
+        print("does not fit")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux'")
+def test_tables_many_times_their_memory_are_trained_on(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rng = np.random.default_rng(0)
+    centres = 3 * rng.normal(size=(8, 64)).astype(np.float32)
+    shape, part = (819_200, 64), 8192
+    table = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)
+    block = centres[rng.integers(0, 8, part)] + rng.random((part, 64), dtype=np.float32)
+    for start in range(0, shape[0], part):
+        table[start : start + part] = block
+        block = np.roll(block, 1, axis=1)
+    table.flush()
+    few = pa.table({f"x{i}": column for i, column in enumerate(block.T[:16])})
+    pq.write_table(few, tmp_path / "few.parquet")
+    with pq.ParquetWriter(tmp_path / "many.parquet", few.schema) as writer:
+        for _ in range(60):
+            writer.write_table(few)
+    limits = table.nbytes // 10, few.nbytes * 60 // 2
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), *map(str, limits)]
+    # What is freed goes back at once, so that the limit is about what is held.
+    plain = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1", "DBGSOM_THREADS": "1"}
+    plain |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | plain
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    *errors, first, second = done.stdout.split("\n")[:4]
+    assert first == second == "does not fit"
+    assert all(float.fromhex(error) > 0 for error in errors)

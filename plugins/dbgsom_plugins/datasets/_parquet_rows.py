@@ -53,11 +53,11 @@ class ParquetRows:
         self.files = tuple(map(os.path.abspath, paths))
         self._columns, self.dtype = list(columns), np.dtype(dtype)
         self._starts, self._groups = [0], []
-        self._facts: dict[str, tuple[int, ...]] = {}
+        self._known: dict[str, tuple[tuple[int, ...], Any]] = {}  # facts and metadata
         for path in self.files:
             with _open(path) as stream:
-                self._facts[path] = _facts(stream)
                 meta = _parsed(path, stream).metadata
+                self._known[path] = _facts(stream), meta
             for group in range(meta.num_row_groups):
                 rows = meta.row_group(group).num_rows
                 if rows:
@@ -102,8 +102,8 @@ class ParquetRows:
                 self._readers.remove(chosen)
             else:
                 path, group = self._groups[place]
-                batches = _Batches(path, self._facts[path], group, self._columns)
-                chosen = _Reader(batches, place, self._starts[place])
+                batches = _Batches(path, *self._known[path], group, self._columns)
+                chosen = _Reader(batches, place, self._starts[place], self._starts[place + 1])
             most = max(_LEAST_READERS, len(self._asking))
             self._readers = [*self._readers[-(most - 1) :], chosen]
             return chosen
@@ -120,9 +120,10 @@ class _Reader:
         The first row that it still has, or has yet to decode.
     """
 
-    def __init__(self, of: _Batches, place: int, first: int) -> None:
+    def __init__(self, of: _Batches, place: int, first: int, stop: int) -> None:
         self.place, self.oldest = place, first
-        self._of, self._first, self._next, self._longest = of, first, first, 0
+        self._of, self._first, self._stop = of, first, stop
+        self._next, self._longest = first, 0
         self._lock = threading.Lock()
         self._kept: deque[tuple[int, Any]] = deque()
 
@@ -147,6 +148,8 @@ class _Reader:
                     self._kept.popleft()
                 self.oldest = self._kept[0][0]
             self._of.check_unchanged()
+            if self._next == self._stop:
+                self._of.close()
             return found
 
 
@@ -154,9 +157,10 @@ class _Batches:
     """The record batches of one group of rows of a file, one after the other."""
 
     def __init__(
-        self, path: str, facts: tuple[int, ...], group: int, columns: Sequence[str]
+        self, path: str, facts: tuple[int, ...], meta: Any, group: int, columns: Sequence[str]
     ) -> None:
-        self._path, self._facts, self._group, self._columns = path, facts, group, list(columns)
+        self._path, self._facts, self._meta, self._group = path, facts, meta, group
+        self._columns = list(columns)
         self.restart()
 
     def restart(self) -> None:
@@ -165,7 +169,7 @@ class _Batches:
         weakref.finalize(self, self._stream.close)
         self.check_unchanged()
         rows = max(1, _BATCH // len(self._columns))
-        self._coming = _parsed(self._path, self._stream).iter_batches(
+        self._coming = _parsed(self._path, self._stream, self._meta).iter_batches(
             rows, row_groups=[self._group], columns=self._columns, use_threads=False
         )
 
@@ -173,12 +177,21 @@ class _Batches:
         """Return the next one."""
         try:
             batch = next(self._coming, None)
+        except MemoryError as error:
+            raise DataError(
+                f"there is no memory left for a page of each column of {self._path}: write it "
+                "with smaller pages (data_page_size), or choose fewer columns"
+            ) from error
         except Exception as error:  # what a damaged byte raises is in no list
             self.check_unchanged()
             raise _unreadable(self._path, error) from error
         if batch is None:
             raise _unreadable(self._path, "it ends before its last row")
         return batch.select(self._columns)
+
+    def close(self) -> None:
+        """Give back what pages take."""
+        self._coming = iter(())
 
     def check_unchanged(self) -> None:
         """Raise `DataError` where the file is not what it was when the table was made."""
@@ -207,11 +220,11 @@ def _open(path: str) -> Any:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parsed(path: str, stream: Any) -> Any:
+def _parsed(path: str, stream: Any, meta: Any = None) -> Any:
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(stream, **PAGED)
+        return parquet.ParquetFile(stream, metadata=meta, **PAGED)
     except Exception as error:
         raise _unreadable(path, error) from error
 

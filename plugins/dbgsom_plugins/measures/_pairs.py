@@ -54,8 +54,15 @@ class Pairs:
             self._complete = data.completed(evaluation.som_map.prototypes)
 
     def distances(self, some: Rows, others: Rows | slice) -> NDArray[np.float64]:
-        """Return the distances (m, b) of some samples to others."""
-        return self._between(self._rows(some), self._dense(others))
+        """Return the distances (m, b) of some samples to others; few are held at a time."""
+        samples = self._rows(some)
+        if isinstance(others, slice) or not self.squared:
+            return self._between(samples, self._dense(others))
+        found, width = np.empty((len(some), len(others))), self._width
+        for start in range(0, len(others), width):
+            part = slice(start, min(start + width, len(others)))
+            found[:, part] = self._between(samples, self._dense(others[part]))
+        return found
 
     def each(self, some: Rows, looker: Callable[[slice], Looker], together: int = LOOKING) -> None:
         """Let ``some`` samples (m,) see all, slices of them at a time, in several threads."""
@@ -71,10 +78,13 @@ class Pairs:
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield (rows, samples (b, D)), dense and complete, over all samples."""
-        width = int(np.clip(_BLOCK // max(1, self._data.X.shape[1]), 32, _WIDEST))
-        for start in range(0, self.n, width):
-            rows = slice(start, min(start + width, self.n))
+        for start in range(0, self.n, self._width):
+            rows = slice(start, min(start + self._width, self.n))
             yield rows, self._dense(rows)
+
+    @property
+    def _width(self) -> int:
+        return int(np.clip(_BLOCK // max(1, self._data.X.shape[1]), 32, _WIDEST))
 
     def _between(self, samples: Any, others: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.squared:

@@ -9,6 +9,7 @@ from sklearn.manifold import trustworthiness
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.measures._pairs import Pairs
 from dbgsom_plugins.measures.neighbours import (
     Continuity,
     NeighbourhoodPreservation,
@@ -192,3 +193,15 @@ def test_missing_values_count_as_those_of_the_nearest_prototype(rng):
     expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 4)
     for measure, value in zip(ALL, expected, strict=True):
         assert measure(k=4).compute(evaluation) == pytest.approx(value, abs=1e-9)
+
+
+def test_samples_are_compared_with_a_few_others_at_a_time(monkeypatch):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(300, 3))
+    som_map = SomMap(np.array([[0, 0], [1, 0], [5, 0]]), rng.normal(size=(3, 3)))
+    usual = [measure().compute(evaluate(X, som_map)) for measure in ALL]
+    monkeypatch.setattr("dbgsom_plugins.measures._pairs._BLOCK", 1)
+    assert [measure().compute(evaluate(X, som_map)) for measure in ALL] == usual
+    pairs = Pairs(evaluate(X, som_map))
+    apart = np.square(X[:5, None] - X[None]).sum(axis=2)
+    np.testing.assert_allclose(pairs.distances(np.arange(5), np.arange(300)), apart, rtol=1e-12)
