@@ -4,8 +4,6 @@ import gzip
 import io
 import json
 import re
-import signal
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,6 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.errors import DataError
 from dbgsom_core.runs.using import table_reading
 
 
@@ -202,54 +199,6 @@ def test_each_of_several_targets_has_a_column(shop, told, digits):
     np.testing.assert_allclose(table[["label_0", "label_1"]], regressor.predict(X[:5]))
 
 
-def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
-    (shop / "words.csv").write_text(
-        new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
-    )
-    gap = new.copy()
-    gap.loc[20, "weight"] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    (shop / "empty.csv").write_text("")
-    (shop / "long.csv").write_text("size,colour,weight\n1,red,2\n1,red,2,3\n")
-    np.save(shop / "narrow.npy", np.ones((3, 2)))
-    (shop / "broken.parquet").write_bytes(b"PAR1 no parquet")
-    (shop / "latin.csv").write_bytes("size,colour,weight\n1,grün,2\n".encode("latin-1"))
-    out = ("-o", "x.csv")
-    assert "lacks 2 columns ('colour', 'weight')" in refused("predict", "fruit", "bad.csv", *out)
-    told = refused("predict", "fruit", "words.csv", *out)
-    assert "words.csv, row 30, column 'size': 'big' is no number" in told
-    assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
-    assert "long.csv" in refused("predict", "fruit", "long.csv", *out)
-    assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
-    assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
-    assert "--encoding" in refused("predict", "fruit", "latin.csv", *out)
-    assert "none.csv" in refused("predict", "fruit", "none.csv", *out)
-    assert "did you mean 'novelty'" in refused("predict", "fruit", "bad.csv", "--columns", "novlty")
-    assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
-    assert ".xlsx" in refused("predict", "fruit", "gap.csv", "-o", "x.xlsx")
-    assert "no folder" in refused("predict", "fruit", "gap.csv", "-o", "nowhere/x.csv")
-    assert "text of any length" in refused(
-        "predict", "fruit", "gap.csv", "-o", "x.npy", "--keep", "id"
-    )
-
-
-def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.columns import Columns
-
-    X = new[["size", "weight"]].to_numpy()
-    columns = Columns(("size", "weight"))
-    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
-    gap = new.copy()
-    gap.loc[20, "weight"] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    told = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    assert "gap.csv, row 20, column 'weight': the value is missing" in told
-
-
 @pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
 def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
@@ -275,25 +224,6 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
     assert others.tolist() == read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
 
 
-def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.columns import Columns
-
-    columns = Columns(("size", "weight"))
-    X = new[["size", "weight"]].to_numpy()
-    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
-    gap = new[["size", "weight"]].copy()
-    gap.loc[30] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    assert "note: row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
-    gap.loc[20, "weight"] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    assert told_text.count("gap.csv, row ") == 1
-    assert "row 20, column 'weight'" in told_text
-
-
 def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
@@ -308,20 +238,6 @@ def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypat
     assert event["level"] == "warning"
 
 
-def test_an_array_of_cells_asks_for_a_table(new, model):
-    with pytest.raises(DataError, match="pass a DataFrame with the columns size, colour, weight"):
-        model.predict(new[["size", "colour", "weight"]].to_numpy())
-
-
-def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
-    new.assign(label="mine").to_csv(shop / "named.csv", index=False)
-    sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
-    assert "'label' is carried along and written as well" in sentence
-    out, _ = told("predict", "fruit", "named.csv", "--keep", "label", "--columns", "unit")
-    assert out.splitlines()[0] == "label,unit"
-    assert "is the file that is read" in refused("predict", "fruit", "named.csv", "-o", "named.csv")
-
-
 def test_an_encoding_of_the_training_is_that_of_new_rows(shop, fruit, called, described):
     folder = shop / "latin"
     folder.mkdir()
@@ -334,37 +250,6 @@ def test_an_encoding_of_the_training_is_that_of_new_rows(shop, fruit, called, de
     code, out, err = called(folder, "predict", "fruit", "fruit.csv", "--columns", "label")
     assert code == 0, err
     assert len(out.splitlines()) == 61
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, called):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    new.to_csv(shop / "new.csv", index=False)
-    predict = import_module("dbgsom_core.runs.using.predict")
-    answers, looked = predict._answers, []
-
-    def interrupted(*given):
-        looked.append(given)
-        if len(looked) == 3:
-            signal.raise_signal(how)
-        return answers(*given)
-
-    monkeypatch.setattr(predict, "_answers", interrupted)
-    before = sorted(shop.iterdir())
-    code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
-    assert code == 128 + how
-    assert "interrupted" in err
-    assert sorted(shop.iterdir()) == before
-
-
-def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    (shop / "kept.csv").write_text("before")
-    (shop / "words.csv").write_text(
-        new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
-    )
-    refused("predict", "fruit", "words.csv", "-o", "kept.csv")
-    assert (shop / "kept.csv").read_text() == "before"
 
 
 def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refused, new):
@@ -404,35 +289,3 @@ def test_marks_between_thousands_are_known_to_the_model(shop, told, called, desc
     told("predict", "grouped", "commas-in.csv", "--decimal", ",", "-o", "of-commas.csv")
     answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped", "commas")]
     assert answers[0] == answers[1] == answers[2]
-
-
-def test_of_a_long_file_faults_are_counted_as_far_as_it_was_read(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 30)
-    new.assign(size="small").to_csv(shop / "small.csv", index=False)
-    lines = refused("predict", "fruit", "small.csv").splitlines()
-    assert lines[-1] == "small.csv: … and 10 more up to row 29"
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("fruits.csv", "there is no such file; did you mean 'fruit.csv'?"),
-        ("fruits.parquet", "there is no such file"),
-        ("fruits.npy", "there is no such file"),
-        ("none/fruit.csv", "there is no folder none"),
-    ],
-)
-def test_a_file_that_is_not_there_may_be_another(refused, name, why):
-    assert refused("predict", "fruit", name).startswith(f"{name} cannot be read: {why}")
-
-
-def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
-    new.to_csv(shop / "semicolons.csv", index=False, sep=";")
-    told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
-    assert told == (
-        "semicolons.csv has the single column 'id;size;colour;weight;kind' (nothing parts it): "
-        "give --delimiter ';'\n"
-    )
-    text = (shop / "semicolons.csv").read_text()
-    (shop / "sep.csv").write_text(f"sep=,\n{text}")
-    assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")
