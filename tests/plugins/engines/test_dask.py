@@ -197,7 +197,8 @@ def test_what_the_cluster_forgot_is_asked_for_anew(client, usual):
         mine = SomVQ(callbacks=[forget], **PARAMS).fit(lies(samples()[0]))
         assert_same(mine, usual)
     assert len(forgotten) == 4
-    assert min(forgotten) > 0
+    assert forgotten[0] > 0  # later what workers still had may have answered
+    assert forgotten[2] > 0
 
 
 def test_a_pass_needs_tasks_only_where_a_shard_is_new(client, usual, monkeypatch):
@@ -277,6 +278,24 @@ def test_other_versions_on_a_worker_are_told(client, monkeypatch):
     monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://far": theirs})
     with pytest.raises(DataError, match=r"has dbgsom-core 0\.0\.9, and here it is"):
         SomVQ(**PARAMS).fit(unequal(samples()[0]))
+
+
+def test_so_are_those_of_a_worker_that_joins(client, monkeypatch):
+    real, said = client.run, []
+
+    def run(function, *given, **how):
+        if function is not clusters._versions:
+            return real(function, *given, **how)
+        said.append(real(function, **how))
+        if len(said) == 1:
+            return said[0]
+        gone = {"tcp://gone": OSError("it was here")}
+        return {**gone, **said[0], "tcp://new": {**clusters._versions(), "dask": "1"}}
+
+    monkeypatch.setattr(client, "run", run)
+    with pytest.raises(DataError, match=r"worker of dask at tcp://new has dask 1, and here it is"):
+        SomVQ(**PARAMS).fit(unequal(samples()[0]))
+    assert len(said) == 2
 
 
 def test_an_address_and_workers_are_one_too_many():

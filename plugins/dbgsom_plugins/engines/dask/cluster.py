@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -23,6 +23,7 @@ class Workers:
     def __init__(self, address: str | None, workers: int | None, processes: bool) -> None:
         self._address, self._workers, self._processes = address, workers, processes
         self._stack = ExitStack()
+        self._alike: set[str] = set()
 
     @cached_property
     def client(self) -> Any:
@@ -36,6 +37,18 @@ class Workers:
                 client = self._started(distributed)
         _check_alike(client)
         return client
+
+    def check_newcomers(self, there: Iterable[str]) -> None:
+        """Find out whether workers that are new here run what runs here.
+
+        Raises
+        ------
+        DataError
+            One does not.
+        """
+        if not self._alike.issuperset(there):
+            _check_alike(self.client)
+            self._alike.update(there)
 
     @property
     def threads(self) -> int:
@@ -165,6 +178,8 @@ def _check_alike(client: Any) -> None:
             f"the scheduler of dask at {address} has no workers: start some (dask worker {address})"
         ) from error
     for worker, theirs in client.run(_versions, on_error="return").items():
+        if isinstance(theirs, OSError):  # it has just gone
+            continue
         if isinstance(theirs, Exception):
             raise DataError(
                 f"the worker of dask at {worker} cannot use dbgsom-core "

@@ -76,7 +76,9 @@ class DaskHeld:
         if not of:
             return [], list(wanted)
         said = self._workers.run(_answers, of, question, given, add)
-        found = [one for one in said.values() if not isinstance(one, Exception) and one[0]]
+        self._workers.check_newcomers(said)
+        said = {address: one for address, one in said.items() if not isinstance(one, Exception)}
+        found = [one for one in said.values() if one[0]]
         answered = {name for names, _ in found for name in names}
         self._even_out(list(said))
         return [one for _, one in found], [one for one in wanted if one.name not in answered]
