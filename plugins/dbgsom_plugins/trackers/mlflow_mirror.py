@@ -336,7 +336,7 @@ class Mirror:
         tag = view_tag(stored, run_id) if stored.rankings else None
         if tag is not None:
             client.set_experiment_tag(experiment, *tag)
-        if stored.measures and not stored.rankings and experiment not in self._viewed:
+        if stored.kind == "run" and stored.parent is None and experiment not in self._viewed:
             kept = client.get_experiment(experiment).tags
             tag = None if f"{VIEW_TAG}{OVERVIEW}" in kept else overview_tag(stored)
             if tag is not None:
