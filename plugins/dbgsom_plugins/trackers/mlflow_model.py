@@ -26,6 +26,7 @@ from dbgsom_core.api import Columns
 from dbgsom_core.runs.folder.models import epoch_models
 from dbgsom_core.runs.folder.records import Records
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_plugins.trackers.mlflow_points import batches
 from dbgsom_plugins.trackers.mlflow_pyfunc import Facts, write_model
 from dbgsom_plugins.trackers.mlflow_view import short_name
 
@@ -54,10 +55,9 @@ def store_epoch_models(
     run, lines = client.get_run(run_id), {line.epoch: line for line in stored.epochs()}
     for epoch, file in kept.items():
         model_id = _stored(client, run, stored, file, epoch)
-        line = lines.get(epoch)
-        metrics = () if line is None else line.metrics.items()
-        points = [Metric(key, value, line.time, epoch) for key, value in metrics if line]
-        link_measures(client, run_id, model_id, points, inputs)
+        if epoch in lines:
+            [points] = batches([lines[epoch]])
+            link_measures(client, run_id, model_id, points, inputs)
 
 
 def _stored(
