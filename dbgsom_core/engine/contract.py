@@ -87,7 +87,8 @@ class Neighbourhood:
     @property
     def inhibits(self) -> bool:
         """Whether some weights are negative."""
-        return bool(self.weights.min() < 0)
+        lowest: float = min(self.weights.tolist())  # they are few, and asked about in each pass
+        return lowest < 0
 
 
 @dataclass(frozen=True)

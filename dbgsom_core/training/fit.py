@@ -259,7 +259,10 @@ def train_map(
     summary = summarize(usual, moments, n_classes or None)
     growing, judge = parts.growing, None
     if target is not None and any(map(judges_targets, parts.stopping)):
-        judge = Judge(parts.labeller, samples, target, _judged(validation))
+        held = _judged(validation)
+        measured = target if held is None else held[1]
+        if measured.known.any() or not goes_on:  # a few more samples need not say anything of it
+            judge = Judge(parts.labeller, samples, target, held)
     epochs = int(settings.epochs)
     task = Task(
         data=samples,
