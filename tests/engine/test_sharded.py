@@ -12,10 +12,6 @@ from dbgsom_core.engine.shard_table import ShardTable
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
-LEARNED = (
-    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
-    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_", "offset_",
-)  # fmt: skip
 
 
 class Here:
@@ -83,27 +79,6 @@ class Sharding(Component):
         return samples_in_shards(X, metric, weights)
 
 
-def samples(kind="plain", dtype=np.float32):
-    rng = np.random.default_rng(7)
-    codes = rng.integers(0, 5, ROWS)
-    X = (3 * rng.normal(size=(5, FEATURES)))[codes] + rng.normal(size=(ROWS, FEATURES))
-    if kind == "ties":
-        X = np.round(X)
-    elif kind == "doubtful":  # float32 tells few neurons apart
-        X = 1e-7 * X + rng.integers(0, 2, size=X.shape)
-    return X.astype(dtype), codes
-
-
-def assert_same(mine, usual):
-    for name in LEARNED:
-        np.testing.assert_array_equal(getattr(mine, name), getattr(usual, name), name)
-    told = [
-        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
-        for fitted in (mine, usual)
-    ]
-    assert told[0] == told[1]
-
-
 def both(estimator, ends, loses=0, **params):
     given = {"growth": GROWING, "epochs": 10, "random_state": 0, **params}
     return estimator(engine=Sharding(ends=ends, loses=loses), **given), estimator(**given)
@@ -119,14 +94,14 @@ def both(estimator, ends, loses=0, **params):
         ("doubtful", np.float64, (0, 7, 2000, 2003, ROWS), 0),
     ],
 )
-def test_a_map_has_the_same_bits_for_any_shards(kind, dtype, ends, loses):
+def test_a_map_has_the_same_bits_for_any_shards(kind, dtype, ends, loses, samples, assert_same):
     X, _ = samples(kind, dtype)
     mine, usual = both(SomVQ, ends, loses)
     assert_same(mine.fit(X), usual.fit(X))
 
 
 @pytest.mark.parametrize("way", ["weights", "classes", "both", "random"])
-def test_so_it_has_with_weights_and_classes(way):
+def test_so_it_has_with_weights_and_classes(way, samples, assert_same):
     X, codes = samples()
     weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
     estimator, targets = (SomVQ, []) if way in ("weights", "random") else (SomClassifier, [codes])

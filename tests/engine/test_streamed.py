@@ -21,21 +21,6 @@ from dbgsom_plugins.engines.local import LocalEngine
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
-LEARNED = (
-    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
-    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_", "offset_",
-)  # fmt: skip
-
-
-def samples(kind="plain", dtype=np.float32):
-    rng = np.random.default_rng(7)
-    codes = rng.integers(0, 5, ROWS)
-    X = (3 * rng.normal(size=(5, FEATURES)))[codes] + rng.normal(size=(ROWS, FEATURES))
-    if kind == "ties":
-        X = np.round(X)
-    elif kind == "doubtful":  # float32 tells few neurons apart
-        X = 1e-7 * X + rng.integers(0, 2, size=X.shape)
-    return X.astype(dtype), codes
 
 
 @pytest.fixture
@@ -52,16 +37,6 @@ def engine(rows, dtype=np.float32, threads=2):
     return {"name": "blocks", "block": (rows * size + 1) / 2**20, "threads": threads}
 
 
-def assert_same(mine, usual):
-    for name in LEARNED:
-        np.testing.assert_array_equal(getattr(mine, name), getattr(usual, name), name)
-    told = [
-        [(one.quantization_error, one.movement, one.births) for one in fitted.history_]
-        for fitted in (mine, usual)
-    ]
-    assert told[0] == told[1]
-
-
 def both(estimator, how, **params):
     given = {"growth": GROWING, "epochs": 10, "random_state": 0, **params}
     return estimator(engine=how, **given), estimator(**given)
@@ -73,7 +48,7 @@ def both(estimator, how, **params):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["plain", "ties", "doubtful"])
 @pytest.mark.parametrize("rows", [61, 999, 7012])
-def test_a_map_has_the_same_bits_for_any_block(mapped, dtype, kind, rows):
+def test_a_map_has_the_same_bits_for_any_block(mapped, dtype, kind, rows, samples, assert_same):
     X, _ = samples(kind, dtype)
     mine, usual = both(SomVQ, engine(rows, dtype))
     assert_same(mine.fit(mapped(X)), usual.fit(X))
@@ -81,7 +56,7 @@ def test_a_map_has_the_same_bits_for_any_block(mapped, dtype, kind, rows):
 
 @pytest.mark.parametrize("way", ["weights", "classes", "both", "numbers", "majority", "random"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_so_it_has_with_weights_and_targets(mapped, way, dtype):
+def test_so_it_has_with_weights_and_targets(mapped, way, dtype, samples, assert_same):
     X, codes = samples(dtype=dtype)
     weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
     estimator, params = SomVQ, {}
@@ -100,7 +75,7 @@ def test_so_it_has_with_weights_and_targets(mapped, way, dtype):
     assert_same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
 
 
-def test_so_it_has_where_every_epoch_gives_births(mapped):
+def test_so_it_has_where_every_epoch_gives_births(mapped, samples, assert_same):
     X, _ = samples(dtype=np.float64)
     growth = {"name": "directed", "spreading_factor": 0.9, "max_neurons": None, "fine_tuning": 0.0}
     mine, usual = both(SomVQ, engine(613, np.float64), growth=growth, epochs=8)
@@ -108,7 +83,7 @@ def test_so_it_has_where_every_epoch_gives_births(mapped):
     assert len(usual.growth_events_) > 50
 
 
-def test_so_have_child_maps(mapped):
+def test_so_have_child_maps(mapped, samples, assert_same):
     X, _ = samples()
     growth = {"name": "hierarchical", "base": {**GROWING, "max_neurons": 4}, "tau_2": 0.1}
     mine, usual = both(SomVQ, engine(500), growth=growth, epochs=4)
@@ -116,20 +91,20 @@ def test_so_have_child_maps(mapped):
     assert len(usual.leaf_weights_) > len(usual.weights_)
 
 
-def test_so_has_a_map_that_goes_on(mapped):
+def test_so_has_a_map_that_goes_on(mapped, samples, assert_same):
     X, _ = samples()
     mine, usual = both(SomVQ, engine(500))
     for part in (X, X[:6900] + 1):
         assert_same(mine.partial_fit(mapped(part)), usual.partial_fit(part))
 
 
-def test_so_has_one_with_samples_held_out(mapped):
+def test_so_has_one_with_samples_held_out(mapped, samples, assert_same):
     X, _ = samples()
     mine, usual = both(SomVQ, engine(500), calibration=0.1)
     assert_same(mine.fit(mapped(X)), usual.fit(X))
 
 
-def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path):
+def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path, samples, assert_same):
     X, _ = samples("doubtful")
     table = mapped(X)
     mine, usual = both(SomVQ, engine(500))
@@ -148,7 +123,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path):
     assert_same(mine.set_params(callbacks=None).fit(table), usual)
 
 
-def test_it_answers_for_tables_as_for_arrays(mapped):
+def test_it_answers_for_tables_as_for_arrays(mapped, samples):
     X, codes = samples()
     mine, usual = (one.fit(X[:5000], codes[:5000]) for one in both(SomClassifier, engine(300)))
     asks = {
@@ -221,7 +196,7 @@ class Dataset:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", ">f4", "float16", "bool"])
-def test_anything_with_slices_is_a_table(mapped, dtype):
+def test_anything_with_slices_is_a_table(mapped, dtype, samples, assert_same):
     X = samples()[0]
     X = X > 0 if dtype == "bool" else (100 * X).astype(dtype)
     usual = SomVQ(epochs=3, random_state=0, growth=GROWING).fit(X)
@@ -293,7 +268,7 @@ def test_what_is_no_table_is_none():
     assert opened_table(Dataset(X), above=1.0) is None
 
 
-def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped):
+def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped, samples, assert_same):
     X, _ = samples()
     metric = MetricAbilities.of(get_registry().build("metric", "euclidean"))
     small, large = LocalEngine(memory=1000.0), LocalEngine(memory=0.01)
@@ -309,7 +284,7 @@ def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped):
 
 
 @pytest.mark.parametrize("params", [{"metric": "manhattan"}, {"metric": "cosine"}])
-def test_metrics_without_the_fast_search_are_refused_before_training(mapped, params):
+def test_metrics_without_the_fast_search_are_refused_before_training(mapped, params, samples):
     X, _ = samples()
     heard = []
     with pytest.raises(DataError, match=r"cannot be read in blocks.*engine: local"):
@@ -317,14 +292,14 @@ def test_metrics_without_the_fast_search_are_refused_before_training(mapped, par
     assert not heard
 
 
-def test_robust_is_refused_before_training(mapped):
+def test_robust_is_refused_before_training(mapped, samples):
     X, _ = samples()
     with pytest.raises(DataError, match="robust"):
         SomVQ(engine=engine(500), robust="auto").fit(mapped(X))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_missing_is_named(mapped, value):
+def test_a_value_that_is_missing_is_named(mapped, value, samples):
     X, _ = samples()
     X[6543, 2] = value
     with pytest.raises(ValueError, match="row 6543, column 2"):
@@ -335,7 +310,7 @@ def test_a_value_that_is_missing_is_named(mapped, value):
             samples_in_blocks(X, metric, block=0.01)
 
 
-def test_a_dataset_that_fails_is_told():
+def test_a_dataset_that_fails_is_told(samples):
     X, _ = samples()
     with pytest.raises(DataError, match=r"rows 0 to \d+ of the Dataset .*the disk is gone"):
         SomVQ(engine=engine(500)).fit(Dataset(X, fails=True))
@@ -348,7 +323,7 @@ def test_a_dataset_that_fails_is_told():
         (lambda path: os.utime(path, (1, 1)), "table.npy changed while it was read"),
     ],
 )
-def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, harm, told):
+def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, harm, told, samples):
     X, _ = samples()
     table = mapped(X)
 
