@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.interfaces.privacy import masked, private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
@@ -123,6 +123,8 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
             f"callbacks must be a list of callables or observers, not {callbacks!r}"
         ) from None
 
+    if show is None and not listeners:
+        return nobody
     failed: set[int] = set()
 
     def notify(record: EpochRecord) -> Stop | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals, each_piece
 from dbgsom_core.interfaces.context import seed_of
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.som_map import SomMap
@@ -310,7 +310,7 @@ def _grow_children(
     parts = replace(parts, init=lookup_in_use().build("initialisation", "pca"))
 
     def train_one(parts: Parts, part: Samples, own: Target | None, page: Progress) -> Training:
-        return train_map(parts, part, own, settings, lambda record: None, progress=page)
+        return train_map(parts, part, own, settings, nobody, progress=page)
 
     children = ChildMaps(parts, train_one, root_error(samples), seed_of(settings.random_state))
     children.grow(trained.som_map, samples, trained.found, target, progress)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Found, Search
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, nobody
 from dbgsom_core.interfaces.growth import GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.interfaces.verdicts import most_births
@@ -139,9 +139,11 @@ def train(
             changes=changes,
         )
         history.append(record)
-        record.show(som_map)
-        answer = notify(record)
-        record.show(None)
+        answer = None
+        if notify is not nobody:
+            record.show(som_map)
+            answer = notify(record)
+            record.show(None)
         stopping.ask(answer, task, som_map, found, history, schedule)
         converged = schedule.is_final(epoch) and movement < task.tol
         if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
