@@ -141,8 +141,9 @@ def _joined(
 
 def _cuts(shape: tuple[int, ...], dtype: Any, workers: Workers, most: float) -> list[int]:
     n, d = shape
-    shards = max(workers.threads, math.ceil(n * d * np.dtype(dtype).itemsize / (most * 2**20)))
-    shards = max(1, min(shards, n))
+    # As many for each thread, or all wait for one of them.
+    turns = math.ceil(n * d * np.dtype(dtype).itemsize / (most * 2**20) / workers.threads)
+    shards = max(1, min(max(turns, 1) * workers.threads, n))
     return [n * shard // shards for shard in range(shards + 1)]
 
 
