@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.exploring import ids_of, view_of
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
@@ -72,7 +72,8 @@ class SomDisplay:
             Fitted.
         X : array-like (n, D), optional
             Samples to show on the map, those of the training or others. Without them the map shows
-            what it remembers of its training: hits, errors and prototypes.
+            what it remembers of its training: hits, errors and prototypes. The index of a DataFrame
+            names the samples, which ``label_map`` writes on a map without labels.
         kind : str
             A figure by its name, as under ``figures:`` in YAML: ``label_map``, ``hit_map``,
             ``u_matrix``, ``component_planes``, …, also a plugin's.
@@ -136,6 +137,7 @@ class SomDisplay:
             image_shape=image_shape,
             variables=_numbers(extra, evaluation.data.n),
             stability=stability,
+            sample_ids=ids_of(X),
             title=title or type(model).__name__,
         )
         draw = guarded("figure", component, "draw")

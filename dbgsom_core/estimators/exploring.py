@@ -29,6 +29,12 @@ def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
     )
 
 
+def ids_of(X: Any) -> Any:
+    """Return what the index of a DataFrame calls the samples, (n,); None without one."""
+    index = getattr(X, "index", None)
+    return None if index is None or callable(index) else np.asarray(index)
+
+
 def explored(
     model: Any,
     X: Any,
@@ -61,14 +67,13 @@ def _view(
     if estimator is not model:
         samples, undo = model.prepare(X), model.undone
     details = _details(estimator, samples, y, names, image_shape)
-    index = getattr(X, "index", None)
     y = None if y is None else np.asarray(y)
     if y is not None and y.ndim > 1:
         y = y[:, 0]  # of several targets the page shows the first
     return view_of(
         estimator,
         estimator.evaluate(samples, y=y),
-        sample_ids=None if index is None or callable(index) else np.asarray(index),
+        sample_ids=ids_of(X),
         undo=undo,
         **details,
     )

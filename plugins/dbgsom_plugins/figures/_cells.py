@@ -21,6 +21,7 @@ JOINED = "A torus: dashed sides are joined, left with right and top with bottom.
 MAX_TEXTS = 150  # neurons up to which each cell may carry a text
 _ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _TO_ICON = 0.2  # from the corner of a cell to the middle of its mark
+_LINE = 0.6  # how much less a further line of a text leaves for the font
 _LETTER = 0.62  # width of a character over the font size
 _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 
@@ -172,8 +173,10 @@ def _size(sheet: Sheet, texts: Sequence[str]) -> float:
     # Of the font, in points; 0 where nothing is to be written.
     if len(texts) > MAX_TEXTS or not any(texts):
         return 0.0
-    widest = max(max(_LETTER * len(text), extent(text)) for text in set(texts))
-    return float(min(0.36 * sheet.cell, 0.86 * sheet.cell / widest, _FONT[1]))
+    lines = {line for text in texts for line in text.splitlines()}
+    widest = max(max(_LETTER * len(line), extent(line)) for line in lines)
+    tall = max(1.0, max(text.count("\n") for text in texts) * _LINE)
+    return float(min(0.36 * sheet.cell / tall, 0.86 * sheet.cell / widest, _FONT[1]))
 
 
 def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0) -> None:

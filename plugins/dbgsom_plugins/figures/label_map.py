@@ -16,6 +16,7 @@ from dbgsom_plugins.figures._colours import (
     towards_white,
 )
 from dbgsom_plugins.figures._names import can_describe, described, regions, write_names
+from dbgsom_plugins.figures._sheet import map_sheet
 from dbgsom_plugins.figures._values import texts_of
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ def _classes(view: MapView) -> Figure:
     return sheet.figure
 
 
+_NAMED = 300  # samples whose names are written on the map
+_LINES, _LETTERS = 4, 14  # of a cell
+_SAMPLES = "Names are those of the samples, the nearest to the prototype first."
+
+
 def _prototypes(view: MapView) -> Figure:
     dead = view.evaluation.hits == 0
     colours = by_prototype(view.evaluation.som_map.prototypes)
@@ -96,12 +102,32 @@ def _prototypes(view: MapView) -> Figure:
         "lightness, blue to yellow, and green to red."
     )
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
+    samples = _samples_on(view)
+    if can_write(map_sheet(view, "Label map"), samples):
+        texts, note = samples, f"{note} {_SAMPLES}"
     sheet = map_of_cells(view, "Label map", colours, texts, [note], int(dead.any()))
     if dead.any():
         sheet.legend([dead_patch()])
     if not can_write(sheet, texts):
         name_regions(view, sheet)
     return sheet.figure
+
+
+def _samples_on(view: MapView) -> list[str]:
+    # The names of the samples of each neuron (K,), the nearest first, where all samples are few
+    # and have names.
+    ids = np.asarray(() if view.sample_ids is None else view.sample_ids)
+    if not 0 < len(ids) <= _NAMED or ids.dtype.kind in "iu" or not names_neurons(view):
+        return []
+    evaluation = view.evaluation
+    texts = []
+    for neuron in range(len(evaluation.som_map)):
+        rows = np.flatnonzero(evaluation.bmu == neuron)
+        rows = rows[np.argsort(evaluation.distance[rows], kind="stable")]
+        shown = rows[: _LINES if len(rows) <= _LINES else _LINES - 1]
+        rest = [f"and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
+        texts.append("\n".join([as_label(one, _LETTERS) for one in ids[shown].tolist()] + rest))
+    return texts
 
 
 def _values(view: MapView) -> Figure:

@@ -15,6 +15,7 @@ from dbgsom_plugins.figures._values import texts_of
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.hit_map import HitMap
+from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.prototype_images import PrototypeImages
 from dbgsom_plugins.figures.u_star_matrix import UStarMatrix
 from dbgsom_plugins.figures.variable_stars import VariableStars
@@ -76,6 +77,19 @@ def test_growth_without_births_and_with_a_short_growing_phase(flat, told, drawn)
 def test_long_names_are_not_broken_within_a_word(flat):
     names = [region.name for region in described(flat)]
     assert any(LONG in name for name in names)
+
+
+def test_a_map_of_few_samples_has_their_names(flat, told):
+    names = np.array([f"animal {i}" for i in range(20)])
+    texts = told(LabelMap().draw(replace(flat, sample_ids=names)))
+    first = np.argsort(flat.evaluation.distance[:5], kind="stable")[:3]
+    assert "\n".join([*names[first], "and 2 more"]) in texts
+    assert any("Names are those of the samples" in text for text in texts)
+    for ids in (np.arange(20), None, np.array(["x" * 200] * 20)):
+        texts = told(LabelMap().draw(replace(flat, sample_ids=ids)))
+        written = ids is not None and ids.dtype.kind == "U"
+        assert ("0" in texts) is not written
+        assert any("Names are those" in text for text in texts) is written
 
 
 def test_hatches_are_explained(flat, told):
