@@ -34,8 +34,9 @@ _ESCAPED = "<>&\u2028\u2029"  # letters that mean something to HTML or end a lin
 class Explorer(Component):
     """The map as one interactive page: zoom, hover, colours, samples, clusters, child maps, growth.
 
-    The page needs no other file, no server and no network. Values are those that the map sees:
-    after the prepare steps, in the metric's space.
+    The page needs no other file, no server and no network. Values are those of the data where the
+    prepare steps can be undone, else those that the map sees; distances are those of the map. Where
+    the view has an ``other`` map, both stand side by side with the same samples.
     """
 
     max_samples: int = Field(
