@@ -39,7 +39,7 @@ def test_two_maps_show_where_the_same_samples_are(browser, models):
     assert browser.text("#title") == "SomClassifier beside SomVQ"
     before = [drawn(browser, canvas) for canvas in (FIRST, SECOND)]
     browser.js(f"document.querySelector('{SECOND}').focus()")  # looks at its first neuron
-    assert browser.text("#neuron-title").endswith("of SomVQ")
+    browser.until("document.querySelector('#neuron-title').textContent.endsWith('of SomVQ')")
     browser.keys(" ")
     samples = np.flatnonzero(two.bmu(X) == 0)
     assert browser.text("#lit-told") == f"1 neuron selected, with {len(samples)} samples."
