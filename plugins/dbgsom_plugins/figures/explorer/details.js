@@ -124,27 +124,28 @@ function drawProfile(map, k) {
     return alike ? [Math.min(low, samples.table.low[i]), Math.max(high, samples.table.high[i])] : [low, high];
   });
   const tall = h / profiled.length;
-  const across = (of, row, colour, width, opaque) => {
-    const points = profiled.map((i, at) => {
-      const [low, high] = ends[at];
-      return [4 + ((w - 8) * (of.at(row, i) - low)) / (high - low || 1), (at + 0.5) * tall];
-    });
+  const points = (of, row) => profiled.map((i, at) => {
+    const [low, high] = ends[at];
+    return [4 + ((w - 8) * (of.at(row, i) - low)) / (high - low || 1), (at + 0.5) * tall];
+  });
+  const across = (found, colour, width, opaque) => { // all of one kind in one stroke
     pen.beginPath();
-    points.forEach(([x, y], at) => {
-      if (Number.isFinite(x)) pen[at && Number.isFinite(points[at - 1][0]) ? "lineTo" : "moveTo"](x, y);
+    for (const line of found) line.forEach(([x, y], at) => {
+      if (Number.isFinite(x)) pen[at && Number.isFinite(line[at - 1][0]) ? "lineTo" : "moveTo"](x, y);
     });
     [pen.strokeStyle, pen.lineWidth, pen.globalAlpha] = [colour, width, opaque];
     pen.stroke();
-    return points;
   };
   for (let at = 0; at < profiled.length; at++) {
     pen.fillStyle = paint.faint;
     pen.fillRect(4, (at + 0.5) * tall - 0.5, w - 8, 1);
   }
   const every = Math.ceil(map.n / MOST.others);
-  for (let other = 0; other < map.n; other += every) across(map.prototypes, other, paint.muted, 1, 0.25);
-  if (alike) for (const sample of own) across(samples.table, valuedAt.get(sample), paint.link, 1, 0.5);
-  const bold = across(map.prototypes, k, paint.accent, 2.5, 1);
+  const others = Array.from({ length: Math.ceil(map.n / every) }, (_, i) => points(map.prototypes, i * every));
+  across(others, paint.muted, 1, 0.45);
+  if (alike) across(own.map((sample) => points(samples.table, valuedAt.get(sample))), paint.link, 1, 0.6);
+  const bold = points(map.prototypes, k);
+  across([bold], paint.accent, 2.5, 1);
   pen.fillStyle = paint.accent;
   for (const [x, y] of bold) pen.fillRect(x - 2.5, y - 2.5, 5, 5);
 }
