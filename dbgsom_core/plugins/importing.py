@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import distributions
@@ -74,35 +75,83 @@ def _named(distribution: str, name: str) -> Iterator[None]:
             f"; --disable-plugin {distribution}, or DBGSOM_DISABLE_PLUGINS={distribution}, "
             "does without it"
         )
-    told = f"the import of {what} has gone on for {SECONDS_TO_IMPORT:g} s; Ctrl-C ends it{cure}"
-    timer = threading.Timer(SECONDS_TO_IMPORT, log.warning, ("%s", told))
-    timer.daemon = True
-    timer.start()
+    with attended():
+        _watch.begins(f"the import of {what} has gone on for {SECONDS_TO_IMPORT:g} s", cure)
+        _last_words(f"dbgsom: the process ended during the import of {what}{cure}")
+        try:
+            yield
+        finally:
+            _last_words("")
+            _watch.ends()
+
+
+class _Watch:
+    """One thread that tells of an import that takes long, whichever it is."""
+
+    def __init__(self) -> None:
+        self._over: threading.Event | None = None
+        self._since: tuple[float, str] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        return self._over is not None
+
+    def begins(self, told: str, cure: str) -> None:
+        self._since = (time.monotonic(), f"{told}; Ctrl-C ends it{cure}")
+
+    def ends(self) -> None:
+        self._since = None
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        self._over = over = threading.Event()
+        threading.Thread(target=self._look, args=[over], daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._over = None
+
+    def _look(self, over: threading.Event) -> None:
+        told = None
+        while not over.wait(SECONDS_TO_IMPORT / 10):
+            since = self._since
+            if since is None or since is told or time.monotonic() - since[0] < SECONDS_TO_IMPORT:
+                continue
+            told = since
+            log.warning("%s", since[1])
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def attended() -> Iterator[None]:
+    """Have at hand what tells of imports within: that they hang, crash, or end the process.
+
+    A thread watches the time, Python's handler of crashes says in which file, and a shell outlives
+    this process. They serve all imports within, and cost about half a millisecond; a process of
+    Python's own would take thirty.
+    """
+    if _watch.is_on:
+        yield
+        return
     ours = not faulthandler.is_enabled() and sys.__stderr__ is not None
     if ours:
         with suppress(OSError, ValueError):  # it is closed
             faulthandler.enable(sys.__stderr__ or 2)
     try:
-        with outlived():
-            _last_words(f"dbgsom: the process ended during the import of {what}{cure}")
-            try:
-                yield
-            finally:
-                _last_words("")
+        with _watch.on(), _outlived():
+            yield
     finally:
-        timer.cancel()
         if ours:
             faulthandler.disable()
 
 
 @contextmanager
-def outlived() -> Iterator[None]:
-    """Have a shell at hand that outlives this process, for all imports within.
-
-    Where the process ends in one of them, it says so. It costs a third of a millisecond, a process
-    of Python's own thirty. Who watches imports is another process and needs none.
-    """
-    if _shells or _watchers or not hasattr(os, "posix_spawn"):
+def _outlived() -> Iterator[None]:
+    # Who watches imports is another process and needs no shell.
+    if _watchers or not hasattr(os, "posix_spawn"):
         yield
         return
     hears, speaks = os.pipe()

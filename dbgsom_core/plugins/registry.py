@@ -32,7 +32,7 @@ from dbgsom_core.plugins.checks import (
     transformers_of,
 )
 from dbgsom_core.plugins.importing import OWN_DISTRIBUTION as OWN_DISTRIBUTION
-from dbgsom_core.plugins.importing import importing, outlived
+from dbgsom_core.plugins.importing import attended, importing
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
 GROUP = "dbgsom.plugins"
@@ -74,7 +74,7 @@ class Registry:
             distribution, version = origin_of(point)
             # One distribution may be found twice on the path: the first one counts.
             found.setdefault((distribution, point.name, point.value), (point, version))
-        with outlived() if any(who != OWN_DISTRIBUTION for who, *_ in found) else nullcontext():
+        with attended() if any(who != OWN_DISTRIBUTION for who, *_ in found) else nullcontext():
             for distribution, name, value in sorted(found, key=_built_ins_first):
                 point, version = found[distribution, name, value]
                 foreign = own_only and distribution != OWN_DISTRIBUTION

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import types
-from unittest import mock
 
 import pytest
 
@@ -137,18 +136,17 @@ def test_an_import_that_hangs_is_named_while_it_does(monkeypatch):
         told.set()
 
     monkeypatch.setattr(plugin_imports.log, "warning", warning)
-    with (
-        mock.patch.object(threading, "Timer") as timer,
-        plugin_imports.importing("geo-dist", "geo"),
-    ):
-        pass
-    timer.return_value.start.assert_called_once()
-    timer.return_value.cancel.assert_called_once()
+    with plugin_imports.attended():
+        for name in ("one", "two"):
+            with plugin_imports.importing("geo-dist", name):
+                assert plugin_imports._watch.is_on
+    assert not plugin_imports._watch.is_on
     monkeypatch.setattr(plugin_imports, "SECONDS_TO_IMPORT", 0.01)
     with plugin_imports.importing("geo-dist", "geo"):
         assert told.wait(30)
     assert "the import of plugin geo of geo-dist has gone on for 0.01 s" in sentences[0]
     assert "--disable-plugin geo-dist" in sentences[0]
+    assert len(sentences) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
@@ -158,9 +156,9 @@ def test_an_import_that_ends_the_process_is_named_all_the_same(ends):
     code = f"""if True:
         import os, signal
         from contextlib import suppress
-        from dbgsom_core.plugins.importing import importing, outlived
+        from dbgsom_core.plugins.importing import attended, importing
         with importing('fine-dist', 'fine'): pass
-        with outlived():
+        with attended():
             with suppress(ImportError), importing('bad-dist', 'bad'): raise ImportError('gone')
             with importing('geo-dist', 'geo'): {ends} and os.kill(os.getpid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)"""
