@@ -207,8 +207,8 @@ def _end(one: tuple[int, Any]) -> int:
 
 
 def _numbers(column: Any) -> NDArray[Any]:
-    # What is null is nan, of booleans and integers as well.
-    known = column.cast("float64") if column.null_count else column
+    # What is null is nan, of booleans and integers as well; long integers are rounded.
+    known = column.cast("float64", safe=False) if column.null_count else column
     found: NDArray[Any] = known.to_numpy(zero_copy_only=False)
     return found
 

@@ -65,7 +65,7 @@ class Parquet(Table):
         return self.data_of(frame, roles, forms)
 
     def opened(self) -> Data | None:
-        """Return the table with its features where they are; None where some are no numbers.
+        """Return the table with its features where they are; None where some are no quantities.
 
         Target, ids and extra columns are read. Raises as `load`.
         """
@@ -80,7 +80,8 @@ class Parquet(Table):
             if dates and self.dates != "drop":
                 return None
             roles = self.without_dates(roles, dates)
-            if not all(_is_number(kinds[i]) for i in roles.features):
+            coded = set(roles.features).intersection(roles.categorical)
+            if coded or not all(_is_number(kinds[i]) for i in roles.features):
                 return None
             single = all(str(kinds[i]) == "float" for i in roles.features)
             columns = replace(self.columns_of(roles), dtype="float32" if single else "float64")

@@ -103,6 +103,12 @@ def test_nulls_are_nan(tmp_path, kind):
     assert component.model_copy(update={"missing": "keep"}).opened() is None
 
 
+def test_long_integers_beside_nulls_are_rounded(tmp_path):
+    pd.DataFrame({"x": pd.array([2**53 + 1, None], "Int64")}).to_parquet(tmp_path / "t.parquet")
+    found = Parquet(path=str(tmp_path / "t.parquet")).opened().X[:]
+    np.testing.assert_array_equal(found, [[2.0**53], [np.nan]])
+
+
 def test_what_is_no_number_is_not_left_where_it_is(tmp_path):
     frame = FRAME.copy()
     frame.loc[3, "kind"] = None
@@ -110,6 +116,7 @@ def test_what_is_no_number_is_not_left_where_it_is(tmp_path):
     frame.to_parquet(path)
     for fields in (
         {"columns": ["a", "kind"], "categorical": "kind"},
+        {"columns": ["a", "n"], "categorical": "n"},
         {"columns": ["a", "when"], "dates": "ordinal"},
         {"columns": "a", "target": "kind", "missing_target": "drop"},
     ):
