@@ -215,7 +215,7 @@ def plan_of(
         cap,
         (least * fits, None if greatest is None else greatest * fits),
         (least / probe.epochs, None if greatest is None else greatest / probe.epochs),
-        _memory(n * width * data.itemsize if held else None, n, probe),
+        _memory(data.nbytes if held else None, n, probe),
         (cap or probe.neurons) * each if elsewhere else None,
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_consistent_length
 
 from dbgsom_core.interfaces.engine import opened_table
 
@@ -21,12 +23,18 @@ class SomeRows:
         self.X, self.y, self._sizes = X, y, _partitions(X)
         if self._sizes is None and not hasattr(X, "shape"):
             self.X = np.asarray(X)
-        self.n = len(self.X) if self._sizes is None else sum(self._sizes)
+        if issparse(X):
+            self.X = X.tocsr()  # others have no rows
+        self.n = self.X.shape[0] if self._sizes is None else sum(self._sizes)
+        if self._sizes is None and y is not None:
+            check_consistent_length(self.X, y)
         if getattr(self.X, "ndim", 2) != 2 and len(self.X.shape) != 2:
             raise ValueError(f"X has shape {tuple(self.X.shape)}, not rows and columns")
         self.width = int(self.X.shape[1])
         kind = getattr(self.X, "dtype", None)
-        self.itemsize = 4 if kind == np.float32 else 8
+        itemsize = 4 if kind == np.float32 else 8
+        whole = self.n * self.width * itemsize
+        self.nbytes = self.X.nnz * (itemsize + 4) if issparse(X) else whole
 
     def some(self, count: int, rng: np.random.Generator) -> tuple[Any, Any]:
         """Return about so many of the rows, all if there are no more."""
@@ -35,8 +43,7 @@ class SomeRows:
         if self.n <= count:
             return self.X, self.y
         rows = np.sort(rng.choice(self.n, count, replace=False))
-        picked = self.X.iloc[rows] if hasattr(self.X, "iloc") else _table(self.X)[rows]
-        return picked, _of(self.y, rows)
+        return _picked(self.X, rows), _of(self.y, rows)
 
     def _of_partitions(self, count: int) -> tuple[Any, Any]:
         # The first rows of some of them: nobody loads all for an estimate.
@@ -66,11 +73,13 @@ def _partitions(X: Any) -> list[int] | None:
     return [int(size) for size in X.map_partitions(len).compute()]
 
 
-def _table(X: Any) -> Any:
-    if isinstance(X, np.ndarray):
-        return X
-    table = opened_table(X)
-    return X if table is None else table
+def _picked(X: Any, rows: NDArray[np.int64]) -> Any:
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    if hasattr(X, "to_pandas") and hasattr(X, "take"):  # of pyarrow, whose [] are columns
+        return X.take(rows)
+    table: Any = None if isinstance(X, np.ndarray) else opened_table(X)
+    return (X if table is None else table)[rows]
 
 
 def _of(y: Any, rows: NDArray[np.int64]) -> Any:

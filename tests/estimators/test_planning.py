@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators import planning
@@ -65,7 +66,22 @@ def test_of_a_collection_some_partitions_are_computed(few, monkeypatch):
         SomVQ().plan(lazy[lazy[:, 0] > 0])
 
 
+@pytest.mark.parametrize("kind", ["csr", "coo", "pandas", "pyarrow"])
+def test_rows_of_what_fit_takes_are_taken(kind, few):
+    given = np.abs(X[:900])
+    if kind in ("csr", "coo"):
+        given = scipy.sparse.coo_array(given).asformat(kind)
+    else:
+        module = pytest.importorskip(kind)
+        make = module.DataFrame if kind == "pandas" else module.table
+        given = make({f"x{i}": column for i, column in enumerate(given.T)})
+    plan = SomVQ(metric="cosine", max_neurons=9, epochs=3).plan(given, seconds=0)
+    assert (plan.rows, plan.features, plan.probe.rows) == (900, 3, 600)
+
+
 def test_what_fit_refuses_is_refused():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        SomClassifier().plan(X, np.zeros(40))
     with pytest.raises(ValueError, match="epochs must be an integer"):
         SomVQ(epochs=0).plan(X)
     with pytest.raises(ValueError, match="nothing is observed"):
