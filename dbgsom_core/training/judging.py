@@ -111,10 +111,13 @@ class _Now:
             )
         if not known.all():
             data, target = data.subset(np.flatnonzero(known)), target.of(known)
+        y = target.y  # of labels beside None, whose array is one of objects, those of classes
+        if target.classes is not None and target.codes is not None:
+            y = target.classes[target.codes]
         return AskedEvaluation(
             self.som_map,
             data,
-            target.y,
+            y,
             classes=target.classes,
             probabilities_of=None if self._classes is None else self.probabilities,
             predictions_of=self.predictions,
