@@ -40,8 +40,8 @@ class EpochModels:
         trained : estimator
             What was trained on X (n, D) and y; it stays as it is.
         """
-        found = {}
-        for epoch in range(self._every, trained.n_iter_, self._every) if self._every else ():
+        found, end = {}, trained.n_iter_ + 1
+        for epoch in range(self._every, end, self._every) if self._every else ():
             snapshot = replace(self._snapshot(epoch), history=trained.history_[:epoch])
             if epoch == trained.kept_epoch_ or not snapshot.path.exists():
                 continue

@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 import dbgsom_core
 from dbgsom_core import persistence
-from dbgsom_core.interfaces.stopping import STOP
+from dbgsom_core.interfaces.stopping import STOP, StoppingComponent
 from dbgsom_core.runs.epoch_models import EpochModels
 from dbgsom_core.runs.folder.models import epoch_models
 
@@ -66,6 +66,25 @@ def test_to_the_bit_and_what_was_trained_stays(tmp_path, iris, dtype):
         np.testing.assert_array_equal(model.score_samples(X), twin.score_samples(X))
         assert model.history_ == trained.history_[:epoch]
     np.testing.assert_array_equal(trained.weights_, before)
+
+
+class SecondIsBest(StoppingComponent):
+    def is_best(self, state):
+        return state.history[-1].epoch == 2
+
+    def stop(self, state):
+        return False
+
+
+def test_the_last_epoch_has_one_where_the_model_is_of_another(tmp_path, iris):
+    models = EpochModels(tmp_path, 2)
+    som = dbgsom_core.SomVQ(epochs=6, tol=0, random_state=1, stopping=SecondIsBest())
+    trained = clone(som).set_params(callbacks=[models]).fit(iris[0]).set_params(callbacks=None)
+    made = models.made(trained, iris[0], None)
+    assert list(made) == [4, 6]
+    last = clone(som).set_params(stopping=None).fit(iris[0])
+    np.testing.assert_array_equal(made[6].weights_, last.weights_)
+    assert made[6].n_iter_ == made[6].kept_epoch_ == 6
 
 
 def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
