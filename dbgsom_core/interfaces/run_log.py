@@ -22,6 +22,8 @@ ARTIFACTS = "artifacts"
 RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
             "test", "train")  # fmt: skip
 _LONGEST = 250  # letters of a name, as MLflow takes them
+_LONGEST_FILE = 240  # bytes: file systems take 255, with what a name has while it is written
+_STEPS = 1 << 63  # what MLflow's stores hold
 _WORD = re.compile(r"[\w][\w\-. ]*(?<![. ])")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the journal has them
@@ -52,8 +54,11 @@ class RunLog:
             )
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
-        if isinstance(step, bool) or not hasattr(step, "__index__") or int(step) < 0:
-            raise ValueError(f"the step of {name!r} must be a whole number from 0, not {step!r}")
+        whole = hasattr(step, "__index__") and not isinstance(step, bool)
+        if not whole or not 0 <= int(step) < _STEPS:
+            raise ValueError(
+                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
+            )
         number, step = float(value), int(step)
         told = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
         line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: told}}
@@ -69,7 +74,13 @@ class RunLog:
 
     def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
         """See `Run.log_artifact`."""
-        path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
+        words = _name(name, "an artefact").split("/")
+        if any(len(os.fsencode(word)) > _LONGEST_FILE for word in words):
+            raise ValueError(
+                f"an artefact needs words of at most {_LONGEST_FILE} bytes between '/', as disks "
+                f"take them, not {name!r}"
+            )
+        path = self._folder.joinpath(ARTIFACTS, *words)
         if isinstance(content, str):
             content = without_secrets(content).encode()
         if isinstance(content, (bytes, bytearray, memoryview)):
