@@ -33,7 +33,12 @@ from dbgsom_core.interfaces.engine import (
 )
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
-from dbgsom_core.interfaces.files import open_regular, write_atomically
+from dbgsom_core.interfaces.files import (
+    check_written,
+    open_regular,
+    unpacked_most,
+    write_atomically,
+)
 from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import (
     Birth,
@@ -208,6 +213,7 @@ __all__ = [
     "VerticalState",
     "as_label",
     "available_threads",
+    "check_written",
     "compiled",
     "date_forms",
     "did_you_mean",
@@ -232,6 +238,7 @@ __all__ = [
     "told_faults",
     "topographic_function",
     "topographic_product",
+    "unpacked_most",
     "without_passwords",
     "without_secrets",
     "write_atomically",

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 
 _MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
+_UNIT = 512  # bytes in which a system tells what a file takes up
+_UNPACKED = (1 << 30, 100)
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
 
 
@@ -37,6 +39,28 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def check_written(file: Path, path: str = "") -> None:
+    """Raise `DataError` where a large file is almost all holes, which would be read as zeros.
+
+    ``path`` is what it is called in the message.
+    """
+    told = file.stat()
+    held = _UNIT * getattr(told, "st_blocks", told.st_size)  # not every system tells
+    if told.st_size > unpacked_most(held):
+        raise DataError(
+            f"{path or file} would be read as {told.st_size} bytes and takes up {held} on disk, so "
+            "nearly all of it was never written: write all of its rows"
+        )
+
+
+def unpacked_most(size: int) -> int:
+    """Return how many bytes may come of ``size`` bytes on disk that are packed or have holes.
+
+    1 GiB in any case, and a hundred times as many.
+    """
+    return max(_UNPACKED[0], _UNPACKED[1] * size)
 
 
 def exists(path: str | Path) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
-from dbgsom_core.interfaces.files import open_regular, why_unreadable
+from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
 from dbgsom_core.runs.using.table_head import Head, look_at_head, opened
 
 if TYPE_CHECKING:
@@ -112,9 +112,12 @@ def _npy(path: str, wanted: Wanted) -> Iterator[Chunk]:
         raise DataError(f"{path} has no columns by name: leave out --keep {','.join(wanted.keep)}")
     try:
         with open_regular(Path(path)):
+            check_written(Path(path))
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
+    except DataError:
+        raise
     except Exception as error:  # a damaged file makes numpy raise anything
         raise DataError(f"{path} cannot be read as an array: {_line(error)}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiub":

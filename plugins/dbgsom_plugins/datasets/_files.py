@@ -11,9 +11,6 @@ from dbgsom_core.api import DataError, did_you_mean, open_regular
 
 _LONG = 200  # letters of a path that a message shows
 _BLOCK = 1 << 9  # no hole is smaller
-_UNIT = 512  # bytes in which a system tells what a file takes up
-# How many bytes n bytes may unpack to: so many in any case, and so many times n.
-_UNPACKED = (1 << 30, 100)
 _MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 
 
@@ -49,22 +46,6 @@ def existing_file(path: str, fits: bool = True) -> Path:
             f"{path} has {size} bytes, more than this machine has memory: give a part of it"
         )
     return file
-
-
-def check_written(path: str, file: Path) -> None:
-    """Raise DataError where a large file is almost all holes, which would be read as zeros."""
-    told = file.stat()
-    held = _UNIT * getattr(told, "st_blocks", told.st_size)  # not every system tells
-    if told.st_size > room(held):
-        raise DataError(
-            f"{path} would be read as {told.st_size} bytes and takes up {held} on disk, so nearly "
-            "all of it was never written: write all of its rows"
-        )
-
-
-def room(size: int) -> int:
-    """Return how many bytes may come of ``size`` bytes on disk that are unpacked or have holes."""
-    return max(_UNPACKED[0], _UNPACKED[1] * size)
 
 
 def is_folder(path: str) -> bool:

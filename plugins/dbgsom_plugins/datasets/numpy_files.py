@@ -12,14 +12,20 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
+from dbgsom_core.api import (
+    Component,
+    Data,
+    DataError,
+    check_written,
+    did_you_mean,
+    open_regular,
+    unpacked_most,
+)
 from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
 from dbgsom_plugins.datasets._files import (
-    check_written,
     existing_file,
     first_hole,
     memory,
-    room,
 )
 
 _NPY_START = b"\x93NUMPY"
@@ -137,7 +143,7 @@ class Npz(Component):
         file = existing_file(self.path)
         if _first_bytes(file).startswith(_NPY_START):
             raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
-        check_written(self.path, file)
+        check_written(file, self.path)
         try:
             with zipfile.ZipFile(file) as archive:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -166,7 +172,7 @@ class Npz(Component):
         try:
             with zipfile.ZipFile(file) as archive:
                 member = archive.getinfo(f"{name}.npy")
-                size, most = member.file_size, room(file.stat().st_size)
+                size, most = member.file_size, unpacked_most(file.stat().st_size)
                 if size > most:
                     raise DataError(
                         f"{where} would unpack to {size} bytes, more than {most}: "
@@ -198,7 +204,7 @@ def _mapped(path: str) -> NDArray[Any]:
 
 def _read_npy(path: str) -> NDArray[Any]:
     file = _npy_file(path)
-    check_written(path, file)
+    check_written(file, path)
     try:
         with open_regular(file) as stream:
             return _array(stream, file.stat().st_size, path)

@@ -152,3 +152,11 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     text = (shop / "semicolons.csv").read_text()
     (shop / "sep.csv").write_text(f"sep=,\n{text}")
     assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")
+
+
+def test_terabytes_that_were_never_written_are_refused(shop, refused):
+    with (shop / "holes.npy").open("wb") as file:
+        form = {"descr": "<f4", "fortran_order": False, "shape": (1 << 37, 4)}
+        np.lib.format.write_array_header_1_0(file, form)
+        file.truncate(file.tell() + (1 << 41))
+    assert "nearly all of it was never written" in refused("predict", "fruit", "holes.npy")
