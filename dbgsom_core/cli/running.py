@@ -238,8 +238,11 @@ def tell_where(folder: Path, experiment: str, tracking: Sequence[tuple[str, Comp
                 [(experiment, folder.name)]
             )
             told = told or (abilities.how_to_open and abilities.how_to_open())
+            sent = abilities.mirrored is None or abilities.mirrored(folder)
         except PluginError as error:
             click.echo(f"warning: {error}", err=True)
         else:
             if told:
-                click.echo(f"to look at it: {told}")
+                run = _named(folder.name, folder)
+                once = "" if sent else f", once 'dbgsom sync {run}' sent it"
+                click.echo(f"to look at it{once}: {told}")
