@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_plugins.figures._colours import by_prototype
 
@@ -91,6 +91,19 @@ def test_maps_that_see_the_same_have_the_same_colours():
     assert found == together.ravel().tolist()
     assert page["other"]["same_space"]
     assert not page["units"]
+
+
+@pytest.mark.parametrize(
+    "other", [SomRegressor(max_neurons=9, tol=0, epochs=5), SomVQ(max_neurons=9, tol=0, epochs=5)]
+)
+def test_classes_keep_names_and_colours_beside_answers_that_are_no_classes(standard, other):
+    page = parsed(standard.estimator.explore(X, Y, other=other.fit(X, Y.astype(float))))
+    alone = parsed(standard.estimator.explore(X, Y))
+    assert page["labels"] == alone["labels"]
+    assert page["labels"]["kind"] == "few"
+    assert page["labels"]["names"] == ["0", "1", "2"]
+    assert page["maps"][0]["labels"] == alone["maps"][0]["labels"]
+    assert page["other"]["labels"] == parsed(other.explore(X, Y))["labels"]
 
 
 def test_steps_that_cannot_be_undone_leave_what_the_map_sees():

@@ -39,7 +39,7 @@ class Shown:
     size : {1, 2}
         Bytes of a value of a prototype.
     labels : list
-        All labels of neurons.
+        Those of the neurons of all maps whose labels are few.
     """
 
     rows: NDArray[np.int64]
@@ -59,6 +59,7 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
     leaf = evaluation.leaf
     novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
     places = _places(view)
+    labels = shown.labels if are_few(view) else distinct([view])
     maps = []
     for number, som_map in enumerate(tree.maps):
         passing = np.flatnonzero(_passes(view, number)[leaf])
@@ -80,7 +81,7 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
                 "leaf": tree.leaf_of[number].tolist(),
                 "child": tree.child_of[number].tolist(),
                 "above": places[number],
-                "labels": _labels(view, number, shown.labels),
+                "labels": _labels(view, number, labels),
             }
         )
     samples = {
@@ -93,7 +94,7 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
         "title": as_label(view.title, 120),
         "summary": counts(view),
         "kind": view.estimator,
-        "labels": _label_names(view, shown.labels),
+        "labels": _label_names(view, labels),
         "maps": maps,
         "epochs": [
             [record.epoch, record.neurons, *short([record.quantization_error])]
@@ -117,7 +118,13 @@ def distinct(views: list[MapView]) -> list[Any]:
         for labels in (view.neuron_labels, view.leaf_labels)
         if labels is not None
     ]
-    return np.unique(np.concatenate(found)).tolist()  # type: ignore[no-any-return]
+    return np.unique(np.concatenate(found)).tolist() if found else []
+
+
+def are_few(view: MapView) -> bool:
+    """Return whether colours tell the labels of the neurons of a map apart."""
+    count = 0 if view.estimator == "regressor" else len(distinct([view]))
+    return 0 < count <= MAX_CATEGORIES and count < len(view.evaluation.tree)
 
 
 def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
@@ -161,7 +168,7 @@ def _label_names(view: MapView, labels: list[Any]) -> dict[str, Any]:
     """Return the texts of the labels, with colours where they are few enough to be told apart."""
     if view.estimator == "regressor":
         return {"kind": "values"}
-    few = len(labels) <= MAX_CATEGORIES and len(labels) < len(view.evaluation.tree)
+    few = are_few(view) and len(labels) <= MAX_CATEGORIES
     names = [name_of(view, one) for one in labels]
     return {"kind": "few" if few else "many", "names": names, "palette": palette(len(labels))}
 
