@@ -35,6 +35,8 @@ class EpochModels:
     def made(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
         """Return a fitted estimator for each epoch that was kept, but for that of the final map.
 
+        One that cannot be made is warned of.
+
         Parameters
         ----------
         trained : estimator
@@ -48,9 +50,13 @@ class EpochModels:
             estimator = clone(trained).set_params(checkpoint=snapshot)
             if trained.sizes_tried_:  # they are not tried again
                 estimator.set_params(spreading_factor=trained.spreading_factor_)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the training itself has told
-                found[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the training itself has told
+                    found[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+            except Exception as error:  # the map is trained: no reason to lose it
+                told = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
+                warnings.warn(told, stacklevel=2)
         return found
 
     def _snapshot(self, epoch: int) -> Snapshot:

@@ -87,6 +87,15 @@ def test_the_last_epoch_has_one_where_the_model_is_of_another(tmp_path, iris):
     assert made[6].n_iter_ == made[6].kept_epoch_ == 6
 
 
+def test_one_that_cannot_be_made_is_told_and_loses_no_run(tmp_path, iris):
+    models = EpochModels(tmp_path, 2)
+    som = dbgsom_core.SomVQ(epochs=6, tol=0, random_state=1, callbacks=[models])
+    trained = som.fit(iris[0]).set_params(callbacks=None)
+    (tmp_path / "epoch-2.npz").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match=r"no model of epoch 2 can be made \(CheckpointError"):
+        assert list(models.made(trained, iris[0], None)) == [4]
+
+
 def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
     class BrokenOffError(Exception):
         pass
