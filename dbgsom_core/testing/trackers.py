@@ -67,10 +67,14 @@ def check_logged_through_the_run(component: Any, subject: Subject) -> None:
     """What it adds to a run folder goes through the run, which a resumed run repeats."""
     with _workshop() as folder:
         place = folder / "first"
+        observers = []
         for _ in range(2):  # the second time as a resumed run would be told
-            run, _observer, tell = _started(component, place)
+            run, observer, tell = _started(component, place)
+            observers.append(observer)
             _train(run, tell, 3)
         tell("dbgsom_run_finished", run=run, result=_result())
+        for observer in observers:
+            call(observer, "close", {})
         own = [one.name for one in place.iterdir() if one.name not in (SCALARS, ARTIFACTS)]
         told = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
         assert not own, f"it writes {', '.join(sorted(own))} into the run folder: {told}"

@@ -143,6 +143,28 @@ def test_a_component_without_fault_passes(name, faulty):
     assert all(one.promise.endswith(".") for one in outcomes)
 
 
+def test_each_observer_that_gets_ready_is_put_away():
+    ready = []
+
+    class Ready:
+        def prepare(self):
+            ready.append(self)
+
+        def close(self):
+            ready.remove(self)
+
+    class Preparing(Component):
+        """Gets ready for runs."""
+
+        def observer(self):
+            return Ready()
+
+    for check in checks_for(Preparing(), name=None, kind="tracker"):
+        if "run" in check.name:
+            assert judged(check, Preparing()).status == "passed"
+    assert not ready
+
+
 def test_an_unknown_claim_is_a_mistake(faulty):
     fine = faulty(["metrics", "Fine"])()
     cases = parametrize_with_checks(fine, claims=["triangel"]).args[1]
