@@ -27,7 +27,12 @@ log = private_logger("dbgsom")
 
 _watchers: list[Callable[[str, str], None]] = []
 # What says the last line that it got, unless that is empty; a Ctrl-C is the other process's alone.
-_HEAR = "trap '' INT TERM HUP QUIT; while IFS= read -r line; do last=$line; done"
+# It ends at a dot: a process that an import forked holds the pipe open, perhaps for ever.
+_DONE = "."
+_HEAR = (
+    "trap '' INT TERM HUP QUIT; "
+    f'while IFS= read -r line; do [ "$line" != {_DONE} ] || exit 0; last=$line; done'
+)
 _SHELL = ("/bin/sh", "-c", f'{_HEAR}; [ -z "$last" ] || printf \'%s\\n\' "$last" >&2')
 _shells: list[IO[bytes]] = []  # at most one
 
@@ -164,6 +169,7 @@ def _outlived() -> Iterator[None]:
     try:
         yield
     finally:
+        _last_words(_DONE)
         _shells.clear()
         pipe.close()
         if shell:

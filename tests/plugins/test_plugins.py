@@ -150,6 +150,23 @@ def test_an_import_that_hangs_is_named_while_it_does(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
+def test_a_process_that_an_import_forks_is_not_waited_for():
+    code = """if True:
+        import os
+        from dbgsom_core.plugins.importing import importing
+        hears, speaks = os.pipe()
+        with importing('geo-dist', 'geo'):
+            if os.fork() == 0:
+                os.close(speaks)
+                os.read(hears, 1)  # until the other process has ended
+                os._exit(0)
+        print('done')"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("done\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
 @pytest.mark.parametrize("ends", [True, False])
 def test_an_import_that_ends_the_process_is_named_all_the_same(ends):
     # As C does, or the system: nothing of Python's is asked.
