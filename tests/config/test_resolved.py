@@ -89,7 +89,7 @@ def test_any_values_survive_being_written_down(
 ):
     values = {
         "experiment": "e",
-        "name": word,
+        "name": word if word.isprintable() else None,
         "dataset": {"name": "toy", "word": word, "columns": columns, "drop": drop},
         "model": {"metric": {"name": "power", "p": power}, "max_neurons": cap},
         "seed": seed,

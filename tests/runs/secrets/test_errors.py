@@ -54,7 +54,7 @@ WRONG = {
     "parts that do not fit": ("model: {max_neurons: '${env:T}', growth: fixed}", "4321", []),
     "a run folder": ("tracking: {name: run_folder, path: '${env:T}'}", "runs-of-alice", []),
     "many lines": (
-        "name: '${env:T}'",
+        "tags: {who: '${env:T}'}",
         "first-line-of-alice\nsecond-line-of-alice",
         ["second-line"],
     ),
