@@ -26,8 +26,10 @@ class SomeRows:
         if issparse(X):
             self.X = X.tocsr()  # others have no rows
         self.n = self.X.shape[0] if self._sizes is None else sum(self._sizes)
-        if self._sizes is None and y is not None:
-            check_consistent_length(self.X, y)
+        if self._sizes is not None and self.n == 0:
+            raise ValueError("X has no rows")
+        if y is not None and not hasattr(y, "partitions"):
+            check_consistent_length(range(self.n), y)
         if getattr(self.X, "ndim", 2) != 2 and len(self.X.shape) != 2:
             raise ValueError(f"X has shape {tuple(self.X.shape)}, not rows and columns")
         self.width = int(self.X.shape[1])

@@ -62,6 +62,10 @@ def test_of_a_collection_some_partitions_are_computed(few, monkeypatch):
     assert len(loaded) <= 2 * PLACES
     assert plan.network == 9 * (4 * 8 * (2 * 3 + 4) + 160)
     assert "network   at most" in str(plan)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        SomClassifier().plan(lazy, codes[:40])
+    with pytest.raises(ValueError, match="X has no rows"):
+        SomVQ().plan(lazy[:0])
     with pytest.raises(ValueError, match="compute_chunk_sizes"):
         SomVQ().plan(lazy[lazy[:, 0] > 0])
 
