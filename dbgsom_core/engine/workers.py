@@ -39,7 +39,8 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
 def available_threads() -> int:
     """Return how many threads this process may run at once, at most ``DBGSOM_THREADS`` of them."""
     most = os.environ.get(MOST_THREADS, "")
-    may = len(os.sched_getaffinity(0))
+    # macOS and Windows know no affinity.
+    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(may, int(most)) if most.isdecimal() and int(most) else may
 
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.workers import available_threads, share
 
 
 @pytest.mark.parametrize(("threads", "tasks"), [(1, 5), (2, 1), (2, 7), (4, 50), (8, 3)])
@@ -63,3 +63,12 @@ def test_a_forked_child_starts_helpers_of_its_own():
         share(2, 2, lambda worker, task: meet.wait())
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_system_without_affinity_has_its_processors(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delenv("DBGSOM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert available_threads() == 7
+    monkeypatch.setenv("DBGSOM_THREADS", "3")
+    assert available_threads() == 3

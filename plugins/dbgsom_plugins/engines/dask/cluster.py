@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from dbgsom_core import __version__
-from dbgsom_core.api import DataError
+from dbgsom_core.api import DataError, available_threads
 
 _SECONDS = 8  # to reach a scheduler
 
@@ -103,7 +102,7 @@ class Workers:
 
     def _started(self, distributed: Any) -> Any:
         cluster = distributed.LocalCluster(
-            n_workers=self._workers or len(os.sched_getaffinity(0)),
+            n_workers=self._workers or available_threads(),
             threads_per_worker=1,
             processes=self._processes,
             dashboard_address=":0",
