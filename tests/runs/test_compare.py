@@ -266,6 +266,13 @@ def one_value(store):
         store(number, accuracy(0.5 + number / 10), model=model)
 
 
+def two_lead(store):
+    for number, (kernel, value) in enumerate(
+        [("gaussian", 0.6), ("bubble", 0.6), ("triangular", 0.5)]
+    ):
+        store(number, accuracy(value), model={"kernel": kernel})
+
+
 def no_spread(store):
     for number in range(6):
         model = BUBBLE if number % 2 else GAUSSIAN
@@ -309,6 +316,10 @@ def no_value(store):
 SAID: dict[Callable, tuple[str, str]] = {
     one_value: (
         "kernel=bubble has the best accuracy, 0.6, but nobody can tell",
+        "from one value each",
+    ),
+    two_lead: (
+        "kernel=bubble has the best accuracy, 0.6 (kernel=gaussian has the same mean), but nobody",
         "from one value each",
     ),
     no_spread: (

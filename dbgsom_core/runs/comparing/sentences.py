@@ -48,6 +48,8 @@ def verdict(table: Table) -> str:
 def _untested(table: Table) -> str:
     best, *others = table.ranked
     led = f"{best.variant} has the best {table.decision.measure}, {mean_of(best)}"
+    if tied := _tied(table):
+        led += f" ({same_mean(tied)})"
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.decision.measure}, {mean_of(best)}."
     if all(row.pairs == 0 for row in others):
