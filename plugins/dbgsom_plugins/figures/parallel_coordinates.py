@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of
-from dbgsom_plugins.figures._sheet import PLAIN, page
+from dbgsom_plugins.figures._sheet import PLAIN, fitting, page
 from dbgsom_plugins.figures._variables import rounded
 from dbgsom_plugins.figures._variants import Axis, axis_of, measured
 
@@ -85,7 +85,7 @@ class ParallelCoordinates(FigureComponent):
             )
         for place, one in enumerate(every):
             axes.axvline(place, color=FAINT, linewidth=0.8, zorder=1)
-            _words(axes, place, one)
+            _words(axes, place, one, 72 * (_PANEL[0] - 0.5) / (len(every) - 0.3))
         if title:
             axes.text(
                 0, 1.27, as_label(title), fontsize=9, color=INK, transform=axes.transAxes, **PLAIN
@@ -100,8 +100,9 @@ def _scaled(axis: Axis) -> np.ndarray:
     return (axis.places - low) / (high - low) if high > low else np.full(len(axis.places), 0.5)
 
 
-def _words(axes: Axes, place: int, axis: Axis) -> None:
-    name = as_label(axis.name.removeprefix("test/"), 16)
+def _words(axes: Axes, place: int, axis: Axis, room: float) -> None:
+    """Write an axis' name, in ``room`` points, and its values, those at the ends off the lines."""
+    name = fitting(axis.name.removeprefix("test/"), room - 4, 7.5)
     look: dict[str, Any] = {"fontsize": 7.5, "color": MUTED, **PLAIN}
     axes.text(place, 1.15, name, ha="center", va="bottom", **{**look, "color": INK})
     low, high = float(np.nanmin(axis.places)), float(np.nanmax(axis.places))
@@ -115,4 +116,5 @@ def _words(axes: Axes, place: int, axis: Axis) -> None:
     look["path_effects"] = [withStroke(linewidth=2.2, foreground=PAPER, alpha=0.85)]
     for at, word in ticks:
         y = (at - low) / span if span > 0 else 0.5
-        axes.text(place + 0.04, y, word, ha="left", va="center", zorder=4, **look)
+        off = {0.0: -0.05, 1.0: 0.05}.get(y, 0.0)
+        axes.text(place + 0.04, y + off, word, ha="left", va="center", zorder=4, **look)

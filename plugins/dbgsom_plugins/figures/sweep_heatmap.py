@@ -61,7 +61,8 @@ class SweepHeatmap(FigureComponent):
         made = page(view, "Sweep", width, tall, notes)
         values = np.concatenate([table.ravel() for table, *_ in tables])
         values = values[np.isfinite(values)]
-        cmap = "viridis" if shown[0].direction == "maximize" else "viridis_r"
+        # The best are dark, as the lines of parallel_coordinates, which lies beside it.
+        cmap = "viridis_r" if shown[0].direction == "maximize" else "viridis"
         scale = scale_of(float(values.min()), float(values.max()), cmap)
         top = 0.0
         for ranking, (table, columns, rows, x, y), size in zip(shown, tables, sizes, strict=True):

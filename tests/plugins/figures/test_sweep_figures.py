@@ -106,3 +106,25 @@ def test_a_measure_without_spread_is_drawn():
     for kind in (SweepHeatmap, ParallelCoordinates):
         figure = drawn(kind().draw(flat))
         assert np.isfinite(figure.axes[0].get_position().bounds).all()
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_best_are_the_darkest_in_both_figures_of_a_sweep(direction):
+    ranking = grid().rankings[0]
+    variants = ranking.variants if direction == "maximize" else ranking.variants[::-1]
+    view = SweepView([Ranking("iris", ranking.measures, direction, variants)])
+    cells = SweepHeatmap().draw(view).axes[0].images[0].get_array()
+    lines = ParallelCoordinates().draw(view).axes[0].lines
+    colours = np.array([line.get_color()[:3] for line in lines if len(line.get_xdata()) == 5])
+    darkest = cells.reshape(-1, 3)[np.argmin(cells.sum(axis=2))]
+    thick = next(line for line in lines if line.get_linewidth() > 2).get_color()[:3]
+    assert thick == pytest.approx(colours[np.argmin(colours.sum(axis=1))])
+    assert thick == pytest.approx(darkest)
+
+
+def test_names_have_the_room_there_is_and_lines_do_not_cross_the_words_at_their_ends():
+    axes = ParallelCoordinates().draw(grid()).axes[0]
+    assert "quantization_error" in texts(axes)
+    height = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert height["0.5"] < 0
+    assert height["10"] > 1
