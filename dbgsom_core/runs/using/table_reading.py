@@ -194,7 +194,7 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
         except Exception as error:  # what pandas may raise is in no list
             # Cells that are no plain numbers are read once more, slowly, as text.
             if text or path == "-":
-                raise DataError(f"{path} cannot be read as a table: {_line(error)}") from error
+                raise DataError(_unreadable(path, head.delimiter, error)) from error
 
 
 class _Table:
@@ -345,6 +345,21 @@ def _exact_floats() -> dict[str, Any]:
 
     major, minor = (int(part) for part in pd.__version__.split(".")[:2])
     return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
+
+
+def _unreadable(path: str, delimiter: str, error: Exception) -> str:
+    """Return what is wrong with a file that pandas does not take, in words of ours."""
+    told = _line(error)
+    cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
+    if long := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told):
+        wide, line, fields = long.groups()
+        return f"{path}, line {line} has {fields} fields and the header {wide}: {cure}"
+    if told.startswith("Length of header"):
+        more = f"lines have more fields than the header, divided at {delimiter!r}"
+        return f"{path}: {more}: {cure}, or say what divides them with --delimiter"
+    if "EOF inside string" in told:
+        return f"{path}: a quote is opened and never closed"
+    return f"{path} cannot be read as a table: {told}"
 
 
 def _line(error: object) -> str:

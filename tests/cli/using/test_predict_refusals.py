@@ -21,6 +21,8 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     gap.to_csv(shop / "gap.csv", index=False)
     (shop / "empty.csv").write_text("")
     (shop / "long.csv").write_text("size,colour,weight\n1,red,2\n1,red,2,3\n")
+    (shop / "longer.csv").write_text("size,colour,weight\n1,5,red,2\n1,5,red,2\n")
+    (shop / "quote.csv").write_text('size,colour,weight\n1,red,2\n1,"red,2\n')
     np.save(shop / "narrow.npy", np.ones((3, 2)))
     (shop / "broken.parquet").write_bytes(b"PAR1 no parquet")
     (shop / "latin.csv").write_bytes("size,colour,weight\n1,grün,2\n".encode("latin-1"))
@@ -29,7 +31,11 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     told = refused("predict", "fruit", "words.csv", *out)
     assert "words.csv, row 30, column 'size': 'big' is no number" in told
     assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
-    assert "long.csv" in refused("predict", "fruit", "long.csv", *out)
+    told = refused("predict", "fruit", "long.csv", *out)
+    assert "long.csv, line 3 has 4 fields and the header 3: give every line a field a" in told
+    told = refused("predict", "fruit", "longer.csv", *out)
+    assert "longer.csv: lines have more fields than the header, divided at ','" in told
+    assert "quote.csv: a quote is opened and" in refused("predict", "fruit", "quote.csv", *out)
     assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
     assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
     assert "--encoding" in refused("predict", "fruit", "latin.csv", *out)
