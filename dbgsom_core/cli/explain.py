@@ -92,8 +92,9 @@ def _tell(told: Explained, where: str, features: int) -> None:
     click.echo(f"neuron {one.unit} at ({x}, {y}){way}, which won {one.hits:g} training samples")
     p = "" if one.pvalue is None else f" (p {one.pvalue:.2g})"
     click.echo(
-        f"distance {one.distance:.4g}, there usually {one.usual_distance:.4g}; novelty "
-        f"{one.novelty:.3g}{p}: {'unlike' if one.outlier else 'like'} the training data"
+        f"distance {one.distance:.4g}, there usually {one.usual_distance:.4g}\n"
+        f"novelty {one.novelty:.3g}{p}, by the training samples around it, 0 at best: "
+        f"{'unlike' if one.outlier else 'like'} the training data"
     )
     click.echo("\nwhat pulls it away, in deviations of the training data")
     print_table(

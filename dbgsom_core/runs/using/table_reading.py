@@ -301,6 +301,7 @@ def located(path: str, first: int = 0, last: int | None = None) -> Iterator[None
 
         told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
         told = re.sub(", or set thousands: '.'", "", told).replace("set decimal:", "give --decimal")
+        told = told.replace("mark ',': write", "mark ',': give --decimal ., or write")
         told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
         raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error
 

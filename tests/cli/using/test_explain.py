@@ -61,6 +61,7 @@ def test_a_row_is_explained(shop, told, new, model, fruit):
     assert [one["target"] for one in found["nearest"]] == training["kind"][nearest].tolist()
     told_text, _ = told("explain", "fruit", "odd.csv", "--row", "4", "--nearest", "2")
     assert "unlike the training data" in told_text
+    assert "by the training samples around it, 0 at best: unlike" in told_text
     assert "neurons beside it" in told_text
     assert told_text.index("weight") < told_text.index("size")
 

@@ -4,9 +4,11 @@ import signal
 from importlib import import_module
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.runs.using import table_reading
 
 
@@ -52,7 +54,6 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
 def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.columns import Columns
 
     X = new[["size", "weight"]].to_numpy()
     columns = Columns(("size", "weight"))
@@ -166,3 +167,13 @@ def test_terabytes_that_were_never_written_are_refused(shop, refused):
         np.lib.format.write_array_header_1_0(file, form)
         file.truncate(file.tell() + (1 << 41))
     assert "nearly all of it was never written" in refused("predict", "fruit", "holes.npy")
+
+
+def test_a_file_with_points_for_a_model_of_commas_is_told_which_option_reads_it():
+    table = pd.DataFrame({"size": ["1,5", "2.5"]})
+    with pytest.raises(DataError) as told, table_reading.located("us.csv", 30):
+        Columns(("size",), decimal=",").samples(table)
+    assert str(told.value) == (
+        "us.csv, row 31, column 'size': '2.5' is no number with the decimal mark ',': "
+        "give --decimal ., or write it with that"
+    )
