@@ -126,7 +126,7 @@ def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[st
     yield (
         "writes",
         f"{folder}/<time>: config.yaml, run.json, environment.json, metrics.jsonl, measures.json, "
-        "model.npz, report.md, report.html, figures/",
+        "model.npz, assignments.csv, neurons.csv, report.md, report.html, figures/",
     )
     for section in experiment.resolved["tracking"]:
         if section["name"] != "run_folder":

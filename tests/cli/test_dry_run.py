@@ -56,6 +56,12 @@ def test_what_is_told_is_what_a_run_does(tmp_path, monkeypatch, dbgsom, write):
         "neurons",
         str(told.plan.probe.neurons),
     ]
+    (folder,) = (tmp_path / "runs" / "forecast").iterdir()
+    written = {part.name for part in folder.iterdir()}
+    named = lines(dbgsom("run", file, "--dry-run").out)["writes"].split(": ")[1].split(", ")
+    assert {name.strip("/") for name in named} - {"figures"} <= written
+    tables = {name for name in written if name.endswith(".csv")}
+    assert tables == {name for name in named if name.endswith(".csv")}
 
 
 def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
