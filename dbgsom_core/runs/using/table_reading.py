@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
+from dbgsom_core.runs.using.short_lines import ShortLines
 from dbgsom_core.runs.using.table_head import Head, look_at_head, opened
 
 if TYPE_CHECKING:
@@ -335,8 +336,10 @@ def _frames(
             chunksize=wanted.rows,
             **_exact_floats(),
         )
-        with reader:  # of all columns: pandas would let lines that are too long pass
+        # Of all columns: pandas would let lines that are too long pass.
+        with reader, closing(ShortLines(table.path, head)) as short_lines:
             for frame in reader:
+                short_lines.check(frame)
                 yield frame[table.read]
 
 

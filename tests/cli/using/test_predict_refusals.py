@@ -177,3 +177,17 @@ def test_a_file_with_points_for_a_model_of_commas_is_told_which_option_reads_it(
         "us.csv, row 31, column 'size': '2.5' is no number with the decimal mark ',': "
         "give --decimal ., or write it with that"
     )
+
+
+def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    text = "\n" + new.assign(note="").to_csv(index=False, sep=";")  # gaps in the last column
+    (shop / "gaps.csv").write_text(text)
+    _, said = told("predict", "fruit", "gaps.csv", "-o", "gaps-out.csv")
+    assert f"{len(new)} rows answered" in said
+    lines = text.splitlines()
+    lines[30] = lines[30].replace(";", "", 1)
+    (shop / "short.csv").write_text("\n".join(lines))
+    answer = refused("predict", "fruit", "short.csv", "-o", "out.csv")
+    assert "short.csv, line 31 has 5 fields and the header 6: give every line" in answer
+    assert not (shop / "out.csv").exists()

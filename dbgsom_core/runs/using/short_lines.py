@@ -1,0 +1,64 @@
+"""Lines of a CSV file that lack fields: pandas fills them up, wherever the missing one stood."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.runs.using.table_head import Head, opened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STANDARD_INPUT = "-"  # which cannot be read twice
+
+
+class ShortLines:
+    """Reads a CSV file a second time, as far as its last column has gaps, and counts fields."""
+
+    def __init__(self, path: str, head: Head) -> None:
+        self._path, self._head = path, head
+        self._rows = 0
+        self._records: Generator[tuple[int, int, int], None, None] | None = None
+
+    def check(self, frame: pd.DataFrame) -> None:
+        """Raise DataError where a line of the next rows, all columns of them, lacks fields."""
+        self._rows += len(frame)
+        last = frame.iloc[:, -1]
+        if self._path == STANDARD_INPUT or not (last.isna() | (last == "")).any():
+            return
+        if self._records is None:
+            self._records = self._counted()
+        columns = len(self._head.names)
+        for row, line, fields in self._records:
+            if fields < columns:
+                told = f"{fields} field{'s' if fields != 1 else ''} and the header {columns}"
+                raise DataError(
+                    f"{self._path}, line {line} has {told}: give every line a field a column"
+                )
+            if row == self._rows:
+                break
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._records is not None:
+            self._records.close()
+
+    def _counted(self) -> Generator[tuple[int, int, int], None, None]:
+        # Rows from 1, with the line on which each ends and how many fields it has.
+        head = self._head
+        with opened(self._path) as stream, suppress(csv.Error):  # of cells that pandas reads
+            text = io.TextIOWrapper(stream, encoding=head.encoding, newline="")
+            for _ in range(head.skipped):
+                next(text, "")
+            reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
+            row = -int(head.header)
+            for fields in reader:
+                if fields:  # pandas leaves out empty lines
+                    row += 1
+                    if row > 0:
+                        yield row, head.skipped + reader.line_num, len(fields)
