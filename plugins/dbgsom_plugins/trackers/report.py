@@ -126,7 +126,10 @@ def data_facts(data: Mapping[str, Any]) -> str:
 def _sentence(run: Run, result: RunResult) -> str:
     if run.kind == "sweep":
         told = f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
-        return " ".join([told, *(f"{winner(one, result.rankings)}." for one in result.rankings)])
+        best = [f"{winner(one, result.rankings)}." for one in result.rankings]
+        if any(len(one.variants) > 1 for one in result.rankings):
+            best.append(f"How sure that is: {as_code(f'dbgsom compare {run.id}')}.")
+        return " ".join([told, *best])
     facts = [f"Run {as_code(run.id)} of experiment {as_code(run.experiment)}"]
     if {"name", "samples", "features"} <= set(run.data):
         facts.append(data_facts(run.data))

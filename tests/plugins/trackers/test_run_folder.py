@@ -210,7 +210,7 @@ def test_a_sweep_knows_its_children_and_the_best(
     assert stored.best == "c1"
     assert stored.rankings == [ranking]
     report = (sweep.folder / "report.md").read_text(encoding="utf-8")
-    assert "Best: **gaussian**, with `test/accuracy` 0.95." in report
+    assert "Best: **gaussian**, with `test/accuracy` 0.95. How sure that is: `dbgsom comp" in report
     assert "| gaussian | 0.95 |\n| a\\|b | 0.5 |" in report
     play(good, observer)
     assert read_run(good.folder).parent == "s1"
