@@ -13,7 +13,7 @@ from dbgsom_core import persistence
 from dbgsom_core.cli.explain import explain
 from dbgsom_core.cli.init import init
 from dbgsom_core.cli.predict import predict
-from dbgsom_core.config import load_experiment
+from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.first_look.column_kinds import look_at_column
@@ -184,6 +184,9 @@ def test_arrays_and_data_sets_by_name(folder):
     assert written("iris.yaml")["model"]["estimator"] == "classifier"
     for name in ("x", "xy", "iris"):
         run(f"{name}.yaml")
+        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        (folder / "sweep.yaml").write_text(text.replace("# sweep:", "sweep:"), encoding="utf-8")
+        assert load_sweep("sweep.yaml").runs == 9
 
 
 def test_dates_alone_are_counted(folder):

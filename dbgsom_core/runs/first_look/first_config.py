@@ -16,6 +16,7 @@ from dbgsom_core.runs.first_look.column_kinds import Column, guess_target
 from dbgsom_core.runs.first_look.looking import Look
 
 _APART = 3  # times that one feature may spread more than another and still count as much
+_SWEEP = "sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}"
 _LISTED = 5  # names or values in a comment
 _PLAIN = re.compile(r"[^\W\d][\w .-]*")
 _WIDTH = 44  # where comments begin
@@ -205,6 +206,8 @@ def _model(look: Look, roles: Roles) -> Iterator[str]:
     yield from _line(
         "  spreading_factor", "0.5", "nearer to 1: more neurons; auto: by held-out rows"
     )
+    yield "# With the next line 'dbgsom sweep' compares variants, each with three seeds:"
+    yield f"# {_SWEEP}"
 
 
 def _scales(look: Look, roles: Roles) -> str | None:
