@@ -24,6 +24,9 @@ FOLDER = Path(__file__).parent / "third_parties"
 USES = {
     "party_starts": {"init": {"name": "plus_plus", "power": 1.5}},
     "party_grids": {"grid": "moore", "kernel": {"name": "leaning", "stretch": 3.0}},
+    "party_hexagons": {"grid": "honeycomb", "kernel": "hat"},
+    "party_lines": {"growth": {"name": "lines", "max_neurons": 24}},
+    "party_prudent": {"growth": "prudent"},
     "party_stops": {
         "schedule": "sqrt",
         "stopping": [
@@ -35,6 +38,9 @@ USES = {
 ABSENT = {
     "party_starts": ["plus_plus"],
     "party_grids": ["moore", "leaning"],
+    "party_hexagons": ["honeycomb", "hat"],
+    "party_lines": ["lines"],
+    "party_prudent": ["prudent"],
     "party_stops": ["sqrt", "worse"],
 }
 
@@ -125,3 +131,13 @@ def test_a_start_that_does_not_hang_together_is_refused(iris):
     row = {"name": "fixed", "rows": 1, "columns": 5}
     chain, square = (SomVQ(grid=grid, growth=row).fit(iris[0]) for grid in (Chain(), "square"))
     assert np.array_equal(chain.weights_, square.weights_)
+
+
+def test_whole_lines_come_and_what_wins_little_goes(installed, iris):
+    installed("party_lines")
+    cells = np.array(SomVQ(epochs=20, growth="lines").fit(iris[0]).neurons_)
+    assert len(cells) == np.prod(np.ptp(cells, axis=0) + 1) > 12
+    installed("party_prudent")
+    greedy = {"name": "prudent", "least": 9}
+    fitted = SomVQ(epochs=40, growth=greedy, random_state=0).fit(iris[0])
+    assert len(fitted.neurons_) < 4 + len(fitted.growth_events_)

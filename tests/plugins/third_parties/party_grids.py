@@ -1,4 +1,4 @@
-"""A third party's grid, and kernels that look at more than hops on it."""
+"""A third party's grid, and a kernel that looks at more than hops on it."""
 
 from typing import ClassVar
 
@@ -32,17 +32,5 @@ class Leaning(KernelComponent):
         return np.exp(-((x / self.stretch) ** 2 + y**2) / (2 * width**2))
 
 
-class Hat(KernelComponent):
-    """A Mexican hat that sees offsets."""
-
-    reads: ClassVar[str] = "offsets"
-    inhibits: ClassVar[bool] = True
-
-    def weight(self, hops, width):
-        """Return the weights (H,) of ways (H, 2) in the plane."""
-        square = (np.asarray(hops) ** 2).sum(axis=1) / (-2 * width**2)
-        return np.exp(square) - 0.04 * np.exp(square / 16)
-
-
 dbgsom_grids = hookimpl(lambda: {"moore": Moore})
-dbgsom_kernels = hookimpl(lambda: {"leaning": Leaning, "hat": Hat})
+dbgsom_kernels = hookimpl(lambda: {"leaning": Leaning})
