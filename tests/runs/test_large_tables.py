@@ -159,7 +159,10 @@ for each in (X, table):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux'")
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="libraries kept more")
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.0.0",
+    reason="beside numpy 1 and pyarrow of its time passes keep more the longer a parquet file is",
+)
 def test_tables_many_times_their_memory_are_trained_on(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rng = np.random.default_rng(0)
