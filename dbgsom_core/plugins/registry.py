@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-import traceback
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
@@ -21,10 +19,8 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
-from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.checks import (
-    age_note,
     check_api_version,
     check_hooks,
     offers_of,
@@ -32,7 +28,8 @@ from dbgsom_core.plugins.checks import (
     transformers_of,
 )
 from dbgsom_core.plugins.importing import OWN_DISTRIBUTION as OWN_DISTRIBUTION
-from dbgsom_core.plugins.importing import attended, importing
+from dbgsom_core.plugins.importing import attended
+from dbgsom_core.plugins.loading import first_line, load
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
 GROUP = "dbgsom.plugins"
@@ -82,7 +79,7 @@ class Registry:
                     record = PluginRecord(name, distribution, version, "disabled", module=value)
                     registry.records.append(record)
                 else:
-                    registry._load(point, distribution, version)
+                    registry.records.append(load(point, distribution, version, registry.register))
         return registry
 
     def without(self, names: Iterable[str]) -> Registry:
@@ -138,7 +135,7 @@ class Registry:
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
-            raise PluginError(f"{name} cannot be registered: {_first_line(error)}") from error
+            raise PluginError(f"{name} cannot be registered: {first_line(error)}") from error
         for offered in offers:
             if isinstance(offered.offer, Deprecation):
                 self._old_names.setdefault((offered.kind, offered.name), []).append(offered)
@@ -320,49 +317,6 @@ class Registry:
             f"name; offer it through the entry-point group '{GROUP}'"
         )
 
-    def _load(self, point: EntryPoint, distribution: str, version: str) -> None:
-        started = time.perf_counter()
-        error, details = "", ""
-        changes: list[str] = []
-        plugin: Any = None
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", DbgsomDeprecationWarning)
-            try:
-                with importing(distribution, point.name) as changes:
-                    plugin = point.load()
-                    self.register(plugin, point.name, distribution, version)
-            except BaseException as problem:
-                if is_from_a_signal(problem):
-                    raise
-                error = _first_line(problem)
-                if not isinstance(problem, PluginError):
-                    error = f"{type(problem).__name__}: {error}"
-                details = traceback.format_exc()
-        seconds = time.perf_counter() - started
-        api_version = getattr(plugin, "DBGSOM_API_VERSION", None)
-        notes = [age_note(api_version)] if isinstance(api_version, int) and not error else []
-        notes += [
-            str(one.message) for one in caught if issubclass(one.category, DbgsomDeprecationWarning)
-        ]
-        self.records.append(
-            PluginRecord(
-                point.name,
-                distribution,
-                version,
-                "broken" if error else "ok",
-                error,
-                details,
-                seconds,
-                point.value,
-                api_version if isinstance(api_version, int) else None,
-                tuple(note for note in dict.fromkeys(notes) if note),
-                tuple(changes),
-            )
-        )
-        for one in caught:
-            if not issubclass(one.category, DbgsomDeprecationWarning):
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-
     def _unknown(self, kind: str, name: str) -> str:
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
@@ -407,8 +361,3 @@ def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
 
 def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
