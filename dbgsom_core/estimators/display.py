@@ -6,21 +6,27 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.exploring import ids_of, view_of
+from dbgsom_core.estimators.exploring import ids_of, novelty_of, view_of
+from dbgsom_core.estimators.figure_arguments import (
+    axes_given,
+    image_shape_given,
+    map_within,
+    name_given,
+    names_given,
+)
+from dbgsom_core.estimators.part_params import build_part
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.interfaces.stability import Stability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from dbgsom_core.interfaces.stability import Stability
 
 _NEED_SAMPLES = (
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
@@ -69,7 +75,8 @@ class SomDisplay:
         Parameters
         ----------
         model : SomVQ, SomClassifier or SomRegressor
-            Fitted.
+            Fitted; or the model of a run, which takes raw samples: values are then told in the
+            units of the data where the prepare steps can be undone.
         X : array-like (n, D), optional
             Samples to show on the map, those of the training or others. Without them the map shows
             what it remembers of its training: hits, errors and prototypes. The index of a DataFrame
@@ -105,6 +112,8 @@ class SomDisplay:
         ------
         UnknownNameError
             There is no such figure; the message names the nearest.
+        TypeError
+            What was given is no model, no name, no axes, …
         ValueError
             The model is not fitted, the figure has no such field or cannot be drawn; the message
             says why.
@@ -115,36 +124,59 @@ class SomDisplay:
         >>> vq = SomVQ().fit(X)
         >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
-        check_is_fitted(model)
-        component = get_registry().build("figure", {"name": kind, **style})
+        estimator, with_steps = map_within(model)
+        name_given(kind, "kind", "the name of a figure, such as 'u_matrix'")
+        component = build_part("figure", kind, style)
         if FigureAbilities.of(component).of_sweeps:
             raise ValueError(f"{kind} shows sweeps, and this is one map")
+        if not isinstance(label_names, Mapping | None):
+            raise TypeError(
+                f"label_names must be a mapping from labels to what they are called, such as "
+                f"{{0: 'no', 1: 'yes'}}, not {label_names!r}"
+            )
+        if not isinstance(stability, Stability | None):
+            raise TypeError(
+                f"stability must be what model.stability(X) returned, not {stability!r}"
+            )
+        novelty = None
         if X is None:
             if kind in _NEED_SAMPLES or y is not None or extra is not None:
                 raise ValueError(f"{kind} needs samples here: give X")
-            evaluation = remembered(model)
+            evaluation = remembered(estimator)
         else:
+            samples = X if with_steps is None else with_steps.prepare(X)
             targets = None if y is None else np.asarray(y)
-            evaluation = model.evaluate(X, y=targets, predictions=model.predict(X))
-            if targets is not None and len(targets) != evaluation.data.n:
-                raise ValueError(f"y has {len(targets)} values for {evaluation.data.n} samples")
-        names = getattr(model, "feature_names_in_", ()) if feature_names is None else feature_names
+            predictions = estimator.predict(samples)
+            if targets is not None and np.shape(targets)[:1] != (len(predictions),):
+                told = f"has {len(targets)} values" if targets.ndim else f"is {y!r}"
+                raise ValueError(f"y {told} for {len(predictions)} samples")
+            evaluation = estimator.evaluate(samples, y=targets, predictions=predictions)
+            novelty = novelty_of(estimator, samples)
+        if feature_names is None:
+            known = None if with_steps is None else with_steps.prepared_names
+            names = getattr(estimator, "feature_names_in_", ()) if known is None else known
+            names = [str(name) for name in names]
+        else:
+            names = names_given(feature_names, estimator.n_features_in_, "feature_names")
         view = view_of(
-            model,
+            estimator,
             evaluation,
-            feature_names=tuple(str(name) for name in names),
+            feature_names=names,
             label_names=dict(label_names or {}),
-            image_shape=image_shape,
+            image_shape=image_shape_given(image_shape),
             variables=_numbers(extra, evaluation.data.n),
             stability=stability,
             sample_ids=ids_of(X),
-            title=title or type(model).__name__,
+            novelty=novelty,
+            undo=None if with_steps is None else with_steps.undone,
+            title=title or type(estimator).__name__,
         )
         draw = guarded("figure", component, "draw")
         return cls(lambda where: draw(replace(view, axes=where)), kind).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the figure again, into axes or on a page of its own."""
+        axes_given(ax)
         self.figures_ = images_of(self.kind, self._draw(ax))
         figure = next(iter(self.figures_.values()))
         if ax is not None:
@@ -162,9 +194,11 @@ class SomDisplay:
     def savefig(self, path: str | PathLike[str], **options: Any) -> None:
         """Write the page: the ending of ``path`` says how, ``.png``, ``.svg`` or ``.pdf``.
 
-        A page of HTML is written as it is.
+        A page of HTML is written as it is, to a file that ends in ``.html`` or ``.htm``.
         """
         if isinstance(self.figure_, Html):
+            if Path(path).suffix.lower() not in (".html", ".htm"):
+                raise ValueError(f"{self.kind} is a page of HTML: {path} must end in .html")
             self.figure_.save(path)
         else:
             self.figure_.savefig(path, **options)
@@ -199,9 +233,19 @@ def remembered(model: Any) -> Evaluation:
 
 
 def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
-    found = {}
-    for name in variables if variables is not None else ():
-        values = np.asarray(variables[name], dtype=np.float64)  # type: ignore[index]
+    found: dict[str, Any] = {}
+    if variables is None:
+        return found
+    if not (isinstance(variables, Mapping) or hasattr(variables, "columns")):
+        raise TypeError(
+            "extra must be a mapping from names to numbers of each sample, or a DataFrame, not "
+            f"{type(variables).__name__}"
+        )
+    for name in variables:
+        try:
+            values = np.asarray(variables[name], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"variable '{name}' of extra holds what is no number") from None
         if values.shape != (n,):
             raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
         found[str(name)] = np.where(np.isfinite(values), values, np.nan)

@@ -142,6 +142,11 @@ def build_engine(engine: Any) -> Engine:
     return built
 
 
+def build_part(kind: str, name: str, fields: Mapping[str, Any]) -> Any:
+    """Build a component that has nothing to do with other parts; raises as `build_parts`."""
+    return _build(kind, {**fields, "name": name}, name)
+
+
 def build_metric(params: Mapping[str, Any]) -> Metric:
     """Build the metric alone; raises as `build_parts`."""
     metric: Metric = built_param("metric", params["metric"])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import did_you_mean
+from dbgsom_core.estimators.figure_arguments import axes_given, name_given
 from dbgsom_core.interfaces.figures import as_label
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def plot(
         principal components of all prototypes. On the grid of a torus the links across its sides
         are drawn as ends that stand out at both.
     palette : str, optional
-        Any matplotlib colormap.
+        The name of any matplotlib colormap.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -71,22 +72,33 @@ def plot(
 
     Raises
     ------
+    TypeError
+        One of them is no name, or ``ax`` no Axes.
     ValueError
         An attribute, layout or palette is unknown; the message names the nearest.
     """
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
-    if palette is not None and palette not in colormaps:
-        raise ValueError(f"unknown palette '{palette}'{did_you_mean(palette, list(colormaps))}")
+    for called, name in {"color": color, "pointsize": pointsize}.items():
+        if name is not None:
+            name_given(name, called, "the name of an attribute or of a feature")
+    if color is not None and color != "pca_rgb":
+        attribute(estimator, color)
+    name_given(layout, "layout", "'grid' or 'pca'")
+    if palette is not None:
+        name_given(palette, "palette", "the name of a matplotlib colormap")
+        if palette not in colormaps:
+            raise ValueError(f"unknown palette '{palette}'{did_you_mean(palette, list(colormaps))}")
+    where = _places(estimator, layout)
+    sizes = _sizes(estimator, pointsize)
+    axes_given(ax)
     if ax is None:
         import matplotlib.pyplot as plt  # so that a notebook shows the figure
 
         _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
-    where = _places(estimator, layout)
     lines = _lines(estimator.som_map_, where, layout)
     ax.add_collection(LineCollection(lines, colors="0.75", zorder=1))
-    sizes = _sizes(estimator, pointsize)
     _draw_dots(ax, estimator, where, color, sizes, palette)
     ax.set_aspect("equal" if layout == "grid" else "auto")
     ax.set_axis_off()

@@ -96,9 +96,17 @@ class Html:
     text: str
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the page to a file."""
+        """Write the page to a file, with the folders that it lies in.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
         from dbgsom_core.interfaces.files import write_atomically
 
+        if Path(path).is_dir():
+            raise IsADirectoryError(f"{path} is a folder: name a file in it")
         write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
 
     def frame(self, height: int = 720, title: str = "figure") -> str:

@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import MinMaxScaler
 
 from dbgsom_core import SomClassifier, SomDisplay, SomVQ
 from dbgsom_core.errors import UnknownNameError
@@ -126,3 +128,46 @@ def test_a_page_of_html_is_shown_in_a_frame_of_its_own(tmp_path):
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == display.figure_.text
     with pytest.raises(ValueError, match="no place in axes"):
         display.plot(ax=plt.figure().add_subplot())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"model": 3}, "model must be a fitted SomVQ, .* or the model of a run, not an int, 3"),
+        ({"model": SomVQ}, "not the class SomVQ"),
+        ({"model": KMeans()}, "not a KMeans"),
+        ({"kind": None}, "kind must be the name of a figure, such as 'u_matrix', not None"),
+        ({"ax": 3}, "ax must be matplotlib Axes, not an int"),
+        ({"ax": np.array([1, 2])}, r"of several choose one, such as axes\[0\]"),
+        ({"ax": plt.Figure()}, "makes some with add_subplot"),
+        ({"feature_names": "abcd"}, "feature_names must be 64 names"),
+        ({"feature_names": ["a"]}, "feature_names has 1 names, and the map 64 features"),
+        ({"label_names": ["a"]}, "label_names must be a mapping"),
+        ({"image_shape": 8}, "image_shape must be .rows, columns., two whole numbers"),
+        ({"X": X, "extra": X}, "extra must be a mapping .*, not ndarray"),
+        ({"X": X, "extra": {"age": ["x"] * 300}}, "'age' of extra holds what is no number"),
+        ({"X": X, "stability": 3}, "stability must be what model.stability"),
+        ({"X": X, "y": 3}, "y is 3 for 300 samples"),
+        ({"cmap": "x"}, "u_matrix.cmap unknown key"),
+    ],
+)
+def test_what_is_no_argument_is_told_in_a_sentence(model, given, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        SomDisplay.from_estimator(**{"model": model, **given})
+    assert plt.get_fignums() == []
+
+
+def test_the_model_of_a_run_is_drawn_with_raw_samples_in_their_units(model):
+    from dbgsom_core.estimators.model_file import FittedModel
+
+    steps = [("scale", MinMaxScaler().fit(X))]
+    fitted = FittedModel(steps, SomVQ(max_neurons=9, epochs=5).fit(steps[0][1].transform(X)))
+    page = SomDisplay.from_estimator(fitted, X, kind="explorer")
+    assert page.figure_.text == fitted.explore(X).text
+    hits = SomDisplay.from_estimator(fitted, X, kind="hit_map").figure_
+    alone = SomDisplay.from_estimator(fitted.estimator, kind="hit_map").figure_
+    assert [one.get_text() for one in hits.axes[0].texts] == [
+        one.get_text() for one in alone.axes[0].texts
+    ]
+    with pytest.raises(ValueError, match=r"must end in \.html"):
+        page.savefig("map.png")

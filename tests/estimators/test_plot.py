@@ -41,11 +41,16 @@ def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
         ({"layout": "circle"}, "'grid' or 'pca'"),
         ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
         ({"pointsize": "nothing"}, "known: label"),
+        ({"color": np.arange(3)}, "color must be the name of an attribute or of a feature"),
+        ({"pointsize": 3}, "pointsize must be .*, not an int, 3"),
+        ({"palette": ["red"]}, "palette must be the name of a matplotlib colormap"),
+        ({"ax": plt.Figure()}, "makes some with add_subplot"),
     ],
 )
 def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
-    with pytest.raises(ValueError, match=hint):
+    with pytest.raises((TypeError, ValueError), match=hint):
         SomVQ(epochs=3).fit(iris[0]).plot(**options)
+    assert plt.get_fignums() == []
 
 
 def test_names_of_classes_are_plain_text(iris):

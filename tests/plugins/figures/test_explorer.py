@@ -345,14 +345,21 @@ def test_sparse_samples_and_the_index_of_a_frame():
         ({"names": ["a"]}, "names has 1 names"),
         ({"y": [0, 1]}, r"y must have shape \(150,\)"),
         ({"image_shape": (3, 3)}, "images of 3 × 3 do not have the 4 features"),
+        ({"image_shape": "2x2"}, "image_shape must be .rows, columns., two whole numbers"),
+        ({"names": "abcd"}, "names must be 4 names, one a feature, not a str"),
+        ({"other": "runs/x"}, "other must be a fitted SomVQ, .* not a str, 'runs/x'"),
+        ({"other": SomVQ}, "not the class SomVQ"),
+        ({"other": SomVQ()}, "not fitted yet"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tmp_path):
     X = load_iris().data
     model = SomVQ(max_neurons=12, epochs=5).fit(X)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((TypeError, ValueError), match=said):
         model.explore(X, path=tmp_path / "map.html", **given)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        model.explore(X, path=tmp_path)
 
 
 @pytest.mark.parametrize("cells", [1, 2])
