@@ -155,6 +155,7 @@ def nearest_few(
     prototypes: NDArray[np.float64],
     near: NDArray[np.int32],
     room: NDArray[np.int64],
+    apart: NDArray[np.float64],
     columns: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> None:
@@ -162,11 +163,12 @@ def nearest_few(
 
     ``near`` (m, K) are the bits of their distances in float32, each within two units in the last
     place, which sort as the distances do. Only those are compared by definition that may be among
-    the k. ``room`` (K + 1,) is overwritten.
+    the k. ``room`` (2, K + 1) and ``apart`` (K,) are overwritten.
     """
     k, n_neurons = columns.shape[1], near.shape[1]
     enough = k + (k >> 2) + 4  # a limit below which so many are is not worth lowering
     share = k / n_neurons  # of the way from the nearest to the farthest one, where the limit lies
+    few, ranks = room[0], room[1]
     for i in range(near.shape[0]):
         least = most = near[i, 0]
         for j in range(n_neurons):
@@ -189,11 +191,50 @@ def nearest_few(
         limit += 4
         found = 0
         for j in range(n_neurons):
-            room[found] = j
+            few[found] = j
             found += int(near[i, j] <= limit)
+        _distances_of_few(X, i, prototypes, few, found, apart)
+        # Each pair moves the farther one back: no branch that a processor would have to guess.
         for c in range(found):
-            value = euclidean_distance(X, i, prototypes, room[c])
-            _insert(value, room[c], c, columns[i], values[i])
+            value, back = apart[c], c
+            for j in range(c):
+                nearer = int(value < apart[j])
+                ranks[j] += nearer
+                back -= nearer
+            ranks[c] = back
+        for c in range(found):
+            if ranks[c] < k:
+                columns[i, ranks[c]] = few[c]
+                values[i, ranks[c]] = apart[c]
+
+
+@inner_loop
+def _distances_of_few(
+    X: NDArray[Any],
+    i: int,
+    prototypes: NDArray[np.float64],
+    few: NDArray[np.int64],
+    found: int,
+    out: NDArray[np.float64],
+) -> None:
+    # Of X[i] to the first ``found`` of few prototypes, as `euclidean_distance` adds them up: four
+    # sums side by side, as an addition waits for the one before.
+    whole = found - found % 4
+    for at in range(0, whole, 4):
+        a, b, c, d = few[at], few[at + 1], few[at + 2], few[at + 3]
+        sum_a = sum_b = sum_c = sum_d = 0.0
+        for k in range(X.shape[1]):
+            x = np.float64(X[i, k])
+            step_a, step_b = x - prototypes[a, k], x - prototypes[b, k]
+            step_c, step_d = x - prototypes[c, k], x - prototypes[d, k]
+            sum_a += step_a * step_a
+            sum_b += step_b * step_b
+            sum_c += step_c * step_c
+            sum_d += step_d * step_d
+        out[at], out[at + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
+        out[at + 2], out[at + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
+    for at in range(whole, found):
+        out[at] = euclidean_distance(X, i, prototypes, few[at])
 
 
 @inner_loop

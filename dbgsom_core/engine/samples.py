@@ -191,16 +191,16 @@ class PlainSamples:
         Distances by expanded squares tell which are worth comparing by definition.
         """
         n, n_neurons = self.n, len(prototypes)
-        neurons, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+        neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
         expanded = Expanded.of(prototypes, np.float32)
 
         def work(rows: slice) -> None:
             X = for_loops(self.X[rows])
             near = np.empty((len(X), n_neurons), np.float32)
             expanded.fill(X, near)
-            room = np.empty(n_neurons + 1, np.int64)
-            bits = near.view(np.int32)
-            nearest_few(X, expanded.prototypes, bits, room, neurons[rows], distances[rows])
+            room, apart = np.empty((2, n_neurons + 1), np.int64), np.empty(n_neurons)
+            bits, found = near.view(np.int32), (neurons[rows], distances[rows])
+            nearest_few(X, expanded.prototypes, bits, room, apart, *found)
 
         size = max(_FEW_ROWS, _FEW_DISTANCES // n_neurons)
         self._each_chunk(work, size, n * prototypes.size)

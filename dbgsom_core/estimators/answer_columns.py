@@ -110,6 +110,7 @@ def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
 def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
     """Return the named columns of what a model answered, an array (n,) each."""
     table: Table = {}
+    answers.look_up(names)
     for name in names:
         if name in ("x", "y"):
             table[name] = answers.cell[:, ("x", "y").index(name)]

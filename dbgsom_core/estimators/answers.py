@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
+from dbgsom_core.training.asking import answers_and_scores
 from dbgsom_core.training.novelty import Calibration, Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
+_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
+_OF_LABELS = frozenset({"label", "probabilities"})
 
 
 class Answers:
@@ -54,6 +57,15 @@ class Answers:
         self.unit: NDArray[np.int64] = ended.path[:, 0]
         self.leaf, self.distance = ended.leaf, ended.distance
         self.cell: NDArray[np.int64] = estimator.som_map_.positions[self.unit]
+
+    def look_up(self, names: Collection[str]) -> None:
+        """Find out several of the above at once: labels and novelty share a search, to the bit."""
+        answering = self._estimator._answering
+        both = not _OF_NOVELTY.isdisjoint(names) and not _OF_LABELS.isdisjoint(names)
+        known = vars(self).keys() & {"_answered", "novelty"}
+        if both and not known and answering is not None and isinstance(self._known, Calibration):
+            found = answers_and_scores(self._data, answering, self._estimator._density)
+            vars(self)["_answered"], vars(self)["novelty"] = found
 
     @cached_property
     def _answered(self) -> NDArray[np.float64] | None:

@@ -74,6 +74,7 @@ def _assignments(model: FittedModel, data: Data) -> Rows:
     for start in range(0, len(data.X), step):
         part = slice(start, start + step)
         found = model.answers(data.X[part])
+        found.look_up(("label", "novelty"))
         n, paths = len(found.unit), estimator._tree.paths[found.leaf] if deep else None
         known = [ids[name][part].tolist() for name in ids]
         yield from zip(

@@ -17,11 +17,16 @@ from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map
-from dbgsom_core.training.places import nearest_places, places_of, without_themselves
+from dbgsom_core.training.places import (
+    Near,
+    in_blocks,
+    nearest_places,
+    places_of,
+    without_themselves,
+)
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 
-_ROWS = 1 << 14  # samples answered at a time
 _LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
 _LEARN_FROM_A_GROUP = 20
 
@@ -73,16 +78,15 @@ class Groups:
         n_classes = 0 if classes is None else len(classes)
         return cls(places[rows], summaries.weights[rows], values, units, prototypes, n_classes)
 
-    def around(self, data: Samples, k: int, reads_samples: bool) -> tuple[Surroundings, Any]:
-        """Return the surroundings of samples, and their groups (m, k)."""
-        rows, distances = nearest_places(data, self.places, k)
+    def around(self, data: Samples, near: Near, reads_samples: bool) -> Surroundings:
+        """Return the surroundings of samples to which these groups (m, k) are nearest."""
+        rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
         if reads_samples and not issparse(data.X):
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-        around = Surroundings(
+        return Surroundings(
             distances, self.weights[rows], self.values[rows], self.units[rows], X, self.n_classes
         )
-        return around, rows
 
     def of_samples(
         self, units: NDArray[np.int64], codes: NDArray[np.int64] | None
@@ -170,25 +174,26 @@ class Answering:
         part = data if len(told) == data.n else data.subset(told)
         codes = None if target.codes is None else target.codes[told]
         numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
-        around, rows = groups.around(part, abilities.neighbours, abilities.reads_samples)
+        near = nearest_places(part, groups.places, abilities.neighbours)
+        around = groups.around(part, near, abilities.reads_samples)
         own = groups.of_samples(found.bmu[told], codes)
-        around = _left_out(around, rows == own[:, None], numbers, part.weights)
+        around = _left_out(around, near[0] == own[:, None], numbers, part.weights)
         y = numbers if codes is None else codes
         state = abilities.learn(around, y, part.weights, som_map)
         return cls(abilities, groups, dict(state))
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C) or numbers (n,) for prepared samples."""
-        parts = []
-        for start in range(0, data.n, _ROWS):
-            part = data if data.n <= _ROWS else data.subset(slice(start, start + _ROWS))
-            around, _ = self.groups.around(
-                part, self.labeller.neighbours, self.labeller.reads_samples
-            )
-            with one_blas_thread():
-                answers = self.labeller.answer(around, self.state)
-            parts.append(np.asarray(answers, dtype=np.float64))
+        k, places = self.labeller.neighbours, self.groups.places
+        parts = [self.answers(part, nearest_places(part, places, k)) for _, part in in_blocks(data)]
         return np.concatenate(parts)
+
+    def answers(self, data: Samples, near: Near) -> NDArray[np.float64]:
+        """Return the same for a block of samples to which these groups are nearest."""
+        around = self.groups.around(data, near, self.labeller.reads_samples)
+        with one_blas_thread():
+            answers = self.labeller.answer(around, self.state)
+        return np.asarray(answers, dtype=np.float64)
 
     def of_prototypes(
         self, prototypes: NDArray[np.float64], metric: MetricCalls

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.training.places import nearest_places, places_of, without_themselves
+from dbgsom_core.training.places import (
+    Near,
+    in_blocks,
+    nearest_places,
+    places_of,
+    without_themselves,
+)
 from dbgsom_core.training.summaries import Summaries
 
 SOFT_MASS = 10.0  # how many training samples count, about
@@ -22,7 +28,7 @@ _GROUPS = 40  # that are looked at for them, at most; fewer where any so many ho
 _FIRST_GROUPS = 8  # and so many where these hold them
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
-_ROWS = 1 << 14  # samples scored at a time
+_SCORED = 1 << 11  # at a time: what is made of them fits into the cache
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class Density:
     spreads: NDArray[np.float64]
     unit: float
 
+    @property
+    def first_groups(self) -> int:
+        """How many of the nearest groups are looked at first, which nearly always is enough."""
+        return min(_FIRST_GROUPS, self._near)
+
     @cached_property
     def _near(self) -> int:
         # How many groups hold _FAR samples and one more group, whichever they are.
@@ -94,20 +105,22 @@ class Density:
         ``own`` (n,): the group of each, of which it was one; it is scored as if it had not been.
         """
         found = np.empty(data.n)
-        for start in range(0, data.n, _ROWS):
-            rows = slice(start, start + _ROWS)
-            part = data if data.n <= _ROWS else data.subset(rows)
-            found[rows] = self._scored(part, None if own is None else own[rows])
+        for rows, part in in_blocks(data):
+            if own is None:
+                near = nearest_places(part, self.places, self.first_groups)
+                found[rows] = self.scores_near(part, near)
+                continue
+            groups, distances = nearest_places(part, self.places, self._near)
+            distances, weights, order = without_themselves(
+                distances, self.weights[groups], groups == own[rows, None], part.weights
+            )
+            groups = np.take_along_axis(groups, order, 1)
+            found[rows] = self._score(groups, distances, weights)
         return found
 
-    def _scored(self, data: Samples, own: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        if own is not None:
-            groups, distances = nearest_places(data, self.places, self._near)
-            distances, weights, order = without_themselves(
-                distances, self.weights[groups], groups == own[:, None], data.weights
-            )
-            return self._score(np.take_along_axis(groups, order, 1), distances, weights)
-        groups, distances = nearest_places(data, self.places, min(_FIRST_GROUPS, self._near))
+    def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:
+        """Return the scores of a block of samples to which these ``first_groups`` are nearest."""
+        groups, distances = near
         weights = self.weights[groups]
         scores = self._score(groups, distances, weights)
         short = np.flatnonzero(weights.sum(axis=1) < _FAR)
@@ -123,6 +136,18 @@ class Density:
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         # Of samples whose nearest groups (m, k) are at distances (m, k) and hold weights (m, k).
+        scores = np.empty(len(groups))
+        for start in range(0, len(groups), _SCORED):
+            rows = slice(start, start + _SCORED)
+            scores[rows] = self._score_few(groups[rows], distances[rows], weights[rows])
+        return scores
+
+    def _score_few(
+        self,
+        groups: NDArray[np.int64],
+        distances: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
         squares = np.square(distances) + self.spreads[groups]
         up_to = np.cumsum(weights, axis=1)
         before = up_to - weights

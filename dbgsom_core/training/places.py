@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,12 +13,21 @@ from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import UNLABELLED, Target
 
+_ROWS = 1 << 14  # samples that are asked about at a time
 _ROUNDING = 1e-9  # of what a group holds: less is nothing
 
 
-def nearest_places(
-    data: Samples, places: NDArray[np.float64], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+Near = tuple[NDArray[np.int64], NDArray[np.float64]]  # rows of places (n, k) and how far away
+
+
+def in_blocks(data: Samples) -> Iterator[tuple[slice, Samples]]:
+    """Yield samples in blocks, so that what is made of each takes little memory, and their rows."""
+    for start in range(0, data.n, _ROWS):
+        rows = slice(start, start + _ROWS)
+        yield rows, data if data.n <= _ROWS else data.subset(rows)
+
+
+def nearest_places(data: Samples, places: NDArray[np.float64], k: int) -> Near:
     """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and their
     distances.
     """
