@@ -35,7 +35,7 @@ State = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Groups:
-    """What leaves won of each class, or won at all where targets are numbers: M groups.
+    """What leaves won of each class, in parts, or at all where targets are numbers: M groups.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Groups:
     values : array (M,)
         Numbers of classes, or mean targets.
     units : int64 array (M,)
-        Their leaves, ascending; for one leaf the numbers of classes ascend.
+        Their leaves, ascending; for one leaf the numbers of classes do.
     prototypes : float64 array (L, D)
         Of all leaves.
     n_classes : int
@@ -146,14 +146,19 @@ class Answering:
         samples: Samples,
         ended: PerSample,
         target: Target | None,
+        own: NDArray[np.int64] | None = None,
     ) -> Self | None:
         """Let the labeller learn from samples that ended in leaves of a tree; None where it answers
         neuron by neuron.
+
+        ``own`` (n,): which summary each sample is in, where a leaf may have several.
         """
         if target is None or LabellerAbilities.of(labeller).answer is None:
             return None
         groups = Groups.of(summaries, tree.weights, samples.metric, target.classes)
-        return cls.learnt(labeller, leaf_map(tree), groups, samples, ended, target)
+        if own is not None and summaries.labelled is not None:
+            own = (np.cumsum(summaries.labelled) - 1)[own]  # those of no class are no groups
+        return cls.learnt(labeller, leaf_map(tree), groups, samples, ended, target, own)
 
     @classmethod
     def learnt(
@@ -164,8 +169,12 @@ class Answering:
         data: Samples,
         found: PerSample,
         target: Target,
+        own: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Let the labeller learn from training samples ``data`` that ended in leaves ``found``."""
+        """Let the labeller learn from training samples ``data`` that ended in leaves ``found``.
+
+        ``own`` (n,): their groups, where a leaf may have several.
+        """
         abilities = LabellerAbilities.of(labeller)
         told = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
         most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * len(groups.weights))
@@ -176,7 +185,7 @@ class Answering:
         numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
         near = nearest_places(part, groups.places, abilities.neighbours)
         around = groups.around(part, near, abilities.reads_samples)
-        own = groups.of_samples(found.bmu[told], codes)
+        own = groups.of_samples(found.bmu[told], codes) if own is None else own[told]
         around = _left_out(around, near[0] == own[:, None], numbers, part.weights)
         y = numbers if codes is None else codes
         state = abilities.learn(around, y, part.weights, som_map)

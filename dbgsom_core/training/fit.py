@@ -187,6 +187,8 @@ def fit_map(
     own_target = None if told.outputs else target
 
     def own(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        if told.summary_of is not None:
+            return told.summary_of[rows]
         return summary_of_samples(
             summaries, ended.bmu[rows], None if own_target is None else own_target.of(rows)
         )

@@ -25,7 +25,7 @@ from dbgsom_core.training.summaries import Summaries
 SOFT_MASS = 10.0  # how many training samples count, about
 _FAR = 10 * SOFT_MASS  # samples: the next one would count less than 1/22000 of the nearest
 _GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold them,
-_FIRST_GROUPS = 8  # and so many where these hold them
+_FIRST_GROUPS = 8  # and so many at least, where these hold them
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 _SCORED = 1 << 11  # at a time: what is made of them fits into the cache
@@ -80,10 +80,11 @@ class Density:
     spreads: NDArray[np.float64]
     unit: float
 
-    @property
+    @cached_property
     def first_groups(self) -> int:
-        """How many of the nearest groups are looked at first, which nearly always is enough."""
-        return min(_FIRST_GROUPS, self._near)
+        """How many of the nearest groups are looked at first, which mostly is enough."""
+        usual = math.ceil(1.5 * _FAR / self.weights.mean())
+        return min(max(_FIRST_GROUPS, usual), self._near)
 
     @cached_property
     def _near(self) -> int:

@@ -60,7 +60,7 @@ class Output:
         neurons = leaves = label_neurons(labeller, evidence, samples)
         if len(tree.maps) > 1:
             leaves = label_leaves(labeller, tree, samples, ended, target, past)
-        summaries = Summaries.of(samples, ended, len(tree), target)
+        summaries, _ = Summaries.of(samples, ended, len(tree), target)
         answering = Answering.of(labeller, tree, summaries, samples, ended, target)
         if answering is None:
             return cls(neurons.labels, leaves.labels, summaries, None)
@@ -138,7 +138,7 @@ class Outputs:
             if len(tree.maps) > 1:
                 leaves = label_leaves(labeller, tree, samples, ended, target, past).labels
             known = [
-                Summaries.of(samples.subset(rows), of(ended, rows), len(tree), Target(y))
+                Summaries.of(samples.subset(rows), of(ended, rows), len(tree), Target(y))[0]
                 for rows, y in target.outputs
             ]
             neurons, leaves = (np.asarray(one, np.float64) for one in (neurons, leaves))

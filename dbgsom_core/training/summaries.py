@@ -1,4 +1,4 @@
-"""What a map remembers of the samples that it has seen, so that training can go on without them."""
+"""What a map remembers of samples: it answers from that, and training goes on with it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample, Samples, Totals
+from dbgsom_core.engine.halving import halved
 from dbgsom_core.training.targets import UNLABELLED, Target
+
+_HALVINGS, _HALVED = 2, 4.0  # each of groups that weigh so much at least
+_LOOKED_AT, _NUMBERS = 20_000, 1 << 22  # samples at most, and numbers of theirs
 
 
 @dataclass(frozen=True)
 class Summaries:
-    """One summary for each neuron that won samples, or for each neuron and class.
+    """Summaries for each neuron that won samples, or for each neuron and class.
+
+    One, or up to four of few samples: groups of four and more are cut in two across where they are
+    longest, and these once more, where the geometry is Euclidean, the samples are complete, and no
+    more than 20,000 of 4 million numbers. Such groups tell better what is near a sample than the
+    neurons do (tests/benchmarks). Numeric targets have one summary for each neuron.
 
     Attributes
     ----------
@@ -23,7 +32,8 @@ class Summaries:
     weights : float64 array (m,)
         How many samples that were, or the sum of their weights.
     scatter : float64 array (m,)
-        The mean distance of those samples to their unit.
+        The mean distance of those samples to their unit; the root of the mean squared one to
+        their mean where neurons have several.
     labels : array (m,) or None
         Their class, or their mean target; None for a map without targets, and what is said of
         samples without a class means nothing.
@@ -48,37 +58,74 @@ class Summaries:
         n_neurons: int,
         target: Target | None,
         totals: Totals | None = None,
-    ) -> Summaries:
+    ) -> tuple[Summaries, NDArray[np.int64] | None]:
         """Summarize samples by their best-matching unit and class.
 
-        ``totals`` are what the neurons won, where that is known.
+        ``totals`` are what the neurons won, where that is known. Returned, too, is the summary of
+        each sample, (n,), where a neuron may have several of a class.
         """
-        if target is None:
+        classes = None if target is None else target.classes
+        numeric = target is not None and classes is None
+        fine = not numeric and _can_be_cut(data)
+        if target is None and not fine:
             exact = data.found(np.empty((n_neurons, 0)), found)
             won = exact.totals if totals is None else totals
             live = np.flatnonzero(won.hits > 0)
             seen = None if won.seen is None else won.seen[live]
             hits = won.hits[live].astype(np.float64)
             means = _means(won.sums[live], hits, seen)
-            return cls(means, hits, won.errors[live] / hits, units=live)
-        codes, classes = target.codes, target.classes
-        if codes is None or classes is None:
-            groups, kinds = _compact(found.bmu)
-        else:
-            groups, kinds = _compact(found.bmu * (len(classes) + 1) + codes + 1)
+            return cls(means, hits, won.errors[live] / hits, units=live), None
+        n_kinds, keys = 1, found.bmu
+        if target is not None and classes is not None:
+            assert target.codes is not None
+            n_kinds = len(classes) + 1
+            keys = keys * n_kinds + target.codes + 1
+        groups, kinds = _compact(_cut(data, keys) if fine else keys)
+        kinds = kinds >> _HALVINGS if fine else kinds
         sums, seen = data.sums_seen(groups, len(kinds))
         hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
         means = _means(sums, hits, seen)
-        distance = (
-            found.distance if data.scatter is None else np.hypot(found.distance, data.scatter)
+        scatter = _scatter(
+            data,
+            groups,
+            data.distances_to(means, groups) if fine else found.distance,
+            hits,
+            2 if fine else 1,
         )
-        scatter = np.bincount(groups, data.sample_weights * distance, len(kinds)) / hits
-        if codes is None or classes is None:
+        units, codes = np.divmod(kinds, n_kinds)
+        labels = labelled = None
+        if numeric:
+            assert target is not None
             labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
-            return cls(means, hits, scatter, labels, units=kinds)
-        units = kinds // (len(classes) + 1)
-        codes = kinds % (len(classes) + 1) - 1
-        return cls(means, hits, scatter, classes[codes], codes != UNLABELLED, units)
+        elif classes is not None:
+            labels, labelled = classes[codes - 1], codes - 1 != UNLABELLED
+        return cls(means, hits, scatter, labels, labelled, units), groups if fine else None
+
+
+def _can_be_cut(data: Samples) -> bool:
+    few = data.n <= _LOOKED_AT and data.n * data.X.shape[1] <= _NUMBERS
+    return few and data.is_euclidean
+
+
+def _cut(data: Samples, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    # The last bits of the new keys say which part of what had the same key.
+    rows, keys = data.X[0 : data.n], keys.astype(np.int64)
+    for _ in range(_HALVINGS):
+        keys = halved(rows, data.sample_weights, keys, _HALVED)
+    return keys
+
+
+def _scatter(
+    data: Samples,
+    groups: NDArray[np.int64],
+    distance: NDArray[np.float64],
+    hits: NDArray[np.float64],
+    power: int,
+) -> NDArray[np.float64]:
+    # The mean distance (n,) in each group, or the root of the mean of its square.
+    apart = distance if data.scatter is None else np.hypot(distance, data.scatter)
+    means = np.bincount(groups, data.sample_weights * apart**power, len(hits)) / hits
+    return np.asarray(means ** (1 / power))
 
 
 def followed_by(target: Target, memory: Summaries) -> Target:

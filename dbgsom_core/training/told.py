@@ -28,13 +28,17 @@ from dbgsom_core.training.targets import Target
 
 @dataclass(frozen=True)
 class Told:
-    """What neurons and leaves answer, and what stands for the samples from which they know it."""
+    """What neurons and leaves answer, and what stands for the samples from which they know it.
+
+    ``summary_of`` (n,) says which summary each sample is in, where a neuron may have several.
+    """
 
     hits: NDArray[Any]
     neurons: NDArray[Any]
     probabilities: NDArray[np.float64] | None
     leaves: Answers
     summaries: Summaries
+    summary_of: NDArray[np.int64] | None
     answering: Answering | AnsweringEach | None
     outputs: tuple[Summaries, ...] = ()
 
@@ -54,12 +58,19 @@ class Told:
         one = len(tree.maps) == 1
         if target is not None and target.outputs is not None:
             outputs = Outputs.learnt(labeller, tree, samples, found, ended, target, past)
-            summaries = Summaries.of(samples, ended, len(tree), None, totals)
+            summaries, own = Summaries.of(samples, ended, len(tree), None, totals)
             hits = samples.found(tree.maps[0].prototypes, found).hits
             won = hits if one else np.bincount(ended.bmu, samples.weights, len(tree))
             leaves = Answers(outputs.leaves, None, won)
             return cls(
-                hits, outputs.neurons, None, leaves, summaries, outputs.answering, outputs.summaries
+                hits,
+                outputs.neurons,
+                None,
+                leaves,
+                summaries,
+                own,
+                outputs.answering,
+                outputs.summaries,
             )
         evidence = evidence_of(tree.maps[0], samples, found, target, past)
         labels = leaves = label_neurons(labeller, evidence, samples)
@@ -68,13 +79,13 @@ class Told:
             leaves = label_leaves(labeller, tree, samples, ended, target, past)
             if target is None:  # numbers of clusters mean nothing before the leaves are numbered
                 neurons = labels_of_neurons(tree, leaves)
-        summaries = Summaries.of(samples, ended, len(tree), target, totals)
-        answering = Answering.of(labeller, tree, summaries, samples, ended, target)
+        summaries, own = Summaries.of(samples, ended, len(tree), target, totals)
+        answering = Answering.of(labeller, tree, summaries, samples, ended, target, own)
         if answering is not None:
             leaves = _answered(leaves, answering, tree.weights, samples.metric, target)
             if one:
                 labels, neurons = leaves, leaves.labels
-        return cls(labels.hits, neurons, labels.probabilities, leaves, summaries, answering)
+        return cls(labels.hits, neurons, labels.probabilities, leaves, summaries, own, answering)
 
 
 def _answered(
