@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.compile import loop
 
 TURNS = 3  # of the power iteration, whose start is the sample farthest out
+ALIKE = 1e-9  # what differs less, relative to the farthest, does so by rounding
 MEAN, AXIS, NEXT = 0, 1, 2  # what is where in the room of the loop
 
 
@@ -32,7 +33,8 @@ def halved(
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
     beyond, room = np.zeros(len(groups), np.int64), np.empty((3, X.shape[1]))
-    numbers = np.ascontiguousarray(X, dtype=np.float64)
+    size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
+    numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
     cut_across(numbers, weights, order, starts, least, room, beyond)
     return np.asarray(2 * groups + beyond)
 
@@ -70,7 +72,7 @@ def cut_across(
             i, square = order[at], 0.0
             for k in range(d):
                 square += (X[i, k] - room[MEAN, k]) ** 2
-            if square > farthest:
+            if square > farthest * (1 + ALIKE):  # or else rounding chooses among equals
                 farthest = square
                 for k in range(d):
                     room[NEXT, k] = X[i, k] - room[MEAN, k]
@@ -88,7 +90,7 @@ def cut_across(
                 for k in range(d):
                     along += (X[i, k] - room[MEAN, k]) * room[AXIS, k]
                 if turn == TURNS:
-                    beyond[i] = along > 0.0
+                    beyond[i] = along > ALIKE * np.sqrt(farthest)
                 else:
                     for k in range(d):
                         room[NEXT, k] += weights[i] * along * (X[i, k] - room[MEAN, k])

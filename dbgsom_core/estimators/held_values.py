@@ -80,7 +80,9 @@ class StoredTypes:
             stored = self.types.get(one)
             if stored is None or not stored.means(type(value)):
                 return False
-            return not self.object_mismatch(value, stored, sizes)
+            return not self.object_mismatch(
+                value, stored, dict(sizes)
+            )  # its own lengths are its own
         names = [name.strip() for name in array[2].split(",")]
         if array[1] == "size":
             return _SINGLE["integer"](value) and _agree(names, (int(value),), sizes)

@@ -28,7 +28,7 @@ from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 
 _LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
-_LEARN_FROM_A_GROUP = 20
+_LEARN_FROM_A_GROUP = 20  # of a leaf and class
 
 State = Mapping[str, NDArray[Any]]
 
@@ -77,6 +77,13 @@ class Groups:
         values = labels if classes is None else np.searchsorted(classes, labels)
         n_classes = 0 if classes is None else len(classes)
         return cls(places[rows], summaries.weights[rows], values, units, prototypes, n_classes)
+
+    @property
+    def n_whole(self) -> int:
+        """How many there would be if none were in parts."""
+        if not self.n_classes:
+            return len(self.units)
+        return len(np.unique(self.units * self.n_classes + self.values))
 
     def around(self, data: Samples, near: Near, reads_samples: bool) -> Surroundings:
         """Return the surroundings of samples to which these groups (m, k) are nearest."""
@@ -177,7 +184,7 @@ class Answering:
         """
         abilities = LabellerAbilities.of(labeller)
         told = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
-        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * len(groups.weights))
+        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * groups.n_whole)
         if len(told) > most:
             told = told[np.linspace(0, len(told) - 1, most).astype(np.int64)]
         part = data if len(told) == data.n else data.subset(told)

@@ -83,7 +83,7 @@ class Density:
     @cached_property
     def first_groups(self) -> int:
         """How many of the nearest groups are looked at first, which mostly is enough."""
-        usual = math.ceil(1.5 * _FAR / self.weights.mean())
+        usual = math.ceil(1.5 * _FAR / float(self.weights.mean()))
         return min(max(_FIRST_GROUPS, usual), self._near)
 
     @cached_property

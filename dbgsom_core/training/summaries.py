@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import PerSample, Samples, Totals
 from dbgsom_core.engine.halving import halved
@@ -85,13 +86,10 @@ class Summaries:
         sums, seen = data.sums_seen(groups, len(kinds))
         hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
         means = _means(sums, hits, seen)
-        scatter = _scatter(
-            data,
-            groups,
-            data.distances_to(means, groups) if fine else found.distance,
-            hits,
-            2 if fine else 1,
-        )
+        if fine:
+            scatter = _deviation(data, groups, means, hits)
+        else:
+            scatter = _mean_distance(data, groups, found.distance, hits)
         units, codes = np.divmod(kinds, n_kinds)
         labels = labelled = None
         if numeric:
@@ -104,28 +102,44 @@ class Summaries:
 
 def _can_be_cut(data: Samples) -> bool:
     few = data.n <= _LOOKED_AT and data.n * data.X.shape[1] <= _NUMBERS
-    return few and data.is_euclidean
+    return few and data.metric.is_euclidean and not data.incomplete
+
+
+def _rows(data: Samples) -> NDArray[np.floating[Any]]:
+    rows = data.X[0 : data.n]
+    return np.asarray(rows.toarray() if issparse(rows) else rows)
 
 
 def _cut(data: Samples, keys: NDArray[np.int64]) -> NDArray[np.int64]:
     # The last bits of the new keys say which part of what had the same key.
-    rows, keys = data.X[0 : data.n], keys.astype(np.int64)
+    rows, keys = _rows(data), keys.astype(np.int64)
     for _ in range(_HALVINGS):
         keys = halved(rows, data.sample_weights, keys, _HALVED)
     return keys
 
 
-def _scatter(
+def _deviation(
+    data: Samples,
+    groups: NDArray[np.int64],
+    means: NDArray[np.float64],
+    hits: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    # The root of the mean squared distance of samples to the mean of their group.
+    apart = np.linalg.norm(_rows(data) - means[groups], axis=1)
+    apart = apart if data.scatter is None else np.hypot(apart, data.scatter)
+    size = 2.0 ** np.frexp(apart.max(initial=0.0))[1]
+    squares = np.bincount(groups, data.sample_weights * np.square(apart / size), len(hits))
+    return np.asarray(size * np.sqrt(squares / hits))
+
+
+def _mean_distance(
     data: Samples,
     groups: NDArray[np.int64],
     distance: NDArray[np.float64],
     hits: NDArray[np.float64],
-    power: int,
 ) -> NDArray[np.float64]:
-    # The mean distance (n,) in each group, or the root of the mean of its square.
     apart = distance if data.scatter is None else np.hypot(distance, data.scatter)
-    means = np.bincount(groups, data.sample_weights * apart**power, len(hits)) / hits
-    return np.asarray(means ** (1 / power))
+    return np.bincount(groups, data.sample_weights * apart, len(hits)) / hits
 
 
 def followed_by(target: Target, memory: Summaries) -> Target:

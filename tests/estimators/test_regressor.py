@@ -277,3 +277,14 @@ def test_what_is_not_known_of_any_sample_is_told(several):
         SomRegressor().fit(X, Y)
     with pytest.raises(ValueError, match="partial_fit goes on with one target without gaps"):
         SomRegressor().fit(X, Y[:, [0, 2]]).partial_fit(X, Y[:, [0, 2]])
+
+
+def test_targets_that_are_known_of_few_neurons_are_saved(several, tmp_path):
+    X, Y = several
+    Y = Y.copy()
+    Y[2:, 0] = np.nan
+    regressor = SomRegressor().fit(X, Y)
+    assert len({len(one.weights) for one in regressor._outputs}) > 1
+    regressor.save(tmp_path / "m.npz")
+    again = SomRegressor.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.predict(X), regressor.predict(X))
