@@ -1,8 +1,10 @@
 """The engine `dask`: the map of `local`, to the bit, whatever the partitions and who dies."""
 
+import asyncio
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.engines.dask import cluster as clusters
-from dbgsom_plugins.engines.dask import held, tasks
+from dbgsom_plugins.engines.dask import held, tasks, waiting
 from dbgsom_plugins.engines.dask.engine import DaskEngine
 
 distributed = pytest.importorskip("distributed")
@@ -271,6 +273,47 @@ def test_a_scheduler_that_is_not_there_is_told_soon(monkeypatch):
     with pytest.raises(DataError, match=r"no scheduler of dask answers at tcp://127\.0\.0\.1:9:"):
         SomVQ(engine={"name": "dask", "address": "tcp://127.0.0.1:9"}).fit(samples()[0])
     assert time.monotonic() - began < 10
+
+
+def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
+    monkeypatch.setattr(waiting, "_LOOK", 0.02)
+    monkeypatch.setattr(waiting, "_SAID", 0.1)
+    here = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
+    heard = []
+    with distributed.LocalCluster(silence_logs=60, dashboard_address=":0", **here) as cluster:
+
+        def leave(record):
+            heard.append(record.epoch)
+            if record.epoch == 3:
+                cluster.scale(0)
+                while cluster.scheduler.workers:
+                    time.sleep(0.01)
+
+        engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 0.5}
+        with pytest.raises(DataError, match=r"no worker of dask is left at .*, for \d+ s: start"):
+            SomVQ(engine=engine, callbacks=[leave], **PARAMS).fit(samples()[0])
+    assert heard == [1, 2, 3]
+    assert "no worker of dask is left" in caplog.text
+    assert "0 s at most" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"), [("connecting", "is gone: start it"), ("running", "does not answer")]
+)
+def test_so_does_one_without_a_scheduler(client, monkeypatch, status, sentence):
+    for name in ("_LOOK", "_LOST"):
+        monkeypatch.setattr(waiting, name, 0.02)
+
+    async def never(*_):
+        await asyncio.sleep(60)
+
+    def refused(*_, **__):
+        raise OSError("nobody there")
+
+    there = SimpleNamespace(address="tcp://far:1", ncores=None)
+    lost = SimpleNamespace(status=status, loop=client.loop, scheduler=there, sync=refused)
+    with pytest.raises(DataError, match=rf"the scheduler of dask at tcp://far:1 {sentence}"):
+        waiting.patiently(lost, never, 0.05)
 
 
 def test_other_versions_on_a_worker_are_told(client, monkeypatch):

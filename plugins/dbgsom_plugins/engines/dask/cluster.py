@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -12,15 +12,27 @@ from typing import Any
 
 from dbgsom_core import __version__
 from dbgsom_core.api import DataError, available_threads
+from dbgsom_plugins.engines.dask.waiting import gone, patiently
 
 _SECONDS = 8  # to reach a scheduler
 
 
 class Workers:
-    """The client of a cluster, reached when it is first asked for."""
+    """The client of a cluster, reached when it is first asked for.
 
-    def __init__(self, address: str | None, workers: int | None, processes: bool) -> None:
+    Parameters
+    ----------
+    address, workers, processes
+        See `DaskEngine`.
+    timeout : float
+        Seconds that an answer is waited for while nobody is there to give it.
+    """
+
+    def __init__(
+        self, address: str | None, workers: int | None, processes: bool, timeout: float
+    ) -> None:
         self._address, self._workers, self._processes = address, workers, processes
+        self._timeout = timeout
         self._stack = ExitStack()
         self._alike: set[str] = set()
 
@@ -57,18 +69,29 @@ class Workers:
     def run(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
         """Return what all workers say, by their addresses, or the exception that one has met."""
         try:
-            return dict(self.client.run(function, *given, on_error="return"))
+            asked = self._waited(lambda client: client.run(function, *given, on_error="return"))
         except (CancelledError, OSError):  # nobody is there to be asked
             return {}
+        return dict(asked)
 
     def who_has(self, futures: Sequence[Any]) -> dict[Any, Any]:
         """Return the addresses of the workers that hold what futures stand for, by their keys."""
         try:
-            return dict(self.client.who_has(futures))
+            return dict(self._waited(lambda client: client.who_has(futures)))
         except (CancelledError, OSError):
             return {}
 
-    def check_scheduler(self, error: BaseException) -> None:
+    def gather(self, futures: Sequence[Any]) -> list[Any]:
+        """Return what futures stand for.
+
+        Raises
+        ------
+        DataError
+            No worker, or no scheduler, has been there for too long.
+        """
+        return list(self._waited(lambda client: client.gather(futures), futures))
+
+    def check_scheduler(self) -> None:
         """Find out whether there is a scheduler, after an error.
 
         Raises
@@ -80,14 +103,14 @@ class Workers:
             client = self.client
             client.sync(client.scheduler.ncores, callback_timeout=_SECONDS)
         except Exception as found:
-            raise DataError(
-                f"the scheduler of dask is gone ({type(error).__name__}: {error}): start it and "
-                "begin again, or go on from a checkpoint"
-            ) from found
+            raise gone(self.client) from found
 
     def close(self) -> None:
         """Close what was opened here."""
         self._stack.close()
+
+    def _waited(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
+        return patiently(self.client, ask, self._timeout, futures)
 
     def _connected(self, distributed: Any) -> Any:
         try:
@@ -122,12 +145,14 @@ def current() -> Workers | None:
 
 
 @contextmanager
-def session(address: str | None, workers: int | None, processes: bool) -> Iterator[None]:
+def session(
+    address: str | None, workers: int | None, processes: bool, timeout: float
+) -> Iterator[None]:
     """Keep workers at hand; within another session its own are used."""
     if current() is not None:
         yield
         return
-    mine = Workers(address, workers, processes)
+    mine = Workers(address, workers, processes, timeout)
     token = _SESSION.set(mine)
     try:
         _distributed()

@@ -51,6 +51,14 @@ class DaskEngine(Component):
         default=128.0, gt=0, le=65536, description="MiB of the data that one task holds, at most"
     )
 
+    timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=1e6,
+        description="seconds that a fit waits while no worker is there, which it says after 10, or "
+        "while the scheduler does not answer; then it ends",
+    )
+
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:
         if self.address is not None and self.workers is not None:
@@ -62,7 +70,7 @@ class DaskEngine(Component):
         """Keep the workers for the length of a fit."""
         from dbgsom_plugins.engines.dask.cluster import session
 
-        with session(self.address, self.workers, self.processes):
+        with session(self.address, self.workers, self.processes, self.timeout):
             yield
 
     def opened(self, X: Any) -> Table | None:

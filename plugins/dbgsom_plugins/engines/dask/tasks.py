@@ -92,16 +92,16 @@ def gathered(workers: Workers, tasks: Sequence[Task]) -> list[Any]:
         futures: list[Any] = []
         try:
             futures = [task.future for task in tasks]
-            return list(workers.client.gather(futures))
+            return workers.gather(futures)
         except KilledWorker as error:
             raise DataError(
                 f"workers of dask died again and again over one task ({error.last_worker.address} "
                 "was the last): give them more memory, or make engine.shard smaller"
             ) from error
-        except (CancelledError, OSError) as error:
+        except (CancelledError, OSError):
             if any(future.status == "error" for future in futures):
                 raise
-            workers.check_scheduler(error)
+            workers.check_scheduler()
     raise DataError(
         f"the cluster of dask was restarted {_RESTARTS} times before it answered: begin again"
     )
