@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from dbgsom_core.config import load_sweep
 from dbgsom_core.plugins.registry import Registry
@@ -54,7 +56,8 @@ def test_a_seed_that_varies_is_no_part_of_a_variant(tmp_path):
     for child, error in zip(sweep.children, (0.1, 0.3, 0.6, 0.2), strict=True):
         run = SimpleNamespace(id=child.name, data={"name": "iris", "digest": "d"})
         standings.add(child, run, {"train/combined_error": error})
-    told = "best so far: kernel=bubble (train/combined_error 0.250 ± 0.071, 2 runs)"
+    told = "best so far: kernel=bubble (train/combined_error 0.250 ± 0.071, 2 seeds), "
+    told += "0.1 better than kernel=gaussian, p = 0.8: nobody can tell yet"
     assert standings.best_so_far(run) == told
     (ranking,) = standings.rankings()
     assert [one.name for one in ranking.variants] == ["kernel=bubble", "kernel=gaussian"]
@@ -71,3 +74,81 @@ def test_a_sweep_of_nothing_but_seeds_is_one_variant(tmp_path):
     assert [child.variant for child in sweep.children] == ["as it is"] * 2
     assert [child.name for child in sweep.children] == ["seed=1", "seed=2"]
     assert sweep.title == "2 runs: seed"
+
+
+def stood(tmp_path, found, extra=""):
+    """Return what is told after each of some runs: (kernel, seed) → accuracy, in this order."""
+    registry = Registry.discover(own_only=True)
+    (tmp_path / "sweep.yaml").write_text(
+        "experiment: e\ndataset: iris\nmodel: {estimator: classifier}\n"
+        f"split: {{test_size: 0.25}}\n{extra}"
+        "sweep: {grid: {model.kernel: [gaussian, bubble, triangular]}, repeats: {seeds: 3}}\n"
+    )
+    sweep = load_sweep(tmp_path / "sweep.yaml", registry=registry)
+    children = {child.name: child for child in sweep.children}
+    standings, told = Standings(sweep, registry), []
+    for (kernel, seed), value in found.items():
+        child = children[f"kernel={kernel}, seed={seed}"]
+        run = SimpleNamespace(id=child.name, data={"name": "iris", "digest": "d", "samples": 150})
+        standings.add(child, run, {"test/accuracy": value})
+        told.append(standings.best_so_far(run).removeprefix("best so far: "))
+    return told
+
+
+def test_variants_are_held_against_each_other_by_the_seeds_that_all_have(tmp_path):
+    found = {
+        ("gaussian", 42): 0.95,
+        ("gaussian", 43): 0.75,
+        ("bubble", 42): 0.90,  # above the mean of gaussian, below gaussian with the same seed
+        ("bubble", 43): 0.76,
+    }
+    assert stood(tmp_path, found) == [
+        "kernel=gaussian (test/accuracy 0.95)",
+        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds)",
+        "kernel=gaussian (test/accuracy 0.95, 1 seed that all have)",
+        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds), 0.02 better than kernel=bubble, "
+        "p = 0.7: nobody can tell yet",
+    ]
+
+
+def test_a_variant_without_a_seed_of_the_others_is_not_held_against_them(tmp_path):
+    found = {("gaussian", 42): 0.7, ("gaussian", 44): 0.7, ("bubble", 43): 0.9}
+    assert stood(tmp_path, found)[-1] == "kernel=gaussian (test/accuracy 0.7 ± 0, 2 seeds)"
+
+
+def test_the_doubt_of_a_sweep_that_goes_on_is_that_of_compare(tmp_path):
+    """By hand: t of 3 paired differences, variance times 1/3 + 38/112, Holm over the 3 pairs."""
+    values = {
+        "gaussian": [0.90, 0.91, 0.92],
+        "bubble": [0.80, 0.83, 0.81],
+        "triangular": [0.60, 0.62, 0.66],
+    }
+    found = {(k, 42 + i): v for k, row in values.items() for i, v in enumerate(row)}
+    told = stood(tmp_path, found)[-1]
+
+    def p(one, other):
+        d = np.subtract(values[one], values[other])
+        return 2 * t.sf(abs(d.mean()) / np.sqrt(d.var(ddof=1) * (1 / 3 + 38 / 112)), 2)
+
+    pairs = [("gaussian", "bubble"), ("gaussian", "triangular"), ("bubble", "triangular")]
+    ordered = sorted(pairs, key=lambda pair: p(*pair))
+    stepped = [p(*pair) * (3 - at) for at, pair in enumerate(ordered)]
+    corrected = max(stepped[: ordered.index(pairs[0]) + 1])
+    wanted = f"0.0967 better than kernel=bubble, p = {corrected:.2g} (corrected)"
+    assert told.split(", ", 2)[2].removesuffix(": nobody can tell yet") == wanted
+    assert told.endswith("nobody can tell yet") == (corrected >= 0.05)
+
+
+def test_folds_are_tested_by_compare_and_not_by_their_means(tmp_path):
+    registry = Registry.discover(own_only=True)
+    (tmp_path / "sweep.yaml").write_text(
+        "experiment: e\ndataset: iris\nmodel: {estimator: classifier}\nsplit: {folds: 3}\n"
+        "sweep: {grid: {model.kernel: [gaussian, bubble]}, repeats: {seeds: 2}}\n"
+    )
+    sweep = load_sweep(tmp_path / "sweep.yaml", registry=registry)
+    standings = Standings(sweep, registry)
+    for child, value in zip(sweep.children, (0.9, 0.92, 0.5, 0.51), strict=True):
+        run = SimpleNamespace(id=child.name, data={"name": "iris", "digest": "d", "samples": 150})
+        standings.add(child, run, {"test/accuracy": value, "test_std/accuracy": 0.01})
+    told = "best so far: kernel=gaussian (test/accuracy 0.910 ± 0.014, 2 seeds)"
+    assert standings.best_so_far(run) == told

@@ -31,7 +31,7 @@ def verdict(table: Table) -> str:
         against += f", corrected for {table.tests} comparisons" if table.tests > 1 else ""
         return (
             f"{best.variant} wins: {measure} {mean_of(best)}, {_ahead(table, others[0])}; "
-            f"p {_p(largest)}{against}."
+            f"p {probability(largest)}{against}."
         )
     worse, next_ = len(others) - len(unsure), unsure[0]
     if len(others) == 1:
@@ -77,9 +77,9 @@ def _next(table: Table, best: Row, row: Row) -> str:
     told = f"It is {_ahead(table, row)}"
     if row.p is None:
         return f"{told}."
-    told += f", p {_p(row.p)}"
+    told += f", p {probability(row.p)}"
     if table.tests > 1 and row.holm is not None:
-        corrected = _p(row.holm).removeprefix("= ")
+        corrected = probability(row.holm).removeprefix("= ")
         told += f" ({corrected} once it is corrected for {table.tests} comparisons)"
     if best.folds and row.pairs < best.seeds * best.folds:
         return f"{told}; more seeds divide the data in the same way and would not tell."
@@ -141,13 +141,13 @@ def rank_verdict(ranking: Ranking) -> str:
     if test is None:
         return f"{led}; {sets} data sets are too few for a test."
     if test.p >= LEVEL:
-        return f"{led}, but nobody can tell: {test.name}, p {_p(test.p)}."
+        return f"{led}, but nobody can tell: {test.name}, p {probability(test.p)}."
     if test.critical is None:
-        return f"{led}, better than the other: {test.name}, p {_p(test.p)}."
+        return f"{led}, better than the other: {test.name}, p {probability(test.p)}."
     worse = int((means - means[0] > test.critical).sum())
     return (
-        f"{led}; the variants differ ({test.name}, p {_p(test.p)}), and {worse} of the other "
-        f"{len(means) - 1} rank behind it by more than {number(test.critical)} (Nemenyi's "
+        f"{led}; the variants differ ({test.name}, p {probability(test.p)}), and {worse} of the "
+        f"other {len(means) - 1} rank behind it by more than {number(test.critical)} (Nemenyi's "
         "critical difference)."
     )
 
@@ -218,5 +218,6 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _p(value: float) -> str:
+def probability(value: float) -> str:
+    """Return what stands behind the letter p."""
     return "< 0.001" if value < 0.001 else f"= {value:.2g}"

@@ -116,7 +116,7 @@ def sort_out(runs: Iterable[StoredRun], in_units: bool, registry: Registry) -> S
     runs = list(runs)
     all_settings = settings_of([(run.id, run.config) for run in runs], registry)
     for run, settings in zip(runs, all_settings, strict=True):
-        facts = {"dataset": _dataset(run), "split": _split(run)}
+        facts = {"dataset": _dataset(run), "split": _split(run.config)}
         if in_units:
             facts |= _units(settings)
             settings = without_units(settings)
@@ -186,15 +186,23 @@ def overlap(variants: Iterable[Variant], decision: Decision) -> float:
     """
     ratios = []
     for run in (run for variant in variants for run in variant.runs):
-        split, samples = _split(run), run.data.get("samples")
         if decision.split == "test" and run.folds:
             ratios += [one.test_samples / one.train_samples for one in run.folds]
-        elif set(split) <= {"test_size", "stratify"} and "test_size" in split:
-            size = split["test_size"]
-            if isinstance(size, (int, float)) and isinstance(samples, int):
-                test = math.ceil(size * samples) if isinstance(size, float) else size
-                ratios.append(test / max(samples - test, 1))
+        elif (ratio := division_ratio(run.config, run.data)) is not None:
+            ratios.append(ratio)
     return sum(ratios) / len(ratios) if ratios else 0.0
+
+
+def division_ratio(config: Tree, data: Tree) -> float | None:
+    """Return samples to test on over samples to train on; None where ``test_size`` is not all."""
+    split, samples = _split(config), data.get("samples")
+    size = split.get("test_size")
+    if not (set(split) <= {"test_size", "stratify"} and isinstance(size, (int, float))):
+        return None
+    if not isinstance(samples, int):
+        return None
+    test = math.ceil(size * samples) if isinstance(size, float) else size
+    return test / max(samples - test, 1)
 
 
 # ---------------------------------------------------------------------- what a run is compared by
@@ -260,8 +268,8 @@ def data_name(config: Tree, data: Tree) -> str:
     return stem or str(data.get("name") or word(dataset))
 
 
-def _split(run: StoredRun) -> dict[str, Any]:
-    split = _mapping(run.config.get("split"))
+def _split(config: Tree) -> dict[str, Any]:
+    split = _mapping(config.get("split"))
     return {k: v for k, v in split.items() if v is not None and v is not False and k != "test"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,13 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
 from dbgsom_core.runs.comparing.differing import as_words, differences, distinct, told_apart
-from dbgsom_core.runs.comparing.sentences import same_mean, value_of
-from dbgsom_core.runs.comparing.variants import data_name, settings_of, without_units
+from dbgsom_core.runs.comparing.variants import (
+    data_name,
+    division_ratio,
+    settings_of,
+    without_units,
+)
+from dbgsom_core.runs.sweeps.so_far import Standing, best_so_far
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -29,20 +34,17 @@ class _Runs:
     child: Child
     data: tuple[str, str]
     units: Mapping[str, Any]
+    samples: int | None
     runs: dict[str, Mapping[str, float]] = field(default_factory=dict)
-
-    def mean(self, name: str) -> float:
-        return statistics.fmean(one.get(name, math.nan) for one in self.runs.values())
+    seeds: dict[str, int] = field(default_factory=dict)
 
     def rank(self, decision: Decision) -> tuple[bool, float]:
         return decision.rank(statistics.fmean(map(decision.value, self.runs.values())))
 
-    def value(self, name: str) -> str:
-        """Return the mean as text, with the spread where there are several runs."""
-        values = [one.get(name, math.nan) for one in self.runs.values()]
-        if len(values) == 1:
-            return f"{values[0]:.4g}"
-        return f"{value_of(self.mean(name), statistics.stdev(values))}, {len(values)} runs"
+    def standing(self, name: str, decision: Decision) -> Standing:
+        """Return what decides, by seed."""
+        values = {self.seeds[id]: decision.value(one) for id, one in self.runs.items()}
+        return Standing(name, {seed: one for seed, one in values.items() if not math.isnan(one)})
 
     def told(self, name: str, varies: Mapping[str, Any]) -> Variant:
         rows = list(self.runs.values())
@@ -77,9 +79,11 @@ class Standings:
         data = name, str(run.data.get("digest"))
         self._datasets[data] = None
         variant = self._variants.setdefault(
-            (child.variant, data), _Runs(child, data, _units(child.experiment))
+            (child.variant, data),
+            _Runs(child, data, _units(child.experiment), run.data.get("samples")),
         )
         variant.runs[run.id] = measures
+        variant.seeds[run.id] = child.experiment.seed
         self._estimators.add(child.experiment.model.estimator)
         if self._decision is None or self._decision.name not in measures:
             try:
@@ -114,13 +118,27 @@ class Standings:
             for name, rated in groups.items()
             if any(run.id in one.runs for one in rated)
         )
-        names = [self._apart(decision)[one.child.variant][1] for one in rated]
-        ranks = [one.rank(decision) for one in rated]
-        first, *others = sorted(range(len(rated)), key=lambda i: (ranks[i], names[i]))
-        tied = [names[i] for i in others if ranks[i] == ranks[first]]
+        told = self._apart(decision)
+        stand = [one.standing(told[one.child.variant][1], decision) for one in rated]
+        stand = [one for one in stand if one.values]
+        if not stand:
+            return ""
         where = f" on {name}" if len(groups) > 1 else ""
-        told = f"{names[first]} ({decision.name} {rated[first].value(decision.name)})"
-        return f"best so far{where}: {told}" + ((tied and f"; {same_mean(tied)}") or "")
+        seeded = any(len(one.values) > 1 for one in stand)
+        words = best_so_far(stand, decision, self._ratio(rated, decision), seeded)
+        return f"best so far{where}: {words}"
+
+    def _ratio(self, rated: Sequence[_Runs], decision: Decision) -> float | None:
+        """Return what `compare` corrects tests by; None where it tests folds, not known here."""
+        several = [(one, measures) for one in rated for measures in one.runs.values()]
+        if any(name.startswith("test_std/") for _, measures in several for name in measures):
+            return None
+        ratios = [
+            division_ratio(one.child.experiment.resolved, {"samples": one.samples})
+            for one, _ in several
+        ]
+        known = [one for one in ratios if one is not None]
+        return statistics.fmean(known) if known else 0.0
 
     def rankings(self) -> list[Ranking]:
         """Return the variants on each data set, best first; nothing where nothing decides.
