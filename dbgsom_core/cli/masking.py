@@ -15,6 +15,11 @@ from typing import Any
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.privacy import Secrets, hiding, without_passwords
 
+# Signs of ours for terminals and pipes that know few letters; others are shown by their number.
+_IN_ASCII = str.maketrans(
+    {"±": "+-", "×": "x", "…": "...", "·": ".", "−": "-", "–": "-", "→": "->", "↑": "^", "↓": "v"}
+    | {"²": "^2", "√": "sqrt", "≤": "<=", "≥": ">=", "∞": "inf", "█": "#", "✓": "+", "✗": "x"}
+)
 _BACK_TO_ITS_START = re.compile(r"(\r*)(.*?)(\r*)", re.DOTALL)
 
 
@@ -81,7 +86,7 @@ class _Masked:
             self._stream.flush()
 
     def _shown(self, text: str) -> str:
-        return without_passwords(self._secrets.masked(text))
+        return _in_letters_of(self._stream, without_passwords(self._secrets.masked(text)))
 
     def writelines(self, lines: Any) -> None:
         """Write several texts."""
@@ -108,6 +113,19 @@ class _AsText(_Masked):
         match = _BACK_TO_ITS_START.fullmatch(super()._shown(text))
         assert match is not None
         return match[1] + as_text(match[2]) + match[3]
+
+
+def _in_letters_of(stream: Any, text: str) -> str:
+    """Return a text that the stream's encoding can write: that of a pipe may be ASCII or cp1252."""
+    encoding = getattr(stream, "encoding", None)
+    if text.isascii() or not encoding:
+        return text
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeError:
+        plain = text.translate(_IN_ASCII).encode(encoding, "backslashreplace")
+        return plain.decode(encoding)
+    return text
 
 
 class _MaskedBytes(_AsText):

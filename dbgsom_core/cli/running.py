@@ -60,7 +60,7 @@ def go_on(
         resume.finish_off(stored, experiments[0].tracking)
         click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
         if not quiet:
-            _show_finished(stored, experiments[0].tracking)
+            _show_finished(stored, experiments[0].tracking, registry)
         return 0
     resume.check_can_go_on(stored)
     if isinstance(loaded, Sweep):
@@ -68,22 +68,25 @@ def go_on(
     return run_one(loaded, quiet, registry, stored)
 
 
-def _show_finished(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
+def _show_finished(
+    stored: StoredRun, tracking: Sequence[tuple[str, Component]], registry: Registry
+) -> None:
     from dbgsom_core.cli.tables import children_table, measures_table
 
     if stored.rankings:
-        _show_rankings(stored.rankings, stored.id, stored.files.folder)
+        _show_rankings(stored.rankings, stored.id, stored.files.folder, registry)
     elif stored.kind == "sweep":
-        children_table([(child["name"], child["measures"]) for child in stored.children])
+        children = [(child["name"], child["measures"]) for child in stored.children]
+        children_table(children, registry)
     else:
-        measures_table(stored.measures, None)
+        measures_table(stored.measures, None, registry)
     tell_where(stored.files.folder, stored.experiment, tracking)
 
 
-def _show_rankings(rankings: Sequence[Ranking], id: str, folder: Path) -> None:
+def _show_rankings(rankings: Sequence[Ranking], id: str, folder: Path, registry: Registry) -> None:
     from dbgsom_core.cli.tables import rankings_tables
 
-    rankings_tables(rankings)
+    rankings_tables(rankings, registry)
     if any(len(one.variants) > 1 for one in rankings):
         click.echo(f"how sure that is: dbgsom compare {_named(id, folder)}")
 
@@ -109,7 +112,7 @@ def run_one(
     if not quiet:
         from dbgsom_core.cli.tables import measures_table
 
-        measures_table(outcome.result.measures, outcome.result.view)
+        measures_table(outcome.result.measures, outcome.result.view, registry)
         tell_where(outcome.run.folder, outcome.run.experiment, experiment.tracking)
     return 0
 
@@ -163,9 +166,11 @@ def run_all(
         from dbgsom_core.cli.tables import children_table
 
         if outcome.result.rankings:
-            _show_rankings(outcome.result.rankings, outcome.run.id, outcome.run.folder)
+            run = outcome.run
+            _show_rankings(outcome.result.rankings, run.id, run.folder, registry)
         else:
-            children_table([(one.run.name, one.result.measures) for one in outcome.children])
+            children = [(one.run.name, one.result.measures) for one in outcome.children]
+            children_table(children, registry)
         tell_where(outcome.run.folder, outcome.run.experiment, tracking)
     for name, why in outcome.failed.items():
         click.echo(as_text(f"failed: {name}: {why}"), err=True)

@@ -43,9 +43,9 @@ def show(run: str, by: str, runs: str, registry: Registry) -> None:
         click.echo(as_text(f"note: {note}"), err=True)
     _tell(found)
     if found.kind == "sweep":
-        _tell_children(found)
+        _tell_children(found, registry)
     else:
-        _tell_run(found, by)
+        _tell_run(found, by, registry)
     _tell_paths(found)
 
 
@@ -73,12 +73,12 @@ def _tell(found: StoredRun) -> None:
         click.echo(f"epoch {lines[-1].epoch} so far" if lines else "no epoch yet")
 
 
-def _tell_run(found: StoredRun, by: str) -> None:
+def _tell_run(found: StoredRun, by: str, registry: Registry) -> None:
     from dbgsom_core.cli.tables import measures_table
 
     if found.measures:
         click.echo()
-        measures_table(found.measures, None)
+        measures_table(found.measures, None, registry)
     if by == "none" or not found.files.model.exists():
         return
     from dbgsom_core.persistence import load
@@ -109,16 +109,17 @@ def _tell_map(estimator: Any, by: str | None) -> None:
         console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _tell_children(found: StoredRun) -> None:
+def _tell_children(found: StoredRun, registry: Registry) -> None:
     from dbgsom_core.cli.tables import children_table, rankings_tables
 
     if found.rankings:
         click.echo()
-        rankings_tables(found.rankings)
+        rankings_tables(found.rankings, registry)
         return
     if found.children:
         click.echo()
-        children_table([(child["name"], child["measures"]) for child in found.children])
+        children = [(child["name"], child["measures"]) for child in found.children]
+        children_table(children, registry)
     for child in found.children:
         if child.get("id") == found.best:
             click.echo(as_text(f"best: {child['name']} ({found.best})"))

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.comparing.deciding import best_end, with_arrow
 from dbgsom_core.runs.comparing.sentences import same_mean
 
 _UNLIMITED = 100_000  # characters
@@ -80,8 +82,11 @@ def cell(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def measures_table(measures: Mapping[str, float], view: Any) -> None:
-    """Print final measures: a row each, a column for the training and one for the test part."""
+def measures_table(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
+    """Print final measures: a row each, a column for the training and one for the test part.
+
+    Beside the name stands which values are best: greater, less, or 0.
+    """
     parts = [part for part in ("train", "test", "test_std") if _of(measures, part)]
     shown = {"test_std": "± over folds"}
     stability = {name: one for name, one in measures.items() if name.startswith("stability")}
@@ -89,12 +94,15 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
     rows: list[list[Any]] = []
     if view is not None:
         neurons = len(view.evaluation.som_map)
-        rows.append(["neurons", neurons] + [None] * (len(parts) - 1))
+        rows.append(["neurons", "", neurons] + [None] * (len(parts) - 1))
         if view.evaluation.som_map.children:
             leaves = len(view.evaluation.tree)
-            rows.append(["leaves", leaves] + [None] * (len(parts) - 1))
-    rows += [[name, *(measures.get(f"{part}/{name}") for part in parts)] for name in names]
-    print_table(["measure", *(shown.get(part, part) for part in parts)], rows)
+            rows.append(["leaves", "", leaves] + [None] * (len(parts) - 1))
+    rows += [
+        [name, best_end(name, registry), *(measures.get(f"{part}/{name}") for part in parts)]
+        for name in names
+    ]
+    print_table(["measure", "best", *(shown.get(part, part) for part in parts)], rows)
     of_refits = [name.partition("/")[2] for name in stability if name.startswith("stability/")]
     if of_refits:
         columns = ("stability", "stability_low", "stability_high")
@@ -102,16 +110,17 @@ def measures_table(measures: Mapping[str, float], view: Any) -> None:
         print_table(["over refits", "mean", "low", "high"], told)
 
 
-def children_table(children: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+def children_table(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
     """Print the children of a sweep: what matters most, on the test part where there is one."""
     part = "test" if any(_of(measures, "test") for _, measures in children) else "train"
     wanted = ("accuracy", "quantization_error", "topographic_error")
     names = [n for n in wanted if any(f"{part}/{n}" in measures for _, measures in children)]
     rows = [[name, *(measures.get(f"{part}/{n}") for n in names)] for name, measures in children]
-    print_table([f"run ({part} part)", *names], rows)
+    columns = [with_arrow(name, best_end(name, registry)) for name in names]
+    print_table([f"run ({part} part)", *columns], rows)
 
 
-def rankings_tables(rankings: Sequence[Ranking]) -> None:
+def rankings_tables(rankings: Sequence[Ranking], registry: Registry) -> None:
     """Print the variants of a sweep, best first, a table for each data set."""
     console = Console(highlight=False, soft_wrap=True)
     for ranking in rankings:
@@ -127,7 +136,8 @@ def rankings_tables(rankings: Sequence[Ranking]) -> None:
             ]
             for number, one in enumerate(ranking.variants, start=1)
         ]
-        print_table(["", *names, *(["runs"] if several else []), *keys], rows)
+        columns = [with_arrow(name, best_end(name, registry)) for name in names]
+        print_table(["", *columns, *(["runs"] if several else []), *keys], rows)
         best = f"best{where}: {ranking.best.name} ({names[0]} {measured(ranking.best, names[0])})"
         tied = [one.name for one in ranking.ties]
         console.print(Text(as_text(f"{best}; {same_mean(tied)}" if tied else best)))

@@ -144,7 +144,7 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
 
 def test_runs_that_are_whole_need_no_state(root, dbgsom):
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
-    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error"]
+    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error", "↓"]
     assert "state" not in answer.out
 
 

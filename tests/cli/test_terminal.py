@@ -118,3 +118,32 @@ def test_what_is_printed_after_a_command_is_nobody_elses_business(screen):
         pass
     traceback.print_exception(RuntimeError("\x1b[1m"))
     assert "\x1b[1m" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "0.9 +- 0.1 in K\\xf6ln: 391 x 11, QE v, \\u6f22"),
+        ("cp1252", "0.9 +- 0.1 in Köln: 391 x 11, QE v, \\u6f22"),
+        ("utf-8", "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"),
+    ],
+)
+@pytest.mark.parametrize("printer", ["print", "click", "rich"])
+def test_what_a_pipe_has_no_letters_for_is_written_in_those_it_has(
+    monkeypatch, encoding, shown, printer
+):
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    text = "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"
+    with hidden_from_terminal():
+        if printer == "rich":
+            Console(highlight=False).print(text)
+        else:
+            (click.echo if printer == "click" else print)(text)
+    streams[0].flush()
+    content = streams[0].buffer.getvalue()
+    if (encoding, printer) == ("ascii", "click"):
+        assert content.decode() == text + "\n"  # click takes ASCII for a mistake
+    else:
+        assert content.decode(encoding) == shown + "\n"

@@ -45,7 +45,7 @@ def test_the_only_experiment_is_meant_and_a_table_and_a_sentence_come(two):
     title, header, first, second, sentence, method = answer.output.splitlines()
     assert title == "iris, 150 × 4, by accuracy on the test part (greater is better), 3 folds"
     assert header.split("  ")[0] == "variant"
-    assert header.split()[-2:] == ["quantization_error", "topographic_error"]
+    assert header.split()[-4:] == ["quantization_error", "↓", "topographic_error", "↓"]
     assert first.startswith("kernel=gaussian  0.910 ± 0.010 ")
     assert second.startswith("kernel=bubble    0.813 ± 0.015  -0.097 (")
     assert sentence.startswith("kernel=gaussian wins: accuracy 0.910 ± 0.010, 0.097 better than")

@@ -7,7 +7,7 @@ import pytest
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.comparing.deciding import Decision, decide
+from dbgsom_core.runs.comparing.deciding import Decision, best_end, decide, with_arrow
 
 MAPS = ["train/quantization_error", "train/combined_error", "train/topographic_error"]
 
@@ -86,3 +86,12 @@ def test_what_is_best_at_zero_is_compared_by_its_absolute_value(registry):
         registry,
     )
     assert least.best(runs) == 0  # who says a direction means the number itself
+
+
+def test_the_better_end_of_a_measure_is_told(registry):
+    names = ("test/accuracy", "quantization_error", "train/topographic_product", "of_a_stranger")
+    ends = [best_end(name, registry) for name in names]
+    assert ends == ["greater", "less", "0", ""]
+    shown = [with_arrow(name, end) for name, end in zip(names, ends, strict=True)]
+    assert shown == [f"{n}{a}" for n, a in zip(names, (" ↑", " ↓", " →0", ""), strict=True)]
+    assert best_end("test_std/accuracy", registry) == "less"

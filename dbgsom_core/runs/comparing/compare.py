@@ -14,7 +14,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.comparing.compared import Ranking, Row, Table
 from dbgsom_core.runs.comparing.comparison import Comparison
-from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
+from dbgsom_core.runs.comparing.deciding import Decision, best_end, decide, is_in_units
 from dbgsom_core.runs.comparing.paired import (
     holm,
     mean_and_deviation,
@@ -78,7 +78,7 @@ def compare(
     decision = _decision(chosen, by, direction, split, registry)
     in_units = is_in_units(decision, registry)
     found = sort_out(chosen.runs, in_units, registry)
-    tables = [_table(group, decision) for group in found.groups]
+    tables = [_table(group, decision, registry) for group in found.groups]
     tables.sort(key=lambda table: table.name)
     return Comparison(
         decision=decision,
@@ -111,7 +111,7 @@ def _decision(
 # ----------------------------------------------------------------------------------- one data set
 
 
-def _table(group: Group, decision: Decision) -> Table:
+def _table(group: Group, decision: Decision, registry: Registry) -> Table:
     values = [values_of(variant, decision) for variant in group.variants]
     summaries = [mean_and_deviation([one.value for one in several]) for several in values]
     order = sorted(
@@ -142,7 +142,8 @@ def _table(group: Group, decision: Decision) -> Table:
         0 if tested is None else tested.tests,
         ratio,
     )
-    return replace(found, sentence=verdict(found), method=method(found))
+    ends = {name: best_end(name, registry) for row in rows for name in row.measures}
+    return replace(found, sentence=verdict(found), method=method(found), ends=ends)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dbgsom_core.runs.comparing.deciding import Decision
@@ -85,6 +85,9 @@ class Table:
         Which variant won, and how sure that is.
     method : str
         What the numbers are, and how they were tested.
+    ends : mapping of str to str
+        Which values of each measure are best: ``greater``, ``less``, ``0``, or nothing where no
+        plugin says it.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Table:
     ratio: float
     sentence: str = ""
     method: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import DataError, as_text
+from dbgsom_core.runs.comparing.deciding import with_arrow
 from dbgsom_core.runs.comparing.sentences import differences_of, mean_of, number, value_of
 from dbgsom_core.runs.folder.writing import write_text
 
@@ -33,10 +34,14 @@ def columns_of(
     tested = any(row.p is not None for row in table.rows)
     paired = any(row.difference is not None for row in table.rows)
     counts = len({count_of(row) for row in table.ranked}) > 1
-    header = ["variant", *["n"] * counts, table.decision.measure]
+    header = ["variant", *["n"] * counts]
+    header.append(with_arrow(table.decision.measure, table.decision.end))
     header += [f"difference{' (95 % CI)' * tested}"] * paired + ["p"] * tested
     header += ["corrected p"] * (tested and table.tests > 1)
-    header += [name.removeprefix(f"{table.decision.split}/") for name in others]
+    header += [
+        with_arrow(name.removeprefix(f"{table.decision.split}/"), table.ends.get(name, ""))
+        for name in others
+    ]
     rows: list[list[str | None]] = []
     for row, difference in zip(table.rows, differences_of(table.rows), strict=True):
         cells: list[str | None] = [row.variant]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dbgsom_core.config import DecideSettings
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry
 
@@ -50,6 +50,11 @@ class Decision:
     def name(self) -> str:
         """The measure as runs log it: ``test/accuracy``."""
         return f"{self.split}/{self.measure}" if self.split else self.measure
+
+    @property
+    def end(self) -> str:
+        """Which values are best: greater, less, or 0."""
+        return "0" if self.from_zero else "greater" if self.greater_is_better else "less"
 
     @property
     def greater_is_better(self) -> bool:
@@ -148,6 +153,23 @@ def _better_end(name: str, registry: Registry) -> tuple[Literal["maximize", "min
     if MeasureAbilities.of(measure).zero_is_best:
         return "minimize", True
     return "maximize" if measure.greater_is_better else "minimize", False
+
+
+_ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
+
+
+def best_end(name: str, registry: Registry) -> str:
+    """Return which values of a measure are best: greater, less, 0, or nothing if nobody knows."""
+    try:
+        direction, from_zero = _better_end(name, registry)
+    except DbgsomError:  # of a plugin that is no longer there
+        return ""
+    return Decision(name, direction, "", from_zero).end
+
+
+def with_arrow(name: str, best: str) -> str:
+    """Return the name of a measure with an arrow to its best values, where they are known."""
+    return name + _ARROWS.get(best, "")
 
 
 def measure_class(name: str, registry: Registry) -> Any:
