@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.using.explain import Explained
 
 _ROUNDING = 1e-12
+_NOTHING = 1e-6  # of a standard deviation
 _MINUTES = 24 * 60  # of a day
 
 
@@ -117,14 +119,19 @@ def _tell(told: Explained, where: str, features: int) -> None:
         click.echo("\nmost like it in the training data")
         ids = list(told.nearest[0].ids)
         print_table(
-            ["row", *ids, "target", "distance"],
+            ["row", *ids, told.target, "distance"],
             [[like.row, *like.ids.values(), like.target, like.distance] for like in told.nearest],
         )
 
 
-def _values(one: Difference, dates: Collection[str]) -> tuple[Any, Any]:
+def _values(one: Difference, dates: Collection[str]) -> tuple[Any, ...]:
     if one.feature not in dates:
-        return _number(one.value), _number(one.prototype)
+        # What is next to nothing beside how far the feature spreads is a 0 of the map.
+        apart = abs(one.value - one.prototype)
+        known = one.deviations and math.isfinite(one.deviations)
+        spread = apart / abs(one.deviations) if known else 0.0
+        least = max(_ROUNDING, _NOTHING * spread)
+        return tuple(0.0 if abs(x) < least else x for x in (one.value, one.prototype))
     minutes = round(one.value * _MINUTES)
     form = "%Y-%m-%d %H:%M" if minutes % _MINUTES else "%Y-%m-%d"
     first = datetime(1970, 1, 1)
@@ -133,11 +140,6 @@ def _values(one: Difference, dates: Collection[str]) -> tuple[Any, Any]:
     except (OverflowError, ValueError):  # no calendar has it
         return one.value, one.prototype
     return days[0].strftime(form), days[1].strftime(form)
-
-
-def _number(value: float) -> float:
-    # What rounding leaves of a 0 is one.
-    return 0.0 if abs(value) < _ROUNDING else value
 
 
 def _signed(deviations: float) -> str:

@@ -55,7 +55,7 @@ def export(
         click.echo(as_text(f"note: {note}"), err=True)
     if found.model.undone is None:
         click.echo("note: prototypes are as the map has them, not in raw units", err=True)
-    content = exported(found.model, form)
+    content = exported(found.model, form, found.feature_names)
     if output == "-":
         click.echo(content.decode(), nl=False)
         return

@@ -35,7 +35,7 @@ from dbgsom_core.estimators.model_reading import (
 )
 from dbgsom_core.estimators.part_params import build_parts, written_spec
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
-from dbgsom_core.estimators.scaling import prepared
+from dbgsom_core.estimators.scaling import names_after, prepared
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
@@ -324,14 +324,16 @@ class FittedModel:
         """Return all that the map says of raw samples X (n, D), see `SomVQ.answers`."""
         return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]
 
-    def explain(self, x: Any) -> Explanation:
+    def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one raw sample (D,) as it does, see `SomVQ.explain`.
 
-        A row of a table will do where the model knows its ``columns``. Values are raw ones where
-        the steps can be undone, else those that the map sees.
+        A row of a table will do where the model knows its ``columns``; else ``names`` (D,) say what
+        the features are called. Values are raw ones where the steps can be undone, else those that
+        the map sees.
         """
         undo = self.undo if self.can_be_undone else None
-        return explained(self.estimator, self.prepare(as_row(x)), self.prepared_names, undo)
+        called = self.names_prepared(names)
+        return explained(self.estimator, self.prepare(as_row(x)), called, undo)
 
     @property
     def fills_gaps(self) -> bool:
@@ -346,17 +348,15 @@ class FittedModel:
             for _, step in self.steps
         )
 
-    @property
-    def prepared_names(self) -> list[str] | None:
-        """What the columns of prepared samples are called; None where the model does not know."""
-        names = None if self.columns is None else list(self.columns.feature_names)
-        for _, step in self.steps:
-            if not isinstance(step, OneToOneFeatureMixin):
-                try:
-                    names = list(map(str, step.get_feature_names_out(names)))
-                except Exception:  # others' classes may raise anything
-                    return None
-        return names
+    def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
+        """Return what the columns of prepared samples are called; None where nobody knows.
+
+        ``names`` are those of the raw features where the model has no ``columns`` that say it.
+        """
+        raw = names if self.columns is None else self.columns.feature_names
+        found = names_after(self.steps, raw)
+        known = found is not None and len(found) == self.estimator.n_features_in_
+        return found if known else None
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return prepared samples X (n, D) as raw ones; see ``can_be_undone``."""
@@ -377,7 +377,7 @@ class FittedModel:
 
         Values are raw ones where the steps can be undone, else those that the map sees.
         """
-        names = self.prepared_names if names is None else names
+        names = self.names_prepared() if names is None else names
         return explored_page(self, X, y, names, path, **options)
 
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:

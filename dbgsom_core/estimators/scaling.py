@@ -81,3 +81,19 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
             in_place = getattr(step, "copy", True) is False or isinstance(X, BlockTable)
             X = np.asarray(step.transform(np.array(X) if in_place else X))
     return X
+
+
+def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
+    """Return what columns called ``names`` are called after some fitted steps; None: not known.
+
+    Without names steps may have some of their own, as principal components do.
+    """
+    found = None if names is None else list(map(str, names))
+    for _, step in steps:
+        if isinstance(step, OneToOneFeatureMixin):
+            continue
+        try:
+            found = list(map(str, step.get_feature_names_out(found)))
+        except Exception:  # others' classes may raise anything, and have no such method
+            return None
+    return found

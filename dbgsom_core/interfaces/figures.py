@@ -60,6 +60,8 @@ class MapView:
         prepare steps. None where they are in them, or where that cannot be; see `in_own_units`.
     other : MapView or None
         Another map with the same samples, to be shown beside this one.
+    sample_ids_name, target_name : str
+        What the data calls ``sample_ids`` and the targets; empty where it does not say.
     """
 
     evaluation: Evaluation
@@ -80,6 +82,8 @@ class MapView:
     axes: Axes | None = None
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     other: MapView | None = None
+    sample_ids_name: str = ""
+    target_name: str = ""
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""

@@ -75,7 +75,7 @@ def tested(
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     estimator, evaluation = evaluated(known, X, y)
     found = table_of(chosen_measures(estimator, measures, y is not None), evaluation)
-    return found, _drawn(estimator, evaluation, figures, known.prepared_names)
+    return found, _drawn(estimator, evaluation, figures, known.names_prepared())
 
 
 def _drawn(

@@ -14,6 +14,7 @@ from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import KIND_OF
 
@@ -214,6 +215,12 @@ def default_name(
         experiment.resolved["dataset"], experiment.dataset_name
     )
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
+
+
+def title_of(run: Run) -> str:
+    """Return what figures call a run: by its experiment, too, where the name does not say it."""
+    said = run.name == run.experiment or run.name.startswith(f"{run.experiment}: ")
+    return run.name if said else f"{run.experiment} · {run.name}"
 
 
 def called(section: Any, name: str) -> str:

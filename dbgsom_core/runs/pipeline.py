@@ -16,6 +16,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.scaling import names_after
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
@@ -37,6 +38,7 @@ from dbgsom_core.runs.folder.dead import seen_alive
 from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_core.runs.hearing import Heard
+from dbgsom_core.runs.params import title_of
 from dbgsom_core.runs.patience import Aside
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
@@ -201,7 +203,7 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, plan.data.columns)
-        view = _view(estimator, trained, fold.train, plan.data, run)
+        view = _view(estimator, trained, fold, plan.data, run)
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         earlier = models.made(estimator, fold.train.X, fold.train.y)
     return RunResult(
@@ -301,22 +303,25 @@ def _stability(plan: _Plan, estimator: Any) -> Stability | None:
     )
 
 
-def _view(estimator: Any, evaluation: Evaluation, part: Part, data: Data, run: Run) -> MapView:
-    names = {}
+def _view(estimator: Any, evaluation: Evaluation, fold: Fold, data: Data, run: Run) -> MapView:
+    part, names = fold.train, {}
     if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     # Cluster numbers are no classes, whatever the data set calls its classes.
     supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
-    same_columns = data.feature_names is not None and len(data.feature_names) == part.X.shape[1]
+    pixels = [f"{i}" for i in range(data.X.shape[1])]
+    features = names_after(fold.steps, data.feature_names) or ()
     return view_of(
         estimator,
         evaluation,
         label_names=names if supervised else {},
         class_names=names,
-        feature_names=data.feature_names if same_columns else (),
-        image_shape=data.image_shape,
-        title=f"{run.experiment} · {run.name}",
+        feature_names=features if len(features) == part.X.shape[1] else (),
+        image_shape=data.image_shape if names_after(fold.steps, pixels) == pixels else None,
+        title=title_of(run),
         sample_ids=_ids(data, part),
+        sample_ids_name=" ".join(data.ids or ()),
+        target_name="" if data.columns is None else data.columns.target or "",
         variables=_variables(data, part),
         novelty=partial(estimator.score_samples, part.X),
     )

@@ -24,6 +24,7 @@ from dbgsom_core.interfaces.stability import Stability
 
 Rows = Iterator[Sequence[Any]]
 _CHUNK, _CELLS = 1 << 16, 1 << 22
+_EXACT_POWERS = 22  # of 10, in float64
 
 
 def tables_of(
@@ -95,8 +96,9 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
     prototypes = _in_columns(model, tree.weights)
     if prototypes is None:
         names, prototypes = (), np.empty((len(tree), 0))
-    elif names is None:
+    if names is None:
         names = [f"feature {i}" for i in range(prototypes.shape[1])]
+    told = without_noise(prototypes).tolist()
     yield ["unit", "x", "y", *(["path"] if deep else []), "hits", "error", "label", *names]
     for leaf, path in enumerate(tree.paths.tolist()):
         number, way = 0, [neuron for neuron in path if neuron >= 0]
@@ -113,8 +115,25 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:
             hits,
             error,
             estimator.leaf_labels_[[leaf]].tolist()[0],
-            *prototypes[leaf].tolist(),
+            *told[leaf],
         ]
+
+
+def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return prototypes (K, D) to so many decimals that rounding is not told.
+
+    Means of 0 and 1 that were scaled and scaled back are 0.30000000000000004 and -1e-17. Of each
+    column 13 digits of its largest value stay, 6 of float32.
+    """
+    digits = 6 if prototypes.dtype == np.float32 else 13
+    values = prototypes.astype(np.float64)
+    largest = np.max(abs(values), axis=0, initial=0.0, where=np.isfinite(values))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = digits - np.ceil(np.log10(largest))
+    known = (places >= 0) & (places <= _EXACT_POWERS)  # neither huge, tiny nor all 0
+    powers = 10.0 ** np.where(known, places, 0.0)
+    rounded = np.round(values * powers) / powers + 0.0
+    return np.where(known, rounded, values)
 
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:

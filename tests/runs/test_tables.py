@@ -7,13 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
 
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.row_tables import without_noise
 from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.runs.using.export import exported
+from dbgsom_core.runs.using.models import find_model
 
 
 @pytest.fixture
@@ -170,7 +176,7 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     assert sum(float(row["error"]) for row in neurons) == pytest.approx(total)
     sizes = [float(row["size"]) for row in neurons]
     raw = model.steps[0][1].inverse_transform(model.estimator.weights_)
-    assert sizes == raw[:, 0].tolist()
+    assert sizes == pytest.approx(raw[:, 0].tolist(), abs=1e-11)
 
 
 def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):
@@ -179,6 +185,57 @@ def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):
     assert list(rows(outcome.run.folder / "neurons.csv")[0])[-1] == "label"
     assigned = rows(outcome.run.folder / "assignments.csv")
     assert [row["row"] for row in assigned] == [str(i) for i in range(40)]
+
+
+def test_features_are_called_as_the_prepare_steps_call_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = {"name": "sklearn.feature_selection:VarianceThreshold", "threshold": 0.3}
+    shared = {"experiment": "e", "dataset": "iris", "figures": None, "tracking": None}
+    names = {}
+    for step in (few, {"name": "sklearn.decomposition:PCA", "n_components": 4}):
+        config = shared | {"prepare": ["standardize", step][step is few :], "model": {"epochs": 3}}
+        Path("run.yaml").write_text(yaml.safe_dump(config | {"measures": None}))
+        experiment = load_experiment("run.yaml", (), get_registry())
+        observers = make_observers(experiment.tracking, get_registry(), [])
+        done = run_experiment(experiment, observers, get_registry())
+        found = find_model(str(done.run.folder), Path("runs"), get_registry())
+        names[step["name"].rpartition(":")[2]] = done.result.view.feature_names
+        explained = found.model.explain(load_iris().data[0], found.feature_names)
+        called = {one.feature for one in explained.differences}
+        assert called == set(done.result.view.feature_names)
+        assert (
+            exported(found.model, "csv", found.feature_names)
+            .split(b"\n")[0]
+            .endswith(",".join(done.result.view.feature_names).encode())
+        )
+        assert done.result.view.title == "e · iris: " + done.run.name.removeprefix("iris: ")
+    assert names == {
+        "VarianceThreshold": ["sepal length (cm)", "petal length (cm)", "petal width (cm)"],
+        "PCA": ["pca0", "pca1", "pca2", "pca3"],
+    }
+
+
+@settings(max_examples=50)
+@given(
+    values=st.lists(st.integers(-(10**9), 10**9), min_size=2, max_size=12),
+    places=st.integers(-3, 9),
+    size=st.integers(-8, 8),
+)
+def test_what_rounding_adds_to_prototypes_is_not_told(values, places, size):
+    """A step that scales and scales back adds some units in the last place, which vanish."""
+    exact = np.array([[round(v / 10**9, places)] for v in values])
+    column = exact * 10.0**size
+    noisy = column + np.array([[(-1) ** i * 3e-16] for i in range(len(column))]) * 10.0**size
+    assert without_noise(noisy) == pytest.approx(column, rel=1e-9, abs=1e-12 * 10.0**size)
+    if size == 0 and abs(exact).max() > 0.1:
+        assert without_noise(noisy).tolist() == (exact + 0.0).tolist()
+
+
+def test_columns_that_are_tiny_huge_or_missing_stay_as_they_are():
+    given = np.array([[1.2345678e-30, 3.3e300, np.nan, 0.0], [2e-30, -1.0, np.nan, -0.0]])
+    np.testing.assert_array_equal(without_noise(given), given)
+    single = np.array([[0.3], [-1e-9]], dtype=np.float32)
+    assert without_noise(single).tolist() == [[0.3], [0.0]]
 
 
 def test_neurons_of_child_maps_stand_there_with_their_way(survey):

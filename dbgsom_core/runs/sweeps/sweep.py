@@ -20,7 +20,7 @@ from dbgsom_core.runs.data.ready import make_estimator
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.dead import close_if_dead
 from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
-from dbgsom_core.runs.params import common_params, flat_params
+from dbgsom_core.runs.params import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
     Outcome,
     drawn,
@@ -218,7 +218,7 @@ class _Sweeping:
         named = [one for one in given if FigureAbilities.of(one[1]).of_sweeps]
         if not rankings or not given:
             return {}
-        view = SweepView(rankings, f"{self._run.experiment} · {self._run.name}")
+        view = SweepView(rankings, title_of(self._run))
         if named:
             return drawn(named, view, self._first.patience, notes)
         usual = [(name, self._registry.find("figure", name)()) for name in _USUAL_FIGURES]

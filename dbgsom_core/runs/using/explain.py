@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,14 @@ class Like:
 class Explained:
     """An explanation, the rows of the training data nearest to it, and what a reader should know.
 
-    ``dates`` are the features that are days since 1970.
+    ``dates`` are the features that are days since 1970, ``target`` is what the data calls it.
     """
 
     explanation: Explanation
     nearest: Sequence[Like]
     notes: Sequence[str]
     dates: Collection[str] = ()
+    target: str = "target"
 
 
 def explain_row(
@@ -86,19 +87,19 @@ def explain_row(
         only=row,
     )
     x = _row(source, row, wanted)
-    notes = [*found.notes, *wanted.notes, *told_unseen(wanted.unseen), *_told_gaps(model, x)]
-    data = _training_data(found, registry, notes) if nearest or model.columns is None else None
+    notes = [*found.notes, *wanted.notes, *told_unseen(wanted.unseen), *_told_gaps(found, x)]
+    data = _training_data(found, registry, notes) if nearest else None
     try:
-        explanation = model.explain(x)
+        explanation = model.explain(x, found.feature_names)
     except DbgsomError:
         raise
     except ValueError as error:
         raise DataError(f"{source}, row {row}: {error}") from error
     like: Sequence[Like] = ()
     if data is not None:
-        explanation = _named(model, explanation, data)
         like = _nearest(model, x, data, nearest)
-    return Explained(explanation, like, notes, _dates(model))
+    target = (model.columns and model.columns.target) or "target"
+    return Explained(explanation, like, notes, _dates(model), target)
 
 
 def _dates(model: FittedModel) -> Collection[str]:
@@ -116,13 +117,13 @@ def _row(source: str, row: int, wanted: Wanted) -> Any:
     raise DataError(f"{source} has {rows} rows, from 0: there is no row {row}")
 
 
-def _told_gaps(model: FittedModel, x: Any) -> list[str]:
+def _told_gaps(found: FoundModel, x: Any) -> list[str]:
     missing = np.flatnonzero(np.isnan(np.asarray(x, dtype=np.float64)))
     if not len(missing):
         return []
-    columns = model.columns
+    columns, known = found.model.columns, found.feature_names
     if columns is None:
-        names = [f"feature {i}" for i in missing]
+        names = [f"feature {i}" if known is None else known[i] for i in missing]
     else:
         gone = {columns.feature_names[i] for i in missing}
         names = [name for name in columns.names if gone & {*columns.features_of(name)}]
@@ -145,19 +146,6 @@ def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> D
         notes.append("the training data is not what it was in the run: nearest rows are left out")
         return None
     return data
-
-
-def _named(model: FittedModel, explanation: Explanation, data: Data) -> Explanation:
-    # A model that was trained on no table knows no names; its data set may.
-    names = data.feature_names
-    if names is None or model.columns is not None or not model.can_be_undone:
-        return explanation
-    numbered = {f"feature {i}": str(name) for i, name in enumerate(names)}
-    differences = tuple(
-        replace(one, feature=numbered.get(one.feature, one.feature))
-        for one in explanation.differences
-    )
-    return replace(explanation, differences=differences)
 
 
 def _nearest(model: FittedModel, x: Any, data: Data, count: int) -> list[Like]:

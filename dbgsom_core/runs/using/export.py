@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder.writing import plain
+from dbgsom_core.runs.row_tables import without_noise
 
 FORMATS = ("csv", "json", "npz")
 
 
-def exported(model: FittedModel, form: str) -> bytes:
+def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
     """Return the neurons of a model, those of its child maps included, as the bytes of a file.
 
     Parameters
@@ -32,6 +33,8 @@ def exported(model: FittedModel, form: str) -> bytes:
         npz has the arrays ``positions`` (K, 2), ``hits`` (K,), ``labels`` (K,), ``prototypes``
         (K, D), ``features`` (D,) and ``links`` (L, 2) of the first map; of a child map they are
         called ``6/positions`` and so on.
+    names : sequence of D str, optional
+        What the raw features are called, where the model does not know it.
 
     Prototypes are in the units of the raw data where the prepare steps can be undone, otherwise as
     the map has them.
@@ -43,7 +46,7 @@ def exported(model: FittedModel, form: str) -> bytes:
     """
     if form not in FORMATS:
         raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")
-    features = _features(model)
+    features = _features(model, names)
     maps = list(_maps(model))
     if form == "npz":
         arrays: dict[str, NDArray[Any]] = {}
@@ -53,6 +56,9 @@ def exported(model: FittedModel, form: str) -> bytes:
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         return file.getvalue()
+    if model.undone is not None and model.steps:
+        for _, one in maps:
+            one["prototypes"] = without_noise(one["prototypes"])
     if form == "json":
         return (json.dumps(plain(_described(model, features, maps)), indent=1) + "\n").encode()
     return _csv(features, maps)
@@ -94,9 +100,9 @@ def _hits_below(estimator: Any, path: str, neurons: int) -> NDArray[Any]:
     return np.asarray(counted).astype(hits.dtype)
 
 
-def _features(model: FittedModel) -> list[str]:
+def _features(model: FittedModel, raw: Sequence[str] | None) -> list[str]:
     columns = model.estimator.som_map_.prototypes.shape[1]
-    names = model.prepared_names or getattr(model.estimator, "feature_names_in_", None)
+    names = model.names_prepared(raw) or getattr(model.estimator, "feature_names_in_", None)
     if names is None or len(names) != columns:
         return [f"feature {i}" for i in range(columns)]
     return list(map(str, names))

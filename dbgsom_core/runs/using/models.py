@@ -48,6 +48,12 @@ class FoundModel:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def feature_names(self) -> list[str] | None:
+        """What the run's data calls its features, where the model does not know it."""
+        found = None if self.run is None else self.run.data.get("feature_names")
+        return [str(one) for one in found] if isinstance(found, list) else None
+
+    @property
     def encoding(self) -> str | None:
         """The encoding of the CSV file that the run learnt from, where it was one."""
         dataset = None if self.run is None else self.run.config.get("dataset")
@@ -127,7 +133,7 @@ def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
         if runs:
             newest = close_if_dead((finished or runs)[-1])
             kind = "newest finished" if finished else "newest"
-            return newest, (f"{newest.id} is the {kind} run of experiment '{name}'",)
+            return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
     folders = [one for group in groups for one in find_folders(root, group)]
     meant = [one for one in folders if one.name.endswith(name)] if len(name) >= _SHORTEST_ID else []
     if len(meant) == 1:

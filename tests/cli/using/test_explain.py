@@ -63,6 +63,8 @@ def test_a_row_is_explained(shop, told, new, model, fruit):
     assert "unlike the training data" in told_text
     assert "by the training samples around it, 0 at best: unlike" in told_text
     assert "neurons beside it" in told_text
+    (head,) = [line for line in told_text.splitlines() if line.startswith("row  ")]
+    assert head.split() == ["row", "kind", "distance"]  # as the file calls its target
     assert told_text.index("weight") < told_text.index("size")
 
 

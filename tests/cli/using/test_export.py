@@ -15,6 +15,9 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
     raw = model.steps[0][1].inverse_transform(estimator.weights_)
     np.testing.assert_allclose(table.iloc[:, 6:], raw, rtol=1e-12, atol=1e-12)
     assert list(zip(table["x"], table["y"], strict=True)) == estimator.neurons_
+    red = table["colour=red"].map(str)
+    assert set(red) & {"0.0", "1.0"}  # and no -1e-17
+    assert max(map(len, red)) <= len("0.0123456789012")
     assert (table["hits"] == estimator.hit_counts_).all()
     assert (table["label"] == estimator.neuron_labels_).all()
 

@@ -227,7 +227,8 @@ def _samples(
         "all": evaluation.data.n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
-        "named": "row" if view.sample_ids is None or view.sample_ids.dtype.kind in "iu" else "id",
+        "named": as_label(view.sample_ids_name or _kind_of_ids(view)),
+        "target": as_label(view.target_name or ("target" if codes is None else "class")),
         "rows": packed_integers(rows),
         "valued": packed_integers(valued),
         "values": packed_table(values, 1),
@@ -258,6 +259,10 @@ def _valued(
 def _dense(evaluation: Evaluation, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     chosen = evaluation.X[rows]
     return np.asarray(chosen.toarray() if hasattr(chosen, "toarray") else chosen)
+
+
+def _kind_of_ids(view: MapView) -> str:
+    return "row" if view.sample_ids is None or view.sample_ids.dtype.kind in "iu" else "id"
 
 
 def _ids(view: MapView, rows: NDArray[np.int64], notes: list[str]) -> list[str] | None:

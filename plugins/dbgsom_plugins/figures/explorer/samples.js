@@ -30,8 +30,8 @@ function choose(map, neurons) {
 
 function fields() {
   const all = [{ id: "id", name: samples.named, text: idOf }];
-  if (samples.codes) all.push({ id: "class", name: "class", text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
-  if (samples.y) all.push({ id: "target", name: "target", value: (i) => samples.y[i] });
+  if (samples.codes) all.push({ id: "class", name: samples.target, text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
+  if (samples.y) all.push({ id: "target", name: samples.target, value: (i) => samples.y[i] });
   all.push({ id: "distance", name: "distance to its neuron", value: (i) => distanceOf(activeMap(), i) });
   if (samples.on.some(({ novel }) => novel)) all.push({ id: "novelty", name: "novelty", value: (i) => samples.on[activeMap().model].novel?.[i] ?? NaN });
   told.features.forEach((name, column) => all.push({ id: `feature ${column}`, name, value: (i) => (valuedAt.has(i) ? samples.table.at(valuedAt.get(i), column) : NaN) }));
@@ -91,12 +91,12 @@ function csv() {
   const map = state.chosenOn ?? panels[state.active].map;
   const unit = unitsOf(map);
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const head = [samples.named, "neuron", "x", "y", ...(samples.codes ? ["class"] : []), "distance"];
+  const head = [samples.named, "neuron", "x", "y", ...(samples.codes ? [samples.target] : []), "distance"];
   const rows = state.lit.map((i) => [
     idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)),
     ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+distanceOf(map, i).toPrecision(6)),
   ].map(quoted).join(","));
-  return `${[head.join(","), ...rows].join("\n")}\n`;
+  return `${[head.map(quoted).join(","), ...rows].join("\n")}\n`;
 }
 
 function hideText() {
