@@ -36,9 +36,12 @@ def categorical(n: int) -> Colours:
     """Return ``n`` colours (n, 3) for up to 20 unordered classes."""
     if n <= len(_SIX):
         return _from_hex(_SIX[:n])
-    ten = _from_hex(_TEN)
-    darker = 0.55 * ten
-    return np.vstack([ten, darker])[:n]
+    return np.vstack([_from_hex(_TEN), darker(len(_TEN))])[:n]
+
+
+def darker(n: int) -> Colours:
+    """Return dark colours (n, 3) for up to ten categories beside those that `categorical` has."""
+    return 0.55 * _from_hex(_TEN[:n])
 
 
 def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:

@@ -99,3 +99,21 @@ def test_a_prototype_is_a_line_across_its_variables(browser, models):
           return (sum / n - 4) / (one.width - 8); }); })()"""
     )
     assert found == pytest.approx((prototype - low) / (high - low), abs=0.04)
+
+
+def test_clusters_and_classes_are_told_apart(chromium, models, tmp_path):
+    groups = SomVQ(max_neurons=9, epochs=5, labeller={"name": "clusters", "n_clusters": 2}).fit(X)
+    models[0].explore(X, Y, path=tmp_path / "kinds.html", other=groups)
+    chromium.errors.clear()
+    chromium.open(tmp_path / "kinds.html")
+    legends = chromium.js(
+        "[...document.querySelectorAll('.legend')].map((one) =>"
+        "[...one.querySelectorAll('span')].map((name) => name.textContent))"
+    )
+    assert legends[0][:3] == ["class 0", "class 1", "class 2"]
+    assert legends[1][:2] == ["cluster 0", "cluster 1"]
+    chromium.js(f"document.querySelector('{SECOND}').focus()")
+    chromium.until("document.querySelector('#neuron dd') !== null")
+    assert chromium.text("#neuron dd") == f"cluster {groups.neuron_labels_[0]}"
+    assert "label cluster" in chromium.text("#live")
+    assert chromium.errors == []

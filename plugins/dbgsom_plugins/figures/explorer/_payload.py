@@ -9,14 +9,9 @@ import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
+from dbgsom_plugins.figures.explorer._labels import labels_of, palette
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
-from dbgsom_plugins.figures.explorer._trees import (
-    Shown,
-    are_few,
-    distinct,
-    palette,
-    told_of_tree,
-)
+from dbgsom_plugins.figures.explorer._trees import Shown, told_of_tree
 from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
@@ -57,12 +52,14 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     columns = _columns(views, notes)
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
     rows = _rows(view, max_samples, rng, notes)
-    labels = distinct([one for one in views if are_few(one)])
-    shown = Shown(rows, codes, len(classes), columns, size, labels)
+    labels = labels_of(views, notes)
+    shown = Shown(rows, codes, len(classes), columns, size)
     same_space, same_units = _same(views)
     told = [
-        told_of_tree(one, shown, colours)
-        for one, colours in zip(views, _colours(views, joint=same_space), strict=True)
+        told_of_tree(one, shown, colours, answers)
+        for one, colours, answers in zip(
+            views, _colours(views, joint=same_space), labels, strict=True
+        )
     ]
     found = {
         "features": [as_label(name) for name in _feature_names(view, columns)],

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import as_label
-from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype, categorical
+from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._sheet import counts
 from dbgsom_plugins.figures.explorer._maps import told_of_map, won
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
-from dbgsom_plugins.figures.label_map import name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-
-_GREY = (150, 155, 163)
+    from dbgsom_plugins.figures.explorer._labels import Labels
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,6 @@ class Shown:
         The features whose values are told.
     size : {1, 2}
         Bytes of a value of a prototype.
-    labels : list
-        Those of the neurons of all maps whose labels are few.
     """
 
     rows: NDArray[np.int64]
@@ -47,19 +43,20 @@ class Shown:
     classes: int
     columns: NDArray[np.int64]
     size: int
-    labels: list[Any]
 
 
-def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> dict[str, Any]:
+def told_of_tree(
+    view: MapView, shown: Shown, colours: NDArray[np.float64], labels: Labels
+) -> dict[str, Any]:
     """Return plain values of a map and its child maps, and where samples are on them.
 
-    ``colours`` (K, 3) are those of the prototypes of the first map.
+    ``colours`` (K, 3) are those of the prototypes of the first map, ``labels`` those of the
+    neurons of all.
     """
     evaluation, tree = view.evaluation, view.evaluation.tree
     leaf = evaluation.leaf
     novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
     places = _places(view)
-    labels = shown.labels if are_few(view) else distinct([view])
     maps = []
     for number, som_map in enumerate(tree.maps):
         passing = np.flatnonzero(_passes(view, number)[leaf])
@@ -81,7 +78,7 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
                 "leaf": tree.leaf_of[number].tolist(),
                 "child": tree.child_of[number].tolist(),
                 "above": places[number],
-                "labels": _labels(view, number, labels),
+                "labels": labels.of(view, number),
             }
         )
     samples = {
@@ -94,7 +91,7 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
         "title": as_label(view.title, 120),
         "summary": counts(view),
         "kind": view.estimator,
-        "labels": _label_names(view, labels),
+        "labels": labels.told(view),
         "maps": maps,
         "epochs": [
             [record.epoch, record.neurons, *short([record.quantization_error])]
@@ -102,29 +99,6 @@ def told_of_tree(view: MapView, shown: Shown, colours: NDArray[np.float64]) -> d
         ],
         "samples": samples,
     }
-
-
-def palette(count: int) -> list[list[int]]:
-    """Return colours of so many categories, grey ones after as many as can be told apart."""
-    colours = np.rint(255 * categorical(min(count, MAX_CATEGORIES))).astype(int).tolist()
-    return [*colours, *[list(_GREY)] * (count - len(colours))]
-
-
-def distinct(views: list[MapView]) -> list[Any]:
-    """Return the labels of the neurons of all maps, each once and in order."""
-    found = [
-        np.asarray(labels)
-        for view in views
-        for labels in (view.neuron_labels, view.leaf_labels)
-        if labels is not None
-    ]
-    return np.unique(np.concatenate(found)).tolist() if found else []
-
-
-def are_few(view: MapView) -> bool:
-    """Return whether colours tell the labels of the neurons of a map apart."""
-    count = 0 if view.estimator == "regressor" else len(distinct([view]))
-    return 0 < count <= MAX_CATEGORIES and count < len(view.evaluation.tree)
 
 
 def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
@@ -162,29 +136,3 @@ def _shares(
         unit[known] * classes + codes[rows][known], minlength=neurons * classes
     ).reshape(neurons, classes)
     return np.asarray(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
-
-
-def _label_names(view: MapView, labels: list[Any]) -> dict[str, Any]:
-    """Return the texts of the labels, with colours where they are few enough to be told apart."""
-    if view.estimator == "regressor":
-        return {"kind": "values"}
-    few = are_few(view) and len(labels) <= MAX_CATEGORIES
-    names = [name_of(view, one) for one in labels]
-    return {"kind": "few" if few else "many", "names": names, "palette": palette(len(labels))}
-
-
-def _labels(view: MapView, number: int, all_labels: list[Any]) -> list[Any]:
-    """Return the label of each neuron of a map: a value, or its place among the names."""
-    tree = view.evaluation.tree
-    if number == 0:
-        labels = np.asarray(view.neuron_labels)
-        known = np.ones(len(labels), dtype=np.bool_)
-    elif view.leaf_labels is None:
-        return [None] * len(tree.maps[number])
-    else:
-        leaves = tree.leaf_of[number]
-        labels, known = np.asarray(view.leaf_labels)[leaves], leaves >= 0
-    if view.estimator == "regressor":
-        return short(np.where(known, labels.astype(np.float64), np.nan))
-    found = np.searchsorted(np.array(all_labels), labels)
-    return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]

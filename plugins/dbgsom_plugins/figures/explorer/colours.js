@@ -35,13 +35,21 @@ const labelOf = (map, k) => {
   const { kind, names } = models[map.model].labels;
   return kind === "values" ? shown(label) : names[label];
 };
+const toldLabel = (map, k) => labelNamed(models[map.model].labels, labelOf(map, k));
 const kindOf = (map) => models[map.model].labels.kind;
 const tellsLabel = (map, k) => labelOf(map, k) !== null && kindOf(map) !== "many";
 const kinds = models.map(({ labels }) => labels.kind);
-const few = models.find(({ labels }) => labels.kind === "few");
-if (few) {
+const clustered = models.some(({ labels }) => labels.what === "cluster");
+// A label with its kind, where a number could be that of a class as well as of a cluster.
+function labelNamed({ what }, name) {
+  if (what === "cluster") return `cluster ${name}`;
+  return what === "class" && clustered && Number.isFinite(Number(name)) ? `class ${name}` : name;
+}
+if (kinds.includes("few")) {
   add("label", "Map", "Label", {
-    kind: "categories", names: few.labels.names, palette: few.labels.palette,
+    kind: "categories",
+    names: (map) => models[map.model].labels.names.map((name) => labelNamed(models[map.model].labels, name)),
+    palette: (map) => models[map.model].labels.palette,
     of: (map) => (kindOf(map) === "few" ? map.labels : map.labels.map(() => null)), text: labelOf,
   });
 } else if (kinds.includes("values")) {
@@ -52,14 +60,15 @@ if (few) {
 }
 if (told.image) add("images", "Map", "Prototype images", { kind: "images" });
 if (told.classes.length) {
-  add("pies", "Map", "Class shares", { kind: "pies", names: told.classes, palette: told.palette });
+  add("pies", "Map", "Class shares", { kind: "pies", names: () => told.classes, palette: () => told.palette });
 }
 add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: `like colours are like prototypes${two && !told.other.same_space ? ", on each map by itself" : ""}` });
 for (const [name, [text, about]] of Object.entries(MEASURES)) {
   add(name, "Measures", text, { kind: "number", of: (map) => valuesOf(map, name), about, alike: ALIKE.includes(name) || (two && told.other.same_space && name !== "birth" && name !== "novelty") });
 }
 add("clusters", "Map", "Clusters", {
-  kind: "categories", names: null, palette: told.colours,
+  kind: "categories", palette: () => told.colours,
+  names: () => Array.from({ length: state.clusters }, (_, i) => `${clustered ? "branch" : "cluster"} ${i + 1}`),
   of: (map) => clustersOf(map, state.clusters), text: (map, k) => String((clustersOf(map, state.clusters)[k] ?? -1) + 1),
 });
 told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", name, {
@@ -79,8 +88,8 @@ function filled(way, map) {
   }
   const values = way.of(map);
   if (way.kind === "categories") {
-    const size = way.palette.length;
-    return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : way.palette[one % size])), values };
+    const palette = way.palette(map);
+    return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : palette[one % palette.length])), values };
   }
   let [low, high] = [way.low ?? Infinity, way.high ?? -Infinity];
   if (way.low === undefined) {
@@ -104,8 +113,9 @@ function legend(box, way, fill, map) {
     box.append(make("span", {}, shown(fill.low, step), bar, shown(fill.high, step)), make("span", { class: "hint" }, way.about));
     if (fill.colours.includes(null)) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
   } else if (way.kind === "categories" || way.kind === "pies") {
-    const names = way.names ?? Array.from({ length: state.clusters }, (_, i) => `cluster ${i + 1}`);
-    names.slice(0, 60).forEach((name, i) => box.append(swatch(way.palette[i % way.palette.length], name)));
+    const palette = way.palette(map);
+    if (way.id === "label" && kindOf(map) !== "few") { box.append("This map has no labels."); return; }
+    way.names(map).slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], name)));
   } else if (way.about) {
     box.append(make("span", { class: "hint" }, way.about));
   }

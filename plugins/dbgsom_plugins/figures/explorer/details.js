@@ -4,7 +4,7 @@ let allBars = false;
 
 function inWords(map, k) {
   const parts = [nameOf(map, k)];
-  if (tellsLabel(map, k)) parts.push(`label ${labelOf(map, k)}`);
+  if (tellsLabel(map, k)) parts.push(`label ${toldLabel(map, k)}`);
   parts.push(`${shown(map.values.hits[k])} hits`);
   if (map.values.hits[k]) parts.push(`mean distance ${shown(map.values.error[k])}`);
   if (map.child[k] >= 0) parts.push("has a child map");
@@ -22,7 +22,7 @@ function tellNeuron() {
   }
   const facts = make("dl");
   const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, text));
-  if (tellsLabel(map, k)) fact(kindOf(map) === "values" ? "Answer" : "Label", labelOf(map, k));
+  if (tellsLabel(map, k)) fact(kindOf(map) === "values" ? "Answer" : "Label", toldLabel(map, k));
   for (const name of Object.keys(MEASURES)) {
     if (name !== "birth" && map.values[name]) fact(MEASURES[name][0], shown(map.values[name][k]));
   }
@@ -173,7 +173,7 @@ function nearest(map, k) {
 function neighbours(map, k) {
   const box = make("div", { class: "items" });
   for (const [other, distance] of [...map.beside[k]].sort((a, b) => a[1] - b[1])) {
-    const text = `Neuron ${other}${kindOf(map) === "few" && labelOf(map, other) !== null ? ` · ${labelOf(map, other)}` : ""}`;
+    const text = `Neuron ${other}${kindOf(map) === "few" && labelOf(map, other) !== null ? ` · ${toldLabel(map, other)}` : ""}`;
     box.append(make("div", {}, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), other) }, text), make("span", { class: "value" }, shown(distance))));
   }
   return box.children.length ? box : make("p", { class: "hint" }, "It is linked with none.");
