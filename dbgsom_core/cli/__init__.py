@@ -15,6 +15,7 @@ from dbgsom_core.cli.compare import compare
 from dbgsom_core.cli.config import config, schema
 from dbgsom_core.cli.doctor import doctor
 from dbgsom_core.cli.explain import explain
+from dbgsom_core.cli.explore import explore
 from dbgsom_core.cli.export import export
 from dbgsom_core.cli.init import init
 from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
@@ -48,8 +49,8 @@ def cli() -> None:
 
 
 for command in (
-    init, run, sweep, validate, config, schema, compare, predict, explain, show, export, register,
-    ui, plugins, sync, doctor,
+    init, run, sweep, validate, config, schema, compare, predict, explain, explore, show, export,
+    register, ui, plugins, sync, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 imported()

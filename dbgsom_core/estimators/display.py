@@ -153,7 +153,7 @@ class SomDisplay:
             evaluation = estimator.evaluate(samples, y=targets, predictions=predictions)
             novelty = novelty_of(estimator, samples)
         if feature_names is None:
-            known = None if with_steps is None else with_steps.prepared_names
+            known = None if with_steps is None else with_steps.names_prepared()
             names = getattr(estimator, "feature_names_in_", ()) if known is None else known
             names = [str(name) for name in names]
         else:

@@ -199,10 +199,15 @@ class SweepView:
         One a data set, at least one.
     title : str
         Names the sweep.
+    best_two : callable or None
+        Returns for one of the rankings the map of its best variant's first run, with the data set
+        and with that of the next best variant of as many features as its ``other``; None where
+        there is no such variant.
     """
 
     rankings: Sequence[Ranking]
     title: str = ""
+    best_two: Callable[[Ranking], MapView | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, plan.data.columns)
-        view = _view(estimator, trained, fold, plan.data, run)
+        view = view_of_run(estimator, trained, fold.train, plan.data, fold.steps, title_of(run))
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         earlier = models.made(estimator, fold.train.X, fold.train.y)
     return RunResult(
@@ -303,22 +303,25 @@ def _stability(plan: _Plan, estimator: Any) -> Stability | None:
     )
 
 
-def _view(estimator: Any, evaluation: Evaluation, fold: Fold, data: Data, run: Run) -> MapView:
-    part, names = fold.train, {}
+def view_of_run(
+    estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
+) -> MapView:
+    """Return the map of a run with a part of a data set, after ``steps``, as figures see it."""
+    names = {}
     if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     # Cluster numbers are no classes, whatever the data set calls its classes.
     supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
     pixels = [f"{i}" for i in range(data.X.shape[1])]
-    features = names_after(fold.steps, data.feature_names) or ()
+    features = names_after(steps, data.feature_names) or ()
     return view_of(
         estimator,
         evaluation,
         label_names=names if supervised else {},
         class_names=names,
         feature_names=features if len(features) == part.X.shape[1] else (),
-        image_shape=data.image_shape if names_after(fold.steps, pixels) == pixels else None,
-        title=title_of(run),
+        image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
+        title=title,
         sample_ids=_ids(data, part),
         sample_ids_name=" ".join(data.ids or ()),
         target_name="" if data.columns is None else data.columns.target or "",

@@ -176,7 +176,8 @@ def _sweep() -> SweepView:
         for kernel in ("gaussian", "bubble")
     ]
     measures = ("test/accuracy", "test/quantization_error")
-    return SweepView([Ranking("trees", measures, "maximize", variants)], "conformance")
+    ranking = Ranking("trees", measures, "maximize", variants)
+    return SweepView([ranking], "conformance", lambda _: replace(_view(), other=_view()))
 
 
 def _view() -> MapView:

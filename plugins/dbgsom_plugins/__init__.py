@@ -225,6 +225,7 @@ def dbgsom_figures() -> dict[str, str]:
             "data_projection": "data_projection:DataProjection",
             "sweep_heatmap": "sweep_heatmap:SweepHeatmap",
             "parallel_coordinates": "parallel_coordinates:ParallelCoordinates",
+            "side_by_side": "side_by_side:SideBySide",
             "topographic_function_curve": "topographic_function_curve:TopographicFunctionCurve",
         },
     )

@@ -48,7 +48,7 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch):
             words = [*words, "--set", "tracking=[]", "--set", "model.epochs=10", "-q"]
             words += ["--set", "figures=[]", "--set", "measures=[accuracy]"]
         said[name] = typed(*words)
-    assert list(said) == ["init", "run", "show", "compare", "predict", "explain"]
+    assert list(said) == ["init", "run", "show", "compare", "predict", "explain", "explore"]
     assert "cultivar" in said["init"][0] + said["init"][1]
     assert len(list(Path("runs/wine").iterdir())) == 2
     assert "spreading_factor=0.3" in said["compare"][0]

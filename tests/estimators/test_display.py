@@ -18,7 +18,7 @@ X, Y = X[:300], Y[:300]
 NEED_SAMPLES = {
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
 }  # fmt: skip
-OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates"}
+OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates", "side_by_side"}
 
 
 @pytest.fixture(scope="module")

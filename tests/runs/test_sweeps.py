@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from dbgsom_core.cli import main
 from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.ends import Interrupted, asked
 from dbgsom_core.runs.folder.store import RunFiles, read_run
@@ -144,6 +146,21 @@ def test_figures_of_sweeps_are_drawn_once(swept, figures, of_sweep, of_runs):
     for child in done.children:
         assert {path.stem for path in (child.run.folder / "figures").glob("*.png")} == of_runs
         assert "figures/sweep_heatmap" not in (child.run.folder / "report.md").read_text()
+
+
+def test_the_best_map_is_beside_the_next_best(swept):
+    section = "{grid: {model.kernel: [gaussian, triangular], seed: [1, 2]}}"
+    done = swept(section, figures="[explorer]")
+    page = done.run.folder / "figures" / "side_by_side.html"
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
+    told = json.loads(data)
+    ranking = done.result.rankings[0]
+    for variant, one in zip(ranking.variants, (told, told["other"]), strict=True):
+        assert one["title"] == f"kernel={variant.varies['kernel']}"
+        folder = done.run.folder.with_name(variant.runs[0])
+        assert f"{len(load(folder / 'model.npz').neurons_)} neurons" in one["summary"]
+    assert told["samples"]["n"] == 150
+    assert "<h3>side_by_side</h3><iframe" in (done.run.folder / "report.html").read_text()
 
 
 def test_a_process_that_is_killed_is_one_failed_run(swept):

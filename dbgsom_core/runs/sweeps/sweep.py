@@ -41,10 +41,12 @@ from dbgsom_core.runs.sweeps.optimize import Trials
 from dbgsom_core.runs.sweeps.standings import Standings, best_measures
 from dbgsom_core.runs.sweeps.worker import Task
 from dbgsom_core.runs.sweeps.workers import Ended, Workers, show
+from dbgsom_core.runs.using.side_by_side import BestTwo
 
 log = private_logger("dbgsom")
 
 _USUAL_FIGURES = ("sweep_heatmap", "parallel_coordinates")
+_BESIDE = "side_by_side"  # where runs have an explorer, and there are two to be shown
 
 
 @dataclass(frozen=True)
@@ -218,10 +220,15 @@ class _Sweeping:
         named = [one for one in given if FigureAbilities.of(one[1]).of_sweeps]
         if not rankings or not given:
             return {}
-        view = SweepView(rankings, title_of(self._run))
+        finished = [(self._children[name], outcome) for name, outcome in self._done.items()]
+        runs = {done.run.id: (child.experiment, done.run) for child, done in finished}
+        view = SweepView(rankings, title_of(self._run), BestTwo(runs, self._data[0]))
         if named:
             return drawn(named, view, self._first.patience, notes)
-        usual = [(name, self._registry.find("figure", name)()) for name in _USUAL_FIGURES]
+        explored = any(name == "explorer" for name, _ in given)
+        several = any(len(one.variants) > 1 for one in rankings)
+        names = [*_USUAL_FIGURES, *([_BESIDE] if explored and several else [])]
+        usual = [(name, self._registry.find("figure", name)()) for name in names]
         return drawn(usual, view, self._first.patience, [])  # nobody asked for those that lack
 
     def _rankings(self, names: list[str]) -> list[Ranking]:

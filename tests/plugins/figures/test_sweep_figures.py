@@ -1,11 +1,17 @@
 """Figures of sweeps: variants beside each other, the best one plain to see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from sklearn.datasets import load_iris
 
+from dbgsom_core import SomClassifier
+from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
 from dbgsom_plugins.figures.parallel_coordinates import ParallelCoordinates
+from dbgsom_plugins.figures.side_by_side import SideBySide
 from dbgsom_plugins.figures.sweep_heatmap import SweepHeatmap
 
 
@@ -128,3 +134,27 @@ def test_names_have_the_room_there_is_and_lines_do_not_cross_the_words_at_their_
     height = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert height["0.5"] < 0
     assert height["10"] > 1
+
+
+def test_the_two_best_maps_are_one_page_for_each_data_set():
+    X, y = load_iris(return_X_y=True)
+    maps = [SomClassifier(max_neurons=9, epochs=4, tol=0, kernel=one).fit(X, y)
+            for one in ("gaussian", "bubble")]  # fmt: skip
+
+    def best_two(ranking):
+        if ranking.data == "lone":
+            return None
+        one, two = (view_of(model, model.evaluate(X, y=y), title=ranking.data) for model in maps)
+        return replace(one, other=two)
+
+    rankings = [replace(sweep([variant({}, 1.0)]).rankings[0], data=data)
+                for data in ("Iris (small)", "iris_small", "lone")]  # fmt: skip
+    pages = SideBySide().draw(SweepView(rankings, "", best_two))
+    assert list(pages) == ["iris_small", "iris_small_2"]
+    assert pages["iris_small"].text.count('"title":"Iris (small)"') == 2
+    alone = SideBySide().draw(SweepView(rankings[:1], "", best_two))
+    assert alone == pages["iris_small"]
+    with pytest.raises(ValueError, match="needs two variants whose maps have as many features"):
+        SideBySide().draw(SweepView(rankings[2:], "", best_two))
+    with pytest.raises(ValueError, match="not at hand"):
+        SideBySide().draw(SweepView(rankings))

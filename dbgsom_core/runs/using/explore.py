@@ -1,0 +1,154 @@
+"""The explorer of a model, or of two beside each other, with the rows of their data or a file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data.loading import digest, load_data
+from dbgsom_core.runs.resume import load_stored
+from dbgsom_core.runs.using.models import FoundModel
+from dbgsom_core.runs.using.predict import width_of
+from dbgsom_core.runs.using.side_by_side import seen
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A page, how many rows it shows, and what a reader should know."""
+
+    page: Html
+    rows: int
+    notes: Sequence[str]
+
+
+def explore(
+    found: FoundModel,
+    other: FoundModel | None,
+    registry: Registry,
+    source: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+) -> Explored:
+    """Draw the explorer of one model, or of two with the same rows.
+
+    Parameters
+    ----------
+    found : FoundModel
+    other : FoundModel, optional
+        Stands beside it.
+    registry : Registry
+    source : str, optional
+        A CSV, parquet or npy file with the rows to show; without it all rows of the data set that
+        the first model's run learnt from.
+    delimiter, encoding, decimal : str, optional
+        Of a CSV file.
+
+    Raises
+    ------
+    DataError
+        The rows cannot be had, or do not suit a model; or the two did not learn from the same data.
+    """
+    both = [found] if other is None else [found, other]
+    notes = [note for one in both for note in one.notes]
+    if source is None:
+        learnt = _learnt(found, registry, notes)
+        if other is not None:
+            _check_same_data(found, other)
+        data = [learnt] * len(both)
+    else:
+        data = [_read(source, one, delimiter, encoding, decimal, notes) for one in both]
+    titles = [_title(one) for one in both]
+    if len(set(titles)) < len(titles):
+        titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
+    views = [
+        seen(one.model, rows, one.run, title)
+        for one, rows, title in zip(both, data, titles, strict=True)
+    ]
+    view = views[0] if other is None else replace(views[0], other=views[1])
+    try:
+        page: Html = registry.build("figure", "explorer").draw(view)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return Explored(page, len(data[0].X), list(dict.fromkeys(notes)))
+
+
+def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
+    run = found.run
+    if run is None:
+        raise DataError(
+            f"{found.where} does not say which data its model learnt from: give rows with "
+            "--data FILE"
+        )
+    try:
+        _, experiments = load_stored(run, (), registry)
+        with warnings.catch_warnings():  # the run itself has told
+            warnings.simplefilter("ignore")
+            data = load_data(experiments[0])
+    except DbgsomError as error:
+        told = str(error).splitlines()[0]
+        raise DataError(
+            f"the data of {found.where} cannot be had ({told}): give rows with --data FILE"
+        ) from error
+    if run.data.get("digest") not in (None, digest(data)):
+        notes.append(f"the data is not what it was when {found.where} learnt from it")
+    return data
+
+
+def _check_same_data(found: FoundModel, other: FoundModel) -> None:
+    digests = [None if one.run is None else one.run.data.get("digest") for one in (found, other)]
+    if None not in digests and digests[0] != digests[1]:
+        raise DataError(
+            f"{found.where} and {other.where} did not learn from the same data: give the rows to "
+            "show on both maps with --data FILE"
+        )
+
+
+def _read(
+    source: str,
+    found: FoundModel,
+    delimiter: str | None,
+    encoding: str | None,
+    decimal: str | None,
+    notes: list[str],
+) -> Data:
+    model = found.model
+    ids = () if model.columns is None else model.columns.ids
+    wanted = Wanted(
+        model.columns,
+        width_of(model),
+        optional=ids,
+        delimiter=delimiter,
+        encoding=encoding,
+        decimal=decimal,
+        trained=found.encoding,
+    )
+    chunks = list(chunks_of(source, wanted))
+    notes.extend(wanted.notes)
+    if not chunks:
+        raise DataError(f"{source} has no rows to show")
+    kept = {name: np.concatenate([chunk.kept[name] for chunk in chunks]) for name in chunks[0].kept}
+    names = None if model.columns is None else model.columns.feature_names
+    return Data(_joined([chunk.X for chunk in chunks]), feature_names=names, ids=kept or None)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if not hasattr(parts[0], "iloc"):
+        return np.concatenate(parts)
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True)
+
+
+def _title(found: FoundModel) -> str:
+    run = found.run
+    return found.where if run is None else f"{run.experiment} · {run.name}"
