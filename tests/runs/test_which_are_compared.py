@@ -30,6 +30,17 @@ def test_sweeps_runs_and_folders_are_meant_by_id(store, found):
     assert [run.id for run in found().runs] == [run.id for run in whole.runs]
 
 
+def test_the_end_of_an_id_will_do_where_it_means_one_run(store, found):
+    store(1, accuracy(0.5))
+    store(11, accuracy(0.6), seed=2)
+    assert [run.id for run in found("0001").runs] == ["run-0001"]
+    store(1, accuracy(0.7), experiment="other")
+    with pytest.raises(DataError, match=r"'0001' may be any of .*run-0001, .*run-0001: name its"):
+        found("0001")
+    store(2, accuracy(0.9), experiment="0001")
+    assert [run.id for run in found("0001").runs] == ["run-0002"]  # an experiment is called so
+
+
 def test_groups_of_experiments_lie_deeper(store, found):
     store(1, {}, kind="sweep", experiment="a/b")
     store(2, accuracy(0.5), parent="run-0001", experiment="a/b")

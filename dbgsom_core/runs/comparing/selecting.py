@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config import DecideSettings, fill_text
+from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.runs.folder.dead import close_dead_runs
-from dbgsom_core.runs.folder.finding import is_run
+from dbgsom_core.runs.folder.finding import ending_so, find_folder
 from dbgsom_core.runs.folder.store import StoredRun, find_experiments, find_runs, read_run
 
 _LEFT = ("killed", "failed")  # how a run has ended that can go on
@@ -115,14 +115,10 @@ def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> 
     name = target.strip("/")
     if name in known:
         return _all_of(root, name, closed)
-    folder = Path(fill_text(target))
-    if not is_run(folder):
-        groups = [one for one in known if Path(target).name == target]
-        found = [root / one / target for one in groups if is_run(root / one / target)]
-        if not found:
-            raise DataError(_unknown(target, root, known))
-        folder = found[0]
-    folder = folder.absolute()
+    found = find_folder(target, root)
+    if found is None:
+        raise DataError(_unknown(target, root, known))
+    folder = found.absolute()
     run = read_run(folder)
     if run.kind == "run" or run.damage:
         return [run]
@@ -161,6 +157,8 @@ def _which(known: Sequence[str], root: Path) -> str:
 def _unknown(target: str, root: Path, known: Sequence[str]) -> str:
     if not known:
         return _which(known, root)
+    if several := ending_so(target, root, known):
+        return f"'{target}' may be any of {', '.join(map(str, several[:5]))}: name its folder"
     ids = [run.name for name in known for run in (root / name).iterdir()]
     return (
         f"'{target}' is no experiment, sweep or run in {root}{did_you_mean(target, [*known, *ids])}"

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.interfaces.files import exists
-from dbgsom_core.runs.folder.store import RunFiles, find_experiments, find_runs
+from dbgsom_core.runs.folder.store import RunFiles, find_experiments, find_folders, find_runs
+
+_SHORTEST_ID = 4  # letters of the end of an id that will do
 
 
 def find_folder(name: str, root: Path) -> Path | None:
     """Return the run folder that this is, or whose id under ``root`` this is; None: it is no run.
 
-    A reference to the environment, as messages show it, is filled.
+    The end of an id will do where no other id, no experiment and no file is called so. A reference
+    to the environment, as messages show it, is filled.
     """
     folder = Path(fill_text(name))
     if is_run(folder):
         return folder
     known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
-    return next((root / one / name for one in known if is_run(root / one / name)), None)
+    exact = next((root / one / name for one in known if is_run(root / one / name)), None)
+    if exact is not None or name in known or exists(name):
+        return exact
+    meant = ending_so(name, root, known)
+    return meant[0] if len(meant) == 1 else None
+
+
+def ending_so(name: str, root: Path, known: Iterable[str]) -> list[Path]:
+    """Return the run folders of some experiments whose id ends so, if there is enough of it."""
+    if len(name) < _SHORTEST_ID:
+        return []
+    return [one for group in known for one in find_folders(root, group) if one.name.endswith(name)]
 
 
 def unknown_run(name: str, root: Path) -> ConfigError:

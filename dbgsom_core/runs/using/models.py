@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder.dead import close_if_dead
-from dbgsom_core.runs.folder.finding import find_folder, is_run
+from dbgsom_core.runs.folder.finding import ending_so, find_folder, is_run
 from dbgsom_core.runs.folder.store import (
     StoredRun,
     find_experiments,
@@ -24,7 +24,6 @@ from dbgsom_core.runs.folder.store import (
 )
 
 _ADDRESSES = ("runs:/", "models:/")
-_SHORTEST_ID = 4  # letters of the end of an id
 
 
 @dataclass(frozen=True)
@@ -134,14 +133,11 @@ def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
             newest = close_if_dead((finished or runs)[-1])
             kind = "newest finished" if finished else "newest"
             return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
-    folders = [one for group in groups for one in find_folders(root, group)]
-    meant = [one for one in folders if one.name.endswith(name)] if len(name) >= _SHORTEST_ID else []
-    if len(meant) == 1:
-        return close_if_dead(read_run(meant[0].absolute())), ()
-    if meant:
+    meant = ending_so(name, root, groups)
+    if len(meant) > 1:
         listed = ", ".join(str(one) for one in meant[:5])
         raise DataError(f"'{name}' may be any of {listed}: name its folder")
-    known = [*groups, *(one.name for one in folders)]
+    known = [*groups, *(one.name for group in groups for one in find_folders(root, group))]
     raise DataError(
         f"'{name}' is no run folder and no model file, and {root.absolute()} has no run and no "
         f"experiment of this name{did_you_mean(name, known)}"

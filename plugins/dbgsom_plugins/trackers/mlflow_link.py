@@ -20,7 +20,8 @@ from dbgsom_plugins.trackers.mlflow_address import sqlite_file
 from dbgsom_plugins.trackers.mlflow_view import MODE, OVERVIEW, VIEW_TAG, view_of
 
 EXPERIMENTS = f"#/experiments?{MODE}"
-_MOST = 100  # runs that its page can show beside each other
+_MOST = 8  # runs that an address names: more are a page long, and the table of runs has charts, too
+_PAGE = 100  # runs that its page can show beside each other
 _SECONDS = 2.0
 _ID_TAG = "dbgsom.run_id"
 _BY_ID = """
@@ -79,12 +80,15 @@ def compare_address(uri: str, experiments: Iterable[str], ids: Sequence[str]) ->
     experiments : iterable of str
         Names of MLflow experiments that hold the runs.
     ids : sequence of str
-        Ids of run folders; of more than 100 the first.
+        Ids of run folders; many of one experiment are shown in its table of runs.
     """
     found = _found(uri, experiments, ids)
-    shown = [found[one] for one in ids if one in found][:_MOST]
+    shown = [found[one] for one in ids if one in found]
     if len(shown) < 2:
         return None
+    if len(shown) > _MOST and len({one.experiment for one in shown}) == 1:
+        return table_route(shown[0].experiment, shown[0].tags)
+    shown = shown[:_PAGE]
     runs = json.dumps([one.run for one in shown], separators=(",", ":"))
     groups = json.dumps(sorted({one.experiment for one in shown}), separators=(",", ":"))
     return f"#/compare-runs?runs={quote(runs)}&experiments={quote(groups)}&{MODE}"

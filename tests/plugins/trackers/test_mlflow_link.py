@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -16,6 +17,8 @@ import pytest
 
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.comparing.compare import compare
+from dbgsom_core.runs.comparing.links import _shown
+from dbgsom_plugins.trackers import mlflow_link
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_link import compare_address
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -27,7 +30,11 @@ def named(address: str) -> tuple[list[str], list[str]]:
 
 
 def test_runs_of_a_local_store_are_compared_by_their_ids_there(
-    uri: str, client: Any, make_run: Callable[..., Run], play: Callable[..., None]
+    uri: str,
+    client: Any,
+    make_run: Callable[..., Run],
+    play: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number, seed in enumerate((1, 2)):
         run = make_run(f"20261124-10150{number}-a{number}")
@@ -45,6 +52,18 @@ def test_runs_of_a_local_store_are_compared_by_their_ids_there(
     assert set(runs) == there
     assert address.endswith("&workflowType=machine_learning")
     assert experiments == [found.experiment_id]
+    monkeypatch.setattr(mlflow_link, "_MOST", 1)  # of more than so many the table of runs is shown
+    (link,) = comparison.links()
+    assert f"#/experiments/{found.experiment_id}/runs?" in link
+    assert len(link.splitlines()[1]) < 150
+
+
+def test_many_runs_are_named_by_the_sweep_that_all_of_them_are_of() -> None:
+    runs: Any = [SimpleNamespace(experiment="e", id=f"{i}", parent="sweep") for i in range(9)]
+    assert _shown(runs) == [("e", "sweep")]
+    assert _shown(runs[:8]) == [("e", f"{i}") for i in range(8)]
+    for parent in ("another", None):
+        assert len(_shown([*runs, SimpleNamespace(experiment="e", id="9", parent=parent)])) == 10
 
 
 def test_there_is_no_link_where_mlflow_lacks_the_runs(uri: str, tmp_path: Path) -> None:
