@@ -102,7 +102,8 @@ def diff(
         for key, both in found.items():
             click.echo(as_text(key))
             for sign, side in zip("-+", both, strict=True):
-                click.echo(as_text(f"  {sign} {_told(side)}"))
+                for line in _told(side):
+                    click.echo(as_text(f"  {sign} {line}"))
     return 1 if found else 0
 
 
@@ -165,7 +166,15 @@ def _named_packages(path: Any, registry: Registry) -> Iterator[Any]:
         yield path
 
 
-def _told(side: Told | None) -> str:
+def _told(side: Told | None) -> Iterator[str]:
+    """Yield a value and its origin as a line, of a component with fields one more for each."""
     from dbgsom_core.config.dump import dump_inline
 
-    return "(not there)" if side is None else f"{dump_inline(side[0])}  # {side[1]}"
+    if side is None:
+        yield "(not there)"
+        return
+    value, origin = side
+    fields = dict(value) if isinstance(value, dict) and "name" in value else {}
+    yield f"{dump_inline(fields.pop('name', value))}  # {origin}"
+    for key, field in fields.items():
+        yield f"    {key}: {dump_inline(field)}"

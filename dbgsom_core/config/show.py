@@ -63,6 +63,8 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Told | N
     """Return what differs, by dotted key: value and origin in each; None: it has no such key.
 
     Lists of components are compared item by item where they are equally long, else as a whole.
+    Of components with other names, whose fields mean nothing to each other, only what was written
+    is told.
     """
     found = _compared(first.values, second.values, ())
     return {
@@ -72,7 +74,7 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Told | N
 
 
 def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and not _strangers(one, other):
         for key in dict.fromkeys((*one, *other)):
             yield from _compared(one.get(key, ...), other.get(key, ...), (*path, key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -83,8 +85,29 @@ def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any
         yield path, one, other
 
 
+def _strangers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether these are components of which each is another one."""
+    return "name" in one and "name" in other and one["name"] != other["name"]
+
+
 def _told(side: Explained, path: Path, value: Any) -> Told | None:
     if value is ...:
         return None
     below = (origin for at, origin in side.origins.items() if at[: len(path)] == path)
-    return value, side.origins.get(path) or next(below, "default")
+    return _written(side, path, value), side.origins.get(path) or next(below, "default")
+
+
+def _written(side: Explained, path: Path, value: Any) -> Any:
+    """Return a value without the fields of components that nobody wrote; a bare one is its name."""
+    if isinstance(value, list):
+        return [_written(side, (*path, i), one) for i, one in enumerate(value)]
+    if not isinstance(value, Mapping) or "name" not in value:
+        return value
+    said = {
+        at[len(path)]
+        for at, origin in side.origins.items()
+        if at[: len(path)] == path and len(at) > len(path) and not origin.startswith("default")
+    }
+    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in said}
+    name = value["name"]
+    return {"name": name, **kept} if {*kept} - {"name"} else name

@@ -104,13 +104,38 @@ def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
         "  - 100  # default",
         "  + 5  # other.yaml:2",
         "figures",
-        "  - [{name: hit_map}, {name: u_matrix}]  # one.yaml:5",
-        "  + [{name: hit_map}]  # other.yaml:3",
+        "  - [hit_map, u_matrix]  # one.yaml:5",
+        "  + [hit_map]  # other.yaml:3",
     ]
     told = json.loads(dbgsom("config", "diff", one, other, "--json").out)
     assert told["model.epochs"] == [
         {"value": 100, "origin": "default"},
         {"value": 5, "origin": "other.yaml:2"},
+    ]
+
+
+def test_of_another_data_set_only_what_was_written_is_told(dbgsom, write):
+    table = "experiment: x\ndataset: {name: csv, path: a.csv, id: [nr], missing: keep}\n"
+    growth = "model: {growth: {name: fixed, rows: 4}}\nprepare: standardize\n"
+    one, other = (
+        write("one.yaml", table),
+        write("other.yaml", "experiment: x\ndataset: wine\n" + growth),
+    )
+    answer = dbgsom("config", "diff", one, other)
+    assert answer.out.splitlines()[2:] == [
+        "dataset",
+        "  - csv  # one.yaml:2",
+        "  -     path: a.csv",
+        "  -     id: [nr]",
+        "  -     missing: keep",
+        "  + wine  # other.yaml:2",
+        "prepare",
+        "  - []  # default",
+        "  + [standardize]  # other.yaml:4",
+        "model.growth",
+        "  - directed  # default",
+        "  + fixed  # other.yaml:3",
+        "  +     rows: 4",
     ]
 
 
