@@ -221,7 +221,7 @@ def test_asking_twice_is_possible():
 
 def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
     observer = Swallowing(lambda: shutil.rmtree(run.root))
-    with pytest.raises(DbgsomError, match=r"cannot be written .*: make room"):
+    with pytest.raises(DbgsomError, match=r"cannot be written .*: somebody removed it"):
         run(observer)
     assert "training goes on" not in caplog.text
     assert run.stored().status == "failed"

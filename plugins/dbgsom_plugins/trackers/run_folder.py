@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -182,11 +183,26 @@ def _told_as_ours(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        cure = _cure(error, RunFiles(run.folder))
         raise DbgsomError(
-            f"the run folder {run.folder} cannot be written ({error.strerror or error}): make room "
-            "there, or choose another place with 'tracking: {name: run_folder, path: …}'; what was "
-            "written before is kept"
+            f"the run folder {run.folder} cannot be written ({error.strerror or error}): {cure}"
         ) from error
+
+
+def _cure(error: OSError, files: RunFiles) -> str:
+    elsewhere = "choose another place with 'tracking: {name: run_folder, path: …}'"
+    again = "run it again, and leave its folder alone until it has ended"
+    if error.errno is None:  # by somebody else, as the error says
+        return again
+    if error.errno == errno.ENOENT or not files.run.exists():
+        return f"somebody removed it, or what was in it; {again}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = f"make room there, or {elsewhere}"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cure = f"let it be written, or {elsewhere}"
+    else:
+        cure = elsewhere
+    return f"{cure}; what was written before is kept"
 
 
 def _facts(run: Run) -> dict[str, Any]:

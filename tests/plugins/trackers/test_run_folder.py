@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 import sys
 import threading
@@ -232,16 +234,24 @@ def test_a_broken_figure_costs_a_warning_only(
     assert "no ink" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device.: make room there, or choose another place"),
+        (errno.EDQUOT, "quota exceeded.: make room there, or choose another place"),
+        (errno.EACCES, "Permission denied.: let it be written, or choose another place"),
+        (errno.EIO, "Input/output error.: choose another place"),
+    ],
+)
 def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
-    make_run: MakeRun, result: RunResult
+    number: int, said: str, make_run: MakeRun, result: RunResult
 ) -> None:
     class Unsavable:
         def save(self, path: Path) -> None:
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
-    said = "cannot be written .No space left on device.: make room"
     with pytest.raises(DbgsomError, match=said) as ended:
         observer.keep(run, replace(result, model=Unsavable()))
     observer.dbgsom_run_failed(run, ended.value)
@@ -266,7 +276,12 @@ def test_a_journal_that_loses_epochs_ends_the_run(
         journal.unlink()
         if how == "unwritable":
             journal.mkdir()
-    with pytest.raises(DbgsomError, match="cannot be written"):
+    cure = (
+        "somebody removed it, or what was in it; run"
+        if how in ("folder", "journal")
+        else "run it again"
+    )
+    with pytest.raises(DbgsomError, match=rf"cannot be written .*: {cure}"):
         observer.dbgsom_epoch_finished(run, history[1])
     if how == "unwritable":
         journal.rmdir()
