@@ -38,7 +38,11 @@ def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
             yield JsonObserver()
     elif sys.stderr.isatty() and not output.verbose:
         with _bar() as bar, compile_clock(bar.console.print) as clock:
-            yield BarObserver(bar, runs, clock)
+            observer = BarObserver(bar, runs, clock)
+            try:
+                yield observer
+            finally:
+                observer.clear()
     else:
         with compile_clock(_print) as clock:
             yield LineObserver(runs, clock)
@@ -107,9 +111,20 @@ class BarObserver:
             self._bar.update(task, completed=ran, total=ran, left="")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Take the bar away."""
-        if run.id in self._going and self._runs > 1:
-            self._bar.remove_task(self._going.pop(run.id)[0])
+        """Take the bar away, and leave a line that says how far it came."""
+        if run.id in self._going:
+            self._stop(run.id)
+
+    def clear(self) -> None:
+        """Take away the bars of runs of which nobody said how they ended."""
+        for id in [*self._going]:
+            self._stop(id)
+
+    def _stop(self, id: str) -> None:
+        task, number, trained = self._going.pop(id)
+        self._bar.remove_task(task)
+        if trained.last is not None:
+            self._print(f"{number}{line(trained.last)}  stopped")
 
     def say(self, told: str) -> None:
         """Print a sentence."""
@@ -209,9 +224,11 @@ class _Trained:
     def __init__(self, clock: CompileClock) -> None:
         self._clock = clock
         self._seconds, self._compiled, self._spent = 0.0, clock.seconds, 0.0
+        self.last: EpochRecord | None = None
 
     def left(self, epoch: EpochRecord) -> str:
         """Say how long the epochs that are left take at most."""
+        self.last = epoch
         seconds, compiled = epoch.seconds, self._clock.seconds
         self._spent += max(seconds - self._seconds - (compiled - self._compiled), 0.0)
         self._seconds, self._compiled = seconds, compiled

@@ -1,10 +1,13 @@
 """What a person sees while a run trains: no time that compiling took is foreseen again."""
 
+import io
 import time
 from types import SimpleNamespace
 
 import numpy as np
 from numba import njit
+from rich.console import Console
+from rich.progress import Progress
 
 import dbgsom_core.engine.compile  # noqa: F401 - tells what numba compiles
 from dbgsom_core.cli.progress import BarObserver, LineObserver
@@ -112,3 +115,20 @@ def test_bars_of_runs_that_have_ended_make_room():
     observer.dbgsom_run_failed(runs[0], RuntimeError())
     assert list(shown.values()) == ["3/3 "]
     assert said[-1].startswith("2/3 epoch 10/10")
+
+
+def test_a_run_that_ends_early_leaves_no_bar_but_how_far_it_came():
+    screen = io.StringIO()
+    bar = Progress(console=Console(file=screen, width=80), auto_refresh=False)
+    observer = BarObserver(bar, 1, CompileClock())
+    run = SimpleNamespace(**vars(RUN), total_epochs=10)
+    for end in (lambda: observer.dbgsom_run_failed(run, KeyboardInterrupt()), observer.clear):
+        observer.dbgsom_run_started(run)
+        observer.dbgsom_epoch_finished(run, record(3, seconds=1.0))
+        end()
+        assert bar.tasks == []
+        assert screen.getvalue().splitlines()[-1].startswith("epoch 3/10 ")
+        assert screen.getvalue().endswith("  stopped\n")
+    observer.dbgsom_run_started(run)
+    observer.clear()  # before the first epoch there is nothing to tell
+    assert (bar.tasks, screen.getvalue().splitlines()[-1]) == ([], "a run")
