@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
         load_experiment(partial, (), registry)  # it has to validate, or nothing is written
 
     write_atomically(target, write)
-    click.echo(f"{target} written; next: dbgsom run {target}")
+    click.echo(f"{target} written; next: dbgsom run {shlex.quote(str(target))}")
 
 
 def _tell(found: Look, roles: Roles) -> None:

@@ -65,6 +65,13 @@ def survey(rows=120):
     return "\r\n".join(lines) + "\r\n"
 
 
+def test_commands_that_are_told_can_be_typed(folder):
+    (folder / "my survey.csv").write_text("a;b\n" + "".join(f"{i};{i % 7}\n" for i in range(30)))
+    assert begin("my survey.csv").endswith("next: dbgsom run 'my survey.yaml'\n")
+    lines = (folder / "my survey.yaml").read_text().splitlines()
+    assert lines[2:4] == ["#   dbgsom validate 'my survey.yaml'", "#   dbgsom run 'my survey.yaml'"]
+
+
 @pytest.mark.parametrize(
     "encoded",
     [
@@ -91,7 +98,7 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     assert dataset["na_values"][-1] == "k.A."
     outcome = run("survey.yaml")
     assert any("6 of 120 samples have no target" in note for note in outcome.result.notes)
-    assert outcome.result.view.title.startswith("survey · survey: ")
+    assert outcome.result.view.title.startswith("survey: ")
     frame = pd.DataFrame(
         {"Kinder": [1, 2], "Größe": ["0,1", "9,8"], "Region": ["Nord", "Ost"], "Nr": ["1", "2"]}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -98,9 +99,12 @@ def roles_of(look: Look) -> Roles:
 
 def first_config(look: Look, roles: Roles, config_name: str) -> str:
     """Return the text of a configuration that validates and runs."""
+    written = as_text(shlex.quote(config_name)).replace("\n", "\\n")
     lines = [
         f"# Written by 'dbgsom init' after a look at {as_text(look.path)}: change what you know",
-        f"# better. 'dbgsom validate {config_name}' checks it, 'dbgsom run {config_name}' trains.",
+        "# better. These check it, and train:",
+        f"#   dbgsom validate {written}",
+        f"#   dbgsom run {written}",
         f"experiment: {_experiment(look.path)}",
     ]
     lines += _dataset(look, roles)
