@@ -127,9 +127,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         hits over that distance; computed when asked for.
     spreading_factor_ : float or None
         The growth strategy's: given, chosen by ``"auto"``, or its default; None where it has none.
-    sizes_tried_ : tuple of SizeTried
+    sizes_tried_ : SizesTried, a tuple of SizeTried
         What ``"auto"`` tried: spreading factor, neurons, loss, its excess over the least one and
-        the standard error of that. Empty without ``"auto"`` and in what was loaded.
+        the standard error of that; printed as a table. Empty without ``"auto"`` and in what was
+        loaded.
     growing_threshold_ : float
         The sum of distances at which the growth strategy wants new neurons; nan where it has none.
     quantization_error_ : float

@@ -30,7 +30,7 @@ from dbgsom_core.estimators.part_params import (
     engine_for,
 )
 from dbgsom_core.estimators.planning import Planned
-from dbgsom_core.estimators.sizing import SizeTried, sized, spreading_factor_of
+from dbgsom_core.estimators.sizing import SizesTried, sized, spreading_factor_of
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     check_samples,
@@ -195,7 +195,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, LEAST_SAMPLES)
         if start is None:
-            self.sizes_tried_: tuple[SizeTried, ...] = ()
+            self.sizes_tried_ = SizesTried()
         if start is None and self._sizes_itself:
             self.sizes_tried_, parts = sized(self, parts, X, target, weights, held.all)
         if start is None:  # a map that goes on lives in the space in which it is

@@ -37,6 +37,26 @@ class SizeTried(NamedTuple):
     error: float
 
 
+class SizesTried(tuple[SizeTried, ...]):
+    """The sizes that ``"auto"`` tried, in their order; printed as a table."""
+
+    @property
+    def chosen(self) -> SizeTried | None:
+        """The first whose loss is within one standard error of the least."""
+        return next((one for one in self if one.excess <= one.error), None)
+
+    def __repr__(self) -> str:
+        if not self:
+            return "()"
+        rows = [SizeTried._fields, *([f"{value:.4g}" for value in one] for one in self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        ends = ["", *("  <- chosen" if one is self.chosen else "" for one in self)]
+        return "\n".join(
+            "  ".join(map(str.rjust, row, widths)) + end
+            for row, end in zip(rows, ends, strict=True)
+        )
+
+
 def sized(
     estimator: Any,
     parts: Parts,
@@ -44,7 +64,7 @@ def sized(
     target: Target | None,
     weights: NDArray[np.float64] | None,
     left_out: NDArray[np.bool_] | None,
-) -> tuple[tuple[SizeTried, ...], Parts]:
+) -> tuple[SizesTried, Parts]:
     """Return what was tried on the samples that are not left out, and the parts of the best size.
 
     That is the first whose loss is within one standard error of the least (Breiman et al. 1984,
@@ -54,9 +74,9 @@ def sized(
     if left_out is not None:
         X, weights = picked(X, ~left_out), None if weights is None else weights[~left_out]
         target = None if target is None else target.of(~left_out)
-    tried = _tried(estimator, parts, X, target, weights)
-    chosen = next((one.spreading_factor for one in tried if one.excess <= one.error), None)
-    return tried, _of(parts, estimator, chosen)
+    tried = SizesTried(_tried(estimator, parts, X, target, weights))
+    chosen = tried.chosen
+    return tried, _of(parts, estimator, None if chosen is None else chosen.spreading_factor)
 
 
 def _of(parts: Parts, estimator: Any, factor: float | None) -> Parts:

@@ -1,11 +1,13 @@
 """``spreading_factor="auto"``: the size of a map chosen by samples that are held out."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.held_out import HeldOut
-from dbgsom_core.estimators.sizing import TRIED, size_told
+from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, size_told
 
 FEW = {"epochs": 24, "tol": 0}
 
@@ -116,3 +118,18 @@ def test_growth_without_a_free_factor_is_refused(growth, told):
 def test_of_a_hierarchy_the_base_has_it():
     vq = SomVQ(spreading_factor="auto", growth="hierarchical", **FEW).fit(strip())
     assert vq.spreading_factor_ in TRIED
+
+
+def test_what_was_tried_is_printed_as_a_table():
+    tried = SizesTried(
+        [SizeTried(0.2, 9, 1.25, 0.25, 0.0625), SizeTried(0.5, 80, 1.00012345, 0.0, 0.0)]
+    )
+    assert repr(tried).splitlines() == [
+        "spreading_factor  neurons  loss  excess   error",
+        "             0.2        9  1.25    0.25  0.0625",
+        "             0.5       80     1       0       0  <- chosen",
+    ]
+    assert tried.chosen is tried[1]
+    again = pickle.loads(pickle.dumps(tried))
+    assert (again, type(again)) == (tried, SizesTried)
+    assert (repr(SizesTried()), SizesTried().chosen) == ("()", None)
