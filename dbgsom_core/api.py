@@ -93,6 +93,7 @@ from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
 if TYPE_CHECKING:
+    from dbgsom_core.engine.blas import one_blas_thread
     from dbgsom_core.engine.compile import compiled, inner_loop
     from dbgsom_core.engine.contract import (
         Assignment,
@@ -225,6 +226,7 @@ __all__ = [
     "measured",
     "number",
     "numbered",
+    "one_blas_thread",
     "open_regular",
     "open_text",
     "opened_table",
@@ -251,6 +253,7 @@ hookimpl = pluggy.HookimplMarker("dbgsom")
 
 # What needs numpy or numba: plugins are found without either.
 _HOMES = {
+    "engine.blas": "one_blas_thread",
     "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",

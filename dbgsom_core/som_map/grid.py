@@ -183,9 +183,15 @@ class Grid:
         They are whole, so that equal distances are equal to the bit. On a torus they are those of
         the shortest way around.
         """
-        away = cells - others
-        every = (np.square(self.plane(away + turn)).sum(axis=-1) for turn in self._turns)
-        return np.asarray(np.rint(reduce(np.minimum, every)))
+        away, axes = cells - others, np.array(self.axes)
+        columns, rows = away[..., 0], away[..., 1]
+
+        def square(turn: NDArray[np.int64]) -> NDArray[np.float64]:
+            one, other = columns + turn[0], rows + turn[1]  # apart: short axes are slow to sum over
+            x, y = (axes[0, i] * one + axes[1, i] * other for i in (0, 1))
+            return np.asarray(x * x + y * y)
+
+        return np.asarray(np.rint(reduce(np.minimum, map(square, self._turns))))
 
     def steps(
         self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False

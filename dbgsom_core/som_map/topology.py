@@ -27,16 +27,19 @@ class TopographicFunction(NamedTuple):
 
 
 def grid_distances(
-    som_map: SomMap, rows: slice, measured: Literal["euclidean", "hops"] = "euclidean"
+    som_map: SomMap,
+    rows: slice | NDArray[np.int64],
+    measured: Literal["euclidean", "hops"] = "euclidean",
+    columns: slice | NDArray[np.int64] = slice(None),
 ) -> NDArray[np.float64]:
-    """Return the distances (m, K) of some neurons, rows of the map, to all on the grid.
+    """Return the distances (m, b) of some neurons, rows of the map, to others, all K as a rule.
 
     Between cells in the plane, whose squares are whole numbers, or along links.
     """
     if measured == "hops":
-        return np.asarray(som_map.hops[rows], dtype=np.float64)
+        return np.asarray(som_map.hops[rows][:, columns], dtype=np.float64)
     cells = som_map.positions
-    return np.sqrt(som_map.grid.squared_distances(cells[rows, None], cells))
+    return np.sqrt(som_map.grid.squared_distances(cells[rows, None], cells[columns]))
 
 
 def topographic_product(

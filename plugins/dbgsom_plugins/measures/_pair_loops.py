@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import compiled
+from dbgsom_core.api import compiled, inner_loop
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -61,6 +61,44 @@ def look_up_tables(bounds: Float64, lengths: Int64, tables: Int64, scales: Float
         while slot <= slots:
             table[slot] = row.size
             slot += 1
+
+
+@inner_loop
+def keep(
+    i: int,
+    d: float,
+    first: float,
+    second: float,
+    near: Float64,
+    near_worth: Float64,
+    tied: Float64,
+) -> None:
+    """Put a sample at distance ``d``, worth two numbers, among the nearest of sample i.
+
+    The arrays are those of `count`; ``d`` is not above the last of ``near[i]``.
+    """
+    k = near.shape[1]
+    if d == near[i, k - 1]:
+        if d < math.inf:
+            tied[i, 0] += 1
+            tied[i, 1] += first
+            tied[i, 2] += second
+        return
+    out = near[i, k - 1]
+    out_first, out_second = near_worth[i, k - 1, 0], near_worth[i, k - 1, 1]
+    place = k - 1
+    while place > 0 and near[i, place - 1] > d:
+        near[i, place] = near[i, place - 1]
+        near_worth[i, place, 0] = near_worth[i, place - 1, 0]
+        near_worth[i, place, 1] = near_worth[i, place - 1, 1]
+        place -= 1
+    near[i, place], near_worth[i, place, 0], near_worth[i, place, 1] = d, first, second
+    if out == near[i, k - 1] and out < math.inf:
+        tied[i, 0] += 1
+        tied[i, 1] += out_first
+        tied[i, 2] += out_second
+    else:
+        tied[i, 0] = tied[i, 1] = tied[i, 2] = 0.0
 
 
 @compiled
@@ -125,30 +163,8 @@ def count(
                     else:
                         high = middle
                 counts[i, low, 1 if limits[low] == d else 0] += 1
-            if d > near[i, k - 1]:
-                continue
-            first, second = worth[i, units[j], 0], worth[i, units[j], 1]
-            if d == near[i, k - 1]:
-                if d < math.inf:
-                    tied[i, 0] += 1
-                    tied[i, 1] += first
-                    tied[i, 2] += second
-                continue
-            out = near[i, k - 1]
-            out_first, out_second = near_worth[i, k - 1, 0], near_worth[i, k - 1, 1]
-            place = k - 1
-            while place > 0 and near[i, place - 1] > d:
-                near[i, place] = near[i, place - 1]
-                near_worth[i, place, 0] = near_worth[i, place - 1, 0]
-                near_worth[i, place, 1] = near_worth[i, place - 1, 1]
-                place -= 1
-            near[i, place], near_worth[i, place, 0], near_worth[i, place, 1] = d, first, second
-            if out == near[i, k - 1] and out < math.inf:
-                tied[i, 0] += 1
-                tied[i, 1] += out_first
-                tied[i, 2] += out_second
-            else:
-                tied[i, 0] = tied[i, 1] = tied[i, 2] = 0.0
+            if d <= near[i, k - 1]:
+                keep(i, d, worth[i, units[j], 0], worth[i, units[j], 1], near, near_worth, tied)
             farthest = max(last, near[i, k - 1])
 
 

@@ -55,7 +55,7 @@ class Pairs:
 
     def distances(self, some: Rows, others: Rows | slice) -> NDArray[np.float64]:
         """Return the distances (m, b) of some samples to others; few are held at a time."""
-        samples = self._rows(some)
+        samples = self.rows(some)
         if isinstance(others, slice) or not self.squared:
             return self._between(samples, self._dense(others))
         found, width = np.empty((len(some), len(others))), self._width
@@ -69,7 +69,7 @@ class Pairs:
         groups = [slice(start, start + together) for start in range(0, len(some), together)]
 
         def work(worker: int, task: int) -> None:
-            looks, samples = looker(groups[task]), self._rows(some[groups[task]])
+            looks, samples = looker(groups[task]), self.rows(some[groups[task]])
             for rows, others in self.blocks():
                 looks.see(rows.start, self._between(samples, others))
             looks.done()
@@ -93,8 +93,8 @@ class Pairs:
         square_distances(samples, np.ascontiguousarray(others.T), found)
         return found
 
-    def _rows(self, rows: Rows) -> Any:
-        # As a metric takes samples, or as float64 where loops look at them.
+    def rows(self, rows: Rows) -> Any:
+        """Return samples as a metric takes them, or as float64 (m, D) where `squared`."""
         found = self._data.subset(rows).X if self._complete is None else self._complete[rows]
         return np.ascontiguousarray(found, dtype=np.float64) if self.squared else found
 
@@ -109,14 +109,19 @@ class Pairs:
         return np.ascontiguousarray(found, dtype=np.float64)
 
 
-def drawn(n: int, most: int, seed: int) -> Rows:
-    """Return the samples, ascending, that look at all n: all of them up to ``most``.
+def how_many_look(n: int, most: int) -> int:
+    """Return how many samples look at all n: all up to ``most``.
 
     Of more, as many as make most² comparisons, or 200.
     """
-    if n <= most:
+    return n if n <= most else min(n, max(min(_LEAST, most), most * most // n))
+
+
+def drawn(n: int, most: int, seed: int) -> Rows:
+    """Return the samples, ascending, that look at all n."""
+    looking = how_many_look(n, most)
+    if looking == n:
         return np.arange(n)
-    looking = min(n, max(min(_LEAST, most), most * most // n))
     return np.sort(np.random.default_rng(seed).choice(n, looking, replace=False))
 
 

@@ -1,0 +1,117 @@
+"""Neighbours of drawn samples: none is missed, however the samples lie, and ranks are as told."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.measures import _sampled
+from dbgsom_plugins.measures._nearest import nearest
+from dbgsom_plugins.measures._pairs import Pairs, how_many_look
+from dbgsom_plugins.measures._rings import Rings
+from dbgsom_plugins.measures.neighbours import Trustworthiness
+from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.manhattan import Manhattan
+
+
+def evaluation_of(X, metric=None, seed=0, side=3):
+    prototypes = X[:: max(1, len(X) // side**2)][: side**2].astype(np.float64)
+    rows = SomMap.rectangle(1, len(prototypes), prototypes)
+    return Evaluation(rows, LocalEngine().over(X, metric or Euclidean()), seed=seed)
+
+
+def by_definition(X, own, k, worth):
+    """Return distances (m, k) and what the nearest are worth, the mean over orders of equals."""
+    X = X.astype(np.float64)
+    near, found = np.empty((len(own), k)), np.empty((len(own), 2))
+    for i, one in enumerate(own):
+        squares = np.square(X - X[one]).sum(axis=1)
+        others = np.delete(np.arange(len(X)), one)
+        near[i] = np.sort(squares[others])[:k]
+        last = np.isclose(squares, near[i, -1], rtol=1e-12, atol=0)
+        last[one] = False
+        sure = (squares < near[i, -1]) & ~last
+        sure[one] = False
+        share = (k - sure.sum()) / last.sum()
+        found[i] = worth[i][sure].sum(axis=0) + share * worth[i][last].sum(axis=0)
+    return near, found
+
+
+@st.composite
+def tables(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, d = draw(st.integers(30, 90)), draw(st.integers(1, 9))
+    step = draw(st.sampled_from([1.0, 0.125, 2.0**-20]))  # so that equal distances are, to the bit
+    unit = 2.0 ** draw(st.sampled_from([-500, -130, -66, 0, 14, 60, 100, 400]))
+    X = np.round(rng.normal(size=(n, d)) / step) * (step * unit)
+    if draw(st.booleans()):  # the differences lie in the last digits of float32
+        X += draw(st.sampled_from([2.0**10, 2.0**20])) * unit
+    if draw(st.booleans()):  # one lies so far out that products with it overflow
+        X[draw(st.integers(0, n - 1))] *= 2.0**80
+    if draw(st.booleans()):  # the nearest ones come last
+        X = X[np.argsort(-np.abs(X).sum(axis=1))]
+    if np.abs(X).max() < 1e30 and draw(st.booleans()):
+        X = X.astype(np.float32)
+    return X
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.integers(1, 6), st.booleans())
+def test_none_of_the_nearest_is_missed(X, k, is_limited):
+    evaluation, m = evaluation_of(X), min(len(X), 20)
+    rng = np.random.default_rng(len(X))
+    own = rng.choice(len(X), m, replace=False)
+    worth, kind = rng.random((3, len(evaluation.som_map), 2)), rng.integers(3, size=m)
+    of_each = worth[kind][:, evaluation.bmu]
+    near, expected = by_definition(X, own, k, of_each)
+    # As tight a limit as there may be: k others lie within it.
+    limits = np.sqrt(near[:, -1]) if is_limited else np.full(m, np.inf)
+    found = nearest(evaluation, Pairs(evaluation), own, k, worth, kind, limits)
+    np.testing.assert_allclose(found.near, near, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(found.worth(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [Euclidean, Manhattan])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_drawn_samples_lose_and_share_what_they_do_among_all(metric, gaps, monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(500, 3))
+    if gaps:
+        X[::7, 1] = np.nan
+    prototypes = rng.normal(size=(12, 3))
+    som_map = SomMap.rectangle(3, 4, prototypes)
+    whole = Evaluation(som_map, LocalEngine().over(X, metric()))
+    exact = Trustworthiness()._kept(whole)
+    some = np.arange(0, 500, 3)
+    monkeypatch.setattr(_sampled, "_OF_RING", 500)  # all of a ring, and all others
+    rings = Rings(whole, 10, "euclidean")
+    intruders, lost, shared = _sampled.neighbours(whole, some, rings)
+    np.testing.assert_allclose(lost, exact.lost[some], rtol=1e-12)
+    np.testing.assert_allclose(shared, exact.shared[some], rtol=1e-12)
+    # Distances that are equal in float32 count by half.
+    np.testing.assert_allclose(intruders, exact.intruders[some], rtol=1e-3)
+
+
+def test_ranks_among_some_stand_for_those_among_all(monkeypatch):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(900, 4))
+    som_map = SomMap.rectangle(4, 4, rng.normal(size=(16, 4)))
+    exact = Trustworthiness()._kept(Evaluation(som_map, LocalEngine().over(X, Euclidean())))
+    monkeypatch.setattr(_sampled, "_OTHERS", 200)
+    some, found = np.arange(0, 900, 2), []
+    for seed in range(4):
+        evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()), seed=seed)
+        rings = Rings(evaluation, 10, "euclidean")
+        found.append(_sampled.neighbours(evaluation, some, rings)[0].mean() * exact.scale)
+    true = exact.intruders[some].mean() * exact.scale
+    assert np.ptp(found) > 0
+    assert np.mean(found) == pytest.approx(true, abs=0.01)
+
+
+def test_how_many_look_is_what_the_comparisons_allow():
+    assert [how_many_look(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
+    assert [how_many_look(n, 5000) for n in (100_000, 10**7)] == [250, 200]
+    assert how_many_look(1000, 50) == 50
