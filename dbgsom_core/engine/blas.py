@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,14 +28,30 @@ def _libraries() -> list[Any]:
     return list(_BlasController().select(user_api="blas").lib_controllers)
 
 
+_changing = threading.Lock()
+_within = 0  # blocks that are open, of whichever threads of Python
+_before: list[tuple[Any, int]] = []
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread within a ``with`` block."""
-    before = [(library, library.get_num_threads()) for library in _libraries()]
+    """Limit BLAS to one thread within a ``with`` block.
+
+    The limit is the process's: of blocks in several threads of Python the first sets it, and the
+    last to end puts back what was before.
+    """
+    global _within, _before
+    with _changing:
+        if not _within:
+            _before = [(library, library.get_num_threads()) for library in _libraries()]
+            for library, _ in _before:
+                library.set_num_threads(1)
+        _within += 1
     try:
-        for library, _ in before:
-            library.set_num_threads(1)
         yield
     finally:
-        for library, threads in before:
-            library.set_num_threads(threads)
+        with _changing:
+            _within -= 1
+            if not _within:
+                for library, threads in _before:
+                    library.set_num_threads(threads)

@@ -52,17 +52,29 @@ def test_what_is_not_cached_is_compiled_after_something_that_was(tmp_path):
         subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
-def test_one_thread_of_blas_within_and_as_many_as_before_after():
+def _threads_of_blas():
     from threadpoolctl import threadpool_info
 
-    def threads():
-        np.ones((2, 2)) @ np.ones((2, 2))
-        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
-    before = threads()
+
+def test_one_thread_of_blas_within_and_as_many_as_before_after():
+    before = _threads_of_blas()
     with one_blas_thread():
-        assert set(threads()) <= {1}
-    assert threads() == before
+        assert set(_threads_of_blas()) <= {1}
+    assert _threads_of_blas() == before
+
+
+def test_blas_keeps_one_thread_while_another_fit_ends():
+    before = _threads_of_blas()
+    first, second = one_blas_thread(), one_blas_thread()  # as two threads of Python meet
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(_threads_of_blas()) <= {1}
+    second.__exit__(None, None, None)
+    assert _threads_of_blas() == before
 
 
 def test_a_file_that_another_process_wrote_for_other_types_is_not_used(tmp_path):
