@@ -9,42 +9,62 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-__all__ = ["autolog", "load_model", "log_model", "save_model"]
+__all__ = ["autolog", "flush", "load_model", "log_model", "save_model"]
 
 
 def autolog(
     log_models: bool = True,
     log_figures: bool | Sequence[str] = True,
     log_datasets: bool = True,
-    measures: Sequence[str] = ("quantization_error", "topographic_error"),
+    measures: Sequence[str] | None = None,
+    wait: bool = False,
     disable: bool = False,
 ) -> None:
     """Log every fit of `SomVQ`, `SomClassifier` and `SomRegressor` to MLflow from now on.
 
-    A fit is logged into the active run, or one of its own: parameters, as ``dbgsom run`` names
-    them, metrics of each epoch, measures of the training data, figures, data set and model. A
+    A fit is logged into the active run, or one of its own: parameters and names, as ``dbgsom run``
+    has them, metrics of each epoch, measures of the training data, figures, data set and model. A
     second fit in the same run becomes its child. Of a search (``GridSearchCV``) the run has the
     refitted model, and a child for each candidate with its parameters and scores; candidates and
     folds of a cross-validation are logged in no other way. What cannot be logged is warned of and
     stops no fit. It works beside ``mlflow.sklearn.autolog``, which makes the children then.
+
+    A fit returns when the map is trained, and a thread of this process logs it meanwhile, during
+    long fits every few seconds. All of it is there when the run that was open ends
+    (``mlflow.end_run()``, the end of its ``with`` block), after `flush`, and when the program ends;
+    a run of its own is RUNNING until then, and ends with the time at which the fit did. What it is
+    logged of is the estimator as it was; measures and figures that need data which was changed in
+    the meantime are left out, with a warning. A fit that raises ends its run as FAILED at once.
 
     Parameters
     ----------
     log_models, log_datasets : bool
     log_figures : bool or sequence of str
         Names of figures; True: ``label_map`` and ``growth_curve``.
-    measures : sequence of str
-        Names of measures of the training data.
+    measures : sequence of str, optional
+        Names of measures of the training data; without it ``quantization_error``,
+        ``topographic_error``, and where there are targets ``accuracy`` or ``r2``.
+    wait : bool
+        Let fits return when they are logged.
     disable : bool
-        Log no more fits.
+        Log no more fits, once those that were made are logged.
     """
     _python().autolog(
         log_models=log_models,
         log_figures=log_figures,
         log_datasets=log_datasets,
         measures=measures,
+        wait=wait,
         disable=disable,
     )
+
+
+def flush() -> None:
+    """Wait until MLflow has all of the fits that `autolog` logs.
+
+    Warnings that are to be errors (``-W error``) are raised here where a fit was not logged whole.
+    """
+    _python().flush()
 
 
 def log_model(
@@ -142,4 +162,5 @@ def load_model(uri: str) -> Any:
 def _python() -> Any:
     from dbgsom_core.plugins.registry import get_registry
 
-    return get_registry().build("tracker", "mlflow").python()
+    tracker: Any = get_registry().find("tracker", "mlflow")
+    return tracker.python()

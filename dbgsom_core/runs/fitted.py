@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,54 +19,69 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data.loading import digest
 from dbgsom_core.runs.data.usable import n_classes
-from dbgsom_core.runs.params import Value, estimator_params
+from dbgsom_core.runs.params import called
 
 
-def params_of(estimator: Any) -> dict[str, Value]:
-    """Return the flat parameters of a fitted estimator, called as in runs."""
-    seed = estimator.random_state
-    given = int(seed) if isinstance(seed, (int, np.integer)) else str(seed)
-    return {**estimator_params(estimator), "seed": given}
+def data_name(X: Any) -> str:
+    """Return what a run calls data that no configuration names: by its file, or its size."""
+    file = getattr(X, "filename", None)  # of a memory-mapped array
+    sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
+    kind = "table" if hasattr(X, "columns") else "array"
+    return called(
+        {"path": os.fspath(file)} if file else None, f"{kind}-{'×'.join(map(str, sizes))}"
+    )
 
 
-def facts_of(estimator: Any, X: Any, y: Any) -> Mapping[str, Any]:
-    """Return what a run says of its data."""
-    names = getattr(estimator, "feature_names_in_", None)
+def digest_of(X: Any, y: Any) -> str:
+    """Return the digest of samples and targets, as runs tell it, or of how dask makes them."""
+    if hasattr(X, "__dask_graph__"):  # which may be larger than memory
+        from dask.base import tokenize
+
+        return str(tokenize(X, y))
     array = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    return digest(Data(array, None if y is None else np.asarray(y)))
+
+
+def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
+    """Return what a run says of its data, whose digest is known."""
+    names = getattr(estimator, "feature_names_in_", None)
     target = None if y is None else np.asarray(y)
     classes = None if target is None or estimator._kind == "regressor" else n_classes(target)
     return {
-        "name": type(X).__name__,
-        "samples": len(array),
-        "features": array.shape[1],
+        "name": data_name(X),
+        "samples": len(estimator.labels_),
+        "features": estimator.n_features_in_,
         "classes": classes,
-        "digest": digest(Data(array, target)),
+        "digest": found,
         **({} if names is None else {"feature_names": list(map(str, names))}),
     }
 
 
-def measured(estimator: Any, X: Any, y: Any, names: Sequence[str]) -> dict[str, float]:
-    """Return measures of the training data, called as in runs."""
-    values, rest = {}, []
-    for name in names:
-        known = getattr(estimator, f"{name}_", None)
-        if known is None:
-            rest.append(name)
-        else:
-            values[f"train/{name}"] = float(known)
-    if rest:
-        evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-        for name in rest:
-            measure = get_registry().build("measure", name)
-            values[f"train/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
-    return values
+def default_measures(estimator: Any, y: Any) -> tuple[str, ...]:
+    """Return the names of measures of the training data that are cheap and suit an estimator."""
+    own = {"classifier": ("accuracy",), "regressor": ("r2",)}.get(estimator._kind, ())
+    return ("quantization_error", "topographic_error", *(() if y is None else own))
 
 
-def drawn(estimator: Any, X: Any, y: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return figures of a fitted map, by name."""
-    if not names:
-        return {}
-    return _drawn(estimator, estimator.evaluate(X, y=y, predictions=estimator.predict(X)), names)
+def known_measures(
+    estimator: Any, names: Sequence[str]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return measures that a fit left, called as in runs, and the names of the others."""
+    known = {name: getattr(estimator, f"{name}_", None) for name in names}
+    values = {f"train/{name}": float(one) for name, one in known.items() if one is not None}
+    return values, tuple(name for name, one in known.items() if one is None)
+
+
+def seen(
+    estimator: Any, X: Any, y: Any, measures: Sequence[str], figures: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return measures of the training data, called as in runs, and figures, by name."""
+    evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
+    values = {}
+    for name in measures:
+        measure = get_registry().build("measure", name)
+        values[f"train/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
+    return values, _drawn(estimator, evaluation, figures)
 
 
 def tested(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -31,7 +32,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     parts = estimator.parts()
     params: dict[str, Any] = {
         "dataset": experiment.dataset_name,
-        "prepare": ", ".join(step.name for step in experiment.prepare),
+        "prepare": told_steps(step.name for step in experiment.prepare),
         "split": _split(experiment.resolved["split"]),
         **_common_params(estimator),
         "seed": experiment.seed,
@@ -55,16 +56,31 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     return {key: _flat(value) for key, value in params.items()}
 
 
-def estimator_params(estimator: Any) -> dict[str, Value]:
-    """Return the parameters of an estimator that no configuration describes."""
+def told_steps(names: Iterable[str]) -> str:
+    """Return the parameter that says how data was prepared."""
+    return ", ".join(names) or "none"
+
+
+def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> dict[str, Value]:
+    """Return the parameters of an estimator that no configuration describes, as `flat_params`."""
     parts = estimator.parts()
-    params = _common_params(estimator)
+    params: dict[str, Any] = {
+        "dataset": dataset,
+        "prepare": told_steps(prepare),
+        "split": _split(None),
+        **_common_params(estimator),
+        "seed": _seed(estimator.random_state),
+    }
     for name, _, part in parts.each():
         for key, value in _telling_fields(name, part, part.model_dump(mode="json")).items():
             params.setdefault(key, value)
     for width in ("kernel.start", "kernel.end"):
         params[width] = "auto" if params[width] is None else params[width]
     return {key: _flat(value) for key, value in params.items()}
+
+
+def _seed(given: Any) -> Value:
+    return int(given) if isinstance(given, Integral) else _flat(given)
 
 
 def _common_params(estimator: Any) -> dict[str, Any]:
@@ -115,7 +131,7 @@ def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
     model = resolved["model"]
     written = {
         "seed": resolved["seed"],
-        "prepare": ", ".join(step["name"] for step in resolved["prepare"]),
+        "prepare": told_steps(step["name"] for step in resolved["prepare"]),
         **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
         **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
     }
@@ -195,12 +211,20 @@ def default_name(
 
     What came from the environment stands there as in ``params``.
     """
+    written = {key: value for key, value in (params or {}).items() if is_reference(value)}
+    dataset = written.get("dataset") or called(
+        experiment.resolved["dataset"], experiment.dataset_name
+    )
+    return name_of_parts(estimator, dataset, written)
+
+
+def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> str:
+    """Return the name of a run of an estimator on a data set, of what is ``written`` as that."""
     parts = estimator.parts()
     growth = _name("growth", parts.growth)
     base = _innermost(parts.growth)
     if base is not parts.growth:
         growth += f" {lookup_in_use().name_of('growth', base)}"
-    written = {key: value for key, value in (params or {}).items() if is_reference(value)}
     spread, shape = _spread(estimator, dict(base)), GrowthAbilities.of(base).start_shape
     if spread is not None:
         told = spread if isinstance(spread, str) else format(spread, "g")
@@ -211,9 +235,6 @@ def default_name(
     growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
     growth = growth.removesuffix(" square").replace(" square torus", " torus")
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
-    dataset = written.get("dataset") or called(
-        experiment.resolved["dataset"], experiment.dataset_name
-    )
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 
 

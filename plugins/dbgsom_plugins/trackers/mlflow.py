@@ -153,8 +153,9 @@ class MLflow(TrackerComponent):
 
             return fetch_model(self.uri, address, folder)
 
-    def python(self) -> ModuleType:
-        """Return what `dbgsom_core.mlflow` calls; MLflow is imported."""
+    @staticmethod
+    def python() -> ModuleType:
+        """Return what `dbgsom_core.mlflow` calls, whatever the store; MLflow is imported."""
         with quiet():
             from dbgsom_plugins.trackers import mlflow_python
         return mlflow_python

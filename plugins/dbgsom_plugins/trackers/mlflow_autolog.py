@@ -6,11 +6,9 @@ import functools
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import mlflow
@@ -18,37 +16,22 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.autologging_utils import autologging_is_disabled
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
 
 import dbgsom_core
-from dbgsom_core.api import masked
-from dbgsom_core.runs.fitted import drawn, facts_of, measured, params_of
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
-from dbgsom_plugins.trackers.mlflow_inputs import dataset_input
-from dbgsom_plugins.trackers.mlflow_model import link_measures
-from dbgsom_plugins.trackers.mlflow_points import (
-    METRICS_A_BATCH,
-    key_of,
-    send_params,
-)
-from dbgsom_plugins.trackers.mlflow_view import described, model_link
+from dbgsom_core.runs.fitted import data_name
+from dbgsom_core.runs.params import name_of_parts
+from dbgsom_plugins.trackers.mlflow_background import background
+from dbgsom_plugins.trackers.mlflow_fits import Fit, Settings, told
+from dbgsom_plugins.trackers.mlflow_points import key_of
 
 _FIGURES = ("label_map", "growth_curve")
 _FOLD = "_fit_and_score"  # what scikit-learn's searches and cross-validations call for each fit
 _SCORES = ("mean_test_", "std_test_", "mean_train_", "mean_fit_time")
-_NOTE = "mlflow.note.content"
-_fits = threading.local()  # runs that a fit was logged into, and whether one goes on
+_fits = threading.local()  # runs that a fit was logged into, whether one goes on, what is ending
 
-
-@dataclass(frozen=True)
-class _Settings:
-    models: bool
-    datasets: bool
-    figures: Sequence[str]
-    measures: Sequence[str]
-
-
-_settings: _Settings | None = None
-_patched: list[tuple[type, Any]] = []
+_settings: Settings | None = None
+_patched: list[tuple[type, str, Any]] = []
 
 
 def autolog(
@@ -56,195 +39,202 @@ def autolog(
     log_models: bool,
     log_figures: bool | Sequence[str],
     log_datasets: bool,
-    measures: Sequence[str],
+    measures: Sequence[str] | None,
+    wait: bool,
     disable: bool,
 ) -> None:
     """Log fits from now on, or no more; see `dbgsom_core.mlflow.autolog`."""
     global _settings
     if disable:
         _settings = None
+        background.wait()  # what ends a run does not wait for it any more
         while _patched:
-            cls, fit = _patched.pop()
-            cls.fit = fit  # type: ignore[attr-defined]
+            cls, name, own = _patched.pop()
+            setattr(cls, name, own)
         return
     given = () if isinstance(log_figures, bool) else tuple(log_figures)
     figures = _FIGURES if log_figures is True else given
-    _settings = _Settings(log_models, log_datasets, figures, tuple(measures))
+    chosen = None if measures is None else tuple(measures)
+    _settings = Settings(log_models, log_datasets, figures, chosen, wait)
     if not _patched:
         for cls in _estimators():
-            _patch(cls, _fit)
-        _patch(BaseSearchCV, _search)
+            _patch_fit(cls, _fit)
+        _patch_fit(BaseSearchCV, _search)
+        _patch(MlflowClient, "set_terminated", _ended)
+
+
+def flush() -> None:
+    """Wait until all fits are logged; see `dbgsom_core.mlflow.flush`."""
+    background.wait()
 
 
 def _estimators() -> tuple[type, ...]:
     return (dbgsom_core.SomVQ, dbgsom_core.SomClassifier, dbgsom_core.SomRegressor)
 
 
-def _patch(cls: Any, logged: Callable[..., Any]) -> None:
-    fit = cls.__dict__["fit"]
+def _patch_fit(cls: Any, logged: Callable[..., Any]) -> None:
+    def patched(fit: Any, self: Any, X: Any, y: Any = None, *rest: Any, **more: Any) -> Any:
+        return logged(partial(fit, self), self, X, y, rest, more)
 
-    @functools.wraps(fit)
-    def patched(self: Any, X: Any, y: Any = None, *rest: Any, **more: Any) -> Any:
-        return logged(functools.partial(fit, self), self, X, y, rest, more)
+    _patch(cls, "fit", patched)
 
-    _patched.append((cls, fit))
-    cls.fit = patched
+
+def _patch(cls: type, name: str, instead: Callable[..., Any]) -> None:
+    own = cls.__dict__[name]
+
+    @functools.wraps(own)
+    def patched(*args: Any, **more: Any) -> Any:
+        return instead(own, *args, **more)
+
+    _patched.append((cls, name, own))
+    setattr(cls, name, patched)
 
 
 def _fit(fit: Any, estimator: Any, X: Any, y: Any, rest: Any, more: Any) -> Any:
     settings = _settings
     if settings is None or getattr(_fits, "busy", False) or _in_a_fold():
         return fit(X, y, *rest, **more)
+    background.wait_for_room()
     _fits.busy = True
     try:
-        with _own_run(type(estimator).__name__) as run_id:
-            began = time.time()
-            fitted = fit(X, y, *rest, **more)
-            if run_id is not None:
-                with _survived():
-                    _log(run_id, estimator, X, y, began, settings)
+        with _own_run(lambda: name_of_parts(estimator, data_name(X), {}), settings.wait) as open_:
+            if open_ is None:
+                return fit(X, y, *rest, **more)
+            _fits.used.add(open_[0])
+            logged = Fit(*open_, estimator, X, y, _steps_before(estimator), settings)
+            try:
+                with logged.heard():
+                    fitted = fit(X, y, *rest, **more)
+            except BaseException:
+                logged.failed()
+                raise
+            with told(open_[0]):
+                logged.ended()
             return fitted
     finally:
         _fits.busy = False
 
 
 def _search(fit: Any, search: Any, X: Any, y: Any, rest: Any, more: Any) -> Any:
-    inner = search.estimator
+    settings, inner = _settings, search.estimator
     steps = getattr(inner, "steps", None)
     ours = isinstance(inner if steps is None else steps[-1][1], _estimators())
-    if _settings is None or not ours or _in_a_fold() or getattr(_fits, "busy", False):
+    if settings is None or not ours or _in_a_fold() or getattr(_fits, "busy", False):
         return fit(X, y, *rest, **more)
-    with _own_run(type(search).__name__) as run_id:
+    with _own_run(lambda: type(search).__name__, settings.wait) as open_:
         fitted = fit(X, y, *rest, **more)
-        if run_id is not None and autologging_is_disabled("sklearn"):  # which makes them itself
-            with _survived():
-                _log_candidates(run_id, search)
+        if open_ is not None and autologging_is_disabled("sklearn"):  # which makes them itself
+            _log_candidates(*open_, search)
         return fitted
 
 
 def _in_a_fold() -> bool:
-    frame: Any = sys._getframe(1)
+    return any(frame.f_code.co_name == _FOLD for frame in _callers())
+
+
+def _steps_before(estimator: Any) -> list[str]:
+    """Return what the steps of a pipeline are called that is fitting an estimator."""
+    for frame in _callers():
+        pipeline = frame.f_locals.get("self") if frame.f_code.co_name.startswith("fit") else None
+        if isinstance(pipeline, Pipeline) and pipeline.steps[-1][1] is estimator:
+            steps = [one for _, one in pipeline.steps[:-1] if one not in (None, "passthrough")]
+            return [type(one).__name__ for one in steps]
+    return []
+
+
+def _callers() -> Iterator[Any]:
+    frame: Any = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_name == _FOLD:
-            return True
+        yield frame
         frame = frame.f_back
-    return False
 
 
 @contextmanager
-def _own_run(name: str) -> Iterator[str | None]:
-    """Yield the id of the run to log into, which ends with this unless it was there before."""
+def _own_run(name: Callable[[], str], wait: bool) -> Iterator[tuple[str, str | None] | None]:
+    """Yield the id of the run to log into, and of the one around it that the program has open.
+
+    A run of its own, which was not there before, ends as soon as it is whole.
+    """
     used = _fits.__dict__.setdefault("used", set())
     active, started = mlflow.active_run(), None
     if active is None or active.info.run_id in used:
-        with _survived():
-            started = mlflow.start_run(run_name=name, nested=active is not None)
+        called = None
+        with suppress(Exception):  # the fit says which parameter is wrong
+            called = name()
+        with told(stacklevel=8):
+            started = mlflow.start_run(run_name=called, nested=active is not None)
     run = active if started is None else started
+    run_id = None if run is None else str(run.info.run_id)
+    around = None if active is None or run is active else str(active.info.run_id)
     try:
-        yield None if run is None else str(run.info.run_id)
+        yield None if run_id is None else (run_id, around)
     except BaseException as error:
         if started is not None:
-            mlflow.end_run("FAILED" if isinstance(error, Exception) else "KILLED")
+            _end(run_id, around, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     if started is not None:
-        with _survived():
-            mlflow.end_run()
+        _end(run_id, around, "FINISHED")
+    if wait and run_id is not None:
+        background.wait(run_id)
 
 
-@contextmanager
-def _survived() -> Iterator[None]:
+def _end(run_id: str | None, around: str | None, status: str) -> None:
+    _fits.ending = run_id, around
     try:
-        yield
-    except Exception as error:
-        told = masked(f"MLflow was not told all of this fit ({type(error).__name__}: {error})")
-        warnings.warn(told, stacklevel=6)
+        with told(run_id):
+            mlflow.end_run(status)
+    finally:
+        del _fits.ending
 
 
-def _log(run_id: str, estimator: Any, X: Any, y: Any, began: float, settings: _Settings) -> None:
-    client = MlflowClient()
-    _fits.used.add(run_id)
-    run, facts = client.get_run(run_id), facts_of(estimator, X, y)
-    known, told = run.data.params, {"dataset": facts["name"], **params_of(estimator)}
-    params = {key_of(name): str(value) for name, value in told.items()}
-    # What others logged under the same name stays.
-    send_params(
-        client,
-        run_id,
-        {
-            name if known.get(name, value) == value else f"som.{name}": value
-            for name, value in params.items()
-        },
-    )
-    inputs = {}
-    if settings.datasets:
-        source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
-        inputs = {"train": dataset_input(facts, "code", source, "training")}
-        client.log_inputs(run_id, [*inputs.values()])
-    metrics = [
-        Metric(name, value, int((began + record.seconds) * 1000), record.epoch)
-        for record in estimator.history_
-        for name, value in {
-            "epoch/quantization_error": record.quantization_error,
-            "epoch/neurons": float(record.neurons),
-            "epoch/width": record.width,
-            "epoch/movement": record.movement,
-        }.items()
-    ]
-    now, last = int(time.time() * 1000), len(estimator.history_)
-    finals = measured(estimator, X, y, settings.measures)
-    measures = [Metric(key_of(name), value, now, last) for name, value in finals.items()]
-    metrics += measures
-    for start in range(0, len(metrics), METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
-    for name, figure in drawn(estimator, X, y, settings.figures).items():
-        if hasattr(figure, "savefig"):
-            client.log_figure(run_id, figure, f"figures/{name}.png")
-        else:
-            client.log_text(run_id, figure.text, f"figures/{name}.html")
-    links = []
-    if settings.models:
-        model_id = _log_model(run_id, estimator, X, str(told["estimator"]))
-        if model_id is not None:
-            link_measures(client, run_id, model_id, measures, inputs)
-            links.append(model_link(run.info.experiment_id, model_id))
-    if _NOTE not in run.data.tags:
-        stored = StoredRun(RunFiles(Path("none")), "", "", "", data=facts, measures=finals)
-        neurons = f"{len(estimator.neurons_)} neurons after {last} epochs"
-        client.set_tag(run_id, _NOTE, described(stored, links, neurons))
+def _ended(
+    end: Any,
+    client: MlflowClient,
+    run_id: str,
+    status: str | None = None,
+    end_time: int | None = None,
+) -> None:
+    """End a run when all of it is there: one of ours later, any other after a while."""
+    ours, around = getattr(_fits, "ending", (None, None))
+    if run_id == ours and status == "FINISHED":
+        moment = end_time or int(time.time() * 1000)
+
+        def later() -> None:
+            with told(run_id):
+                end(client, run_id, status, moment)
+
+        background.do(later, run_id, around)
+        return
+    try:
+        if run_id != ours:  # a fit that failed is told at once
+            background.wait(run_id)
+    finally:
+        end(client, run_id, status, end_time)
 
 
-def _log_model(run_id: str, estimator: Any, X: Any, kind: str) -> str | None:
-    from dbgsom_plugins.trackers.mlflow_python import log_model
-
-    example = None if hasattr(X, "tocsr") else X
-    name = type(estimator).__name__
-    info = log_model(
-        estimator,
-        name,
-        input_example=example,
-        run_id=run_id,
-        model_type=kind,
-        validate_serving_input=False,  # which loads the model and asks it, after each fit
-    )
-    model_id = getattr(info, "model_id", None)
-    return None if model_id is None else str(model_id)
-
-
-def _log_candidates(run_id: str, search: Any) -> None:
-    client, results = MlflowClient(), search.cv_results_
-    experiment = client.get_run(run_id).info.experiment_id
-    now = int(time.time() * 1000)
-    for i, params in enumerate(results["params"]):
-        tags = {"mlflow.parentRunId": run_id}
-        name = ", ".join(f"{key}={value}" for key, value in params.items())[:250]
-        child = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        metrics = [
-            Metric(key_of(key), float(values[i]), now, 0)
-            for key, values in results.items()
-            if key.startswith(_SCORES)
-        ]
-        entities = [Param(key_of(key), str(value)[:500]) for key, value in params.items()]
-        client.log_batch(child, metrics=metrics, params=entities)
-        client.set_terminated(child)
+def _log_candidates(run_id: str, around: str | None, search: Any) -> None:
+    """Have logged a child of the run for each candidate, and which score was best."""
+    client, results, now = MlflowClient(), search.cv_results_, int(time.time() * 1000)
     best = {"best_cv_score": float(search.best_score_)} if hasattr(search, "best_score_") else {}
-    client.log_batch(run_id, metrics=[Metric(key, one, now, 0) for key, one in best.items()])
+
+    def log() -> None:
+        experiment = client.get_run(run_id).info.experiment_id
+        for i, params in enumerate(results["params"]):
+            tags = {"mlflow.parentRunId": run_id}
+            name = ", ".join(f"{key}={value}" for key, value in params.items())[:250]
+            child = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+            metrics = [
+                Metric(key_of(key), float(values[i]), now, 0)
+                for key, values in results.items()
+                if key.startswith(_SCORES)
+            ]
+            entities = [Param(key_of(key), str(value)[:500]) for key, value in params.items()]
+            client.log_batch(child, metrics=metrics, params=entities)
+            client.set_terminated(child, end_time=now)
+        client.log_batch(run_id, metrics=[Metric(key, one, now, 0) for key, one in best.items()])
+
+    def survived() -> None:
+        with told(run_id):
+            log()
+
+    background.do(survived, run_id, around)

@@ -26,6 +26,7 @@ from dbgsom_plugins.trackers.mlflow_address import Surroundings
 from dbgsom_plugins.trackers.mlflow_inputs import datasets_of
 from dbgsom_plugins.trackers.mlflow_model import (
     holds_model,
+    kept_epoch,
     link_measures,
     plugin_versions,
     register_model,
@@ -292,7 +293,7 @@ class Mirror:
     def _send_results(self, run_id: str, stored: StoredRun) -> None:
         client = self._store.client
         ended = _milliseconds(stored.ended) or 0
-        step = max((line.epoch for line in stored.epochs()), default=0)
+        step = kept_epoch(stored)
         measures = [
             Metric(key_of(name), value, ended, step) for name, value in stored.measures.items()
         ]

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -64,27 +64,76 @@ def _stored(
     client: MlflowClient, run: Run, stored: StoredRun, file: Path, epoch: int | None = None
 ) -> str:
     """Store one model of a run, of an epoch or the final one, unless it is there; return its id."""
-    run_id, mark = run.info.run_id, "" if epoch is None else str(epoch)
+    mark = "" if epoch is None else str(epoch)
     known = _ready_models(client, run).get(mark)
     if known is not None:
         return known
-    called = model_name(short_name(stored))
+    name = model_name(short_name(stored))
+    return keep_model(
+        client,
+        run,
+        name if epoch is None else f"epoch {epoch} {name}",
+        lambda target, own: _write(target, stored, file, own),
+        step=kept_epoch(stored) if epoch is None else epoch,
+        kind=str(stored.config.get("model", {}).get("estimator", "som")),
+        mark=mark,
+    )
+
+
+def kept_epoch(stored: StoredRun) -> int:
+    """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
+    told = Records().json(stored.files.model_facts).content.get("epoch")
+    return told if isinstance(told, int) else max((one.epoch for one in stored.epochs()), default=0)
+
+
+def keep_model(
+    client: MlflowClient,
+    run: Run,
+    name: str,
+    write: Callable[[Path, Model], None],
+    *,
+    step: int,
+    kind: str,
+    mark: str = "",
+) -> str:
+    """Store a model of a run; return its id.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    run : Run
+    name : str
+        Of the model.
+    write : callable
+        Writes the folder of the model, given its path and what MLflow knows of the model.
+    step : int
+        The epoch whose map it is.
+    kind : str
+        The estimator.
+    mark : str
+        Of a model of the map as it was in an epoch: the epoch. What was begun is gone on with.
+    """
+    run_id = run.info.run_id
     model = _begun_model(client, run, mark) or client.create_logged_model(
         run.info.experiment_id,
-        name=called if epoch is None else f"epoch {epoch} {called}",
+        name=name,
         source_run_id=run_id,
         tags={EPOCH_TAG: mark} if mark else None,
-        model_type=str(stored.config.get("model", {}).get("estimator", "som")),
+        model_type=kind,
         params=run.data.params,
     )
     if model.model_id not in _outputs(client.get_run(run_id)):
-        last = max((line.epoch for line in stored.epochs()), default=0)
-        step = last if epoch is None else epoch
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+    own = Model(
+        artifact_path=model.artifact_location,
+        model_uuid=model.model_id,
+        run_id=run_id,
+        model_id=model.model_id,
+    )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
         with _its_own_store(client.tracking_uri):
-            _write(target, stored, file, model, run_id)
+            write(target, own)
         client.log_model_artifacts(model.model_id, str(target))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
@@ -201,18 +250,12 @@ def register_model(client: MlflowClient, name: str, run_id: str, model_id: str) 
     return str(made.version)
 
 
-def _write(target: Path, stored: StoredRun, file: Path, model: Any, run_id: str) -> None:
+def _write(target: Path, stored: StoredRun, file: Path, own: Model) -> None:
     files = stored.files
     names = stored.data.get("feature_names")
     example = None
     if files.input_example.exists():
         example = np.load(files.input_example, allow_pickle=False)
-    own = Model(
-        artifact_path=model.artifact_location,
-        model_uuid=model.model_id,
-        run_id=run_id,
-        model_id=model.model_id,
-    )
     facts = _facts(files, example)
     width = None if example is None else example.shape[1]
     known = names if isinstance(names, list) and len(names) == width else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ FLAVOR = "dbgsom"
 FILE = "model.npz"
 _SCRIPT = Path(__file__).with_name("mlflow_script.py")
 _CHECK = "warn_dependency_requirement_mismatches"  # of MLflow, where this release has it
+_one_at_a_time = threading.Lock()
 _DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,14 +131,15 @@ def _requirements_as_told() -> Iterator[None]:
 
     It would read the files of every distribution, to warn of what cannot be.
     """
-    check = getattr(environment, _CHECK, None)
-    if check is not None:
-        setattr(environment, _CHECK, lambda requirements: None)
-    try:
-        yield
-    finally:
+    with _one_at_a_time:
+        check = getattr(environment, _CHECK, None)
         if check is not None:
-            setattr(environment, _CHECK, check)
+            setattr(environment, _CHECK, lambda requirements: None)
+        try:
+            yield
+        finally:
+            if check is not None:
+                setattr(environment, _CHECK, check)
 
 
 def _lines(wanted: Mapping[str, str], wheels: Sequence[Path]) -> list[str]:

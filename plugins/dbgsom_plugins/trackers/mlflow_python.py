@@ -20,9 +20,9 @@ from dbgsom_core.persistence import FittedModel, load, save
 from dbgsom_plugins.trackers import mlflow_autolog
 from dbgsom_plugins.trackers.mlflow_pyfunc import FILE, FLAVOR, Facts, write_model
 
-__all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
+__all__ = ["FLAVOR", "autolog", "flush", "load_model", "log_model", "save_model"]
 
-autolog = mlflow_autolog.autolog
+autolog, flush = mlflow_autolog.autolog, mlflow_autolog.flush
 
 
 def log_model(model: Any, name: str, **more: Any) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from dbgsom_core.api import DbgsomError, masked
 
@@ -22,6 +24,8 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_SILENT = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+_is_calm: ContextVar[bool] = ContextVar("is_calm", default=False)
 _CHATTERERS = {
     "mlflow": logging.ERROR,
     "alembic": logging.WARNING,
@@ -53,17 +57,68 @@ def quiet(seconds: int = SECONDS_A_CALL) -> Iterator[None]:
     are not touched.
     """
     settings = {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
+    if _is_calm.get():
+        with _set(_SILENT):
+            yield
+        return
+    with _set(settings), warnings.catch_warnings():
+        for category in _OTHERS_HOMEWORK:
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message=_TYPE_HINTS, category=UserWarning)
+        import mlflow  # noqa: F401  (its import sets the level of its own logger)
+
+        with _levels():
+            yield
+
+
+def calm(work: Callable[[], None]) -> None:
+    """Do something with MLflow in a thread beside a user's program, which `quiet` would change.
+
+    ``catch_warnings`` of two threads may leave the filters of one to the other for good. What
+    warns in MLflow's own code, or chats in this thread, is left out from now on.
+    """
+    here = threading.get_ident()
+    for name in _CHATTERERS:
+        logger = logging.getLogger(name)
+        for place in (logger, *logger.handlers):
+            if not any(isinstance(one, _Calm) and one.thread == here for one in place.filters):
+                place.addFilter(_Calm(here))
+    filters: list[tuple[type[Warning], str, str]] = [
+        *((category, "", r"mlflow\b") for category in _OTHERS_HOMEWORK),
+        (UserWarning, _TYPE_HINTS, ""),
+    ]
+    known = {
+        (one[2], getattr(one[1], "pattern", ""), getattr(one[3], "pattern", ""))
+        for one in warnings.filters
+        if one[0] == "ignore"
+    }
+    for category, message, module in filters:
+        if (category, message, module) not in known:
+            warnings.filterwarnings("ignore", message, category, module)
+    before = _is_calm.set(True)
+    try:
+        work()
+    finally:
+        _is_calm.reset(before)
+
+
+class _Calm(logging.Filter):
+    """Lets pass what is an error, or of other threads."""
+
+    def __init__(self, thread: int) -> None:
+        super().__init__()
+        self.thread = thread
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != self.thread
+
+
+@contextmanager
+def _set(settings: Mapping[str, str]) -> Iterator[None]:
     ours = [name for name in settings if name not in os.environ]
     os.environ.update({name: settings[name] for name in ours})
     try:
-        with warnings.catch_warnings():
-            for category in _OTHERS_HOMEWORK:
-                warnings.simplefilter("ignore", category)
-            warnings.filterwarnings("ignore", message=_TYPE_HINTS, category=UserWarning)
-            import mlflow  # noqa: F401  (its import sets the level of its own logger)
-
-            with _levels():
-                yield
+        yield
     finally:
         for name in ours:
             os.environ.pop(name, None)

@@ -267,7 +267,9 @@ def _write_model_facts(files: RunFiles, model: Any) -> None:
             columns = None
             if model.columns is not None:  # others than the features may be the environment's
                 columns = asdict(replace(model.columns, target=None, ids=(), dropped=()))
-            write_json(files.model_facts, {"needs": distributions(model), "columns": columns})
+            facts = {"needs": distributions(model), "columns": columns}
+            epoch = getattr(model.estimator, "kept_epoch_", None)  # of a third party's
+            write_json(files.model_facts, facts if epoch is None else {**facts, "epoch": epoch})
 
 
 def _write_examples(files: RunFiles, result: RunResult) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,13 @@ from sklearn.preprocessing import StandardScaler
 
 import dbgsom_core.mlflow
 from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.config.load import parse_experiment
 from dbgsom_core.persistence import FittedModel
+from dbgsom_core.runs.data.ready import make_estimator
+from dbgsom_core.runs.fitted import digest_of
+from dbgsom_core.runs.params import flat_params
+from dbgsom_plugins.trackers import mlflow_fits
+from dbgsom_plugins.trackers.mlflow_background import background
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 X = np.random.default_rng(0).random((60, 3))
@@ -31,9 +39,13 @@ class _Runs:
     def __init__(self, mlflow: Any, experiment: str) -> None:
         self.mlflow, self.client, self.experiment = mlflow, mlflow.MlflowClient(), experiment
 
-    def all(self) -> list[Any]:
+    def now(self) -> list[Any]:
         found = self.client.search_runs([self.experiment], order_by=["start_time"])
         return [self.client.get_run(one.info.run_id) for one in found]
+
+    def all(self) -> list[Any]:
+        dbgsom_core.mlflow.flush()
+        return self.now()
 
     def only(self) -> Any:
         [found] = self.all()
@@ -75,16 +87,19 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     history = runs.client.get_metric_history(run.info.run_id, "epoch/quantization_error")
     assert [one.step for one in history] == [one.epoch for one in fitted.history_]
     assert run.data.metrics["train/quantization_error"] == fitted.quantization_error_
-    assert run.inputs.dataset_inputs[0].dataset.name == "DataFrame"
+    assert run.info.run_name == "table-60×3: directed SF 0.4, gaussian, euclidean"
+    assert run.inputs.dataset_inputs[0].dataset.name == "table-60×3"
     found = {one.path for one in runs.client.list_artifacts(run.info.run_id, "figures")}
     assert found == {"figures/label_map.png", "figures/growth_curve.png"}
     [output] = run.outputs.model_outputs
     model = runs.client.get_logged_model(output.model_id)
     measured = {one.key: one for one in model.metrics}
     final = measured["train/quantization_error"]
-    assert (final.step, final.dataset_name) == (3, "DataFrame")
+    assert (final.step, final.dataset_name) == (3, "table-60×3")
     assert model.model_type == params["estimator"]
-    assert params["dataset"] == "DataFrame"
+    told = (params["dataset"], params["prepare"], params["split"])
+    assert told == ("table-60×3", "none", "none")
+    assert output.step == 3
     note = run.data.tags["mlflow.note.content"]
     page = f"#/experiments/{runs.experiment}/models/{output.model_id}"
     assert note.startswith(f"[Model]({page}?workflowType=machine_learning)")
@@ -135,6 +150,125 @@ def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, ru
     assert beside or {one.info.status for one in runs.all()} == {"FINISHED"}
 
 
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What everything that is logged waits behind until it is set."""
+    found = threading.Event()
+    background.do(lambda: [found.wait(10)])
+    yield found
+    found.set()
+    background.wait()
+
+
+def test_a_fit_returns_before_it_is_logged(runs: _Runs, gate: threading.Event) -> None:
+    dbgsom_core.mlflow.autolog(log_figures=False)
+    SomVQ(epochs=2).fit(X)
+    [run] = runs.now()
+    assert runs.mlflow.active_run() is None
+    assert runs.mlflow.last_active_run().info.run_id == run.info.run_id
+    assert (run.info.status, run.data.params, run.outputs.model_outputs) == ("RUNNING", {}, [])
+    fitted = int(time.time() * 1000)
+    gate.set()
+    run = runs.only()
+    assert (run.info.status, len(run.outputs.model_outputs)) == ("FINISHED", 1)
+    assert run.info.start_time <= run.info.end_time <= fitted
+
+
+def test_what_a_run_has_is_logged_when_its_block_ends(runs: _Runs, gate: threading.Event) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    with runs.mlflow.start_run():
+        SomVQ(epochs=2).fit(X)
+        SomVQ(epochs=3).fit(X)
+        threading.Timer(0.05, gate.set).start()
+    assert [one.data.params["epochs"] for one in runs.now()] == ["2", "3"]
+    assert {one.info.status for one in runs.now()} == {"FINISHED"}
+
+
+def test_a_fit_waits_where_it_is_asked_to(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False, wait=True)
+    SomVQ(epochs=2).fit(X)
+    [run] = runs.now()
+    assert (run.info.status, run.data.params["epochs"]) == ("FINISHED", "2")
+
+
+def test_epochs_are_logged_during_a_fit(runs: _Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_fits, "_SECONDS_BETWEEN_BATCHES", 0.0)
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    seen: list[list[int]] = []
+
+    def hear(epoch: Any) -> None:
+        background.wait()
+        run = runs.mlflow.active_run().info.run_id
+        history = runs.client.get_metric_history(run, "epoch/neurons")
+        seen.append([one.step for one in history])
+
+    given = [hear]
+    estimator = SomVQ(epochs=3, tol=0, callbacks=given).fit(X)
+    assert seen == [[], [1], [1, 2]]
+    assert estimator.callbacks is given
+    history = runs.client.get_metric_history(runs.only().info.run_id, "epoch/neurons")
+    assert [(one.step, one.value) for one in history] == [
+        (one.epoch, one.neurons) for one in estimator.history_
+    ]
+
+
+def test_data_that_changed_meanwhile_is_told_and_shown_in_nothing(
+    runs: _Runs, gate: threading.Event
+) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False)
+    data = X.copy()
+    estimator = SomVQ(epochs=2).fit(data)
+    error = estimator.quantization_error_
+    data[:] = 0
+    estimator.set_params(epochs=3).fit(X[:30])
+    gate.set()
+    with pytest.warns(UserWarning, match="X or y changed .* lacks label_map, growth_curve"):
+        first, second = runs.all()
+    assert first.data.metrics["train/quantization_error"] == error
+    assert first.inputs.dataset_inputs[0].dataset.digest == digest_of(X, None)[:12]
+    assert (first.data.params["epochs"], second.data.params["epochs"]) == ("2", "3")
+    found = [len(runs.client.list_artifacts(one.info.run_id)) for one in (first, second)]
+    assert found == [0, 1]
+
+
+def test_what_fails_in_the_background_is_warned_of(
+    runs: _Runs, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(mlflow_fits, "send_params", away)
+    SomVQ(epochs=2).fit(X)
+    gate.set()
+    with pytest.warns(UserWarning, match=r"not told all of the fit of run .*Error: gone\)"):
+        run = runs.only()
+    assert run.info.status == "FINISHED"
+
+
+def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    model = {"estimator": "classifier", "epochs": 3, "kernel": "bubble", "metric": "cosine"}
+    written = {"experiment": "e", "dataset": "iris", "model": model, "split": None, "seed": 4}
+    experiment = parse_experiment(written)
+    estimator = make_estimator(experiment).fit(X, y)
+    found, wanted = runs.only(), flat_params(experiment, estimator)
+    assert found.data.params == {
+        key: str(value) for key, value in (wanted | {"dataset": "array-60×3"}).items()
+    }
+    assert found.data.metrics["train/accuracy"] == estimator.score(X, y)
+
+
+def test_a_pipeline_tells_its_steps_and_a_file_its_name(runs: _Runs, tmp_path: Path) -> None:
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    make_pipeline(StandardScaler(), SomVQ(epochs=2)).fit(X)
+    np.save(tmp_path / "flows.npy", X)
+    SomVQ(epochs=2).fit(np.load(tmp_path / "flows.npy", mmap_mode="r"))
+    told = [(one.data.params["dataset"], one.data.params["prepare"]) for one in runs.all()]
+    assert told == [("array-60×3", "StandardScaler"), ("flows", "none")]
+
+
 def test_folds_of_a_cross_validation_are_no_runs(runs: _Runs) -> None:
     dbgsom_core.mlflow.autolog()
     assert len(cross_val_score(SomClassifier(epochs=2), X, y, cv=2)) == 2
@@ -152,11 +286,14 @@ def test_a_store_that_fails_stops_no_fit(runs: _Runs, monkeypatch: pytest.Monkey
         assert len(SomVQ(epochs=2).fit(X).weights_)
 
 
-def test_a_fit_that_fails_ends_its_run_as_failed(runs: _Runs) -> None:
+def test_a_fit_that_fails_ends_its_run_as_failed_at_once(
+    runs: _Runs, gate: threading.Event
+) -> None:
     dbgsom_core.mlflow.autolog()
     with pytest.raises(ValueError, match="epochs"):
         SomVQ(epochs=-1).fit(X)
-    assert runs.only().info.status == "FAILED"
+    [run] = runs.now()
+    assert run.info.status == "FAILED"
 
 
 def test_a_pipeline_is_logged_and_registered(runs: _Runs) -> None:
@@ -178,6 +315,15 @@ def test_a_model_is_saved_in_a_folder(runs: _Runs, tmp_path: Path) -> None:
     dbgsom_core.mlflow.save_model(fitted, str(tmp_path / "saved"), input_example=X)
     again = dbgsom_core.mlflow.load_model(str(tmp_path / "saved"))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
+def test_a_store_that_runs_of_configurations_refuse_is_the_users_to_choose(
+    runs: _Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "folder").as_uri())
+    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+    SomVQ(epochs=2).fit(X)  # into the store that the fixture chose
+    assert runs.only().info.status == "FINISHED"
 
 
 def test_the_door_imports_no_mlflow() -> None:
