@@ -13,6 +13,8 @@ from dbgsom_core.engine.workers import share
 
 # What is asked of some rows of X (n, D), with their own weights (m,) or None.
 Ask = Callable[[Any, slice, Any], Any]
+# The ranges of rows, as (start, stop), and what is asked of each.
+Question = tuple[list[tuple[int, int]], Ask]
 # Adds an answer to another.
 Add = Callable[[Any, Any], Any]
 
@@ -50,6 +52,11 @@ def each_range(
 
     share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
     return answers
+
+
+def each_of(asks: Sequence[Ask], X: Any, rows: slice, which: int) -> Any:
+    """Ask one of several questions: so all are asked at once."""
+    return asks[which](X, rows, None)
 
 
 class Held(Protocol):

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.contract import MapGraph, PerSample, Search, Totals
+from dbgsom_core.engine.contract import MapGraph, Moments, PerSample, Search
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.assignment import FastFound
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.euclidean.search import DOUBTS
 from dbgsom_core.engine.euclidean.tally import Seconds
-from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples, PlainSearch
+from dbgsom_core.engine.moments import mean_of, squares_of
+from dbgsom_core.engine.principal import products_of
 from dbgsom_core.engine.ranges import Held
 from dbgsom_core.engine.shard_table import ShardTable
-from dbgsom_core.engine.shards import Added, Pass, Tuning, plus
-from dbgsom_core.engine.streamed import StreamedSamples, check_suits, is_small
+from dbgsom_core.engine.sharded_found import (
+    OF_SHARDS,
+    FoundInShards,
+    ShardedExact,
+    ShardedFound,
+    same,
+)
+from dbgsom_core.engine.shards import Pass, Tuning, Wish, plus
+from dbgsom_core.engine.streamed import (
+    StreamedSamples,
+    check_suits,
+    is_small,
+)
 from dbgsom_core.engine.tables import block_rows
 from dbgsom_core.engine.workers import available_threads
 
-_PLAIN = Tuning()
+_NOT_ASKED, _NOT_HERE = np.empty((0, 0)), np.empty(0, np.int32)
 _HERE = 1 << 24  # bytes of rows that may be brought here at a time
 
 
@@ -47,26 +60,60 @@ class ShardedSamples(StreamedSamples):
         held: Held = self.X.held(self.metric)
         return held.ask(question, *given, own=self.own, among=among)
 
-    def total(self, question: str, *given: Any) -> Any:
-        """Return the sum of the answers of the shards, which add up exactly."""
+    def ask_of(
+        self,
+        now: Pass,
+        question: str,
+        *given: Any,
+        short: Pass | None = None,
+        among: Sequence[int] | None = None,
+        add: Any = None,
+    ) -> list[Any]:
+        """Return what shards say of a pass, which is told in ``short`` while they know of it."""
         held: Held = self.X.held(self.metric)
-        return reduce(plus, held.ask(question, *given, own=self.own, add=plus))
+        answers: list[Any] = []
+        for told in (now.again() if short is None else short, now):
+            answers = held.ask(question, told, *given, own=self.own, among=among, add=add)
+            if all(one is not None for one in answers):
+                break
+        return answers
+
+    def total(self, now: Pass, question: str, *given: Any, short: Pass | None = None) -> Any:
+        """Return the sum of what shards say of a pass, which adds up exactly."""
+        return reduce(plus, self.ask_of(now, question, *given, short=short, add=plus))
 
     def of_rows(self, method: str, *given: Any) -> Any:
         """Return what shards say of their rows, (n, …)."""
         return np.concatenate(self.ask("of_rows", method, *given))
 
-    def added_up(self, question: str, none: Any, *given: Any) -> Any:
+    def added_up(self, now: Pass, question: str, none: Any, *given: Any) -> Any:
         """Return what all shards count, or add weights up to in the order of the samples."""
         if self.weights is not None:
-            return self.chained(question, none, *given)
-        return self.total(question, none, *given)
+            return self.chained(now, question, none, *given)
+        return self.total(now, question, none, *given)
 
-    def chained(self, question: str, so_far: Any, *given: Any) -> Any:
+    def chained(self, now: Pass, question: str, so_far: Any, *given: Any) -> Any:
         """Let one shard after the other add to what the ones before have found."""
         for shard in range(len(self.X.shards.ends) - 1):
-            (so_far,) = self.ask(question, so_far, *given, among=[shard])
+            (so_far,) = self.ask_of(now, question, so_far, *given, among=[shard])
         return so_far
+
+    def sums_seen(self, bmu: NDArray[np.int64], n_neurons: int) -> tuple[NDArray[np.float64], None]:
+        """See `Samples`: one shard after the other adds its rows."""
+        sums = np.zeros((n_neurons, self.X.shape[1]))
+        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
+            raise IndexError(f"best-matching units must be rows below {n_neurons}")
+        for shard, rows in enumerate(starmap(slice, pairwise(self.X.shards.ends))):
+            (sums,) = self.ask("summed", sums, bmu[rows].astype(np.int32), among=[shard])
+        return sums, None
+
+    def moments(self) -> Moments:
+        """See `Samples`; what the covariance is made of is asked with the deviations."""
+        if self.weights is None:
+            mean = mean_of(self.X)
+            asked = [squares_of(self.X, mean), products_of(self, mean)]
+            self.X.ask_ahead([one for one in asked if one is not None])
+        return super().moments()
 
     def search(self) -> Search:
         """See `Samples`."""
@@ -93,12 +140,12 @@ class ShardedSamples(StreamedSamples):
 
     def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
         """See `Samples`."""
-        return of.kept if isinstance(of, _OF_SHARDS) else super().lasting(prototypes, of)
+        return of.kept if isinstance(of, OF_SHARDS) else super().lasting(prototypes, of)
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Any:
         """See `Samples`."""
-        if isinstance(of, _OF_SHARDS):
-            return ShardedExact(self, of.kept.now.prototypes, of.kept)
+        if isinstance(of, OF_SHARDS):
+            return ShardedExact(self, of.kept.prototypes, of.kept)
         return super().found(prototypes, of)
 
     def nearest_units(
@@ -128,42 +175,6 @@ def _streamed(samples: Any) -> Any:
     return StreamedSamples(**{one.name: getattr(samples, one.name) for one in fields(samples)})
 
 
-class FoundInShards:
-    """Units and distances that are where the rows are, until somebody asks for them."""
-
-    def __init__(self, data: ShardedSamples, now: Pass) -> None:
-        self.data, self.now, self._told = data, now, (-1, (np.empty(0), np.empty(0)))
-
-    @property
-    def kept(self) -> FoundInShards:
-        """The same."""
-        return self
-
-    @cached_property
-    def bmu(self) -> Any:
-        """The units, int32 (n,)."""
-        return np.concatenate(self.data.ask("units", self.now))
-
-    @property
-    def distance(self) -> NDArray[np.float64]:
-        """See `PerSample`."""
-        return np.concatenate([distance for _, distance in self.data.ask("told", self.now)])
-
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """See `PerSample`; of one shard all are brought here."""
-        ends, parts, start = self.data.X.shards.ends, [], rows.start
-        while start < rows.stop:
-            shard = int(np.searchsorted(ends, start, "right")) - 1
-            stop = min(rows.stop, ends[shard + 1])
-            if self._told[0] != shard:
-                self._told = shard, self.data.ask("told", self.now, among=[shard])[0]
-            at = slice(start - ends[shard], stop - ends[shard])
-            parts.append([one[at] for one in self._told[1]])
-            start = stop
-        units, distance = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return units.astype(np.int64), distance
-
-
 class ShardedSearch:
     """Exact best-matching units of the rows of all shards, epoch after epoch."""
 
@@ -171,6 +182,11 @@ class ShardedSearch:
         self.data, self.samples = data, data.X.packed
         self._room = layout.PanelRoom(self.samples)
         self._doubled, self._passes, self._total_error = False, 0, 0.0
+        self._last: FoundInShards | None = None
+        # What was asked of the last two passes, over all prototypes and over newcomers.
+        self._wished: dict[bool, tuple[list[Wish], list[Wish]]] = {
+            admits: (["sums"], []) for admits in (False, True)
+        }
         self.seconds: Seconds | None = None  # shards keep them
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Any:
@@ -191,7 +207,10 @@ class ShardedSearch:
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
-        return np.concatenate(self.data.ask("unlinked", prototypes, graph))
+        last = self._last
+        if last is not None and np.array_equal(last.prototypes, prototypes):
+            return last.ended(graph)
+        return np.concatenate(self.data.ask("unlinked", prototypes, graph.links))
 
     def remembered(self) -> bool:
         """Return whether doubts made it go on in float64, in which errors have other bits."""
@@ -212,10 +231,14 @@ class ShardedSearch:
     ) -> Any:
         laid = self.laid(prototypes)
         now = self.data.X.next_pass(prototypes.copy(), positions, known, self._doubled)
-        kept = FoundInShards(self.data, now)
         if laid is None:
-            return ShardedExact(self.data, prototypes, kept)
-        won = self.data.total("won", now)
+            self._last = FoundInShards(self.data, now)
+            return ShardedExact(self.data, prototypes, self._last)
+        short = now.following(self._last.now.number) if known and self._last is not None else now
+        wishes = self._expected(known > 0)
+        won = self.data.total(now, "won", wishes, short=short)
+        self._last = kept = FoundInShards(self.data, now, list(zip(wishes, won.more, strict=True)))
+        self._wished[known > 0] = kept.wished, self._wished[known > 0][0]
         steps = self.samples.steps(laid.accuracy) * self.samples.scale
         errors = np.empty(len(prototypes))
         total = layout.unpack_errors(won.errors, steps, errors)
@@ -226,123 +249,23 @@ class ShardedSearch:
             self._double()
         self._total_error = total
         moved, self._passes = changed / self.data.n if self._passes else 1.0, self._passes + 1
-        return ShardedFound(self, prototypes, won.hits, errors, total, won.sums,
-                            np.empty(0, np.int32), moved, kept)  # fmt: skip
+        return ShardedFound(
+            self, prototypes, won.hits, errors, total, _NOT_ASKED, _NOT_HERE, moved, kept
+        )
+
+    def _expected(self, admits: bool) -> list[Wish]:
+        # What was asked of the last pass of this kind; fine-tuning, which takes long, of the last
+        # two in the same way: classes may lead elsewhere in each epoch.
+        last, before = self._wished[admits]
+        return [
+            one
+            for one in last
+            if not isinstance(one, Tuning) or any(same(one, two) for two in before)
+        ]
 
     def _double(self) -> None:
         self.samples = self.data.X.doubled()
         self._room, self._doubled = layout.PanelRoom(self.samples), True
-
-
-@dataclass
-class ShardedFound(FastFound):
-    """What a pass over shards found; see `FastFound`. ``kept`` tells of single samples."""
-
-    search: ShardedSearch  # type: ignore[assignment]
-    kept: FoundInShards = None  # type: ignore[assignment] # the fields before it have defaults
-    how: Tuning = _PLAIN
-
-    @property
-    def bmu(self) -> Any:
-        """The units, int32 (n,)."""
-        return self.kept.bmu
-
-    @property
-    def distance(self) -> NDArray[np.float64]:
-        """The distance of each row to its unit by definition, float64 (n,)."""
-        return self.kept.distance
-
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """See `PerSample`."""
-        return self.kept.of_rows(rows)
-
-    @cached_property
-    def class_counts(self) -> NDArray[Any] | None:
-        """See `Found`."""
-        return self.exactly().class_counts
-
-    def exactly(self) -> ShardedExact:
-        """See `Found`."""
-        return ShardedExact(self.search.data, self.prototypes, self.kept, how=self.how)
-
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> ShardedFound:
-        """See `Found`."""
-        how = Tuning(own=leads)
-        sums, hits = self._tuned(how)
-        return replace(self, hits=hits, packed_sums=sums, how=how)
-
-    def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
-        sums, hits = self._tuned(self.how._replace(graph=graph, leads=leads))
-        return Seconds(np.empty(0, np.int32), sums, hits)
-
-    def _tuned(self, how: Tuning) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        sums, hits = self.search.data.total("tuned", self.kept.now, how)
-        return sums, hits
-
-
-@dataclass(frozen=True)
-class ShardedExact(PlainFound):
-    """What shards found, added up in the order of the samples: one after the other adds to it."""
-
-    samples: ShardedSamples
-    of: FoundInShards
-    how: Tuning = _PLAIN
-
-    @property
-    def kept(self) -> FoundInShards:
-        """What tells of single samples."""
-        return self.of
-
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """See `PerSample`."""
-        return self.of.of_rows(rows)
-
-    @cached_property
-    def totals(self) -> Totals:
-        """See `Found`."""
-        return self._added(self.how, True)
-
-    @cached_property
-    def hits(self) -> NDArray[Any]:
-        """See `Found`."""
-        samples, none = self.samples, np.zeros(len(self.prototypes), self._kind)
-        return np.asarray(samples.added_up("hits", none, self.of.now, self.how))
-
-    @property
-    def errors(self) -> NDArray[np.float64]:
-        """See `Found`."""
-        return self.totals.errors
-
-    @cached_property
-    def class_counts(self) -> NDArray[Any] | None:
-        """See `Found`."""
-        samples = self.samples
-        if samples.codes is None:
-            return None
-        none = np.zeros((len(self.prototypes), samples.n_classes), self._kind)
-        return np.asarray(samples.added_up("class_counts", none, self.of.now))
-
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> ShardedExact:
-        """See `Found`."""
-        return replace(self, how=Tuning(own=leads))
-
-    def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
-        """See `Found`."""
-        return self._added(self.how._replace(graph=graph, leads=leads), False)
-
-    @property
-    def _kind(self) -> Any:
-        return np.int64 if self.samples.weights is None else np.float64
-
-    def _added(self, how: Tuning, errors: bool) -> Totals:
-        n_neurons, hits = len(self.prototypes), np.zeros(len(self.prototypes), self._kind)
-        none = Added(np.zeros((n_neurons, self.samples.X.shape[1])), hits, np.zeros(n_neurons))
-        added = self.samples.chained("added", none, self.of.now, how, errors)
-        return Totals(added.hits, added.sums, added.errors)
-
-
-# What knows of each sample where its shard is.
-_OF_SHARDS = (FoundInShards, ShardedFound, ShardedExact)
 
 
 def samples_of_shards(

@@ -26,7 +26,7 @@ SIZING = 4  # times one fit that spreading_factor: auto may take
 _MORE_ROWS = 6  # times those of the probe before
 _BESIDE = 2.4  # times the data that a fit takes beside it, measured on large tables
 _KEPT = 24  # bytes that it keeps of a row that it does not hold: units, bounds and labels
-_GRAPH = 160  # bytes a neuron that fine-tuning sends of the map's links
+_FEW = 10_000  # rows among which all classes are looked for
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,6 @@ def plan_of(
     cap = _cap(GrowthAbilities.of(parts.growth), n)
     least, greatest = _seconds(n, probe, cap)
     held = not elsewhere and (engine.opened is None or engine.opened(X) is None)
-    asked = 4 if estimator._kind == "classifier" else 2  # times in an epoch
-    each = asked * 8 * (2 * width + 4) + _GRAPH
     return Plan(
         n,
         width,
@@ -216,8 +214,15 @@ def plan_of(
         (least * fits, None if greatest is None else greatest * fits),
         (least / probe.epochs, None if greatest is None else greatest / probe.epochs),
         _memory(data.nbytes if held else None, n, probe),
-        (cap or probe.neurons) * each if elsewhere else None,
+        (cap or probe.neurons) * _each(data, estimator._kind) if elsewhere else None,
     )
+
+
+def _each(data: SomeRows, kind: str) -> int:
+    # Bytes of a neuron in an epoch: out go a prototype and less than 8 numbers (place, links,
+    # leading classes of a byte each), back come at most two sums and less than 8 numbers.
+    classes = data.classes(_FEW) if kind == "classifier" else 0
+    return 8 * (3 * data.width + 16 + 2 * classes)
 
 
 class _Enough(Exception):  # noqa: N818 - no error

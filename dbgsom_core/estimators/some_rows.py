@@ -47,6 +47,10 @@ class SomeRows:
         rows = np.sort(rng.choice(self.n, count, replace=False))
         return _picked(self.X, rows), _of(self.y, rows)
 
+    def classes(self, count: int) -> int:
+        """Return how many distinct targets the first rows have."""
+        return len(np.unique(_of(self.y, np.arange(min(count, self.n)))))
+
     def _of_partitions(self, count: int) -> tuple[Any, Any]:
         # The first rows of some of them: nobody loads all for an estimate.
         assert self._sizes is not None

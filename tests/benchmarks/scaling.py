@@ -136,7 +136,7 @@ def main():
     work = worked(*FAR) * STRAGGLERS
     more = max(beside[2, side] - beside[1, side], 1e-3)  # that each worker adds
     trips = beside[1, side] + (workers - 1) * more
-    sent = 2 * 8 * side**2 * (2 * d + 4) * workers / LINE  # two questions, out and back
+    sent = 8 * side**2 * (3 * d + 16) * workers / LINE  # out, and two sums back
     print(
         f"{workers} workers, {n:,} × {d}, K={side**2}: an epoch {work + trips + sent:.2f} s (work "
         f"{work:.2f}, client and messages {trips:.2f}, bytes {sent:.2f}), 50 epochs "

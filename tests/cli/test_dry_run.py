@@ -69,7 +69,7 @@ def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
     file = write("run.yaml", RUN + "engine: {name: dask, workers: 2}\n")
     told = lines(dbgsom("run", file, "--dry-run").out)
     assert "engine dask" in told["parts"]
-    assert told["network"].startswith("at most 3.75 KiB an epoch and worker, with 12 ")
+    assert told["network"].startswith("at most 2.34 KiB an epoch and worker, with 12 ")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ class Here:
         self.parts = [X[a:b] for a, b in pairwise(ends)]
         self.shape, self.dtype, self.ends = X.shape, X.dtype, tuple(ends)
         self.loses, self.asked, self.brought = loses, 0, 0
+        self.learned, self.messages = 0, []  # questions about ranges; bytes out and back
 
     def read(self, start, stop):
         self.brought += stop - start
@@ -34,6 +35,7 @@ class Here:
 
     def each_range(self, ranges, ask, own):
         X = np.concatenate(self.parts)
+        self.learned += 1
         ask = pickle.loads(pickle.dumps(ask))
         return [
             ask(X[a:b].copy(), slice(0, b - a), w) for (a, b), w in zip(ranges, own, strict=True)
@@ -57,11 +59,15 @@ class Objects:
         if shards.loses and shards.asked % shards.loses == 0:
             lost = shards.asked // shards.loses % len(self.made)
             self.made[lost] = self.make(shards.parts[lost])
-        given = pickle.loads(pickle.dumps(given))
-        return [
-            self.made[i].answer(question, *given, **{name: one[i] for name, one in own.items()})
+        sent = pickle.dumps(given)
+        answers = [
+            self.made[i].answer(
+                question, *pickle.loads(sent), **{name: one[i] for name, one in own.items()}
+            )
             for i in (range(len(self.made)) if among is None else among)
         ]
+        shards.messages.append((question, len(sent), len(pickle.dumps(answers[0]))))
+        return answers
 
 
 class Sharding(Component):
@@ -109,3 +115,38 @@ def test_so_it_has_with_weights_and_classes(way, samples, assert_same):
     init = "random" if way == "random" else "pca"
     mine, usual = both(estimator, (0, 100, 3500, ROWS), 3, init=init)
     assert_same(mine.fit(X, *targets, **more), usual.fit(X, *targets, **more))
+
+
+@pytest.mark.parametrize("estimator", [SomVQ, SomClassifier])
+def test_an_epoch_sends_each_prototype_and_what_it_won_once(estimator):
+    rng, epochs, d = np.random.default_rng(0), [], 16
+    codes = rng.integers(0, 3, 4000)
+    X = (rng.normal(size=(3, d))[codes] + rng.normal(size=(4000, d))).astype(np.float32)
+    shards = Here(X, (0, 1500, 4000))
+
+    class Told(Sharding):
+        def opened(self, X):
+            return X if isinstance(X, ShardTable) else table_of_shards(shards)
+
+    def hear(record):
+        epochs.append((record.neurons, record.phase, shards.messages))
+        shards.messages = []
+
+    growing = {"name": "directed", "spreading_factor": 0.9, "max_neurons": 90}
+    given = {"growth": growing, "epochs": 24, "tol": 0, "random_state": 0, "callbacks": [hear]}
+    estimator(engine=Told(ends=()), **given).fit(X, codes)
+    assert len(epochs[-1][2]) == 1  # once it is known what will be asked
+    large = [i for i, (neurons, *_) in enumerate(epochs[:-1]) if neurons >= 60]
+    assert {epochs[i][1] for i in large} == {"growing", "fine"}
+    missed = 0
+    for i in large:
+        (neurons, _, messages), (_, phase, later) = epochs[i : i + 2]
+        own = next(j for j, one in enumerate(messages) if one[0] == "won")
+        late = next(j for j, one in enumerate(later) if one[0] == "won")  # asked of this epoch
+        out, back = (sum(one[j] for one in messages[own:] + later[:late]) for j in (1, 2))
+        assert out <= neurons * (d + 8) * 8
+        missed += back > neurons * ((2 * d if phase == "fine" else d) + 8) * 8
+    # What was asked of the last pass may be of no use: classes lead elsewhere.
+    assert missed <= (2 if estimator is SomClassifier else 0)
+    assert shards.learned == 2
+    assert [name for name, *_ in shards.messages[:2]] == ["won", "ended"]

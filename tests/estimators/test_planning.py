@@ -60,7 +60,7 @@ def test_of_a_collection_some_partitions_are_computed(few, monkeypatch):
     plan = SomClassifier(max_neurons=9, epochs=6).plan(lazy, codes, seconds=0)
     assert (plan.rows, plan.probe.rows) == (4000, 8 * 75)
     assert len(loaded) <= 2 * PLACES
-    assert plan.network == 9 * (4 * 8 * (2 * 3 + 4) + 160)
+    assert plan.network == 9 * 8 * (3 * 3 + 16 + 2 * 4)
     assert "network   at most" in str(plan)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         SomClassifier().plan(lazy, codes[:40])

@@ -86,10 +86,15 @@ class FastFound:
     units: NDArray[np.int32]
     moved: float = 1.0
 
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """The packed sums, for a subclass to ask for."""
+        return self.packed_sums
+
     @cached_property
     def totals(self) -> Totals:
         """See `Found`."""
-        sums = unpacked(self.search.samples, self.packed_sums, self.hits)
+        sums = unpacked(self.search.samples, self.sums, self.hits)
         return Totals(self.hits, sums, self.errors)
 
     @cached_property
@@ -144,7 +149,7 @@ class FastFound:
             linked = self.exactly().linked_totals(around.graph, around.leads) if pulls else None
             return updated_from(self.totals, before, around, linked, centre, samples.threads)
         pulled = self._seconds(around.graph, around.leads) if pulls else None
-        return updated(samples, self.packed_sums, self.hits, before, around, pulled)
+        return updated(samples, self.sums, self.hits, before, around, pulled)
 
     def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
         """See `Found`."""

@@ -24,7 +24,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
-from dbgsom_core.engine.ranges import each_range
+from dbgsom_core.engine.ranges import Question, each_range
 from dbgsom_core.engine.rows import Rows
 from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
@@ -179,13 +179,17 @@ def frame_of(X: Any, threads: int) -> Frame:
 def _middle(X: Any, threads: int) -> tuple[NDArray[np.float64], float]:
     # Column means up to rounding, the same for any number of threads, and max |x - mean|.
     n = len(X)
-    tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
-    ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
-    found = each_range(X, ranges, _totals, threads if X.size >= _TASK_PACKED else 1)
+    found = each_range(X, *middle_of(X), threads if X.size >= _TASK_PACKED else 1)
     centre = np.sum([total for total, _ in found], axis=0) / n
     ends = np.array([ends for _, ends in found])
     reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
     return centre, float(reach.max())
+
+
+def middle_of(X: Any) -> Question:
+    """Return what `frame_of` asks of X (n, D)."""
+    tasks = min(_TASKS, X.size // _TASK_NUMBERS + 1)
+    return list(pairwise(len(X) * task // tasks for task in range(tasks + 1))), _totals
 
 
 def _totals(X: Any, rows: slice, weights: None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

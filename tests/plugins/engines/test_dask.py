@@ -224,6 +224,24 @@ def test_a_pass_needs_tasks_only_where_a_shard_is_new(client, usual, monkeypatch
     assert sum(told) == 12
 
 
+def test_a_fit_begins_and_ends_with_few_rounds_of_tasks(client, usual, monkeypatch):
+    rounds, real = [], clusters.Workers.gather
+
+    def gather(workers, futures):
+        rounds.append(len(futures))
+        return real(workers, futures)
+
+    def heard(record):
+        if record.epoch == 1:
+            rounds.append("training")
+
+    monkeypatch.setattr(clusters.Workers, "gather", gather)
+    assert_same(SomVQ(callbacks=[heard], **PARAMS).fit(unequal(samples()[0])), usual)
+    begun = rounds.index("training")
+    assert begun == 3  # what there is, how it varies, and the first pass
+    assert len(rounds) - begun - 1 == 2  # units, and rows by which novelty is calibrated
+
+
 # ------------------------------------------------------------------------------- bad input
 
 

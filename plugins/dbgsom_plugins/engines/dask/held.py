@@ -34,7 +34,8 @@ class DaskHeld:
             name: submitted(workers, _kept, name, make, part)
             for name, part in zip(names, parts, strict=True)
         }
-        self._at: dict[str, str] = {}  # which worker is asked about an object
+        # Which worker is asked about an object; None: nobody has made one yet.
+        self._at: dict[str, str] | None = None
         self._moves: dict[str, Task | None] = {}  # of objects to other workers; each goes once
 
     def ask(
@@ -68,6 +69,8 @@ class DaskHeld:
         self, wanted: Sequence[_Wanted], question: str, given: tuple[Any, ...], add: _Add
     ) -> tuple[list[Any], list[_Wanted]]:
         # What workers told, added up by each, and of which objects none of them did.
+        if self._at is None:
+            return [], list(wanted)
         self._at = self._at or self._found()
         of: dict[str, list[_Wanted]] = {}
         for one in wanted:
