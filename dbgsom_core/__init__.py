@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
+    from dbgsom_core.estimators.film import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
     from dbgsom_core.runs.comparing.compare import compare as compare
     from dbgsom_core.runs.python import run as run
     from dbgsom_core.runs.python import sweep as sweep
 
 __all__ = [
+    "GrowthFilm",
     "SomClassifier",
     "SomDisplay",
     "SomRegressor",
@@ -38,6 +40,7 @@ _HOMES = {
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
     "SomDisplay": "estimators.display",
+    "GrowthFilm": "estimators.film",
     "compare": "runs.comparing.compare",
     "run": "runs.python",
     "sweep": "runs.python",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.estimators.figure_arguments import image_shape_given, map_within, names_given
+from dbgsom_core.estimators.film import film_of
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
@@ -80,6 +81,7 @@ def _view(
         estimator.evaluate(samples, y=y),
         sample_ids=ids_of(X),
         undo=undo,
+        film=film_of(estimator),
         **details,
     )
 

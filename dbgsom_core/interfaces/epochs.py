@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.som_map import SomMap
 
@@ -68,10 +71,18 @@ class EpochRecord:
         AttributeError
             The epoch is over.
         """
+        return copy.deepcopy(self._trained())
+
+    @property
+    def prototypes(self) -> NDArray[np.float64]:
+        """The prototypes (K, D) after this epoch, a copy that is yours, as `som_map`."""
+        return self._trained().prototypes.copy()
+
+    def _trained(self) -> SomMap:
         trained: SomMap | None = vars(self).get("_som_map")
         if trained is None:
             raise AttributeError("the map of an epoch can be read while callbacks are told of it")
-        return copy.deepcopy(trained)
+        return trained
 
     def show(self, som_map: SomMap | None) -> None:
         """Let callbacks read the map, or with None no longer."""

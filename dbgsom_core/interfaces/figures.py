@@ -62,6 +62,8 @@ class MapView:
         Another map with the same samples, to be shown beside this one.
     sample_ids_name, target_name : str
         What the data calls ``sample_ids`` and the targets; empty where it does not say.
+    film : mapping of int to array (k, D)
+        Its prototypes after some epochs, by their numbers, where they were kept.
     """
 
     evaluation: Evaluation
@@ -84,6 +86,7 @@ class MapView:
     other: MapView | None = None
     sample_ids_name: str = ""
     target_name: str = ""
+    film: Mapping[int, NDArray[Any]] = field(default_factory=dict)
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""

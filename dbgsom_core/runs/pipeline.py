@@ -191,7 +191,8 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
     with noted(plan.notes):
         folds = _cross_validated(plan, done)
         models = done.epoch_models()
-        estimator.set_params(callbacks=[heard, models], checkpoint=done.checkpoints("map"))
+        film = done.film(any(name == "explorer" for name, _ in plan.experiment.figures))
+        estimator.set_params(callbacks=[heard, models, *film], checkpoint=done.checkpoints("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
         plan.notes.extend(map(masked, heard.end_told(estimator)))
@@ -205,6 +206,7 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         model = FittedModel(fold.steps, estimator, plan.data.columns)
         view = view_of_run(estimator, trained, fold.train, plan.data, fold.steps, title_of(run))
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
+        view = replace(view, film=film[0].frames) if film else view
         earlier = models.made(estimator, fold.train.X, fold.train.y)
     return RunResult(
         measures=values,

@@ -29,6 +29,7 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_core.estimators.film import GrowthFilm
 from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.interfaces.files import to_disk
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
@@ -313,6 +314,10 @@ class Done:
     def epoch_models(self) -> EpochModels:
         """Return what keeps the maps of some epochs, where that is asked for."""
         return EpochModels(self._files.checkpoints / "epochs", self._every)
+
+    def film(self, wanted: bool) -> list[GrowthFilm]:
+        """Return what keeps the prototypes of some epochs for a film, where one is wanted."""
+        return [GrowthFilm(folder=self._files.checkpoints / "film")] if wanted else []
 
     def folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
         """Return the measures of the folds that are done.

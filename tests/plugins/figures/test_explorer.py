@@ -225,6 +225,9 @@ def test_names_are_text(iris):
     assert found["features"][3] == "{{script}}"
     assert found["classes"][1] == "<!--<script>"
     assert "\u202e" not in found["title"]
+    (title,) = re.findall("<title>(.*)</title>", text)
+    assert not set(title) & set("<>")
+    text = text.replace(title, re.search("<title>(.*)</title>", plain)[1])
     for mark in ("<", ">", "&"):
         assert text.count(mark) == plain.count(mark)
     assert "\u2028" not in text

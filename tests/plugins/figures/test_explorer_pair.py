@@ -144,6 +144,7 @@ def test_a_run_shows_values_in_the_units_of_its_table(tmp_path, monkeypatch):
     done = run(config)
     (page,) = (path for path in done.figures if path.name == "explorer.html")
     (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text())
+    assert json.loads(data)["film"]["epochs"] == [1, 2, 3]
     prototypes = table(json.loads(data)["maps"][0]["prototypes"])
     assert prototypes == pytest.approx(done.model.undo(done.model.estimator.weights_), abs=1e-3)
     assert prototypes.min() > 0

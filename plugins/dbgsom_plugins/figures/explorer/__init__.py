@@ -23,6 +23,7 @@ _SCRIPTS = (
     "map",
     "pointer",
     "film",
+    "past",
     "details",
     "samples",
     "clusters",

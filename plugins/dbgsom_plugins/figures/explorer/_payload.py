@@ -25,6 +25,7 @@ _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
 _IDS = 1_500_000  # letters of the samples' names
+_FILM = 110_000  # letters of past epochs: a page of 400 images stays within half a megabyte
 _COMPARED = 100  # samples by which two maps are said to see the same
 
 
@@ -53,7 +54,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
     rows = _rows(view, max_samples, rng, notes)
     labels = labels_of(views, notes)
-    shown = Shown(rows, codes, len(classes), columns, size)
+    shown = Shown(rows, codes, len(classes), columns, size, _FILM // len(views))
     same_space, same_units = _same(views)
     told = [
         told_of_tree(one, shown, colours, answers)

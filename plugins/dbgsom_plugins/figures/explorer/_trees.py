@@ -10,6 +10,7 @@ import numpy as np
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._sheet import counts
+from dbgsom_plugins.figures.explorer._film import film_of
 from dbgsom_plugins.figures.explorer._maps import told_of_map, won
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
 
@@ -36,6 +37,8 @@ class Shown:
         The features whose values are told.
     size : {1, 2}
         Bytes of a value of a prototype.
+    film : int
+        Letters that the film of a map may have.
     """
 
     rows: NDArray[np.int64]
@@ -43,6 +46,7 @@ class Shown:
     classes: int
     columns: NDArray[np.int64]
     size: int
+    film: int
 
 
 def told_of_tree(
@@ -97,6 +101,7 @@ def told_of_tree(
             [record.epoch, record.neurons, *short([record.quantization_error])]
             for record in view.history
         ],
+        "film": film_of(view, shown.columns, colours, shown.film),
         "samples": samples,
     }
 

@@ -2,6 +2,8 @@
 let playing = 0;
 
 function lastEpoch(map) {
+  const { film, epochs } = models[map.model];
+  if (film && !map.above) return epochs[epochs.length - 1][0];
   return map.values.birth.reduce((a, b) => Math.max(a, b), 0);
 }
 
@@ -31,10 +33,14 @@ function setUpFilm() {
     playing = setInterval(() => {
       if (state.epoch >= last) stop();
       else toEpoch(state.epoch + 1);
-    }, 180);
+    }, Math.max(60, Math.min(180, 9000 / last)));
   });
   byId("growth").addEventListener("toggle", (event) => {
-    if (event.target.open) return;
+    if (event.target.open) {
+      tellFilm();
+      models.forEach((_, m) => unpackFilm(m));
+      return;
+    }
     stop();
     state.epoch = null;
     redraw();

@@ -126,6 +126,7 @@ class Panel {
     const { map, view } = this;
     const [w, h] = [this.box.clientWidth, this.box.clientHeight];
     const marks = this.marks();
+    this.now = filledThen(this);
     for (let k = 0; k < map.n; k++) {
       const [x, y] = this.place(k);
       if (x < -view.scale || y < -view.scale || x > w + view.scale || y > h + view.scale) continue;
@@ -148,8 +149,8 @@ class Panel {
 
   cell(pen, k, x, y) {
     const { map, way, view } = this;
-    const colour = this.fill.colours[k];
-    const won = map.values.hits[k] > 0;
+    const colour = this.now.colours[k];
+    const won = map.values.hits[k] > 0 || this.now !== this.fill; // hits are those of the finished map
     this.path(pen, k);
     pen.fillStyle = colour ? css(colour) : paint.empty;
     pen.globalAlpha = colour && !won && way.kind !== "number" ? 0.25 : 1;
@@ -157,7 +158,7 @@ class Panel {
     pen.globalAlpha = 1;
     if (way.kind === "pies") pie(pen, x, y, 0.4 * view.scale, map, k);
     if (way.kind === "images") {
-      const picture = imageOf(map, k);
+      const picture = imageThen(map, k);
       const by = (0.86 * view.scale * inner(map.corners)) / Math.max(picture.width, picture.height);
       pen.imageSmoothingEnabled = false;
       pen.drawImage(picture, x - (by * picture.width) / 2, y - (by * picture.height) / 2, by * picture.width, by * picture.height);
