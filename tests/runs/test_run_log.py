@@ -101,6 +101,7 @@ class Links:
 
     def dbgsom_epoch_finished(self, run, epoch):
         run.log_scalar("links/mean", epoch.som_map.degrees().mean(), epoch.epoch)
+        run.log_artifact("links/each epoch.txt", f"{epoch.epoch}")
         if epoch.epoch == self.last:
             signal.raise_signal(signal.SIGINT)
 
@@ -137,4 +138,6 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
     (stored,) = find_runs(tmp_path / "runs", "logs")
     assert stored.status == "finished"
     assert [line.epoch for line in stored.scalars()] == [1, 2, 3, 4, 5, 6]
-    assert [path.read_text() for path in stored.files.artifacts()] == ["6 epochs"]
+    assert [path.read_text() for path in stored.files.artifacts()] == ["6", "6 epochs"]
+    link = '<a href="artifacts/links/each%20epoch.txt">artifacts/links/each epoch.txt</a>'
+    assert link in stored.files.page.read_text()

@@ -25,11 +25,13 @@ def report(
     children: Sequence[Mapping[str, Any]],
     remarks: Sequence[str] = (),
     config: str = "",
+    artifacts: Sequence[str] = (),
 ) -> str:
     """Return the report of a finished run or sweep as markdown.
 
     ``figures`` are the names of their files: pictures are shown, pages linked. ``remarks`` say what
-    stands out, and ``config`` is the configuration as text, without secrets.
+    stands out, and ``config`` is the configuration as text, without secrets. ``artifacts`` are the
+    files that observers have logged, by their ways from the folder with ``/`` between words.
     """
     blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
     if remarks:
@@ -51,6 +53,9 @@ def report(
             for file in sorted(figures, key=lambda one: one.endswith(".png"))  # pages first
         )
         blocks.append("## Figures\n\n" + "\n\n".join(shown))
+    if artifacts:
+        links = (f"* [{as_markdown(one)}]({quote(one)})" for one in artifacts)
+        blocks.append("## Files that plugins logged\n\n" + "\n".join(links))
     if result.notes:
         blocks.append("## Notes\n\n" + _list(result.notes))
     if run.params:

@@ -253,7 +253,9 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
             _log.warning("%s", notes[-1])
     config = files.config.read_text(encoding="utf-8")
     told = replace(result, notes=notes)
-    text = report(run, told, list(figures), children, stands_out, config)
+    # Those of other observers' end come when this folder is complete, and are not told of here.
+    logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
+    text = report(run, told, list(figures), children, stands_out, config, logged)
     write_text(files.report, text)
     write_text(files.page, page(run.name, text, figures))
 
