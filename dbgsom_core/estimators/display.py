@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -204,7 +205,16 @@ class SomDisplay:
             self.figure_.savefig(path, **options)
 
     def _repr_png_(self) -> bytes | None:
-        return None if isinstance(self.figure_, Html) else _written(self.figure_, "png")
+        if isinstance(self.figure_, Html) or self._is_shown_anyway():
+            return None
+        return _written(self.figure_, "png")
+
+    def _is_shown_anyway(self) -> bool:
+        # Notebooks show figures of pyplot, in whose axes this was drawn, at the end of a cell.
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if self.ax_ is None or pyplot is None:
+            return False
+        return getattr(self.figure_, "number", None) in pyplot.get_fignums()
 
     def _repr_html_(self) -> str | None:
         return self.figure_.frame() if isinstance(self.figure_, Html) else None

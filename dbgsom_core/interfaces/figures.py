@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from html import escape, unescape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -93,7 +93,7 @@ class MapView:
         return values if self.undo is None else self.undo(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Html:
     """A figure that is a page: the whole text of an HTML file, which needs no other file.
 
@@ -116,12 +116,25 @@ class Html:
             raise IsADirectoryError(f"{path} is a folder: name a file in it")
         write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
 
-    def frame(self, height: int = 720, title: str = "figure") -> str:
-        """Return HTML that shows the page within another one, so many pixels high."""
+    def frame(self, height: int = 720, title: str | None = None) -> str:
+        """Return HTML that shows the page within another one, so many pixels high.
+
+        Screen readers tell ``title``, without it that of the page.
+        """
+        title = self._title if title is None else title
         return (
             f'<iframe title="{escape(title)}" sandbox="allow-scripts allow-downloads" '
             f'style="width:100%;height:{height}px;border:0" srcdoc="{escape(self.text)}"></iframe>'
         )
+
+    @property
+    def _title(self) -> str:
+        start, end = self.text.find("<title>"), self.text.find("</title>")
+        return unescape(self.text[start + 7 : end]) if 0 <= start < end else "figure"
+
+    def __repr__(self) -> str:  # notebooks and terminals print it
+        size = len(self.text.encode()) / 1000
+        return f"<Html {as_label(self._title)!r}, {size:,.0f} kB: save(path) writes it>"
 
     def _repr_html_(self) -> str:
         return self.frame()

@@ -171,3 +171,20 @@ def test_the_model_of_a_run_is_drawn_with_raw_samples_in_their_units(model):
     ]
     with pytest.raises(ValueError, match=r"must end in \.html"):
         page.savefig("map.png")
+
+
+def test_what_notebooks_show_is_shown_once_and_told_in_short(model):
+    page = model.explore(X, Y)
+    assert repr(page).startswith("<Html 'SomClassifier · explorer', ")
+    assert len(repr(page)) < 100
+    assert page._repr_html_().startswith('<iframe title="SomClassifier · explorer" sandbox=')
+    assert repr(Html("<p>")) == "<Html 'figure', 0 kB: save(path) writes it>"
+    ax = plt.subplots()[1]
+    display = SomDisplay.from_estimator(model, ax=ax)
+    assert display._repr_png_() is None  # the notebook shows the figure
+    plt.close(ax.figure)
+    assert display._repr_png_()[:4] == b"\x89PNG"
+    alone = SomDisplay.from_estimator(model, ax=plt.Figure().add_subplot())
+    assert alone._repr_png_()[:4] == b"\x89PNG"
+    assert type(model.plot(color="label")).__name__ == "Axes"
+    assert len(plt.get_fignums()) == 1  # which the notebook shows

@@ -7,6 +7,7 @@ takes 5.0 MB, bokeh 1.7 and altair 1.2, d3 draws none of this by itself, and 0.5
 from __future__ import annotations
 
 import json
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,13 @@ def page(told: dict[str, Any]) -> str:
     for letter in _ESCAPED:
         data = data.replace(letter, f"\\u{ord(letter):04x}")
     scripts = "\n".join(_file(f"{name}.js") for name in _SCRIPTS)
-    parts = {"style": _file("explorer.css"), "data": data, "script": scripts}
+    titles = [one["title"] for one in (told, told.get("other")) if one]
+    parts = {
+        "title": escape(" beside ".join(filter(None, titles)) or "Map"),
+        "style": _file("explorer.css"),
+        "data": data,
+        "script": scripts,
+    }
     before, *rest = _file("explorer.html").split("{{")
     return before + "".join(
         parts[name] + after for name, _, after in (one.partition("}}") for one in rest)
