@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import PerSample, Samples, Totals
 from dbgsom_core.engine.halving import halved
+from dbgsom_core.engine.sums import won_sums
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 _HALVINGS, _HALVED = 2, 4.0  # each of groups that weigh so much at least
@@ -67,8 +68,8 @@ class Summaries:
         """
         classes = None if target is None else target.classes
         numeric = target is not None and classes is None
-        fine = not numeric and _can_be_cut(data)
-        if target is None and not fine:
+        rows = None if numeric else _few(data)
+        if target is None and rows is None:
             exact = data.found(np.empty((n_neurons, 0)), found)
             won = exact.totals if totals is None else totals
             live = np.flatnonzero(won.hits > 0)
@@ -81,15 +82,18 @@ class Summaries:
             assert target.codes is not None
             n_kinds = len(classes) + 1
             keys = keys * n_kinds + target.codes + 1
-        groups, kinds = _compact(_cut(data, keys) if fine else keys)
-        kinds = kinds >> _HALVINGS if fine else kinds
-        sums, seen = data.sums_seen(groups, len(kinds))
+        if rows is not None:
+            keys = _cut(rows, data.sample_weights, keys.astype(np.int64))
+        groups, kinds = _compact(keys)
         hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
-        means = _means(sums, hits, seen)
-        if fine:
-            scatter = _deviation(data, groups, means, hits)
-        else:
+        if rows is None:
+            sums, seen = data.sums_seen(groups, len(kinds))
+            means = _means(sums, hits, seen)
             scatter = _mean_distance(data, groups, found.distance, hits)
+        else:
+            kinds = kinds >> _HALVINGS
+            means = won_sums(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
+            scatter = _deviation(data, groups, np.linalg.norm(rows - means[groups], axis=1), hits)
         units, codes = np.divmod(kinds, n_kinds)
         labels = labelled = None
         if numeric:
@@ -97,36 +101,35 @@ class Summaries:
             labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
         elif classes is not None:
             labels, labelled = classes[codes - 1], codes - 1 != UNLABELLED
-        return cls(means, hits, scatter, labels, labelled, units), groups if fine else None
+        return cls(means, hits, scatter, labels, labelled, units), None if rows is None else groups
 
 
-def _can_be_cut(data: Samples) -> bool:
+def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
+    # The samples where they are few enough to be cut, and lie where that means something.
     few = data.n <= _LOOKED_AT and data.n * data.X.shape[1] <= _NUMBERS
-    return few and data.metric.is_euclidean and not data.incomplete
-
-
-def _rows(data: Samples) -> NDArray[np.floating[Any]]:
+    if not few or not data.metric.is_euclidean or data.incomplete:
+        return None
     rows = data.X[0 : data.n]
     return np.asarray(rows.toarray() if issparse(rows) else rows)
 
 
-def _cut(data: Samples, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def _cut(
+    rows: NDArray[np.floating[Any]], weights: NDArray[np.float64], keys: NDArray[np.int64]
+) -> NDArray[np.int64]:
     # The last bits of the new keys say which part of what had the same key.
-    rows, keys = _rows(data), keys.astype(np.int64)
     for _ in range(_HALVINGS):
-        keys = halved(rows, data.sample_weights, keys, _HALVED)
+        keys = halved(rows, weights, keys, _HALVED)
     return keys
 
 
 def _deviation(
     data: Samples,
     groups: NDArray[np.int64],
-    means: NDArray[np.float64],
+    distance: NDArray[np.float64],
     hits: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    # The root of the mean squared distance of samples to the mean of their group.
-    apart = np.linalg.norm(_rows(data) - means[groups], axis=1)
-    apart = apart if data.scatter is None else np.hypot(apart, data.scatter)
+    # The root of the mean squared distance (n,) in each group, of any size that float64 holds.
+    apart = distance if data.scatter is None else np.hypot(distance, data.scatter)
     size = 2.0 ** np.frexp(apart.max(initial=0.0))[1]
     squares = np.bincount(groups, data.sample_weights * np.square(apart / size), len(hits))
     return np.asarray(size * np.sqrt(squares / hits))
