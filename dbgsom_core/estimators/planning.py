@@ -124,7 +124,7 @@ class Plan:
         probe, last = self.probe, self.probe.history[-1]
         if probe.whole:
             told = told_seconds(self.seconds[0])
-            return f"about {told} ({last.epoch} of at most {last.epochs} epochs{times})"
+            return f"about {told} ({last.epoch} of at most {last.epochs} epochs{times}){apart}"
         of = f" on {probe.rows} of {self.rows} rows" if probe.rows < self.rows else ""
         took = told_seconds(sum(probe.seconds))
         by = f"{last.epoch} of at most {last.epochs} epochs{of} in {took}"

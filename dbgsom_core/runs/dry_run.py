@@ -21,8 +21,13 @@ from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.variants import data_name
 from dbgsom_core.runs.data.ready import Ready, make_ready
+from dbgsom_core.runs.folder.store import find_folders, read_run
 from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.start import runs_folder
+
+NOT_COUNTED = "; measures, figures and trackers not counted"
+_BESIDE_TRAINING = ("measures", "figures", "stability", "tracking", "split")
+_MOST_READ = 50  # folders of runs
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,34 @@ def forecast(
             *_of_data(experiment, ready, loaded),
             ("name", name),
             ("parts", ", ".join(_parts(experiment, parts))),
-            *plan.lines(_several(ready), "; measures and figures not counted"),
+            *plan.lines(_several(ready), NOT_COUNTED),
+            *_told_before(experiment, registry, ready.data),
             *_afterwards(experiment, registry),
         ]
     return Forecast([(name, masked(words)) for name, words in lines], plan)
+
+
+def _told_before(experiment: Experiment, registry: Registry, data: Data) -> Iterator[Any]:
+    run = _run_before(experiment, registry, data)
+    if run is not None:
+        yield "before", f"such a run took {told_seconds(run[1])} in all ({run[0]})"
+
+
+def _run_before(experiment: Experiment, registry: Registry, data: Data) -> tuple[str, float] | None:
+    """Return id and seconds of the newest finished run that did the same beside training; or None.
+
+    Its time counts what a probe cannot.
+    """
+    root, size, wanted = runs_folder(experiment, registry), data.X.shape, experiment.resolved
+    for folder in find_folders(root, experiment.experiment)[: -_MOST_READ - 1 : -1]:
+        run = read_run(folder)
+        if run.status != "finished" or run.kind != "run" or not (run.started and run.ended):
+            continue
+        if (run.data.get("samples"), run.data.get("features")) != size:
+            continue
+        if all(run.config.get(key) == masked(wanted.get(key)) for key in _BESIDE_TRAINING):
+            return run.id, (run.ended - run.started).total_seconds()
+    return None
 
 
 def _several(ready: Ready) -> str:

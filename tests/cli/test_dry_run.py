@@ -38,6 +38,7 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     assert told["name"] == "trial"
     assert "growth directed, labeller index" in told["parts"]
     assert re.match(r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds", told["training"])
+    assert told["training"].endswith("; measures, figures and trackers not counted")
     assert re.match(r"about [\d.]+ s in the mean", told["epoch"])
     assert re.match(r"\d+, at most 12", told["neurons"])
     assert re.match(r"about [\d.]+ [MG]iB", told["memory"])
@@ -58,7 +59,11 @@ def test_what_is_told_is_what_a_run_does(tmp_path, monkeypatch, dbgsom, write):
     ]
     (folder,) = (tmp_path / "runs" / "forecast").iterdir()
     written = {part.name for part in folder.iterdir()}
-    named = lines(dbgsom("run", file, "--dry-run").out)["writes"].split(": ")[1].split(", ")
+    planned = lines(dbgsom("run", file, "--dry-run").out)
+    assert re.fullmatch(rf"such a run took [\d.]+ s in all \({folder.name}\)", planned["before"])
+    other = dbgsom("run", file, "--dry-run", "--set", "figures=[hit_map]")
+    assert "before" not in lines(other.out)  # which takes longer
+    named = planned["writes"].split(": ")[1].split(", ")
     assert {name.strip("/") for name in named} - {"figures"} <= written
     tables = {name for name in written if name.endswith(".csv")}
     assert tables == {name for name in named if name.endswith(".csv")}

@@ -88,6 +88,9 @@ def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, t
     assert "          kernel: gaussian, bubble" in lines
     assert "data      iris: 150 × 4 float64" in answer.out
     assert " in all (6 variants tried; the slowest: " in answer.out
+    (writes,) = [line for line in lines if line.startswith("writes")]
+    assert f"{tmp_path}/runs/words/<time>, 13 times: for each run config.yaml, " in writes
+    assert "; for the sweep config.yaml, run.json, measures.json, report.html, " in writes
     assert lines[-1] == "nothing was written"
     assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
 

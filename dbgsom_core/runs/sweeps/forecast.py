@@ -12,12 +12,12 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import hiding, masked
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import load_data, same_data
-from dbgsom_core.runs.dry_run import Forecast, forecast
+from dbgsom_core.runs.dry_run import NOT_COUNTED, Forecast, forecast
 from dbgsom_core.runs.sweeps.optimize import optuna
 
 _MOST_PROBES = 8
 _SECONDS = 8.0  # of all probes together
-_OF_ALL = ("measures", "figures", "writes", "")  # lines of one run that are those of all
+_OF_ALL = ("before", "measures", "figures", "writes", "")  # lines of one run that are those of all
 
 
 def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tuple[str, str]]:
@@ -55,8 +55,22 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
             ("training", masked(_told_time(sweep, [one.variant for one in tried], found, jobs))),
             ("neurons", _range([one.plan.probe.neurons for one in found])),
             *[(name, f"{words} of each process") for name, words in first if name == "memory"],
-            *[line for line in first if line[0] in _OF_ALL],
+            *[
+                (name, _of_each(name, words, sweep.runs))
+                for name, words in first
+                if name in _OF_ALL
+            ],
         ]
+
+
+def _of_each(name: str, words: str, runs: int) -> str:
+    if name == "before":
+        return f"{words}, and here are {runs}"
+    if name != "writes":
+        return words
+    own = "config.yaml, run.json, measures.json, report.html, figures/sweep_heatmap.png, …"
+    place, _, files = words.partition(": ")
+    return f"{place}, {runs + 1} times: for each run {files}; for the sweep {own}"
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -105,7 +119,7 @@ def _told_time(sweep: Sweep, names: list[str], found: list[Forecast], jobs: int)
         range(len(found)), key=lambda i: found[i].plan.seconds[1] or found[i].plan.seconds[0]
     )
     of = f"{len(found)} variant{'s' * (len(found) != 1)} tried"
-    return f"{told} in all ({of}; the slowest: {names[slowest]}); measures and figures not counted"
+    return f"{told} in all ({of}; the slowest: {names[slowest]}){NOT_COUNTED}"
 
 
 def _range(values: list[int]) -> str:
