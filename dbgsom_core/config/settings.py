@@ -152,8 +152,8 @@ class Split(Settings):
     groups: str | None = Field(
         default=None,
         min_length=1,
-        description="what holds the groups that are never divided: a column or array of ids, or a "
-        "feature",
+        description="what holds the groups that are never divided: a column or array of ids, one "
+        "of categories, or a feature",
     )
     shuffle: bool | None = Field(
         default=None,

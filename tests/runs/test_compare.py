@@ -10,6 +10,7 @@ from scipy import stats
 
 import dbgsom_core
 from dbgsom_core.errors import DataError
+from dbgsom_core.runs.comparing.comparison_files import columns_of
 from dbgsom_core.runs.comparing.differing import differences
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
@@ -343,6 +344,16 @@ def test_the_sentence_says_how_sure_it_is(store, found, case):
     begin, within = SAID[case]
     assert sentence.startswith(begin)
     assert within in sentence
+
+
+def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
+    store(1, {"train/accuracy": 0.9, "test/accuracy": 0.5}, split={"test_size": 0.5})
+    store(2, {"train/accuracy": 0.8})
+    untested = next(one for one in found("e").tables if not one.ranked)
+    cure = "--split train compares by the training part"
+    assert untested.sentence == f"No run has a value of test/accuracy; {cure}."
+    header, (row,) = columns_of(untested)
+    assert row[header.index("accuracy ↑")] is None
 
 
 def test_enough_seeds_as_the_sentence_says_do_tell(store, found):

@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris, load_wine
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import load_data, load_test, whole
@@ -114,6 +115,19 @@ def test_groups_may_be_a_feature_and_are_never_divided():
     )
     for train, test in divisions(experiment({"name": "GroupKFold", "groups": "lot"}), data):
         assert not set(data.X[train, 13]) & set(data.X[test, 13])
+
+
+def test_groups_may_be_a_column_of_categories():
+    kinds = np.arange(60) // 10
+    columns = Columns(names=("x", "lot"), categories={"lot": tuple("abcdef")})
+    X = np.column_stack([np.arange(60.0), np.eye(6)[kinds]])
+    data = Data(X, feature_names=columns.feature_names, columns=columns)
+    asked = experiment({"name": "GroupKFold", "groups": "lot", "n_splits": 3})
+    for train, test in divisions(asked, data):
+        assert not {*kinds[train]} & {*kinds[test]}
+    X[7, 1:] = np.nan
+    with pytest.raises(DataError, match=r"'lot' is missing in 1 row\(s\), the first of them 7"):
+        divisions(asked, data)
 
 
 @pytest.mark.parametrize(

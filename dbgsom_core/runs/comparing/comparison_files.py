@@ -47,7 +47,7 @@ def columns_of(
         cells: list[str | None] = [row.variant]
         if counts:
             cells.append(count_of(row))
-        cells.append(mean_of(row))
+        cells.append(mean_of(row) if row.mean == row.mean else None)
         if paired:
             cells.append(difference)
         if tested:

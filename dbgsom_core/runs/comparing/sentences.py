@@ -18,7 +18,10 @@ def verdict(table: Table) -> str:
     """Return which variant won, and how sure that is, or what would tell."""
     rows, measure = table.ranked, table.decision.measure
     if not rows:
-        return f"No run has a value of {table.decision.name}."
+        trained = any(f"train/{measure}" in row.measures for row in table.rows)
+        untested = trained and table.decision.split == "test"
+        cure = "; --split train compares by the training part" if untested else ""
+        return f"No run has a value of {table.decision.name}{cure}."
     best, others = rows[0], rows[1:]
     if not others:
         return f"There is one variant: {measure} {mean_of(best)}."

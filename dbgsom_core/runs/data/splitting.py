@@ -107,6 +107,11 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
     elif name in features:
         place, X = features.index(name), data.X
         groups = X.column(place) if isinstance(X, BlockTable) else X[:, place]
+    elif data.columns is not None and name in data.columns.categories:
+        # One column of 0 and 1 for each value; all of them are missing where the value is.
+        places = [features.index(one) for one in data.columns.features_of(name)]
+        values = np.asarray(data.X[:, places])
+        groups = np.where(np.isnan(values).any(axis=1), np.nan, values.argmax(axis=1))
     else:
         known = [*ids, *features]
         listed = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
