@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.answer_columns import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap
 from dbgsom_core.estimators.measuring import default_measures, named_measures
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation
 from dbgsom_core.plugins.registry import get_registry
 
 
 def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Evaluation]:
     """Return the estimator of a model, and what it makes of samples; see `measures.evaluate`."""
     estimator, samples = _within(model, X)
+    check_is_fitted(estimator)
     targets = None if y is None else np.asarray(y)
-    predictions = estimator.predict(samples)
-    if targets is not None and len(targets) != len(predictions):
-        raise ValueError(f"y has {len(targets)} values for {len(predictions)} samples")
-    return estimator, estimator.evaluate(samples, y=targets, predictions=predictions, seed=seed)
+    found = estimator.evaluate(samples, y=targets, seed=seed)
+    if targets is not None and len(targets) != found.data.n:
+        raise ValueError(f"y has {len(targets)} values for {found.data.n} samples")
+    given = {one.name: getattr(found, one.name) for one in fields(found)}
+    return estimator, AskedEvaluation(**given, predictions_of=lambda _: estimator.predict(samples))
 
 
 def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:

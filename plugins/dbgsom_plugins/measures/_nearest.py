@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.measures._pairs import Pairs
 
 _GROUP = 512  # samples that look together, at most
-_PRODUCTS = 1 << 18  # in a block: a megabyte
+_PRODUCTS = 1 << 17  # in a block: half a megabyte
 _READ = 1 << 20  # numbers of the samples that are read at a time
 _ROUNDING = 2.0**-24  # of float32
 _TINY = 2.0**-100
@@ -175,23 +175,24 @@ def _scan(
         group = groups[task]
         of, queries, own = columns[:, group], looking[group], some[group]
         of, m = np.ascontiguousarray(of), len(own)
-        wide, narrow = np.empty((block, d)), np.empty((block, d), np.float32)
+        narrow = np.empty((block, d), np.float32)
         products, own_norms = np.empty((block, m), np.float32), np.empty(block, np.float32)
         part = found.part(group)
         for start in range(0, len(units), read):
             samples: Any = X[start : start + read]
+            if not samples.flags.writeable or not samples.flags.c_contiguous:
+                samples = np.array(samples)  # loops are compiled for one kind of array
             of_samples = np.ascontiguousarray(units[start : start + read], np.int64)
             for first in range(0, len(samples), block):
                 here = samples[first : first + block]
                 b = len(here)
-                wide[:b] = here
-                centred(wide[:b], centre, scale, share_left, narrow[:b], own_norms[:b])
+                centred(here, centre, scale, share_left, narrow[:b], own_norms[:b])
                 with np.errstate(over="ignore", invalid="ignore"):
                     np.matmul(narrow[:b], of, out=products[:b])
                 see_nearest(
                     products[:b],
                     own_norms[:b],
-                    wide[:b],
+                    here,
                     start + first,
                     of_samples[first : first + b],
                     own,

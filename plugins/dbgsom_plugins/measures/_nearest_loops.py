@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +16,8 @@ Int64 = NDArray[np.int64]
 
 
 @inner_loop
-def _square(one: Float64, other: Float64) -> float:
-    # The squared distance of two samples (D,).
+def _square(one: NDArray[Any], other: Float64) -> float:
+    # The squared distance of two samples (D,), differences being in float64.
     total, more = 0.0, 0.0
     k, d = 0, one.size
     while k + 3 < d:
@@ -42,7 +44,7 @@ def squares_between(samples: Float64, others: Float64, out: Float64) -> None:
 
 @compiled
 def centred(
-    samples: Float64, centre: Float64, scale: float, share: float, out: Float32, norms: Float32
+    samples: NDArray[Any], centre: Float64, scale: float, share: float, out: Float32, norms: Float32
 ) -> None:
     """Fill out (b, D) with (samples - centre)*scale, and norms (b,) with ``share`` of ‖.‖²."""
     for i in range(samples.shape[0]):
@@ -58,7 +60,7 @@ def centred(
 def see_nearest(
     products: Float32,
     norms: Float32,
-    samples: Float64,
+    samples: NDArray[Any],
     start: int,
     units: Int64,
     own: Int64,
@@ -80,7 +82,7 @@ def see_nearest(
         -2 x·q of the samples and those that look, both as `centred` makes them.
     norms : float32 array (b,)
         The least that ‖x‖² may be, as `_nearest.Scan` derives it.
-    samples, units : float64 array (b, D), int64 array (b,)
+    samples, units : float array (b, D), int64 array (b,)
     own, looking : int64 array (m,), float64 array (m, D)
         Which samples look.
     worth, kind : float64 array (u, K, 2), int64 array (m,)

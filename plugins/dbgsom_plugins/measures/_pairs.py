@@ -76,6 +76,14 @@ class Pairs:
 
         share(available_threads(), len(groups), work)
 
+    def within(self, groups: Rows) -> Iterator[NDArray[np.float64]]:
+        """Yield the distances (m, m) of the samples of each group, (G, m)."""
+        if not self.squared:
+            yield from (self.distances(group, group) for group in groups)
+            return
+        samples = self.rows(groups.ravel()).reshape(*groups.shape, -1)
+        yield from (self._between(one, one) for one in samples)
+
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield (rows, samples (b, D)), dense and complete, over all samples."""
         for start in range(0, self.n, self._width):

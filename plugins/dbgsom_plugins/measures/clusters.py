@@ -46,11 +46,13 @@ class _Groups(MeasureComponent):
 
     def _of(self, evaluation: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # The group of each sample, 0 and up, and their sizes.
-        groups: Any = evaluation.leaf
-        if self.groups == "answers":
-            groups = evaluation.predictions
-            if groups is None:
-                raise ValueError("groups: answers needs predictions, and there are none")
+        if self.groups == "neurons":
+            sizes = np.bincount(evaluation.leaf)
+            live = sizes > 0
+            return (np.cumsum(live) - 1)[evaluation.leaf], sizes[live]
+        groups: Any = evaluation.predictions
+        if groups is None:
+            raise ValueError("groups: answers needs predictions, and there are none")
         _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         return codes.ravel().astype(np.int64), sizes
 
@@ -86,7 +88,7 @@ class CalinskiHarabasz(_Groups):
         centres = centres / sizes[:, None]
         if self.groups == "neurons" and data.is_euclidean:
             # ‖x - w‖² summed up over a group is Σ‖x - c‖² + n‖c - w‖².
-            live = np.unique(evaluation.leaf)
+            live = np.flatnonzero(np.bincount(evaluation.leaf))
             off = np.square(centres - evaluation.tree.weights[live]).sum(axis=1)
             within = float(np.square(evaluation.leaf_distance).sum() - sizes @ off)
         else:

@@ -127,13 +127,15 @@ def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
     neurons, units = np.unique(evaluation.bmu[groups], return_inverse=True)
     units = units.reshape(groups.shape)
     steps = _on_grid(evaluation, neurons, asked.grid_distance)
-    m, data_most = groups.shape[1], 0.0
-    parts = np.zeros((len(groups), 3))
+    parts, data_most = np.zeros((len(groups), 3)), 0.0
+    m, of_group = groups.shape[1], iter(pairs.within(groups) if note else ())
     for group, its_units, part in zip(groups, units, parts, strict=True):
         sums = np.zeros((-(-m // _ROWS), 3))
         for block, start in zip(sums, range(0, m, _ROWS), strict=True):
-            apart = _roots(pairs, group[start : start + _ROWS], group)
-            on_grid = steps[its_units[start : start + _ROWS]][:, its_units]
+            some = slice(start, start + _ROWS)
+            apart = next(of_group) if note else pairs.distances(group[some], group)
+            apart = np.sqrt(apart) if pairs.squared else apart
+            on_grid = steps[its_units[some]][:, its_units]
             products = (apart * on_grid, apart * apart, on_grid * on_grid)
             block[:] = [float(one.sum()) for one in products]
             data_most = max(data_most, float(apart.max()))
@@ -154,11 +156,6 @@ def _on_grid(
     return found
 
 
-def _roots(pairs: Pairs, some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
-    apart = pairs.distances(some, others)
-    return np.sqrt(apart) if pairs.squared else apart
-
-
 def _largest(evaluation: Evaluation, pairs: Pairs) -> float:
     # The largest distance, or nearly so: the way to a neuron and from there to a sample are about
     # at right angles where there are many features.
@@ -167,4 +164,5 @@ def _largest(evaluation: Evaluation, pairs: Pairs) -> float:
     outward = evaluation.data.pairwise(prototypes, middle[None])[:, 0]
     reach = np.hypot(outward[evaluation.bmu], evaluation.distance)
     outer = np.sort(np.argpartition(reach, len(reach) - min(_OUTER, len(reach)))[-_OUTER:])
-    return float(_roots(pairs, outer, outer).max())
+    apart = float(next(pairs.within(outer[None])).max())
+    return math.sqrt(apart) if pairs.squared else apart

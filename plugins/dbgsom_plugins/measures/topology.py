@@ -44,11 +44,14 @@ class TopographicError8(MeasureComponent):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1, of samples whose two nearest neurons' cells do not touch."""
-        som_map = evaluation.som_map
-        first, second = (
-            som_map.positions[unit] for unit in (evaluation.bmu, evaluation.second_bmu)
-        )
-        return _share(som_map.grid.steps(first, second, over_corners=True) > 1)
+        som_map, first, second = evaluation.som_map, evaluation.bmu, evaluation.second_bmu
+        far = som_map.hops[first, second] > 1  # others touch
+        pairs, counts = np.unique(
+            first[far] * len(som_map) + second[far], return_counts=True
+        )  # few of them, many samples
+        cells = (som_map.positions[unit] for unit in np.divmod(pairs, len(som_map)))
+        apart = som_map.grid.steps(*cells, over_corners=True) > 1
+        return float(counts[apart].sum() / len(first))
 
 
 class CombinedError(MeasureComponent):
