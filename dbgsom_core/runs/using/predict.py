@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.runs.using.ahead import ahead
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
@@ -115,19 +116,20 @@ def predict_file(
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
-    def answered() -> Iterator[Table]:
-        for chunk in _ahead(chunks_of(source, wanted)):
-            chunk, blank = empty.filled(model, chunk)
-            answers = _answers(model, source, chunk)
-            if tells_novelty and answers.outlier is not None:
-                done.outliers += int((answers.outlier & ~blank).sum())
-            table = answer_columns(model, answers, names)
-            if blank.any():
-                table = {name: np.ma.array(one, mask=blank) for name, one in table.items()}
-            yield {**chunk.kept, **table}
-            tell(chunk.first + len(answers.unit))
+    def answered() -> Generator[Table, None, None]:
+        with closing(ahead(chunks_of(source, wanted))) as chunks:
+            for chunk in chunks:
+                chunk, blank = empty.filled(model, chunk)
+                answers = _answers(model, source, chunk)
+                table = answer_columns(model, answers, names)
+                if tells_novelty and answers.outlier is not None:
+                    done.outliers += int((answers.outlier & ~blank).sum())
+                if blank.any():
+                    table = {name: np.ma.array(one, mask=blank) for name, one in table.items()}
+                yield {**chunk.kept, **table}
 
-    rows = write_table(target, answered(), stdout)
+    with closing(ahead(answered())) as tables:  # three at once: read, answered, written
+        rows = write_table(target, tables, stdout, tell)
     for told in told_unseen(wanted.unseen):
         log.warning("%s", told)
     done.rows = rows - empty.count
@@ -194,12 +196,3 @@ def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
         with located(source, chunk.first):
             known.check_complete(X, "the table", f"this model cannot take that ({told})")
         raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
-
-
-def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Read the next chunk while the last one is answered."""
-    with ThreadPoolExecutor(1) as reading:
-        coming = reading.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = reading.submit(next, chunks, None)
-            yield chunk

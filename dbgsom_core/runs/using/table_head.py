@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +28,19 @@ _DELIMITERS = (",", ";", "\t", "|")
 def opened(path: str) -> Iterator[Any]:
     """Open a CSV file, unpacked where it is packed; ``-`` is standard input."""
     if path == "-":
-        yield sys.stdin.buffer
+        yield _own_input(sys.stdin)
     else:
         with open_text(Path(path), path) as stream:
             yield stream
+
+
+@lru_cache(maxsize=1)
+def _own_input(stdin: Any) -> Any:
+    # Python cannot end while a thread waits for what comes into its own reader of standard input.
+    try:
+        return os.fdopen(os.dup(stdin.fileno()), "rb")
+    except OSError:  # it is no file
+        return stdin.buffer
 
 
 class Head(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from dbgsom_core.runs.using.table_head import Head, look_at_head, opened
 if TYPE_CHECKING:
     import pandas as pd
 
-CELLS_A_CHUNK = 1 << 21
+CELLS_A_CHUNK = 1 << 20
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _SHOWN = 5  # names that a note lists
 _PAGES = 1 << 16  # bytes of a column of a parquet file that are read at a time
@@ -89,7 +89,7 @@ class Wanted:
         return min(_MOST_ROWS, max(_LEAST_ROWS, CELLS_A_CHUNK // max(self.width, 1)))
 
 
-def chunks_of(path: str, wanted: Wanted) -> Iterator[Chunk]:
+def chunks_of(path: str, wanted: Wanted) -> Generator[Chunk, None, None]:
     """Yield the rows of a file; ``-`` is a CSV table on standard input.
 
     Raises

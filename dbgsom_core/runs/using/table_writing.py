@@ -16,6 +16,7 @@ from dbgsom_core.interfaces.files import write_atomically
 
 Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
+_FORMATTED = 1 << 13  # rows of which text is made at a time, in memory that serves again
 
 
 def check_target(path: str) -> None:
@@ -31,11 +32,16 @@ def check_target(path: str) -> None:
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
 
 
-def write_table(path: str, chunks: Iterable[Table], stdout: Any = None) -> int:
+def write_table(
+    path: str,
+    chunks: Iterable[Table],
+    stdout: Any = None,
+    tell: Callable[[int], object] = lambda rows: None,
+) -> int:
     """Write all chunks to a file and return how many rows they had.
 
     The file is there once it is whole. ``-`` is standard output, or the stream ``stdout`` in its
-    place, which gets rows as they come.
+    place, which gets rows as they come. ``tell`` hears after each chunk how many are written.
 
     Raises
     ------
@@ -50,10 +56,11 @@ def write_table(path: str, chunks: Iterable[Table], stdout: Any = None) -> int:
         for chunk in chunks:
             put(chunk)
             rows += len(next(iter(chunk.values())))
+            tell(rows)
 
     if path == "-":
         stream = sys.stdout if stdout is None else stdout
-        with _csv(lambda content: stream.write(content.decode()), ",") as put:
+        with _csv(lambda content: stream.write(str(content, "utf-8")), ",") as put:
             write(put)
         stream.flush()
         return rows
@@ -87,7 +94,7 @@ def _writer(path: Path) -> Iterator[Callable[[Table], None]]:
 
 
 @contextmanager
-def _csv(write: Callable[[bytes], object], delimiter: str) -> Iterator[Callable[[Table], None]]:
+def _csv(write: Callable[[Any], object], delimiter: str) -> Iterator[Callable[[Table], None]]:
     # Arrow writes floats many times faster than pandas, both so that they read back to the bit.
     try:
         import pyarrow as pa
@@ -112,17 +119,19 @@ def _csv(write: Callable[[bytes], object], delimiter: str) -> Iterator[Callable[
             write(text.encode())
             return
         table = pa.table({name: _arrow(column) for name, column in chunk.items()})
-        for quotes in ("none", "needed"):  # which is around every text
-            content = pa.BufferOutputStream()
-            options = csv.WriteOptions(
-                include_header=False, delimiter=delimiter, quoting_style=quotes
-            )
-            try:
-                csv.write_csv(table, content, options)
-            except pa.ArrowInvalid:  # a text holds what has to be quoted
-                continue
-            break
-        write(content.getvalue().to_pybytes())
+        for start in range(0, len(table), _FORMATTED):
+            rows = table.slice(start, _FORMATTED)
+            for quotes in ("none", "needed"):  # which is around every text
+                content = pa.BufferOutputStream()
+                options = csv.WriteOptions(
+                    include_header=False, delimiter=delimiter, quoting_style=quotes
+                )
+                try:
+                    csv.write_csv(rows, content, options)
+                except pa.ArrowInvalid:  # a text holds what has to be quoted
+                    continue
+                break
+            write(content.getvalue())
 
     yield put
 
