@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.answers import Difference
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.using.explain import Explained
+    from dbgsom_core.runs.using.table_head import Written
 
 _ROUNDING = 1e-12
 _NOTHING = 1e-6  # of a standard deviation
@@ -46,9 +47,7 @@ def explain(
     features: int,
     nearest: int,
     as_json: bool,
-    delimiter: str | None,
-    decimal: str | None,
-    encoding: str | None,
+    written: Written,
     runs: str,
     store: str | None,
     registry: Registry,
@@ -67,7 +66,7 @@ def explain(
 
     show_warnings(quiet=False)
     found = find_model(model, Path(runs), registry, store)
-    told = explain_row(found, data, row, registry, nearest, delimiter, encoding, decimal)
+    told = explain_row(found, data, row, registry, nearest, written)
     for note in told.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if as_json:

@@ -11,6 +11,7 @@ from dbgsom_core.errors import DataError, as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.using.table_head import Written
 
 
 @click.command()
@@ -35,9 +36,7 @@ def explore(
     other: str | None,
     data: str | None,
     output: str,
-    delimiter: str | None,
-    decimal: str | None,
-    encoding: str | None,
+    written: Written,
     runs: str,
     store: str | None,
     registry: Registry,
@@ -59,7 +58,7 @@ def explore(
         raise DataError(f"{output} is no file that can be written: is there such a folder?")
     found = find_model(model, Path(runs), registry, store)
     beside = None if other is None else find_model(other, Path(runs), registry, store)
-    done = explored(found, beside, registry, data, delimiter, encoding, decimal)
+    done = explored(found, beside, registry, data, written)
     for note in done.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     try:

@@ -114,21 +114,43 @@ def model_options(command: Command) -> Command:
 
 
 def table_options(command: Command) -> Command:
-    """Add ``--delimiter``, ``--decimal`` and ``--encoding`` of a CSV file."""
-    command = click.option(
+    """Add ``--delimiter``, ``--decimal``, ``--thousands`` and ``--encoding`` of a CSV file.
+
+    The command gets how it is ``written``.
+    """
+
+    @functools.wraps(command)
+    def told(
+        delimiter: str | None,
+        decimal: str | None,
+        thousands: str | None,
+        encoding: str | None,
+        **given: Any,
+    ) -> Any:
+        from dbgsom_core.runs.using.table_head import Written
+
+        return command(written=Written(delimiter, encoding, decimal, thousands), **given)
+
+    with_options = click.option(
         "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
-    )(command)
-    command = click.option(
+    )(told)
+    with_options = click.option(
+        "--thousands",
+        type=click.Choice([".", ",", "'", " "]),
+        metavar="CHARACTER",
+        help="What may stand between thousands in a CSV file; without it as in the training.",
+    )(with_options)
+    with_options = click.option(
         "--decimal",
         type=click.Choice([".", ","]),
         help="The decimal mark of a CSV file; without it that of the training.",
-    )(command)
+    )(with_options)
     return click.option(
         "--delimiter",
         metavar="CHARACTER",
         callback=_one_character,
         help=r"Between the cells of a CSV file, \t is a tab; found out without it.",
-    )(command)
+    )(with_options)
 
 
 def _one_character(context: click.Context, option: click.Parameter, given: str | None) -> Any:

@@ -13,6 +13,7 @@ from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.using.table_head import Written
 
 
 def _words(context: click.Context, option: click.Parameter, given: str | None) -> Sequence[str]:
@@ -52,9 +53,7 @@ def predict(
     output: str,
     columns: Sequence[str],
     keep: Sequence[str],
-    delimiter: str | None,
-    decimal: str | None,
-    encoding: str | None,
+    written: Written,
     runs: str,
     store: str | None,
     quiet: bool,
@@ -92,10 +91,8 @@ def predict(
             output,
             columns,
             keep,
-            delimiter,
-            encoding,
-            decimal,
-            trained_encoding=found.encoding,
+            written,
+            trained=found.written,
             stdout=stdout,
             tell=tell,
         )

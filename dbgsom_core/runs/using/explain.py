@@ -19,6 +19,7 @@ from dbgsom_core.runs.data.loading import digest, load_data
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.predict import width_of
+from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 
@@ -52,9 +53,7 @@ def explain_row(
     row: int,
     registry: Registry,
     nearest: int = 5,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
+    written: Written = NOT_SAID,
 ) -> Explained:
     """Say why a model answers to one row of a file as it does.
 
@@ -68,8 +67,8 @@ def explain_row(
     registry : Registry
     nearest : int
         How many rows of the training data to find, where the model's run knows it.
-    delimiter, encoding, decimal : str, optional
-        Of a CSV file.
+    written : Written, optional
+        What was said of a CSV file.
 
     Raises
     ------
@@ -80,10 +79,8 @@ def explain_row(
     wanted = Wanted(
         model.columns,
         width_of(model),
-        delimiter=delimiter,
-        encoding=encoding,
-        decimal=decimal,
-        trained=found.encoding,
+        written=written,
+        trained=found.written,
         only=row,
     )
     x = _row(source, row, wanted)

@@ -18,6 +18,7 @@ from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.predict import width_of
 from dbgsom_core.runs.using.side_by_side import seen
+from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 
@@ -35,9 +36,7 @@ def explore(
     other: FoundModel | None,
     registry: Registry,
     source: str | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
+    written: Written = NOT_SAID,
 ) -> Explored:
     """Draw the explorer of one model, or of two with the same rows.
 
@@ -50,7 +49,7 @@ def explore(
     source : str, optional
         A CSV, parquet or npy file with the rows to show; without it all rows of the data set that
         the first model's run learnt from.
-    delimiter, encoding, decimal : str, optional
+    written : Written, optional
         Of a CSV file.
 
     Raises
@@ -66,7 +65,7 @@ def explore(
             _check_same_data(found, other)
         data = [learnt] * len(both)
     else:
-        data = [_read(source, one, delimiter, encoding, decimal, notes) for one in both]
+        data = [_read(source, one, written, notes) for one in both]
     titles = [_title(one) for one in both]
     if len(set(titles)) < len(titles):
         titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
@@ -113,24 +112,15 @@ def _check_same_data(found: FoundModel, other: FoundModel) -> None:
         )
 
 
-def _read(
-    source: str,
-    found: FoundModel,
-    delimiter: str | None,
-    encoding: str | None,
-    decimal: str | None,
-    notes: list[str],
-) -> Data:
+def _read(source: str, found: FoundModel, written: Written, notes: list[str]) -> Data:
     model = found.model
     ids = () if model.columns is None else model.columns.ids
     wanted = Wanted(
         model.columns,
         width_of(model),
         optional=ids,
-        delimiter=delimiter,
-        encoding=encoding,
-        decimal=decimal,
-        trained=found.encoding,
+        written=written,
+        trained=found.written,
     )
     chunks = list(chunks_of(source, wanted))
     notes.extend(wanted.notes)

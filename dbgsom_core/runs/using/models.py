@@ -22,6 +22,7 @@ from dbgsom_core.runs.folder.store import (
     find_runs,
     read_run,
 )
+from dbgsom_core.runs.using.table_head import Written
 
 _ADDRESSES = ("runs:/", "models:/")
 
@@ -53,11 +54,18 @@ class FoundModel:
         return [str(one) for one in found] if isinstance(found, list) else None
 
     @property
-    def encoding(self) -> str | None:
-        """The encoding of the CSV file that the run learnt from, where it was one."""
+    def written(self) -> Written:
+        """How the CSV file was written that the run learnt from, where it was one.
+
+        Its marks are not told here: the model's columns know them.
+        """
         dataset = None if self.run is None else self.run.config.get("dataset")
-        found = dataset.get("encoding") if isinstance(dataset, dict) else None
-        return found if isinstance(found, str) else None
+        told = dataset if isinstance(dataset, dict) else {}
+        encoding, delimiter = told.get("encoding"), told.get("delimiter")
+        return Written(
+            delimiter if isinstance(delimiter, str) and len(delimiter) == 1 else None,
+            encoding if isinstance(encoding, str) else None,
+        )
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:

@@ -18,6 +18,7 @@ from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.using.ahead import ahead
+from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
@@ -49,11 +50,9 @@ def predict_file(
     target: str,
     columns: Sequence[str] = (),
     keep: Sequence[str] = (),
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
+    written: Written = NOT_SAID,
     *,
-    trained_encoding: str | None = None,
+    trained: Written = NOT_SAID,
     stdout: Any = None,
     tell: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
@@ -73,12 +72,9 @@ def predict_file(
         Which of `answer_columns.COLUMNS`, in this order; all that the model has without it.
     keep : sequence of str
         Columns of the file to carry along; those that identify a row to the model always are.
-    delimiter, encoding : str, optional
-        Of a CSV file; found out without them.
-    decimal : str, optional
-        Its decimal mark; that of the training without it.
-    trained_encoding : str, optional
-        Of the CSV file of the training: that of the file as well unless that is UTF-8.
+    written, trained : Written, optional
+        What was said of a CSV file, and what is known of the one of the training: what was not
+        said is as there where the file does not show that it is otherwise.
     tell : callable
         Hears now and then how many rows are done.
 
@@ -96,23 +92,14 @@ def predict_file(
         raise DataError(f"--columns: {error}") from None
     as_array = target.lower().endswith(".npy")
     ids = () if model.columns is None or as_array else model.columns.ids
-    written = written_columns(model, names)
+    named = written_columns(model, names)
     for name in (*keep, *ids):
-        if name in written:
+        if name in named:
             raise DataError(
                 f"the column '{name}' is carried along and written as well: leave one out with "
                 "--columns or --keep"
             )
-    wanted = Wanted(
-        model.columns,
-        width_of(model),
-        tuple(keep),
-        ids,
-        delimiter,
-        encoding,
-        decimal,
-        trained_encoding,
-    )
+    wanted = Wanted(model.columns, width_of(model), tuple(keep), ids, written, trained)
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 

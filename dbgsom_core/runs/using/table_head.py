@@ -43,6 +43,21 @@ def _own_input(stdin: Any) -> Any:
         return stdin.buffer
 
 
+class Written(NamedTuple):
+    """How a CSV file is written, as far as that was said: None where it was not.
+
+    ``thousands`` is what may stand between thousands.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+
+
+NOT_SAID = Written()
+
+
 class Head(NamedTuple):
     """How a CSV file begins."""
 
@@ -57,9 +72,8 @@ class Head(NamedTuple):
 def look_at_head(
     path: str,
     known: Collection[str],
-    delimiter: str | None,
-    encoding: str | None,
-    trained: str | None,
+    written: Written,
+    trained: Written,
     notes: list[str],
 ) -> Head:
     """Look at how a CSV file begins.
@@ -69,10 +83,10 @@ def look_at_head(
     path : str
     known : collection of str
         Columns that the model knows.
-    delimiter, encoding : str or None
-        What was said of the file; None: found out.
-    trained : str or None
-        The encoding of the training's file.
+    written : Written
+        What was said of the file, its decimal mark included; the rest is found out.
+    trained : Written
+        What is known of the training's file.
     notes : list of str
         Gets what a reader should know.
 
@@ -81,7 +95,8 @@ def look_at_head(
     DataError
         It cannot be read, is empty, or its columns cannot be told apart.
     """
-    read_as = encoding or trained or "utf-8"
+    delimiter, encoding = written.delimiter, written.encoding
+    read_as = encoding or trained.encoding or "utf-8"
     if read_as.lower() in ("utf-8", "utf8"):
         read_as = "utf-8-sig"
     try:
@@ -112,11 +127,13 @@ def look_at_head(
     if not rest.strip():
         raise DataError(f"{path} is empty: give a file with a header and rows")
 
-    def fits(one: str) -> tuple[int, int]:
+    def fits(one: str) -> tuple[int, bool, bool, int]:
         cells = _first_record(rest, one)
-        return len({*known}.intersection(cells)), len(cells)
+        usual = one == trained.delimiter and len(cells) > 1
+        return len({*known}.intersection(cells)), one != written.decimal, usual, len(cells)
 
-    delimiter = delimiter or max(_DELIMITERS, key=fits)
+    candidates = dict.fromkeys((*_DELIMITERS, *filter(None, [trained.delimiter])))
+    delimiter = delimiter or max(candidates, key=fits)
     names = _first_record(rest, delimiter)
     _check_parted(path, names, delimiter, "sep=" if said and not given else "")
     # Files without a header count their columns, and so does a model that learnt from one.

@@ -17,7 +17,7 @@ from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
 from dbgsom_core.runs.using.short_lines import ShortLines
-from dbgsom_core.runs.using.table_head import Head, look_at_head, opened
+from dbgsom_core.runs.using.table_head import NOT_SAID, Head, Written, look_at_head, opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +54,10 @@ class Wanted:
         Columns to carry along.
     optional : tuple of str
         More of them, where they are there.
-    delimiter, encoding : str or None
-        Of a CSV file; None: found out.
-    decimal : str or None
-        The decimal mark of a CSV file; None: that of the training.
-    trained : str or None
-        The encoding of the training's file, which others have as well unless they are UTF-8.
+    written : Written
+        What was said of a CSV file. The rest is as in training, or is found out.
+    trained : Written
+        What is known of the training's file.
     only : int or None
         The one row that is read; all others are nan.
     notes, unseen
@@ -70,10 +68,8 @@ class Wanted:
     width: int
     keep: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    delimiter: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    trained: str | None = None
+    written: Written = NOT_SAID
+    trained: Written = NOT_SAID
     only: int | None = None
     notes: list[str] = field(default_factory=list)
     unseen: Unseen = field(default_factory=dict)
@@ -81,7 +77,15 @@ class Wanted:
     @property
     def mark(self) -> str:
         """The decimal mark."""
-        return self.decimal or ("." if self.columns is None else self.columns.decimal)
+        return self.written.decimal or ("." if self.columns is None else self.columns.decimal)
+
+    @property
+    def thousands(self) -> str:
+        """What may stand between thousands, or nothing."""
+        if self.written.thousands is not None:
+            return self.written.thousands
+        known = "" if self.columns is None else self.columns.thousands
+        return known.replace(self.mark, "")  # one mark means one thing
 
     @property
     def rows(self) -> int:
@@ -165,13 +169,17 @@ def _parquet_reader(path: str) -> Any:
 
 def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
     known = () if wanted.columns is None else wanted.columns.names
-    head = look_at_head(
-        path, known, wanted.delimiter, wanted.encoding, wanted.trained, wanted.notes
-    )
+    if wanted.thousands == wanted.mark:
+        raise DataError(
+            f"{path}: '{wanted.mark}' is the decimal mark and cannot stand between thousands, "
+            "too: say with --decimal which other one it is"
+        )
+    written = wanted.written._replace(decimal=wanted.mark)
+    head = look_at_head(path, known, written, wanted.trained, wanted.notes)
     table = _Table(path, head.names, wanted)
     done = 0
-    grouped = wanted.columns is not None and bool(wanted.columns.thousands)
-    for text in (True,) if grouped else (False, True):
+    # What pandas takes for marks between thousands may stand anywhere in a number.
+    for text in (True,) if wanted.thousands else (False, True):
         try:
             with opened(path) as stream:
                 left = done
@@ -204,9 +212,9 @@ class _Table:
     def __init__(self, path: str, names: Sequence[str], wanted: Wanted) -> None:
         self.path, self._wanted = path, wanted
         self.columns = wanted.columns
-        if self.columns is not None and self.columns.decimal != wanted.mark:
-            thousands = self.columns.thousands.replace(wanted.mark, "")  # one mark means one thing
-            self.columns = replace(self.columns, decimal=wanted.mark, thousands=thousands)
+        mark, thousands = wanted.mark, wanted.thousands
+        if self.columns is not None:
+            self.columns = replace(self.columns, decimal=mark, thousands=thousands)
         self.names = numbered([str(name).strip() for name in names])
         keep = [self._place(name) for name in wanted.keep]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]
@@ -220,6 +228,9 @@ class _Table:
                     "carry them along with --keep"
                 )
             self.numeric = set(features)
+            if thousands:
+                named = tuple(self.names[place] for place in features)
+                self.columns = Columns(named, decimal=mark, thousands=thousands)
         else:
             features = self._known(self.columns)
             coded = {*self.columns.categories, *self.columns.dates}
@@ -301,7 +312,8 @@ def located(path: str, first: int = 0, last: int | None = None) -> Iterator[None
             return f"{path}, row {first + int(match[1])}"
 
         told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
-        told = re.sub(", or set thousands: '.'", "", told).replace("set decimal:", "give --decimal")
+        told = told.replace("set thousands:", "give --thousands")
+        told = told.replace("set decimal:", "give --decimal")
         told = told.replace("mark ',': write", "mark ',': give --decimal ., or write")
         told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
         raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error

@@ -271,6 +271,56 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     assert out.splitlines()[0].startswith("row 0 of commas.csv: ")
 
 
+def test_marks_between_thousands_are_told_of_where_nobody_knew_them(shop, told, refused, new):
+    table = new.assign(weight=(new["weight"] * 1000).round())
+    table.to_csv(shop / "heavy.csv", index=False)
+    table.assign(weight=[f"{one:,.3f}" for one in table["weight"]]).to_csv(
+        shop / "marked.csv", index=False
+    )
+    lines = refused("predict", "fruit", "marked.csv").splitlines()
+    assert lines[0].endswith("write it without marks between thousands, or give --thousands ','")
+    sentence = refused("predict", "fruit", "marked.csv", "--thousands", ".")
+    assert "'.' is the decimal mark and cannot stand between thousands, too" in sentence
+    told("predict", "fruit", "heavy.csv", "-o", "of-heavy.csv")
+    told("predict", "fruit", "marked.csv", "--thousands", ",", "-o", "of-marked.csv")
+    assert (shop / "of-heavy.csv").read_bytes() == (shop / "of-marked.csv").read_bytes()
+    out, _ = told("explain", "fruit", "marked.csv", "--row", "0", "--thousands", ",")
+    assert out.startswith("row 0 of marked.csv: ")
+
+
+def test_marks_between_thousands_are_read_for_a_model_without_names(shop, told, new, read_csv):
+    from dbgsom_core import SomVQ
+
+    X = np.round(new[["size", "weight"]].to_numpy() * 1000)
+    SomVQ(epochs=3).fit(X).save(shop / "bare.npz")
+    np.save(shop / "bare.npy", X)
+    lines = [";".join(f"{one:,.3f}" for one in row) for row in X]
+    (shop / "bare.csv").write_text("\n".join(["a;b", *lines]))
+    for source in ("bare.npy", "bare.csv"):
+        told("predict", "bare.npz", source, "--thousands", ",", "-o", f"of-{source}.csv")
+    answers = [(shop / f"of-bare.{ending}.csv").read_bytes() for ending in ("npy", "csv")]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(("trained", "answered"), [("~", "~"), ("~", ","), (";", ":")])
+def test_new_rows_may_be_divided_as_in_training_or_otherwise(
+    shop, told, called, described, fruit, new, trained, answered
+):
+    folder = shop / f"divided-{ord(trained)}-{ord(answered)}"
+    folder.mkdir()
+    fruit(40, 1).to_csv(folder / "fruit.csv", sep=trained, index=False)
+    data = {**described["dataset"], "delimiter": trained}
+    model = {"estimator": "vq", "epochs": 2}
+    config = {**described, "dataset": data, "model": model, "figures": []}
+    (folder / "divided.yaml").write_text(yaml.safe_dump(config))
+    assert called(folder, "run", "divided.yaml", "-q")[0] == 0
+    new.to_csv(folder / "new.csv", sep=answered, index=False)
+    said = ("--delimiter", answered) if answered == ":" else ()
+    code, out, err = called(folder, "predict", "fruit", "new.csv", "--columns", "unit", *said)
+    assert code == 0, err
+    assert len(out.splitlines()) == 51
+
+
 def test_marks_between_thousands_are_known_to_the_model(shop, told, called, described, fruit):
     table = fruit(60, 3)
     table["weight"] = table["weight"] * 1000
@@ -289,3 +339,12 @@ def test_marks_between_thousands_are_known_to_the_model(shop, told, called, desc
     told("predict", "grouped", "commas-in.csv", "--decimal", ",", "-o", "of-commas.csv")
     answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped", "commas")]
     assert answers[0] == answers[1] == answers[2]
+    other = written.assign(
+        weight=[one.translate({44: ".", 46: ","}) for one in written["weight"]],
+        size=[f"{one}".replace(".", ",") for one in table["size"]],
+    )
+    other.to_csv(shop / "other.csv", index=False, sep=";")
+    marks = ("--decimal", ",", "--thousands", ".")
+    for name in ("plain", "grouped"):  # what was said counts for either
+        told("predict", name, "other.csv", *marks, "-o", "of-other.csv")
+        assert (shop / "of-other.csv").read_bytes() == answers[0]
