@@ -16,6 +16,7 @@ from dbgsom_core.interfaces.files import write_atomically
 
 Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
+_LOOKED_AT = 4096  # values that tell whether a column repeats itself
 _FORMATTED = 1 << 13  # rows of which text is made at a time, in memory that serves again
 
 
@@ -178,7 +179,9 @@ def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
         nonlocal writer
         table = pa.table({name: _arrow(column) for name, column in chunk.items()})
         if writer is None:
-            writer = parquet.ParquetWriter(path, _schema(table.schema))
+            # To look for a number that stood before takes longer than all else, mostly in vain.
+            often = [name for name in table.column_names if _repeats(table[name])]
+            writer = parquet.ParquetWriter(path, _schema(table.schema), use_dictionary=often)
         writer.write_table(table.cast(writer.schema))
 
     try:
@@ -186,6 +189,12 @@ def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _repeats(column: Any) -> bool:
+    """Say whether the values of a column come again, by the first few."""
+    some = column.slice(0, _LOOKED_AT)
+    return 2 * len(some.unique()) <= len(some)
 
 
 def _schema(first: Any) -> Any:
