@@ -86,6 +86,14 @@ def test_a_page_of_400_images_with_its_film_has_half_a_megabyte():
     assert len(parsed(page)["film"]["epochs"]) >= 5
 
 
+def test_the_film_is_the_first_that_a_large_page_goes_without(grown, monkeypatch):
+    vq, _ = grown
+    monkeypatch.setattr("dbgsom_plugins.figures.explorer._LARGEST", 1000)
+    page = parsed(vq.explore(X, other=vq))
+    assert page["film"] is page["other"]["film"] is None
+    assert page["samples"]["n"] == 150
+
+
 def told(epoch, epochs, prototypes):
     record = EpochRecord(epoch, epochs, "growing", 1.0, len(prototypes), (), 1.0, 1.0, 1.0)
     record.show(SimpleNamespace(prototypes=prototypes))

@@ -30,6 +30,7 @@ _SCRIPTS = (
     "clusters",
     "start",
 )
+_LARGEST = 4_900_000  # letters of data: what has more goes without past epochs
 _ESCAPED = "<>&\u2028\u2029"  # letters that mean something to HTML or end a line of a script
 
 
@@ -54,7 +55,11 @@ class Explorer(Component):
 
 def page(told: dict[str, Any]) -> str:
     """Return the page that shows a payload, whose texts are text whatever they hold."""
-    data = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = _json(told)
+    if len(data) > _LARGEST:
+        films = {"film": None}
+        other = {"other": told["other"] | films} if "other" in told else {}
+        data = _json({**told, **films, **other})
     for letter in _ESCAPED:
         data = data.replace(letter, f"\\u{ord(letter):04x}")
     scripts = "\n".join(_file(f"{name}.js") for name in _SCRIPTS)
@@ -69,6 +74,10 @@ def page(told: dict[str, Any]) -> str:
     return before + "".join(
         parts[name] + after for name, _, after in (one.partition("}}") for one in rest)
     )
+
+
+def _json(told: dict[str, Any]) -> str:
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _file(name: str) -> str:

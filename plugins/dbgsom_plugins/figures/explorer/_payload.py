@@ -25,7 +25,8 @@ _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
 _IDS = 1_500_000  # letters of the samples' names
-_FILM = 110_000  # letters of past epochs: a page of 400 images stays within half a megabyte
+_FILM = (110_000, 400)  # letters of past epochs: a page of 400 images stays within half a megabyte;
+# and more of them for each neuron more, so that one of 2,000 stays within five
 _COMPARED = 100  # samples by which two maps are said to see the same
 
 
@@ -54,7 +55,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
     rows = _rows(view, max_samples, rng, notes)
     labels = labels_of(views, notes)
-    shown = Shown(rows, codes, len(classes), columns, size, _FILM // len(views))
+    shown = Shown(rows, codes, len(classes), columns, size, _letters(views) // len(views))
     same_space, same_units = _same(views)
     told = [
         told_of_tree(one, shown, colours, answers)
@@ -127,6 +128,11 @@ def _of_one_target(views: list[MapView], notes: list[str]) -> list[MapView]:
 
 def _neurons(views: list[MapView]) -> int:
     return sum(len(som_map) for view in views for som_map in view.evaluation.tree.maps)
+
+
+def _letters(views: list[MapView]) -> int:
+    least, more = _FILM
+    return least + more * max(0, _neurons(views) - 400)
 
 
 def _feature_names(view: MapView, columns: NDArray[np.int64]) -> list[str]:
