@@ -309,11 +309,23 @@ def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
                     time.sleep(0.01)
 
         engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 0.5}
-        with pytest.raises(DataError, match=r"no worker of dask is left at .*, for \d+ s: start"):
+        with pytest.raises(DataError, match=r"there is no worker of dask at .*, for \d+ s: start"):
             SomVQ(engine=engine, callbacks=[leave], **PARAMS).fit(samples()[0])
     assert heard == [1, 2, 3]
-    assert "no worker of dask is left" in caplog.text
+    assert "there is no worker of dask" in caplog.text
     assert "0 s at most" in caplog.text
+
+
+def test_workers_that_die_before_there_are_tasks_are_waited_for(client, usual, monkeypatch):
+    real, told = client.nthreads, []
+
+    def nthreads():
+        told.append({} if not told else real())
+        return told[-1]
+
+    monkeypatch.setattr(client, "nthreads", nthreads)
+    assert_same(SomVQ(**PARAMS).fit(unequal(samples()[0])), usual)
+    assert [len(one) for one in told[:2]] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Workers:
             client = None if self._workers is not None else _current(distributed)
             if client is None:
                 client = self._started(distributed)
+        patiently(client, lambda one: one.wait_for_workers(1), self._timeout)
         _check_alike(client)
         return client
 
@@ -63,8 +64,16 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """How many tasks run at once."""
-        return sum(self.client.nthreads().values())
+        """How many tasks run at once, where workers are there; else those are waited for.
+
+        Raises
+        ------
+        DataError
+            There are none.
+        """
+        if not self.client.nthreads():  # they all died before there was anything for them to do
+            self._waited(lambda client: client.wait_for_workers(1))
+        return max(1, int(sum(self.client.nthreads().values())))
 
     def run(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
         """Return what all workers say, by their addresses, or the exception that one has met."""
@@ -193,14 +202,7 @@ def _versions() -> dict[str, str]:
 
 
 def _check_alike(client: Any) -> None:
-    # That there are workers, and that they run what runs here.
-    address = client.scheduler.address
-    try:
-        client.wait_for_workers(1, timeout=_SECONDS)
-    except TimeoutError as error:
-        raise DataError(
-            f"the scheduler of dask at {address} has no workers: start some (dask worker {address})"
-        ) from error
+    # Whether the workers that are there run what runs here.
     for worker, theirs in client.run(_versions, on_error="return").items():
         if isinstance(theirs, OSError):  # it has just gone
             continue

@@ -75,7 +75,7 @@ class _Absence:
         who = (
             f"the scheduler of dask at {address} does not answer"
             if workers is None
-            else f"no worker of dask is left at {address}"
+            else f"there is no worker of dask at {address}"
         )
         if waited >= self._timeout:
             cure = "look after it" if workers is None else f"start some (dask worker {address})"
