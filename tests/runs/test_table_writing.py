@@ -1,0 +1,60 @@
+"""Tables are written to the same cells with pyarrow and without, and whole or not at all."""
+
+import errno
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.runs.using import table_writing
+from dbgsom_core.runs.using.table_writing import write_table
+
+
+@pytest.fixture
+def table(rng):
+    values = rng.normal(size=50) * 10.0 ** rng.integers(-12, 12, 50)
+    gone = rng.random(50) < 0.2
+    return {
+        "id": pd.Series([None, 'a,"b"', *map(str, range(48))], dtype=object),
+        "label": np.array(["é", "b"])[rng.integers(0, 2, 50)],
+        "unit": np.ma.array(rng.integers(0, 99, 50), mask=gone),
+        "outlier": np.ma.array(values > 0, mask=gone),
+        "novelty": np.where(gone, np.nan, values),
+        "share": np.column_stack([values, values])[:, 1],
+    }
+
+
+def test_csv_is_the_same_without_pyarrow(tmp_path, monkeypatch, table, read_csv):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(table_writing, "_FORMATTED", 20)  # several pieces of a chunk
+    parts = [{name: one[:30] for name, one in table.items()}]
+    parts.append({name: one[30:] for name, one in table.items()})
+    told = []
+    assert write_table(str(tmp_path / "with.csv"), parts, tell=told.append) == 50
+    assert told == [30, 50]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        write_table(str(tmp_path / "without.csv"), parts)
+    read = [read_csv(tmp_path / f"{one}.csv") for one in ("with", "without")]
+    pd.testing.assert_frame_equal(*read, check_exact=True)
+    assert (read[0]["share"] == table["share"]).all()  # to the bit
+    assert read[0]["outlier"].isna().tolist() == table["outlier"].mask.tolist()
+    texts = [pd.read_csv(tmp_path / f"{one}.csv", dtype=str) for one in ("with", "without")]
+    for name in ("id", "label", "unit", "outlier"):
+        assert texts[0][name].equals(texts[1][name])
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, table):
+    path = tmp_path / "kept.csv"
+    path.write_text("before")
+
+    def parts():
+        yield table
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing the next one does
+
+    with pytest.raises(DataError, match=r"kept\.csv cannot be written: No space left on device"):
+        write_table(str(path), parts())
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["kept.csv"]
