@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
     from dbgsom_core.interfaces.trackers import Page
     from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.folder.store import StoredRun
 
 _PORT = 5000
 _SECONDS_TO_START = 60.0
@@ -82,9 +83,19 @@ def _meant(
         sweeps = [one.files.folder for one in known if one.kind == "sweep"]
         return experiments[0].tracking, named, sweeps[-1] if sweeps else None
     run, notes = find_run(what, Path(runs))
+    if notes and not _is_tracked(run):  # of an experiment the newest run that there is to see
+        known = find_runs(Path(runs), run.experiment)
+        seen = [one for one in known if one.parent is None and _is_tracked(one)]
+        run = seen[-1] if seen else run
     _, experiments = load(run.files.config, (), registry)
     of_experiment = bool(notes) and run.kind != "sweep"  # which names no run of its own
     return experiments[0].tracking, run.experiment, None if of_experiment else run.files.folder
+
+
+def _is_tracked(run: StoredRun) -> bool:
+    listed = run.config.get("tracking")
+    names = [one.get("name") for one in listed or [] if isinstance(one, dict)]
+    return not run.damage and any(name != "run_folder" for name in names)
 
 
 def _page(
