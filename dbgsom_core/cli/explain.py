@@ -75,10 +75,12 @@ def explain(
 
         from dbgsom_core.runs.folder.writing import plain
 
-        content = {**asdict(told.explanation), "nearest": [asdict(one) for one in told.nearest]}
+        nearest_ones = [asdict(one) for one in told.nearest]
+        content = {"ids": told.ids, **asdict(told.explanation), "nearest": nearest_ones}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
     else:
-        _tell(told, f"row {row} of {data}", features)
+        ids = ", ".join(f"{name} {value}" for name, value in told.ids.items())
+        _tell(told, f"row {row} of {data}" + (f" ({ids})" if ids else ""), features)
 
 
 def _tell(told: Explained, where: str, features: int) -> None:

@@ -67,6 +67,10 @@ class Answers:
             found = answers_and_scores(self._data, answering, self._estimator._density)
             vars(self)["_answered"], vars(self)["novelty"] = found
 
+    def __repr__(self) -> str:
+        there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
+        return f"<answers to {len(self.unit)} samples: {there}>"
+
     @cached_property
     def _answered(self) -> NDArray[np.float64] | None:
         # What a labeller says that answers samples and not neurons.

@@ -136,7 +136,11 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     with pytest.raises(DataError, match="lacks column 'Größe'"):
         answers("new.csv", "--encoding", "latin-1")
     done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
-    assert json.loads(done.stdout)["label"] in ("ja", "nein")
+    told = json.loads(done.stdout)
+    assert told["label"] in ("ja", "nein")
+    assert told["ids"] == {"Nr": "0001"}
+    done = typed(explain, model, "new.csv", "--row", "1")
+    assert done.stdout.startswith("row 1 of new.csv (Nr 0001): ")
 
 
 TABLE = pd.DataFrame(

@@ -39,6 +39,8 @@ def deep(digits):
 
 def test_answers_are_those_of_the_single_methods(clf, wine):
     found = clf.answers(wine.data)
+    assert repr(found).startswith("<answers to 178 samples: label, unit, ")
+    assert all(hasattr(found, name) for name in repr(found).split(": ")[1].rstrip(">").split(", "))
     np.testing.assert_array_equal(found.label, clf.predict(wine.data))
     np.testing.assert_array_equal(found.probabilities, clf.predict_proba(wine.data))
     np.testing.assert_array_equal(found.novelty, clf.score_samples(wine.data))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ class Like:
 class Explained:
     """An explanation, the rows of the training data nearest to it, and what a reader should know.
 
-    ``dates`` are the features that are days since 1970, ``target`` is what the data calls it.
+    ``dates`` are the features that are days since 1970, ``target`` is what the data calls it,
+    and ``ids`` are what identifies the row, where its file says so.
     """
 
     explanation: Explanation
@@ -45,6 +46,7 @@ class Explained:
     notes: Sequence[str]
     dates: Collection[str] = ()
     target: str = "target"
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def explain_row(
@@ -81,9 +83,10 @@ def explain_row(
         width_of(model),
         written=written,
         trained=found.written,
+        optional=() if model.columns is None else model.columns.ids,
         only=row,
     )
-    x = _row(source, row, wanted)
+    x, ids = _row(source, row, wanted)
     notes = [*found.notes, *wanted.notes, *told_unseen(wanted.unseen), *_told_gaps(found, x)]
     data = _training_data(found, registry, notes) if nearest else None
     try:
@@ -96,7 +99,7 @@ def explain_row(
     if data is not None:
         like = _nearest(model, x, data, nearest)
     target = (model.columns and model.columns.target) or "target"
-    return Explained(explanation, like, notes, _dates(model), target)
+    return Explained(explanation, like, notes, _dates(model), target, ids)
 
 
 def _dates(model: FittedModel) -> Collection[str]:
@@ -105,12 +108,14 @@ def _dates(model: FittedModel) -> Collection[str]:
     return {name for name, date in model.columns.dates.items() if date[1:] == ("ordinal",)}
 
 
-def _row(source: str, row: int, wanted: Wanted) -> Any:
+def _row(source: str, row: int, wanted: Wanted) -> tuple[Any, dict[str, str]]:
     rows = 0
     for chunk in chunks_of(source, wanted):
         rows = chunk.first + len(chunk.X)
         if chunk.first <= row < rows:
-            return np.array(chunk.X[row - chunk.first])
+            at = row - chunk.first
+            ids = {name: str(np.asarray(values)[at]) for name, values in chunk.kept.items()}
+            return np.array(chunk.X[at]), ids
     raise DataError(f"{source} has {rows} rows, from 0: there is no row {row}")
 
 
