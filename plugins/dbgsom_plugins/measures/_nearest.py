@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _GROUP = 512  # samples that look together, at most
 _PRODUCTS = 1 << 17  # in a block: half a megabyte
 _READ = 1 << 20  # numbers of the samples that are read at a time
+_DIRECTIONS = 24
+_MANY_FEATURES = 32  # from which it pays to look along some directions first
+_PAYS = 32  # unless one in so many pairs is left
 _ROUNDING = 2.0**-24  # of float32
 _TINY = 2.0**-100
 _LARGEST = 500  # exponent of a unit whose square float64 can hold
@@ -129,6 +132,76 @@ class _Looking:
         pass
 
 
+@dataclass(frozen=True)
+class _View:
+    """How samples are compared: by all coordinates, or by those along some directions.
+
+    Attributes
+    ----------
+    directions : float32 array (D, p) or None
+    share : float
+        What centred samples' norms are multiplied by.
+    columns : float32 array (p, m)
+        -2 q of the samples that look.
+    least : float64 array (m,)
+        The least that their norms may be.
+    """
+
+    directions: NDArray[np.float32] | None
+    share: float
+    columns: NDArray[np.float32]
+    least: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, q: NDArray[np.float32], directions: NDArray[np.float32] | None) -> _View:
+        d = q.shape[1]
+        whole, seen = np.square(q.astype(np.float64)).sum(axis=1), q
+        if directions is None:
+            share = 1 - (d + 32) * _ROUNDING
+            least = share * whole
+        else:
+            p = directions.shape[1]
+            share = (4 * math.sqrt(p) * (d + 2) + p + 32) * _ROUNDING
+            seen = np.matmul(q, directions)
+            least = np.square(seen.astype(np.float64)).sum(axis=1) - share * whole
+        return cls(directions, share, np.ascontiguousarray(-2 * seen.T), least - _TINY)
+
+    def part(self, group: slice) -> _View:
+        columns = np.ascontiguousarray(self.columns[:, group])
+        return _View(self.directions, self.share, columns, self.least[group])
+
+    def limits(self, squares: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return what products are compared with, for squared distances (m,) in its unit."""
+        with np.errstate(over="ignore"):
+            return np.asarray(squares * (1 + 2.0**-20) - self.least, np.float32)
+
+    def seen(
+        self, x: NDArray[np.float32], norms: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the products (b, m) of samples with those that look, and their least norms."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.directions is not None:
+                x = np.matmul(x, self.directions)
+                norms = np.einsum("ij,ij->i", x, x, dtype=np.float32) - norms
+            return np.matmul(x, self.columns), norms
+
+
+def _directions(prototypes: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    # Orthonormal directions along which the map spreads most, or nearly so.
+    d = prototypes.shape[1]
+    if d < _MANY_FEATURES:
+        return None
+    apart = prototypes - prototypes.mean(axis=0)
+    reach = float(np.abs(apart).max())
+    if not 0 < reach < math.inf:
+        return None
+    apart /= reach
+    found = np.random.default_rng(0).normal(size=(d, _DIRECTIONS))
+    for _ in range(2):
+        found = np.linalg.qr(apart.T @ (apart @ found))[0]
+    return found.astype(np.float32)
+
+
 def _scan(
     evaluation: Evaluation,
     pairs: Pairs,
@@ -145,25 +218,29 @@ def _scan(
     and adding up D products, in whatever order, costs at most (D + 3)·u·N, as 2‖x‖‖q‖ <= N. The
     norm of x is rounded once, u·N; so are the limit t = L - ‖q‖² and t less the norm, 2u·(L + N)
     together. A pair with ‖x - q‖² <= L has ‖x - q‖² <= 2N: where L > 4N, half of L is between them,
-    far more than all roundings; else these are at most (D + 14)·u·N. So norms are taken (D + 32)·u
-    too small, and no pair within L is missed. What falls below the least numbers of float32 costs
-    less than 2**-100·(1 + N) and is added. q does not exceed 1, so that only an x whose norm
-    overflows is farther than any limit that does not; an infinite limit less an infinite norm is
-    nan, which counts as near. Pairs that are not ruled out are compared by definition in float64.
-    `test_nearest.py` looks for pairs that are missed.
+    far more than all roundings; else these are at most (D + 14)·u·N. So norms are taken
+    (D + 32)·u too small, and no pair within L is missed.
+
+    Where there are many features x and q are first seen along p orthonormal directions, where they
+    are no farther apart. To come there costs each of p coordinates (D + 2)·u·‖x‖, rounding of the
+    direction included, so that the distance is too large by √p·(D + 2)·u·(‖x‖ + ‖q‖) at most, and
+    its square by 4√p·(D + 2)·u·N and a little, to which p + 14 come as before. Where more than one
+    in 32 pairs is left all coordinates are looked at from then on.
+
+    What falls below the least numbers of float32 costs less than 2**-100·(1 + N) and is added. q
+    does not exceed 1, so that only an x whose norm overflows is farther than any limit that does
+    not; an infinite limit less an infinite norm is nan, which counts as near. Pairs that are not
+    ruled out are compared by definition in float64. `test_nearest.py` looks for pairs that are
+    missed.
     """
     X, units, d = evaluation.data.X, evaluation.bmu, evaluation.data.X.shape[1]
     looking = pairs.rows(some)
-    centre, share_left = looking.mean(axis=0), 1 - (d + 32) * _ROUNDING
+    centre = looking.mean(axis=0)
     reach = float(np.abs(looking - centre).max())
     exponent = -math.ceil(math.log2(reach)) if 0 < reach < math.inf else 0
     scale = 2.0 ** min(max(exponent, -_LARGEST), _LARGEST)
-    small, norms = np.empty(looking.shape, np.float32), np.empty(len(looking), np.float32)
-    centred(looking, centre, scale, share_left, small, norms)
-    least = share_left * np.square((looking - centre) * scale).sum(axis=1) - _TINY
-    with np.errstate(over="ignore"):
-        bounds = (np.square(limits * scale) * (1 + 2.0**-20) - least).astype(np.float32)
-    columns = -2 * np.ascontiguousarray(small.T)
+    small = ((looking - centre) * scale).astype(np.float32)
+    views = [_View.of(small, None)]
     # One after the other where the samples are read in order.
     threads = 1 if getattr(X, "in_order", False) else available_threads()
     size = min(_GROUP, -(-len(some) // threads))
@@ -173,11 +250,11 @@ def _scan(
 
     def work(worker: int, task: int) -> None:
         group = groups[task]
-        of, queries, own = columns[:, group], looking[group], some[group]
-        of, m = np.ascontiguousarray(of), len(own)
-        narrow = np.empty((block, d), np.float32)
-        products, own_norms = np.empty((block, m), np.float32), np.empty(block, np.float32)
-        part = found.part(group)
+        part, own, queries = found.part(group), some[group], looking[group]
+        left = [view.part(group) for view in views]
+        view, within = left.pop(), np.square(limits[group] * scale)
+        bounds = view.limits(within)
+        x, norms = np.empty((block, d), np.float32), np.empty(block, np.float32)
         for start in range(0, len(units), read):
             samples: Any = X[start : start + read]
             if not samples.flags.writeable or not samples.flags.c_contiguous:
@@ -186,12 +263,9 @@ def _scan(
             for first in range(0, len(samples), block):
                 here = samples[first : first + block]
                 b = len(here)
-                centred(here, centre, scale, share_left, narrow[:b], own_norms[:b])
-                with np.errstate(over="ignore", invalid="ignore"):
-                    np.matmul(narrow[:b], of, out=products[:b])
-                see_nearest(
-                    products[:b],
-                    own_norms[:b],
+                centred(here, centre, scale, view.share, x[:b], norms[:b])
+                compared = see_nearest(
+                    *view.seen(x[:b], norms[:b]),
                     here,
                     start + first,
                     of_samples[first : first + b],
@@ -200,12 +274,18 @@ def _scan(
                     worth,
                     kind[group],
                     scale * scale,
-                    least[group],
-                    bounds[group],
+                    view.least,
+                    bounds,
                     part.near,
                     part.near_worth,
                     part.tied,
                 )
+                if left and compared * _PAYS > b * len(own):
+                    view = left.pop()
+                    bounds = view.limits(np.minimum(within, part.near[:, -1] * scale**2))
 
     with one_blas_thread():
+        directions = _directions(evaluation.som_map.prototypes)
+        if directions is not None:
+            views.append(_View.of(small, directions))
         share(threads, len(groups), work)

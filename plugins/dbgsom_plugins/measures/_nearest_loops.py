@@ -73,8 +73,10 @@ def see_nearest(
     near: Float64,
     near_worth: Float64,
     tied: Float64,
-) -> None:
+) -> int:
     """Keep the nearest samples of a block, b of them from ``start`` on, of m that look at it.
+
+    Return how many pairs were compared.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def see_nearest(
     near, near_worth, tied
         As of `_pair_loops.count`.
     """
-    k = near.shape[1]
+    k, compared = near.shape[1], 0
     for j in range(products.shape[0]):
         row, norm = products[j], norms[j]
         close = np.int32(0)
@@ -108,11 +110,13 @@ def see_nearest(
             if row[i] > limits[i] - norm or start + j == own[i]:
                 continue
             d = _square(samples[j], looking[i])
+            compared += 1
             if d <= near[i, k - 1]:
                 of = worth[kind[i], units[j]]
                 keep(i, d, of[0], of[1], near, near_worth, tied)
                 limit = near[i, k - 1] * scale - looking_norms[i]
                 limits[i] = min(limits[i], np.float32(limit))
+    return compared
 
 
 @compiled

@@ -82,9 +82,11 @@ def _ranked(
         ranked = _to_members(pairs, own[rows], members[rows], weights[rows])
         of_rows = (apart, ranked, weights[rows], where[rows], itself[rows], out[rows])
         share(available_threads(), -(-len(apart) // _TASK), partial(_rank, of_rows, n, k))
-        known = apart[:, few].astype(np.float64)
-        if known.shape[1] > k:  # one may be the sample itself
-            limits[rows] = np.partition(known, k, axis=1)[:, k]
+        known = np.partition(np.where(weights[rows] > 0, ranked, np.inf), k - 1, axis=1)
+        limits[rows] = known[:, k - 1]
+        if len(others[few]) > k:  # one may be the sample itself
+            known = np.partition(apart[:, few], k, axis=1)
+            limits[rows] = np.minimum(limits[rows], known[:, k])
     return out, limits
 
 

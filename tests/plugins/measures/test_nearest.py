@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures import _sampled
+from dbgsom_plugins.measures import _nearest, _sampled
 from dbgsom_plugins.measures._nearest import nearest
 from dbgsom_plugins.measures._pairs import Pairs, how_many_look
 from dbgsom_plugins.measures._rings import Rings
@@ -59,8 +59,8 @@ def tables(draw):
 
 
 @settings(max_examples=40, deadline=None)
-@given(tables(), st.integers(1, 6), st.booleans())
-def test_none_of_the_nearest_is_missed(X, k, is_limited):
+@given(tables(), st.integers(1, 6), st.booleans(), st.sampled_from([0, 1, 3]), st.integers(1, 99))
+def test_none_of_the_nearest_is_missed(X, k, is_limited, directions, pays):
     evaluation, m = evaluation_of(X), min(len(X), 20)
     rng = np.random.default_rng(len(X))
     own = rng.choice(len(X), m, replace=False)
@@ -69,7 +69,12 @@ def test_none_of_the_nearest_is_missed(X, k, is_limited):
     near, expected = by_definition(X, own, k, of_each)
     # As tight a limit as there may be: k others lie within it.
     limits = np.sqrt(near[:, -1]) if is_limited else np.full(m, np.inf)
-    found = nearest(evaluation, Pairs(evaluation), own, k, worth, kind, limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_nearest, "_MANY_FEATURES", 2 if directions else 100)
+        patch.setattr(_nearest, "_DIRECTIONS", directions)
+        patch.setattr(_nearest, "_PAYS", pays)
+        patch.setattr(_nearest, "_PRODUCTS", 1)  # blocks of 64
+        found = nearest(evaluation, Pairs(evaluation), own, k, worth, kind, limits)
     np.testing.assert_allclose(found.near, near, rtol=1e-12, atol=0)
     np.testing.assert_allclose(found.worth(), expected, rtol=1e-9, atol=1e-12)
 
