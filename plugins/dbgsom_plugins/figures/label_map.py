@@ -56,17 +56,23 @@ def names_neurons(view: MapView) -> bool:
     )
 
 
+def answers_of(view: MapView) -> str:
+    """Return what neurons answer where they share answers: ``classes``, else ``clusters``."""
+    classes = view.estimator == "classifier" or view.neuron_probabilities is not None
+    return "classes" if classes else "clusters"
+
+
 def _classes(view: MapView) -> Figure:
     from matplotlib.patches import Patch
 
     dead = view.evaluation.hits == 0
     classes, row = np.unique(view.neuron_labels, return_inverse=True)
+    notes = ["Numbers are those of clusters."] if answers_of(view) == "clusters" else []
     # A label that only child maps have takes its colour all the same, so that pages agree.
     answers = classes if view.leaf_labels is None else np.union1d(classes, view.leaf_labels)
     answers = answers if len(answers) <= MAX_CATEGORIES else classes
     palette = categorical(len(answers))[np.searchsorted(answers, classes)]
     probabilities = view.neuron_probabilities
-    notes = []
     strength = np.ones(len(row))
     if probabilities is not None and probabilities.shape[1] > 1:
         chance = 1 / probabilities.shape[1]

@@ -8,9 +8,9 @@ import numpy as np
 
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
-from dbgsom_plugins.figures._colours import by_prototype, towards_white
+from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype, towards_white
 from dbgsom_plugins.figures._names import DESCRIBED, can_describe
-from dbgsom_plugins.figures.label_map import name_regions, names_neurons
+from dbgsom_plugins.figures.label_map import answers_of, name_regions, names_neurons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,11 @@ class PcaRgb(Component):
         dead = view.evaluation.hits == 0
         colours = by_prototype(view.evaluation.som_map.prototypes)
         colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
-        notes = [_NOTE, *([DESCRIBED] if names_neurons(view) and can_describe(view) else [])]
+        notes = [_NOTE]
+        if names_neurons(view):
+            notes += [DESCRIBED] if can_describe(view) else []
+        elif view.estimator != "regressor" and len(np.unique(view.neuron_labels)) <= MAX_CATEGORIES:
+            notes.append(f"Names are those of the {answers_of(view)} that neurons answer.")
         sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
         if dead.any():
             sheet.legend([dead_patch()])

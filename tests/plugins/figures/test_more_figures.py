@@ -15,6 +15,7 @@ from dbgsom_plugins.figures._sheet import map_sheet
 from dbgsom_plugins.figures.class_pies import ClassPies
 from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness
 from dbgsom_plugins.figures.data_projection import DataProjection
+from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.pca_rgb import PcaRgb
 from dbgsom_plugins.figures.topographic_function_curve import TopographicFunctionCurve
 from dbgsom_plugins.figures.u_star_matrix import UStarMatrix, densities, u_star
@@ -229,6 +230,21 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(t
         figure = PcaRgb().draw(other)
         assert not figure.axes[0].texts
         assert "stand out" not in " ".join(told(figure))
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"estimator": "classifier"}, "classes"),
+        ({"estimator": "vq"}, "clusters"),
+        ({"estimator": "vq", "neuron_probabilities": np.tile([0.5, 0.5], (900, 1))}, "classes"),
+    ],
+)
+def test_captions_say_whether_labels_are_classes_or_clusters(more, kind, told):
+    shown = replace(view(900), neuron_labels=np.arange(900) // 450, **more)
+    assert f"Names are those of the {kind}" in " ".join(told(PcaRgb().draw(shown)))
+    clusters = "Numbers are those of clusters." in " ".join(told(LabelMap().draw(shown)))
+    assert clusters == (kind == "clusters")
 
 
 def test_names_never_overlap_and_stay_on_the_map(rng, drawn):

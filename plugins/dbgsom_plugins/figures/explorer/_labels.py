@@ -14,7 +14,7 @@ from dbgsom_plugins.figures._colours import (
     towards_white,
 )
 from dbgsom_plugins.figures.explorer._packing import short
-from dbgsom_plugins.figures.label_map import name_of
+from dbgsom_plugins.figures.label_map import answers_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,8 +129,7 @@ def _kind(view: MapView) -> str:
         return "neuron"
     if len(distinct([view])) >= len(view.evaluation.tree):
         return "neuron"
-    classes = view.estimator == "classifier" or view.neuron_probabilities is not None
-    return "class" if classes else "cluster"
+    return "class" if answers_of(view) == "classes" else "cluster"
 
 
 def _comparable(views: Sequence[MapView]) -> bool:
