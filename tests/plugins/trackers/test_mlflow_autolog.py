@@ -320,10 +320,11 @@ def test_a_model_is_saved_in_a_folder(runs: _Runs, tmp_path: Path) -> None:
 def test_a_store_that_runs_of_configurations_refuse_is_the_users_to_choose(
     runs: _Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "folder").as_uri())
-    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
-    SomVQ(epochs=2).fit(X)  # into the store that the fixture chose
-    assert runs.only().info.status == "FINISHED"
+    with monkeypatch.context() as changed:  # ends before MLflow puts the variable away
+        changed.setenv("MLFLOW_TRACKING_URI", (tmp_path / "folder").as_uri())
+        dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
+        SomVQ(epochs=2).fit(X)  # into the store that the fixture chose
+        assert runs.only().info.status == "FINISHED"
 
 
 def test_the_door_imports_no_mlflow() -> None:
