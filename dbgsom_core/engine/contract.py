@@ -24,7 +24,8 @@ class PerSample(Protocol):
     """What is known of each sample after a pass, made when asked for.
 
     Where samples are not in memory it may have ``of_rows(rows) -> (bmu, distance)``, which tells of
-    a slice of them alone, and units are int32.
+    a slice of them alone, and ``units`` (n,), of a type that may be too small for what is computed
+    of them; ``bmu`` is int32 there, and may be made anew each time. See `units_of`.
     """
 
     @property
@@ -377,6 +378,12 @@ class Samples(Protocol):
         distance: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the sums (K, K) of squared distances of what b won to j, where `is_euclidean`."""
+
+
+def units_of(found: PerSample) -> NDArray[np.integer[Any]]:
+    """Return the units (n,) as they are kept: to be looked up, and not to be computed with."""
+    units: NDArray[Any] | None = getattr(found, "units", None)
+    return found.bmu if units is None else units
 
 
 def each_piece(

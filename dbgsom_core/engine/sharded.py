@@ -98,7 +98,9 @@ class ShardedSamples(StreamedSamples):
             (so_far,) = self.ask_of(now, question, so_far, *given, among=[shard])
         return so_far
 
-    def sums_seen(self, bmu: NDArray[np.int64], n_neurons: int) -> tuple[NDArray[np.float64], None]:
+    def sums_seen(
+        self, bmu: NDArray[np.integer[Any]], n_neurons: int
+    ) -> tuple[NDArray[np.float64], None]:
         """See `Samples`: one shard after the other adds its rows."""
         sums = np.zeros((n_neurons, self.X.shape[1]))
         if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check

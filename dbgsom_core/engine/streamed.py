@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.contract import PerSample, Search, each_piece
+from dbgsom_core.engine.contract import PerSample, Search, Totals, each_piece, units_of
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.majorities import count_classes
@@ -77,7 +77,9 @@ class StreamedSamples(LocalSamples):
         fast = StreamedSearch(self)
         return fast if self.weights is None else PlainSearch(self, fast)
 
-    def sums_seen(self, bmu: NDArray[np.int64], n_neurons: int) -> tuple[NDArray[np.float64], None]:
+    def sums_seen(
+        self, bmu: NDArray[np.integer[Any]], n_neurons: int
+    ) -> tuple[NDArray[np.float64], None]:
         """See `Samples`."""
         if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
             raise IndexError(f"best-matching units must be rows below {n_neurons}")
@@ -103,8 +105,7 @@ class StreamedSamples(LocalSamples):
 
     def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
         """See `Samples`."""
-        units = getattr(of, "units", None)
-        return FoundInBlocks(self, prototypes, of.bmu if units is None else units)
+        return FoundInBlocks(self, prototypes, units_of(of))
 
     def found(self, prototypes: NDArray[np.float64], of: PerSample) -> StreamedExact:
         """See `Samples`."""
@@ -243,13 +244,19 @@ class StreamedExact(PlainFound):
     @cached_property
     def hits(self) -> NDArray[Any]:
         """See `Found`."""
-        weights, bmu, n_neurons = self.samples.weights, self.bmu, len(self.prototypes)
+        weights, units, n_neurons = self.samples.weights, units_of(self.of), len(self.prototypes)
         if weights is not None:
-            return np.bincount(bmu, weights, n_neurons)
+            return np.bincount(units, weights, n_neurons)
         hits = np.zeros(n_neurons, np.int64)
         for rows in self.samples.blocks():
-            hits += np.bincount(bmu[rows], minlength=n_neurons)
+            hits += np.bincount(units[rows], minlength=n_neurons)
         return hits
+
+    @cached_property
+    def totals(self) -> Totals:
+        """See `Found`."""
+        sums, seen = self.samples.sums_seen(units_of(self.of), len(self.prototypes))
+        return Totals(self.hits, sums, self.errors, seen)
 
     @cached_property
     def errors(self) -> NDArray[np.float64]:
@@ -270,8 +277,9 @@ class StreamedExact(PlainFound):
         if samples.codes is None or samples.weights is not None:
             return super().class_counts
         counts = np.zeros((len(self.prototypes), samples.n_classes), np.int64)
+        kept = units_of(self.of)
         for rows in samples.blocks():
-            units, codes = self.bmu[rows].astype(np.int64), samples.codes[rows]
+            units, codes = kept[rows].astype(np.int64), samples.codes[rows]
             counts += count_classes(units, codes, len(self.prototypes), samples.n_classes)
         return counts
 

@@ -73,7 +73,8 @@ def read_answering(
 
 def _outputs(estimator: Any) -> list[Any]:
     outputs = getattr(estimator, "_outputs", [])
-    shapes = {getattr(estimator, name).shape[1:] for name in _TOLD}
+    told = [vars(estimator).get(name) for name in _TOLD]  # labels_ are not in every file
+    shapes = {one.shape[1:] for one in told if one is not None}
     count = len(outputs)
     fitting: list[tuple[int, ...]] = [()] if count == 0 else [(count,), ()][: 3 - min(count, 2)]
     if len(shapes) != 1 or shapes.pop() not in fitting:

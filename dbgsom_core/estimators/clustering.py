@@ -104,6 +104,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         they lie in the plane, linked ones 1 apart.
     labels_ : int array (n,)
         Cluster of each training sample: contiguous numbers over the neurons that won a sample.
+        Of samples that an engine reads in blocks they are made each time they are asked for, and
+        no file holds them.
     neuron_labels_ : array (K,)
         The same for neurons; one without samples carries its nearest live neuron's.
     growth_events_ : list of (epoch, parent, position)

@@ -16,10 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.tables import picked
+from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
+from dbgsom_core.estimators.late_labels import LEAVES, LateLabels
 from dbgsom_core.estimators.part_params import (
     AUTO,
     NOTHING,
@@ -82,6 +83,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
+    labels_ = LateLabels()  # hidden by an attribute, mostly
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -285,7 +287,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
                     parts, samples, target, settings, notify, start, new, progress, validation
                 )
                 self._take(parts, state)
-                self.labels_ = self._labels_of_all(X, kept, state.new_leaves)
+                self._take_labels(X, samples, self._leaves_of_all(X, kept, state.new_leaves))
         if checkpoints is not None:
             checkpoints.ended()
 
@@ -315,16 +317,24 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         self._outputs = list(state.outputs)
         self._deviations = state.deviations
 
-    def _labels_of_all(
-        self, X: Any, kept: NDArray[np.bool_] | None, trained: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        leaves = trained
-        if kept is not None:
-            leaves = np.empty(len(kept), dtype=np.int64)
-            leaves[kept] = trained
-            left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
-            leaves[~kept] = self._to_live_leaves(left_out).leaf
-        return np.asarray(self.leaf_labels_[leaves])
+    def _leaves_of_all(
+        self, X: Any, kept: NDArray[np.bool_] | None, trained: NDArray[np.integer[Any]]
+    ) -> NDArray[np.integer[Any]]:
+        if kept is None:
+            return trained
+        leaves = np.empty(len(kept), trained.dtype)
+        leaves[kept] = trained
+        left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
+        leaves[~kept] = self._to_live_leaves(left_out).leaf
+        return leaves
+
+    def _take_labels(self, X: Any, samples: Samples, leaves: NDArray[np.integer[Any]]) -> None:
+        for name in ("labels_", LEAVES):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if isinstance(samples.X, BlockTable):
+            setattr(self, LEAVES, leaves)
+        else:
+            self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
     def _check_goes_on(self, parts: Parts) -> None:
         grid = self.som_map_.grid

@@ -35,10 +35,9 @@ class HeldOut:
 
         ``least`` samples are left to train.
         """
-        calibration = _drawn(np.arange(n), n, 0.0 if share is None else share, least, 0)
-        free = np.arange(n) if calibration is None else np.flatnonzero(~calibration)
+        calibration = _drawn(n, None, 0.0 if share is None else share, least, 0)
         wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
-        return cls(calibration, _drawn(free, n, wanted, least, 1))
+        return cls(calibration, _drawn(n, calibration, wanted, least, 1))
 
     @property
     def all(self) -> Mask | None:
@@ -77,10 +76,12 @@ def held_samples(
     return Held(samples, None if target is None else target.of(np.flatnonzero(held)))
 
 
-def _drawn(free: NDArray[np.intp], n: int, share: float, least: int, seed: int) -> Mask | None:
-    most = min(round(share * len(free)), len(free) - least)
-    if most < 1:
+def _drawn(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
+    left = n if taken is None else n - int(np.count_nonzero(taken))
+    most = min(round(share * left), left - least)
+    if most < 1:  # as a rule: numbers of all samples would take more than their training keeps
         return None
+    free = np.arange(n) if taken is None else np.flatnonzero(~taken)
     held = np.zeros(n, dtype=bool)
     held[np.random.default_rng(seed).permutation(free)[:most]] = True
     return held

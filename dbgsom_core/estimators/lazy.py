@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from sklearn.utils.validation import check_is_fitted
 
+from dbgsom_core.estimators.late_labels import LEAVES
 from dbgsom_core.estimators.part_params import build_engine, engine_for
 from dbgsom_core.interfaces.engine import EngineAbilities
 
@@ -30,7 +31,8 @@ def by_rows(method: _Method) -> _Method:
             return method(self, X, *given, **more)
         check_is_fitted(self)
         mine = copy(self)
-        vars(mine).pop("labels_", None)  # of all training samples
+        for name in ("labels_", LEAVES):  # of all training samples
+            vars(mine).pop(name, None)
         return lazily(X, functools.partial(_ask, asked, mine, given, more))
 
     return cast(_Method, asked)

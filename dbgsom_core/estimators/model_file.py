@@ -185,7 +185,7 @@ def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name, types)
         for name in FITTED
-        if hasattr(estimator, name)
+        if name in vars(estimator)  # labels_ of what was read in blocks are made when asked for
     }
     state, answering = estimator._metric.state, estimator._answering
     learnt = None if answering is None else dict(answering.state)

@@ -64,6 +64,7 @@ FITTED = {
 }
 # Those that a file may lack: name here what is added above, or older files no longer load.
 _NOT_ALWAYS = (
+    "labels_",
     "spreading_factor_",
     "stopped_by_",
     "kept_epoch_",

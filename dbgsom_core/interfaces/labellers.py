@@ -57,6 +57,29 @@ class LabelEvidence:
 
 
 @dataclass(frozen=True)
+class AskedEvidence(LabelEvidence):
+    """One whose ``bmu`` is made when somebody asks for it: samples are not in memory.
+
+    Attributes
+    ----------
+    bmu_of : callable
+        Returns the units, int array (n,).
+    """
+
+    bmu_of: Callable[[], IntArray] | None = None
+
+    @property  # type: ignore[misc] # the constructor sets it, too: to nothing
+    def bmu(self) -> IntArray:
+        """The best-matching unit of each training sample."""
+        assert self.bmu_of is not None
+        return self.bmu_of()
+
+    @bmu.setter
+    def bmu(self, given: IntArray) -> None:
+        pass
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """What a map knows around each of m samples: the groups of training samples nearest to it.
 

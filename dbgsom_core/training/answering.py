@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample, Samples, units_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
@@ -192,7 +192,10 @@ class Answering:
         numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
         near = nearest_places(part, groups.places, abilities.neighbours)
         around = groups.around(part, near, abilities.reads_samples)
-        own = groups.of_samples(found.bmu[told], codes) if own is None else own[told]
+        if own is None:
+            own = groups.of_samples(units_of(found)[told].astype(np.int64), codes)
+        else:
+            own = own[told]
         around = _left_out(around, near[0] == own[:, None], numbers, part.weights)
         y = numbers if codes is None else codes
         state = abilities.learn(around, y, part.weights, som_map)

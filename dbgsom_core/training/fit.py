@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples, Totals, each_piece
+from dbgsom_core.engine.contract import (
+    Assignment,
+    Moments,
+    PerSample,
+    Samples,
+    Totals,
+    each_piece,
+    units_of,
+)
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.lookup import lookup_in_use
@@ -69,8 +77,8 @@ class FittedState:
     neuron_labels : array (K,)
     probabilities : float64 array (K, C) or None
     leaves : Answers
-    new_leaves : int64 array (m,)
-        The leaf of each new sample.
+    new_leaves : int array (m,)
+        The leaf of each new sample, in the smallest type where the samples are not in memory.
     density : Density
     calibration : Calibration
         Of the training samples, each as if it had not been there.
@@ -102,7 +110,7 @@ class FittedState:
     neuron_labels: NDArray[Any]
     probabilities: NDArray[np.float64] | None
     leaves: Answers
-    new_leaves: NDArray[np.int64]
+    new_leaves: NDArray[np.integer[Any]]
     density: Density
     calibration: Calibration
     summaries: Summaries
@@ -190,7 +198,9 @@ def fit_map(
         if told.summary_of is not None:
             return told.summary_of[rows]
         return summary_of_samples(
-            summaries, ended.bmu[rows], None if own_target is None else own_target.of(rows)
+            summaries,
+            units_of(ended)[rows].astype(np.int64),
+            None if own_target is None else own_target.of(rows),
         )
 
     density = Density.of(summaries, tree.weights, samples.metric)
@@ -208,7 +218,7 @@ def fit_map(
         neuron_labels=told.neurons,
         probabilities=told.probabilities,
         leaves=told.leaves,
-        new_leaves=ended.bmu[first],
+        new_leaves=_kept(units_of(ended)[first], len(tree)),
         density=density,
         calibration=Calibration.of(density, samples, float(settings.contamination), own),
         summaries=summaries,
@@ -218,6 +228,12 @@ def fit_map(
         stopped=trained.stopped,
         kept=trained.kept,
     )
+
+
+def _kept(units: NDArray[np.integer[Any]], n_units: int) -> NDArray[np.integer[Any]]:
+    if units.dtype == np.int64:  # of samples in memory, beside which they are small
+        return units
+    return units.astype(np.min_scalar_type(n_units - 1), copy=False)
 
 
 def _errors(

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample, Samples, units_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.labellers import LabelEvidence, Labeller, LabellerAbilities
+from dbgsom_core.interfaces.labellers import (
+    AskedEvidence,
+    LabelEvidence,
+    Labeller,
+    LabellerAbilities,
+)
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
 from dbgsom_core.training.targets import Target
@@ -53,14 +58,14 @@ def evidence_of(
         y, classes = target.y, target.classes
         data = data.with_classes(target.codes, 0 if classes is None else len(classes))
     won = data.found(som_map.prototypes, found)
-    counts, weights, context = (
-        won.class_counts,
-        data.weights,
-        Context(data, found, past.seed, past.epochs),
-    )
-    return LabelEvidence(
-        som_map, found.bmu, won.hits, y, classes, counts, weights, won.errors, context
-    )
+    seen: dict[str, Any] = {
+        "som_map": som_map, "hits": won.hits, "y": y, "classes": classes,
+        "class_counts": won.class_counts, "weights": data.weights, "errors": won.errors,
+        "context": Context(data, found, past.seed, past.epochs),
+    }  # fmt: skip
+    if hasattr(found, "units"):  # samples are not in memory
+        return AskedEvidence(bmu=units_of(found), bmu_of=lambda: found.bmu, **seen)
+    return LabelEvidence(bmu=found.bmu, **seen)
 
 
 def label_neurons(labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Answers:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -177,6 +178,46 @@ def test_later_passes_compare_less_and_keep_eight_bytes_a_row_or_as_few_as_they_
     assert kept <= (6 * ROWS if memory is None else memory)
     assert (kept == 0) == (memory == 0)
     assert mine.units.nbytes == 2 * ROWS
+
+
+class Repeated:
+    """Many rows that take no memory: few, over and over."""
+
+    def __init__(self, rows, n):
+        self._rows, self.shape, self.dtype = rows, (n, rows.shape[1]), rows.dtype
+
+    def __getitem__(self, rows):
+        return self._rows[np.arange(rows.start, rows.stop) % len(self._rows)]
+
+
+def test_a_whole_fit_keeps_eight_bytes_a_row_or_fewer_and_labels_are_made_late(tmp_path):
+    n, part = 600_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
+    growth = {"name": "fixed", "rows": 6, "columns": 6}
+    how = {"name": "blocks", "threads": 1, "block": 0.05}
+    peaks = []
+    for rows, memory in ((n // 3, None), (n // 3, n / 2**20), (n, None), (n, n / 2**20)):
+        vq = SomVQ(growth=growth, epochs=2, tol=0, engine=how | {"working_memory": memory})
+        if not peaks:
+            vq.fit(Repeated(part, rows))  # libraries take memory, too
+        tracemalloc.start()  # sees arrays
+        try:
+            vq.fit(Repeated(part, rows))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[2] - peaks[0] < 8 * (n - n // 3)
+    assert peaks[3] - peaks[1] < 5 * (n - n // 3)
+    assert max(one.nbytes for one in vars(vq).values() if isinstance(one, np.ndarray)) == n
+    labels = vq.labels_
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels[-1000:], vq.predict(Repeated(part, n)[slice(n - 1000, n)]))
+    vq.save(tmp_path / "map.npz")
+    assert (tmp_path / "map.npz").stat().st_size < n / 4
+    loaded = SomVQ.load(tmp_path / "map.npz")
+    with pytest.raises(AttributeError, match=r"in blocks are not saved: predict\(X\) tells them"):
+        loaded.labels_  # noqa: B018
+    assert vq.fit(part).labels_.shape == (997,)
+    assert "labels_" in vars(vq)
 
 
 # ------------------------------------------------------------------------------------ tables

@@ -155,6 +155,8 @@ class StreamedSearch:
         laid = self.laid(prototypes) if len(prototypes) > 1 else None
         if laid is None:
             return unlinked(self.data.nearest_plainly(prototypes, 2)[0], graph)
+        self._forget()  # training has ended: what is found takes the room of what was kept
+        self._places = np.empty(0, np.uint16)
         out = np.empty(self.data.n, bool)
 
         def look(
