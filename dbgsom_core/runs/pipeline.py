@@ -30,6 +30,7 @@ from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data.drawn import drawn_part, drawn_told
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
 from dbgsom_core.runs.data.ready import make_estimator, make_ready
 from dbgsom_core.runs.data.splitting import Rows
@@ -197,14 +198,16 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         estimator.set_params(callbacks=None, checkpoint=None)
         plan.notes.extend(map(masked, heard.end_told(estimator)))
         plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
-        trained = _evaluation(plan, estimator, fold.train)
+        part = _looked_at(plan, fold.train, "train")
+        trained = _evaluation(plan, estimator, part)
         values = _measured(plan, trained, "train") | summary(folds)
         if fold.test is not None:
-            values |= _measured(plan, _evaluation(plan, estimator, fold.test), "test")
+            tested = _looked_at(plan, fold.test, "test")
+            values |= _measured(plan, _evaluation(plan, estimator, tested), "test")
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, plan.data.columns)
-        view = view_of_run(estimator, trained, fold.train, plan.data, fold.steps, title_of(run))
+        view = view_of_run(estimator, trained, part, plan.data, fold.steps, title_of(run))
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         view = replace(view, film=film[0].frames) if film else view
         earlier = models.made(estimator, fold.train.X, fold.train.y)
@@ -233,7 +236,8 @@ def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        measures = _measured(plan, _evaluation(plan, estimator, fold.test), "test", noted=False)
+        part = drawn_part(fold.test, plan.experiment.seed)
+        measures = _measured(plan, _evaluation(plan, estimator, part), "test", noted=False)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         done.keep_folds(folds)
@@ -246,6 +250,12 @@ def _chosen_measures(
     if experiment.measures is not None:
         return dict(experiment.measures)
     return default_measures(registry, experiment.model.estimator, data.y is not None)
+
+
+def _looked_at(plan: _Plan, part: Part, name: str) -> Part:
+    some = drawn_part(part, plan.experiment.seed)
+    plan.notes.extend(drawn_told(name, part, some))
+    return some
 
 
 def _evaluation(plan: _Plan, estimator: Any, part: Part) -> Evaluation:

@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.stability import Stability
 
 Rows = Iterator[Sequence[Any]]
-_CHUNK, _CELLS = 1 << 16, 1 << 22
+_CHUNK, _CELLS = 1 << 13, 1 << 20  # rows are Python objects here, of some 500 bytes each
 _EXACT_POWERS = 22  # of 10, in float64
 
 

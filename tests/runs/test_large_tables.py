@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import dbgsom_core
-from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.runs.data import ready
+from dbgsom_core.engine.tables import BlockTable, as_table
+from dbgsom_core.runs.data import drawn, ready
+from dbgsom_core.runs.data.loading import Part
 from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 ROWS, FEATURES = 60_000, 8
@@ -116,6 +117,37 @@ def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, 
     assert blocks.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
         assert (blocks.folder / name).read_bytes() == (memory.folder / name).read_bytes()
+
+
+def test_measures_look_at_a_sample_of_what_is_read_in_blocks(saved, monkeypatch):
+    monkeypatch.setattr(drawn, "_LEAST", 1000)
+    monkeypatch.setattr(drawn, "_BYTES", 1)
+    X, y = np.load(saved / "x.npy", mmap_mode="r"), np.load(saved / "y.npy")
+    asked = []
+    for seed in (3, 3, 4):
+        part = drawn.drawn_part(Part(as_table(X), y, slice(None)), seed)
+        assert part.X.shape == (1000, 5)
+        np.testing.assert_array_equal(part.rows // 9, np.arange(1000))  # one of each nine
+        np.testing.assert_array_equal(part.X, X[part.rows])
+        np.testing.assert_array_equal(part.y, y[part.rows])
+        asked.append(part.rows)
+    assert (asked[0] == asked[1]).all()
+    assert (asked[0] != asked[2]).any()
+    part = Part(as_table(X[::3]), y[::3], np.arange(0, 9000, 3))
+    some = drawn.drawn_part(part, 0)
+    np.testing.assert_array_equal(some.X, X[some.rows])
+    for small in (Part(np.array(X), y), Part(as_table(X[:1000]), y[:1000])):
+        assert drawn.drawn_part(small, 0) is small
+    run, _ = trained(
+        saved, {"name": "blocks", "block": 0.02}, ARRAYS, [], figures=["hit_map"],
+        split={"test_size": 0.25}, measures=["quantization_error", "accuracy"],
+    )  # fmt: skip
+    report = (run.folder / "report.md").read_text()
+    for name, n in (("train", 6750), ("test", 2250)):
+        assert f"{name} measures and figures are from 1000 of {n} samples" in report
+    exact = run.model.estimator.quantization_error_
+    assert run.measures["train/quantization_error"] == pytest.approx(exact, rel=0.05)
+    assert len(pd.read_csv(run.folder / "assignments.csv")) == 9000
 
 
 LIMITED = """
