@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import DataError, open_regular
+from dbgsom_core.api import DataError, open_regular, private_logger
+from dbgsom_plugins.datasets._unpacked import Unpacked, folder_with_room
+
+_log = private_logger("dbgsom")
 
 PAGED = {"pre_buffer": False, "buffer_size": 1 << 16}  # what pyarrow reads ahead it would keep
 _BATCH = 1 << 18  # numbers that are decoded together
@@ -25,9 +28,11 @@ _LEAST_READERS = 2
 class ParquetRows:
     """Columns of numbers of Parquet files, one after the other, as samples (n, D).
 
-    Groups of rows are decoded from their beginning. A reader stays where a slice ended, so that
-    slices that follow each other, asked for by several threads in about this order, are decoded
-    once; memory holds some pages of each column for each reader.
+    Groups of rows are decoded from their beginning. Where they are ``unpacked`` that is done once:
+    what is decoded is kept in a temporary file that is gone with this object, whatever ends the
+    process. Else a reader stays where a slice ended, so that slices that follow each other, asked
+    for by several threads in about this order, are decoded once in each pass. Memory holds some
+    pages of each column for each group that is being decoded.
 
     Parameters
     ----------
@@ -37,6 +42,8 @@ class ParquetRows:
         Those that become samples; integers, floats or booleans. None of them is nested.
     dtype : str
         Of the samples: ``float32`` or ``float64``. Nulls are nan.
+    unpacked : bool or None
+        None: where a disk has room for twice what that takes.
 
     Attributes
     ----------
@@ -49,8 +56,14 @@ class ParquetRows:
 
     in_order = True
 
-    def __init__(self, paths: Sequence[str], columns: Sequence[str], dtype: str) -> None:
-        self.files = tuple(map(os.path.abspath, paths))
+    def __init__(
+        self,
+        paths: Sequence[str],
+        columns: Sequence[str],
+        dtype: str,
+        unpacked: bool | None = None,
+    ) -> None:
+        self.files, self._unpacks = tuple(map(os.path.abspath, paths)), unpacked
         self._columns, self.dtype = list(columns), np.dtype(dtype)
         self._starts, self._groups = [0], []
         self._known: dict[str, tuple[tuple[int, ...], Any]] = {}  # facts and metadata
@@ -67,9 +80,12 @@ class ParquetRows:
         self._lock = threading.Lock()
         self._readers: list[_Reader] = []  # the one that was asked last at the end
         self._asking: set[int] = set()
+        self._unpacking = [_Unpacking() for _ in self._groups]
+        self._unpacked: Unpacked | None = None
+        self._is_asked = False
 
     def __reduce__(self) -> Any:
-        return ParquetRows, (self.files, self._columns, self.dtype.name)
+        return ParquetRows, (self.files, self._columns, self.dtype.name, self._unpacks)
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating[Any]]:
         """Return the rows (m, D) of a slice without a step.
@@ -81,21 +97,72 @@ class ParquetRows:
         """
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((max(stop - start, 0), self.shape[1]), self.dtype)
-        at = start
+        at, unpacked = start, self._temporary()
         while at < stop:
             place = bisect_right(self._starts, at) - 1
             end = min(stop, self._starts[place + 1])
-            for first, batch in self._reader(place, at).batches(at, end):
-                low, high = max(at, first), min(end, first + batch.num_rows)
-                part = batch.slice(low - first, high - low)
-                for column in range(self.shape[1]):
-                    out[low - start : high - start, column] = _numbers(part.column(column))
+            if unpacked is not None and self._is_unpacked(unpacked, place):
+                unpacked.read(at, out[at - start : end - start])
+            else:
+                for first, batch in self._reader(place, at).batches(at, end):
+                    low, high = max(at, first), min(end, first + batch.num_rows)
+                    _fill(out[low - start : high - start], batch.slice(low - first, high - low))
             at = end
         return out
 
+    def _temporary(self) -> Unpacked | None:
+        # The first slice that somebody asks for decides.
+        with self._lock:
+            if not self._is_asked:
+                self._is_asked = True
+                size = self.shape[0] * self.shape[1] * self.dtype.itemsize
+                folder = None if self._unpacks is False else folder_with_room(size)
+                if folder is not None:
+                    self._unpacked = Unpacked(folder, self.shape, self.dtype)
+                    _log.info(
+                        "%s is decoded into a temporary file of %.0f MB in %s, which is deleted at "
+                        "the end", self.files[0], size / 1e6, folder,
+                    )  # fmt: skip
+                elif self._unpacks:
+                    raise DataError(
+                        f"no folder for temporary files has {2 * size / 1e6:.0f} MB of room to "
+                        f"decode {self.files[0]} into: make room, name another one in TMPDIR, or "
+                        "leave unpacked out"
+                    )
+            return self._unpacked
+
+    def _is_unpacked(self, into: Unpacked, place: int) -> bool:
+        # Decodes the group of rows the first time; False where the disk has no room for it.
+        group, (path, number) = self._unpacking[place], self._groups[place]
+        facts, meta = self._known[path]
+        with group.lock:
+            if group.done:
+                _check_facts(path, _stat(path), facts)
+                return True
+            batches = _Batches(path, facts, meta, number, self._columns)
+            at = self._starts[place]
+            while at < self._starts[place + 1]:
+                batch = batches.following()
+                rows = np.empty((batch.num_rows, self.shape[1]), self.dtype)
+                _fill(rows, batch)
+                try:
+                    into.write(at, rows)
+                except OSError as error:
+                    self._unpacked = None
+                    _log.warning(
+                        "%s is decoded anew in each pass: its temporary file cannot be written "
+                        "(%s)", path, error.strerror or error,
+                    )  # fmt: skip
+                    return False
+                at += batch.num_rows
+            batches.check_unchanged()
+            group.done = True
+            return True
+
     def _reader(self, place: int, at: int) -> _Reader:
         with self._lock:
-            self._asking.add(threading.get_ident())
+            living = {one.ident for one in threading.enumerate()}
+            self._asking = (self._asking & living) | {threading.get_ident()}
             near = [one for one in self._readers if one.place == place and one.oldest <= at]
             if near:
                 chosen = max(near, key=lambda one: one.oldest)
@@ -107,6 +174,13 @@ class ParquetRows:
             most = max(_LEAST_READERS, len(self._asking))
             self._readers = [*self._readers[-(most - 1) :], chosen]
             return chosen
+
+
+class _Unpacking:
+    """Whether a group of rows is in the temporary file."""
+
+    def __init__(self) -> None:
+        self.done, self.lock = False, threading.Lock()
 
 
 class _Reader:
@@ -195,15 +269,16 @@ class _Batches:
 
     def check_unchanged(self) -> None:
         """Raise `DataError` where the file is not what it was when the table was made."""
-        if _facts(self._stream) != self._facts:
-            raise DataError(
-                f"{self._path} changed while it was read: leave it as it is until the end, and "
-                "begin again"
-            )
+        _check_facts(self._path, os.fstat(self._stream.fileno()), self._facts)
 
 
 def _end(one: tuple[int, Any]) -> int:
     return one[0] + int(one[1].num_rows)
+
+
+def _fill(out: NDArray[Any], batch: Any) -> None:
+    for column in range(out.shape[1]):
+        out[:, column] = _numbers(batch.column(column))
 
 
 def _numbers(column: Any) -> NDArray[Any]:
@@ -237,3 +312,17 @@ def _unreadable(path: str, error: object) -> DataError:
 def _facts(stream: Any) -> tuple[int, ...]:
     found = os.fstat(stream.fileno())
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return Path(path).stat()
+    except OSError:
+        return None
+
+
+def _check_facts(path: str, found: os.stat_result | None, facts: tuple[int, ...]) -> None:
+    if found is None or (found.st_ino, found.st_size, found.st_mtime_ns) != facts:
+        raise DataError(
+            f"{path} changed while it was read: leave it as it is until the end, and begin again"
+        )

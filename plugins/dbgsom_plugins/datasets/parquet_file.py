@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from dbgsom_core.api import ISO_DATES, Columns, Data, DataError, open_regular
 from dbgsom_plugins.datasets._files import existing_file, is_folder, memory
 from dbgsom_plugins.datasets._parquet_rows import PAGED, ParquetRows
@@ -29,9 +31,16 @@ class Parquet(Table):
     Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
     are given by name or by number, counted from 0 (-1 is the last). float32 stays float32 where all
     features are. Where the engine reads in blocks and all features are numbers, they stay in the
-    file. The path may be a folder: its files, part.2 before part.10, are one table. Needs the
-    package pyarrow.
+    file, or go to a temporary one. The path may be a folder: its files, part.2 before part.10, are
+    one table. Needs the package pyarrow.
     """
+
+    unpacked: bool | None = Field(
+        default=None,
+        description="where the engine reads in blocks: keep what is decoded in a temporary file, "
+        "in TMPDIR, /var/tmp or /tmp, so that it is decoded once and not in each epoch; it is "
+        "gone at the end, however that comes. null: where a disk has room for twice its size",
+    )
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -86,7 +95,8 @@ class Parquet(Table):
             single = all(str(kinds[i]) == "float" for i in roles.features)
             columns = replace(self.columns_of(roles), dtype="float32" if single else "float64")
             named = [schema.names[i] for i in roles.features]
-            X = ParquetRows([str(file) for file in files], named, columns.dtype)
+            paths = [str(file) for file in files]
+            X = ParquetRows(paths, named, columns.dtype, self.unpacked)
             beside = [i for i in roles.used if i not in roles.features]
             frame = self._frame(files, beside)
         if beside and len(frame) != X.shape[0]:

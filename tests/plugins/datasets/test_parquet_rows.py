@@ -1,7 +1,9 @@
 """Rows of Parquet files that stay where they are are those of the table in memory."""
 
+import errno
 import os
 import pickle
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,8 +14,9 @@ from dbgsom_core.errors import DataError
 
 pytest.importorskip("pyarrow")
 
-from dbgsom_plugins.datasets import _parquet_rows
+from dbgsom_plugins.datasets import _parquet_rows, _unpacked
 from dbgsom_plugins.datasets._parquet_rows import ParquetRows
+from dbgsom_plugins.datasets._unpacked import Unpacked
 from dbgsom_plugins.datasets.parquet_file import Parquet
 
 ROWS = 700
@@ -43,10 +46,23 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def rows(folder, monkeypatch):
+@pytest.fixture(params=[False, True], ids=["packed", "unpacked"])
+def rows(folder, monkeypatch, request):
     monkeypatch.setattr(_parquet_rows, "_BATCH", 80)  # 20 rows are decoded together
-    return Parquet(path=str(folder), **FIELDS).opened().X
+    return Parquet(path=str(folder), unpacked=request.param, **FIELDS).opened().X
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The batches that were decoded."""
+    found = []
+
+    def following(self, made=_parquet_rows._Batches.following):
+        found.append(made(self))
+        return found[-1]
+
+    monkeypatch.setattr(_parquet_rows._Batches, "following", following)
+    return found
 
 
 def test_a_table_that_is_opened_is_the_table_that_is_loaded(folder):
@@ -75,14 +91,9 @@ def test_slices_in_any_order_are_those_of_the_array(rows):
     assert rows[5:5].shape == (0, 4)
 
 
-def test_rows_that_threads_ask_for_one_after_the_other_are_decoded_once(rows, monkeypatch):
-    X, decoded = rows[:], []
-
-    def following(self, made=_parquet_rows._Batches.following):
-        decoded.append(made(self))
-        return decoded[-1]
-
-    monkeypatch.setattr(_parquet_rows._Batches, "following", following)
+def test_rows_that_threads_ask_for_one_after_the_other_are_decoded_once(rows, decoded):
+    X = rows[:]
+    decoded.clear()
     rows = pickle.loads(pickle.dumps(rows))
     starts = np.arange(0, ROWS, 25).reshape(-1, 2)[:, ::-1].ravel()  # the later one first
     for start in starts:
@@ -92,6 +103,59 @@ def test_rows_that_threads_ask_for_one_after_the_other_are_decoded_once(rows, mo
         found = pool.map(lambda start: (start, rows[start : start + 35]), range(0, ROWS, 35))
         for start, part in found:
             np.testing.assert_array_equal(part, X[start : start + 35])
+    again = sum(batch.num_rows for batch in decoded) > ROWS
+    assert again == (rows._unpacked is None)
+
+
+def test_what_is_unpacked_is_decoded_once_whoever_asks_and_in_which_order(folder, decoded):
+    rows = Parquet(path=str(folder), **FIELDS).opened().X  # a disk has room for so little
+    starts = np.random.default_rng(2).permutation(np.arange(0, ROWS, 25))
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(pool.map(lambda start: (start, rows[start : start + 25]), starts.tolist()))
+    X = np.concatenate([found[start] for start in sorted(found)])
+    np.testing.assert_array_equal(X, FRAME[["a", "n", "on", "b"]].to_numpy(float))
+    assert sum(batch.num_rows for batch in decoded) == ROWS
+    os.utime(folder / "part.9.parquet", (1, 1))
+    with pytest.raises(DataError, match=r"part\.9\.parquet changed while it was read"):
+        rows[300:301]
+
+
+def test_without_room_on_a_disk_rows_are_decoded_in_each_pass(folder, decoded, monkeypatch, caplog):
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda path: usage(1, 1, 0))
+        rows = Parquet(path=str(folder), **FIELDS).opened().X
+        X = rows[:]
+        must = Parquet(path=str(folder), unpacked=True, **FIELDS).opened().X
+        with pytest.raises(DataError, match="no folder for temporary files has 0 MB of room"):
+            must[:10]
+    np.testing.assert_array_equal(rows[:], X)
+    assert sum(batch.num_rows for batch in decoded) == 2 * ROWS
+    disk_is_full = OSError(errno.ENOSPC, "No space left on device")
+
+    def written(self, start, rows, write=Unpacked.write):
+        if start > 300:
+            raise disk_is_full
+        write(self, start, rows)
+
+    monkeypatch.setattr(Unpacked, "write", written)
+    rows = Parquet(path=str(folder), **FIELDS).opened().X
+    np.testing.assert_array_equal(rows[:], X)
+    np.testing.assert_array_equal(rows[:], X)
+    assert (
+        "decoded anew in each pass: its temporary file cannot be written (No space" in caplog.text
+    )
+
+
+def test_what_is_memory_is_no_disk(monkeypatch, tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.setenv("TMPDIR", str(inner))
+    mounted = [("/", "ext4"), (str(tmp_path.resolve()), "ext4")]
+    monkeypatch.setattr(_unpacked, "_mounted", lambda: iter(mounted))
+    assert _unpacked.folder_with_room(1) == str(inner)
+    mounted.append((str(inner.resolve()), "tmpfs"))
+    assert _unpacked.folder_with_room(1) != str(inner)
 
 
 @pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
