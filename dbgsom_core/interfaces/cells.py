@@ -59,8 +59,8 @@ def number(cell: str, decimal: str, thousands: str = "") -> float | None:
 
     With a mark ``thousands`` digits may stand in groups of three, ``1.234,5``.
     """
-    if thousands and _grouped(decimal, thousands).fullmatch(cell):
-        cell = cell.translate(_LEFT_OUT[thousands])
+    if thousands:
+        cell = _ungrouped([cell], decimal, thousands)[0]
     if decimal == ",":
         if "." in cell:
             return None
@@ -73,6 +73,12 @@ def number(cell: str, decimal: str, thousands: str = "") -> float | None:
         return None
 
 
+def _ungrouped(cells: Sequence[str], decimal: str, thousands: str) -> list[str]:
+    """Return cells without marks between thousands, where those stand as they have to."""
+    grouped, left_out = _grouped(decimal, thousands).fullmatch, _LEFT_OUT[thousands]
+    return [cell.translate(left_out) if grouped(cell) else cell for cell in cells]
+
+
 @lru_cache(maxsize=16)
 def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
     marks = re.escape(GROUP_MARKS[thousands])
@@ -81,10 +87,10 @@ def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
 
 def numbers(cells: Sequence[str], decimal: str, thousands: str = "") -> NDArray[np.float64]:
     """Return the numbers that cells are, float64 (n,); nan for those that are none."""
-    if thousands:
-        read = [number(cell, decimal, thousands) for cell in cells]
-        return np.array([np.nan if one is None else one for one in read], dtype=np.float64)
     marked = "".join(cells)
+    if thousands and any(mark in marked for mark in GROUP_MARKS[thousands]):
+        cells = _ungrouped(cells, decimal, thousands)
+        marked = "".join(cells)
     if "_" not in marked and not (decimal == "," and "." in marked):
         try:
             if decimal == ",":

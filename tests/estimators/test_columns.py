@@ -9,6 +9,7 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.cells import number, numbers
 from dbgsom_core.interfaces.columns import Columns
 
 COLUMNS = Columns(
@@ -61,6 +62,28 @@ def test_numbers_of_any_type_are_one_code():
     for codes in ([1, 2, 1], [1.0, 2.0, 1.0], ["1", "02", "1"]):
         X = columns.samples(pd.DataFrame({"code": codes}))
         assert X.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("marks", [",.", ",'", ", ", ".,", ".'", ". ", ".", ","])
+def test_many_cells_are_read_as_each_of_them(marks):
+    cells = [
+        "1.234", "1,234", "1'234", "1\u2019234", "1 234", "1\u202f234", "1.234,5", "1,234.5",
+        "12.34", "-1.234.567", "+1,234,567.", "1_234", "1e3", "true", "x", "",
+        "7", "1.5", "1,5", "nan",
+    ]  # fmt: skip
+    decimal, thousands = marks[0], marks[1:]
+    each = [number(cell, decimal, thousands) for cell in cells]
+    told = [np.nan if one is None else one for one in each]
+    np.testing.assert_array_equal(numbers(cells, decimal, thousands), told)
+    some = [cell for cell, one in zip(cells, each, strict=True) if one is not None]  # all at once
+    np.testing.assert_array_equal(
+        numbers(some, decimal, thousands), [one for one in each if one is not None]
+    )
+    if thousands:
+        grouped = f"1{thousands}234{decimal}5"
+        assert (
+            number(grouped, decimal, thousands) == numbers([grouped], decimal, thousands) == 1234.5
+        )
 
 
 def test_days_since_1970_keep_the_time_as_a_fraction():
