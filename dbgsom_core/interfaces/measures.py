@@ -193,19 +193,16 @@ class Evaluation:
         each as long as its two prototypes lie apart, to the second nearest, shape (n,).
         """
         import numpy as np
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import dijkstra
 
-        n_neurons = len(self.som_map)
+        from dbgsom_core.som_map.ways import ways_over_links  # numba is slow to import
+
+        n_neurons, first, second = len(self.som_map), self.bmu, self.second_bmu
         if n_neurons == 1:
             return self.distance
-        one, other = self.som_map.edges().T
-        apart = self.prototype_distances[one, other]
-        graph = csr_array((apart, (one, other)), shape=(n_neurons, n_neurons))
-        ways = np.zeros((n_neurons, n_neurons))
-        won = np.flatnonzero(self.hits)
-        ways[won] = dijkstra(graph, directed=False, indices=won)
-        return np.asarray(self.distance + ways[self.bmu, self.second_bmu])
+        wanted = np.zeros((n_neurons, n_neurons), dtype=np.bool_)
+        wanted[first, second] = True
+        ways = ways_over_links(self.som_map.links, self.prototype_distances, wanted)
+        return np.asarray(self.distance + ways[first, second])
 
 
 @dataclass(frozen=True)
