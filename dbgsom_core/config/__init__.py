@@ -20,6 +20,7 @@ from dbgsom_core.config.load import (
     load_experiment,
     load_sweep,
     parse_experiment,
+    parse_sweep,
     read_plain,
 )
 from dbgsom_core.config.settings import DEFAULT_NAMES, DecideSettings, Split
@@ -40,5 +41,6 @@ __all__ = [
     "load_experiment",
     "load_sweep",
     "parse_experiment",
+    "parse_sweep",
     "read_plain",
 ]

@@ -14,7 +14,7 @@ from dbgsom_core.config.decide import check_decide, decide_settings
 from dbgsom_core.config.experiment import Experiment, Optimization, Sweep
 from dbgsom_core.config.files import read_file
 from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Section, Spot, from_python, is_null, plain
+from dbgsom_core.config.nodes import Entry, Section, Spot, from_python, is_null, plain
 from dbgsom_core.config.overrides import overlay
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
@@ -70,25 +70,7 @@ def load_sweep(
         told = f"is required by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
         problems.add(Place(os.fspath(path), 1, 1), "sweep", told)
         raise problems.error()
-    spot = Spot("sweep", entry.place, entry.node)
-    unfolded, decide = unfold(spot, problems), decide_settings(spot, problems)
-    problems.raise_any()
-    registry, source, folder = registry or get_registry(), os.fspath(path), folder_of(path)
-    builder = ChildBuilder(root.without("sweep"), registry, source, folder, unfolded.seeds)
-    children = builder.children(unfolded.variants)
-    check_decide(spot, decide, children, registry, problems)
-    problems.raise_any()
-    space = unfolded.space
-    return Sweep(
-        experiment=children[0].experiment.experiment,
-        children=children,
-        resolved=plain(root, masked=True),
-        source=source,
-        folder=folder,
-        decide=decide,
-        seeds=unfolded.seeds,
-        optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
-    )
+    return _swept(root, entry, registry, problems, os.fspath(path), folder_of(path))
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
@@ -113,14 +95,26 @@ def parse_experiment(
         A plugin that the values use is broken or ambiguous.
     """
     problems = Problems()
-    root = from_python(values, problems)
-    if not isinstance(root, Section):
-        problems.add(Place(""), "", "a configuration is a mapping of keys to values")
-        raise problems.error()
-    root = merge(root, overlay(overrides, problems), problems)
-    root = reject(root, "extends", "can only be written in a file", problems)
-    root = reject(root, "sweep", "can only be written in a file", problems)
+    root = _section_of(values, overrides, problems)
+    root = reject(root, "sweep", "this describes several runs; use sweep()", problems)
     return _built(root, registry, problems, _PYTHON, Path.cwd())
+
+
+def parse_sweep(
+    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
+) -> Sweep:
+    """Return the sweep that plain Python values describe, keys as in YAML.
+
+    Parameters and errors are those of `parse_experiment`; values without a ``sweep`` section are a
+    `ConfigError`.
+    """
+    problems = Problems()
+    root = _section_of(values, overrides, problems)
+    entry = root.entries.get("sweep")
+    if entry is None or is_null(entry.node):
+        problems.add(Place(""), "sweep", "is required; for a single run use run()")
+        raise problems.error()
+    return _swept(root, entry, registry, problems, _PYTHON, Path.cwd())
 
 
 def read_plain(text: str, source: str) -> Any:
@@ -135,6 +129,44 @@ def read_plain(text: str, source: str) -> Any:
     node = read_yaml(text, problems, source, quick=True)
     problems.raise_any()
     return None if node is None else plain(node)
+
+
+def _section_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
+    root = from_python(values, problems)
+    if not isinstance(root, Section):
+        problems.add(Place(""), "", "a configuration is a mapping of keys to values")
+        raise problems.error()
+    root = merge(root, overlay(overrides, problems), problems)
+    return reject(root, "extends", "can only be written in a file", problems)
+
+
+def _swept(
+    root: Section,
+    entry: Entry,
+    registry: Registry | None,
+    problems: Problems,
+    source: str,
+    folder: Path,
+) -> Sweep:
+    spot = Spot("sweep", entry.place, entry.node)
+    unfolded, decide = unfold(spot, problems), decide_settings(spot, problems)
+    problems.raise_any()
+    registry = registry or get_registry()
+    builder = ChildBuilder(root.without("sweep"), registry, source, folder, unfolded.seeds)
+    children = builder.children(unfolded.variants)
+    check_decide(spot, decide, children, registry, problems)
+    problems.raise_any()
+    space = unfolded.space
+    return Sweep(
+        experiment=children[0].experiment.experiment,
+        children=children,
+        resolved=plain(root, masked=True),
+        source=source,
+        folder=folder,
+        decide=decide,
+        seeds=unfolded.seeds,
+        optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
+    )
 
 
 def _built(

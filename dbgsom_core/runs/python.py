@@ -12,7 +12,14 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config import (
+    Experiment,
+    Sweep,
+    load_experiment,
+    load_sweep,
+    parse_experiment,
+    parse_sweep,
+)
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -212,7 +219,7 @@ def sweep(
     jobs: int = 1,
     fail_fast: bool = False,
 ) -> FinishedSweep:
-    """Run what the sweep section of a YAML file describes, as ``dbgsom sweep`` does.
+    """Run what the sweep section of a configuration describes, as ``dbgsom sweep`` does.
 
     Parameters and errors are those of `run`, and:
 
@@ -229,11 +236,12 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    if isinstance(config, Mapping):
-        raise ConfigError("a sweep is described by a file: give its path")
     _check_jobs(jobs)
-    registry = get_registry()
-    loaded = load_sweep(config, _written(overrides), registry)
+    registry, given = get_registry(), _written(overrides)
+    if isinstance(config, Mapping):
+        loaded = parse_sweep(config, registry, given)
+    else:
+        loaded = load_sweep(config, given, registry)
     first = loaded.children[0].experiment
     stored = _interrupted(loaded, first, registry) if resume else None
     registry = registry.without(first.disabled)

@@ -122,7 +122,7 @@ def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
         ({"seed": {1}}, "seed: must be a plain value, a list or a mapping, not {1}"),
         ({3: 1}, "keys must be text, not 3"),
         ({"extends": "a.yaml"}, "extends: can only be written in a file"),
-        ({"sweep": {}}, "sweep: can only be written in a file"),
+        ({"sweep": {}}, "sweep: this describes several runs; use sweep()"),
     ],
 )
 def test_problems_of_python_values_have_no_place(registry, values, line):

@@ -77,8 +77,29 @@ def test_a_sweep_returns_its_runs(folder):
     assert "<table" in found._repr_html_()
     with pytest.raises(ConfigError, match="dbgsom sweep"):
         dbgsom_core.run("sweep.yaml")
-    with pytest.raises(ConfigError, match="give its path"):
-        dbgsom_core.sweep(varied)
+    with pytest.raises(ConfigError, match=r"several runs; use sweep\(\)"):
+        dbgsom_core.run(varied)
+
+
+def test_a_sweep_may_be_plain_values(folder):
+    few = {
+        "experiment": "values",
+        "sweep": {"grid": {"model.epochs": [2]}, "repeats": {"seeds": 2}},
+    }
+    found = dbgsom_core.sweep({**SMALL, **few}, overrides={"sweep.repeats.seeds": 1})
+    assert [one.params["epochs"] for one in found] == [2]
+    assert read_run(found.folder).config["sweep"]["grid"] == {"model.epochs": [2]}
+    with pytest.raises(ConfigError, match=r"sweep: is required; for a single run use run\(\)"):
+        dbgsom_core.sweep(SMALL)
+    wrong = {"grid": {"model.epochs": [2, 0], "model.metrik": ["cosine"]}}
+    with pytest.raises(ConfigError) as caught:
+        dbgsom_core.sweep({**SMALL, "sweep": wrong})
+    assert "model.metrik: unknown key; did you mean 'metric'?" in str(caught.value).splitlines()
+    wrong["grid"].pop("model.metrik")
+    with pytest.raises(
+        ConfigError, match=r"^model\.epochs: must be an integer .* \(in the run 'epo"
+    ):
+        dbgsom_core.sweep({**SMALL, "sweep": wrong})
 
 
 @pytest.mark.parametrize(
