@@ -225,6 +225,9 @@ def sweep(
 
     Parameters
     ----------
+    verbose : int
+        1 and above: also how many runs are done, and which variant is best so far; with ``jobs``
+        this alone.
     jobs : int
         How many runs go on beside each other, each in a process of its own. Their results are the
         same bits.
@@ -247,7 +250,10 @@ def sweep(
     registry = registry.without(first.disabled)
     experiments = [child.experiment for child in loaded.children]
     with _observed(experiments, registry, verbose) as observers:
-        outcome = run_sweep(loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast)
+        display = _Told() if verbose else None
+        outcome = run_sweep(
+            loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=display
+        )
     return _finished_sweep(outcome)
 
 
@@ -289,6 +295,14 @@ def _observed(
         observers = make_observers(first.tracking, registry, [_Shown(verbose)], first.patience)
         with expecting_a_run(observers, *secrets):
             yield observers
+
+
+class _Told:
+    """Says after each run of a sweep how far it is, wherever the run was."""
+
+    def say(self, told: str) -> None:
+        """Print a sentence."""
+        print(as_text(told), flush=True)
 
 
 class _Shown:

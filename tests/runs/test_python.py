@@ -81,12 +81,14 @@ def test_a_sweep_returns_its_runs(folder):
         dbgsom_core.run(varied)
 
 
-def test_a_sweep_may_be_plain_values(folder):
+def test_a_sweep_may_be_plain_values(folder, capsys):
     few = {
         "experiment": "values",
         "sweep": {"grid": {"model.epochs": [2]}, "repeats": {"seeds": 2}},
     }
-    found = dbgsom_core.sweep({**SMALL, **few}, overrides={"sweep.repeats.seeds": 1})
+    given = {**SMALL, **few}
+    found = dbgsom_core.sweep(given, overrides={"sweep.repeats.seeds": 1}, verbose=1)
+    assert "1/1 done; best so far: epochs=2 (test/accuracy " in capsys.readouterr().out
     assert [one.params["epochs"] for one in found] == [2]
     assert read_run(found.folder).config["sweep"]["grid"] == {"model.epochs": [2]}
     with pytest.raises(ConfigError, match=r"sweep: is required; for a single run use run\(\)"):
