@@ -201,3 +201,25 @@ def add_to_groups(distances: Float64, groups: Int64, squared: bool, sums: Float6
         row, of = distances[i], sums[i]
         for j in range(row.size):
             of[groups[j]] += math.sqrt(row[j]) if squared else row[j]
+
+
+@compiled
+def add_products(
+    distances: Float64, squared: bool, units: Int64, others: Int64, steps: Float64, out: Float64
+) -> None:
+    """Add Σ d·g, Σ d² and Σ g² over distances d (m, b), or their roots, to three numbers of out.
+
+    The fourth becomes the largest d. g is that of ``steps`` (u, u) between the ``units`` (m,) of
+    the samples and those of the ``others`` (b,). Each row is added up apart.
+    """
+    for i in range(distances.shape[0]):
+        row, on_grid, both, data, grid = distances[i], steps[units[i]], 0.0, 0.0, 0.0
+        for j in range(row.size):
+            d, g = math.sqrt(row[j]) if squared else row[j], on_grid[others[j]]
+            both += d * g
+            data += d * d
+            grid += g * g
+            out[3] = max(out[3], d)
+        out[0] += both
+        out[1] += data
+        out[2] += grid

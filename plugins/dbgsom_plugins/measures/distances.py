@@ -113,6 +113,7 @@ class _Sums:
 
 
 def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
+    from dbgsom_plugins.measures._pair_loops import add_products
     from dbgsom_plugins.measures._pairs import Pairs
 
     n, most, pairs, note = evaluation.data.n, asked.max_samples, Pairs(evaluation), ""
@@ -127,19 +128,14 @@ def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
     neurons, units = np.unique(evaluation.bmu[groups], return_inverse=True)
     units = units.reshape(groups.shape)
     steps = _on_grid(evaluation, neurons, asked.grid_distance)
-    parts, data_most = np.zeros((len(groups), 3)), 0.0
-    m, of_group = groups.shape[1], iter(pairs.within(groups) if note else ())
-    for group, its_units, part in zip(groups, units, parts, strict=True):
-        sums = np.zeros((-(-m // _ROWS), 3))
-        for block, start in zip(sums, range(0, m, _ROWS), strict=True):
+    found, m = np.zeros((len(groups), 4)), groups.shape[1]
+    of_group = iter(pairs.within(groups) if note else ())
+    for group, its_units, out in zip(groups, units, found, strict=True):
+        for start in range(0, m, _ROWS):
             some = slice(start, start + _ROWS)
             apart = next(of_group) if note else pairs.distances(group[some], group)
-            apart = np.sqrt(apart) if pairs.squared else apart
-            on_grid = steps[its_units[some]][:, its_units]
-            products = (apart * on_grid, apart * apart, on_grid * on_grid)
-            block[:] = [float(one.sum()) for one in products]
-            data_most = max(data_most, float(apart.max()))
-        part[:] = sums.sum(axis=0) / max(1, m * (m - 1))
+            add_products(apart, pairs.squared, its_units[some], its_units, steps, out)
+    parts, data_most = found[:, :3] / max(1, m * (m - 1)), float(found[:, 3].max())
     if note:
         data_most = max(data_most, _largest(evaluation, pairs))
     return _Sums(parts, data_most, float(steps.max()), note, 1 - groups.size / n)
