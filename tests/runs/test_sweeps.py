@@ -160,7 +160,7 @@ def test_the_best_map_is_beside_the_next_best(swept):
         folder = done.run.folder.with_name(variant.runs[0])
         assert f"{len(load(folder / 'model.npz').neurons_)} neurons" in one["summary"]
     assert told["samples"]["n"] == 150
-    assert "<h3>side_by_side</h3><iframe" in (done.run.folder / "report.html").read_text()
+    assert "<h3>side by side</h3><iframe" in (done.run.folder / "report.html").read_text()
 
 
 def test_a_process_that_is_killed_is_one_failed_run(swept):

@@ -48,8 +48,7 @@ def report(
         blocks.append("## Runs of this sweep\n\n" + _children_table(children))
     if figures:
         shown = (
-            f"{'!' * file.endswith('.png')}[{as_markdown(file.rpartition('.')[0])}]"
-            f"(figures/{quote(file)})"
+            f"{'!' * file.endswith('.png')}[{as_markdown(_called(file))}](figures/{quote(file)})"
             for file in sorted(figures, key=lambda one: one.endswith(".png"))  # pages first
         )
         blocks.append("## Figures\n\n" + "\n\n".join(shown))
@@ -63,6 +62,11 @@ def report(
         blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
     blocks.append("## How to reproduce it\n\n" + _reproduced(run, config))
     return "\n\n".join(blocks) + "\n"
+
+
+def _called(file: str) -> str:
+    # A figure in words: "label map" of label_map.png.
+    return file.rpartition(".")[0].replace("_", " ")
 
 
 def measures_table(measures: Mapping[str, float], *, readings: bool = False) -> str:

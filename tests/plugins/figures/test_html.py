@@ -76,7 +76,7 @@ def test_a_page_is_a_file_of_the_run_folder(finished):
 
 def test_the_report_shows_pictures_and_links_pages(finished):
     report = (finished[0].run.folder / "report.md").read_text(encoding="utf-8")
-    assert "![hit_map](figures/hit_map.png)" in report
+    assert "![hit map](figures/hit_map.png)" in report
     assert "\n[table](figures/table.html)" in report
     assert "table.png" not in report
 

@@ -80,7 +80,7 @@ def test_the_report_shows_measures_figures_and_notes(make_run: MakeRun, play: Pl
     play(run, RunFolder().observer())
     text = (run.folder / "report.md").read_text(encoding="utf-8")
     assert "| `accuracy` | 0.97 | 0.95 |" in text
-    assert "![growth_curve](figures/growth_curve.png)" in text
+    assert "![growth curve](figures/growth_curve.png)" in text
     assert "* the cap of 80 neurons was reached" in text
 
 
