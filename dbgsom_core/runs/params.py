@@ -17,6 +17,7 @@ from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.training.parts import KIND_OF
 
 _LONGEST_STEM = 60  # letters of a file's name in that of a run
@@ -238,7 +239,7 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 
 
-def title_of(run: Run) -> str:
+def title_of(run: Run | StoredRun) -> str:
     """Return what figures call a run: by its experiment, too, where the name does not say it."""
     said = run.name == run.experiment or run.name.startswith(f"{run.experiment}: ")
     return run.name if said else f"{run.experiment} · {run.name}"

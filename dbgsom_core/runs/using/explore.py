@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import digest, load_data
+from dbgsom_core.runs.params import title_of
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.predict import width_of
@@ -141,4 +142,4 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 def _title(found: FoundModel) -> str:
     run = found.run
-    return found.where if run is None else f"{run.experiment} · {run.name}"
+    return found.where if run is None else title_of(run)

@@ -49,7 +49,7 @@ def test_two_runs_are_side_by_side_with_the_rows_of_the_first(shop, told, model)
     out, _ = told("explore", "fruit", "few", "-o", "two.html")
     assert "beside run" in out
     page = parsed(shop / "two.html")
-    assert page["title"].startswith("fruit · ")
+    assert page["title"].startswith("fruit: ")
     assert page["other"]["title"].startswith("few · ")
     assert len(integers(page["other"]["samples"]["leaf"])) == 120
     assert page["other"]["same_units"]
