@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.comparing.compared import Compared, Table
+
+_END = 6  # letters of an id, which will do for every command
 
 
 @click.command()
@@ -74,6 +77,7 @@ def compare(
         if number:
             click.echo()
         _show(found, table, top, show_all)
+        _show_how_to_look(table, runs)
     _show_rest(found, top)
     for link in found.links():
         click.echo(f"side by side: {as_text(link)}")
@@ -99,6 +103,17 @@ def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> Non
     click.echo(as_text(table.sentence))
     if table.method:
         click.echo(as_text(table.method))
+
+
+def _show_how_to_look(table: Table, runs: str) -> None:
+    # The command that shows the maps of the two best; runs that lie elsewhere have no short names.
+    from pathlib import Path
+
+    ids = [row.runs[0] for row in table.ranked[:2] if row.runs]
+    if len(ids) == 2 and all(any(Path(runs).glob(f"*/{one}/model.npz")) for one in ids):
+        where = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
+        ends = " ".join(one[-_END:] for one in ids)
+        click.echo(as_text(f"both maps in one page: dbgsom explore {ends}{where}"))
 
 
 def _show_rest(found: Compared, top: int | None) -> None:

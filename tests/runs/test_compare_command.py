@@ -84,3 +84,14 @@ def test_wrong_words_are_refused_before_runs_are_read(two, store):
 
 def test_nothing_is_said_of_links_where_no_tracker_knows_the_runs(two):
     assert "side by side" not in two().output
+
+
+def test_the_two_best_maps_can_be_seen_where_runs_have_left_them(two, store):
+    assert "dbgsom explore" not in two().output
+    for folder in store.root.glob("*/*"):
+        (folder / "model.npz").touch()
+    (line,) = (one for one in two().output.splitlines() if "dbgsom explore" in one)
+    ids = [folder.name for folder in store.root.glob("*/*")]
+    words = line.split("dbgsom explore ")[1].split()
+    assert len(set(words[:2])) == 2
+    assert all(sum(one.endswith(word) for one in ids) == 1 for word in words[:2])
