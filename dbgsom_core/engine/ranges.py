@@ -73,7 +73,8 @@ class Held(Protocol):
         """Return ``answer(question, *given, **own)`` of each object, or of those ``among`` them.
 
         What is ``own`` was spread over the shards. Where ``add`` is given answers add up exactly
-        and are wanted as one sum: they may be added up on the way, in any order.
+        and are wanted as one sum: they may be added up on the way, in any order; None is no answer
+        of an object that is new, and makes the sum None.
         """
 
 
