@@ -26,6 +26,7 @@ import numpy as np
 
 SECONDS = (0.1, 2.0)  # between two faults
 MOST = 4  # workers
+PATIENCE = 20  # looks without any, until somebody adds one
 FITTED = (
     "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
     "neuron_labels_", "labels_", "leaf_hit_counts_", "offset_",
@@ -59,6 +60,11 @@ def restart(cluster, client, chance):
     client.restart(wait_for_workers=False)
 
 
+def more(cluster, client, chance):
+    """Let another worker join where nannies gave theirs up."""
+    cluster.scale(len(cluster.workers) + 1)
+
+
 FAULTS = [kill, kill, kill_all, add, send_away, restart]
 
 
@@ -73,10 +79,13 @@ def _killed(cluster, most, chance):
 
 def disturbed(cluster, client, chance, over, done):
     """Do faults until the fit is over; count them."""
+    alone = 0
     while not over.wait(chance.uniform(*SECONDS)):
-        if not cluster.scheduler.workers:  # it takes them a while to come back
+        alone = 0 if cluster.scheduler.workers else alone + 1
+        if 0 < alone < PATIENCE:  # it takes them a while to come back
             continue
-        fault = chance.choice(FAULTS)
+        fault = chance.choice(FAULTS) if alone == 0 else more
+        alone = 0
         try:
             fault(cluster, client, chance)
         except Exception as error:  # what is being killed may not answer
