@@ -33,7 +33,7 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
 
     registry = open_registry()
     show_warnings(quiet=False)
-    sent = failed = running = 0
+    sent = whole = failed = running = 0
     for stored in _chosen(what, Path(runs), dry_run):
         if stored.damage:
             failed += 1
@@ -44,12 +44,14 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
         if goes_on or not stored.files.config.exists():
             continue  # a run that was killed at its very start has nothing to send
         try:
-            sent += _brought(stored, registry, dry_run)
+            of_these, others = _brought(stored, registry, dry_run)
+            sent, whole = sent + of_these, whole + others
         except Exception as error:  # whatever it is, the other runs are sent
             failed += 1
             words = error if isinstance(error, DbgsomError) else told(error)
             click.echo(f"{stored.files.folder}: {words}", err=True)
-    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date")
+    before = f"; {whole} {'are' if dry_run else 'were'} already" if whole else ""
+    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
     if running:
         click.echo(f"{running} run(s) still go on, as far as can be seen from here")
     return 1 if failed else 0
@@ -78,19 +80,23 @@ def _chosen(what: Sequence[str], root: Path, untouched: bool) -> list[StoredRun]
     return list({one.files.folder.absolute(): one for one in found}.values())
 
 
-def _brought(stored: StoredRun, registry: Registry, dry_run: bool) -> int:
-    """Bring the trackers of a run up to date, or list what they lack; return of how many."""
+def _brought(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
+    """Bring the trackers of a run up to date, or list what they lack; return how many of them
+    lacked something, and how many did not.
+    """
     from dbgsom_core.interfaces.trackers import TrackerAbilities
     from dbgsom_core.runs.tracking import tracking_of
 
-    folder, count = stored.files.folder, 0
+    folder, counts = stored.files.folder, [0, 0]
     for name, tracker in tracking_of(stored, registry):
         able = TrackerAbilities.of(tracker)
-        if able.mirror is None or (dry_run and able.mirrored and able.mirrored(folder)):
+        if able.mirror is None:
             continue
-        count += 1
-        if dry_run:
-            click.echo(as_text(f"{folder}: {stored.status}, not in {name} as it is"))
+        if not dry_run:
+            counts[able.mirror(folder) is False] += 1
+        elif able.mirrored and able.mirrored(folder):
+            counts[1] += 1
         else:
-            able.mirror(folder)
-    return count
+            counts[0] += 1
+            click.echo(as_text(f"{folder}: {stored.status}, not in {name} as it is"))
+    return counts[0], counts[1]

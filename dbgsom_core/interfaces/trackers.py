@@ -298,8 +298,9 @@ class TrackerComponent(Component):
 
     Optional capabilities
         ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
-        ``mirror(folder) -> None``: bring the tracker up to date with the folder of a run that has
-        ended, as ``dbgsom sync`` does; doing it twice is as good as once.
+        ``mirror(folder) -> bool or None``: bring the tracker up to date with the folder of a run
+        that has ended, as ``dbgsom sync`` does; doing it twice is as good as once. False says that
+        nothing had to be sent.
         ``mirrored(folder) -> bool``: whether it was sent the folder as it is, as far as the folder
         itself says; nobody else is asked.
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
@@ -317,7 +318,7 @@ class TrackerComponent(Component):
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
-    mirror: ClassVar[Callable[..., None] | None] = None
+    mirror: ClassVar[Callable[..., bool | None] | None] = None
     mirrored: ClassVar[Callable[..., bool] | None] = None
     reachable: ClassVar[Callable[..., str] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
@@ -343,7 +344,7 @@ class TrackerAbilities(Abilities):
     )
 
     how_to_open: Callable[[], str] | None
-    mirror: Callable[[Path], None] | None
+    mirror: Callable[[Path], bool | None] | None
     mirrored: Callable[[Path], bool] | None
     reachable: Callable[[], str] | None
     how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None

@@ -169,9 +169,9 @@ class MLflow(TrackerComponent):
 
             return register(uri, folder, name, alias)
 
-    def mirror(self, folder: Path) -> None:
+    def mirror(self, folder: Path) -> bool:
         """Bring MLflow up to date with a stored run that has ended; see the function `mirror`."""
-        mirror(folder, self.uri, self.experiment, self.registered_model)
+        return mirror(folder, self.uri, self.experiment, self.registered_model)
 
     def mirrored(self, folder: Path) -> bool:
         """Say whether MLflow was sent a stored run as it is; only the folder is looked at."""
@@ -199,7 +199,7 @@ def mirror(
     uri: str = "sqlite:///mlflow.db",
     experiment: str | None = None,
     registered_model: str | None = None,
-) -> None:
+) -> bool:
     """Bring MLflow up to date with a stored run that has ended; twice is as good as once.
 
     Parameters
@@ -211,6 +211,11 @@ def mirror(
     uri, experiment, registered_model
         As in `MLflow`.
 
+    Returns
+    -------
+    bool
+        Whether anything had to be sent.
+
     Raises
     ------
     DbgsomError
@@ -221,8 +226,9 @@ def mirror(
     with _told(uri), quiet(SECONDS_A_CALL):
         _look_at(uri)
         mirror = opened(uri, *settings.names, settings.within)
-        mirror.catch_up(folder)
+        sent = mirror.catch_up(folder)
         mirror.finish_all()
+    return sent
 
 
 def _look_at(uri: str) -> None:

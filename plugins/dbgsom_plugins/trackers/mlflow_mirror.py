@@ -124,8 +124,9 @@ class Mirror:
             store_model(client, opened.run_id, read_run(folder))
             opened.has_model = True
 
-    def catch_up(self, folder: Path, status: Status = "running") -> None:
-        """Send a folder and end its MLflow run, unless MLflow was sent it and still holds it.
+    def catch_up(self, folder: Path, status: Status = "running") -> bool:
+        """Send a folder and end its MLflow run, unless MLflow was sent it and still holds it; say
+        whether it was sent.
 
         A run whose process died without a word ends as KILLED; one that goes on stays as it is.
         ``status`` is how the run ended where its folder could not be told.
@@ -135,8 +136,9 @@ class Mirror:
             stored = close_if_dead(read_run(folder))
             if is_noted(stored.files, self._where) and self._holds(stored):
                 self._opened.pop(folder, None)
-            else:
-                self._finish(folder, status)
+                return False
+            self._finish(folder, status)
+            return True
 
     def _finish(self, folder: Path, status: Status = "running") -> None:
         """Send everything the folder holds and end the MLflow run, whatever goes wrong."""

@@ -65,6 +65,7 @@ class Store:
         database = sqlite_file(self.uri)
         if database is None:
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        _check_is_file(database)
         database.parent.mkdir(parents=True, exist_ok=True)
         # Processes that meet a fresh SQLite store at once would all migrate it and destroy it.
         with FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_SECONDS):
@@ -120,6 +121,7 @@ def state(uri: str) -> str:
         if not os.access(folder, os.W_OK):
             raise DbgsomError(f"{database} cannot be made: {folder} cannot be written")
         return f"{database} is made by the first run"
+    _check_is_file(database)
     runs = _count_runs(database)
     if runs is None:
         raise DbgsomError(_cure(database, runs))
@@ -129,6 +131,14 @@ def state(uri: str) -> str:
     except Exception as error:
         raise DbgsomError(_cure(database, runs)) from error
     return f"{runs} run(s) in {database}"
+
+
+def _check_is_file(database: Path) -> None:
+    if database.exists() and not database.is_file():  # a pipe would wait, and be replaced
+        kind = "a folder" if database.is_dir() else "a pipe, a socket or a device"
+        raise DbgsomError(
+            f"{database} is {kind} and no SQLite file: move it away, or name another store"
+        )
 
 
 def _make(database: Path) -> None:

@@ -93,6 +93,21 @@ def test_a_store_that_is_half_made_is_told_with_its_cure(
         mirror(run.folder, f"sqlite:///{half}")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_what_is_no_file_is_refused_and_stays(tmp_path: Path) -> None:
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow_store import Store, state
+
+    pipe, folder = tmp_path / "pipe.db", tmp_path / "folder.db"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for place, kind in ((pipe, "a pipe"), (folder, "a folder")):
+        for use in (lambda uri: Store(uri).client, state):
+            with pytest.raises(DbgsomError, match=f"{place} is {kind}.* no SQLite file: move it"):
+                use(f"sqlite:///{place}")
+    assert pipe.is_fifo()
+
+
 def test_a_deleted_experiment_is_named_with_its_cure(
     uri: str, client: Any, make_run: MakeRun, play: Play
 ) -> None:

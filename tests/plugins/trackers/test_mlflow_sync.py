@@ -91,7 +91,8 @@ def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: 
     assert client.get_experiment_by_name("iris") is None
     assert "mlflow.json" not in {path.name for path in stored.iterdir()}
     assert dbgsom("sync")[0] == 0
-    assert dbgsom("sync", "--dry-run")[1] == "0 run(s) to be brought up to date\n"
+    none = "0 run(s) to be brought up to date; 1 are already\n"
+    assert dbgsom("sync", "--dry-run")[1] == none
     files = RunFiles(stored)
     mine = Process.this()
     write_status(files, "running", None, process=replace(mine, started=f"{mine.started}0"))
@@ -102,8 +103,10 @@ def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: 
 def test_single_runs_are_named_by_folder_id_or_its_end(
     stored: Path, dbgsom: Any, client: Any, tmp_path: Path
 ) -> None:
+    said = "1 run(s) brought up to date\n"
     for name in (stored, stored.name, stored.name[-6:], "iris"):
-        assert dbgsom("sync", name, name)[:2] == (0, "1 run(s) brought up to date\n")
+        assert dbgsom("sync", name, name)[:2] == (0, said)
+        said = "0 run(s) brought up to date; 1 were already\n"
     assert client.only_run("iris").info.status == "FINISHED"
     code, _, told = dbgsom("sync", "irus")
     assert code == 2
