@@ -87,7 +87,7 @@ def _show_rankings(rankings: Sequence[Ranking], id: str, folder: Path, registry:
     from dbgsom_core.cli.tables import rankings_tables
 
     rankings_tables(rankings, registry)
-    if any(len(one.variants) > 1 for one in rankings):
+    if any(len(one.variants) > 1 and not one.verdict for one in rankings):
         click.echo(f"how sure that is: dbgsom compare {_named(id, folder)}")
 
 

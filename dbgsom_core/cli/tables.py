@@ -141,6 +141,8 @@ def rankings_tables(rankings: Sequence[Ranking], registry: Registry) -> None:
         best = f"best{where}: {ranking.best.name} ({names[0]} {measured(ranking.best, names[0])})"
         tied = [one.name for one in ranking.ties]
         console.print(Text(as_text(f"{best}; {same_mean(tied)}" if tied else best)))
+        if ranking.verdict:
+            console.print(Text(as_text(ranking.verdict)))
 
 
 def measured(variant: Variant, name: str) -> str | None:

@@ -160,12 +160,15 @@ class Ranking:
     direction : {"maximize", "minimize"}
         Which end of what decides is best.
     variants : sequence of Variant
+    verdict : str
+        Which won, and how sure that is, as ``dbgsom compare`` says it; empty: nothing tells.
     """
 
     data: str
     measures: Sequence[str]
     direction: Literal["maximize", "minimize"]
     variants: Sequence[Variant]
+    verdict: str = ""
 
     @property
     def best(self) -> Variant:

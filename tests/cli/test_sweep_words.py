@@ -31,11 +31,21 @@ def variants(told):
     return [line.split("  ")[0] for line in lines[header + 1 : header + 7]]
 
 
-def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write):
+def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, tmp_path):
     answer = dbgsom("sweep", write("sweep.yaml", CONFIG + GRID))
     assert answer.code == 0, answer.err
     (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
-    called = variants(dbgsom("compare", "words").out)
+    compared = dbgsom("compare", "words").out
+    called = variants(compared)
+    lines = compared.splitlines()
+    sure = lines[next(i for i, line in enumerate(lines) if line.startswith("variant")) + 7]
+    assert called[0] in sure
+    assert "the test tells" in sure
+    reports = [one.read_text() for one in (tmp_path / "runs").glob("words/*/report.md")]
+    (report,) = [one.replace("\\", "") for one in reports if "A sweep of" in one]
+    for told in (answer.out, dbgsom("show", "words").out, report):
+        assert sure in told
+    assert "how sure that is: dbgsom compare" not in answer.out
     assert best.removeprefix("best: ").startswith(f"{called[0]} (test/accuracy ")
     assert "growth=fixed(columns=4), kernel=bubble" in called
     assert sum(f"best so far: {one} (" in answer.err for one in called) >= 1

@@ -76,18 +76,24 @@ def compare(
     registry = registry or get_registry()
     chosen = select([str(target) for target in targets], Path(runs))
     decision = _decision(chosen, by, direction, split, registry)
-    in_units = is_in_units(decision, registry)
-    found = sort_out(chosen.runs, in_units, registry)
-    tables = [_table(group, decision, registry) for group in found.groups]
-    tables.sort(key=lambda table: table.name)
+    tables, repeats = tables_of(chosen.runs, decision, registry)
     return Comparison(
         decision=decision,
         tables=tables,
         rankings=_rankings(tables),
-        notes=_notes(chosen, found.repeats, tables, in_units),
+        notes=_notes(chosen, repeats, tables, is_in_units(decision, registry)),
         damaged=chosen.damaged,
         runs=chosen.runs,
     )
+
+
+def tables_of(
+    runs: Sequence[StoredRun], decision: Decision, registry: Registry
+) -> tuple[list[Table], Sequence[StoredRun]]:
+    """Return a table of the variants on each data set, and the runs that repeat a newer one."""
+    found = sort_out(runs, is_in_units(decision, registry), registry)
+    tables = [_table(group, decision, registry) for group in found.groups]
+    return sorted(tables, key=lambda table: table.name), found.repeats
 
 
 def _decision(

@@ -163,7 +163,11 @@ class Record:
                 measures = [*map(str, one["measures"])]
                 up = one["direction"] == "maximize"
                 ranking = Ranking(
-                    str(one["data"]), measures, "maximize" if up else "minimize", variants
+                    str(one["data"]),
+                    measures,
+                    "maximize" if up else "minimize",
+                    variants,
+                    str(one.get("verdict", "")),
                 )
                 if not (measures and variants):
                     raise LookupError("nothing is ranked")

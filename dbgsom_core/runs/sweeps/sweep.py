@@ -37,6 +37,7 @@ from dbgsom_core.runs.resume import (
     wait_for_the_dying,
 )
 from dbgsom_core.runs.start import runs_folder, start_run
+from dbgsom_core.runs.sweeps.how_sure import with_verdicts
 from dbgsom_core.runs.sweeps.optimize import Trials
 from dbgsom_core.runs.sweeps.standings import Standings, best_measures
 from dbgsom_core.runs.sweeps.worker import Task
@@ -237,10 +238,18 @@ class _Sweeping:
             done = self._done[name]
             standings.add(self._children[name], done.run, done.result.measures)
         try:
-            return standings.rankings()
+            decision, rankings = standings.decision(), standings.rankings()
         except DataError as error:  # the measure failed in every run
             self._observers.notes.append(f"nothing says which run is best: {error}")
             return []
+        if decision is None:
+            return []
+        folders = [self._done[name].run.folder for name in names]
+        try:
+            return with_verdicts(rankings, folders, decision, self._registry)
+        except Exception as error:  # a damaged run folder, say: the sweep is complete
+            log.warning("how sure the best is cannot be said: %s", _reason(error))
+            return rankings
 
     def _notes(self) -> list[str]:
         failed = [f"{name} failed: {_reason(error)}" for name, error in self._failed.items()]

@@ -39,10 +39,12 @@ from dbgsom_plugins.trackers.mlflow_sent import alone, has_model, is_noted, note
 from dbgsom_plugins.trackers.mlflow_store import Store
 from dbgsom_plugins.trackers.mlflow_view import (
     OVERVIEW,
+    RANK,
     VIEW_TAG,
     described,
     links_of,
     overview_tag,
+    ranks_of,
     short_name,
     view_tag,
 )
@@ -52,6 +54,7 @@ _LARGEST_TABLE = 1 << 26  # bytes of a table, or an artefact, that is sent along
 SWEEP_TAG = "dbgsom.sweep"  # of its children, and of the sweep itself
 VARIANT_TAG = "dbgsom.variant"  # of a sweep's child: what it changes, with all keys
 BEST_TAG = "dbgsom.best"  # of a sweep: the variant that won
+_MOST = 10_000  # runs of a sweep that MLflow tells of at once
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -302,6 +305,10 @@ class Mirror:
         known = client.get_run(run_id).data.metrics
         news = [one for one in measures if not _same(known.get(one.key), one.value)]
         news += self._fold_metrics(run_id, stored, ended)
+        if stored.parent is not None:
+            place = ranks_of(read_run(stored.files.folder.parent / stored.parent)).get(stored.id)
+            if place is not None and known.get(RANK) != place:
+                news.append(Metric(RANK, place, ended, 0))
         for start in range(0, len(news), METRICS_A_BATCH):
             client.log_batch(run_id, metrics=news[start : start + METRICS_A_BATCH])
         if stored.rankings:
@@ -330,12 +337,18 @@ class Mirror:
         self._send_view(run_id, stored, model_id)
 
     def _send_view(self, run_id: str, stored: StoredRun, model_id: str | None) -> None:
-        """Send the description, and of a sweep the view that shows its variants."""
+        """Send the description, and of a sweep its runs' ranks and the view that shows them."""
         client, run = self._store.client, self._store.client.get_run(run_id)
         experiment, parent = run.info.experiment_id, run.data.tags.get("mlflow.parentRunId")
         winners = self._winners(run_id, stored)
         links = links_of(stored, experiment, run_id, parent, model_id, winners)
         client.set_tag(run_id, "mlflow.note.content", described(stored, links))
+        ranks = ranks_of(stored)
+        children = f"tags.`mlflow.parentRunId` = '{run_id}'"
+        for child in client.search_runs([experiment], children, max_results=_MOST) if ranks else ():
+            place = ranks.get(child.data.tags.get(ID_TAG, ""))
+            if place is not None and child.data.metrics.get(RANK) != place:
+                client.log_metric(child.info.run_id, RANK, place, child.info.end_time, 0)
         tag = view_tag(stored, run_id) if stored.rankings else None
         if tag is not None:
             client.set_experiment_tag(experiment, *tag)

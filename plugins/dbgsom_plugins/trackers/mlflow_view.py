@@ -11,7 +11,7 @@ from typing import Any
 
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_plugins.trackers.markdown import as_markdown
-from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_tables, winner
+from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_tables, told_winner
 
 _LONGEST = 5000  # letters of a tag
 _MOST_COLUMNS = 8  # of parameters
@@ -20,6 +20,7 @@ _LOOKED_AT = ("accuracy", "r2", "quantization_error", "topographic_error")
 MODE = "workflowType=machine_learning"  # what MLflow's pages are about
 _SHORT = {"spreading_factor": "SF"}
 _WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
+RANK = "sweep/rank"  # metric of a run: which place its variant has on its data set
 OVERVIEW = "dbgsom"  # key of the view of all runs of an experiment
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
 
@@ -67,7 +68,7 @@ def described(stored: StoredRun, links: Iterable[str], trained: str = "") -> str
     if stored.error:
         blocks.append(f"Ended early: {as_markdown(stored.error)}")
     if stored.rankings:
-        blocks += [f"{winner(one, stored.rankings)}." for one in stored.rankings]
+        blocks += [told_winner(one, stored.rankings) for one in stored.rankings]
         blocks.append(_until(rankings_tables(stored.rankings), _LONGEST // 2))
     elif stored.measures:
         blocks.append(measures_table(stored.measures))
@@ -114,11 +115,26 @@ def view_of(identifier: str) -> str:
     return f"{OVERVIEW}-{identifier}"
 
 
+def ranks_of(sweep: StoredRun) -> dict[str, int]:
+    """Return the place, from 1, of each run's variant among those on its data set, by the run's id.
+
+    Of a sweep on one data set what decides says it: there are none.
+    """
+    rankings = sweep.rankings if len(sweep.rankings) > 1 else ()
+    return {
+        run: place
+        for one in rankings
+        for place, variant in enumerate(one.variants, start=1)
+        for run in variant.runs
+    }
+
+
 def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
     """Return the tag of an experiment that keeps the view of a sweep; None: MLflow cannot hold it.
 
     Its runs without nesting, best first, with what varies and what decides as columns; charts of
-    these come before the others. MLflow 3.17 lists it by name, 3.10 opens it by its address.
+    these come before the others. On several data sets each has its own best: runs are in the order
+    of `RANK`. MLflow 3.17 lists it by name, 3.10 opens it by its address.
     """
     [decides, *beside] = stored.rankings[0].measures
     keys = {"dataset", *stored.rankings[0].keys}
@@ -128,11 +144,12 @@ def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
         if value == "varies" and keys & {name, name.rpartition(".")[2]}
     ][:_MOST_COLUMNS]
     measures = [decides, *beside]
+    several = len(stored.rankings) > 1
     state = {
-        **_table(varied, measures),
+        **_table(varied, measures, *([RANK] if several else [])),
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
-        "orderByKey": f"metrics.`{decides}`",
-        "orderByAsc": stored.rankings[0].direction == "minimize",
+        "orderByKey": f"metrics.`{RANK if several else decides}`",
+        "orderByAsc": several or stored.rankings[0].direction == "minimize",
         "compareRunSections": [_SECTION | {"name": "Variants"}],
     }
     return _kept(view_of(stored.id), f"{stored.name} ({stored.id})", stored, state)

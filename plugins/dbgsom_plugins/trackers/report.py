@@ -135,8 +135,8 @@ def data_facts(data: Mapping[str, Any]) -> str:
 def _sentence(run: Run, result: RunResult) -> str:
     if run.kind == "sweep":
         told = f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
-        best = [f"{winner(one, result.rankings)}." for one in result.rankings]
-        if any(len(one.variants) > 1 for one in result.rankings):
+        best = [told_winner(one, result.rankings) for one in result.rankings]
+        if any(len(one.variants) > 1 and not one.verdict for one in result.rankings):
             best.append(f"How sure that is: {as_code(f'dbgsom compare {run.id}')}.")
         return " ".join([told, *best])
     facts = [f"Run {as_code(run.id)} of experiment {as_code(run.experiment)}"]
@@ -149,6 +149,11 @@ def _sentence(run: Run, result: RunResult) -> str:
     if tree is not None and len(tree.maps) > 1:
         facts.append(f"{len(tree.maps) - 1} child maps, {len(tree)} neurons without one")
     return "; ".join(facts) + "."
+
+
+def told_winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
+    """Return which variant of a sweep won, by what, and how sure that is, as markdown."""
+    return f"{winner(ranking, among)}. {as_markdown(ranking.verdict)}".rstrip()
 
 
 def winner(ranking: Ranking, among: Sequence[Ranking]) -> str:

@@ -280,6 +280,42 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         assert runs[name].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_runs_on_several_data_sets_are_ranked_on_each(
+    later: bool, uri: str, client: Any, make_run: MakeRun, play: Play
+) -> None:
+    observers = [RunFolder().observer(), *([] if later else [MLflow(uri=uri).observer()])]
+    sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep")
+    for observer in observers:
+        observer.dbgsom_run_started(sweep)
+    children = [make_run(f"2026112410150{i}", parent=sweep, name=f"run {i}") for i in range(4)]
+    rankings = [
+        Ranking(
+            data,
+            ["test/accuracy"],
+            "maximize",
+            [Variant(one.name, {}, {"test/accuracy": 0.9}, {}, [one.id]) for one in best_first],
+        )
+        for data, best_first in [("iris", children[:2]), ("wine", children[:1:-1])]
+    ]
+    for child in children:
+        play(child, *observers)
+    for observer in observers:
+        observer.dbgsom_run_finished(sweep, RunResult(measures={}, rankings=rankings))
+    if later:
+        for one in (sweep, *children):
+            mirror(one.folder, uri)
+    experiment = client.get_experiment_by_name("digits")
+    state = json.loads(experiment.tags[f"mlflow.sharedViewState.dbgsom-{sweep.id}"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`sweep/rank`", True)
+    assert "metrics.`sweep/rank`" in state["selectedColumns"]
+    found = client.search_runs([experiment.experiment_id], state["searchFilter"])
+    ranks = {one.info.run_name: one.data.metrics["sweep/rank"] for one in found}
+    assert ranks == {"run 0": 1, "run 1": 2, "run 2": 2, "run 3": 1}
+    for _ in range(2):
+        assert mirror(sweep.folder, uri) is False
+
+
 def test_mirroring_a_child_brings_its_sweep_along(
     uri: str, client: Any, make_run: MakeRun, play: Play
 ) -> None:
