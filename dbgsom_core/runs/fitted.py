@@ -28,7 +28,7 @@ def data_name(X: Any) -> str:
     sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
     kind = "table" if hasattr(X, "columns") else "array"
     return called(
-        {"path": os.fspath(file)} if file else None, f"{kind}-{'×'.join(map(str, sizes))}"
+        {"path": os.fspath(file)} if file else None, f"{kind}-{'x'.join(map(str, sizes))}"
     )
 
 

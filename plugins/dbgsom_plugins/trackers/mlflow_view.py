@@ -146,7 +146,7 @@ def view_tag(stored: StoredRun, run_id: str) -> tuple[str, str] | None:
     measures = [decides, *beside]
     several = len(stored.rankings) > 1
     state = {
-        **_table(varied, measures, *([RANK] if several else [])),
+        **_table(varied, measures, [*([RANK] if several else []), *measures]),
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
         "orderByKey": f"metrics.`{RANK if several else decides}`",
         "orderByAsc": several or stored.rankings[0].direction == "minimize",
@@ -172,15 +172,18 @@ def overview_tag(stored: StoredRun) -> tuple[str, str] | None:
     if not measures:
         return None
     params = [name for name in _TELLING if name in stored.params]
-    state = _table(params, measures, "epoch/neurons")
+    state = _table(params, measures, [*measures, "epoch/neurons"])
     return _kept(OVERVIEW, "All runs", stored, state)
 
 
-def _table(params: list[str], measures: list[str], *more: str) -> dict[str, Any]:
-    """Return a view with these columns, and charts of the measures, the first of which decides."""
+def _table(params: list[str], measures: list[str], metrics: list[str]) -> dict[str, Any]:
+    """Return a view with columns of parameters and metrics, and charts of the measures.
+
+    The first of the measures decides.
+    """
     shown = [
         *(f"params.`{name}`" for name in params),
-        *(f"metrics.`{name}`" for name in (*measures, *more)),
+        *(f"metrics.`{name}`" for name in metrics),
         "attributes.`Models`",
     ]
     return {

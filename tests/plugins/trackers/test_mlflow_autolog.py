@@ -87,18 +87,18 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     history = runs.client.get_metric_history(run.info.run_id, "epoch/quantization_error")
     assert [one.step for one in history] == [one.epoch for one in fitted.history_]
     assert run.data.metrics["train/quantization_error"] == fitted.quantization_error_
-    assert run.info.run_name == "table-60×3: directed SF 0.4, gaussian, euclidean"
-    assert run.inputs.dataset_inputs[0].dataset.name == "table-60×3"
+    assert run.info.run_name == "table-60x3: directed SF 0.4, gaussian, euclidean"
+    assert run.inputs.dataset_inputs[0].dataset.name == "table-60x3"
     found = {one.path for one in runs.client.list_artifacts(run.info.run_id, "figures")}
     assert found == {"figures/label_map.png", "figures/growth_curve.png"}
     [output] = run.outputs.model_outputs
     model = runs.client.get_logged_model(output.model_id)
     measured = {one.key: one for one in model.metrics}
     final = measured["train/quantization_error"]
-    assert (final.step, final.dataset_name) == (3, "table-60×3")
+    assert (final.step, final.dataset_name) == (3, "table-60x3")
     assert model.model_type == params["estimator"]
     told = (params["dataset"], params["prepare"], params["split"])
-    assert told == ("table-60×3", "none", "none")
+    assert told == ("table-60x3", "none", "none")
     assert output.step == 3
     note = run.data.tags["mlflow.note.content"]
     page = f"#/experiments/{runs.experiment}/models/{output.model_id}"
@@ -255,7 +255,7 @@ def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
     estimator = make_estimator(experiment).fit(X, y)
     found, wanted = runs.only(), flat_params(experiment, estimator)
     assert found.data.params == {
-        key: str(value) for key, value in (wanted | {"dataset": "array-60×3"}).items()
+        key: str(value) for key, value in (wanted | {"dataset": "array-60x3"}).items()
     }
     assert found.data.metrics["train/accuracy"] == estimator.score(X, y)
 
@@ -266,7 +266,7 @@ def test_a_pipeline_tells_its_steps_and_a_file_its_name(runs: _Runs, tmp_path: P
     np.save(tmp_path / "flows.npy", X)
     SomVQ(epochs=2).fit(np.load(tmp_path / "flows.npy", mmap_mode="r"))
     told = [(one.data.params["dataset"], one.data.params["prepare"]) for one in runs.all()]
-    assert told == [("array-60×3", "StandardScaler"), ("flows", "none")]
+    assert told == [("array-60x3", "StandardScaler"), ("flows", "none")]
 
 
 def test_folds_of_a_cross_validation_are_no_runs(runs: _Runs) -> None:
