@@ -155,6 +155,15 @@ def test_its_own_cluster_is_closed_whatever_happens(monkeypatch):
     assert clusters.current() is None
 
 
+def test_a_script_that_cannot_start_processes_is_told_why(monkeypatch):
+    def start(**given):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", start)
+    with pytest.raises(DataError, match=r"Nanny failed to start.* under if __name__ == '__main__'"):
+        SomVQ(engine={"name": "dask", "workers": 1}, **PARAMS).fit(samples()[0])
+
+
 def test_a_worker_that_is_killed_costs_no_bit(usual):
     here = {"processes": False, "protocol": "tcp", "n_workers": 1, "threads_per_worker": 1}
     X, _ = samples()

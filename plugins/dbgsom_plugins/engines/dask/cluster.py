@@ -133,13 +133,20 @@ class Workers:
         return client
 
     def _started(self, distributed: Any) -> Any:
-        cluster = distributed.LocalCluster(
-            n_workers=self._workers or available_threads(),
-            threads_per_worker=1,
-            processes=self._processes,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = distributed.LocalCluster(
+                n_workers=self._workers or available_threads(),
+                threads_per_worker=1,
+                processes=self._processes,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"dask could not start workers on this machine ({error}): a script that starts "
+                "processes does its work under if __name__ == '__main__':, or takes "
+                "processes: false for threads"
+            ) from error
         self._stack.enter_context(cluster)
         client = distributed.Client(cluster, set_as_default=False)
         return self._stack.enter_context(client)
