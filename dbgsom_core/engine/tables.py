@@ -223,6 +223,12 @@ class SlicedTable(BlockTable):
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
         except self.failure:
             raise
+        except MemoryError as error:
+            raise self.failure(
+                f"there is no memory left to read rows {start} to {stop} of the "
+                f"{type(self._of).__name__}: read fewer at a time (block of the engine blocks), "
+                "store it in smaller chunks, or let it keep fewer of them in its cache"
+            ) from error
         except Exception as error:
             raise self.failure(
                 f"rows {start} to {stop} of the {type(self._of).__name__} cannot be read "

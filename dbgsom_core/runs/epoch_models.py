@@ -9,6 +9,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from dbgsom_core.estimators.late_labels import LEAVES
 from dbgsom_core.estimators.snapshots import Snapshot
 from dbgsom_core.interfaces.epochs import EpochRecord
 
@@ -54,6 +55,7 @@ class EpochModels:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the training itself has told
                     found[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+                vars(found[epoch]).pop(LEAVES, None)  # a byte a row for each model, in no file
             except Exception as error:  # the map is trained: no reason to lose it
                 told = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
                 warnings.warn(told, stacklevel=2)

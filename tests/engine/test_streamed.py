@@ -226,13 +226,13 @@ def test_a_whole_fit_keeps_eight_bytes_a_row_or_fewer_and_labels_are_made_late(t
 class Dataset:
     """What h5py and zarr have: a shape, a dtype, slices."""
 
-    def __init__(self, X, fails=False):
+    def __init__(self, X, fails=None):
         self._X, self.shape, self.dtype, self.fails = X, X.shape, X.dtype, fails
 
     def __getitem__(self, rows):
         assert isinstance(rows, slice)
-        if self.fails:
-            raise OSError("the disk is gone")
+        if self.fails is not None:
+            raise self.fails
         return self._X[rows]
 
 
@@ -351,10 +351,17 @@ def test_a_value_that_is_missing_is_named(mapped, value, samples):
             samples_in_blocks(X, metric, block=0.01)
 
 
-def test_a_dataset_that_fails_is_told(samples):
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        (OSError("the disk is gone"), r"rows 0 to \d+ of the Dataset .*the disk is gone"),
+        (MemoryError(), r"no memory left to read rows 0 to \d+ of the Dataset: .*smaller chunks"),
+    ],
+)
+def test_a_dataset_that_fails_is_told(samples, fails, told):
     X, _ = samples()
-    with pytest.raises(DataError, match=r"rows 0 to \d+ of the Dataset .*the disk is gone"):
-        SomVQ(engine=engine(500)).fit(Dataset(X, fails=True))
+    with pytest.raises(DataError, match=told):
+        SomVQ(engine=engine(500)).fit(Dataset(X, fails))
 
 
 @pytest.mark.parametrize(
