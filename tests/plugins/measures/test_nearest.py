@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures import _nearest, _sampled
 from dbgsom_plugins.measures._nearest import nearest
 from dbgsom_plugins.measures._pairs import Pairs, how_many_look
 from dbgsom_plugins.measures._rings import Rings
-from dbgsom_plugins.measures.neighbours import Trustworthiness
+from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
+from dbgsom_plugins.measures.neighbours import Continuity, Trustworthiness
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.manhattan import Manhattan
 
@@ -120,3 +122,24 @@ def test_how_many_look_is_what_the_comparisons_allow():
     assert [how_many_look(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
     assert [how_many_look(n, 5000) for n in (100_000, 10**7)] == [250, 200]
     assert how_many_look(1000, 50) == 50
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(1200, 40)).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 40)))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    found = []
+    for data in (
+        LocalEngine().over(X, Euclidean()),
+        LocalEngine(threads=1).over(mapped, Euclidean()),
+        BlocksEngine(block=0.02).over(mapped, Euclidean()),
+    ):
+        evaluation = Evaluation(som_map, data)
+        measures = [one(max_samples=600) for one in (Trustworthiness, Continuity)]
+        measures += [one(max_samples=400) for one in (CMeasure, KruskalShepard)]
+        found.append([measure.compute(evaluation) for measure in measures])
+    assert found[0] == found[1] == found[2]
+    assert all("drawn by the seed" in value.note for value in found[0])
