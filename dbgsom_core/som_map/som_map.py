@@ -14,6 +14,8 @@ from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid, Position
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SPREAD = 16  # cells that a table of all around may have for each neuron
+
 
 class SomMap:
     """Neurons on a grid, in order of birth.
@@ -64,8 +66,11 @@ class SomMap:
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
         self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
         self._by_cell: dict[Position, int] = {}
-        nobody = np.empty((0, grid.degree), np.int32)
-        self._links = self._link(self._by_cell, nobody, positions)[0]
+        found = self._linked_at_once(positions)
+        if found is None:
+            nobody = np.empty((0, grid.degree), np.int32)
+            found = self._link(self._by_cell, nobody, positions)[0]
+        self._links: NDArray[np.int32] = found
         if links is not None:
             self._links = np.array(links, dtype=np.int32)
         self._forget()
@@ -329,6 +334,26 @@ class SomMap:
             if not 0 <= parent < first:
                 raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
         return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
+
+    def _linked_at_once(self, cells: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        # As `_link` links the first neurons of a map, and notes them by cell: by a table of all
+        # cells around. None for a torus, a grid of a third party that links otherwise, cells far
+        # apart, and two neurons in one cell.
+        by_offsets = type(self.grid).beside is Grid.beside and self.grid.torus is None
+        if not by_offsets or not len(cells):
+            return None
+        low, high = cells.min(axis=0).tolist(), cells.max(axis=0).tolist()
+        size = [last - first + 3 for first, last in zip(low, high, strict=True)]
+        if size[0] * size[1] > _SPREAD * (len(cells) + _SPREAD):
+            return None
+        at, numbers = cells - low + 1, np.arange(len(cells), dtype=np.int32)
+        table = np.full(size, -1, np.int32)
+        table[*at.T] = numbers
+        if (table[*at.T] != numbers).any():
+            return None
+        self._by_cell.update(zip(map(tuple, cells.tolist()), numbers.tolist(), strict=True))
+        beside = at[:, None] + np.array(self.grid.offsets)
+        return np.ascontiguousarray(table[beside[..., 0], beside[..., 1]])
 
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]

@@ -4,9 +4,10 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -154,3 +155,21 @@ def test_prototypes_are_kept_row_by_row_however_they_come():
     som_map = SomMap.rectangle(2, 2, prototypes)
     assert som_map.prototypes.flags.c_contiguous
     np.testing.assert_array_equal(som_map.prototypes, prototypes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=1, unique=True),
+    st.sampled_from([SQUARE, HEXAGONAL]),
+    st.booleans(),
+)
+def test_links_are_those_of_the_cells_beside_each(cells, grid, is_spread):
+    if is_spread:  # too far apart for a table of all cells between them
+        cells = [*cells, (2000, -2000), (2001, -2000)]
+    som_map = SomMap(cells, np.zeros((len(cells), 1)), grid)
+    number = {cell: i for i, cell in enumerate(cells)}
+    expected = [[number.get(cell, -1) for cell in grid.beside(one)] for one in cells]
+    np.testing.assert_array_equal(som_map.links, expected)
+    assert [som_map.neuron_at(cell) for cell in cells] == list(range(len(cells)))
+    with pytest.raises(ValueError, match="two neurons share the cell"):
+        SomMap([*cells, cells[0]], np.zeros((len(cells) + 1, 1)), grid)
