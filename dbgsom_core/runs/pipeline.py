@@ -207,7 +207,8 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, plan.data.columns)
-        view = view_of_run(estimator, trained, part, plan.data, fold.steps, title_of(run))
+        title = _title(run, part, fold.train)
+        view = view_of_run(estimator, trained, part, plan.data, fold.steps, title)
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         view = replace(view, film=film[0].frames) if film else view
         earlier = models.made(estimator, fold.train.X, fold.train.y)
@@ -256,6 +257,12 @@ def _looked_at(plan: _Plan, part: Part, name: str) -> Part:
     some = drawn_part(part, plan.experiment.seed)
     plan.notes.extend(drawn_told(name, part, some))
     return some
+
+
+def _title(run: Run, part: Part, whole: Part) -> str:
+    # Figures say themselves when they show but some of the samples.
+    n, all_of_them = part.X.shape[0], whole.X.shape[0]
+    return title_of(run) + (f" · {n:,} of {all_of_them:,} samples" if n < all_of_them else "")
 
 
 def _evaluation(plan: _Plan, estimator: Any, part: Part) -> Evaluation:
