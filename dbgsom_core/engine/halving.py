@@ -14,12 +14,17 @@ ALIKE = 1e-9  # what differs less, relative to the farthest, does so by rounding
 MEAN, AXIS, NEXT = 0, 1, 2  # what is where in the room of the loop
 
 
-def halved(
-    X: NDArray[Any], weights: NDArray[np.float64], groups: NDArray[np.int64], least: float
+def cut(
+    X: NDArray[Any],
+    weights: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    times: int,
+    least: float,
 ) -> NDArray[np.int64]:
-    """Return groups of samples, (n,): ``2*groups``, and one more beyond the middle of each.
+    """Return groups of samples in up to ``2**times`` parts, (n,): ``groups << times`` and the part.
 
-    A group is cut across its longest direction, nearly its first principal component, at its mean.
+    A group is cut in two across its longest direction, nearly its first principal component, at its
+    mean, and so are its parts.
 
     Parameters
     ----------
@@ -27,16 +32,20 @@ def halved(
     weights : float64 array (n,)
     groups : int64 array (n,)
         Not negative.
+    times : int
     least : float
-        Groups of a smaller weight stay whole.
+        Groups and parts of a smaller weight stay whole.
     """
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
-    beyond, room = np.zeros(len(groups), np.int64), np.empty((3, X.shape[1]))
     size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
     numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
-    cut_across(numbers, weights, order, starts, least, room, beyond)
-    return np.asarray(2 * groups + beyond)
+    room = np.empty((3, X.shape[1]))
+    for _ in range(times):
+        order = np.argsort(groups, kind="stable")
+        starts = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
+        beyond = np.zeros(len(groups), np.int64)
+        cut_across(numbers, weights, order, starts, least, room, beyond)
+        groups = 2 * groups + beyond
+    return groups
 
 
 @loop

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import PerSample, Samples, Totals
-from dbgsom_core.engine.halving import halved
+from dbgsom_core.engine.halving import cut
 from dbgsom_core.engine.sums import won_sums
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 _HALVINGS, _HALVED = 2, 4.0  # each of groups that weigh so much at least
-_LOOKED_AT, _NUMBERS = 20_000, 1 << 22  # samples at most, and numbers of theirs
+_LOOKED_AT, _NUMBERS = 10_000, 1 << 22  # samples at most, and numbers of theirs
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Summaries:
 
     One, or up to four of few samples: groups of four and more are cut in two across where they are
     longest, and these once more, where the geometry is Euclidean, the samples are complete, and no
-    more than 20,000 of 4 million numbers. Such groups tell better what is near a sample than the
+    more than 10,000 of 4 million numbers. Such groups tell better what is near a sample than the
     neurons do (tests/benchmarks). Numeric targets have one summary for each neuron.
 
     Attributes
@@ -83,7 +83,7 @@ class Summaries:
             n_kinds = len(classes) + 1
             keys = keys * n_kinds + target.codes + 1
         if rows is not None:
-            keys = _cut(rows, data.sample_weights, keys.astype(np.int64))
+            keys = cut(rows, data.sample_weights, keys.astype(np.int64), _HALVINGS, _HALVED)
         groups, kinds = _compact(keys)
         hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
         if rows is None:
@@ -111,15 +111,6 @@ def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
         return None
     rows = data.X[0 : data.n]
     return np.asarray(rows.toarray() if issparse(rows) else rows)
-
-
-def _cut(
-    rows: NDArray[np.floating[Any]], weights: NDArray[np.float64], keys: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    # The last bits of the new keys say which part of what had the same key.
-    for _ in range(_HALVINGS):
-        keys = halved(rows, weights, keys, _HALVED)
-    return keys
 
 
 def _deviation(

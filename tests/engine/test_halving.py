@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.halving import halved
+from dbgsom_core.engine.halving import cut
 
 
 def by_decomposition(X, weights):
@@ -20,21 +20,23 @@ def test_each_group_is_cut_in_two_across_its_longest_direction(dtype, size, rng)
     long = rng.normal(size=(10, 1, 6))
     X = (5 + 3 * rng.normal(size=(400, 1)) * long[groups][:, 0] + rng.normal(size=(400, 6))) * size
     X, weights = X.astype(dtype), rng.integers(1, 4, size=400).astype(float)
-    cut = halved(X, weights, groups, 4.0)
-    np.testing.assert_array_equal(cut // 2, groups)
+    parts = cut(X, weights, groups, 1, 4.0)
+    np.testing.assert_array_equal(parts // 2, groups)
     for group in np.unique(groups):
         mine = groups == group
         expected = by_decomposition(X[mine].astype(float) / size, weights[mine])
-        agree = np.mean(cut[mine] % 2 == expected)
+        agree = np.mean(parts[mine] % 2 == expected)
         assert max(agree, 1 - agree) > 0.97  # the iteration ends early
+    twice = cut(X, weights, parts, 1, 4.0)
+    np.testing.assert_array_equal(cut(X, weights, groups, 2, 4.0), twice)
 
 
 def test_what_weighs_little_or_lies_in_one_place_stays_whole(rng):
     X = np.vstack([rng.normal(size=(3, 2)), np.ones((9, 2)), rng.normal(size=(4, 2))])
     groups = np.repeat([0, 1, 2], [3, 9, 4])
-    cut = halved(X, np.ones(16), groups, 4.0)
-    np.testing.assert_array_equal(cut[:12], 2 * groups[:12])
-    assert set(cut[12:]) == {4, 5}
-    twice = halved(np.repeat(X, 2, axis=0), np.ones(32), np.repeat(groups, 2), 8.0)
-    weighed = halved(X, np.full(16, 2.0), groups, 8.0)
+    parts = cut(X, np.ones(16), groups, 1, 4.0)
+    np.testing.assert_array_equal(parts[:12], 2 * groups[:12])
+    assert set(parts[12:]) == {4, 5}
+    twice = cut(np.repeat(X, 2, axis=0), np.ones(32), np.repeat(groups, 2), 1, 8.0)
+    weighed = cut(X, np.full(16, 2.0), groups, 1, 8.0)
     np.testing.assert_array_equal(twice[::2], weighed)
