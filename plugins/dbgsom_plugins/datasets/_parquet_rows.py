@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError, open_regular, private_logger
-from dbgsom_plugins.datasets._unpacked import Unpacked, folder_with_room
+from dbgsom_plugins.datasets._unpacked import Unpacked, unpacked
 
 _log = private_logger("dbgsom")
 
@@ -97,12 +97,12 @@ class ParquetRows:
         """
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((max(stop - start, 0), self.shape[1]), self.dtype)
-        at, unpacked = start, self._temporary()
+        at, into = start, self._temporary()
         while at < stop:
             place = bisect_right(self._starts, at) - 1
             end = min(stop, self._starts[place + 1])
-            if unpacked is not None and self._is_unpacked(unpacked, place):
-                unpacked.read(at, out[at - start : end - start])
+            if into is not None and self._is_unpacked(into, place):
+                into.read(at, out[at - start : end - start])
             else:
                 for first, batch in self._reader(place, at).batches(at, end):
                     low, high = max(at, first), min(end, first + batch.num_rows)
@@ -116,9 +116,9 @@ class ParquetRows:
             if not self._is_asked:
                 self._is_asked = True
                 size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-                folder = None if self._unpacks is False else folder_with_room(size)
-                if folder is not None:
-                    self._unpacked = Unpacked(folder, self.shape, self.dtype)
+                made = None if self._unpacks is False else unpacked(self.shape, self.dtype)
+                if made is not None:
+                    self._unpacked, folder = made
                     _log.info(
                         "%s is decoded into a temporary file of %.0f MB in %s, which is deleted at "
                         "the end", self.files[0], size / 1e6, folder,
@@ -126,8 +126,8 @@ class ParquetRows:
                 elif self._unpacks:
                     raise DataError(
                         f"no folder for temporary files has {2 * size / 1e6:.0f} MB of room to "
-                        f"decode {self.files[0]} into: make room, name another one in TMPDIR, or "
-                        "leave unpacked out"
+                        f"decode {self.files[0]} into, or this system has no such files: make "
+                        "room, name another one in TMPDIR, or leave unpacked out"
                     )
             return self._unpacked
 

@@ -53,6 +53,20 @@ class Unpacked:
         return self._shape[1] * self._dtype.itemsize
 
 
+def unpacked(shape: tuple[int, int], dtype: np.dtype[np.floating]) -> tuple[Unpacked, str] | None:
+    """Return a place for rows (n, D), and its folder; None where there is none.
+
+    Nor is there on systems that cannot read at a place, such as Windows.
+    """
+    folder = folder_with_room(shape[0] * shape[1] * dtype.itemsize)
+    if folder is None or not hasattr(os, "preadv"):
+        return None
+    try:
+        return Unpacked(folder, shape, dtype), folder
+    except OSError:  # it has room, and takes no more files
+        return None
+
+
 def folder_with_room(size: int) -> str | None:
     """Return a folder for temporary files on a disk with room for so many bytes twice, or None.
 

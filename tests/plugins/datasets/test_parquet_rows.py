@@ -147,6 +147,26 @@ def test_without_room_on_a_disk_rows_are_decoded_in_each_pass(folder, decoded, m
     )
 
 
+def test_where_no_temporary_file_can_be_rows_are_decoded_in_each_pass(folder, monkeypatch):
+    X = Parquet(path=str(folder), unpacked=False, **FIELDS).opened().X[:]
+
+    def refused(**given):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as full:
+        full.setattr("tempfile.TemporaryFile", refused)
+        rows = Parquet(path=str(folder), **FIELDS).opened().X
+        np.testing.assert_array_equal(rows[:], X)
+        assert rows._unpacked is None
+        must = Parquet(path=str(folder), unpacked=True, **FIELDS).opened().X
+        with pytest.raises(DataError, match="leave unpacked out"):
+            must[:10]
+    monkeypatch.delattr("os.preadv")  # as on Windows
+    rows = Parquet(path=str(folder), **FIELDS).opened().X
+    np.testing.assert_array_equal(rows[:], X)
+    assert rows._unpacked is None
+
+
 def test_what_is_memory_is_no_disk(monkeypatch, tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
