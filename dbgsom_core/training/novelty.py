@@ -62,9 +62,9 @@ class Density:
     where the r-th nearest weighs exp(-r/10), as far as the map knows: a distance to a measure
     (Chazal, Cohen-Steiner & Mérigot 2011) whose mass ends softly. Groups count that are among the
     nearest 40 and in front of which fewer than 100 samples are. What the map knows are groups,
-    what a neuron won (of one class where there are some): their samples lie at squared distance
-    d² + s², d that to their mean and s their mean distance to their neuron. All is in units of the
-    root mean square of s.
+    what a neuron won (of one class where there are some), or parts of it: their samples lie at
+    squared distance d² + s², d that to their mean and s their `Summaries.scatter`. All is in units
+    of the root mean square of s, or of the metric where that is 0: all groups are of equal samples.
 
     Attributes
     ----------

@@ -15,6 +15,7 @@ from dbgsom_core.engine.sums import won_sums
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 _HALVINGS, _HALVED = 2, 4.0  # each of groups that weigh so much at least
+_EPS = float(np.finfo(np.float64).eps)
 _LOOKED_AT, _NUMBERS = 10_000, 1 << 22  # samples at most, and numbers of theirs
 
 
@@ -93,7 +94,7 @@ class Summaries:
         else:
             kinds = kinds >> _HALVINGS
             means = won_sums(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
-            scatter = _deviation(data, groups, np.linalg.norm(rows - means[groups], axis=1), hits)
+            scatter = _deviation(data, groups, _apart(rows, means, groups), hits)
         units, codes = np.divmod(kinds, n_kinds)
         labels = labelled = None
         if numeric:
@@ -111,6 +112,16 @@ def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
         return None
     rows = data.X[0 : data.n]
     return np.asarray(rows.toarray() if issparse(rows) else rows)
+
+
+def _apart(
+    rows: NDArray[np.floating[Any]], means: NDArray[np.float64], groups: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    # Distances (n,) to the means of groups: none where those are off by as much through rounding,
+    # or equal samples would lie apart, and novelty be told in units of that.
+    apart = np.linalg.norm(rows - means[groups], axis=1)
+    rounding = _EPS * np.bincount(groups, minlength=len(means)) * np.linalg.norm(means, axis=1)
+    return np.where(apart <= rounding[groups], 0.0, apart)
 
 
 def _deviation(
