@@ -72,7 +72,11 @@ class GrowthFilm:
             if number not in found and number < min(self._kept, default=self._last):
                 try:
                     found[number] = np.load(path, allow_pickle=False)
-                except (OSError, ValueError):  # it was being written when the process died
+                except (
+                    OSError,
+                    ValueError,
+                    EOFError,
+                ):  # it was being written when the process died
                     continue
         return dict(sorted(found.items()))
 

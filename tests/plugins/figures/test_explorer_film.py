@@ -115,14 +115,15 @@ def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
         GrowthFilm(0)
 
 
-def test_a_training_that_goes_on_has_the_frames_of_before(tmp_path):
+@pytest.mark.parametrize("left", [b"half", b""])
+def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path):
     whole, first = GrowthFilm(5), GrowthFilm(5, tmp_path / "film")
     frames = [told(epoch, 10, np.full((2, 3), float(epoch))) for epoch in range(1, 11)]
     for one in frames:
         whole(one)
     for one in frames[:7]:  # killed in epoch 8; the last checkpoint is of epoch 5
         first(one)
-    (tmp_path / "film" / "4.npy").write_bytes(b"half")
+    (tmp_path / "film" / "4.npy").write_bytes(left)
     second = GrowthFilm(5, tmp_path / "film")
     for one in frames[5:]:
         second(one)
