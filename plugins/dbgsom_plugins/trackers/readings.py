@@ -20,6 +20,8 @@ _NAMED = 3  # neurons that a sentence names
 def _percent(value: float) -> str:
     if 0 < value < 0.005:
         return "less than 1 %"
+    if 0.995 <= value < 1:  # 100 % is said of all only
+        return "more than 99 %"
     return f"{100 * value:.0f} %"
 
 
@@ -105,7 +107,8 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
 def reading(name: str, value: float) -> str:
     """Return one sentence on the value of a measure; none for a measure that nobody knows."""
     known = _READINGS.get(name.rpartition("/")[2])
-    return known(value) if known is not None and np.isfinite(value) else ""
+    said = known(value) if known is not None and np.isfinite(value) else ""
+    return said[:1].upper() + said[1:]
 
 
 def remarks(view: MapView) -> list[str]:
