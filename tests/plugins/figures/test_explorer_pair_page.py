@@ -117,3 +117,23 @@ def test_clusters_and_classes_are_told_apart(chromium, models, tmp_path):
     assert chromium.text("#neuron dd") == f"cluster {groups.neuron_labels_[0]}"
     assert "label cluster" in chromium.text("#live")
     assert chromium.errors == []
+
+
+def test_narrow_lists_show_where_the_names_of_two_maps_differ(chromium, models, tmp_path):
+    page = tmp_path / "names.html"
+    models[0].explore(X, Y, path=page, other=models[1])
+    told = page.read_text("utf-8")
+    for was, name in (("SomClassifier", "mine: SF 0.3, a"), ("SomVQ", "mine: SF 0.5, a")):
+        told = told.replace(f'"title":"{was}"', f'"title":"{name}"')
+    page.write_text(told, "utf-8")
+    chromium.errors.clear()
+    chromium.open(page)
+    assert chromium.text("#title") == "mine: SF 0.3, a beside mine: SF 0.5, a"
+    shown = chromium.js("[...document.querySelector('.panel select').options].map((o) => o.text)")
+    assert shown == ["SF 0.3, a", "SF 0.5, a"]
+    wide, high = chromium.js(
+        "(({ width, height }) => [width, height])"
+        "(document.querySelector('.stage').getBoundingClientRect())"
+    )
+    assert high <= wide + 1  # no empty bands above and below two narrow maps
+    assert chromium.errors == []

@@ -15,7 +15,7 @@ class Panel {
     this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": `Legend of map ${number + 1}` });
     const zoom = (text, told, act) => make("button", { type: "button", "aria-label": told, title: told, onclick: act }, text);
     this.which = make("select", { onchange: () => this.show(maps[firstOf[this.which.value]], this.way.id) },
-      ...titles.map((title, m) => make("option", { value: m }, title)));
+      ...shortTitles.map((title, m) => make("option", { value: m, title: titles[m] }, title)));
     const bar = make("div", { class: "bar" }, ...(two ? [make("label", {}, "Map ", this.which)] : []), make("label", {}, "Colour ", this.colour),
       make("span", { class: "tools" }, zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit())));
     this.element = make("section", { class: "panel", "aria-label": `Map ${number + 1}` }, bar, this.trail, this.box, this.key);
