@@ -72,12 +72,8 @@ class GrowthFilm:
             if number not in found and number < min(self._kept, default=self._last):
                 try:
                     found[number] = np.load(path, allow_pickle=False)
-                except (
-                    OSError,
-                    ValueError,
-                    EOFError,
-                ):  # it was being written when the process died
-                    continue
+                except (OSError, ValueError, EOFError):
+                    continue  # it was being written when the process died
         return dict(sorted(found.items()))
 
 
