@@ -48,8 +48,11 @@ class SomeRows:
         return _picked(self.X, rows), _of(self.y, rows)
 
     def classes(self, count: int) -> int:
-        """Return how many distinct targets the first rows have."""
-        return len(np.unique(_of(self.y, np.arange(min(count, self.n)))))
+        """Return how many distinct targets the first rows have; of samples of no class, too."""
+        first = np.asarray(_of(self.y, np.arange(min(count, self.n))))
+        if first.dtype == object:  # what is None has no order beside texts
+            first = first.astype(str)
+        return len(np.unique(first))
 
     def _of_partitions(self, count: int) -> tuple[Any, Any]:
         # The first rows of some of them: nobody loads all for an estimate.

@@ -62,6 +62,9 @@ def test_of_a_collection_some_partitions_are_computed(few, monkeypatch):
     assert len(loaded) <= 2 * PLACES
     assert plan.network == 9 * 8 * (3 * 3 + 16 + 2 * 4)
     assert "network   at most" in str(plan)
+    names = np.array(["a", "b", "c", None], dtype=object)[codes]  # None is of no class
+    some = SomClassifier(max_neurons=9, epochs=6).plan(lazy, names, seconds=0)
+    assert some.network == plan.network
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         SomClassifier().plan(lazy, codes[:40])
     with pytest.raises(ValueError, match="X has no rows"):
