@@ -15,7 +15,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import best_end, with_arrow
-from dbgsom_core.runs.comparing.sentences import same_mean
+from dbgsom_core.runs.comparing.sentences import same_mean, value_of
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
@@ -151,7 +151,7 @@ def measured(variant: Variant, name: str) -> str | None:
     if value is None:
         return None
     spread = variant.spread.get(name)
-    return cell(value) if spread is None else f"{cell(value)} ± {spread:.2g}"
+    return cell(value) if spread is None else value_of(value, spread)
 
 
 def _of(measures: Mapping[str, float], part: str) -> bool:

@@ -5,7 +5,9 @@ import logging
 import pytest
 
 from dbgsom_core.cli.output import show_warnings
+from dbgsom_core.cli.tables import measured
 from dbgsom_core.config import load_sweep
+from dbgsom_core.interfaces.trackers import Variant
 from dbgsom_core.runs.sweeps.worker import _Handler, _log_to, _Worker
 
 CONFIG = """\
@@ -139,3 +141,19 @@ def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warnin
         for handler in [one for one in logger.handlers if isinstance(one, _Handler)]:
             logger.removeHandler(handler)
     assert answers == [("log", ("dbgsom", logging.WARNING, NOTE))]
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "said"),
+    [
+        (0.0999871, 0.0123, "0.100 ± 0.012"),
+        (0.98, 0.0038, "0.9800 ± 0.0038"),
+        (1234.56, 78.9, "1235 ± 79"),
+        (0.5, 0.0, "0.5 ± 0"),
+        (0.98443, None, "0.9844"),
+    ],
+)
+def test_a_mean_of_seeds_has_the_places_of_its_deviation(mean, spread, said):
+    spreads = {} if spread is None else {"test/accuracy": spread}
+    variant = Variant("one", {}, {"test/accuracy": mean}, spreads, ["1", "2"])
+    assert measured(variant, "test/accuracy") == said
