@@ -233,6 +233,13 @@ def test_names_are_text(iris):
     assert "\u2028" not in text
 
 
+def test_the_error_is_told_with_the_samples_that_it_is_of(iris):
+    X, (model, _) = load_iris().data[::3], iris
+    error = np.mean(np.linalg.norm(X - model.weights_[model.bmu(X)], axis=1))
+    said = told(view_of(model, model.evaluate(X)))["summary"]
+    assert said.endswith(f"quantization error {error:.4g} of 50 samples")
+
+
 def test_the_page_reaches_for_nothing(iris):
     text = Explorer().draw(iris[1]).text
     assert "default-src 'none'" in text

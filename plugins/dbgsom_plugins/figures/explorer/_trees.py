@@ -93,7 +93,8 @@ def told_of_tree(
         samples["novelty"] = packed_table(novelty[shown.rows][:, None], 2)
     return {
         "title": as_label(view.title, 120),
-        "summary": counts(view),
+        # The rows may be others than those of training, whose quantization error measures told.
+        "summary": f"{counts(view)} of {len(evaluation.leaf_distance):,} samples",
         "kind": view.estimator,
         "labels": labels.told(view),
         "maps": maps,
