@@ -109,7 +109,12 @@ def _show_how_to_look(table: Table, runs: str) -> None:
     # The command that shows the maps of the two best; runs that lie elsewhere have no short names.
     from pathlib import Path
 
-    ids = [row.runs[0] for row in table.ranked[:2] if row.runs]
+    rows = [row for row in table.ranked[:2] if row.runs]
+    # Steps of other packages may make other features, which no page shows side by side.
+    steps = {str(row.fields.get("prepare", "")) for row in rows}
+    if len(steps) > 1 and any(":" in one for one in steps):
+        return
+    ids = [row.runs[0] for row in rows]
     if len(ids) == 2 and all(any(Path(runs).glob(f"*/{one}/model.npz")) for one in ids):
         where = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
         ends = " ".join(one[-_END:] for one in ids)

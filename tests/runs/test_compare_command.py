@@ -95,3 +95,14 @@ def test_the_two_best_maps_can_be_seen_where_runs_have_left_them(two, store):
     words = line.split("dbgsom explore ")[1].split()
     assert len(set(words[:2])) == 2
     assert all(sum(one.endswith(word) for one in ids) == 1 for word in words[:2])
+
+
+def test_maps_whose_features_may_differ_are_not_shown_beside_each_other(store, typed):
+    pca = {"name": "sklearn.decomposition:PCA", "n_components": 2}
+    for number, steps in enumerate(([{"name": "standardize"}], [pca])):
+        store(number, {"test/accuracy": 0.9 - 0.1 * number}, config={"prepare": steps})
+    for folder in store.root.glob("*/*"):
+        (folder / "model.npz").touch()
+    answer = typed()
+    assert "PCA" in answer.output
+    assert "dbgsom explore" not in answer.output
