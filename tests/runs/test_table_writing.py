@@ -1,6 +1,7 @@
 """Tables are written to the same cells with pyarrow and without, and whole or not at all."""
 
 import errno
+import io
 import sys
 
 import numpy as np
@@ -58,3 +59,15 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, table):
         write_table(str(path), parts())
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["kept.csv"]
+
+
+@pytest.mark.parametrize("last", ["write", "flush"])
+def test_standard_output_that_takes_no_more_is_told(table, last):
+    class Full(io.StringIO):
+        def refuse(self, *given):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    full = Full()
+    setattr(full, last, full.refuse)
+    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
+        write_table("-", [table], full)

@@ -61,9 +61,15 @@ def write_table(
 
     if path == "-":
         stream = sys.stdout if stdout is None else stdout
-        with _csv(lambda content: stream.write(str(content, "utf-8")), ",") as put:
-            write(put)
-        stream.flush()
+        try:
+            with _csv(lambda content: stream.write(str(content, "utf-8")), ",") as put:
+                write(put)
+            stream.flush()
+        except BrokenPipeError:  # whoever read it has enough
+            raise
+        except OSError as error:
+            told = error.strerror or error
+            raise DataError(f"standard output cannot be written: {told}") from error
         return rows
 
     def fill(partial: Path) -> None:
