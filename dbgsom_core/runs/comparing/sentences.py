@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.comparing.compared import Ranking, Row, Table
 
 _MOST_SEEDS = 1000
+_MORE = "several seeds (sweep: {repeats: {seeds: 5}}), or parts of the data (split: {folds: 5}),"
 
 
 def verdict(table: Table) -> str:
@@ -54,7 +55,9 @@ def _untested(table: Table) -> str:
     if tied := _tied(table):
         led += f" ({same_mean(tied)})"
     if all(row.difference == 0 for row in others):
-        return f"All variants have the same {table.decision.measure}, {mean_of(best)}."
+        same = f"All variants have the same {table.decision.measure}, {mean_of(best)}."
+        few = max(row.pairs for row in others) <= 1
+        return f"{same} {_MORE[:1].upper()}{_MORE[1:]} would tell more." if few else same
     if all(row.pairs == 0 for row in others):
         return (
             f"{led}, but nobody can tell how sure that is: the variants have no seed or fold in "
@@ -62,8 +65,7 @@ def _untested(table: Table) -> str:
         )
     if all(row.pairs <= 1 for row in others):
         return (
-            f"{led}, but nobody can tell how sure that is, from one value each: run them with "
-            "several seeds (sweep: {repeats: {seeds: 5}}), or divide the data (split: {folds: 5})."
+            f"{led}, but nobody can tell how sure that is, from one value each: {_MORE} would tell."
         )
     return (
         f"{led}. The seeds change nothing, so nobody can tell how sure that is on other data: "
