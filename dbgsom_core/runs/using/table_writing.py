@@ -149,11 +149,13 @@ def _cells(column: Any) -> list[Any]:
     """Return the cells of a column as `csv` writes those that Arrow does, nothing for gaps."""
     import pandas as pd
 
-    values = np.asarray(np.ma.getdata(column))
+    masked = isinstance(column, np.ma.MaskedArray)  # getdata would take a Series of pandas apart
+    values = np.asarray(column.data if masked else column)
+    gone = np.ma.getmaskarray(column) if masked else np.zeros(len(values), bool)
     cells: list[Any] = values.tolist()
     if values.dtype.kind == "b":
         cells = ["true" if one else "false" for one in cells]
-    for row in np.flatnonzero(np.ma.getmaskarray(column) | pd.isna(values)).tolist():
+    for row in np.flatnonzero(gone | pd.isna(values)).tolist():
         cells[row] = None
     return cells
 

@@ -60,7 +60,9 @@ def test_a_warning_that_is_to_be_an_error_is_raised_where_somebody_waits(
     background: Background,
 ) -> None:
     def warn() -> None:
-        warnings.warn("lost", stacklevel=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.warn("lost", stacklevel=1)
 
     background.do(warn)
     with pytest.raises(UserWarning, match="lost"):
