@@ -112,6 +112,8 @@ class Density:
                 found[rows] = self.scores_near(part, near)
                 continue
             groups, distances = nearest_places(part, self.places, self._near)
+            if part.scatter is not None:  # means, beside which the samples lie that they stand for
+                distances = np.hypot(distances, part.scatter[:, None])
             distances, weights, order = without_themselves(
                 distances, self.weights[groups], groups == own[rows, None], part.weights
             )

@@ -36,6 +36,13 @@ def test_the_scale_of_the_data_changes_no_score(factor, rng):
     )
 
 
+def test_few_further_samples_do_not_make_outliers_of_those_before(rng):
+    X = rng.normal(size=(3000, 3))
+    vq = SomVQ(epochs=6, max_neurons=30).fit(X)
+    vq.partial_fit(X[:20])
+    assert np.mean(vq.decision_function(X) < 0) < 0.2  # of a contamination of 0.05; it was 0.5
+
+
 def test_equal_samples_do_not_lie_apart_by_rounding(rng):
     # Groups of equal rows alone: scores are distances in the metric, and not in units of 1e-16.
     kinds = np.round(rng.normal(size=(12, 3)), 1)
