@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from dbgsom_core.errors import as_text
+from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.interfaces.privacy import Secrets, hiding, without_passwords
 
 # Signs of ours for terminals and pipes that know few letters; others are shown by their number.
@@ -56,11 +56,16 @@ def silence() -> None:
 
 
 @contextmanager
-def _read() -> Iterator[None]:
+def _read(stream: Any) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
         raise NobodyReadsError("nobody reads what is printed") from error
+    except OSError as error:
+        if stream is not sys.__stdout__:  # where else could it be told
+            raise
+        told = error.strerror or error
+        raise DataError(f"standard output cannot be written: {told}") from error
 
 
 def styled(stream: Any) -> Any:
@@ -76,13 +81,13 @@ class _Masked:
 
     def write(self, text: str) -> int:
         """Write a text; its own length is returned, as writers expect."""
-        with _read():
+        with _read(self._stream):
             self._stream.write(self._shown(text))
         return len(text)
 
     def flush(self) -> None:
         """Write what is buffered."""
-        with _read():
+        with _read(self._stream):
             self._stream.flush()
 
     def _shown(self, text: str) -> str:
@@ -134,6 +139,6 @@ class _MaskedBytes(_AsText):
     def write(self, content: Any) -> int:
         """Write bytes of UTF-8."""
         text = bytes(content).decode("utf-8", "surrogateescape")
-        with _read():
+        with _read(self._stream):
             self._stream.write(self._shown(text).encode("utf-8", "surrogateescape"))
         return len(content)

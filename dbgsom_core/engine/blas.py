@@ -33,6 +33,20 @@ _within = 0  # blocks that are open, of whichever threads of Python
 _before: list[tuple[Any, int]] = []
 
 
+def _alone() -> None:
+    # In a forked process no block of another thread is open.
+    global _changing, _within
+    _changing = threading.Lock()
+    if _within:
+        for library, threads in _before:
+            library.set_num_threads(threads)
+    _within = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread within a ``with`` block.
@@ -51,7 +65,7 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         with _changing:
-            _within -= 1
+            _within = max(_within - 1, 0)  # 0 already within a block in which the process forked
             if not _within:
                 for library, threads in _before:
                     library.set_num_threads(threads)

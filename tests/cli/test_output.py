@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -186,3 +187,16 @@ def test_colour_is_left_away_where_nobody_wants_it(colour, dbgsom, write, monkey
         monkeypatch.setenv(name, value)
     answer = dbgsom("run", write("run.yaml", RUN), "-v")
     assert ("\x1b[" in answer.out) == (colour == {"FORCE_COLOR": "1"})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_behind_standard_output_is_told_in_a_sentence(write, tmp_path):
+    write("run.yaml", RUN)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CALL, "config", "show", "run.yaml"], cwd=tmp_path, stdout=full,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "standard output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier
+from dbgsom_core.engine import blas
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.compiling import compile_clock
 
 _CALL = """
 import sys
+import threading
 import numpy as np
 from dbgsom_core.engine.loops import add_columns
 total = np.zeros(3)
@@ -75,6 +78,31 @@ def test_blas_keeps_one_thread_while_another_fit_ends():
     assert set(_threads_of_blas()) <= {1}
     second.__exit__(None, None, None)
     assert _threads_of_blas() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_no_block_of_another_thread():
+    begun, over = threading.Event(), threading.Event()
+
+    def hold():
+        with one_blas_thread():
+            begun.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait()
+    try:
+        child = os.fork()
+        if child == 0:
+            with one_blas_thread():
+                within = blas._within
+            os._exit(0 if (within, blas._within) == (1, 0) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_file_that_another_process_wrote_for_other_types_is_not_used(tmp_path):
