@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 from dbgsom_core.engine.metric_calls import MetricCalls
 
-_ROWS = 1 << 16  # samples looked up at a time
-
 Rows = NDArray[np.int64]
 Centre = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -378,39 +376,3 @@ class Samples(Protocol):
         distance: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the sums (K, K) of squared distances of what b won to j, where `is_euclidean`."""
-
-
-def units_of(found: PerSample) -> NDArray[np.integer[Any]]:
-    """Return the units (n,) as they are kept: to be looked up, and not to be computed with."""
-    units: NDArray[Any] | None = getattr(found, "units", None)
-    return found.bmu if units is None else units
-
-
-def each_piece(
-    found: PerSample, n: int
-) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield rows, units and distances of the first ``n`` samples, 65536 at a time."""
-    of_rows = getattr(found, "of_rows", None)
-    for start in range(0, n, _ROWS):
-        rows = slice(start, min(start + _ROWS, n))
-        if of_rows is None:
-            yield rows, found.bmu[rows], found.distance[rows]
-        else:
-            yield rows, *of_rows(rows)
-
-
-def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:
-    """Return of which samples the two ``nearest`` neurons (n, 2) are not linked, bool (n,)."""
-    n = len(nearest)
-    found = np.empty(n, dtype=bool)
-    for start in range(0, n, _ROWS):  # to look up takes room
-        first, second = nearest[start : start + _ROWS].T
-        found[start : start + _ROWS] = graph.hops[first, second] != 1
-    return found
-
-
-def groups(keys: NDArray[Any]) -> list[Rows]:
-    """Return the rows of each distinct key, each ascending, in the order of the keys."""
-    order = np.argsort(keys, kind="stable")
-    bounds = np.flatnonzero(np.diff(keys[order])) + 1
-    return [rows for rows in np.split(order, bounds) if len(rows)]

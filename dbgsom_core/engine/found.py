@@ -16,9 +16,9 @@ from dbgsom_core.engine.contract import (
     Neighbourhood,
     PerSample,
     Totals,
-    groups,
 )
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
+from dbgsom_core.engine.per_sample import groups
 from dbgsom_core.engine.samples import PlainSamples
 
 

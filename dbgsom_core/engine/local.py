@@ -19,11 +19,10 @@ from dbgsom_core.engine.contract import (
     PerSample,
     Rows,
     Search,
-    groups,
-    unlinked,
 )
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
+from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples

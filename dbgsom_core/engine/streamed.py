@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.contract import PerSample, Search, Totals, each_piece, units_of
+from dbgsom_core.engine.contract import PerSample, Search, Totals
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.majorities import count_classes
+from dbgsom_core.engine.per_sample import each_piece, units_of
 from dbgsom_core.engine.sums import add_won
 from dbgsom_core.engine.tables import (
     BlockTable,

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.contract import groups
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.per_sample import groups
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap

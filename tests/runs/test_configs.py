@@ -1,5 +1,6 @@
-"""Every configuration that is shipped runs, in reduced size; sweeps are tested elsewhere."""
+"""Every configuration that is shipped runs, in reduced size."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,12 @@ import pandas as pd
 import pytest
 
 import dbgsom_core
-from dbgsom_core.config import is_sweep
+from dbgsom_core.config import is_sweep, load_sweep
 from dbgsom_core.engine.streamed import StreamedSamples
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.sweeps.sweep import run_sweep
+from dbgsom_core.runs.tracking import make_observers
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]
@@ -101,3 +105,30 @@ def test_a_mapped_file_is_trained_on_where_it_lies(monkeypatch):
     assert len(searched) == 1
     np.testing.assert_array_equal(mapped.model.estimator.weights_, held.model.estimator.weights_)
     assert mapped.measures == held.measures
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "runs"),
+    [
+        ("sweep-growth", {"repeats": {"seeds": 1}}, 4),
+        ("sweep-metrics", {"repeats": {"seeds": 2}, "grid": {"model.metric": ["cosine"]}}, 4),
+        ("optimize", {"optimize": {"trials": 2}}, 2),
+    ],
+)
+def test_sweeps_run_in_reduced_size(name, changes, runs):
+    if name == "optimize":
+        pytest.importorskip("optuna")
+    small = {
+        "extends": str(CONFIGS / f"{name}.yaml"),
+        "model": {"epochs": 2},
+        "figures": [],
+        "tracking": None,
+        "sweep": changes,
+    }
+    Path("small.yaml").write_text(json.dumps(small))
+    registry = get_registry()
+    sweep = load_sweep("small.yaml", registry=registry)
+    done = run_sweep(sweep, make_observers((), registry), registry)
+    assert len(done.children) == runs == sweep.runs
+    assert not done.failed
+    assert done.result.rankings

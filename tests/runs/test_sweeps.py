@@ -377,34 +377,3 @@ def test_each_data_set_has_a_winner_of_its_own(swept):
 def test_parameters_that_vary_stand_among_those_of_the_run(swept):
     done = swept("{grid: {model.robust: [null, 2.0]}}")
     assert [child.run.params["robust"] for child in done.children] == ["none", 2.0]
-
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "runs"),
-    [
-        ("sweep-growth", {"repeats": {"seeds": 1}}, 4),
-        ("sweep-metrics", {"repeats": {"seeds": 2}, "grid": {"model.metric": ["cosine"]}}, 4),
-        ("optimize", {"optimize": {"trials": 2}}, 2),
-    ],
-)
-def test_the_examples_run_in_reduced_size(tmp_path, monkeypatch, name, changes, runs):
-    if name == "optimize":
-        pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
-    small = {
-        "extends": str(CONFIGS / f"{name}.yaml"),
-        "model": {"epochs": 2},
-        "figures": [],
-        "tracking": None,
-        "sweep": changes,
-    }
-    Path("small.yaml").write_text(json.dumps(small))
-    registry = get_registry()
-    sweep = load_sweep("small.yaml", registry=registry)
-    done = run_sweep(sweep, make_observers((), registry), registry)
-    assert len(done.children) == runs == sweep.runs
-    assert not done.failed
-    assert done.result.rankings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found, MapGraph, unlinked
+from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import layout, pass_loops
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Tally
@@ -16,6 +16,7 @@ from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.pruning import Pruning, Room
 from dbgsom_core.engine.euclidean.tally import Seconds, gain, tallied, workload
+from dbgsom_core.engine.per_sample import unlinked
 from dbgsom_core.engine.workers import share
 
 _MARGIN_BYTES = 1 << 28  # that margins may take, or half of the packed copy

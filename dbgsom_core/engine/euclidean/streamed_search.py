@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
-from dbgsom_core.engine.contract import Found, MapGraph, unlinked
+from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import fine_tuning_loops, layout, pass_loops
 from dbgsom_core.engine.euclidean.accuracy import error_steps
 from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
@@ -29,6 +29,7 @@ from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_f
 from dbgsom_core.engine.euclidean.pruning import Pruning, Room
 from dbgsom_core.engine.euclidean.search import DOUBTS
 from dbgsom_core.engine.euclidean.tally import Seconds, added_up
+from dbgsom_core.engine.per_sample import unlinked
 from dbgsom_core.engine.tables import BlockTable
 
 _ROW_BYTES = 6  # that places and margins take of each row
