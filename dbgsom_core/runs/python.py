@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -85,14 +85,19 @@ class FinishedRun:
         return RunFiles(self.folder).figures()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the measures as a table: a row a measure, a column a part of the data."""
+        """Return the measures as a table: a row a measure, a column a part of the data.
+
+        The last column, ``best``, says which values are best: ``greater``, ``less``, ``0``, or
+        nothing where no installed plugin says it.
+        """
         import pandas as pd
 
         found: dict[str, dict[str, float]] = {}
         for full, value in self.measures.items():
             part, _, name = full.partition("/")
             found.setdefault(part, {})[name] = value
-        return pd.DataFrame(found).rename_axis(index="measure")
+        frame = pd.DataFrame(found).rename_axis(index="measure")
+        return frame.assign(best=list(_ends(frame.index).values()))
 
     def __repr__(self) -> str:
         lines = [f"{name}: {value:.4g}" for name, value in self.measures.items()]
@@ -146,14 +151,20 @@ class FinishedSweep:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row a run: what differs between them, and their measures."""
+        """Return a table with a row a run: what differs between them, and their measures.
+
+        Which values of each measure are best stands in ``attrs["best"]``, by its column:
+        ``greater``, ``less``, ``0``, or nothing where no installed plugin says it.
+        """
         import pandas as pd
 
         params = pd.DataFrame([dict(run.params) for run in self.runs])
         differing = [name for name in params if len(set(map(str, params[name]))) > 1]
         measures = pd.DataFrame([dict(run.measures) for run in self.runs])
         index = pd.Index([run.name for run in self.runs], name="run")
-        return pd.concat([params[differing], measures], axis=1).set_index(index)
+        frame = pd.concat([params[differing], measures], axis=1).set_index(index)
+        frame.attrs["best"] = _ends(map(str, measures))
+        return frame
 
     def __repr__(self) -> str:
         failed = f", {len(self.failed)} failed" if self.failed else ""
@@ -180,7 +191,8 @@ def run(
     overrides : mapping of dotted keys to values, or sequence of "key=value", optional
         Written over the configuration, as with ``--set``.
     verbose : int
-        As that of the estimators: 1 shows a progress bar, 2 a line an epoch.
+        As that of the estimators: 1 shows a progress bar, or about ten lines where standard output
+        is no terminal, 2 a line an epoch.
     resume : bool
         Go on with the newest run of this configuration that did not end well.
 
@@ -362,6 +374,13 @@ def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
         failed=tuple(outcome.failed),
         _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
     )
+
+
+def _ends(names: Iterable[str]) -> dict[str, str]:
+    from dbgsom_core.runs.comparing.deciding import best_end
+
+    registry = get_registry()
+    return {name: best_end(name, registry) for name in names}
 
 
 def _heading(name: str, folder: Path) -> str:

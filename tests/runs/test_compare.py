@@ -225,6 +225,24 @@ def test_less_is_better_where_the_measure_says_so(store, found):
     assert [row.mean for row in found("e", direction="maximize").tables[0].rows] == [0.3, 0.1]
 
 
+def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, found):
+    for seed, value in ((1, 0.9), (2, 0.6), (3, 0.87)):
+        store(seed, accuracy(value), seed=seed, model=GAUSSIAN)
+    for seed, value in ((1, 0.88), (3, 0.86)):  # with each it is behind
+        store(3 + seed, accuracy(value), seed=seed, model=BUBBLE)
+    comparison = found("e")
+    (table,) = comparison.tables
+    first, next_ = table.rows
+    assert (first.variant, next_.variant) == ("kernel=gaussian", "kernel=bubble")
+    assert next_.mean > first.mean == pytest.approx(first.adjusted)
+    assert first.adjusted - next_.adjusted == pytest.approx(-next_.difference) == 0.015
+    assert "adjusted means" in table.method
+    header, cells = columns_of(table)
+    assert header[:4] == ["variant", "n", "accuracy ↑", "adjusted"]
+    assert [row[3] for row in cells] == ["0.79", "0.775"]
+    assert list(comparison.to_pandas()["adjusted"]) == [first.adjusted, next_.adjusted]
+
+
 # -------------------------------------------------------------------------------------- its forms
 
 
@@ -235,6 +253,8 @@ def test_a_frame_has_a_row_for_each_variant(store, found):
     assert list(frame["variant"]) == ["kernel=gaussian", "kernel=bubble"]
     assert list(frame["kernel"]) == ["gaussian", "bubble"]
     assert list(frame["rank"]) == [1, 2]
+    assert list(frame["best"]) == ["greater"] * 2
+    assert frame.attrs["best"]["test/quantization_error"] == "less"
     assert frame["mean"][0] == pytest.approx(ONE.mean())
     assert math.isnan(frame["p"][0])
     assert frame["runs"][1] == "run-0004 run-0005 run-0006"

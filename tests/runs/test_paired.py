@@ -8,6 +8,7 @@ from scipy import stats
 
 from dbgsom_core.runs.comparing.paired import (
     LEVEL,
+    adjusted_means,
     holm,
     mean_and_deviation,
     paired_t,
@@ -101,6 +102,33 @@ def test_no_number_of_pairs_tells_what_overlap_hides():
     assert pairs_needed(0.5, 1.0, 0.25) is None  # (0.5 / 2.8)² < 0.25
     assert pairs_needed(0.0, 1.0, 0.0) is None
     assert pairs_needed(1.0, 0.0, 0.0) is None
+
+
+def dummies(table):
+    """The additive model by one indicator a row and a column, solved by all of its cells."""
+    rows, columns = np.nonzero(~np.isnan(table))
+    design = np.zeros((len(rows), sum(table.shape)))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), table.shape[0] + columns] = 1
+    effects = np.linalg.lstsq(design, table[rows, columns], rcond=None)[0]
+    return effects[: table.shape[0]] + effects[table.shape[0] :].mean()
+
+
+def test_adjusted_means_are_those_of_the_additive_model():
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(6, 1)) + rng.normal(scale=3, size=(1, 5)) + rng.normal(size=(6, 5))
+    assert (adjusted_means(table) == table.mean(axis=1)).all()
+    holes = table.copy()
+    holes[[0, 0, 1, 3, 5, 5], [1, 3, 0, 4, 0, 2]] = np.nan
+    np.testing.assert_allclose(adjusted_means(holes), dummies(holes), rtol=1e-12)
+    full = [2, 4]  # what others lack tells nothing of these
+    apart = np.diff(adjusted_means(holes)[full])
+    np.testing.assert_allclose(apart, np.diff(table[full].mean(axis=1)), rtol=1e-12)
+
+
+def test_adjusted_means_without_anything_in_common_are_their_own():
+    table = [[1, 3, np.nan, np.nan], [np.nan, np.nan, 5, np.nan], [np.nan] * 4]
+    np.testing.assert_array_equal(adjusted_means(table), [2, 5, np.nan])
 
 
 def test_ranks_share_equals():

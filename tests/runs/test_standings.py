@@ -78,6 +78,16 @@ def test_a_sweep_of_nothing_but_seeds_is_one_variant(tmp_path):
 
 def stood(tmp_path, found, extra=""):
     """Return what is told after each of some runs: (kernel, seed) → accuracy, in this order."""
+    return standing(tmp_path, found, extra)[1]
+
+
+def ranked(tmp_path, found):
+    """Return the names of the variants, best first."""
+    (ranking,) = standing(tmp_path, found, "")[0].rankings()
+    return [one.name for one in ranking.variants]
+
+
+def standing(tmp_path, found, extra):
     registry = Registry.discover(own_only=True)
     (tmp_path / "sweep.yaml").write_text(
         "experiment: e\ndataset: iris\nmodel: {estimator: classifier}\n"
@@ -92,7 +102,7 @@ def stood(tmp_path, found, extra=""):
         run = SimpleNamespace(id=child.name, data={"name": "iris", "digest": "d", "samples": 150})
         standings.add(child, run, {"test/accuracy": value})
         told.append(standings.best_so_far(run).removeprefix("best so far: "))
-    return told
+    return standings, told
 
 
 def test_variants_are_held_against_each_other_by_the_seeds_that_all_have(tmp_path):
@@ -109,6 +119,11 @@ def test_variants_are_held_against_each_other_by_the_seeds_that_all_have(tmp_pat
         "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds), 0.02 better than kernel=bubble, "
         "p = 0.7: nobody can tell yet",
     ]
+
+
+def test_the_end_of_a_sweep_knows_that_a_seed_was_hard(tmp_path):
+    found = {("gaussian", 42): 0.95, ("gaussian", 43): 0.75, ("bubble", 42): 0.90}
+    assert ranked(tmp_path, found) == ["kernel=gaussian", "kernel=bubble"]
 
 
 def test_a_variant_without_a_seed_of_the_others_is_not_held_against_them(tmp_path):

@@ -16,6 +16,7 @@ from dbgsom_core.runs.comparing.compared import Ranking, Row, Table
 from dbgsom_core.runs.comparing.comparison import Comparison
 from dbgsom_core.runs.comparing.deciding import Decision, best_end, decide, is_in_units
 from dbgsom_core.runs.comparing.paired import (
+    adjusted_means,
     holm,
     mean_and_deviation,
     paired_t,
@@ -120,20 +121,23 @@ def _decision(
 def _table(group: Group, decision: Decision, registry: Registry) -> Table:
     values = [values_of(variant, decision) for variant in group.variants]
     summaries = [mean_and_deviation([one.value for one in several]) for several in values]
-    order = sorted(
-        range(len(values)), key=lambda i: (decision.rank(summaries[i][0]), group.variants[i].name)
-    )
     keys = list(dict.fromkeys((v.seed, v.division) for several in values for v in several))
     place = {key: at for at, key in enumerate(keys)}
-    table = np.full((len(order), len(keys)), np.nan)
-    for row, i in enumerate(order):
-        for one in values[i]:
+    table = np.full((len(values), len(keys)), np.nan)
+    for row, several in enumerate(values):
+        for one in several:
             table[row, place[one.seed, one.division]] = one.value
+    adjusted = [float(mean) for mean in adjusted_means(table)]
+    order = sorted(
+        range(len(values)), key=lambda i: (decision.rank(adjusted[i]), group.variants[i].name)
+    )
+    table = table[order]
     divisions = [[division for _, division in keys].index(division) for _, division in keys]
     ratio = overlap(group.variants, decision)
     tested = _all_pairs(table, ratio, divisions)
     rows = [
-        _row(group.variants[i], summaries[i], values[i], tested, at) for at, i in enumerate(order)
+        _row(group.variants[i], (*summaries[i], adjusted[i]), values[i], tested, at)
+        for at, i in enumerate(order)
     ]
     name = ""
     if tested is not None and tested.tests:
@@ -191,7 +195,7 @@ def _all_pairs(table: Any, ratio: float, divisions: Sequence[int]) -> _Tested | 
 
 def _row(
     variant: Variant,
-    summary: tuple[float, float | None],
+    summary: tuple[float, float | None, float],
     values: Sequence[Any],
     tested: _Tested | None,
     at: int,
@@ -210,6 +214,7 @@ def _row(
         folds=round(len(values) / len(seeds)) if has_folds else 0,
         mean=summary[0],
         deviation=summary[1],
+        adjusted=summary[2],
         difference=of(compared.mean) if compared else None,
         low=of(compared.low) if compared else None,
         high=of(compared.high) if compared else None,
@@ -237,7 +242,7 @@ def _rankings(tables: Sequence[Table]) -> list[Ranking]:
         alike.setdefault(repr(rest), []).append(table)
     found = []
     for several in alike.values():
-        means = [{row.variant: row.mean for row in table.ranked} for table in several]
+        means = [{row.variant: row.adjusted for row in table.ranked} for table in several]
         common = [name for name in means[0] if all(name in one for one in means)]
         if len(several) < 2 or len(common) < 2:
             continue

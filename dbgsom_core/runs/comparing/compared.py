@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,9 @@ class Row:
         Of how many seeds, and of how many folds for each, the values are; no folds: 0.
     mean, deviation : float
         Of the deciding measure over seeds and folds; the deviation is None for one value.
+    adjusted : float
+        What the mean would be with all seeds and folds of the table (see `adjusted_means`): rows
+        are in its order. Where all have the same it is the mean.
     difference, low, high, effect, p, holm : float or None
         From the best variant: the mean of paired differences, its 95 % confidence interval,
         Cohen's d_z, the two-sided p, and the same after Holm's correction for all pairs of
@@ -47,6 +51,7 @@ class Row:
     folds: int
     mean: float
     deviation: float | None
+    adjusted: float
     difference: float | None
     low: float | None
     high: float | None
@@ -106,6 +111,11 @@ class Table:
     def ranked(self) -> list[Row]:
         """The rows that have a value."""
         return [row for row in self.rows if row.mean == row.mean]
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether variants lack seeds or folds of others, so that the order is of other means."""
+        return any(not math.isclose(row.adjusted, row.mean, rel_tol=1e-12) for row in self.ranked)
 
 
 @dataclass(frozen=True)

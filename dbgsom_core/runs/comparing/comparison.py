@@ -31,7 +31,12 @@ class Comparison(Compared):
         return compare_links(self, registry)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a row for each variant on each data set; see `Row` for the columns."""
+        """Return a row for each variant on each data set; see `Row` for the columns.
+
+        ``best`` says which values of the measure that ranks are best: ``greater``, ``less`` or
+        ``0``. Of the measures beside it ``attrs["best"]`` says so, by column; nothing where no
+        plugin does.
+        """
         return as_frame(self)
 
     def save(self, path: str | Path) -> None:

@@ -36,6 +36,7 @@ def columns_of(
     counts = len({count_of(row) for row in table.ranked}) > 1
     header = ["variant", *["n"] * counts]
     header.append(with_arrow(table.decision.measure, table.decision.end))
+    header += ["adjusted"] * table.is_adjusted
     header += [f"difference{' (95 % CI)' * tested}"] * paired + ["p"] * tested
     header += ["corrected p"] * (tested and table.tests > 1)
     header += [
@@ -48,6 +49,8 @@ def columns_of(
         if counts:
             cells.append(count_of(row))
         cells.append(mean_of(row) if row.mean == row.mean else None)
+        if table.is_adjusted:
+            cells.append(value_of(row.adjusted, row.deviation).partition(" ")[0])
         if paired:
             cells.append(difference)
         if tested:
@@ -119,10 +122,12 @@ def records(comparison: Compared) -> list[dict[str, Any]]:
         record |= {key.removeprefix("model."): row.fields[key] for key in shared}
         record |= {
             "measure": table.decision.name,
+            "best": table.decision.end,
             "seeds": row.seeds,
             "folds": row.folds,
             "mean": row.mean,
             "std": row.deviation,
+            "adjusted": row.adjusted,
             "difference": row.difference,
             "low": row.low,
             "high": row.high,
@@ -147,7 +152,9 @@ def as_frame(comparison: Compared) -> pd.DataFrame:
     """Return the records as a data frame."""
     import pandas as pd
 
-    return pd.DataFrame.from_records(records(comparison))
+    frame = pd.DataFrame.from_records(records(comparison))
+    frame.attrs["best"] = {k: v for table in comparison.tables for k, v in table.ends.items()}
+    return frame
 
 
 def save(comparison: Compared, path: Path) -> None:

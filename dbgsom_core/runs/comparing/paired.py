@@ -141,6 +141,40 @@ def pairs_needed(
     return low
 
 
+def adjusted_means(values: ArrayLike) -> NDArray[np.float64]:
+    """Return what the mean of each variant (row) would be with the values of all columns.
+
+    Where all have the same columns these are their means. Else each column (a seed, a fold) is
+    taken to move all variants alike, by least squares: a variant that lacks the hard seeds is not
+    the better for it. These are the least-squares means of the additive two-way model (Searle,
+    Speed & Milliken 1980). Variants that share no column, not even through others, keep their own.
+
+    Parameters
+    ----------
+    values : array (m, k)
+        NaN where a variant has none.
+
+    Returns
+    -------
+    float64 array (m,)
+        NaN where a variant has no value at all.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    there = ~np.isnan(table)
+    counts = there.sum(axis=1)
+    sums = np.where(there, table, 0.0).sum(axis=1)
+    means: NDArray[np.float64] = sums / np.where(counts, counts, np.nan)
+    some = table[counts > 0]
+    if there[counts > 0].all() or np.isinf(some).any():
+        return means
+    shares = there / np.maximum(counts, 1)[:, np.newaxis]
+    left = np.where(there, table - means[:, np.newaxis], 0.0).sum(axis=0)
+    normal = np.diag(there.sum(axis=0)) - there.T @ shares
+    columns = np.linalg.lstsq(normal, left, rcond=1e-10)[0]  # the least of all that fit
+    adjusted: NDArray[np.float64] = means - shares @ columns + columns.mean()
+    return adjusted
+
+
 # ----------------------------------------------------------------------------- over data sets
 
 

@@ -116,6 +116,8 @@ def method(table: Table) -> str:
     if any(row.deviation is not None for row in rows):
         over = "seeds and folds" if folds else "seeds"
         told.append(f"±: standard deviation over {over}.")
+    if table.is_adjusted:
+        told.append(adjusted_for(table))
     if table.test:
         source = " (Nadeau & Bengio 2003)" if table.ratio else ""
         told.append(
@@ -130,6 +132,15 @@ def method(table: Table) -> str:
         if not table.ratio:
             told.append("All models learned from the same samples: other data may say otherwise.")
     return " ".join(told)
+
+
+def adjusted_for(table: Table) -> str:
+    """Say what the order of variants is by that do not have the same seeds, or folds."""
+    what = "seeds and folds" if any(row.folds for row in table.ranked) else "seeds"
+    return (
+        f"Not all variants have the same {what}: they are in the order of adjusted means, which "
+        f"leave out what the {what} do that a variant has or lacks (least squares)."
+    )
 
 
 def rank_verdict(ranking: Ranking) -> str:

@@ -10,13 +10,14 @@ from dbgsom_core.interfaces.trackers import Ranking
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.compare import tables_of
 from dbgsom_core.runs.comparing.deciding import Decision
+from dbgsom_core.runs.comparing.sentences import adjusted_for
 from dbgsom_core.runs.folder.store import read_run
 
 
 def with_verdicts(
     rankings: Sequence[Ranking], folders: Sequence[Path], decision: Decision, registry: Registry
 ) -> list[Ranking]:
-    """Return rankings with the sentence of `compare` on each, where there is something to test.
+    """Return rankings with the sentence of `compare` on each, where there is something to say.
 
     Parameters
     ----------
@@ -32,10 +33,12 @@ def with_verdicts(
     repeated = any(len(variant.runs) > 1 for one in rankings for variant in one.variants)
     if not repeated and not any(run.folds for run in runs):
         return [*rankings]
-    tables = [table for table in tables_of(runs, decision, registry)[0] if table.test]
+    tables = [one for one in tables_of(runs, decision, registry)[0] if one.test or one.is_adjusted]
     found = []
     for ranking in rankings:
         own = {run for variant in ranking.variants for run in variant.runs}
-        told = [one.sentence for one in tables if any(own & {*row.runs} for row in one.rows)]
+        tables_here = [one for one in tables if any(own & {*row.runs} for row in one.rows)]
+        told = [one.sentence for one in tables_here]
+        told += [adjusted_for(one) for one in tables_here if one.is_adjusted]
         found.append(replace(ranking, verdict=" ".join(told)))
     return found

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.config.names import shortened
 from dbgsom_core.errors import DataError
@@ -16,6 +18,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision, decide, is_in_units
 from dbgsom_core.runs.comparing.differing import as_words, differences, distinct, told_apart
+from dbgsom_core.runs.comparing.paired import adjusted_means
 from dbgsom_core.runs.comparing.variants import (
     data_name,
     division_ratio,
@@ -37,9 +40,6 @@ class _Runs:
     samples: int | None
     runs: dict[str, Mapping[str, float]] = field(default_factory=dict)
     seeds: dict[str, int] = field(default_factory=dict)
-
-    def rank(self, decision: Decision) -> tuple[bool, float]:
-        return decision.rank(statistics.fmean(map(decision.value, self.runs.values())))
 
     def standing(self, name: str, decision: Decision) -> Standing:
         """Return what decides, by seed."""
@@ -154,7 +154,12 @@ class Standings:
         found = []
         told = self._apart(decision)
         for name, variants in self._groups(decision).items():
-            variants.sort(key=lambda one: (one.rank(decision), told[one.child.variant][1]))
+            means = _adjusted(variants, decision)
+            order = sorted(
+                range(len(variants)),
+                key=lambda i: (decision.rank(means[i]), told[variants[i].child.variant][1]),
+            )
+            variants = [variants[i] for i in order]
             columns = shortened([key for one in variants for key in told[one.child.variant][0]])
             rated = []
             for one in variants:
@@ -228,6 +233,15 @@ def best_measures(rankings: list[Ranking]) -> dict[str, float]:
         for name in ranking.measures
         if (value := ranking.best.measures.get(name)) is not None
     }
+
+
+def _adjusted(variants: Sequence[_Runs], decision: Decision) -> list[float]:
+    # Where runs failed variants may have other seeds than those beside them; as `compare` does.
+    found = [one.standing("", decision).values for one in variants]
+    seeds = dict.fromkeys(seed for values in found for seed in values)
+    table = [[values.get(seed, math.nan) for seed in seeds] for values in found]
+    means = adjusted_means(np.reshape(table, (len(variants), len(seeds))))
+    return [float(mean) for mean in means]
 
 
 def _units(experiment: Experiment) -> dict[str, Any]:
