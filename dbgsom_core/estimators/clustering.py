@@ -73,7 +73,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``. One
         that returns ``dbgsom_core.api.STOP`` ends the training; ``epoch.som_map`` is then the map.
     verbose : int
-        1: a progress bar on a terminal and in notebooks, else a line for each epoch; 2: the lines.
+        1: a progress bar on a terminal and in notebooks, else about ten lines, and one every five
+        seconds; 2: a line for each epoch.
     contamination : float in (0, 0.5]
         The level of ``offset_``: what share of samples like those of the training it calls
         outliers, at most.

@@ -1,4 +1,4 @@
-"""What ``verbose`` shows of a fit: a bar in place on a terminal, a line an epoch elsewhere."""
+"""What ``verbose`` shows of a fit: a bar in place on a terminal, some lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from dbgsom_core.plugins.observers import line
 
 _CELLS = 24
 _SECONDS_BETWEEN_LOOKS = 0.1
+_LINES = 10  # of the epochs, evenly; a slow fit also tells every few seconds
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
@@ -23,19 +25,21 @@ def shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
     Parameters
     ----------
     verbose : int
-        0: nothing. 1: a bar, where standard output is a terminal or a notebook. 2, and 1 elsewhere:
-        a line an epoch.
+        0: nothing. 1: a bar, where standard output is a terminal or a notebook; elsewhere a line
+        each tenth of the epochs, and every five seconds. 2: a line an epoch.
     """
     if not verbose:
         with compile_clock():
             yield None
-    elif verbose == 1 and _rewrites(sys.stdout):
-        bar = _Bar(sys.stdout)
-        with compile_clock(bar.tell):
+    elif verbose == 1:
+        show = _Bar(sys.stdout) if _rewrites(sys.stdout) else _Lines()
+        with compile_clock(show.tell):
             try:
-                yield bar
-            finally:
-                bar.end()
+                yield show
+            except BaseException:
+                show.end("stopped after")
+                raise
+            show.end("done in")
     else:
         with compile_clock(print):
             yield lambda epoch: print(line(epoch))
@@ -43,6 +47,28 @@ def shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
 
 def _rewrites(stream: Any) -> bool:
     return bool(stream.isatty()) or type(stream).__module__.startswith("ipykernel")
+
+
+class _Lines:
+    tell = staticmethod(print)
+
+    def __init__(self) -> None:
+        self._told = -1, 0.0  # which share of the lines, when
+        self._last: EpochRecord | None = None
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        self._last = epoch
+        if epoch.epoch >= epoch.epochs:
+            return  # told at the end
+        share, now = _LINES * epoch.epoch // epoch.epochs, time.monotonic()
+        if share > self._told[0] or now - self._told[1] >= _SECONDS_BETWEEN_LINES:
+            self._told = share, now
+            print(line(epoch), flush=True)
+
+    def end(self, how: str) -> None:
+        """Tell the last epoch."""
+        if self._last is not None:
+            print(f"{line(self._last)}  {how} {self._last.seconds:.2f} s", flush=True)
 
 
 class _Bar:
@@ -68,10 +94,11 @@ class _Bar:
         self._stream.write("\n")
         self._width = 0
 
-    def end(self) -> None:
-        """Leave the last epoch standing."""
+    def end(self, how: str) -> None:
+        """Leave the last epoch standing; training may have converged before the last one."""
         if self._last is not None:
-            self._write(self._last, 1.0, f"done in {self._last.seconds:.2f} s")
+            share = 1.0 if how.startswith("done") else self._last.epoch / self._last.epochs
+            self._write(self._last, share, f"{how} {self._last.seconds:.2f} s")
             self._stream.write("\n")
             self._stream.flush()
 

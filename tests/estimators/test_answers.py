@@ -1,5 +1,7 @@
 """What a fitted map says of samples at once, why it says so of one, and how it shows itself."""
 
+import io
+import math
 import re
 import subprocess
 import sys
@@ -222,6 +224,37 @@ def test_verbose_moves_one_bar_on_a_terminal(iris, monkeypatch):
     terminal.text = ""
     SomVQ(epochs=4, tol=0.0, verbose=2).fit(iris[0])
     assert terminal.text.count("\n") == 4
+
+
+def test_verbose_prints_ten_lines_and_the_last_where_nothing_moves(iris, capsys, monkeypatch):
+    monkeypatch.setattr("dbgsom_core.estimators.verbose._SECONDS_BETWEEN_LINES", math.inf)
+    SomVQ(epochs=200, tol=0.0, verbose=1).fit(iris[0])
+    first, *others, last = capsys.readouterr().out.splitlines()[-11:]
+    assert first.startswith("epoch 1/200 ")
+    assert [int(one.split()[1].partition("/")[0]) for one in others] == [*range(20, 200, 20)]
+    assert last.startswith("epoch 200/200 ")
+    assert "done in" in last
+    SomVQ(epochs=4, tol=0.0, verbose=2).fit(iris[0])
+    assert capsys.readouterr().out.count("epoch") == 4
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_fit_that_is_stopped_is_not_told_as_done(iris, monkeypatch, stream):
+    shown = stream()
+    monkeypatch.setattr(sys, "stdout", shown)
+
+    class Stops:
+        vital = True
+
+        def dbgsom_epoch_finished(self, epoch):
+            if epoch.epoch == 3:
+                raise RuntimeError("the third")
+
+    with pytest.raises(RuntimeError, match="the third"):
+        SomVQ(epochs=30, verbose=1, callbacks=[Stops()]).fit(iris[0])
+    text = shown.text if stream is Terminal else shown.getvalue()
+    assert "done" not in text
+    assert "stopped after" in text
 
 
 # ---------------------------------------------------------------------- as scikit-learn expects

@@ -333,11 +333,6 @@ def test_growth_events_tell_every_birth(digits):
         assert parent < row
 
 
-def test_verbose_prints_a_line_an_epoch(iris, capsys):
-    SomVQ(epochs=4, tol=0.0, verbose=1).fit(iris[0])
-    assert capsys.readouterr().out.count("epoch") == 4
-
-
 def test_a_start_larger_than_the_cap_is_refused(iris):
     class Large(Directed):
         def start_shape(self):
