@@ -50,8 +50,8 @@ class Wanted:
         Those that the model knows; None: all that are not kept, by their place.
     width : int
         How many features there are.
-    keep : tuple of str
-        Columns to carry along.
+    keep : tuple of str or None
+        Columns to carry along; None where the command carries none.
     optional : tuple of str
         More of them, where they are there.
     written : Written
@@ -66,7 +66,7 @@ class Wanted:
 
     columns: Columns | None
     width: int
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] | None = None
     optional: tuple[str, ...] = ()
     written: Written = NOT_SAID
     trained: Written = NOT_SAID
@@ -216,16 +216,19 @@ class _Table:
         if self.columns is not None:
             self.columns = replace(self.columns, decimal=mark, thousands=thousands)
         self.names = numbered([str(name).strip() for name in names])
-        keep = [self._place(name) for name in wanted.keep]
+        keep = [self._place(name) for name in wanted.keep or ()]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]
         self.kept = list(dict.fromkeys(keep))
         if self.columns is None:
             features = [place for place in range(len(self.names)) if place not in self.kept]
             if len(features) != wanted.width:
+                cure = "leave others out of the file"
+                cure += "" if wanted.keep is None else ", or carry them along with --keep"
+                lacking = wanted.width - len(features)
                 raise DataError(
                     f"{path} has {len(features)} columns for the model, which was trained on "
-                    f"{wanted.width} without knowing their names: leave others out of the file, or "
-                    "carry them along with --keep"
+                    f"{wanted.width} without knowing their names: "
+                    + (f"give the {lacking} that it lacks, in their order" if lacking > 0 else cure)
                 )
             self.numeric = set(features)
             if thousands:
