@@ -25,7 +25,7 @@ from dbgsom_core.runs.folder.store import find_folders, read_run
 from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.start import runs_folder
 
-NOT_COUNTED = "; measures, figures and trackers not counted"
+NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
 _BESIDE_TRAINING = ("measures", "figures", "stability", "tracking", "split")
 _MOST_READ = 50  # folders of runs
 

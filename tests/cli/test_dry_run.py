@@ -38,7 +38,9 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     assert told["name"] == "trial"
     assert "growth directed, labeller index" in told["parts"]
     assert re.match(r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds", told["training"])
-    assert told["training"].endswith("; measures, figures and trackers not counted")
+    assert told["training"].endswith(
+        "; training alone: loading, measures, figures and trackers come on top"
+    )
     assert re.match(r"about [\d.]+ s in the mean", told["epoch"])
     assert re.match(r"\d+, at most 12", told["neurons"])
     assert re.match(r"about [\d.]+ [MG]iB", told["memory"])
