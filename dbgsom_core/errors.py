@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import count
 
+# Whose lines are nobody's own: what stands between a person's line and ours.
+_BETWEEN = frozenset(
+    ("dbgsom_core", "dbgsom_plugins", "sklearn", "mlflow", "joblib", "contextlib", "threading")
+)
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions of writing, halves, breaks
 
 
@@ -92,3 +98,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def callers_level() -> int:
+    """Return the ``stacklevel`` at which a warning is about a line of who called this package.
+
+    That is so however many functions, of scikit-learn's pipelines and searches or of MLflow's
+    logging, stand between; a number would have to know them all. It is 1 where nobody else is.
+    """
+    for level in count(1):
+        try:
+            frame = sys._getframe(level)
+        except ValueError:
+            return 1
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _BETWEEN:
+            return level
+    raise AssertionError

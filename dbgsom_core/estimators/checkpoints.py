@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.errors import CheckpointError, PluginError
+from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.data_digest import data_digest
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
@@ -164,7 +164,7 @@ class Checkpoints:
                 self._warned.append(str(error))
                 warnings.warn(
                     f"checkpoint {self.path} cannot be written ({error}); training goes on without",
-                    stacklevel=2,
+                    stacklevel=callers_level(),
                 )
 
     def _read(self) -> dict[str, Any] | None:

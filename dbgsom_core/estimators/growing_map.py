@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.tables import BlockTable, picked
+from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.fitted_map import FittedMap
 from dbgsom_core.estimators.held_out import HeldOut, held_samples
@@ -361,7 +362,8 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
                 "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}"
             )
         warnings.warn(
-            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}", stacklevel=5
+            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}",
+            stacklevel=callers_level(),
         )
 
     def _warn_of_unrest(self) -> None:
@@ -373,7 +375,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
             f"the map has not converged in {self.n_iter_} epochs; raise epochs, or say tol=0 to "
             "run them all and hear nothing of it",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=callers_level(),
         )
 
     def __sklearn_is_fitted__(self) -> bool:

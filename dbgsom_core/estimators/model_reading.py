@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.errors import DbgsomError, PluginError, did_you_mean
+from dbgsom_core.errors import DbgsomError, PluginError, callers_level, did_you_mean
 from dbgsom_core.estimators.answer_reading import check_state, read_answering, read_density
 from dbgsom_core.estimators.archive import UnfitError, one_line
 from dbgsom_core.estimators.held_values import StoredTypes, shown
@@ -258,7 +258,7 @@ def _unfitted(
 def _warn_of_absence(told: object) -> None:
     warnings.warn(
         f"{one_line(told)}. The model answers without it, and cannot be trained further",
-        stacklevel=8,
+        stacklevel=callers_level(),
     )
 
 
@@ -355,7 +355,7 @@ def _warn_of_other_defaults(
         warnings.warn(
             f"the model was saved with {kind} '{part['name']}' of {part['distribution']} "
             f"{part['version']}; the installed version differs: {one_line(', '.join(changed))}",
-            stacklevel=8,
+            stacklevel=callers_level(),
         )
 
 

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dbgsom_core.engine.tables import BlockTable, block_rows
+from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
@@ -86,7 +87,7 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
             f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
             f"{positive} samples, which keeps the map small; multiply it by "
             f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
-            stacklevel=4,
+            stacklevel=callers_level(),
         )
     return weights
 

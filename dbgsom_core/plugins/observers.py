@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dbgsom_core.errors import callers_level
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.guard import is_from_a_signal
@@ -147,7 +148,7 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
                 warnings.warn(
                     f"callback {listener!r} failed ({type(error).__name__}: {error}); "
                     "training goes on",
-                    stacklevel=4,
+                    stacklevel=callers_level(),
                 )
         return STOP if any(one is STOP for one in answers) else None
 

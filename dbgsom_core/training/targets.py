@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from dbgsom_core.errors import callers_level
+
 UNLABELLED = -1  # code of a sample without a class
 
 
@@ -177,7 +179,7 @@ def _without_class(
         warnings.warn(
             f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
             "or give unlabelled=None if it is a class",
-            stacklevel=5,
+            stacklevel=callers_level(),
         )
     return missing | marked
 

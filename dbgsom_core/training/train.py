@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, Search
-from dbgsom_core.errors import ComponentError
+from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, nobody
 from dbgsom_core.interfaces.growth import GrowthState, automatic_cap
@@ -160,7 +160,7 @@ def train(
         warnings.warn(
             f"growth stopped at max_neurons='auto', {task.max_neurons} neurons for "
             f"{task.data.n} samples; give max_neurons a number{smaller}",
-            stacklevel=3,
+            stacklevel=callers_level(),
         )
     converged = converged or is_stationary(history, schedule)
     kept = len(history)
@@ -254,7 +254,7 @@ def _capped(task: Task, n_neurons: int) -> Task:
     warnings.warn(
         f"{who('growth', task.growth)} gives births without end and has no max_neurons: its map is "
         f"cut at {cap} neurons, as with max_neurons='auto'",
-        stacklevel=4,
+        stacklevel=callers_level(),
     )
     return replace(task, max_neurons=cap)
 

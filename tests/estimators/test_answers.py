@@ -5,12 +5,15 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
@@ -268,6 +271,18 @@ def test_tables_go_in_and_come_out(clf, wine):
     assert list(table.index) == list(wine.data.index)
     with pytest.raises(ValueError, match="feature names"):
         clf.predict(wine.data[list(wine.data)[::-1]])
+
+
+def test_a_warning_is_about_the_line_that_called_whatever_stands_between(iris):
+    model = SomVQ(epochs=10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(iris[0])
+        model.fit_predict(iris[0])
+        make_pipeline(StandardScaler(), model).fit(iris[0])
+    assert [(one.category, one.filename) for one in caught] == [(ConvergenceWarning, __file__)] * 3
+    first = caught[0].lineno
+    assert [one.lineno for one in caught] == [first, first + 1, first + 2]
 
 
 @pytest.mark.parametrize("cls", [SomVQ, SomClassifier, SomRegressor])

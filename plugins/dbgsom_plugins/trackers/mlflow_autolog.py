@@ -97,7 +97,7 @@ def _fit(fit: Any, estimator: Any, X: Any, y: Any, rest: Any, more: Any) -> Any:
     background.wait_for_room()
     _fits.busy = True
     try:
-        with _own_run(lambda: name_of_parts(estimator, data_name(X), {}), settings.wait) as open_:
+        with _own_run(lambda: _name(estimator, X), settings.wait) as open_:
             if open_ is None:
                 return fit(X, y, *rest, **more)
             _fits.used.add(open_[0])
@@ -113,6 +113,11 @@ def _fit(fit: Any, estimator: Any, X: Any, y: Any, rest: Any, more: Any) -> Any:
             return fitted
     finally:
         _fits.busy = False
+
+
+def _name(estimator: Any, X: Any) -> str:
+    # Estimators of equal parts are often held against each other.
+    return name_of_parts(estimator, f"{type(estimator).__name__} on {data_name(X)}", {})
 
 
 def _search(fit: Any, search: Any, X: Any, y: Any, rest: Any, more: Any) -> Any:

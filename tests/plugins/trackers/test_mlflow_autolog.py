@@ -87,7 +87,7 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     history = runs.client.get_metric_history(run.info.run_id, "epoch/quantization_error")
     assert [one.step for one in history] == [one.epoch for one in fitted.history_]
     assert run.data.metrics["train/quantization_error"] == fitted.quantization_error_
-    assert run.info.run_name == "table-60x3: directed SF 0.4, gaussian, euclidean"
+    assert run.info.run_name == "SomVQ on table-60x3: directed SF 0.4, gaussian, euclidean"
     assert run.inputs.dataset_inputs[0].dataset.name == "table-60x3"
     found = {one.path for one in runs.client.list_artifacts(run.info.run_id, "figures")}
     assert found == {"figures/label_map.png", "figures/growth_curve.png"}
