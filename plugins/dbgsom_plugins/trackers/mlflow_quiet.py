@@ -33,8 +33,9 @@ _CHATTERERS = {
 }
 # What MLflow's own calls of its own dependencies are to be changed to.
 _OTHERS_HOMEWORK = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
-# MLflow warns of the type hints of its own classes, in colour, and of ours that it need not check.
-_TYPE_HINTS = r"(?s).*\b[Tt]ype hint"
+# Some versions of MLflow warn of the type hints of their own classes, in colour.
+_TYPE_HINTS = r"(?s).*(Any|Union) type hint\b.* is inferred as AnyType"
+_OWN = r"mlflow\b"  # modules
 
 _ANSWERED = re.compile(r"(?:too many|error code) (\d{3})\b")
 _ASIDE = "(raised as a result of"  # SQLAlchemy says when before it says what
@@ -64,7 +65,7 @@ def quiet(seconds: int = SECONDS_A_CALL) -> Iterator[None]:
     with _set(settings), warnings.catch_warnings():
         for category in _OTHERS_HOMEWORK:
             warnings.simplefilter("ignore", category)
-        warnings.filterwarnings("ignore", message=_TYPE_HINTS, category=UserWarning)
+        warnings.filterwarnings("ignore", _TYPE_HINTS, UserWarning, _OWN)
         import mlflow  # noqa: F401  (its import sets the level of its own logger)
 
         with _levels():
@@ -84,8 +85,8 @@ def calm(work: Callable[[], None]) -> None:
             if not any(isinstance(one, _Calm) and one.thread == here for one in place.filters):
                 place.addFilter(_Calm(here))
     filters: list[tuple[type[Warning], str, str]] = [
-        *((category, "", r"mlflow\b") for category in _OTHERS_HOMEWORK),
-        (UserWarning, _TYPE_HINTS, ""),
+        *((category, "", _OWN) for category in _OTHERS_HOMEWORK),
+        (UserWarning, _TYPE_HINTS, _OWN),
     ]
     known = {
         (one[2], getattr(one[1], "pattern", ""), getattr(one[3], "pattern", ""))

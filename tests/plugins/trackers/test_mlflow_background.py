@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from dbgsom_plugins.trackers.mlflow_background import Background
+from dbgsom_plugins.trackers.mlflow_quiet import calm
 
 _PROGRAM = """
 import time
@@ -105,3 +106,15 @@ def test_what_is_left_is_done_when_the_program_ends() -> None:
         [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout.split(), done.stderr) == (["ended", "sent"], "")
+
+
+def test_what_it_leaves_out_is_of_mlflow_and_no_warning_of_the_program() -> None:
+    told = "\x1b[93mUnion type hint is inferred as AnyType, and MLflow doesn't validate the data"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calm(lambda: None)
+        warnings.warn_explicit(told, UserWarning, "a.py", 1, module="mlflow.types.type_hints")
+        with pytest.raises(UserWarning, match="Union type hint"):
+            warnings.warn_explicit(told, UserWarning, "a.py", 1, module="theirs")
+        with pytest.raises(UserWarning, match="is wrong"):
+            warnings.warn("this type hint is wrong", stacklevel=1)
