@@ -51,7 +51,7 @@ class Checkpoints:
     path : Path
         The last one; the one before lies beside it, under a name that ends in ``-before``.
     seconds : float
-        Between two of them at least, and a hundred times what the last one took. 0: every epoch.
+        After which one is written, see `Book`. 0: every epoch.
     stays : bool
         Whether they are there still when the fit has ended.
     first : callable, optional

@@ -79,10 +79,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         The level of ``offset_``: what share of samples like those of the training it calls
         outliers, at most.
     checkpoint : path, optional
-        Of a file in which training is noted about every second, for one fit at a time. A fit of the
-        same data and parameters that finds it goes on from there to the same bits; callbacks hear
-        the epochs that are left. A fit that has ended takes it away. What was noted of other data,
-        parameters or versions is refused with `CheckpointError`.
+        Of a file in which training is noted each second, or twentieth of it, for one fit at a time.
+        A fit of the same data and parameters that finds it goes on from there to the same bits;
+        callbacks hear the epochs that are left. A fit that has ended takes it away. What was noted
+        of other data, parameters or versions is refused with `CheckpointError`.
     calibration : float in (0, 1), optional
         The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
         ``offset_`` then hold for new samples in any number. They train nothing, so ``hit_counts_``

@@ -20,7 +20,9 @@ from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 
-_SHARE = 0.01  # of the time, which writing takes at most
+_SHARE = 0.01  # of the time, which writing takes at most,
+_OLD, _SHARE_IF_OLD = 0.05, 0.02  # but where so much of a training is not written down yet
+_FIRST = 0.004  # seconds that the first writing is thought to take
 
 # The neurons that lead from the first map down to a map; () is the first one.
 Way = tuple[int, ...]
@@ -131,8 +133,9 @@ class Book:
     write : callable, optional
         Takes the states to a safe place; None: nobody does.
     seconds : float
-        Between two writings at least; more where writing takes long, since it may take a hundredth
-        of the time. 0: after every epoch.
+        After which it is written; later where writing takes more than a hundredth of the time, and
+        earlier where a twentieth of the epochs have passed and writing takes a fiftieth of the time
+        at most. 0: after every epoch.
     """
 
     states: States = field(default_factory=dict)
@@ -140,12 +143,17 @@ class Book:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        self._next = time.monotonic() + self.seconds
+        self._ended, self._took, self._passed = time.monotonic(), _FIRST, 0.0
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to write."""
-        return self.write is not None and time.monotonic() >= self._next
+    def is_due(self, epochs: int) -> bool:
+        """Say after each epoch of a map, one of so many, whether it is time to write."""
+        if self.write is None:
+            return False
+        self._passed += 1 / epochs
+        since = time.monotonic() - self._ended
+        if self.seconds == 0 or since >= max(self.seconds, self._took / _SHARE):
+            return True
+        return self._passed > _OLD - 1e-9 and since >= self._took / _SHARE_IF_OLD
 
     def note(self, way: Way, state: TrainingState) -> None:
         """Write down where the training of a map is."""
@@ -153,9 +161,8 @@ class Book:
         started = time.monotonic()
         self.states[way] = state
         self.write(self.states)
-        ended = time.monotonic()
-        rest = (ended - started) / _SHARE if self.seconds > 0 else 0.0
-        self._next = ended + max(self.seconds, rest)
+        self._ended = time.monotonic()
+        self._took, self._passed = self._ended - started, 0.0
 
 
 @dataclass(frozen=True)
@@ -174,10 +181,9 @@ class Progress:
         """Where the training was when it was last heard of; None: it has not begun."""
         return self.book.states.get(self.way)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to `note` where the training is."""
-        return self.book.is_due
+    def is_due(self, epochs: int) -> bool:
+        """Say after each epoch, one of so many, whether to `note` where the training is."""
+        return self.book.is_due(epochs)
 
     def note(self, state: TrainingState) -> None:
         """Write down where the training is."""

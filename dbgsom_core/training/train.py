@@ -146,7 +146,8 @@ def train(
             record.show(None)
         stopping.ask(answer, task, som_map, found, history, schedule)
         converged = schedule.is_final(epoch) and movement < task.tol
-        if progress.is_due and not (converged or stopping.stopped) and epoch < schedule.epochs:
+        due = progress.is_due(schedule.epochs)
+        if due and not (converged or stopping.stopped) and epoch < schedule.epochs:
             progress.note(
                 _state(task, search, som_map, history, schedule, capped, converged, stopping, leads)
             )

@@ -17,6 +17,7 @@ from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.estimators.data_digest import data_digest
+from dbgsom_core.training import progress
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 
@@ -285,6 +286,39 @@ def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch
 def test_a_saved_model_holds_no_checkpoint(iris, tmp_path):
     SomVQ(checkpoint=tmp_path / "fit.npz").fit(iris[0]).save(tmp_path / "model.npz")
     assert SomVQ.load(tmp_path / "model.npz").checkpoint is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "an_epoch", "a_writing", "epochs", "between"),
+    [
+        (1.0, 0.125, 0.001, 100, 5),  # a fit of 12 s loses a twentieth of it, not a tenth
+        (1.0, 0.5, 0.001, 100, 2),  # one of 50 s what it does in a second
+        (1.0, 0.125, 0.015625, 100, 7),  # a fiftieth of the time is what writing may take,
+        (1.0, 0.5, 0.0625, 1000, 13),  # or a hundredth while less is at stake
+        (1.0, 0.125, 0.001, 10, 1),
+        (60.0, 0.125, 0.001, 1000, 50),
+        (0.0, 0.125, 9.0, 100, 1),
+    ],
+)
+def test_a_checkpoint_is_a_twentieth_of_the_training_old_at_most_or_dear(
+    monkeypatch, seconds, an_epoch, a_writing, epochs, between
+):
+    now, noted = [0.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def write(states):
+        now[0] += a_writing
+        noted.append(states[()])
+
+    page = progress.Progress(progress.Book({}, write, seconds))
+    for epoch in range(1, epochs + 1):
+        now[0] += an_epoch
+        if page.is_due(epochs):
+            page.note(epoch)
+    assert noted[0] <= max(between, 2)  # nobody knows yet how long it takes
+    assert set(np.diff(noted)) == {between}
+    assert epochs - noted[-1] < between
+    assert not progress.Progress().is_due(1)
 
 
 def test_digests_tell_tables_apart(rng):
