@@ -106,5 +106,10 @@ def _told(error: BaseException) -> int:
         return 1
     told = f"the run failed: {type(error).__name__}: {as_text(error)}"
     cure = "set DBGSOM_DEBUG=1 to see where it came from"
+    if isinstance(error, MemoryError):
+        cure = (
+            "there is no memory left: let the data be read in blocks (engine: {name: blocks}), use "
+            "float32, fewer figures or fewer samples"
+        )
     output.event("error", "error", f"{told}\n{cure}", exit_code=1)
     return 1

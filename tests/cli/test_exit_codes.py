@@ -25,6 +25,7 @@ ENDS = [
     (DbgsomError("it failed"), 1, "it failed\n"),
     (OSError(5, "the disk is gone"), 1, "the run failed: OSError: [Errno 5] the disk is gone\n"),
     (EOFError("a file ends early"), 1, "the run failed: EOFError: a file ends early\n"),
+    (MemoryError("9 GiB"), 1, "the run failed: MemoryError: 9 GiB\nthere is no memory left: "),
     (ConfigError("a wrong key"), 2, "a wrong key\n"),
     (DataError("a wrong column"), 2, "a wrong column\n"),
     (PluginError("it is broken"), 3, "it is broken\n"),

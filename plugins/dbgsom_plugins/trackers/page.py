@@ -27,7 +27,7 @@ def page(name: str, report: str, figures: Mapping[str, bytes]) -> str:
     report : str
         Its HTML is shown as text.
     figures : mapping of str to bytes
-        The contents of the files that the report shows or links.
+        The contents of the files that the report shows or links; others remain links.
     """
     from markdown_it import MarkdownIt
 
@@ -38,7 +38,7 @@ def page(name: str, report: str, figures: Mapping[str, bytes]) -> str:
     def picture(found: re.Match[str]) -> str:
         content = figures.get(unquote(found[1]))
         if content is None:
-            return found[0]
+            return f'<p><a href="figures/{found[1]}">{found[2]}</a></p>'
         data = b64encode(content).decode()
         return (
             f'<figure><img src="data:image/png;base64,{data}" alt="{found[2]}">'

@@ -49,6 +49,15 @@ from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = private_logger("dbgsom.run_folder")
 
+_MOST_ASSIGNED = 10_000_000  # samples: to write where each of more ended takes longer than to train
+_NO_ROOM = (
+    "report.html shows no figures, since there was no memory left for them: they lie in figures/"
+)
+_LEFT_OUT = (
+    "assignments.csv, where each sample ended, is left out; 'dbgsom predict' writes it afterwards, "
+    "tracking: {name: run_folder, assignments: true} in a run"
+)
+
 
 class RunFolder(TrackerComponent):
     """Writes every run to a folder of its own: config, journal, measures, model, figures, report.
@@ -60,14 +69,20 @@ class RunFolder(TrackerComponent):
     checkpoint_seconds: float = Field(
         default=1.0,
         ge=0,
-        description="least seconds between two checkpoints of training, besides a hundred times "
-        "what one takes; 0: after every epoch",
+        description="seconds between two checkpoints of training, or a hundred times what one "
+        "takes if that is longer; once 5 % of the epochs have passed fifty times will do; 0: after "
+        "every epoch",
     )
     checkpoint_models: int | None = Field(
         default=None,
         ge=1,
         description="keep a model of the map after every so many epochs in models/, in MLflow as "
         "logged models with the epoch as step; each costs one labelling",
+    )
+    assignments: bool | None = Field(
+        default=None,
+        description="write where each sample ended, assignments.csv; null: for up to 10,000,000 "
+        "samples",
     )
     system_metrics: bool = Field(
         default=False,
@@ -77,7 +92,8 @@ class RunFolder(TrackerComponent):
 
     def observer(self) -> RunFolderObserver:
         """Return an observer that writes to ``run.folder``."""
-        return RunFolderObserver(SystemMetrics() if self.system_metrics else None)
+        system = SystemMetrics() if self.system_metrics else None
+        return RunFolderObserver(system, self.assignments)
 
 
 @dataclass
@@ -98,9 +114,11 @@ class RunFolderObserver:
     held before stays.
     """
 
-    def __init__(self, system: SystemMetrics | None = None) -> None:
+    def __init__(
+        self, system: SystemMetrics | None = None, assignments: bool | None = None
+    ) -> None:
         self._runs: dict[str, _Written] = {}
-        self._system = system
+        self._system, self._assignments = system, assignments
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Write that it runs, and in which process, and then what is known before it begins."""
@@ -149,7 +167,8 @@ class RunFolderObserver:
                 if result.example is not None:
                     _write_examples(files, result)
             for name, rows in result.tables.items():
-                write_table(files.table(name), rows())
+                if name != "assignments" or self._assigns(run):
+                    write_table(files.table(name), rows())
         self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
@@ -158,6 +177,8 @@ class RunFolderObserver:
         if not written.kept:
             self.keep(run, result)
         with _told_as_ours(run):
+            if self._assignments is None and not self._assigns(run):
+                result = replace(result, notes=[*result.notes, _LEFT_OUT])
             _write_pages(files, run, result)
             settle(files, written.length, model=result.model is not None)
             self._end(run, "finished")
@@ -167,6 +188,11 @@ class RunFolderObserver:
         if run.id in self._runs:  # what comes after the end changes nothing
             with _told_as_ours(run):
                 self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
+
+    def _assigns(self, run: Run) -> bool:
+        if self._assignments is None:
+            return int(run.data.get("samples", 0)) <= _MOST_ASSIGNED
+        return self._assignments
 
     def _end(self, run: Run, status: Status, error: str | None = None) -> None:
         files = RunFiles(run.folder)
@@ -252,12 +278,23 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
             notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
             _log.warning("%s", notes[-1])
     config = files.config.read_text(encoding="utf-8")
-    told = replace(result, notes=notes)
     # Those of other observers' end come when this folder is complete, and are not told of here.
     logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
-    text = report(run, told, list(figures), children, stands_out, config, logged)
-    write_text(files.report, text)
-    write_text(files.page, page(run.name, text, figures))
+    names = list(figures)
+
+    def write() -> None:
+        told = replace(result, notes=notes)
+        text = report(run, told, names, children, stands_out, config, logged)
+        write_text(files.report, text)
+        write_text(files.page, page(run.name, text, figures))
+
+    with suppress(MemoryError):
+        write()
+        return
+    figures.clear()  # what the error held on to is gone by now, too
+    notes.append(_NO_ROOM)
+    _log.warning("%s", notes[-1])
+    write()
 
 
 def _write_model_facts(files: RunFiles, model: Any) -> None:

@@ -234,6 +234,42 @@ def test_a_broken_figure_costs_a_warning_only(
     assert "no ink" in caplog.text
 
 
+def test_figures_for_which_there_is_no_memory_are_left_beside_the_page(
+    make_run: MakeRun, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoded(content: bytes) -> bytes:
+        raise MemoryError
+
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    monkeypatch.setattr("dbgsom_plugins.trackers.page.b64encode", encoded)
+    observer.dbgsom_run_finished(run, result)
+    assert read_run(run.folder).status == "finished"
+    whole = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert '<a href="figures/growth_curve.png">growth curve</a>' in whole
+    assert "<img" not in whole
+    assert "no memory left for them" in whole
+    assert "no memory left for them" in (run.folder / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "samples", "written"),
+    [(None, 10_000_000, True), (None, 10_000_001, False), (True, 1 << 40, True), (False, 5, False)],
+)
+def test_where_each_of_many_samples_ended_is_written_where_asked(
+    make_run: MakeRun, result: RunResult, wanted: bool | None, samples: int, written: bool
+) -> None:
+    run = make_run(data={"name": "x", "samples": samples})
+    observer = RunFolder(assignments=wanted).observer()
+    observer.dbgsom_run_started(run)
+    tables = {"assignments": lambda: iter([["row"], [0]]), "neurons": lambda: iter([["unit"]])}
+    observer.dbgsom_run_finished(run, replace(result, figures={}, tables=tables))
+    assert (run.folder / "assignments.csv").exists() == written
+    assert (run.folder / "neurons.csv").exists()
+    told = "assignments: true" in (run.folder / "report.md").read_text(encoding="utf-8")
+    assert told == (wanted is None and not written)
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [
