@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -68,11 +70,47 @@ def first_hole(stream: BinaryIO) -> int | None:
 
 
 def memory() -> float:
-    """Return how many bytes of memory this machine has; infinity where it does not say."""
+    """Return how many bytes of memory this process may take; infinity where nobody says.
+
+    Those of the machine, or fewer where a control group (of a container, say) or a limit of the
+    process allows no more.
+    """
     try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        machine = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
-        return float("inf")
+        machine = float("inf")
+    return min([machine, *_own_limits(), *_limits_of_groups(Path("/proc/self/cgroup"))])
+
+
+def _own_limits() -> Iterator[float]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        most = resource.getrlimit(kind)[0]
+        if most != resource.RLIM_INFINITY:
+            yield float(most)
+
+
+def _limits_of_groups(told: Path, root: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
+    # Of the control groups that a process is in, and of those above: lines are number:kinds:path.
+    # A container may see its own group as the root of all.
+    try:
+        groups = [line.split(":", 2) for line in told.read_text().splitlines()]
+    except OSError:
+        return
+    for _, kinds, path in (group for group in groups if len(group) == 3):
+        if kinds not in ("", "memory"):
+            continue
+        name = "memory.limit_in_bytes" if kinds else "memory.max"
+        top = root / kinds
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # no such file; "max"
+                yield float((folder / name).read_text())
+            if folder == top:
+                break
 
 
 def _missing(path: str, file: Path) -> str:

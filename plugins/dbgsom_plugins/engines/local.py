@@ -19,6 +19,8 @@ from dbgsom_core.api import (
 )
 from dbgsom_plugins.datasets._files import memory as machine_memory
 
+_UNIT_BYTES, _BYTES_BESIDE = 2, 6  # of a row, that training in blocks keeps
+
 
 class LocalEngine(Component):
     """Run in this process with threads over chunks of rows; the data is held in memory.
@@ -47,7 +49,7 @@ class LocalEngine(Component):
         ge=0,
         le=1e12,
         description="MiB of data that are held in memory; a memory-mapped table of more is read in "
-        "blocks, as by the engine blocks; null: half of what this machine has",
+        "blocks, as by the engine blocks; null: half of what this process may take",
     )
 
     def opened(self, X: Any) -> Table | None:
@@ -62,8 +64,10 @@ class LocalEngine(Component):
 
         A table that `opened` returned is read in blocks.
         """
-        if self.opened(X) is not None:
-            return samples_in_blocks(X, metric, weights, threads=self.threads)
+        table = self.opened(X)
+        if table is not None:
+            room = self._room_beside_units(table.shape[0])
+            return samples_in_blocks(X, metric, weights, threads=self.threads, working_memory=room)
         return samples_in_memory(
             X,
             metric,
@@ -72,3 +76,10 @@ class LocalEngine(Component):
             chunk_rows=self.chunk_rows,
             working_memory=self.working_memory,
         )
+
+    def _room_beside_units(self, n: int) -> float | None:
+        # In MiB; None: what `blocks` takes for n rows. Half of the memory is for the rest.
+        left = machine_memory() / 2 - _UNIT_BYTES * n
+        if self.working_memory is not None or left >= _BYTES_BESIDE * n:
+            return self.working_memory
+        return max(left, 0.0) / 2**20

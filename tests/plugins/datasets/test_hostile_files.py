@@ -8,6 +8,7 @@ import os
 import re
 import tracemalloc
 import zipfile
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -16,7 +17,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces import unpacking
-from dbgsom_plugins.datasets import _csv_text
+from dbgsom_plugins.datasets import _csv_text, _files
 from dbgsom_plugins.datasets.csv_file import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
@@ -75,6 +76,34 @@ def test_a_file_larger_than_the_memory_is_refused(kind, refused):
         file.truncate(1 << 43)
     told = "is no .npy file" if kind is Npy else "more than this machine has memory"
     assert told in refused(kind, "holes")
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "most"),
+    [
+        ("0::/job/one\n", {"job/one/memory.max": "max", "job/memory.max": "5000"}, 5000),
+        ("0::/job/one\n", {"memory.max": "7000"}, 7000),  # a container's own
+        ("4:memory:/a\n1:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "900"}, 900),
+        ("0::/\n", {"memory.max": str(1 << 62)}, None),
+        ("torn\n0::/../../x\n", {}, None),
+    ],
+)
+def test_memory_is_no_more_than_a_control_group_allows(tmp_path, monkeypatch, groups, files, most):
+    machine = _files.memory()
+    (tmp_path / "cgroup").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(f"{text}\n")
+    limits = partial(_files._limits_of_groups, tmp_path / "cgroup", tmp_path / "fs")
+    monkeypatch.setattr(_files, "_limits_of_groups", lambda _: limits())
+    assert _files.memory() == (machine if most is None else most)
+
+
+def test_nor_more_than_the_process_may_take(monkeypatch):
+    resource = pytest.importorskip("resource")
+    limits = {resource.RLIMIT_AS: resource.RLIM_INFINITY, resource.RLIMIT_DATA: 1 << 20}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], 1 << 60))
+    assert _files.memory() == 1 << 20
 
 
 def test_a_file_of_holes_is_not_mapped(refused):
