@@ -73,6 +73,23 @@ def test_pointing_at_a_cell_tells_its_neuron(browser, model):
     assert browser.text("#title") == "<b>digits"
 
 
+def test_pointing_draws_no_cell_anew_and_leaves_nothing_behind(browser, model):
+    browser.js(
+        "window.cells = 0; const pen = CanvasRenderingContext2D.prototype, fill = pen.fill;"
+        "pen.fill = function () { window.cells += 1; fill.call(this); }"
+    )
+    seen = []
+    for k in (0, 3, 0):
+        browser.hover(MAP, *neuron_place(browser, model, k))
+        title = f"document.querySelector('#neuron-title').textContent.startsWith('Neuron {k} at')"
+        browser.until(title)
+        seen.append(browser.js(f"document.querySelector('{MAP}').toDataURL()"))
+    assert browser.js("window.cells") == 0
+    assert seen[0] == seen[2] != seen[1]
+    browser.js("document.querySelector('#theme').click()")
+    browser.until(f"window.cells >= {len(model.som_map_)}")
+
+
 def test_the_lasso_selects_neurons_and_gives_their_samples_away(browser, model):
     X, _ = load_digits(return_X_y=True)
     browser.click("#lasso")

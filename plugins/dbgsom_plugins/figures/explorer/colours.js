@@ -122,7 +122,6 @@ function legend(box, way, fill, map) {
   if (map.values.hits.includes(0)) box.append(make("span", {}, make("i", { class: "hatch" }), "no hits"));
 }
 
-const images = new Map(); // pictures of the prototypes of a map, drawn once
 const SHADES = { low: Infinity, high: -Infinity };
 function shadesOfImages() {
   if (SHADES.low === Infinity) {
@@ -133,22 +132,31 @@ function shadesOfImages() {
   }
   return SHADES;
 }
-function picture(of, row) {
+
+// The first `rows` rows of a table as pictures on one sheet: a canvas for each makes drawing slow.
+const SHEET = 4096; // pixels from left to right
+function sheetOf(of, rows) {
   const [height, width] = told.image;
-  const canvas = make("canvas", { width, height });
-  const pen = canvas.getContext("2d");
-  const pixels = pen.createImageData(width, height);
+  const across = Math.max(1, Math.min(rows, Math.floor(SHEET / width)));
+  const sheet = make("canvas", { width: across * width, height: Math.ceil(rows / across) * height });
+  const pen = sheet.getContext("2d");
+  const pixels = pen.createImageData(sheet.width, sheet.height);
+  const part = (row) => ({ sheet, left: (row % across) * width, top: Math.floor(row / across) * height, width, height });
   const { low, high } = shadesOfImages();
-  for (let i = 0; i < width * height; i++) {
-    const one = of.at(row, i);
-    const shade = 255 - Math.round(255 * Math.max(0, Math.min(1, (one - low) / (high - low || 1))));
-    pixels.data.set(Number.isNaN(one) ? [120, 160, 220, 255] : [shade, shade, shade, 255], 4 * i);
+  for (let row = 0; row < rows; row++) {
+    const { left, top } = part(row);
+    for (let i = 0; i < width * height; i++) {
+      const one = of.at(row, i);
+      const shade = 255 - Math.round(255 * Math.max(0, Math.min(1, (one - low) / (high - low || 1))));
+      pixels.data.set(Number.isNaN(one) ? [120, 160, 220, 255] : [shade, shade, shade, 255], 4 * ((top + Math.floor(i / width)) * sheet.width + left + (i % width)));
+    }
   }
   pen.putImageData(pixels, 0, 0);
-  return canvas;
+  return part;
 }
+
+const images = new Map(); // of the prototypes of a map, drawn once
 function imageOf(map, neuron) {
-  const key = `${maps.indexOf(map)}/${neuron}`;
-  if (!images.has(key)) images.set(key, picture(map.prototypes, neuron));
-  return images.get(key);
+  if (!images.has(map)) images.set(map, sheetOf(map.prototypes, map.n));
+  return images.get(map)(neuron);
 }

@@ -31,18 +31,17 @@ function tellNeuron() {
   box.append(facts);
   if (map.shares && map.values.hits[k]) box.append(make("h3", {}, "Classes"), classBars(map, k));
   box.append(make("h3", {}, "Prototype"), told.image ? enlarged(imageOf(map, k), 96, `Prototype of neuron ${k}`) : valuesTold(map, k));
-  drawProfile(map, k);
   box.append(make("h3", {}, "Nearest samples"), nearest(map, k));
   box.append(make("h3", {}, "Neighbours"), neighbours(map, k));
-  for (const plane of document.querySelectorAll(".plane")) markPlane(plane);
+  markPlanes();
+  drawProfile(map, k); // the last one: it asks for sizes, and what changes afterwards is laid out once more
 }
 
-function enlarged(picture, size, text) {
-  const shownAs = make("canvas", { width: picture.width, height: picture.height, class: "image", role: "img", "aria-label": text });
-  const by = size / Math.max(picture.width, picture.height);
-  shownAs.style.width = `${by * picture.width}px`;
-  shownAs.style.height = `${by * picture.height}px`;
-  shownAs.getContext("2d").drawImage(picture, 0, 0);
+function enlarged({ sheet, left, top, width, height }, size, text) {
+  const by = size / Math.max(width, height);
+  const style = `width:${by * width}px;height:${by * height}px`;
+  const shownAs = make("canvas", { width, height, style, class: "image", role: "img", "aria-label": text });
+  shownAs.getContext("2d").drawImage(sheet, -left, -top);
   return shownAs;
 }
 
@@ -117,7 +116,7 @@ function drawProfile(map, k) {
   const pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
   pen.lineJoin = "round";
-  const own = samplesOf(map, k).filter((i) => valuedAt.has(i)).sort((a, b) => distanceOf(map, a) - distanceOf(map, b)).slice(0, MOST.lines);
+  const own = nearestOf(map, samplesOf(map, k).filter((i) => valuedAt.has(i)), MOST.lines);
   const alike = map.model === 0 || told.other.same_units; // samples are told as the first map has them
   const ends = profiled.map((i) => {
     const { low, high } = rangesOf(map)[i];
@@ -153,7 +152,7 @@ function drawProfile(map, k) {
 function sampleItem(map, sample) {
   const row = valuedAt.get(sample);
   const item = make("div");
-  if (told.image && row !== undefined) item.append(enlarged(picture(samples.table, row), 26, `Sample ${idOf(sample)}`));
+  if (told.image && row !== undefined) item.append(enlarged(sheetOf({ at: (_, i) => samples.table.at(row, i) }, 1)(0), 26, `Sample ${idOf(sample)}`));
   item.append(make("button", { type: "button", class: "quiet", onclick: () => goTo(sample) }, idOf(sample)));
   if (samples.codes && samples.codes[sample]) item.append(told.classes[samples.codes[sample] - 1]);
   if (samples.y) item.append(shown(samples.y[sample]));
@@ -165,9 +164,22 @@ function nearest(map, k) {
   const own = samplesOf(map, k);
   if (!own.length) return make("p", { class: "hint" }, map.values.hits[k] ? "None of its samples is in this page." : "It won none.");
   const box = make("div", { class: "items" });
-  const byDistance = Int32Array.from(own).sort((a, b) => distanceOf(map, a) - distanceOf(map, b));
-  for (const sample of byDistance.slice(0, MOST.near)) box.append(sampleItem(map, sample));
+  for (const sample of nearestOf(map, own, MOST.near)) box.append(sampleItem(map, sample));
   return box;
+}
+
+// The `most` samples with the least distance, nearest first; some neurons have so many that sorting takes a frame.
+function nearestOf(map, own, most) {
+  const found = [];
+  for (const sample of own) {
+    const distance = distanceOf(map, sample);
+    if (found.length === most && !(distance < distanceOf(map, found[most - 1]))) continue;
+    let at = found.length;
+    while (at && distance < distanceOf(map, found[at - 1])) at -= 1;
+    found.splice(at, 0, sample);
+    found.length = Math.min(found.length, most);
+  }
+  return found;
 }
 
 function neighbours(map, k) {

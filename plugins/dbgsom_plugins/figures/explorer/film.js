@@ -56,7 +56,7 @@ function fillPlanes() {
   const many = told.telling.length > planes;
   const chosen = told.telling.slice(0, planes).sort((a, b) => a - b);
   box.replaceChildren(...chosen.map((i) => plane(map, i)));
-  box.querySelectorAll(".plane").forEach(markPlane);
+  markPlanes();
   byId("planes-more").hidden = !many;
 }
 
@@ -74,7 +74,7 @@ function plane(map, i) {
     pen.fill();
   });
   const show = () => panels[state.active].show(map, way.id);
-  return make("button", { type: "button", class: "plane", title: `Colour the map by ${name}`, onclick: show }, canvas, make("span", {}, name));
+  return make("button", { type: "button", class: "plane", title: `Colour the map by ${name}`, onclick: show }, make("span", { class: "picture" }, canvas, make("em")), make("span", {}, name));
 }
 
 function smallView(map) {
@@ -86,14 +86,14 @@ function smallView(map) {
   return { scale, at: (k) => [shift[0] + scale * (x[k] - low[0]), shift[1] + scale * (y[k] - low[1])] };
 }
 
-function markPlane(plane) {
-  const map = panels[state.active].map;
-  plane.querySelector("em")?.remove();
-  if (!state.at || state.at.map !== map) return;
-  const picture = plane.querySelector("canvas");
-  const [x, y] = smallView(map).at(state.at.neuron);
-  const by = picture.clientWidth / 160;
-  plane.append(make("em", { style: `left:${picture.offsetLeft + by * x}px;top:${picture.offsetTop + by * y}px` }));
+function markPlanes() { // the neuron that is looked at
+  const { map } = panels[state.active];
+  const here = byId("planes").open && state.at?.map === map;
+  const [x, y] = here ? smallView(map).at(state.at.neuron) : [];
+  for (const mark of byId("planes-list").querySelectorAll("em")) {
+    mark.hidden = !here;
+    if (here) [mark.style.left, mark.style.top] = [`${x / 1.6}%`, `${y / 1.6}%`]; // of 160
+  }
 }
 
 function fillTable() {

@@ -7,11 +7,13 @@ class Panel {
   constructor(number, map, way) {
     this.number = number;
     this.view = { scale: 0, x: 0, y: 0 };
+    this.width = this.height = 0;
     this.pointers = new Map();
     this.colour = make("select", { onchange: () => this.show(this.map, this.colour.value) });
     this.trail = make("nav", { class: "trail", "aria-label": `Way down the maps, map ${number + 1}` });
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map", "aria-describedby": "keys" });
     this.box = make("div", { class: "stage" }, this.canvas);
+    this.ground = make("canvas"); // cells and what is lit, drawn anew when they change and not when one is pointed at
     this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": `Legend of map ${number + 1}` });
     const zoom = (text, told, act) => make("button", { type: "button", "aria-label": told, title: told, onclick: act }, text);
     this.which = make("select", { onchange: () => this.show(maps[firstOf[this.which.value]], this.way.id) },
@@ -68,8 +70,11 @@ class Panel {
 
   resize() {
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(this.box.clientWidth * ratio);
-    this.canvas.height = Math.round(this.box.clientHeight * ratio);
+    [this.width, this.height] = [this.box.clientWidth, this.box.clientHeight]; // asked for anew they cost a layout
+    for (const one of [this.canvas, this.ground]) {
+      one.width = Math.round(this.width * ratio);
+      one.height = Math.round(this.height * ratio);
+    }
     this.fit();
   }
 
@@ -81,14 +86,14 @@ class Panel {
 
   fit() {
     const [left, top, right, bottom] = this.bounds();
-    const [w, h] = [this.box.clientWidth, this.box.clientHeight];
+    const [w, h] = [this.width, this.height];
     const scale = Math.min((w - 24) / (right - left), (h - 24) / (bottom - top), 110);
     this.view = { scale, x: w / 2 - (scale * (left + right)) / 2, y: h / 2 - (scale * (top + bottom)) / 2 };
     this.least = scale / 2;
     redraw();
   }
 
-  zoom(factor, x = this.box.clientWidth / 2, y = this.box.clientHeight / 2) {
+  zoom(factor, x = this.width / 2, y = this.height / 2) {
     const scale = Math.max(this.least, Math.min(400, this.view.scale * factor));
     const by = scale / this.view.scale;
     this.view = { scale, x: x - by * (x - this.view.x), y: y - by * (y - this.view.y) };
@@ -121,15 +126,31 @@ class Panel {
   draw() {
     const ratio = window.devicePixelRatio || 1;
     const pen = this.canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { map } = this;
+    this.drawGround(ratio);
+    pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    const { map, view } = this;
-    const [w, h] = [this.box.clientWidth, this.box.clientHeight];
-    const marks = this.marks();
+    if (this.ground.width && this.ground.height) pen.drawImage(this.ground, 0, 0);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (state.at) {
+      if (state.at.map === map) this.outline(pen, state.at.neuron, paint.accent, 3);
+      else this.passed(pen);
+    }
+    if (this.rope) this.drawRope(pen);
+  }
+
+  drawGround(ratio) {
+    const { map, view, ground } = this;
     this.now = filledThen(this);
+    const shows = [map, this.now, films[map.model], state.epoch, paint, ratio, view.scale, view.x, view.y, ground.width, ground.height, state.lit, state.chosenOn, state.chosen];
+    if (this.shows?.every((one, i) => one === shows[i])) return;
+    this.shows = shows;
+    const pen = ground.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, ground.width, ground.height);
     for (let k = 0; k < map.n; k++) {
       const [x, y] = this.place(k);
-      if (x < -view.scale || y < -view.scale || x > w + view.scale || y > h + view.scale) continue;
+      if (x < -view.scale || y < -view.scale || x > this.width + view.scale || y > this.height + view.scale) continue;
       if (state.epoch !== null && map.values.birth[k] > state.epoch) {
         this.outline(pen, k, paint.faint, 1);
         continue;
@@ -139,12 +160,7 @@ class Panel {
       if (state.epoch > 0 && map.values.birth[k] === state.epoch) this.outline(pen, k, paint.accent, 2);
     }
     if (state.chosenOn === map) for (const k of state.chosen) this.outline(pen, k, paint.link, 3);
-    for (const [k, part] of marks) this.spot(pen, k, part);
-    if (state.at) {
-      if (state.at.map === map) this.outline(pen, state.at.neuron, paint.accent, 3);
-      else this.passed(pen);
-    }
-    if (this.rope) this.drawRope(pen);
+    for (const [k, part] of this.marks()) this.spot(pen, k, part);
   }
 
   cell(pen, k, x, y) {
@@ -158,10 +174,10 @@ class Panel {
     pen.globalAlpha = 1;
     if (way.kind === "pies") pie(pen, x, y, 0.4 * view.scale, map, k);
     if (way.kind === "images") {
-      const picture = imageThen(map, k);
-      const by = (0.86 * view.scale * inner(map.corners)) / Math.max(picture.width, picture.height);
+      const { sheet, left, top, width, height } = imageThen(map, k);
+      const by = (0.86 * view.scale * inner(map.corners)) / Math.max(width, height);
       pen.imageSmoothingEnabled = false;
-      pen.drawImage(picture, x - (by * picture.width) / 2, y - (by * picture.height) / 2, by * picture.width, by * picture.height);
+      pen.drawImage(sheet, left, top, width, height, x - (by * width) / 2, y - (by * height) / 2, by * width, by * height);
     }
     if (!won || (!colour && way.kind === "number")) this.hatch(pen, k);
     else if (colour && way.kind === "categories" && view.scale > 20) write(pen, way.text(map, k), x, y, view.scale, inkOn(colour));

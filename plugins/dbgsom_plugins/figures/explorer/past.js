@@ -55,9 +55,9 @@ function filledThen(panel) {
 function imageThen(map, k) {
   const past = pastOf(map);
   if (!past) return imageOf(map, k);
-  const key = `${past.frame}/${k}`;
-  if (!past.film.images.has(key)) past.film.images.set(key, picture({ at: past.at }, k));
-  return past.film.images.get(key);
+  const { images } = past.film;
+  if (!images.has(past.frame)) images.set(past.frame, sheetOf(past, map.n));
+  return images.get(past.frame)(k);
 }
 
 function tellFilm() {

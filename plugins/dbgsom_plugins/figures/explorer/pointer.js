@@ -99,7 +99,7 @@ function look(panel, neuron) {
 function pin(panel, neuron) {
   look(panel, neuron);
   const [x, y] = panel.place(neuron);
-  const [w, h] = [panel.box.clientWidth, panel.box.clientHeight];
+  const [w, h] = [panel.width, panel.height];
   if (x < 0 || y < 0 || x > w || y > h) { panel.view.x += w / 2 - x; panel.view.y += h / 2 - y; redraw(); }
   say(inWords(panel.map, neuron));
 }
