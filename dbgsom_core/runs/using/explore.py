@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.estimators.archive import UnfitError
+from dbgsom_core.estimators.film import load_film
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
@@ -71,7 +74,7 @@ def explore(
     if len(set(titles)) < len(titles):
         titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
     views = [
-        seen(one.model, rows, one.run, title)
+        replace(seen(one.model, rows, one.run, title), film=_film(one, notes))
         for one, rows, title in zip(both, data, titles, strict=True)
     ]
     view = views[0] if other is None else replace(views[0], other=views[1])
@@ -102,6 +105,14 @@ def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
     if run.data.get("digest") not in (None, digest(data)):
         notes.append(f"the data is not what it was when {found.where} learnt from it")
     return data
+
+
+def _film(found: FoundModel, notes: list[str]) -> Mapping[int, NDArray[np.float32]]:
+    try:
+        return {} if found.run is None else load_film(found.run.files.film)
+    except (UnfitError, OSError) as error:
+        notes.append(f"the film of {found.where} {error}: its page goes without past epochs")
+        return {}
 
 
 def _check_same_data(found: FoundModel, other: FoundModel) -> None:

@@ -152,7 +152,9 @@ class RunFolderObserver:
 
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
-        from dbgsom_core.runs.row_tables import write_table  # imports much, long after the start
+        # These import much, long after the start.
+        from dbgsom_core.estimators.film import save_film
+        from dbgsom_core.runs.row_tables import write_table
 
         files = RunFiles(run.folder)
         with _told_as_ours(run):
@@ -166,6 +168,8 @@ class RunFolderObserver:
                     write_atomically(path, one.save)
                 if result.example is not None:
                     _write_examples(files, result)
+            if result.view is not None and result.view.film:
+                save_film(files.film, result.view.film)
             for name, rows in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     write_table(files.table(name), rows())
