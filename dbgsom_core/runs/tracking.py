@@ -29,18 +29,25 @@ def make_observers(
     """Return the observers of a run: the run folder, plugins with hooks, ``extra``, trackers.
 
     A tracker that does not answer within ``patience`` seconds is given up. Those that mirror run
-    folders come last: they send what the others log.
+    folders come last: they send what the others log, and before them the run folder looks once
+    more at what those logged when the run had finished.
     """
     trackers: list[Any] = [tracker for name, tracker in tracking if name != "run_folder"]
-    trackers.sort(key=lambda tracker: TrackerAbilities.of(tracker).mirror is not None)
+    trackers.sort(key=_mirrors)
     first = run_folder_of(tracking, registry).observer()
     called = [who("tracker", tracker) for tracker in trackers]
-    others = [
+    others: list[Any] = [
         PatientObserver(name, guarded("tracker", tracker, "observer"), patience)
         for name, tracker in zip(called, trackers, strict=True)
     ]
     names = {id(one): name for one, name in zip(others, called, strict=True)}
+    at = sum(not _mirrors(tracker) for tracker in trackers)
+    others[at:at] = [first.afterwards()] if hasattr(first, "afterwards") else []
     return Observers([*registry.observers, *extra, *others], vital=first, names=names)
+
+
+def _mirrors(tracker: Any) -> bool:
+    return TrackerAbilities.of(tracker).mirror is not None
 
 
 @contextmanager

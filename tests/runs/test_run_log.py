@@ -139,5 +139,8 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
     assert stored.status == "finished"
     assert [line.epoch for line in stored.scalars()] == [1, 2, 3, 4, 5, 6]
     assert [path.read_text() for path in stored.files.artifacts()] == ["6", "6 epochs"]
+    page = stored.files.page.read_text()
     link = '<a href="artifacts/links/each%20epoch.txt">artifacts/links/each epoch.txt</a>'
-    assert link in stored.files.page.read_text()
+    assert link in page
+    assert page.count("artifacts/links/last.txt</a>") == 1  # logged when the run had finished
+    assert "(artifacts/links/last.txt)" in stored.files.report.read_text()

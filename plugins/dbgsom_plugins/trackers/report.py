@@ -83,8 +83,7 @@ def measures_table(measures: Mapping[str, float], *, readings: bool = False) -> 
             continue
         if part in PARTS and name:
             meant[name] = reading(name, value)
-            spread = measures.get(f"{part}_std/{name}")
-            told = number(value) + ("" if spread is None else f" ± {number(spread)}")
+            told = _with_spread(value, measures.get(f"{part}_std/{name}"))
             names.setdefault(name, {})[part] = told
         elif not (part == "test_std" and f"test/{name}" in measures):
             names.setdefault(full_name, {})[""] = number(value)
@@ -198,8 +197,13 @@ def rankings_tables(rankings: Sequence[Ranking]) -> str:
 def _measured(variant: Variant, name: str) -> str:
     if name not in variant.measures:
         return ""
-    spread = f" ± {variant.spread[name]:.2g}" if name in variant.spread else ""
-    return number(variant.measures[name]) + spread
+    return _with_spread(variant.measures[name], variant.spread.get(name))
+
+
+def _with_spread(mean: float, deviation: float | None) -> str:
+    from dbgsom_core.runs.comparing.sentences import value_of  # imports much
+
+    return number(mean) if deviation is None else value_of(mean, deviation)
 
 
 def _children_table(children: Sequence[Mapping[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -118,7 +118,12 @@ class RunFolderObserver:
         self, system: SystemMetrics | None = None, assignments: bool | None = None
     ) -> None:
         self._runs: dict[str, _Written] = {}
+        self._pages: dict[str, _Pages] = {}
         self._system, self._assignments = system, assignments
+
+    def afterwards(self) -> _Afterwards:
+        """Return who hears of the end when others have logged what they log then."""
+        return _Afterwards(self._pages)
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Write that it runs, and in which process, and then what is known before it begins."""
@@ -153,7 +158,7 @@ class RunFolderObserver:
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
         # These import much, long after the start.
-        from dbgsom_core.estimators.film import save_film
+        from dbgsom_core.runs.folder.film import save_film
         from dbgsom_core.runs.row_tables import write_table
 
         files = RunFiles(run.folder)
@@ -183,7 +188,7 @@ class RunFolderObserver:
         with _told_as_ours(run):
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])
-            _write_pages(files, run, result)
+            self._pages[run.id] = _write_pages(files, run, result)
             settle(files, written.length, model=result.model is not None)
             self._end(run, "finished")
 
@@ -249,7 +254,7 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
+def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
     patience = float(run.config.get("patience", PATIENCE))
     notes = list(result.notes)
     figures: dict[str, bytes] = {}
@@ -281,24 +286,56 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         except Exception as error:
             notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
             _log.warning("%s", notes[-1])
-    config = files.config.read_text(encoding="utf-8")
-    # Those of other observers' end come when this folder is complete, and are not told of here.
-    logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
-    names = list(figures)
+    config, names = files.config.read_text(encoding="utf-8"), list(figures)
 
-    def write() -> None:
+    def text(notes: list[str], logged: list[str]) -> str:
         told = replace(result, notes=notes)
-        text = report(run, told, names, children, stands_out, config, logged)
-        write_text(files.report, text)
-        write_text(files.page, page(run.name, text, figures))
+        return report(run, told, names, children, stands_out, config, logged)
 
-    with suppress(MemoryError):
-        write()
-        return
-    figures.clear()  # what the error held on to is gone by now, too
-    notes.append(_NO_ROOM)
-    _log.warning("%s", notes[-1])
-    write()
+    pages = _Pages(text, notes, figures)
+    pages.write(files, run.name)
+    return pages
+
+
+@dataclass
+class _Pages:
+    """The report of a run, which lists what others have logged so far."""
+
+    text: Callable[[list[str], list[str]], str]
+    notes: list[str]
+    figures: dict[str, bytes]
+    listed: list[str] | None = None
+
+    def write(self, files: RunFiles, name: str) -> None:
+        """Write it, where it does not say so already."""
+        logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
+        if logged == self.listed:
+            return
+        self.listed = logged
+        with suppress(MemoryError):
+            self._write(files, name)
+            return
+        self.figures.clear()  # what the error held on to is gone by now, too
+        self.notes.append(_NO_ROOM)
+        _log.warning("%s", _NO_ROOM)
+        self._write(files, name)
+
+    def _write(self, files: RunFiles, name: str) -> None:
+        text = self.text(self.notes, self.listed or [])
+        write_text(files.report, text)
+        write_text(files.page, page(name, text, self.figures))
+
+
+class _Afterwards:
+    """Lists in the report what other observers logged when they heard that the run had finished."""
+
+    def __init__(self, pages: dict[str, _Pages]) -> None:
+        self._pages = pages
+
+    def dbgsom_run_finished(self, run: Run) -> None:
+        """Write the report once more, where that changes it."""
+        if (written := self._pages.pop(run.id, None)) is not None:
+            written.write(RunFiles(run.folder), run.name)
 
 
 def _write_model_facts(files: RunFiles, model: Any) -> None:

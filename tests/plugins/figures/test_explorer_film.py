@@ -16,6 +16,7 @@ from dbgsom_core.api import Death, EpochRecord
 from dbgsom_core.estimators import archive
 from dbgsom_core.estimators import film as keeping
 from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.runs.folder import film as stored
 from dbgsom_plugins.figures.explorer import Explorer
 
 X = load_iris().data
@@ -141,8 +142,8 @@ def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
     frames[10][3, 2], frames[10][5, 2] = np.nan, np.inf
     for one in frames.values():
         one[:, 7], one[:, 8] = np.nan, 3.5
-    keeping.save_film(tmp_path / "film.npz", frames)
-    found = keeping.load_film(tmp_path / "film.npz")
+    stored.save_film(tmp_path / "film.npz", frames)
+    found = stored.load_film(tmp_path / "film.npz")
     assert list(found) == [1, 5, 10]
     values = np.concatenate(list(frames.values()))
     finite = np.where(np.isfinite(values), values, np.nan)
@@ -155,7 +156,7 @@ def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
         known = np.isfinite(frame)
         assert (np.abs(found[epoch] - frame)[known] <= np.tile(half, (len(frame), 1))[known]).all()
     assert (tmp_path / "film.npz").stat().st_size < values.size + 4000
-    assert keeping.load_film(tmp_path / "none.npz") == {}
+    assert stored.load_film(tmp_path / "none.npz") == {}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_what_is_no_film_is_refused(header, tmp_path):
     arrays = {"codes": np.ones((2, 3), np.uint8), "low": np.zeros(3), "step": np.ones(3)}
     archive.write_archive(tmp_path / "film.npz", header, arrays, lambda _: None)
     with pytest.raises(archive.UnfitError, match="no frames that fit together"):
-        keeping.load_film(tmp_path / "film.npz")
+        stored.load_film(tmp_path / "film.npz")
 
 
 def test_colours_by_a_variable_are_those_of_the_epoch(chromium, tmp_path):

@@ -82,7 +82,7 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     assert found.data.metrics["test_std/accuracy"] == 0.25
     assert "folds.csv" in {one.path for one in client.list_artifacts(found.info.run_id)}
     report = (run.folder / "report.md").read_text(encoding="utf-8")
-    assert "| `accuracy` | 0.5 ± 0.25 |" in report
+    assert "| `accuracy` | 0.50 ± 0.25 |" in report
     assert "| measure | fold 1 | fold 2 | fold 3 |" in report
     assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.exploring import view_of
-from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.page import page
 from dbgsom_plugins.trackers.readings import reading, remarks
@@ -90,6 +90,16 @@ def test_every_measure_that_comes_with_dbgsom_is_read():
 
 def test_unknown_and_missing_values_are_not_read():
     assert reading("somebody's", 1.0) == reading("accuracy", float("nan")) == ""
+
+
+def test_means_are_told_to_the_place_of_their_deviation(run):
+    variant = Variant("v", {"kernel": "k"}, {"test/accuracy": 0.1}, {"test/accuracy": 0.0123}, "12")
+    ranking = Ranking("iris", ["test/accuracy"], "maximize", [variant])
+    told = report(replace(run, kind="sweep"), RunResult({}, rankings=[ranking]), [], [])
+    assert "| 0.100 ± 0.012 |" in told
+    assert "`test/accuracy` 0.100 ± 0.012, the mean of 2 runs" in told
+    told = report(run, RunResult({"test/accuracy": 0.25, "test_std/accuracy": 0.5}), [], [])
+    assert "| 0.25 ± 0.50 |" in told
 
 
 def test_what_stands_out_is_so(digits):
