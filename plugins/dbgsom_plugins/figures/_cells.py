@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_plugins.figures._colours import INK, text_on
+from dbgsom_plugins.figures._places import drawn_at, fold_told
 from dbgsom_plugins.figures._sheet import PLAIN, SIDE, extent, map_sheet
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def map_of_cells(
     """
     som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
     sheet = map_sheet(view, title, [*notes, *notes_on_map(som_map)], key_rows, side=side)
-    fill_cells(sheet, som_map.plane_positions, colours, dead, joined=is_torus(som_map))
+    fill_cells(sheet, drawn_at(som_map), colours, dead, joined=is_torus(som_map))
     mark_parents(sheet, parents_of(som_map))
-    write_in_cells(sheet, som_map.plane_positions, texts, colours)
+    write_in_cells(sheet, drawn_at(som_map), texts, colours)
     return sheet
 
 
@@ -205,7 +206,7 @@ def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0)
 
 def parents_of(som_map: SomMap) -> NDArray[np.float64]:
     """Return where (P, 2) the neurons lie in the plane that have a child map."""
-    return som_map.plane_positions[sorted(som_map.children)]
+    return drawn_at(som_map)[sorted(som_map.children)]
 
 
 def is_torus(som_map: SomMap) -> bool:
@@ -214,10 +215,11 @@ def is_torus(som_map: SomMap) -> bool:
 
 
 def notes_on_map(som_map: SomMap) -> list[str]:
-    """Return the sentences that explain `mark_parents` and dashes, where there are any."""
+    """Return the sentences that explain `mark_parents`, dashes and lines, where there are any."""
     notes = []
     if is_torus(som_map):
         notes.append(JOINED)
+    notes += fold_told(som_map)
     if som_map.children:
         notes.append("A small grid in its corner marks a neuron with a child map.")
     return notes

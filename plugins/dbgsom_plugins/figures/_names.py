@@ -10,6 +10,7 @@ import numpy as np
 
 from dbgsom_core.api import LabelEvidence
 from dbgsom_plugins.figures._colours import INK, PAPER
+from dbgsom_plugins.figures._places import drawn_at, fold_told
 from dbgsom_plugins.figures._sheet import PLAIN, extent, fitting
 from dbgsom_plugins.figures._variables import label_of
 
@@ -53,7 +54,7 @@ def regions(
     links = np.ones(np.count_nonzero(alike), bool), (one[alike], other[alike])
     graph = csr_array(links, shape=(len(labels), len(labels)))
     _, parts = connected_components(graph, directed=False)
-    places = som_map.plane_positions
+    places = drawn_at(som_map)
     found = []
     for part in np.unique(parts[hits > 0]):
         neurons = np.flatnonzero(parts == part)
@@ -91,12 +92,12 @@ def described(view: MapView) -> list[Region]:
     labels = Clusters().label(evidence)
     middle = np.average(prototypes, axis=0, weights=hits)
     spread = np.sqrt(np.average(np.square(prototypes - middle), axis=0, weights=hits))
-    names = []
+    names, most = [], 1 if fold_told(som_map) else 2  # lines of a folded row have little room
     for cluster in range(int(labels.max()) + 1):
         weights = hits * (labels == cluster)
         apart = np.average(prototypes, axis=0, weights=weights) - middle
         apart = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
-        first, *second = np.argsort(-np.abs(apart), kind="stable")[:2].tolist()
+        first, *second = np.argsort(-np.abs(apart), kind="stable")[:most].tolist()
         second = [one for one in second if abs(apart[one]) > _SECOND * abs(apart[first])]
         told = [
             f"{'high' if apart[one] > 0 else 'low'} {label_of(str(view.feature_names[one]))}"

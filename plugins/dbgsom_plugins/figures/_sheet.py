@@ -15,6 +15,7 @@ import numpy as np
 
 from dbgsom_core.api import MapView, as_label
 from dbgsom_plugins.figures._colours import INK, MUTED, PAPER
+from dbgsom_plugins.figures._places import drawn_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -268,7 +269,7 @@ def map_sheet(
     from matplotlib.figure import Figure
 
     if centres is None:
-        centres = view.evaluation.som_map.plane_positions
+        centres = drawn_at(view.evaluation.som_map)
     corners = np.array(view.evaluation.som_map.grid.corners)
     low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
     columns, rows = high - low

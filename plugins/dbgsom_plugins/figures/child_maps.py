@@ -26,6 +26,7 @@ from dbgsom_plugins.figures._colours import (
     scale_of,
     towards_white,
 )
+from dbgsom_plugins.figures._places import drawn_at
 from dbgsom_plugins.figures._sheet import map_sheet
 from dbgsom_plugins.figures.label_map import name_of, names_neurons
 
@@ -55,7 +56,7 @@ class ChildMaps(Component):
         tree = view.evaluation.tree
         shown = range(1, len(tree.maps)) if len(tree.maps) > 1 else range(1)
         gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down
-        cells = [tree.maps[number].plane_positions for number in shown]
+        cells = [drawn_at(tree.maps[number]) for number in shown]
         cell = np.ptp(tree.maps[0].grid.corners, axis=0)
         corners = arranged([tuple((np.ptp(c, axis=0) + cell)[::-1]) for c in cells], gap)
         leaf = np.concatenate([tree.leaf_of[number] for number in shown])
@@ -76,7 +77,7 @@ class ChildMaps(Component):
         fill_cells(sheet, positions, colours, dead, joined=is_torus(tree.maps[0]))
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]
-            places = som_map.plane_positions
+            places = drawn_at(som_map)
             mark_parents(sheet, parents_of(som_map) - places.min(axis=0) + corner)
             top = corner[1] + np.ptp(places[:, 1])
             _write_heading(sheet, _cells_above(tree, number), corner[0], top)

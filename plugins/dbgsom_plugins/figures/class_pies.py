@@ -9,6 +9,7 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import dead_patch, map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, MAX_CATEGORIES, PAPER, categorical
+from dbgsom_plugins.figures._places import drawn_at
 from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ClassPies(Component):
         notes = ["The area of a pie is the number of samples with a class that the neuron won."]
         sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, len(entries))
         slices, colours = [], []
-        for place, radius, count in zip(som_map.plane_positions, radii, counts, strict=True):
+        for place, radius, count in zip(drawn_at(som_map), radii, counts, strict=True):
             for wedge, which in _pie(count):
                 slices.append(place + radius * wedge)
                 colours.append(palette[which])

@@ -11,6 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import fill_cells, mark_parents, parents_of
 from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
+from dbgsom_plugins.figures._places import drawn_at, fold_told
 from dbgsom_plugins.figures._sheet import PLAIN, Sheet, fitting, page
 from dbgsom_plugins.figures._variables import chosen, label_of, rounded
 
@@ -63,7 +64,8 @@ class ComponentPlanes(Component):
             )
         if not self.variables and len(shown.names) > 2:
             notes.append("Variables whose planes are alike stand beside each other.")
-        places = som_map.plane_positions
+        notes += fold_told(som_map)
+        places = drawn_at(som_map)
         corners = np.array(som_map.grid.corners)
         low = places.min(axis=0) + corners.min(axis=0)
         size = places.max(axis=0) + corners.max(axis=0) - low

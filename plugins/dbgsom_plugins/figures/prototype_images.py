@@ -10,6 +10,7 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY
+from dbgsom_plugins.figures._places import drawn_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,8 +49,8 @@ class PrototypeImages(Component):
         empty = np.tile(to_rgb(EMPTY), (len(som_map), 1))
         sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
         reach = _room(som_map) / 2
-        left, bottom = som_map.plane_positions.min(axis=0) - reach
-        right, top = som_map.plane_positions.max(axis=0) + reach
+        left, bottom = drawn_at(som_map).min(axis=0) - reach
+        right, top = drawn_at(som_map).max(axis=0) + reach
         sheet.axes.imshow(
             np.ma.masked_invalid(canvas),
             cmap="gray_r",
@@ -87,7 +88,7 @@ def mosaic(
     height, width = image_shape
     free = max(1, round(_MARGIN * max(image_shape)))
     side = max(image_shape) + 2 * free  # room for an image is square
-    places = som_map.plane_positions
+    places = drawn_at(som_map)
     x, y = np.rint(side / _room(som_map) * (places - places.min(axis=0))).astype(int).T
     canvas = np.full((y.max() + side, x.max() + side), np.nan)
     above, before = (side - height) // 2, (side - width) // 2

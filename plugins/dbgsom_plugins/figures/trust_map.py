@@ -9,6 +9,7 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, scale_of
+from dbgsom_plugins.figures._places import drawn_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ class TrustMap(Component):
             notes.append(_CELLS)
             texts = [f"{100 * one:.0f}" if one == one else "" for one in stability.agreements]
         sheet = map_of_cells(view, "Trust map", colours, texts, notes)
-        _draw_links(sheet, view.evaluation.som_map.plane_positions, stability)
+        _draw_links(sheet, drawn_at(view.evaluation.som_map), stability)
         if stability.agreements is not None:
             sheet.colour_bar(scale, "Same answer")
         return sheet.figure

@@ -18,6 +18,7 @@ from dbgsom_plugins.figures._cells import (
     polygons,
 )
 from dbgsom_plugins.figures._colours import INK, scale_of
+from dbgsom_plugins.figures._places import drawn_at, fold_told, folded
 from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
@@ -44,17 +45,18 @@ class UMatrix(Component):
 
         som_map = view.evaluation.som_map
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
+        cells = folded(som_map, matrix.centres)
         values = matrix.values
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         scale = scale_of(low, high, "magma_r")
         dotted = len(som_map) <= _DOTS
         notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
         joined = is_torus(som_map)
-        centres = matrix.centres if joined else None  # links stand beyond the sides
-        sheet = map_sheet(view, "U-matrix", notes, centres=centres)
+        beyond = joined or bool(fold_told(som_map))  # links stand beyond the sides
+        sheet = map_sheet(view, "U-matrix", notes, centres=cells if beyond else None)
         sheet.axes.add_collection(
             PolyCollection(
-                polygons(matrix.centres, 0.5 * sheet.corners),
+                polygons(cells, 0.5 * sheet.corners),
                 facecolors=scale.to_rgba(values),
                 edgecolors="face",
                 linewidths=0.2,
@@ -65,7 +67,7 @@ class UMatrix(Component):
         if dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
             sheet.axes.plot(
-                *som_map.plane_positions.T,
+                *drawn_at(som_map).T,
                 "o",
                 color=INK,
                 markersize=size,
@@ -74,7 +76,7 @@ class UMatrix(Component):
                 zorder=3,
             )
         mark_parents(sheet, parents_of(som_map), 0.5)
-        draw_outline(sheet, matrix.centres, 0.5, weight=0.8, joined=joined)
+        draw_outline(sheet, cells, 0.5, weight=0.8, joined=joined)
         sheet.colour_bar(scale, "Distance")
         return sheet.figure
 

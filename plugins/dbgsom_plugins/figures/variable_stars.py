@@ -11,6 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, categorical
+from dbgsom_plugins.figures._places import drawn_at
 from dbgsom_plugins.figures._sheet import KEY_PATCH, SIDE, extent, fitting
 from dbgsom_plugins.figures._variables import chosen, label_of, rounded
 
@@ -94,7 +95,7 @@ def _stars(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     # Yield places (2,) and values (V,): of neurons with hits, or of squares of them.
     som_map, hits = view.evaluation.som_map, view.evaluation.hits
-    places = som_map.plane_positions
+    places = drawn_at(som_map)
     _, squares = np.unique(som_map.positions // side, axis=0, return_inverse=True)
     for square in range(int(squares.max()) + 1):
         neurons = np.flatnonzero(squares.ravel() == square)

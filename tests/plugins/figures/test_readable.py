@@ -11,12 +11,14 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._names import described
+from dbgsom_plugins.figures._places import drawn_at, fold_told
 from dbgsom_plugins.figures._values import texts_of
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.prototype_images import PrototypeImages
+from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.figures.u_star_matrix import UStarMatrix
 from dbgsom_plugins.figures.variable_stars import VariableStars
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -104,3 +106,37 @@ def test_values_are_those_of_the_data_where_they_are_known(flat, told):
     assert shared.axes[-1].get_ylim() == pytest.approx((0, 99))  # as the map sees them
     (picture,) = PrototypeImages().draw(own).axes[0].images
     assert np.nanmax(picture.get_array()) == 997
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 60), (60, 1), (1, 300)])
+def test_a_long_row_is_drawn_in_lines(rows, columns, told, drawn):
+    n = rows * columns
+    values = np.arange(n, dtype=float)[:, None]
+    som_map = SomMap.rectangle(rows, columns, values)
+    places = drawn_at(som_map)
+    order = np.lexsort([places[:, 0], -places[:, 1]])  # as one reads
+    assert len(np.unique(places, axis=0)) == n
+    x, y = som_map.plane_positions.T
+    assert (order == np.lexsort([x, -y])).all()
+    lines, counts = np.unique(places[:, 1], return_counts=True)
+    assert max(counts) <= 22
+    assert (np.diff(lines) == 1.5).all()
+    step = np.diff(places[order], axis=0)
+    assert np.count_nonzero((step == [1, 0]).all(axis=1)) == n - len(lines)
+    X = np.repeat(values, 2, axis=0)
+    view = MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(n), ())
+    note = f"The map is one {'row' if rows == 1 else 'column'} of {n}, drawn in {len(lines)} lines"
+    for figure in (HitMap(), UMatrix(), ComponentPlanes()):
+        made = drawn(figure.draw(view))
+        assert any(text.startswith(note) for text in told(made))
+        box = made.axes[0].get_position()
+        assert box.height * made.get_figheight() > 0.1 * box.width * made.get_figwidth()
+    boxes = [path.get_extents() for path in made.axes[0].collections[0].get_paths()]
+    assert all(box.width == pytest.approx(box.height) for box in boxes)
+
+
+def test_short_and_broad_maps_are_drawn_as_they_lie():
+    for rows, columns in ((1, 22), (22, 1), (2, 60), (1, 1)):
+        som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
+        assert np.array_equal(drawn_at(som_map), som_map.plane_positions)
+        assert fold_told(som_map) == []

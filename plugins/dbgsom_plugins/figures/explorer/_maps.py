@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dbgsom_plugins.figures._places import drawn_at
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
 from dbgsom_plugins.labellers.clusters import live_links
 
@@ -78,7 +79,7 @@ def told_of_map(
             values["novelty"] = total / values["hits"]
     edges = som_map.edges()
     lengths = apart[edges[:, 0], edges[:, 1]][:, None]
-    x, y = som_map.plane_positions.T
+    x, y = drawn_at(som_map).T
     joins, heights = dendrogram(som_map, values["hits"])
     return {
         "n": len(som_map),
