@@ -15,8 +15,8 @@ from dbgsom_core.interfaces.files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.first_look.column_kinds import Look
     from dbgsom_core.runs.first_look.first_config import Roles
-    from dbgsom_core.runs.first_look.looking import Look
 
 _MOST_SHOWN = 40  # columns in the table
 

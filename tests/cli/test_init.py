@@ -16,7 +16,6 @@ from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.first_look.column_kinds import look_at_column
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.tracking import make_observers
 
@@ -244,6 +243,8 @@ def test_an_existing_file_stays_unless_forced(folder):
         ),
         (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "line 4 has 1 field and line 2 has 3"),
         (b"a,b,c,d\nx\ny\nz,z\n", "line 2 has 1 field and line 1 has 4"),
+        (b'a,b\n"1,2\n3,4\n', "line 2 has 1 field and line 1 has 2: check for a quote that never"),
+        (b"Of May\na;b\n1;2\n3;4\n", "line 2 has 2 fields and line 1 has 1: take lines above the"),
         (bytes(200), "x.csv is no text"),
         (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
@@ -307,65 +308,12 @@ def test_gaps_among_dates_alone_are_kept(folder):
     run("d.yaml")
 
 
-@pytest.mark.parametrize(
-    ("name", "cells", "kind"),
-    [
-        ("a", ["1", "2", "2", "NA"], "number"),
-        ("a", [f"{i}" for i in range(50)], "id"),
-        ("a", [f"{i * i}" for i in range(50)], "number"),
-        ("nr", [f"{i * i}" for i in range(50)], "id"),
-        ("a", [f"{i * 7:05d}" for i in range(50)], "id"),
-        ("a", ["01", "02"] * 25, "category"),
-        ("a", ["x", "y"] * 25, "category"),
-        ("a", [f"words and {i}" for i in range(50)], "text"),
-        ("user_id", [f"u{i}" for i in range(50)], "id"),
-        ("a", ["2024-01-01", "2024-02-01", ""], "date"),
-        ("a", ["x"] * 9, "constant"),
-        ("a", ["", "NA", "?"], "empty"),
-        ("a", [*["1", "2"] * 20, "unknown"], "number"),
-        ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
-    ],
-)
-def test_kinds_of_columns(name, cells, kind):
-    column = look_at_column(1, name, cells, ".")
-    assert column.kind == kind
-    assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
-
-
-@pytest.mark.parametrize("form", ["{},{:03d}.50 €", "{} {:03d} kg", "{}{:03d} %"])
-def test_numbers_with_marks_or_units_are_told(form, folder):
-    cells = [form.format(i + 1, i * 7) for i in range(30)]
-    column = look_at_column(1, "price", cells, ",")
-    assert column.kind == "text"
-    assert column.note.startswith("numbers with units, or marks between thousands")
-    lines = [f"{i * i};{cell};{i % 7}" for i, cell in enumerate(cells)]
-    (folder / "p.csv").write_text("a;price;b\n" + "\n".join(lines), encoding="utf-8")
-    assert "dropped: numbers with units" in begin("p.csv", "--force")
-
-
-@pytest.mark.parametrize(
-    ("mark", "decimal"), [(".", ","), (" ", ","), ("\u202f", ","), (",", "."), ("'", ".")]
-)
-def test_marks_between_thousands_are_found(folder, mark, decimal):
-    rows = [
-        f"{i % 3}{mark}{i * 7:03d}{decimal}5;{i * i}{decimal}25;{'ab'[i % 2]}" for i in range(40)
-    ]
-    (folder / "p.csv").write_text("price;b;kind\n" + "\n".join(rows), encoding="utf-8")
-    begin("p.csv", "--force")
-    dataset = yaml.safe_load((folder / "p.yaml").read_text(encoding="utf-8"))["dataset"]
-    assert dataset["thousands"] == mark.replace("\u202f", " ")
-    assert dataset["decimal" if decimal == "," else "target"] in (",", "kind")
-    assert "drop" not in dataset
-    data = load_experiment("p.yaml").dataset.load()
-    assert data.X[4].tolist() == [1028.5, 16.25]
-
-
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
-    from dbgsom_core.runs.first_look import looking
+    from dbgsom_core.runs.first_look import csv_text
 
-    monkeypatch.setattr(looking, "_WHOLE", 1 << 14)
-    monkeypatch.setattr(looking, "_HEAD", 1 << 12)
-    monkeypatch.setattr(looking, "_BLOCK", 1 << 11)
+    monkeypatch.setattr(csv_text, "_WHOLE", 1 << 14)
+    monkeypatch.setattr(csv_text, "_HEAD", 1 << 12)
+    monkeypatch.setattr(csv_text, "_BLOCK", 1 << 11)
     rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
     rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")

@@ -1,4 +1,4 @@
-"""What the columns of an unknown table seem to be, by some of its rows."""
+"""What an unknown data set and the columns of a table seem to be, by some of its rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,12 @@ _TARGET = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _MARKED = re.compile(
-    r"[^\w\s]?\s*[+-]?\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?\s*(%|[^\W\d]{1,4}|[$€£¥])?"
+    r"\(?[^\w\s]?\s*[+-]?\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
+    r"\s*(%|[^\W\d]{1,4}|[$€£¥])?\)?"
 )
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+Format = Literal["csv", "parquet", "npy", "npz", "name"]
+CELLS = 2_000_000  # that are looked at, more or less
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,49 @@ class Column:
         """Whether its values could be classes: few words, or few whole numbers."""
         few = 2 <= self.values <= _MOST_CLASSES
         return few and (self.kind == "category" or (self.kind == "number" and self.whole))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a data set seems to be.
+
+    Attributes
+    ----------
+    format : {"csv", "parquet", "npy", "npz", "name"}
+    path : str
+        As it was given, or the name of a data set.
+    columns : sequence of Column
+        Empty for arrays and data sets by name.
+    rows : int
+        How many there are, an estimate where ``whole`` is False.
+    whole : bool
+        All of it was looked at.
+    options : mapping
+        How a file is written: delimiter, encoding, decimal, header; names of arrays.
+    notes : sequence of str
+    features : int
+        Of an array.
+    missing : bool
+        Values of an array are missing.
+    spreads : sequence of float
+        Standard deviations of the features that are numbers.
+    classes : int or None
+        How many an array of targets names; None: it holds numbers, or there is none.
+    has_target : bool
+    """
+
+    format: Format
+    path: str
+    columns: Sequence[Column] = ()
+    rows: int = 0
+    whole: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    features: int = 0
+    missing: bool = False
+    spreads: Sequence[float] = ()
+    classes: int | None = None
+    has_target: bool = False
 
 
 def look_at_columns(

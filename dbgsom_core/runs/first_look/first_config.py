@@ -13,8 +13,7 @@ from typing import Any
 from dbgsom_core.config.scalars import read_scalar
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.interfaces.cells import NA_VALUES
-from dbgsom_core.runs.first_look.column_kinds import Column, guess_target
-from dbgsom_core.runs.first_look.looking import Look
+from dbgsom_core.runs.first_look.column_kinds import Column, Look, guess_target
 
 _APART = 3  # times that one feature may spread more than another and still count as much
 _SWEEP = "sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}"
