@@ -84,7 +84,7 @@ class Expanded:
         X, n, depth = for_loops(X), len(X), self.blocks.shape[1]
         if n * self.prototypes.size < _SMALL_WORK:
             threads = 1
-        tasks = min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
+        tasks = 1 if threads == 1 else min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
         rooms = [
             Room(
                 aligned((PANELS, depth, PANEL_ROWS), np.float64),
