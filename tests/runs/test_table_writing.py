@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.using import table_writing
+from dbgsom_core.runs import csv_lines
 from dbgsom_core.runs.using.table_writing import write_table
 
 
@@ -29,7 +29,7 @@ def table(rng):
 
 def test_csv_is_the_same_without_pyarrow(tmp_path, monkeypatch, table, read_csv):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(table_writing, "_FORMATTED", 20)  # several pieces of a chunk
+    monkeypatch.setattr(csv_lines, "_ROWS", 20)  # several pieces of a chunk
     parts = [{name: one[:30] for name, one in table.items()}]
     parts.append({name: one[30:] for name, one in table.items()})
     told = []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,11 +12,11 @@ import numpy as np
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.runs.csv_lines import CsvLines, arrow_array
 
 Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
 _LOOKED_AT = 4096  # values that tell whether a column repeats itself
-_FORMATTED = 1 << 13  # rows of which text is made at a time, in memory that serves again
 
 
 def check_target(path: str) -> None:
@@ -102,73 +101,17 @@ def _writer(path: Path) -> Iterator[Callable[[Table], None]]:
 
 @contextmanager
 def _csv(write: Callable[[Any], object], delimiter: str) -> Iterator[Callable[[Table], None]]:
-    # Arrow writes floats several times faster than Python, both so that they read back to the bit.
-    try:
-        import pyarrow as pa
-        from pyarrow import csv
-    except ImportError:
-        pa = csv = None
-
-    first = True
+    lines, first = CsvLines(delimiter), True
 
     def put(chunk: Table) -> None:
         nonlocal first
         if first:
-            write(_lines([list(chunk)], delimiter))
+            write(lines.header(chunk))
             first = False
-        if pa is None:
-            write(_lines(zip(*map(_cells, chunk.values()), strict=True), delimiter))
-            return
-        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
-        for start in range(0, len(table), _FORMATTED):
-            rows = table.slice(start, _FORMATTED)
-            for quotes in ("none", "needed"):  # which is around every text
-                content = pa.BufferOutputStream()
-                options = csv.WriteOptions(
-                    include_header=False, delimiter=delimiter, quoting_style=quotes
-                )
-                try:
-                    csv.write_csv(rows, content, options)
-                except pa.ArrowInvalid:  # a text holds what has to be quoted
-                    continue
-                break
-            write(content.getvalue())
+        for block in lines.blocks(chunk):
+            write(block)
 
     yield put
-
-
-def _lines(rows: Iterable[Sequence[Any]], delimiter: str) -> bytes:
-    import csv
-
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _cells(column: Any) -> list[Any]:
-    """Return the cells of a column as `csv` writes those that Arrow does, nothing for gaps."""
-    import pandas as pd
-
-    masked = isinstance(column, np.ma.MaskedArray)  # getdata would take a Series of pandas apart
-    values = np.asarray(column.data if masked else column)
-    gone = np.ma.getmaskarray(column) if masked else np.zeros(len(values), bool)
-    cells: list[Any] = values.tolist()
-    if values.dtype.kind == "b":
-        cells = ["true" if one else "false" for one in cells]
-    for row in np.flatnonzero(gone | pd.isna(values)).tolist():
-        cells[row] = None
-    return cells
-
-
-def _arrow(column: Any) -> Any:
-    import pyarrow as pa
-
-    if isinstance(column, np.ma.MaskedArray):
-        return pa.array(_arrow(column.data).to_numpy(zero_copy_only=False), mask=column.mask)
-    if isinstance(column, np.ndarray) and column.dtype == object:
-        kinds = {type(one) for one in column[:1000].tolist()}
-        column = column.astype(str) if kinds - {str} else column
-    return pa.array(column, from_pandas=True)
 
 
 @contextmanager
@@ -184,7 +127,7 @@ def _parquet(path: Path) -> Iterator[Callable[[Table], None]]:
 
     def put(chunk: Table) -> None:
         nonlocal writer
-        table = pa.table({name: _arrow(column) for name, column in chunk.items()})
+        table = pa.table({name: arrow_array(column) for name, column in chunk.items()})
         if writer is None:
             # To look for a number that stood before takes longer than all else, mostly in vain.
             often = [name for name in table.column_names if _repeats(table[name])]

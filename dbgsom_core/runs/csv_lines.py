@@ -1,0 +1,147 @@
+"""Columns to lines of a CSV file, a block of rows at a time, with pyarrow and without."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS = 1 << 13  # of which text is made at a time, in memory that serves again
+
+
+class _Column(NamedTuple):
+    # As `write_lines` takes it, and how long each text is.
+    kind: int
+    cells: NDArray[np.int64]
+    gone: NDArray[np.bool_]
+    lengths: NDArray[np.int64] | None = None
+
+
+class CsvLines:
+    """Makes lines of columns: floats as the shortest text that reads back to the bit.
+
+    Cells that are masked or missing are empty; texts stand in quotes where they have to. ``mask``
+    is asked what a text is told as.
+    """
+
+    def __init__(self, delimiter: str = ",", mask: Callable[[str], str] | None = None) -> None:
+        self._delimiter, self._mask = delimiter, mask
+        self._special = re.compile(f'[{re.escape(delimiter)}"\\n\\r]')
+        self._room = np.empty(0, np.uint8)
+
+    def header(self, names: Iterable[str]) -> bytes:
+        """Return the line of the names of columns."""
+        cells = [name if self._mask is None else self._mask(name) for name in names]
+        return (self._delimiter.join(map(self._quoted, cells)) + "\n").encode()
+
+    def blocks(self, columns: Mapping[str, Any]) -> Iterator[memoryview]:
+        """Yield the lines of columns (n,), arrays or Series, each block until the next is made."""
+        from dbgsom_core.engine.text.lines import WIDEST, tables, write_lines
+
+        made: list[_Column] = []
+        texts = bytearray()
+        for column in columns.values():
+            made.append(self._column(column, texts))
+        kinds = np.array([one.kind for one in made], np.uint8)
+        cells, gone = np.stack([one.cells for one in made]), np.stack([one.gone for one in made])
+        pool = np.frombuffer(texts or bytearray(1), np.uint8)
+        told = [one.lengths for one in made if one.lengths is not None]
+        a_row = len(made) + WIDEST * (len(made) - len(told))
+        for start in range(0, cells.shape[1], _ROWS):
+            rows = slice(start, min(start + _ROWS, cells.shape[1]))
+            size = (rows.stop - start) * a_row + sum(int(one[rows].sum()) for one in told)
+            if size > len(self._room):
+                self._room = np.empty(size, np.uint8)
+            end = write_lines(
+                kinds, cells, gone, pool, ord(self._delimiter), tables(), start, rows.stop,
+                self._room,
+            )  # fmt: skip
+            yield self._room[:end].data
+
+    def _column(self, column: Any, texts: bytearray) -> _Column:
+        # Texts are added to those that there are.
+        from dbgsom_core.engine.text.lines import FLOAT, INTEGER, TEXT, TRUTH, text_at
+
+        gone = np.array(np.ma.getmaskarray(column)) if _is_masked(column) else None
+        values = column.data if _is_masked(column) else column
+        if gone is None:
+            gone = np.zeros(len(values), bool)
+        dtype = values.dtype if isinstance(values.dtype, np.dtype) else np.dtype(object)
+        if dtype == np.float64:
+            cells = np.ascontiguousarray(values, np.float64).view(np.int64)
+            return _Column(FLOAT, cells, gone)
+        if dtype.kind in "biu" and np.can_cast(dtype, np.int64):
+            kind = TRUTH if dtype.kind == "b" else INTEGER
+            return _Column(kind, np.asarray(values, np.int64), gone)
+        content, ends, missing = _told(values)
+        content, ends = self._as_written(content, ends)
+        lengths = np.diff(ends)
+        lengths[gone | missing] = 0
+        cells = text_at(ends[:-1] - ends[0] + len(texts), lengths)
+        texts += content[ends[0] : ends[-1]]
+        return _Column(TEXT, cells, gone | missing, lengths)
+
+    def _as_written(
+        self, content: bytes, ends: NDArray[np.int64]
+    ) -> tuple[bytes, NDArray[np.int64]]:
+        # Masked, and in quotes where that is needed, which is seldom.
+        text = content[ends[0] : ends[-1]].decode()
+        told = text if self._mask is None else self._mask(text)
+        if told == text and not self._special.search(text):
+            return content, ends
+        cells = [content[a:b].decode() for a, b in pairwise(ends.tolist())]
+        if self._mask is not None:
+            cells = [self._mask(cell) for cell in cells]
+        return _joined([self._quoted(cell) for cell in cells])
+
+    def _quoted(self, cell: str) -> str:
+        return '"' + cell.replace('"', '""') + '"' if self._special.search(cell) else cell
+
+
+def _is_masked(column: Any) -> bool:
+    return isinstance(column, np.ma.MaskedArray)  # getdata would take a Series of pandas apart
+
+
+def _told(values: Any) -> tuple[bytes, NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the texts of values one after the other, where each ends, from 0, and what is missing.
+
+    What pyarrow knows is told as pyarrow does: dates, for instance.
+    """
+    try:
+        import pyarrow as pa
+    except ImportError:
+        import pandas as pd
+
+        values = np.asarray(values)
+        missing = np.asarray(pd.isna(values), bool)
+        cells = values.tolist()
+        return *_joined(
+            ["" if no else str(one) for one, no in zip(cells, missing, strict=True)]
+        ), missing
+    array = arrow_array(values).cast(pa.large_string())
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    _, offsets, content = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    missing = array.is_null().to_numpy(zero_copy_only=False)
+    return b"" if content is None else content.to_pybytes(), ends, missing
+
+
+def _joined(cells: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
+    parts = [cell.encode() for cell in cells]
+    return b"".join(parts), np.cumsum([0, *map(len, parts)])
+
+
+def arrow_array(column: Any) -> Any:
+    """Return a column, an array or Series, as pyarrow's; what is masked or nan is null."""
+    import pyarrow as pa
+
+    if _is_masked(column):
+        return pa.array(arrow_array(column.data).to_numpy(zero_copy_only=False), mask=column.mask)
+    if isinstance(column, np.ndarray) and column.dtype == object:
+        kinds = {type(one) for one in column[:1000].tolist()}
+        column = column.astype(str) if kinds - {str} else column
+    return pa.array(column, from_pandas=True)
