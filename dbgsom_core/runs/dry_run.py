@@ -24,6 +24,7 @@ from dbgsom_core.runs.data.ready import Ready, make_ready
 from dbgsom_core.runs.folder.store import find_folders, read_run
 from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.start import runs_folder
+from dbgsom_core.runs.tracking import run_folder_of
 
 NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
 _BESIDE_TRAINING = ("measures", "figures", "stability", "tracking", "split")
@@ -152,10 +153,12 @@ def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[st
     yield "figures", _names(experiment.figures)
     group = masked_name(experiment.experiment)
     folder = Path(masked(str(runs_folder(experiment, registry)))).absolute() / group
+    left_out = run_folder_of(experiment.tracking, registry).assignments is False
+    assignments = "" if left_out else "assignments.csv, "
     yield (
         "writes",
         f"{folder}/<time>: config.yaml, run.json, environment.json, metrics.jsonl, measures.json, "
-        "model.npz, assignments.csv, neurons.csv, report.md, report.html, figures/",
+        f"model.npz, {assignments}neurons.csv, report.md, report.html, figures/",
     )
     for section in experiment.resolved["tracking"]:
         if section["name"] != "run_folder":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
-from dbgsom_core.estimators.answer_columns import way_of
+from dbgsom_core.estimators.answer_columns import answer_columns, way_of
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.columns import numbered
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.runs.csv_lines import CsvLines
 
 Rows = Iterator[Sequence[Any]]
-_CHUNK, _CELLS = 1 << 13, 1 << 20  # rows are Python objects here, of some 500 bytes each
+_ROWS = 1 << 13  # as Python objects, of some 500 bytes each
+_CHUNK, _CELLS = 1 << 16, 1 << 20  # rows at most, and numbers in their samples
 _EXACT_POWERS = 22  # of 10, in float64
 
 
@@ -36,7 +39,7 @@ def tables_of(
     Samples are the raw ones of the data set, in its order; a chunk of them is looked at at a time.
     """
     tables = {
-        "assignments": lambda: _assignments(model, data),
+        "assignments": lambda: RowsOfColumns(_assignments(model, data)),
         "neurons": lambda: _neurons(model, data.feature_names),
     }
     if stability is not None:
@@ -52,42 +55,64 @@ def _links(stability: Stability) -> Rows:
         yield [one, other, "" if math.isnan(share) else share]
 
 
+class RowsOfColumns(Rows):
+    """Rows of a table that is made some columns (n,) at a time, the names of columns first.
+
+    Who writes them takes the columns, which are a tenth of the work that rows are.
+    """
+
+    def __init__(self, chunks: Iterator[Mapping[str, Any]]) -> None:
+        self._chunks, self._rows = chunks, self._each()
+
+    def columns(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the columns of some rows after the other, all of them, in place of the rows."""
+        return self._chunks
+
+    def __next__(self) -> Sequence[Any]:
+        """Return the next row."""
+        return next(self._rows)
+
+    def _each(self) -> Rows:
+        for number, chunk in enumerate(self._chunks):
+            if not number:
+                yield [*chunk]
+            yield from zip(*(np.asarray(one).tolist() for one in chunk.values()), strict=True)
+
+
 def write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write rows as a CSV file, atomically and a chunk at a time; secrets in them are masked."""
 
     def write(partial: Path) -> None:
-        left = iter(rows)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            while chunk := list(islice(left, _CHUNK)):
+        with partial.open("wb") as file:
+            if isinstance(rows, RowsOfColumns):
+                lines = CsvLines(mask=masked)
+                for number, chunk in enumerate(rows.columns()):
+                    if not number:
+                        file.write(lines.header(chunk))
+                    file.writelines(lines.blocks(chunk))
+                return
+            left = iter(rows)
+            while some := list(islice(left, _ROWS)):
                 text = io.StringIO()
-                csv.writer(text, lineterminator="\n").writerows(chunk)
-                file.write(masked(text.getvalue()))
+                csv.writer(text, lineterminator="\n").writerows(some)
+                file.write(masked(text.getvalue()).encode())
 
     write_atomically(path, write)
 
 
-def _assignments(model: FittedModel, data: Data) -> Rows:
-    estimator, ids = model.estimator, dict(data.ids or {})
-    deep = estimator._tree.depth > 1
-    names = list(ids) if ids else ["row"]
-    yield [*names, "unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
+def _assignments(model: FittedModel, data: Data) -> Iterator[Mapping[str, Any]]:
+    ids, deep = dict(data.ids or {}), model.estimator._tree.depth > 1
+    names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
     step = max(1, min(_CHUNK, _CELLS // data.X.shape[1]))
     for start in range(0, len(data.X), step):
         part = slice(start, start + step)
         found = model.answers(data.X[part])
-        found.look_up(("label", "novelty"))
-        n, paths = len(found.unit), estimator._tree.paths[found.leaf] if deep else None
-        known = [ids[name][part].tolist() for name in ids]
-        yield from zip(
-            *(known or [range(start, start + n)]),
-            found.unit.tolist(),
-            *found.cell.T.tolist(),
-            *([] if paths is None else [[way_of(path) for path in paths.tolist()]]),
-            found.label.tolist(),
-            found.distance.tolist(),
-            np.asarray(found.novelty).tolist(),
-            strict=True,
-        )
+        first = {name: one[part] for name, one in ids.items()}
+        if not ids:
+            first = {"row": np.arange(start, start + len(found.unit))}
+        told = answer_columns(model, found, names)
+        both = numbered([*first, *told])  # an id may be called unit
+        yield dict(zip(both, [*first.values(), *told.values()], strict=True))
 
 
 def _neurons(model: FittedModel, names: Sequence[str] | None) -> Rows:

@@ -45,6 +45,7 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     assert re.match(r"\d+, at most 12", told["neurons"])
     assert re.match(r"about [\d.]+ [MG]iB", told["memory"])
     assert told["writes"].startswith(str(tmp_path / "runs" / "forecast"))
+    assert "assignments.csv, neurons.csv" in told["writes"]
     assert "uri http://***@h/${env:SOM_PLACE}" in answer.out
     assert "secret" not in answer.out
     assert answer.out.splitlines()[-1] == "nothing was written"
