@@ -324,7 +324,7 @@ def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None
         kind = np.dtype(X.dtype).kind
     except (AttributeError, TypeError):
         return None
-    if kind not in "fiub" or X.shape[1] == 0:
+    if kind not in "fiub" or X.shape[1] == 0 or X.shape[0] != X.shape[0]:  # nan: nobody knows
         return None
     of_map = _of_map(X, failure) if isinstance(X, np.memmap) else None
     return SlicedTable(X, failure) if of_map is None else of_map

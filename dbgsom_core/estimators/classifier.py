@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.lazy import by_rows
+from dbgsom_core.estimators.lazy import by_rows, here
 from dbgsom_core.estimators.stored_classes import stored_as
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.summaries import followed_by
@@ -114,6 +115,14 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             The labeller gives no probabilities.
         """
         return self._probabilities_of(self._samples(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples X (n, D) of which `predict` knows the class, y (n,).
+
+        ``sample_weight`` (n,) weighs them. A lazy collection is computed once.
+        """
+        told = here(self.predict(X))
+        return float(accuracy_score(here(y), told, sample_weight=here(sample_weight)))
 
     def _probabilities_of(self, data: Samples) -> NDArray[np.float64]:
         if self._answering is not None:

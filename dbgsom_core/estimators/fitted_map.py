@@ -254,9 +254,12 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         ValueError
             X cannot be used, or the weights are not n numbers of at least 0, one of them above.
         """
-        data = self._samples(X)
-        weights = weights_of(data.X, sample_weight)
-        return float(np.average(descend(self._tree, data).distance, weights=weights))
+        apart = np.asarray(self._apart(X))  # lazy collections are computed once, in partitions
+        return float(np.average(apart, weights=weights_of(apart, sample_weight)))
+
+    @by_rows
+    def _apart(self, X: Any) -> NDArray[np.float64]:
+        return descend(self._tree, self._samples(X)).distance
 
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
         """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
@@ -277,11 +280,10 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         ValueError
             ``neighbours`` is neither 4 nor 8.
         """
-        data = self._samples(X)
         if neighbours not in (4, 8):
             raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
-        nearest = data.nearest_units(self.som_map_.prototypes, min(2, len(self.som_map_)))[0]
-        return topographic_function(self.som_map_, nearest[:, 0], nearest[:, -1], neighbours)
+        nearest = np.atleast_2d(np.asarray(self.bmu(X, min(2, len(self.som_map_)))).T)
+        return topographic_function(self.som_map_, nearest[0], nearest[-1], neighbours)
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""

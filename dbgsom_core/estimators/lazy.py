@@ -38,6 +38,11 @@ def by_rows(method: _Method) -> _Method:
     return cast(_Method, asked)
 
 
+def here(values: Any) -> Any:
+    """Return values as they are, or of a lazy collection what it comes to."""
+    return values.compute() if hasattr(values, "__dask_graph__") else values
+
+
 def _ask(
     method: Callable[..., Any], of: Any, given: tuple[Any, ...], more: dict[str, Any], X: Any
 ) -> Any:

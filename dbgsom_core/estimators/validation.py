@@ -46,6 +46,11 @@ def check_samples(
     plain = _plain(X)
     if plain is not None and len(plain) >= least:  # nothing else to look at
         return validate_data(estimator, plain, reset=reset, skip_check_array=True)
+    if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
+        raise ValueError(
+            "X holds masked values: X.filled(numpy.nan) makes them missing ones, which some "
+            "metrics take"
+        )
     X = validate_data(
         estimator,
         _in_single(X),

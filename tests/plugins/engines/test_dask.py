@@ -35,20 +35,6 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def client():
-    given = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    cluster = distributed.LocalCluster(processes=False, **given)
-    try:
-        client = distributed.Client(cluster)
-        try:
-            yield client
-        finally:
-            client.close()
-    finally:
-        cluster.close()
-
-
-@pytest.fixture(scope="module")
 def usual():
     return SomVQ(**PARAMS).fit(samples()[0])
 
@@ -101,19 +87,6 @@ def test_classes_and_weights_may_be_dask_arrays_too(client):
     lazy = [da.from_array(one, chunks=1999) for one in (X, codes, weights)]
     mine = SomClassifier(**PARAMS).fit(lazy[0], lazy[1], sample_weight=lazy[2])
     assert_same(mine, SomClassifier(**PARAMS).fit(X, codes, sample_weight=weights))
-
-
-def test_a_table_in_partitions_of_a_trained_map_is_answered_lazily(client, usual):
-    X, _ = samples()
-    for lazy in (unequal(X), unknown(X)):
-        for method in ("predict", "transform", "bmu", "score_samples", "decision_function"):
-            told = getattr(usual, method)(lazy)
-            assert isinstance(told, da.Array)
-            expected = getattr(usual, method)(X)
-            assert told.dtype == expected.dtype
-            np.testing.assert_array_equal(told.compute(), expected)
-    named = SomVQ(**PARAMS).fit(pd.DataFrame(X, columns=list("abcde")))
-    np.testing.assert_array_equal(named.predict(frame(X)).compute(), usual.predict(X))
 
 
 class Interrupt:
@@ -255,42 +228,7 @@ def test_a_fit_begins_and_ends_with_few_rounds_of_tasks(client, usual, monkeypat
 # ------------------------------------------------------------------------------- bad input
 
 
-def wide(X):
-    return da.concatenate([da.from_array(X[:3000]), _narrow(X[3000:])])
-
-
-def _narrow(X):
-    return da.from_array(X, chunks=(2000, 5)).map_blocks(lambda block: block[:, :4], dtype=X.dtype)
-
-
-def texts(X):
-    dd = pytest.importorskip("dask.dataframe")
-    table = pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(town="Ulm")
-    return dd.from_pandas(table, npartitions=2)
-
-
-def missing(X):
-    X = X.copy()
-    X[4000, 3] = np.nan
-    return da.from_array(X, chunks=(3000, 5))
-
-
-@pytest.mark.parametrize(
-    ("lies", "sentence"),
-    [
-        (wide, r"partition [1-3] of X \(from 0\) has shape .* 5 columns in each"),
-        (texts, "X holds no numbers in column town: leave it out, or encode it"),
-        (missing, "missing or infinite, in row 4000, column 3"),
-        (lambda X: da.zeros((0, 5), chunks=1), "X has no rows|0 sample"),
-        (lambda X: da.from_array(X[:, 0]), "X has 1 dimensions, not rows and columns"),
-    ],
-)
-def test_what_cannot_be_used_is_told_before_training(client, lies, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        SomVQ(**PARAMS).fit(lies(samples()[0]))
-
-
-def test_so_is_a_metric_without_the_search(client):
+def test_a_metric_without_the_search_is_told_before_training(client):
     with pytest.raises(ValueError, match=r"metric Manhattan .*euclidean"):
         SomVQ(metric="manhattan", **PARAMS).fit(unequal(samples()[0]))
 
