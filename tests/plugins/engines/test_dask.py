@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import time
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.engines.dask import cluster as clusters
-from dbgsom_plugins.engines.dask import held, tasks, waiting
+from dbgsom_plugins.engines.dask import held, sources, tasks, waiting
 from dbgsom_plugins.engines.dask.engine import DaskEngine
 
 distributed = pytest.importorskip("distributed")
@@ -79,6 +80,28 @@ def test_so_do_a_file_and_an_array(client, usual, tmp_path):
     np.save(tmp_path / "X.npy", X)
     for lies in (np.load(tmp_path / "X.npy", mmap_mode="r"), X):
         assert_same(SomVQ(engine={"name": "dask", "shard": 0.05}, **PARAMS).fit(lies), usual)
+
+
+def test_workers_in_this_process_have_the_rows_of_an_array_themselves(client, usual):
+    X, shared, before = samples()[0], [], set(held._HERE)
+
+    def look(record):
+        rows = [held._HERE[name].holder._data.X for name in set(held._HERE) - before]
+        shared.append([np.shares_memory(one, X) for one in rows])
+
+    assert_same(SomVQ(engine="dask", callbacks=[look], **PARAMS).fit(X), usual)
+    assert set(map(tuple, shared)) == {(True, True)}
+
+
+def test_chunks_that_follow_each_other_in_memory_are_joined_there():
+    X, _ = samples()
+    parts = [X[:300], X[300:301], X[301:]]
+    whole = sources._stacked(parts)
+    assert np.shares_memory(whole, X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(whole)), X)
+    swapped = sources._stacked(parts[::-1])
+    assert not np.shares_memory(swapped, X)
+    np.testing.assert_array_equal(swapped, np.concatenate(parts[::-1]))
 
 
 def test_classes_and_weights_may_be_dask_arrays_too(client):

@@ -194,7 +194,8 @@ def _number(kind: Any) -> np.dtype[Any]:
 
 
 def _read(table: Any, start: int, stop: int) -> NDArray[Any]:
-    return np.array(table[start:stop], copy=True)
+    # Of an array the same memory: a worker in this process has the array itself.
+    return np.ascontiguousarray(table[start:stop])
 
 
 def _checked(block: Any, number: int, said: _Said, rows: int | None = None) -> NDArray[Any]:
@@ -247,7 +248,28 @@ def _some(names: Sequence[Any]) -> str:
 
 
 def _stacked(blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if len(blocks) == 1:
+        return blocks[0]
+    follow = (
+        two.ctypes.data == one.ctypes.data + one.nbytes and two.dtype == one.dtype
+        for one, two in pairwise(blocks)
+    )
+    return np.asarray(_SameRows(blocks)) if all(follow) else np.concatenate(blocks)
+
+
+class _SameRows:
+    """Rows that follow each other in memory, as chunks of an array do among workers that are
+    threads of its process: another copy would be as large as the data.
+    """
+
+    def __init__(self, blocks: Sequence[NDArray[Any]]) -> None:
+        self._blocks, first = blocks, blocks[0]  # whose memory it is
+        self.__array_interface__ = {
+            "shape": (sum(map(len, blocks)), *first.shape[1:]),
+            "typestr": first.dtype.str,
+            "data": (first.ctypes.data, True),  # to be read only
+            "version": 3,
+        }
 
 
 def _said(ask: Callable[[Any], Any], rows: Any, none: Any) -> Any:
