@@ -375,7 +375,7 @@ def test_threads_and_chunks_change_no_bit(digits):
 
 def test_observers_hear_of_the_first_map_alone(digits, capsys):
     heard = []
-    vq = SomVQ(growth=DEEP, callbacks=[heard.append], verbose=1).fit(digits[0])
+    vq = SomVQ(growth=DEEP, callbacks=[heard.append], verbose=2).fit(digits[0])
     assert vq.som_map_.children
     assert tuple(heard) == vq.history_
     assert len(capsys.readouterr().out.splitlines()) == len(heard)
