@@ -244,7 +244,10 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "line 4 has 1 field and line 2 has 3"),
         (b"a,b,c,d\nx\ny\nz,z\n", "line 2 has 1 field and line 1 has 4"),
         (b'a,b\n"1,2\n3,4\n', "line 2 has 1 field and line 1 has 2: check for a quote that never"),
-        (b"Of May\na;b\n1;2\n3;4\n", "line 2 has 2 fields and line 1 has 1: take lines above the"),
+        (
+            b'Of May\na;"b\nc"\n1;2\n3;4\n',
+            "line 2 has 2 fields and line 1 has 1: take lines above the",
+        ),
         (bytes(200), "x.csv is no text"),
         (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),

@@ -195,10 +195,10 @@ def _ragged(text: str, delimiter: str, line: int) -> str:
             if len(row) != width:
                 fields = f"{len(row)} field{'s' if len(row) > 1 else ''}"
                 cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
-                if any("\n" in field for field in row):
-                    cure = "check for a quote that never closes"
-                elif width == 1:
+                if width == 1:
                     cure = "take lines above the table out of the file"
+                elif any("\n" in field for field in row):
+                    cure = "check for a quote that never closes"
                 return f"line {line} has {fields} and line {first} has {width}: {cure}"
         line = above + reader.line_num + 1
     raise AssertionError("no line differs")
