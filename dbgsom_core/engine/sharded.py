@@ -16,7 +16,7 @@ from dbgsom_core.engine.contract import MapGraph, Moments, PerSample, Search
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.assignment import FastFound
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
-from dbgsom_core.engine.euclidean.search import DOUBTS
+from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.euclidean.tally import Seconds
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples, PlainSearch
@@ -247,7 +247,7 @@ class ShardedSearch:
         changed, doubts, gained = won.counts.tolist()
         if known:
             total = max(self._total_error - gained / steps, 0.0)
-        elif doubts > DOUBTS * self.data.n and not self._doubled:
+        elif is_too_much(doubts, self.data.n, len(prototypes)) and not self._doubled:
             self._double()
         self._total_error = total
         moved, self._passes = changed / self.data.n if self._passes else 1.0, self._passes + 1

@@ -13,7 +13,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import patches
 from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
-from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
@@ -241,6 +241,15 @@ def test_blocks_of_float64_follow_where_float32_leaves_too_many_in_doubt(dtype, 
     calm = fast(rng.normal(size=(3000, 6)).astype(dtype), prunes=True)
     calm.assign(rng.normal(size=(45, 6)), grid(45))
     assert calm.samples.one.dtype == np.float32
+
+
+def test_a_large_map_settles_the_doubts_that_it_begins_with(rng):
+    X, cells = rng.normal(size=(2000, 64)), np.column_stack(np.divmod(np.arange(1024), 32))
+    plane = np.pad((cells - cells.mean(axis=0)) / 32, ((0, 0), (0, 62)))
+    search = fast(X, prunes=True)
+    assert_same(search.assign(plane, cells), X, plane)
+    assert search.samples.one.dtype == np.float32
+    assert is_too_much(search.doubts, len(X), 256)  # for a small one
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -113,8 +113,9 @@ too. `test_a_distance_of_the_tile_is_as_exact_as_its_features_allow`, test_expan
 
 **Far ends.** Offsets: c is subtracted in float64; where data lie far from 0 for their spread,
 x_given has few digits and the definition as few. Outliers make all else small and doubts many: from
-one in 16 on (`DOUBTS`) blocks become float64. A place without prototype begins with 10³⁸, above
-any value. Prototypes beyond FAR or nan: `PanelRoom.lay` refuses, units come by definition.
+one in 16 on, with many neurons one in four (`is_too_much`), blocks become float64. A place without
+prototype begins with 10³⁸, above any value. Prototypes beyond FAR or nan: `PanelRoom.lay` refuses,
+units come by definition.
 `one_shot`: a sample beyond FAR gets the square `_DOUBT`, whose E exceeds any value; a prototype's
 reach outside 2^±450 leaves all to the plain loop, nan in a sample too. In training
 `moments.check_varies` refuses data whose squares leave float64: `_TINY` covers what squares of the

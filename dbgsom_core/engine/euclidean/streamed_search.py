@@ -27,7 +27,7 @@ from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of, own_neuron
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_for
 from dbgsom_core.engine.euclidean.pruning import Pruning, Room
-from dbgsom_core.engine.euclidean.search import DOUBTS
+from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.euclidean.tally import Seconds, added_up
 from dbgsom_core.engine.per_sample import unlinked
 from dbgsom_core.engine.tables import BlockTable
@@ -106,7 +106,7 @@ class StreamedSearch:
             pruning.judge(compared, len(prototypes))
         found = self._found(prototypes)
         self._packed_before, self._passes = laid.packed, self._passes + 1
-        if doubts > DOUBTS * data.n and self.samples.one.itemsize == 4:
+        if self.samples.one.itemsize == 4 and is_too_much(doubts, data.n, len(prototypes)):
             self.samples, pruning.margins = self._taking(np.float64, self.samples), None
         return found
 
