@@ -82,8 +82,8 @@ class Grid:
 
     def rectangle(self, rows: int, columns: int) -> NDArray[np.int64]:
         """Return the cells (rows*columns, 2) of a rectangle in row-major order, from (0, 0)."""
-        cells = [(x - self._shift(y), y) for y in range(rows) for x in range(columns)]
-        return np.array(cells, dtype=np.int64).reshape(-1, 2)
+        y, x = np.divmod(np.arange(rows * columns, dtype=np.int64), max(columns, 1))
+        return np.stack([x - np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
 
     def in_columns(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the columns and rows (..., 2) of cells (..., 2) in rectangles like `rectangle`."""

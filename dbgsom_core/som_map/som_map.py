@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SPREAD = 16  # cells that a table of all around may have for each neuron
+_NEARBY = 1 << 18  # hops found together, few enough for the processor to keep them at hand
 
 
 class SomMap:
@@ -75,8 +76,11 @@ class SomMap:
             self._links = np.array(links, dtype=np.int32)
         self._forget()
         if len(positions) and links is None and self._lacks_no_cell():
-            steps = grid.steps(positions[:, None], positions)
-            self._all_hops[: len(positions), : len(positions)] = steps
+            together = max(1, _NEARBY // len(positions))
+            for first in range(0, len(positions), together):
+                rows = slice(first, min(first + together, len(positions)))
+                steps = grid.steps(positions[rows, None], positions)
+                self._all_hops[rows, : len(positions)] = steps
         else:
             from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
 

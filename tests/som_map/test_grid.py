@@ -95,7 +95,8 @@ def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 6), (5, 1), (4, 7)])
-def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns):
+def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns, monkeypatch):
+    monkeypatch.setattr("dbgsom_core.som_map.som_map._NEARBY", 90)  # of 28 neurons in ten parts
     som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
     cells = [(x, y) for x, y in som_map.positions.tolist()]
     np.testing.assert_array_equal(som_map.hops, walked(cells, LINKED[grid.degree]))
