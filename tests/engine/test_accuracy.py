@@ -23,7 +23,7 @@ from dbgsom_core.engine.euclidean.layout import PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.bounds import POOR, SPARE
+from dbgsom_core.engine.llvm.bounds import SPARE
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.pairwise.expanded import Expanded
@@ -358,60 +358,6 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     assert tight > 100
 
 
-# ------------------------------------------------------------------------------------------- errors
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_errors_are_whole_steps_of_distances_that_lost_little(dtype, rng):
-    X = (rng.normal(size=(1500, 6)) + 5).astype(dtype)
-    W = np.vstack([X[:10], X[10:30] + 1e-4, X[30:60] + 0.3 * rng.normal(size=(30, 6))]).astype(
-        float
-    )
-    search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1))
-    found = search.assign(W)
-    samples, accuracy = search.samples, search.laid(W).accuracy
-    steps = search.samples.steps(accuracy)
-    assert steps * (sqrt(6) + accuracy.largest) <= 2**51
-    assert len(X) * steps * (sqrt(6) + accuracy.largest) < 2**62
-    whole = found.errors * steps * samples.scale
-    np.testing.assert_array_equal(whole, np.rint(whole))
-    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
-    for j in range(len(W)):
-        own = expected.distance[expected.bmu == j]
-        shift = sqrt(6) * samples.grid / 2 / samples.scale
-        bound = (own / (2 * POOR - 1) + shift + 1 / steps / samples.scale).sum()
-        assert abs(found.errors[j] - own.sum()) <= bound
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block(dtype, rng):
-    """A tie with a panel that is not compared goes unseen: its distance is not computed anew."""
-    known, n = 64, 3000
-    X, W = rng.normal(size=(n, 6)), rng.normal(size=(known + 2, 6))
-    order = LocalSamples(X, EUCLIDEAN).nearest_plainly(W[:known], 2)[0]
-    apart, middle = W[order[:, 0]] - W[order[:, 1]], (W[order[:, 0]] + W[order[:, 1]]) / 2
-    beyond = ((X - middle) * apart).sum(axis=1) / np.square(apart).sum(axis=1)
-    X = np.where((rng.random(n) < 0.03)[:, None], X - beyond[:, None] * apart, X).astype(dtype)
-    data, positions = LocalSamples(X, EUCLIDEAN), grid(known + 2)
-    plainly, (_, two) = data.assign_plainly(W), data.nearest_plainly(W[:known], 2)
-    whole = FastSearch(data, PackedSamples.of(X, 1)).assign(W, positions)
-    doubtful = plainly.distance * (two[:, 1] - two[:, 0] < 1e-3)
-    bound = np.bincount(plainly.bmu, doubtful, known + 2) / (2 * POOR - 1) + 1e-12
-    errors = []
-    for ranks in (np.arange(known), rng.permutation(known)):
-        search = FastSearch(data, PackedSamples.of(X, 1))
-        found = search.assign(W[:known], positions[:known])
-        search.samples.sort(ranks.astype(np.int32))
-        found = search.admit(found, W, positions, known)
-        assert search.samples.one.dtype == np.float32
-        np.testing.assert_array_equal(found.bmu, plainly.bmu)
-        np.testing.assert_array_equal(found.hits, whole.hits)
-        np.testing.assert_array_equal(found.packed_sums, whole.packed_sums)
-        assert (np.abs(found.errors - whole.errors) <= bound).all()
-        errors.append(found.errors)
-    np.testing.assert_allclose(*errors, rtol=1e-6)  # and no more
-
-
 # ------------------------------------------------------------------------------ rings, and the tile
 
 
@@ -452,19 +398,3 @@ def test_a_distance_of_the_tile_is_as_exact_as_its_features_allow(dtype, d, rng)
             worst = max(worst, float(error))
     if d == 400:
         assert worst > 0.1 * relative  # the bound is not idle
-
-
-# ---------------------------------------------------------------------------- sizes at the far ends
-
-
-@pytest.mark.parametrize("power", [-480, -300, 0, 300, 500])
-def test_units_do_not_depend_on_the_size_of_the_data(power, rng):
-    X = rng.uniform(-1, 1, size=(500, 3))
-    W = np.vstack([X[:20], X[:20], (X[:10] + X[10:20]) / 2])  # duplicates: ties to the lower row
-    scale = 2.0**power
-    search = FastSearch(LocalSamples(X * scale, EUCLIDEAN), PackedSamples.of(X * scale, 1), True)
-    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
-    for _ in range(3):
-        found = search.assign(W * scale)
-        np.testing.assert_array_equal(found.bmu, expected.bmu)
-        np.testing.assert_array_equal(found.distance, expected.distance * scale)

@@ -1,11 +1,7 @@
 """Child maps: which neurons get one, and everything that follows them."""
 
-import pickle
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import Field
 from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
@@ -14,11 +10,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.per_sample import groups
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import descend
 from dbgsom_core.training.vertical import root_error
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
@@ -195,108 +188,6 @@ def test_growth_by_classes_passes_them_to_the_children(iris):
     assert clf.som_map_.children
     with pytest.raises(ValueError, match="needs class labels"):
         SomVQ(growth=Hierarchical(base=base)).fit(X)
-
-
-# ---------------------------------------------------------------------------- the way down the maps
-
-
-def tree_by_hand():
-    root = SomMap.rectangle(1, 3, [[0.0], [10.0], [20.0]])
-    child = SomMap.rectangle(1, 3, [[9.0], [10.5], [12.0]])
-    child.children[0] = SomMap.rectangle(1, 2, [[8.0], [9.5]])
-    root.children[1] = child
-    return root
-
-
-def test_leaves_are_numbered_depth_first():
-    tree = Tree.of(tree_by_hand())
-    assert tree.depths == [1, 2, 3]
-    assert tree.paths.tolist() == [
-        [0, -1, -1], [1, 0, 0], [1, 0, 1], [1, 1, -1], [1, 2, -1], [2, -1, -1],
-    ]  # fmt: skip
-    assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
-    assert [leaves.tolist() for leaves in tree.leaf_of] == [[0, -1, 5], [-1, 3, 4], [1, 2]]
-    assert [maps.tolist() for maps in tree.child_of] == [[-1, 1, -1], [2, -1, -1], [-1, -1]]
-
-
-def test_samples_go_down_to_the_nearest_neuron_of_each_map():
-    tree = Tree.of(tree_by_hand())
-    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
-    below = descend(tree, LocalSamples(X, MetricAbilities.of(Euclidean())))
-    assert below.leaf.tolist() == [0, 1, 2, 3, 5, 4]
-    np.testing.assert_allclose(below.distance, [1.0, 0.2, 0.1, 0.6, 4.9, 2.9])
-    assert below.path[2].tolist() == [1, 0, 1]
-
-
-@pytest.mark.parametrize("root", [tree_by_hand(), SomMap.rectangle(1, 2, [[0.0], [8.0]])])
-def test_an_evaluation_that_knows_its_leaves_can_be_sent_to_another_process(root):
-    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
-    evaluation = Evaluation(root, LocalEngine().over(X, Euclidean()))
-    leaf = evaluation.leaf
-    there = pickle.loads(pickle.dumps(evaluation))
-    np.testing.assert_array_equal(there.leaf, leaf)
-    np.testing.assert_array_equal(there.leaf_distance, evaluation.leaf_distance)
-
-
-def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
-    tree = Tree.of(tree_by_hand())
-    # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
-    hits = np.array([3, 0, 2, 0, 1, 1])
-    euclidean = MetricAbilities.of(Euclidean())
-    assert stand_ins(tree, LocalSamples(np.zeros((1, 1)), euclidean), hits).tolist() == [
-        0, 2, 2, 2, 4, 5,
-    ]  # fmt: skip
-    live = tree.live(hits)
-    assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
-    X = np.array([[8.0], [10.4], [10.7]])
-    assert descend(tree, LocalSamples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
-
-
-def test_labellers_see_the_leaves_as_one_map():
-    tree = Tree.of(tree_by_hand())
-    leaves = leaf_map(tree)
-    np.testing.assert_array_equal(leaves.prototypes, tree.weights)
-    assert leaves.edges().tolist() == [[1, 2], [3, 4]]
-
-
-@st.composite
-def trees(draw):
-    """A random tree of maps in the plane, and samples."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-
-    def grown(depth):
-        rows, columns = rng.integers(1, 4, size=2)
-        som_map = SomMap.rectangle(rows, columns, rng.normal(size=(rows * columns, 2)))
-        if depth < 4:
-            for neuron in np.flatnonzero(rng.random(len(som_map)) < 0.3).tolist():
-                som_map.children[neuron] = grown(depth + 1)
-        return som_map
-
-    return grown(1), rng.normal(size=(60, 2))
-
-
-@given(trees())
-def test_the_descent_is_that_of_a_loop_over_samples(drawn):
-    root, X = drawn
-    tree = Tree.of(root)
-    below = descend(tree, LocalSamples(X, MetricAbilities.of(Euclidean())))
-    for sample, leaf, distance, path in zip(X, below.leaf, below.distance, below.path, strict=True):
-        som_map, taken = root, []
-        while som_map is not None:
-            gaps = np.linalg.norm(som_map.prototypes - sample, axis=1)
-            taken.append(int(gaps.argmin()))
-            nearest = gaps.min()
-            som_map = som_map.children.get(taken[-1])
-        assert path.tolist() == taken + [-1] * (tree.depth - len(taken))
-        assert tree.paths[leaf].tolist() == path.tolist()
-        assert distance == pytest.approx(nearest)
-
-
-@given(st.lists(st.integers(0, 5), max_size=30))
-def test_groups_are_the_rows_of_each_key(keys):
-    found = groups(np.array(keys, dtype=np.int64))
-    expected = [[row for row, key in enumerate(keys) if key == one] for one in sorted(set(keys))]
-    assert [rows.tolist() for rows in found] == expected
 
 
 # ---------------------------------------------------------------------------- what estimators offer

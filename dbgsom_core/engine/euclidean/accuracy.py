@@ -1,9 +1,9 @@
 """How wrong the fast search may be, and why its units are those of the definition all the same.
 
-Tests named here without a file are in tests/engine/test_accuracy.py: they build worst cases and
-compare with fractions.Fraction. u is the rounding unit of the blocks (2⁻²⁴, or 2⁻⁵³ after `doubled`
-and in the second try of `one_shot`), u₆₄ = 2⁻⁵³. Bounds are of first order; `_MORE` stands for
-products of errors while (D + 13)u < 0.0196: up to 3·10⁵ features in float32.
+Tests named here without a file are in tests/engine, test_accuracy.py or test_told_errors.py: they
+build worst cases and compare with fractions.Fraction. u is the rounding unit of the blocks (2⁻²⁴,
+or 2⁻⁵³ after `doubled` and in the second try of `one_shot`), u₆₄ = 2⁻⁵³. Bounds are of first order;
+`_MORE` stands for products of errors while (D + 13)u < 0.0196: up to 3·10⁵ features in float32.
 
 **Definition.** `loops.euclidean_distance`: float64 on samples as given, squares added by feature;
 equal distances go to the lower row. Its square is wrong by at most (D + 4)u₆₄ of itself, the root

@@ -19,9 +19,8 @@ import dbgsom_core
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core import mlflow as models
 from dbgsom_core.cli import main
-from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import RunResult
-from dbgsom_core.persistence import FittedModel, distributions, load
+from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.runs.folder.store import RunFiles
 from dbgsom_plugins.trackers import run_folder
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
@@ -264,58 +263,6 @@ def test_nothing_is_pickled_and_requirements_are_those_of_the_model(
     }
     assert all(pinned.values())
     assert stored.name == "fruit directed SF 0_5, gaussian, euclidean"
-
-
-def test_what_a_model_needs_is_what_it_is_made_of(small_model: Any) -> None:
-    assert distributions(small_model).keys() == {
-        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn"),
-    }
-
-
-def test_saving_says_nothing_and_does_not_read_all_that_is_installed_for_a_check(
-    small_model: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    with quiet():
-        from mlflow.utils import environment
-
-    checked: list[Any] = []
-    check = checked.append
-    monkeypatch.setattr(environment, "warn_dependency_requirement_mismatches", check)
-    example = np.zeros((2, 2))
-    models.save_model(small_model, str(tmp_path / "model"), input_example=example)
-    assert capfd.readouterr() == ("", "")
-    assert "numpy==" in (tmp_path / "model" / "requirements.txt").read_text()
-    assert not checked
-    assert environment.warn_dependency_requirement_mismatches is check
-
-
-def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(
-    small_model: Any, tmp_path: Path
-) -> None:
-    version = distributions(small_model)["dbgsom-core"]
-    wheel = tmp_path / f"dbgsom_core-{version}-py3-none-any.whl"
-    wheel.write_bytes(b"zip")
-    X = np.eye(2)
-    with quiet():
-        models.save_model(small_model, str(tmp_path / "model"), input_example=X, wheels=[wheel])
-    assert (tmp_path / "model" / "code" / wheel.name).read_bytes() == b"zip"
-    lines = (tmp_path / "model" / "requirements.txt").read_text().splitlines()
-    assert f"code/{wheel.name}" in lines
-    assert not any(line.startswith("dbgsom") for line in lines)
-    wrong = {
-        tmp_path / "none.whl": "no wheel .*: 'pip wheel",
-        wheel.rename(tmp_path / "dbgsom_core-0.0.0-py3-none-any.whl"): "of another version than",
-        Path(shutil.copy(tmp_path / "model" / "MLmodel", tmp_path / "x-1-py3-none-any.whl")): (
-            "of nothing that the model needs"
-        ),
-    }
-    for path, told in wrong.items():
-        with quiet(), pytest.raises(DbgsomError, match=told):
-            models.save_model(small_model, str(tmp_path / "other"), wheels=[path])
-    assert not (tmp_path / "other").exists()
 
 
 def test_columns_may_be_typed(stored: SimpleNamespace, rows: Any, tmp_path: Path) -> None:
