@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Ranking
 
 LENGTH = 18  # letters of a value
+_FEW = 8  # numbers with a tick each
+_WIDE = 100  # how many times the least number the largest one is on a logarithmic axis
 
 
 class Axis(NamedTuple):
@@ -29,12 +31,21 @@ class Axis(NamedTuple):
 
 
 def axis_of(ranking: Ranking, key: str) -> Axis:
-    """Return what the variants have for a key that varies: numbers as such, else in order."""
+    """Return what the variants have for a key that varies: numbers as such, else in order.
+
+    Places of positive numbers of which some are a hundred times others are their logarithms. Few
+    numbers have a tick each, many those at the ends.
+    """
     values = [variant.varies.get(key) for variant in ranking.variants]
     known = [value for value in values if value is not None]
     if known and all(_is_number(value) for value in known):
         places = np.array([math.nan if value is None else float(value) for value in values])
-        return Axis(key, places, [])
+        numbers = np.unique(places[np.isfinite(places)])
+        told_of = numbers if len(numbers) <= _FEW else numbers[[0, -1]]
+        if numbers[0] > 0 and numbers[-1] >= _WIDE * numbers[0]:
+            return Axis(key, np.log10(places), [(math.log10(one), f"{one:g}") for one in told_of])
+        few = len(numbers) <= _FEW
+        return Axis(key, places, [(float(one), f"{one:g}") for one in told_of] if few else [])
     words = [told(value) for value in values]
     order = sorted(set(words))
     ticks = [(float(place), word) for place, word in enumerate(order)]

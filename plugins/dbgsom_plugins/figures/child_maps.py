@@ -73,7 +73,8 @@ class ChildMaps(Component):
         colours = towards_white(colours, np.where(dead, _DEAD, 1.0))
         if dead.any():
             key = [*key, dead_patch()]
-        sheet = map_sheet(view, "Child maps", _notes(tree), len(key), _with_headings(positions))
+        headed = _with_headings(positions) if len(tree.maps) > 1 else positions
+        sheet = map_sheet(view, "Child maps", _notes(tree), len(key), headed)
         fill_cells(sheet, positions, colours, dead, joined=is_torus(tree.maps[0]))
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]

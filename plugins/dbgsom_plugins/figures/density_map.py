@@ -24,8 +24,16 @@ class DensityMap(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched."""
+        """Return the figure; neurons without hits are hatched.
+
+        Raises
+        ------
+        ValueError
+            There is one neuron.
+        """
         evaluation = view.evaluation
+        if len(evaluation.som_map) < 2:
+            raise ValueError("density_map divides by distances between neurons, and there is one")
         apart = evaluation.som_map.mean_over_links(evaluation.prototype_distances)
         # Prototypes on top of each other have no density: they get the largest of the others.
         density = np.zeros(len(apart))

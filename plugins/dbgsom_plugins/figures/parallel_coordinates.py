@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of
-from dbgsom_plugins.figures._sheet import PLAIN, fitting, page
+from dbgsom_plugins.figures._sheet import PLAIN, extent, fitting, page
 from dbgsom_plugins.figures._variables import rounded
 from dbgsom_plugins.figures._variants import Axis, axis_of, measured
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _PANEL = (7.6, 2.7)  # inches
 _HEAD, _FOOT = 0.75, 0.3
-_WORDS = 9  # values that have words beside an axis
+_WORDS = 16  # values that have words beside an axis
+_NEAR = 0.065  # of an axis: words that are nearer to each other would overlap
 
 
 class ParallelCoordinates(FigureComponent):
@@ -88,7 +89,7 @@ class ParallelCoordinates(FigureComponent):
             _words(axes, place, one, 72 * (_PANEL[0] - 0.5) / (len(every) - 0.3))
         if title:
             axes.text(
-                0, 1.27, as_label(title), fontsize=9, color=INK, transform=axes.transAxes, **PLAIN
+                0, 1.28, as_label(title), fontsize=9, color=INK, transform=axes.transAxes, **PLAIN
             )
         axes.set_xlim(-0.35, len(every) - 0.65)
         axes.set_ylim(-0.06, 1.06)
@@ -102,19 +103,40 @@ def _scaled(axis: Axis) -> np.ndarray:
 
 def _words(axes: Axes, place: int, axis: Axis, room: float) -> None:
     """Write an axis' name, in ``room`` points, and its values, those at the ends off the lines."""
-    name = fitting(axis.name.removeprefix("test/"), room - 4, 7.5)
+    name = _in_lines(axis.name.removeprefix("test/"), room - 4)
     look: dict[str, Any] = {"fontsize": 7.5, "color": MUTED, **PLAIN}
-    axes.text(place, 1.15, name, ha="center", va="bottom", **{**look, "color": INK})
+    axes.text(
+        place, 1.13, name, ha="center", va="bottom", **{**look, "color": INK, "linespacing": 1.1}
+    )
     low, high = float(np.nanmin(axis.places)), float(np.nanmax(axis.places))
     span = high - low
-    ticks = axis.ticks[:_WORDS]
-    if not axis.ticks:
+    ticks = axis.ticks
+    if not ticks:
         ends = (low, high) if span > 0 else (low,)
         ticks = [(end, f"{rounded(end, low if end == high else high):g}") for end in ends]
-    from matplotlib.patheffects import withStroke
-
-    look["path_effects"] = [withStroke(linewidth=2.2, foreground=PAPER, alpha=0.85)]
-    for at, word in ticks:
+    look["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+    written: list[float] = []
+    at_ends = [ticks[0], *ticks[:0:-1]][:2]
+    for at, word in [*at_ends, *(one for one in _some(ticks) if one not in at_ends)]:
         y = (at - low) / span if span > 0 else 0.5
+        if any(abs(y - other) < _NEAR for other in written):
+            continue
+        written.append(y)
         off = {0.0: -0.05, 1.0: 0.05}.get(y, 0.0)
-        axes.text(place + 0.04, y + off, word, ha="left", va="center", zorder=4, **look)
+        word = fitting(word, room - 8, 7.5)
+        axes.text(place + 0.05, y + off, word, ha="left", va="center", zorder=4, **look)
+
+
+def _some(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    # As many as have room, evenly.
+    return ticks[:: -(-len(ticks) // _WORDS)]
+
+
+def _in_lines(name: str, room: float) -> str:
+    """Return a name in one line of ``room`` points or, broken after '_', '.' or '/', in two."""
+    if 7.5 * extent(name) > room:
+        breaks = [i + 1 for i, letter in enumerate(name[:-1]) if letter in "_./"]
+        if breaks:
+            at = min(breaks, key=lambda i: max(i, len(name) - i))
+            return "\n".join(fitting(one, room, 7.5) for one in (name[:at], name[at:]))
+    return fitting(name, room, 7.5)

@@ -40,10 +40,18 @@ class UMatrix(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure."""
+        """Return the figure.
+
+        Raises
+        ------
+        ValueError
+            There is one neuron.
+        """
         from matplotlib.collections import PolyCollection
 
         som_map = view.evaluation.som_map
+        if len(som_map) < 2:
+            raise ValueError("u_matrix shows distances between neurons, and there is one")
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
         cells = folded(som_map, matrix.centres)
         values = matrix.values

@@ -15,6 +15,7 @@ from dbgsom_plugins.figures._places import drawn_at, fold_told
 from dbgsom_plugins.figures._values import texts_of
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
+from dbgsom_plugins.figures.density_map import DensityMap
 from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.prototype_images import PrototypeImages
@@ -140,3 +141,11 @@ def test_short_and_broad_maps_are_drawn_as_they_lie():
         som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
         assert np.array_equal(drawn_at(som_map), som_map.plane_positions)
         assert fold_told(som_map) == []
+
+
+@pytest.mark.parametrize("figure", [UMatrix(), UStarMatrix(), DensityMap()])
+def test_what_needs_two_neurons_says_so(figure):
+    som_map = SomMap.rectangle(1, 1, np.zeros((1, 2)))
+    evaluation = Evaluation(som_map, LocalEngine().over(np.ones((5, 2)), Euclidean()))
+    with pytest.raises(ValueError, match="distances between neurons, and there is one"):
+        figure.draw(MapView(evaluation, np.zeros(1, int), ()))

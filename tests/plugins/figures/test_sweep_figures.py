@@ -136,6 +136,30 @@ def test_names_have_the_room_there_is_and_lines_do_not_cross_the_words_at_their_
     assert height["10"] > 1
 
 
+def test_numbers_that_span_much_are_equally_far_and_few_are_all_named():
+    rates = [1e-4, 1e-3, 1e-2, 1e-1]
+    names = [f"step number {i}" for i in range(40)]
+    several = sweep(variant({"rate": one, "even": 5 + i}, one) for i, one in enumerate(rates))
+    axes = drawn(ParallelCoordinates().draw(several)).axes[0]
+    height = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert [height[f"{one:g}"] for one in rates] == pytest.approx([-0.05, 1 / 3, 2 / 3, 1.05])
+    assert [height[f"{one}"] for one in range(5, 9)] == pytest.approx([-0.05, 1 / 3, 2 / 3, 1.05])
+    many = sweep(variant({"growth.some_long_key": name}, 0.5) for name in names)
+    axes = drawn(ParallelCoordinates(most=20).draw(many)).axes[0]
+    words = [text for text in axes.texts if text.get_text().startswith("step")]
+    assert 6 < len(words) <= 17
+    heights = sorted(text.get_position()[1] for text in words)
+    assert min(np.diff(heights)) > 0.06
+
+
+def test_a_long_name_has_two_lines():
+    measured = {f"test/quantization_error_{i}": float(i) for i in range(9)}
+    variants = [Variant("v", {"k": k}, measured | {"test/accuracy": k}, {}, ()) for k in (0.1, 0.2)]
+    view = SweepView([Ranking("iris", ["test/accuracy", *measured], "maximize", variants)])
+    axes = drawn(ParallelCoordinates().draw(view)).axes[0]
+    assert any(text.count("\n") == 1 and text.endswith("_0") for text in texts(axes))
+
+
 def test_the_two_best_maps_are_one_page_for_each_data_set():
     X, y = load_iris(return_X_y=True)
     maps = [SomClassifier(max_neurons=9, epochs=4, tol=0, kernel=one).fit(X, y)
