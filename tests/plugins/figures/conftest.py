@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ _CODES = {
     " ": 32,
 }
 _SECONDS = 60
+_ATTACHED = {"waitForDebuggerOnStart": False, "flatten": True}
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ class Browser:
         )
         os.close(there)
         os.close(back)
-        self._rest, self._number, self._session = b"", 0, None
+        self._rest, self._number, self._session, self._frames = b"", 0, None, []
         self.errors, self.requests = [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -129,6 +130,8 @@ class Browser:
                 self.errors.append(params["entry"]["text"])
             case "Runtime.consoleAPICalled":
                 self.errors.append(params["args"])
+            case "Target.attachedToTarget":
+                self._frames.append(params["sessionId"])
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"]["url"])
 
@@ -145,6 +148,21 @@ class Browser:
         self.call("Page.navigate", url=Path(path).as_uri())
         self._until(lambda one: one.get("method") == "Page.loadEventFired")
         self.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    @contextmanager
+    def framed(self):
+        """Look into the one frame of the page, which is a page of its own."""
+        whole, self._frames = self._session, []
+        self.call("Target.setAutoAttach", **_ATTACHED, autoAttach=True)
+        while not self._frames:
+            self.js("0")
+        self._session = self._frames[0]
+        try:
+            self.call("Log.enable")
+            yield
+        finally:
+            self._session = whole
+            self.call("Target.setAutoAttach", **_ATTACHED, autoAttach=False)
 
     def js(self, expression):
         found = self.call(

@@ -121,7 +121,7 @@ def test_samples_are_found_by_name_class_and_value(browser):
         browser.keys("Enter")
         return browser.text("#lit-told")
 
-    assert find("id", "with", "alert(17)").startswith("1 samples")
+    assert find("id", "with", "alert(17)").startswith("1 sample, on 1 neuron of")
     assert find("class", "equal to", "3").startswith(f"{np.sum(y[:500] == 3)} samples")
     assert find("feature 20", "at least", "15.9").startswith(
         f"{np.sum(load_digits().data[:500, 20] >= 15.9)} samples"
@@ -204,14 +204,29 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
     chromium.until("document.querySelector('#neuron-title').textContent !== 'Neuron'")
 
 
-def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, tmp_path):
+@pytest.mark.parametrize("frame", ["of ours", "of MLflow"])
+def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, tmp_path, frame):
     from dbgsom_core.api import Html
 
-    outer = tmp_path / "outer.html"
-    outer.write_text(f"<!doctype html><body>{Html(page.read_text()).frame()}")
+    shown, outer = Html(page.read_text()).frame(), tmp_path / "outer.html"
+    if frame == "of MLflow":  # lets less be done
+        assert "allow-scripts allow-downloads" in shown
+        shown = shown.replace("allow-scripts allow-downloads", "allow-scripts")
+    outer.write_text(f"<!doctype html><body>{shown}")
     chromium.errors.clear()
     chromium.open(outer)
+    assert chromium.js("document.querySelector('iframe').contentDocument") is None
     x, y = chromium.place("iframe", 0.3, 0.6)
+    with chromium.framed():
+        chromium.until("!!document.querySelector('#search-go')")
+        chromium.js("document.querySelector('#search-value').focus()")
+        chromium.write(NAME.format(17))
+        chromium.keys("Enter")
+        chromium.until("document.querySelector('#lit-told').textContent.startsWith('1 sample,')")
+        chromium.js("document.querySelector('#clear').click()")
+        chromium.js("document.querySelector('#search-go').click()")
+        assert chromium.text("#lit-told").startswith("1 sample,")
+        chromium.js("document.querySelector('#download').click()")
+        assert "alert(17)" in chromium.js("document.querySelector('#csv').value")
     chromium.mouse("mouseMoved", x, y)
     assert chromium.errors == []
-    assert chromium.js("document.querySelector('iframe').contentDocument") is None

@@ -48,10 +48,9 @@ function setUpSearch() {
   };
   what.addEventListener("change", offer);
   offer();
-  byId("search").addEventListener("submit", (event) => {
-    event.preventDefault();
-    find(all.get(what.value), how.value, value.value.trim());
-  });
+  const go = () => find(all.get(what.value), how.value, value.value.trim());
+  byId("search-go").addEventListener("click", go); // no form: frames of MLflow and notebooks send none
+  value.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) go(); });
 }
 
 function find(field, how, wanted) {
@@ -79,7 +78,8 @@ function list(found, field) {
   const unit = unitsOf(panel.map);
   const neurons = new Set(found.map((i) => unit[i]).filter((k) => k >= 0));
   const part = field.id.startsWith("feature") && samples.valued.length < samples.n ? ` of the ${samples.valued.length.toLocaleString("en")} whose values are here` : "";
-  light(found, found.length ? `${found.length.toLocaleString("en")} samples${part}, on ${neurons.size} neurons of this map.` : `No sample${part} was found.`);
+  const some = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+  light(found, found.length ? `${some(found.length, "sample")}${part}, on ${some(neurons.size, "neuron")} of this map.` : `No sample${part} was found.`);
   byId("export").hidden = !found.length;
   const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map((i) => sampleItem(panel.map, i)));
   byId("lit-list").replaceChildren(box);
@@ -103,16 +103,19 @@ function hideText() {
   byId("csv-label").hidden = true;
 }
 
+function showText() {
+  byId("csv-label").hidden = false;
+  byId("csv").value = csv();
+  byId("csv").select();
+}
+
 function setUpExport() {
   byId("download").addEventListener("click", () => {
     const link = make("a", { href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })), download: "samples.csv" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    if (window.origin === "null") showText(); // a frame, such as MLflow's, may let nothing be downloaded and not say so
   });
-  byId("as-text").addEventListener("click", () => {
-    byId("csv-label").hidden = false;
-    byId("csv").value = csv();
-    byId("csv").select();
-  });
+  byId("as-text").addEventListener("click", showText);
   byId("clear").addEventListener("click", unlight);
 }
