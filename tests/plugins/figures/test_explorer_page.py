@@ -204,6 +204,22 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
     chromium.until("document.querySelector('#neuron-title').textContent !== 'Neuron'")
 
 
+@pytest.mark.parametrize("size", [(390, 800), (771, 968), (1200, 700)])
+def test_the_map_is_in_sight_where_its_film_is_played(chromium, page, size):
+    chromium.open(page, *size)
+    chromium.click("#growth summary")
+    chromium.click("#play")
+    top, bottom = chromium.js(
+        "(() => { const box = document.querySelector('.stage').getBoundingClientRect();"
+        "return [box.top, box.bottom]; })()"
+    )
+    _, play = chromium.place("#play")
+    assert top >= 0
+    assert bottom <= size[1]
+    assert 0 <= play <= size[1]
+    assert size[0] > 640 or play > bottom
+
+
 @pytest.mark.parametrize("frame", ["of ours", "of MLflow"])
 def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, tmp_path, frame):
     from dbgsom_core.api import Html
