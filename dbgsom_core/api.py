@@ -118,7 +118,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.columns import Columns, numbered
     from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
-    from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid, Position
+    from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid, Position
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
@@ -131,6 +131,7 @@ __all__ = [
     "API_VERSION",
     "HEXAGONAL",
     "ISO_DATES",
+    "LINE",
     "NA_VALUES",
     "SQUARE",
     "STOP",
@@ -263,7 +264,7 @@ _HOMES = {
     "interfaces.context": "Chunk Context",
     "interfaces.columns": "Columns numbered",
     "som_map.changes": "Death Insert Move",
-    "som_map.grid": "HEXAGONAL SQUARE Grid Position",
+    "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",

@@ -32,6 +32,7 @@ def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
         metric="euclidean",
         kernel="triangular",
         growth={"name": "directed", "reference": True, "spreading_factor": spreading_factor},
+        grid="square",
         epochs=epochs,
         tol=0.0,
         init="random" if init is None else init,

@@ -38,8 +38,9 @@ _PARTS = {  # what each key is, and the estimators' default where they share one
         None,
     ),
     "grid": (
-        "the cells of the map: square ones have four links each, hexagonal ones six",
-        "square",
+        "the cells of the map: square ones have four links each, hexagonal ones six, those of a "
+        "line two; auto: a line for data of one column, else squares",
+        "auto",
     ),
     "init": ("where the first prototypes lie", "pca"),
     "schedule": (

@@ -12,7 +12,7 @@ DEFAULT_NAMES = {
     "metric": "euclidean",
     "kernel": "gaussian",
     "growth": "directed",
-    "grid": "square",
+    "grid": "auto",
     "init": "pca",
 }
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill

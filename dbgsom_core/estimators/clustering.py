@@ -28,9 +28,12 @@ class SomVQ(ClusterMixin, GrowingMap):
         as ``growth__spreading_factor``. ``metric`` may also be a function of two samples (D,) that
         returns their distance; such a model cannot be saved, and is slow.
     grid : str, mapping or component
-        The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six, or
-        another one by name. A map of fixed size is closed to a torus by ``"square_torus"`` or
-        ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
+        The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six,
+        ``"line"``, a row with two, or another one by name. ``"auto"`` is a line for data of one
+        column, on which a map of squares would be folded, and else squares, as for growth that
+        says its rows; ``som_map_.grid`` tells. A map of fixed size is closed to a torus by
+        ``"square_torus"`` or ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap":
+        True}``.
     epochs : int
         Upper bound of the epochs; ``n_iter_`` tells how many ran. Where growth comes in waves, as
         by default, it is over after 80 epochs, so that from 100 on more epochs are more

@@ -56,6 +56,7 @@ from dbgsom_core.training.parts import Absent, Parts
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import NOT_WRITTEN
+from dbgsom_core.training.vertical import check_goes_on
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -89,7 +90,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
     growth: Any = "directed"
-    grid: Any = "square"
+    grid: Any = "auto"
     labeller: Any = "index"
     epochs: int = 100
     tol: float = 1e-4
@@ -194,7 +195,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         if self.warm_start and hasattr(self, "som_map_"):
             start = self.som_map_
             _check_columns(start, X)
-            self._check_goes_on(parts)
+            check_goes_on(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, LEAST_SAMPLES)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, LEAST_SAMPLES)
         if start is None:
@@ -218,7 +219,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
 
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
-        self._check_goes_on(parts)
+        check_goes_on(self.som_map_, self._metric.metric, parts, self.grid)
         memory: Summaries = self._memory
         weights = check_weights(X, sample_weight, 1)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, 1)
@@ -336,20 +337,6 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
-
-    def _check_goes_on(self, parts: Parts) -> None:
-        grid = self.som_map_.grid
-        if grid.flat != parts.growing.grid(parts.grid).flat:
-            raise ValueError(
-                f"the map was trained on a {grid.name} grid and cannot go on with "
-                f"grid={self.grid!r}; fit a new estimator, or set the grid back"
-            )
-        before = self._metric.metric
-        if before != parts.metric:
-            raise ValueError(
-                f"the map was trained with metric {before!r} and cannot go on with "
-                f"{parts.metric!r}; fit a new estimator, or set the metric back"
-            )
 
     def _warn_of_collapse(self, data: Samples) -> None:
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:

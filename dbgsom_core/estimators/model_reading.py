@@ -214,6 +214,8 @@ def _check_grid(said: Any, grid: Grid) -> None:
     # A built-in's name has to be that of the map; what others are, their plugins know.
     name = said.get("name") if isinstance(said, Mapping) else said
     named = name.removesuffix("_torus") if isinstance(name, str) else None
+    if named == "auto" and grid.name in ("line", "square"):
+        return
     if named is None or (":" not in named and named != grid.name):
         told = f"{shown(said)} and holds a map on a {one_line(grid.name)} one"
         raise UnfitError(f"says that its grid is {told}")
@@ -224,6 +226,7 @@ def _unfitted(
 ) -> tuple[Any, dict[str, Absent]]:
     # The estimator with its parameters, and the parts that it can answer without.
     params = {name: from_plain(value, take, types) for name, value in stored["params"].items()}
+    params.setdefault("grid", "square")  # of files before there were others
     if params.keys() & {*PARTS, "callbacks", "checkpoint"}:
         raise UnfitError("gives parameters that no file gives")
     for name, value in params.items():

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class GridShape(Protocol):
-    """The cells of maps: which are linked, and where they lie in the plane."""
+    """The cells of maps: which are linked, and where they lie in the plane.
+
+    Optional capability
+        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns. Asked
+        where the growth strategy says nothing of the map at the start.
+    """
 
     def lattice(self, rows: int, columns: int) -> Grid:
         """Return the grid of a map that starts with ``rows`` × ``columns`` neurons.

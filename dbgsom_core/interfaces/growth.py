@@ -122,7 +122,10 @@ class GrowthComponent(Component):
     Optional capabilities
         ``growing_threshold(summary) -> float``: computed once before training from a
         `DataSummary`; ends up in ``growing_threshold_`` and in every `GrowthState`.
-        ``start_shape() -> (rows, columns)``: the map at the start; (2, 2) without it.
+        ``start_shape() -> (rows, columns)``: the map at the start; without it (2, 2), or four in a
+        row on a line.
+        ``grows_in_line`` (attribute): False where its rules need rows and columns: data of one
+        column then lie on squares, too, unless somebody asks for a line; True without it.
         ``wrap`` (field): True closes that map to a torus, which has no free cells to grow into.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
         never lets a map exceed it, whatever `grow` returns.
@@ -172,6 +175,11 @@ class GrowthComponent(Component):
     def needs_classes(self) -> bool:
         """False: it does not look at classes."""
         return False
+
+    @property
+    def grows_in_line(self) -> bool:
+        """True: it asks for links and free cells."""
+        return True
 
     @property
     def removes(self) -> bool:
@@ -242,6 +250,7 @@ class GrowthAbilities(Abilities):
     remember: Callable[[Any], None] | None
     renumber: Callable[[IntArray], None] | None
     needs_classes: bool
+    grows_in_line: bool
     removes: bool
     growing_epochs: int | None
     max_neurons: int | Literal["auto"] | None = None
@@ -264,7 +273,7 @@ class GrowthAbilities(Abilities):
         most = self.growing_epochs
         if most is not None and (not isinstance(most, int) or most < 1):
             raise UnfitError(f"has growing_epochs = {most!r}; it is None or a whole number above 0")
-        for name in ("wrap", "removes", "may_disconnect"):
+        for name in ("wrap", "removes", "may_disconnect", "grows_in_line"):
             if not isinstance(getattr(self, name), bool):
                 raise UnfitError(f"has {name} = {getattr(self, name)!r}; it is True or False")
         factor = self.spreading_factor
@@ -291,13 +300,29 @@ class GrowthAbilities(Abilities):
         """Rows and columns of the map at the start."""
         return (2, 2) if self.start_shape is None else self.start_shape()
 
-    def grid(self, shape: GridShape) -> Grid:
+    def start(self, grid: Grid) -> tuple[int, int]:
+        """Return rows and columns of the map at the start, which are one row on a line."""
+        rows, columns = self.shape
+        return (1, rows * columns) if self.start_shape is None and grid.is_line else self.shape
+
+    def grid(self, shape: GridShape, n_features: int | None = None) -> Grid:
         """Return the grid of the maps, or with ``wrap`` the torus that the start fills.
+
+        ``n_features`` is the number of columns of prepared samples, where it is known.
 
         Raises
         ------
         ValueError
             The map at the start cannot lie on it.
         """
+        free = self.start_shape is None and self.grows_in_line
+        if n_features is not None and free and hasattr(shape, "suited_to"):
+            shape = guarded("grid", shape, "suited_to")(n_features)
         found: Grid = guarded("grid", shape, "lattice")(*self.shape)
+        rows, columns = self.start(found)
+        if found.is_line and rows > 1:
+            raise ValueError(
+                f"a {found.name} has one row, and the map starts with {rows} × {columns} neurons: "
+                "take rows 1, or another grid"
+            )
         return found.closed(*self.shape) if self.wrap and found.torus is None else found

@@ -234,7 +234,8 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
         growth += " {} × {}".format(*shape())
     grid = str(written.get("grid", _name("grid", parts.grid))).replace("_torus", " torus")
     growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
-    growth = growth.removesuffix(" square").replace(" square torus", " torus")
+    growth = growth.removesuffix(" square").removesuffix(" auto").replace(" auto torus", " torus")
+    growth = growth.replace(" square torus", " torus")
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 

@@ -54,6 +54,11 @@ class Grid:
         """How many cells a cell is linked with."""
         return len(self.offsets)
 
+    @property
+    def is_line(self) -> bool:
+        """Whether no link leads to another row: only cells of one row hang together."""
+        return not any(y for _, y in self.offsets)
+
     @cached_property
     def opposite(self) -> tuple[int, ...]:
         """For each link of a cell the number of the one that leads the other way."""
@@ -99,6 +104,8 @@ class Grid:
             A cell would be linked twice with another or with itself, or the rows that are joined
             would not fit together.
         """
+        if self.is_line:
+            raise ValueError(f"a {self.name} cannot be closed to a torus: it has no rows to join")
         period = 1 if self.axes[1][0] == 0 else 2  # rows after which columns lie above each other
         if rows % period:
             raise ValueError(
@@ -254,4 +261,6 @@ HEXAGONAL = Grid(
     ),
     name="hexagonal",
 )
-GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL)}
+# A row of squares, for data of one column: on a grid with rows a map of them would be folded.
+LINE = replace(SQUARE, offsets=((1, 0), (-1, 0)), diagonals=(), name="line")
+GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL, LINE)}

@@ -13,7 +13,7 @@ from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_pl
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.verdicts import births, most_births
-from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
@@ -115,6 +115,14 @@ def check_births(component: Any, subject: Subject) -> None:
 def check_births_among_hexagons(component: Any, subject: Subject) -> None:
     """So it does on a hexagonal map: it asks for links and free cells, not for four directions."""
     _check_births(component, material.ring(HEXAGONAL))
+
+
+@check("growth")
+def check_births_on_a_line(component: Any, subject: Subject) -> None:
+    """So it does on a line, for data of one column, unless its ``grows_in_line`` is False."""
+    row = SomMap.rectangle(1, 5, material.generator().standard_normal((5, 4)), LINE)
+    if GrowthAbilities.of(component).grows_in_line:
+        _check_births(component, row)
 
 
 def _check_births(component: Any, som_map: SomMap) -> None:

@@ -18,7 +18,7 @@ from dbgsom_core.interfaces.stopping import (
     judges_targets,
     measures_of,
 )
-from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid
+from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
 from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
@@ -29,13 +29,14 @@ from dbgsom_core.training.compatibility import measure_suits
 
 def _start(grid: Grid, seed: int = 0) -> Start:
     data = material.trained().evaluate(material.data()).data
-    return Start(2, 3, grid, data, data.moments(), np.random.RandomState(seed))
+    shape = (1, 6) if grid.is_line else (2, 3)
+    return Start(*shape, grid, data, data.moments(), np.random.RandomState(seed))
 
 
 @check("initialisation")
 def check_prototypes(component: Any, subject: Subject) -> None:
-    """It gives a finite prototype for each cell, on square and on hexagonal grids."""
-    for grid in (SQUARE, HEXAGONAL):
+    """It gives a finite prototype for each cell, on square and on hexagonal grids and on a line."""
+    for grid in (SQUARE, HEXAGONAL, LINE):
         start = _start(grid)
         found = np.asarray(component.prototypes(start))
         expected = (len(start), start.n_features)
@@ -60,6 +61,11 @@ def check_initialisation_tiny_fit(component: Any, subject: Subject) -> None:
     check_fit(material.data(), init=component)
 
 
+def _full(lattice: Grid) -> SomMap:
+    rows = 1 if lattice.is_line else 4
+    return SomMap.rectangle(rows, 16 // rows, np.zeros((16, 1)), lattice)
+
+
 @check("grid")
 def check_lattice(component: Any, subject: Subject) -> None:
     """It gives a `Grid` whose links lead both ways, on which small maps hang together."""
@@ -68,17 +74,17 @@ def check_lattice(component: Any, subject: Subject) -> None:
     lattice.check()
     assert lattice == component.lattice(4, 4), "two calls differ"
     assert lattice.name, "its name is empty"
-    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)), lattice)
+    som_map = _full(lattice)
     for neuron in range(16):
         for other in som_map.neighbours(neuron):
             assert neuron in som_map.neighbours(other), f"{neuron} leads to {other}, not back"
-    assert som_map.diameter < 16, "a map of 4 × 4 neurons does not hang together"
+    assert not som_map.is_apart, "a map of 4 × 4 neurons does not hang together"
 
 
 @check("grid")
 def check_steps(component: Any, subject: Subject) -> None:
     """Its steps are the least number of links between two cells of a full map."""
-    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)), component.lattice(4, 4))
+    som_map = _full(component.lattice(4, 4))
     cells, hops = som_map.positions, np.array(som_map.hops)
     fill_hops(hops, som_map.links)
     steps = som_map.grid.steps(cells[:, None], cells)
@@ -88,7 +94,8 @@ def check_steps(component: Any, subject: Subject) -> None:
 @check("grid")
 def check_grid_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained on it."""
-    fixed = {"name": "fixed", "rows": 4, "columns": 4}
+    rows = 1 if component.lattice(4, 4).is_line else 4
+    fixed = {"name": "fixed", "rows": rows, "columns": 16 // rows}
     check_fit(material.data(), grid=component, growth=fixed)
 
 

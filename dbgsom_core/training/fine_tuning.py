@@ -78,7 +78,12 @@ class FineTuning:
         pull: float,
         leads: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float64]:
-        """Return the prototypes (K, D) after the update of one epoch, with so much of the pull."""
+        """Return the prototypes (K, D) after the update of one epoch, with so much of the pull.
+
+        A line of one column takes none: it is in order, and would only come to stand in pairs.
+        """
+        if som_map.grid.is_line and som_map.prototypes.shape[1] == 1:
+            pull = 0.0
         if leads is None:
             return batch_update(som_map, task, found, width, pull)
         return batch_update(som_map, task, found.trained_by_class(leads), width, pull, leads)

@@ -293,7 +293,7 @@ def train_map(
         judge=judge,
         seed=seed_of(settings.random_state),
     )
-    grid = growing.grid(parts.grid) if start is None else start.grid
+    grid = growing.grid(parts.grid, samples.X.shape[1]) if start is None else start.grid
     if progress.state is not None:
         som_map = progress.state.som_map(grid)
     elif start is None:

@@ -47,7 +47,7 @@ def start_map(
         The start's prototypes are of another shape than its cells.
     """
     growing = parts.growing
-    (rows, columns), cap = growing.shape, growing.max_neurons
+    (rows, columns), cap = growing.start(grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"

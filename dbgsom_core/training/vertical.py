@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,24 @@ def horizontal(parts: Parts) -> Parts:
     """Return the parts with the strategy that grows a single map."""
     base = parts.growing.base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
+
+
+def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
+    """Raise ValueError where a map of a metric cannot be trained on with these parts.
+
+    ``grid`` is what the estimator calls that of the parts.
+    """
+    trained, n_features = som_map.grid, som_map.prototypes.shape[1]
+    if trained.flat != horizontal(parts).growing.grid(parts.grid, n_features).flat:
+        raise ValueError(
+            f"the map was trained on a {trained.name} grid and cannot go on with "
+            f"grid={grid!r}; fit a new estimator, or set the grid back"
+        )
+    if metric != parts.metric:
+        raise ValueError(
+            f"the map was trained with metric {metric!r} and cannot go on with "
+            f"{parts.metric!r}; fit a new estimator, or set the metric back"
+        )
 
 
 def root_error(data: Samples) -> float:

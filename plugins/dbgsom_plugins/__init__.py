@@ -86,6 +86,8 @@ def dbgsom_grids() -> dict[str, str]:
     return _offers(
         "grids",
         {
+            "auto": "regular:Auto",
+            "line": "regular:Line",
             "square": "regular:Square",
             "hexagonal": "regular:Hexagonal",
             "square_torus": "regular:SquareTorus",

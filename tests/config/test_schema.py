@@ -177,7 +177,8 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         if name == "kernel_vote":
             values["model"] = {"estimator": "classifier"}
         if kind == "grid":
-            values["model"] = {"growth": "fixed"}
+            rows = 1 if name == "line" else 8
+            values["model"] = {"growth": {"name": "fixed", "rows": rows}}
         if kind in MODEL_COMPONENTS.values():
             key = {kind: key for key, kind in MODEL_COMPONENTS.items()}[kind]
             values.setdefault("model", {})[key] = section

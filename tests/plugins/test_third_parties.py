@@ -126,8 +126,8 @@ def test_a_start_that_does_not_hang_together_is_refused(iris):
             """Return the grid."""
             return Grid(((1, 0), (-1, 0)), (), SQUARE.axes, SQUARE.corners, "chain")
 
-    with pytest.raises(ValueError, match="2 × 2 neurons of the start do not hang together"):
-        SomVQ(grid=Chain()).fit(iris[0])
+    with pytest.raises(ValueError, match="a chain has one row, and the map starts with 3 × 2 neu"):
+        SomVQ(grid=Chain(), growth={"name": "fixed", "rows": 3, "columns": 2}).fit(iris[0])
     row = {"name": "fixed", "rows": 1, "columns": 5}
     chain, square = (SomVQ(grid=grid, growth=row).fit(iris[0]) for grid in (Chain(), "square"))
     assert np.array_equal(chain.weights_, square.weights_)

@@ -1,8 +1,28 @@
-"""The grids of squares and hexagons, and the same closed to tori."""
+"""The grids of squares and hexagons, the same closed to tori, and a line."""
 
 from __future__ import annotations
 
-from dbgsom_core.api import HEXAGONAL, SQUARE, Component, Grid
+from dbgsom_core.api import HEXAGONAL, LINE, SQUARE, Component, Grid
+
+
+class Auto(Component):
+    """A line for samples of one column, unless the growth strategy has rows; else squares."""
+
+    def lattice(self, rows: int, columns: int) -> Grid:
+        """Return the grid of more columns than one."""
+        return SQUARE
+
+    def suited_to(self, n_features: int) -> Component:
+        """Return the grid for so many columns."""
+        return Line() if n_features == 1 else Square()
+
+
+class Line(Component):
+    """A row of square cells with two links each, to the left and to the right."""
+
+    def lattice(self, rows: int, columns: int) -> Grid:
+        """Return the grid."""
+        return LINE
 
 
 class Square(Component):

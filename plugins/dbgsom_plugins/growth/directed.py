@@ -53,6 +53,7 @@ class Directed(SettlingGrowth):
     * Ties go to the first link in the order of the grid, and to the oldest neuron.
     * ``notches``, ours: a free cell at least half of whose links lead to neurons, two of four or
       three of six. Its prototype completes parallelograms of the grid, w_a + w_b - w_d, on average.
+      On a line the cell beyond an end is one, of one link of two; its prototype is that of the end.
     """
 
     spreading_factor: SpreadingFactor = Field(
@@ -129,6 +130,11 @@ class Directed(SettlingGrowth):
     def needs_classes(self) -> bool:
         """Whether growth depends on class labels."""
         return self.threshold == "entropy"
+
+    @property
+    def grows_in_line(self) -> bool:
+        """Whether one column may make it a line: the program knows squares alone."""
+        return not self.reference
 
     def growing_threshold(self, summary: DataSummary) -> float:
         """Return the growing threshold, in units of the errors (bits for entropy)."""

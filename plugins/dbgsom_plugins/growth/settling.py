@@ -13,10 +13,11 @@ from dbgsom_core.api import Birth, Death, GrowthComponent, GrowthState, IntArray
 
 _WAVES = 16
 _WAVE = 5  # epochs, at most
+_ENDS = 8  # neurons of a line from which on its waves are shorter
 LINK_PULL = (
     "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
     "lies nearest to it; more lowers the topographic error and raises the quantization error; "
-    "0: the plain batch update"
+    "0: the plain batch update, as on a line of one column, which is in order"
 )
 
 
@@ -32,7 +33,7 @@ class SettlingGrowth(GrowthComponent):
         default="waves",
         description="waves: when a sixteenth of the growing phase has passed since the last birth, "
         "which with fine_tuning is 80 epochs at most, so that from 100 epochs on the size does not "
-        "depend on epochs; settled: also when the map has settled, which is the more often the "
+        "depend on epochs, and on a line of K neurons, born at two ends alone, 8/K of that; settled: also when the map has settled, which is the more often the "
         "longer it trains; or every_epoch",
     )
     settled_at: float = Field(
@@ -150,4 +151,7 @@ class SettlingGrowth(GrowthComponent):
         if self.when == "settled" and state.movement <= self.settled_at:
             return False
         waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
-        return waited < state.epochs // _WAVES
+        wave = state.epochs // _WAVES
+        if som_map.grid.is_line:  # whose two ends are the less of it, the longer it is
+            wave = min(wave, _ENDS * wave // len(som_map))
+        return waited < wave

@@ -1,0 +1,143 @@
+"""Data of one column lie on a line: in order, as near to them as a chain of that size."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence, presets
+from dbgsom_core.som_map.grid import LINE
+from dbgsom_core.som_map.hops import fill_hops
+from dbgsom_core.som_map.som_map import SomMap
+
+FIXED_ROW = {"name": "fixed", "rows": 1, "columns": 9}
+HIERARCHICAL = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 4}}
+GROWTH = ["directed", "gsom", "growing_grid", HIERARCHICAL]
+
+
+@pytest.fixture(scope="module")
+def column():
+    """Two separate groups of numbers, 200 in all."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.normal(-3, 0.5, 60), rng.normal(2, 1, 140)])[:, None]
+
+
+@pytest.fixture(scope="module")
+def grown(column):
+    """The default's map of them."""
+    return SomVQ(random_state=0).fit(column)
+
+
+def test_hops_are_steps_along_the_row_and_a_gap_is_no_way():
+    som_map = SomMap([(0, 0), (1, 0), (2, 0), (4, 0)], np.zeros((4, 1)), LINE)
+    assert som_map.is_apart
+    assert som_map.neighbours(1) == [0, 2]
+    assert som_map.free_cells(3) == [(5, 0), (3, 0)]
+    assert LINE.beyond((1, 0), (2, 0)) == (3, 0)
+    som_map.add([((3, 0), [0.0], 2)], epoch=1)
+    walked = np.empty((5, 6), np.uint16)
+    fill_hops(walked, som_map.links)
+    x = som_map.positions[:, 0]
+    np.testing.assert_array_equal(som_map.hops, np.abs(x[:, None] - x))
+    np.testing.assert_array_equal(som_map.hops, walked[:, :5])
+    LINE.check()
+
+
+def test_one_column_is_in_order_and_no_farther_than_from_a_chain(grown, column):
+    assert grown.get_params()["grid"] == "auto"
+    assert grown.som_map_.grid is LINE
+    along = grown.weights_[np.argsort(grown.som_map_.positions[:, 0]), 0]
+    assert (np.diff(along) > 0).all() or (np.diff(along) < 0).all()
+    assert grown.topographic_error_ == 0
+    chain = {"name": "fixed", "rows": 1, "columns": len(along)}
+    errors = [
+        SomVQ(growth=chain, kernel={"name": "gaussian", "end": end}).fit(column).quantization_error_
+        for end in (0.3, 0.5)
+    ]
+    assert grown.quantization_error_ < 1.1 * min(errors)
+    folded = SomVQ(grid="square").fit(column)
+    assert grown.quantization_error_ < folded.quantization_error_
+
+
+def test_a_long_line_follows_the_spreading_factor_though_it_has_but_two_ends():
+    X = np.random.default_rng(0).normal(size=(2000, 1))
+    sizes = [len(SomVQ(spreading_factor=one).fit(X).weights_) for one in (0.2, 0.5, 0.9)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 45  # sixteen waves of two are 36
+
+
+@pytest.mark.parametrize("growth", GROWTH, ids=str)
+def test_every_strategy_that_grows_has_a_line_that_comes_back_from_files(growth, column, tmp_path):
+    y = column[:, 0] > 0
+    som = SomClassifier(growth=growth, epochs=12).fit(column, y)
+    maps = [som.som_map_, *som.som_map_.children.values()]
+    assert len(maps) > 1 or growth != HIERARCHICAL
+    assert all(one.grid is LINE and one.shape == (1, len(one)) for one in maps)
+    assert len(som.som_map_) > 4 or growth == HIERARCHICAL
+    som.save(tmp_path / "line.npz")
+    again = persistence.load(tmp_path / "line.npz")
+    assert again.som_map_.grid is LINE
+    np.testing.assert_array_equal(som.predict_proba(column), again.predict_proba(column))
+    again.partial_fit(column[:50], y[:50])
+    assert again.som_map_.grid is LINE
+
+
+@pytest.mark.parametrize(
+    "growth",
+    [
+        FIXED_ROW,
+        {"name": "directed", "reference": True},
+        {"name": "hierarchical", "base": FIXED_ROW},
+    ],
+    ids=str,
+)
+def test_growth_that_has_rows_or_needs_them_keeps_its_squares(growth, column):
+    som = SomVQ(growth=growth, epochs=4).fit(column)
+    assert som.som_map_.grid.name == "square"
+    som.partial_fit(column[:20])  # and goes on upon them
+
+
+def test_the_papers_map_is_square_whatever_the_data(column):
+    paper = presets.paper(0.7, 8)
+    assert paper.grid == "square"
+    assert min(paper.fit(column).som_map_.shape) > 1
+
+
+def test_more_columns_have_squares_and_a_line_by_name_alone(column):
+    plane = np.column_stack([column, np.abs(column)])
+    assert SomVQ(epochs=4).fit(plane).som_map_.grid.name == "square"
+    bent = SomVQ(grid="line", epochs=30, growth={"name": "directed", "link_pull": 0.7}).fit(plane)
+    assert bent.som_map_.shape == (1, len(bent.weights_))
+    weaker = clone(bent).set_params(growth__link_pull=0.2).fit(plane)
+    assert not np.array_equal(bent.weights_, weaker.weights_)  # where there is something to gain
+
+
+def test_a_line_of_one_column_is_pulled_nowhere(grown, column):
+    pulled = SomVQ(growth={"name": "directed", "link_pull": 0.2}, random_state=0).fit(column)
+    np.testing.assert_array_equal(grown.weights_, pulled.weights_)
+
+
+def test_blocks_give_the_same_line(grown, column):
+    blocks = clone(grown).set_params(engine={"name": "blocks", "working_memory": 1}).fit(column)
+    np.testing.assert_array_equal(grown.weights_, blocks.weights_)
+    assert grown.neurons_ == blocks.neurons_
+
+
+def test_a_column_more_does_not_go_on_upon_a_line(column):
+    som = SomRegressor(warm_start=True, epochs=4).fit(column, column[:, 0])
+    som.fit(column, column[:, 0])
+    assert som.som_map_.grid is LINE
+    with pytest.raises(ValueError, match="trained on a line grid and cannot go on with grid='squ"):
+        som.set_params(grid="square").fit(column, column[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("growth", "told"),
+    [
+        ("fixed", "a line has one row, and the map starts with 8 × 10 neurons: take rows 1"),
+        ({**FIXED_ROW, "wrap": True}, "a line cannot be closed to a torus"),
+    ],
+    ids=["rows", "torus"],
+)
+def test_what_cannot_lie_on_a_line_is_refused_before_training(growth, told, column):
+    with pytest.raises(ValueError, match=told):
+        SomVQ(grid="line", growth=growth).fit(column)
