@@ -8,8 +8,10 @@ Spearman's correlation of the grid distances between samples on the map of one h
 the map of the other: all pairs of 300 samples, 150 of each half; two splits of at most 1200 random
 rows; means over the tables of `tables` and `answer_tables`, ± their spread. Told for three
 distances between the units of two samples: hops, the straight line between their cells, and that
-between their prototypes, which knows no grid. Turning or mirroring a map changes none of them, so
-that the signs of principal axes cannot matter; turning by less than a right angle changes hops.
+between their prototypes, which knows no grid. "neurons" asks no samples: straight lines between
+the neurons of a map, and between those of the other map that are nearest to their prototypes, both
+ways round; neurons without training samples are left out. Turning or mirroring a map changes none
+of them, so that the signs of principal axes cannot matter; turning by less than a right angle changes hops.
 ``--rows`` takes more rows of the tables that have them: halves of few rows differ the more.
 """
 
@@ -31,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from dbgsom_core import SomVQ
 
 SAMPLES = 300
-DISTANCES = ("hops", "straight", "prototypes")
+DISTANCES = ("hops", "straight", "prototypes", "neurons")
 
 
 def ending(end: float, **widths: float) -> dict:
@@ -77,6 +79,14 @@ def distances(som: SomVQ, X: np.ndarray) -> list[np.ndarray]:
     ]
 
 
+def of_neurons(one: SomVQ, other: SomVQ) -> float:
+    """Return how the distances of a map's neurons repeat where the other map has them."""
+    live = np.flatnonzero(one.hit_counts_)
+    units = other.bmu(one.weights_[live])
+    cells = one.som_map_.plane_positions[live], other.som_map_.plane_positions[units]
+    return spearmanr(pdist(cells[0]), pdist(cells[1])).statistic
+
+
 def repeated(X: np.ndarray, seed: int, rows: int) -> list[list[float]]:
     """Return the correlations (variants, distances) on a split."""
     order = np.random.default_rng(seed).permutation(len(X))[:rows]
@@ -85,8 +95,10 @@ def repeated(X: np.ndarray, seed: int, rows: int) -> list[list[float]]:
     size = len(SomVQ(engine=ENGINE).fit(halves[0]).weights_)
     found = []
     for of in VARIANTS.values():
-        told = [distances(SomVQ(engine=ENGINE, **of(size)).fit(half), asked) for half in halves]
-        found.append([spearmanr(one, other).statistic for one, other in zip(*told, strict=True)])
+        maps = [SomVQ(engine=ENGINE, **of(size)).fit(half) for half in halves]
+        told = [distances(one, asked) for one in maps]
+        of_samples = [spearmanr(one, other).statistic for one, other in zip(*told, strict=True)]
+        found.append([*of_samples, (of_neurons(*maps) + of_neurons(*maps[::-1])) / 2])
     return found
 
 

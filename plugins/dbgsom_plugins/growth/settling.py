@@ -33,8 +33,9 @@ class SettlingGrowth(GrowthComponent):
         default="waves",
         description="waves: when a sixteenth of the growing phase has passed since the last birth, "
         "which with fine_tuning is 80 epochs at most, so that from 100 epochs on the size does not "
-        "depend on epochs, and on a line of K neurons, born at two ends alone, 8/K of that; settled: also when the map has settled, which is the more often the "
-        "longer it trains; or every_epoch",
+        "depend on epochs, and on a line of K neurons, born at two ends alone, 8/K of that; "
+        "settled: also when the map has settled, which is the more often the longer it trains; or "
+        "every_epoch",
     )
     settled_at: float = Field(
         default=0.02,
