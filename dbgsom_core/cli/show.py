@@ -101,7 +101,8 @@ def _tell_map(estimator: Any, by: str | None) -> None:
     below = f", {len(estimator.leaf_weights_)} leaves of child maps" if som_map.children else ""
     cells = "cells" if som_map.grid.name == "square" else f"{som_map.grid.name} cells"
     torus = "" if som_map.grid.torus is None else ", a torus"
-    click.echo(f"\n{len(som_map)} neurons on {rows} × {columns} {cells}{torus}{below}")
+    where = "in a line" if som_map.grid.is_line else f"on {rows} × {columns} {cells}{torus}"
+    click.echo(f"\n{len(som_map)} neurons {where}{below}")
     if len(som_map) > _MOST_NEURONS:
         return
     console = Console(highlight=False)

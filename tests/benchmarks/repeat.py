@@ -11,8 +11,9 @@ distances between the units of two samples: hops, the straight line between thei
 between their prototypes, which knows no grid. "neurons" asks no samples: straight lines between
 the neurons of a map, and between those of the other map that are nearest to their prototypes, both
 ways round; neurons without training samples are left out. Turning or mirroring a map changes none
-of them, so that the signs of principal axes cannot matter; turning by less than a right angle changes hops.
-``--rows`` takes more rows of the tables that have them: halves of few rows differ the more.
+of them, so that the signs of principal axes cannot matter; turning by less than a right angle
+changes hops. ``--rows`` takes more rows of the tables that have them: halves of few rows differ
+the more.
 """
 
 from __future__ import annotations
