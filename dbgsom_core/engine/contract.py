@@ -369,10 +369,10 @@ class Samples(Protocol):
     def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) with the nearest prototype's value where one is missing."""
 
-    def won_squares(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        distance: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Return the sums (K, K) of squared distances of what b won to j, where `is_euclidean`."""
+    def offsets(
+        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).
+
+        Where `is_euclidean`.
+        """

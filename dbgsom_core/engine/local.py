@@ -108,16 +108,13 @@ class LocalSamples(PlainSamples):
         """See `Samples`."""
         return groups(of.bmu)
 
-    def won_squares(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        distance: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def offsets(
+        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `Samples`."""
-        from dbgsom_core.engine.won_squares import won_squares  # numba is slow to import
+        from dbgsom_core.engine.won_squares import offsets  # numba is slow to import
 
-        return won_squares(self, prototypes, units, distance)
+        return offsets(self, prototypes, units)
 
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""

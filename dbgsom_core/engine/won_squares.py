@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
-from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.loops import euclidean_distance
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
@@ -18,11 +19,32 @@ _PART_NUMBERS = 1 << 22  # and of fewer where all parts together would hold more
 _SMALL_WORK = 1 << 18  # numbers below which a second thread costs more than it saves
 
 
+def offsets(
+    data: PlainSamples, prototypes: NDArray[np.float64], bmu: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distance (n,) of each sample x to its unit b, and Σ(x - w_b) of each unit (K, D).
+
+    Both in one look at the samples, of which there are n of Euclidean geometry: to read them takes
+    longer than to add up.
+    """
+    n, X = data.n, data.X
+    tasks = int(np.clip(_PART_NUMBERS // prototypes.size, 1, min(_TASKS, n)))
+    parts, distance = np.zeros((tasks, *prototypes.shape)), np.empty(n)
+
+    def add(worker: int, task: int) -> None:
+        for rows in pieces(n * task // tasks, n * (task + 1) // tasks):
+            _add_offsets(for_loops(X[rows]), bmu[rows], prototypes, distance[rows], parts[task])
+
+    share(1 if n * prototypes.shape[1] < _SMALL_WORK else data.threads, tasks, add)
+    return distance, parts.sum(axis=0)
+
+
 def won_squares(
-    data: PlainSamples,
     prototypes: NDArray[np.float64],
-    bmu: NDArray[np.int64],
-    distance: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    squares: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    threads: int,
 ) -> NDArray[np.float64]:
     """Return the sums (K, K) of ‖x - w_j‖² over the samples x that neuron b won, for all b and j.
 
@@ -35,28 +57,18 @@ def won_squares(
 
     Parameters
     ----------
-    data : PlainSamples
-        Of Euclidean geometry, n samples.
     prototypes : float64 array (K, D)
-    bmu : int64 array (n,)
-        The nearest prototype of each sample.
-    distance : float64 array (n,)
-        The distances to it.
+    hits : int64 array (K,)
+        How many samples each won.
+    squares : float64 array (K,)
+        Σ‖e‖² of each.
+    offsets : float64 array (K, D)
+        Σe of each, see `offsets`.
+    threads : int
     """
     n_neurons, d = prototypes.shape
-    n, X = data.n, data.X
-    tasks = int(np.clip(_PART_NUMBERS // prototypes.size, 1, min(_TASKS, n)))
-    parts = np.zeros((tasks, n_neurons, d))
-
-    def add(worker: int, task: int) -> None:
-        for rows in pieces(n * task // tasks, n * (task + 1) // tasks):
-            _add_offsets(for_loops(X[rows]), bmu[rows], prototypes, parts[task])
-
-    share(1 if X.size < _SMALL_WORK else data.threads, tasks, add)
-    offsets = parts.sum(axis=0)
-    hits = np.bincount(bmu, minlength=n_neurons)
     out = np.empty((n_neurons, n_neurons))
-    out[:] = np.bincount(bmu, np.square(distance), n_neurons)[:, None]
+    out[:] = squares[:, None]
     columns = np.ascontiguousarray(prototypes.T)
     shares = min(_TASKS, n_neurons)
 
@@ -64,8 +76,16 @@ def won_squares(
         start, stop = n_neurons * task // shares, n_neurons * (task + 1) // shares
         _add_apart(columns, hits, offsets, start, stop, out)
 
-    share(1 if out.size * d < _SMALL_WORK else data.threads, shares, spread)
+    share(1 if out.size * d < _SMALL_WORK else threads, shares, spread)
     return out
+
+
+@inner_loop
+def _add_offset(
+    X: NDArray[Any], i: int, prototypes: NDArray[np.float64], b: int, out: NDArray[np.float64]
+) -> None:
+    for k in range(X.shape[1]):
+        out[b, k] += X[i, k] - prototypes[b, k]
 
 
 @loop
@@ -73,13 +93,34 @@ def _add_offsets(
     X: NDArray[Any],
     bmu: NDArray[np.int64],
     prototypes: NDArray[np.float64],
+    distance: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    # Add x - w of each sample and its unit to out (K, D), in the order of the rows.
-    for i in range(X.shape[0]):
-        b = bmu[i]
+    # Fill in distances by definition, and add x - w of each sample and its unit to out (K, D), in
+    # the order of the rows.
+    n = bmu.size
+    whole = n - n % 4
+    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
+        a, b, c, d = bmu[i], bmu[i + 1], bmu[i + 2], bmu[i + 3]
+        sum_a = sum_b = sum_c = sum_d = 0.0
         for k in range(X.shape[1]):
-            out[b, k] += X[i, k] - prototypes[b, k]
+            step_a = np.float64(X[i, k]) - prototypes[a, k]
+            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
+            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
+            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
+            sum_a += step_a * step_a
+            sum_b += step_b * step_b
+            sum_c += step_c * step_c
+            sum_d += step_d * step_d
+        distance[i], distance[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
+        distance[i + 2], distance[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
+        _add_offset(X, i, prototypes, a, out)
+        _add_offset(X, i + 1, prototypes, b, out)
+        _add_offset(X, i + 2, prototypes, c, out)
+        _add_offset(X, i + 3, prototypes, d, out)
+    for i in range(whole, n):
+        distance[i] = euclidean_distance(X, i, prototypes, bmu[i])
+        _add_offset(X, i, prototypes, bmu[i], out)
 
 
 @loop

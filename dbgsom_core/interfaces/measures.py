@@ -130,7 +130,21 @@ class Evaluation:
         found = self._nearest[1]
         if found is not None:
             return found[:, 0]
+        if self.data.is_euclidean:
+            return self._won[0]
         return self.data.distances_to(self.som_map.prototypes, self.bmu)
+
+    @cached_property
+    def _won(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.data.offsets(self.som_map.prototypes, self.bmu)
+
+    @property
+    def offsets(self) -> NDArray[np.float64] | None:
+        """Sum of what each neuron's samples are less its prototype, shape (K, D), metric's space.
+
+        None where the geometry is not Euclidean.
+        """
+        return self._won[1] if self.data.is_euclidean else None
 
     @cached_property
     def tree(self) -> Tree:
@@ -178,9 +192,16 @@ class Evaluation:
 
         It takes one look at the samples instead of K; None where the geometry is not Euclidean.
         """
-        if not self.data.is_euclidean:
+        import numpy as np
+
+        from dbgsom_core.engine.won_squares import won_squares  # numba is slow to import
+        from dbgsom_core.engine.workers import available_threads
+
+        if (offsets := self.offsets) is None:
             return None
-        return self.data.won_squares(self.som_map.prototypes, self.bmu, self.distance)
+        prototypes, squares = self.som_map.prototypes, np.square(self.distance)
+        sums = np.bincount(self.bmu, squares, len(prototypes)).astype(np.float64)
+        return won_squares(prototypes, self.hits, sums, offsets, available_threads())
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

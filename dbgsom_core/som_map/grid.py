@@ -190,12 +190,11 @@ class Grid:
         They are whole, so that equal distances are equal to the bit. On a torus they are those of
         the shortest way around.
         """
-        away, axes = cells - others, np.array(self.axes)
-        columns, rows = away[..., 0], away[..., 1]
+        one = self.plane(cells)
 
         def square(turn: NDArray[np.int64]) -> NDArray[np.float64]:
-            one, other = columns + turn[0], rows + turn[1]  # apart: short axes are slow to sum over
-            x, y = (axes[0, i] * one + axes[1, i] * other for i in (0, 1))
+            other = self.plane(others - turn)
+            x, y = (one[..., i] - other[..., i] for i in (0, 1))  # short axes are slow to sum over
             return np.asarray(x * x + y * y)
 
         return np.asarray(np.rint(reduce(np.minimum, map(square, self._turns))))

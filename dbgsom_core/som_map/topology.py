@@ -85,8 +85,7 @@ def topographic_product(
         apart[own] = -1.0  # every neuron is its own nearest, and left out
         on_grid, in_space = _orders(apart, steps)
         on_grid, in_space = on_grid[:, 1:], in_space[:, 1:]
-        logarithms = _log_ratio(apart, on_grid, in_space) + _log_ratio(steps, on_grid, in_space)
-        totals[rows] = (logarithms * shares).sum(axis=1)
+        totals[rows] = (_log_ratios(apart, steps, on_grid, in_space) * shares).sum(axis=1)
     return float(totals.sum() / (n * (n - 1)))
 
 
@@ -124,6 +123,8 @@ def topographic_function(
         Up to the largest m at which something changes: beyond it Φ is 0 for k > 0, and for k < 0
         what is left are links between neurons that no path over the data joins.
     """
+    from dbgsom_core.som_map.ways import hops_between  # numba is slow to import
+
     n = len(som_map)
     pairs = _links_of_data(n, bmu, second_bmu)
     if neighbours == 8:
@@ -131,7 +132,7 @@ def topographic_function(
         forward = som_map.grid.steps(one, other, over_corners=True)
     else:
         forward = som_map.hops[pairs[:, 0], pairs[:, 1]].astype(np.int64)
-    backward = _hops_over(pairs, som_map.edges(), n)
+    backward = hops_between(pairs, som_map.edges(), n)
     finite = backward[np.isfinite(backward)]
     m = int(max(1, forward.max(initial=1), finite.max(initial=1)))
     k = np.arange(-m, m + 1)
@@ -163,40 +164,34 @@ def _orders(
     # Each row sorted by (steps, apart) and by (apart, steps). Squares of steps are whole numbers:
     # short ones sort in time linear in K, and keep the order by distance where they are equal.
     in_space = np.argsort(apart, axis=1)
-    sorted_apart = np.take_along_axis(apart, in_space, axis=1)
+    sorted_apart = _taken(apart, in_space)
     tied = np.flatnonzero((sorted_apart[:, 1:] == sorted_apart[:, :-1]).any(axis=1))
     if len(tied):
         in_space[tied] = np.lexsort((steps[tied], apart[tied]), axis=1)
     squares = np.rint(np.square(steps))
     short = squares.astype(np.min_scalar_type(int(squares.max())))
-    by_steps = np.argsort(np.take_along_axis(short, in_space, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(in_space, by_steps, axis=1), in_space
+    by_steps = np.argsort(_taken(short, in_space), axis=1, kind="stable")
+    return _taken(in_space, by_steps), in_space
 
 
-def _log_ratio(
-    distances: NDArray[np.float64], over: NDArray[np.intp], under: NDArray[np.intp]
+def _log_ratios(
+    apart: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    over: NDArray[np.intp],
+    under: NDArray[np.intp],
 ) -> NDArray[np.float64]:
-    above = np.take_along_axis(distances, over, axis=1)
-    below = np.take_along_axis(distances, under, axis=1)
-    ratios = np.divide(above, below, out=np.ones_like(above), where=(above > 0) & (below > 0))
-    return np.asarray(np.log(ratios))
+    # ln Q of both distances, 0 for a ratio with a distance of 0. Neurons have cells of their own.
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a neuron and itself, too
+        logarithms, of_steps = np.log(apart), np.log(steps)
+        above, below = _taken(logarithms, over), _taken(logarithms, under)
+        ratios = above - below
+    none = np.isneginf(above) | np.isneginf(below)
+    if none.any():
+        ratios[none] = 0.0
+    return np.asarray(ratios + (_taken(of_steps, over) - _taken(of_steps, under)))
 
 
-def _hops_over(pairs: NDArray[np.int64], links: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Return the hops over the graph of ``pairs`` between the ends of each link; inf: no path."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import dijkstra
-
-    direct = np.zeros((n, n), dtype=np.bool_)
-    direct[pairs[:, 0], pairs[:, 1]] = True
-    found = np.where(direct[links[:, 0], links[:, 1]], 1.0, np.inf)
-    ends = pairs.T.astype(np.int32)  # all that older versions of dijkstra take
-    graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(n, n)).tocsr()
-    for rows in _blocks(n):
-        within = (links[:, 0] >= rows.start) & (links[:, 0] < rows.stop)
-        here = np.flatnonzero(within & (found > 1))  # most links are links of the data, too
-        sources, which = np.unique(links[here, 0], return_inverse=True)
-        if len(sources):
-            hops = dijkstra(graph, directed=False, unweighted=True, indices=sources)
-            found[here] = hops[which, links[here, 1]]
-    return found
+def _taken(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+    # `take_along_axis` of rows, in half the time.
+    starts = np.arange(0, values.size, values.shape[1])[:, None]
+    return np.asarray(values.ravel()[order + starts])

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.ways import ways_over_links
+from dbgsom_core.som_map.ways import hops_between, ways_over_links
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,3 +35,14 @@ def test_links_without_length_are_ways():
     apart = np.abs(np.subtract.outer([0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]))
     found = ways_over_links(line.links, apart, np.ones((4, 4), bool))
     np.testing.assert_array_equal(found, apart)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 2**32 - 1), st.floats(0, 0.4))
+def test_hops_between_ends_are_those_of_scipy(n, seed, share):
+    rng = np.random.default_rng(seed)
+    pairs = np.argwhere(np.triu(rng.random((n, n)) < share, 1))
+    ends = np.argwhere(np.triu(rng.random((n, n)) < 0.5, 1))
+    graph = csr_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
+    expected = dijkstra(graph, directed=False, unweighted=True)[tuple(ends.T)]
+    np.testing.assert_array_equal(hops_between(pairs, ends, n), expected)

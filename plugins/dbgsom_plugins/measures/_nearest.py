@@ -11,6 +11,8 @@ import numpy as np
 from dbgsom_core.api import available_threads, one_blas_thread, share
 from dbgsom_plugins.measures._nearest_loops import centred, see_nearest
 from dbgsom_plugins.measures._pair_loops import count, look_up_tables
+from dbgsom_plugins.measures._shell_loops import Looking
+from dbgsom_plugins.measures._shells import in_shells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +53,15 @@ class Nearest:
     def none(cls, m: int, k: int) -> Nearest:
         """Return places for k samples."""
         return cls(np.full((m, k), np.inf), np.zeros((m, k, 2)), np.zeros((m, 3)))
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.float64], ...]:
+        """All three, as loops take them."""
+        return self.near, self.near_worth, self.tied
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.near[:], self.near_worth[:], self.tied[:] = np.inf, 0.0, 0.0
 
     def part(self, where: slice) -> Nearest:
         """Return the places of some of the m, in the same memory."""
@@ -240,7 +251,14 @@ def _scan(
     exponent = -math.ceil(math.log2(reach)) if 0 < reach < math.inf else 0
     scale = 2.0 ** min(max(exponent, -_LARGEST), _LARGEST)
     small = ((looking - centre) * scale).astype(np.float32)
-    views = [_View.of(small, None)]
+    view = _View.of(small, None)
+    apart = evaluation.data.pairwise(looking, evaluation.som_map.prototypes)
+    those = Looking(some, looking, -2 * small, view.least, apart, worth, kind)
+    closer = in_shells(evaluation, those, limits, view, centre, scale, found)
+    if closer is None:
+        return
+    limits = closer
+    views = [view]
     # One after the other where the samples are read in order.
     threads = 1 if getattr(X, "in_order", False) else available_threads()
     size = min(_GROUP, -(-len(some) // threads))

@@ -16,8 +16,8 @@ Int64 = NDArray[np.int64]
 
 
 @inner_loop
-def _square(one: NDArray[Any], other: Float64) -> float:
-    # The squared distance of two samples (D,), differences being in float64.
+def square(one: NDArray[Any], other: Float64) -> float:
+    """Return the squared distance of two samples (D,), differences being in float64."""
     total, more = 0.0, 0.0
     k, d = 0, one.size
     while k + 3 < d:
@@ -39,7 +39,7 @@ def squares_between(samples: Float64, others: Float64, out: Float64) -> None:
     width = out.shape[1]
     for i in range(out.shape[0]):
         for j in range(width):
-            out[i, j] = _square(others[i * width + j], samples[i])
+            out[i, j] = square(others[i * width + j], samples[i])
 
 
 @compiled
@@ -109,7 +109,7 @@ def see_nearest(
         for i in range(row.size):
             if row[i] > limits[i] - norm or start + j == own[i]:
                 continue
-            d = _square(samples[j], looking[i])
+            d = square(samples[j], looking[i])
             compared += 1
             if d <= near[i, k - 1]:
                 of = worth[kind[i], units[j]]

@@ -76,8 +76,14 @@ class CalinskiHarabasz(_Groups):
         n, k = len(groups), len(sizes)
         if not 1 < k < n:
             return NotedValue(0.0, f"{n} samples in {k} groups have no such ratio")
-        data = evaluation.data
-        if data.incomplete:
+        data, som_map = evaluation.data, evaluation.som_map
+        # Of neurons the samples' sums are known from their prototypes.
+        offsets = None if self.groups == "answers" or som_map.children else evaluation.offsets
+        if offsets is not None:
+            live = np.flatnonzero(evaluation.hits)
+            off = offsets[live] / sizes[:, None]
+            centres = (som_map.prototypes[live] + off) * sizes[:, None]
+        elif data.incomplete:
             pairs = Pairs(evaluation)
             centres = np.zeros((k, data.X.shape[1]))
             for rows, X in pairs.blocks():
@@ -88,9 +94,11 @@ class CalinskiHarabasz(_Groups):
         centres = centres / sizes[:, None]
         if self.groups == "neurons" and data.is_euclidean:
             # ‖x - w‖² summed up over a group is Σ‖x - c‖² + n‖c - w‖².
-            live = np.flatnonzero(np.bincount(evaluation.leaf))
-            off = np.square(centres - evaluation.tree.weights[live]).sum(axis=1)
-            within = float(np.square(evaluation.leaf_distance).sum() - sizes @ off)
+            if offsets is None:
+                live = np.flatnonzero(np.bincount(evaluation.leaf))
+                off = centres - evaluation.tree.weights[live]
+            squares = np.square(evaluation.leaf_distance).sum()
+            within = float(squares - sizes @ np.square(off).sum(axis=1))
         else:
             within = _spread(Pairs(evaluation), groups, centres)
         between = float(sizes @ np.square(centres - centre).sum(axis=1))

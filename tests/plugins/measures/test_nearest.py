@@ -9,7 +9,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures import _nearest, _sampled
+from dbgsom_plugins.measures import _nearest, _sampled, _shells
 from dbgsom_plugins.measures._nearest import nearest
 from dbgsom_plugins.measures._pairs import Pairs, how_many_look
 from dbgsom_plugins.measures._rings import Rings
@@ -61,8 +61,15 @@ def tables(draw):
 
 
 @settings(max_examples=40, deadline=None)
-@given(tables(), st.integers(1, 6), st.booleans(), st.sampled_from([0, 1, 3]), st.integers(1, 99))
-def test_none_of_the_nearest_is_missed(X, k, is_limited, directions, pays):
+@given(
+    tables(),
+    st.integers(1, 6),
+    st.booleans(),
+    st.sampled_from([0, 1, 3]),
+    st.integers(1, 99),
+    st.sampled_from([(0.0, 0.0), (0.0, 2.0), (0.5, 2.0), (2.0, 2.0)]),  # of shells: never … always
+)
+def test_none_of_the_nearest_is_missed(X, k, is_limited, directions, pays, left):
     evaluation, m = evaluation_of(X), min(len(X), 20)
     rng = np.random.default_rng(len(X))
     own = rng.choice(len(X), m, replace=False)
@@ -76,9 +83,32 @@ def test_none_of_the_nearest_is_missed(X, k, is_limited, directions, pays):
         patch.setattr(_nearest, "_DIRECTIONS", directions)
         patch.setattr(_nearest, "_PAYS", pays)
         patch.setattr(_nearest, "_PRODUCTS", 1)  # blocks of 64
+        patch.setattr(_shells, "_PAYS", left[0])
+        patch.setattr(_shells, "_HOPELESS", left[1])
         found = nearest(evaluation, Pairs(evaluation), own, k, worth, kind, limits)
     np.testing.assert_allclose(found.near, near, rtol=1e-12, atol=0)
     np.testing.assert_allclose(found.worth(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_clusters_are_looked_at_in_shells_and_few_pairs_are_left(monkeypatch):
+    rng = np.random.default_rng(4)
+    centres = rng.normal(scale=20, size=(8, 6))
+    X = np.concatenate([one + rng.normal(size=(300, 6)) for one in centres])
+    som_map = SomMap.rectangle(2, 4, centres)
+    compared, see = [], _shells.see_shells
+    monkeypatch.setattr(_shells, "see_shells", lambda *given: compared.append(see(*given)))
+    own, worth = np.arange(0, len(X), 12), rng.random((1, 8, 2))
+    found = []
+    for threads in (1, 2):
+        monkeypatch.setattr(_shells, "available_threads", lambda threads=threads: threads)
+        evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+        kind, limits = np.zeros(len(own), int), np.full(len(own), 4.0)
+        found.append(nearest(evaluation, Pairs(evaluation), own, 10, worth, kind, limits))
+    near, expected = by_definition(X, own, 10, worth[kind][:, evaluation.bmu])
+    np.testing.assert_allclose(found[0].near, near, rtol=1e-12)
+    np.testing.assert_allclose(found[0].worth(), expected, rtol=1e-9)
+    np.testing.assert_array_equal(found[0].worth(), found[1].worth())
+    assert 0 < sum(compared) < 2 * len(own) * len(X) / 7  # its own cluster, twice
 
 
 @pytest.mark.parametrize("metric", [Euclidean, Manhattan])
