@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -123,8 +124,9 @@ class Workers:
 
     def _connected(self, distributed: Any) -> Any:
         try:
+            _greet(distributed, self._address)
             client = distributed.Client(self._address, timeout=_SECONDS, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
+        except Exception as error:  # who is no scheduler may say anything
             raise DataError(
                 f"no scheduler of dask answers at {self._address}: start one (dask scheduler), or "
                 "leave engine.address out for workers on this machine"
@@ -188,6 +190,20 @@ def _distributed() -> Any:
             "engine dask needs the packages dask and distributed: pip install 'dbgsom-core[dask]'"
         ) from error
     return distributed
+
+
+def _greet(distributed: Any, address: str | None) -> None:
+    # A client waits for ever (dask 2026.8) where somebody listens who says nothing.
+    if address is None or address.startswith("inproc:"):
+        return
+
+    async def greeted() -> None:
+        known = distributed.Security().get_connection_args("client")
+        there = await distributed.comm.connect(address, timeout=_SECONDS, **known)
+        await there.close()
+
+    with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own in this thread
+        apart.submit(asyncio.run, asyncio.wait_for(greeted(), _SECONDS)).result()
 
 
 def _current(distributed: Any) -> Any:
