@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
+from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._cells import outline
@@ -40,6 +40,19 @@ def view_of(som_map):
 
 def outlines(figure):
     return [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+
+
+@pytest.mark.parametrize("kind", [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap])
+def test_a_line_is_a_row_of_squares_that_can_be_told_apart(kind, drawn):
+    row = SomMap.rectangle(1, 24, np.random.default_rng(0).normal(size=(24, 1)), LINE)
+    figure = drawn(kind().draw(view_of(row)))
+    figure.canvas.draw()
+    (line,) = outlines(figure)
+    ends = np.concatenate(line.get_segments())
+    (left, low), (right, high) = figure.axes[0].transData.transform([ends.min(0), ends.max(0)])
+    assert right - left > 20 * 24  # pixels
+    across = np.ptp(ends, axis=0)
+    assert (right - left) / (high - low) == pytest.approx(across[0] / across[1])
 
 
 @pytest.mark.parametrize("kind", [*MAPS, ChildMaps])
