@@ -20,6 +20,7 @@ from sklearn.utils import _safe_indexing, indexable
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.engine.workers import available_threads
+from dbgsom_core.estimators.lazy import here
 from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
@@ -50,7 +51,7 @@ def stability_of(
     """
     _check(n, share, level)
     workers = _workers(n_jobs)
-    X, y = indexable(X, y)
+    X, y = indexable(here(X), here(y))
     units, labels = estimator.bmu(X), estimator.predict(X)
     drawn = list(parts(_strata(estimator, y, len(units)), n, share, random_state))
     template = clone(estimator).set_params(

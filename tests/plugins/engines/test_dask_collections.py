@@ -111,6 +111,12 @@ def test_what_is_said_of_all_rows_is_computed_once(lies, models, computed):
     assert len(computed) == 6
 
 
+def test_refits_are_to_rows_that_were_computed_once(models, computed):
+    found = models["vq"].stability(frame(), n=2)
+    assert found.link_share == models["vq"].stability(X, n=2).link_share
+    assert len(computed) == 1
+
+
 def test_a_map_that_was_given_names_finds_them(models):
     table = pd.DataFrame(X, columns=COLUMNS)
     named = SomVQ(**PARAMS).fit(table)
