@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import hstack, issparse, vstack
 
 from dbgsom_core.api import DataError, Table
 from dbgsom_plugins.engines.dask.cluster import Workers
@@ -77,6 +77,8 @@ def lazily(X: Any, ask: Callable[[Any], Any]) -> Any:
         sizes, partitions = whole.chunks[0], whole.to_delayed()[:, 0]
         example = np.ones((2, X.shape[1]), X.dtype)
     none = _array(ask(example))[:0]
+    if issparse(none):
+        _teach_to_stack(type(none))
     said = dask.delayed(_said, pure=False)
     asked = dask.delayed(ask, pure=False)
     answers = [
@@ -84,6 +86,18 @@ def lazily(X: Any, ask: Callable[[Any], Any]) -> Any:
         for part, size in zip(partitions, sizes, strict=True)
     ]
     return da.concatenate(answers, allow_unknown_chunksizes=True)
+
+
+def _teach_to_stack(kind: type[Any]) -> None:
+    # Dask 2024.8 knows how sparse matrices are put together, and takes sparse arrays for dense.
+    from dask.array.core import concatenate_lookup
+
+    if concatenate_lookup.dispatch(kind) is np.concatenate:
+        concatenate_lookup.register(kind, _on_top)
+
+
+def _on_top(parts: Sequence[Any], axis: int = 0) -> Any:
+    return vstack(parts, format="csr") if axis == 0 else hstack(parts, format="csr")
 
 
 def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
