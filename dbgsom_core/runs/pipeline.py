@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
 from dbgsom_core.config import Experiment
-from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.scaling import names_after
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import FigureAbilities, MapView, images_of
+from dbgsom_core.interfaces.figures import FigureAbilities, MapView
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, masked_name, private_logger
+from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, private_logger
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
@@ -34,13 +27,13 @@ from dbgsom_core.runs.data.drawn import drawn_part, drawn_told
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
 from dbgsom_core.runs.data.ready import make_estimator, make_ready
 from dbgsom_core.runs.data.splitting import Rows
+from dbgsom_core.runs.drawing import drawn, note, noted, view_of_run
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.dead import seen_alive
 from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
 from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_core.runs.hearing import Heard
 from dbgsom_core.runs.params import title_of
-from dbgsom_core.runs.patience import Aside
 from dbgsom_core.runs.resume import Done
 from dbgsom_core.runs.row_tables import tables_of
 from dbgsom_core.runs.start import start_run
@@ -49,7 +42,6 @@ from dbgsom_core.runs.tracking import run_folder_of
 log = private_logger("dbgsom")
 
 _EXAMPLE_ROWS = 5
-_FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 
 
 @dataclass(frozen=True)
@@ -283,7 +275,7 @@ def _measured(
         except Exception as error:  # the map is trained: one measure less is no reason to lose it
             told = f"measure {prefix}/{name} failed ({type(error).__name__}: {error})"
             if masked(told) not in plan.notes:  # a fold more of the same
-                _note(plan.notes, told)
+                note(plan.notes, told)
         asked.check()
     return values
 
@@ -322,80 +314,6 @@ def _stability(plan: _Plan, estimator: Any) -> Stability | None:
     )
 
 
-def view_of_run(
-    estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
-) -> MapView:
-    """Return the map of a run with a part of a data set, after ``steps``, as figures see it."""
-    names = {}
-    if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
-        names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
-    # Cluster numbers are no classes, whatever the data set calls its classes.
-    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
-    pixels = [f"{i}" for i in range(data.X.shape[1])]
-    features = names_after(steps, data.feature_names) or ()
-    return view_of(
-        estimator,
-        evaluation,
-        label_names=names if supervised else {},
-        class_names=names,
-        feature_names=features if len(features) == part.X.shape[1] else (),
-        image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
-        title=title,
-        sample_ids=_ids(data, part),
-        sample_ids_name=" ".join(data.ids or ()),
-        target_name="" if data.columns is None else data.columns.target or "",
-        variables=_variables(data, part),
-        novelty=partial(estimator.score_samples, part.X),
-    )
-
-
-def _ids(data: Data, part: Part) -> Any:
-    if not data.ids or part.rows is None:
-        return None if isinstance(part.rows, slice) else part.rows
-    found = [[str(one) for one in ids[part.rows].tolist()] for ids in data.ids.values()]
-    return np.array([" ".join(one) for one in zip(*found, strict=True)])
-
-
-def _variables(data: Data, part: Part) -> dict[str, Any]:
-    if part.rows is None:
-        return {}
-    return {name: values[part.rows] for name, values in data.variables.items()}
-
-
 def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
     figures = [one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps]
     return drawn(figures, view, experiment.patience, notes)
-
-
-def drawn(
-    figures: Iterable[tuple[str, Component]], view: Any, patience: float, notes: list[str]
-) -> dict[str, Any]:
-    """Return figures by name; one that cannot be drawn is a note."""
-    made: dict[str, Any] = {}
-    with noted(notes):
-        for name, figure in figures:
-            try:
-                draw = partial(guarded("figure", figure, "draw"), view)
-                made |= images_of(masked_name(name), Aside(patience).do(draw))
-            except Exception as error:
-                _note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
-            asked.check()
-    return made
-
-
-@contextmanager
-def noted(notes: list[str]) -> Iterator[None]:
-    """Turn Python warnings into notes of the report, each told once."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        try:
-            yield
-        finally:
-            told = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
-            for text in dict.fromkeys(str(warning.message) for warning in told):
-                _note(notes, text)
-
-
-def _note(notes: list[str], text: str) -> None:
-    notes.append(masked(text))
-    log.warning("%s", notes[-1])

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, Search
 from dbgsom_core.errors import ComponentError, callers_level
+from dbgsom_core.interfaces.births import most_births
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, nobody
 from dbgsom_core.interfaces.growth import GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
-from dbgsom_core.interfaces.verdicts import most_births
 from dbgsom_core.som_map.changes import Change
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.convergence import is_stationary

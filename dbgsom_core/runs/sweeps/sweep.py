@@ -17,14 +17,13 @@ from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import facts_of, load_data, same_data
 from dbgsom_core.runs.data.ready import make_estimator
+from dbgsom_core.runs.drawing import drawn, noted
 from dbgsom_core.runs.ends import asked
 from dbgsom_core.runs.folder.dead import close_if_dead
 from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
 from dbgsom_core.runs.params import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
     Outcome,
-    drawn,
-    noted,
     run_experiment,
     tell_finished,
     told_of_failure,

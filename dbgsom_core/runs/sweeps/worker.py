@@ -34,10 +34,11 @@ from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data.loading import load_data, same_data
+from dbgsom_core.runs.drawing import noted
 from dbgsom_core.runs.ends import SIGNALS, asked
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.patience import leave
-from dbgsom_core.runs.pipeline import noted, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.tracking import make_observers
 
 # The path comes first, so that what is imported is what the parent would import.
