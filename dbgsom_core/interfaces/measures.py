@@ -64,6 +64,10 @@ class Evaluation:
         The classes that a classifier knows.
     probabilities_of, novelty_of : callable or None
         What the estimator says of samples; ask `probabilities` and `novelty`.
+    drawn_from : int
+        Of how many samples these were drawn; 0 where they are all.
+    all_hits : array (K,) or None
+        How many of all of them each neuron won, where somebody counted.
     """
 
     som_map: SomMap
@@ -75,6 +79,8 @@ class Evaluation:
     classes: NDArray[Any] | None = None
     probabilities_of: Asked | None = None
     novelty_of: Asked | None = None
+    drawn_from: int = 0
+    all_hits: NDArray[Any] | None = None
 
     @cached_property
     def _shared(self) -> dict[Hashable, Any]:

@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.drawn import drawn_part, drawn_told
+from dbgsom_core.runs.data.drawn import drawn_part, drawn_told, evaluated
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
 from dbgsom_core.runs.data.ready import make_estimator, make_ready
 from dbgsom_core.runs.data.splitting import Rows
@@ -191,11 +191,12 @@ def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
         plan.notes.extend(map(masked, heard.end_told(estimator)))
         plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
         part = _looked_at(plan, fold.train, "train")
-        trained = _evaluation(plan, estimator, part)
+        seed = plan.experiment.seed
+        trained = evaluated(estimator, part, fold.train, seed, estimator.hit_counts_)
         values = _measured(plan, trained, "train") | summary(folds)
         if fold.test is not None:
             tested = _looked_at(plan, fold.test, "test")
-            values |= _measured(plan, _evaluation(plan, estimator, tested), "test")
+            values |= _measured(plan, evaluated(estimator, tested, fold.test, seed), "test")
         stability = _stability(plan, estimator)
         values |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, plan.data.columns)
@@ -229,8 +230,9 @@ def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        part = drawn_part(fold.test, plan.experiment.seed)
-        measures = _measured(plan, _evaluation(plan, estimator, part), "test", noted=False)
+        seed = plan.experiment.seed
+        found = evaluated(estimator, drawn_part(fold.test, seed), fold.test, seed)
+        measures = _measured(plan, found, "test", noted=False)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         done.keep_folds(folds)
@@ -255,12 +257,6 @@ def _title(run: Run, part: Part, whole: Part) -> str:
     # Figures say themselves when they show but some of the samples.
     n, all_of_them = part.X.shape[0], whole.X.shape[0]
     return title_of(run) + (f" · {n:,} of {all_of_them:,} samples" if n < all_of_them else "")
-
-
-def _evaluation(plan: _Plan, estimator: Any, part: Part) -> Evaluation:
-    predictions, seed = estimator.predict(part.X), plan.experiment.seed
-    found: Evaluation = estimator.evaluate(part.X, y=part.y, predictions=predictions, seed=seed)
-    return found
 
 
 def _measured(

@@ -140,8 +140,12 @@ def test_measures_look_at_a_sample_of_what_is_read_in_blocks(saved, monkeypatch)
         assert drawn.drawn_part(small, 0) is small
     run, _ = trained(
         saved, {"name": "blocks", "block": 0.02}, ARRAYS, [], figures=["hit_map"],
-        split={"test_size": 0.25}, measures=["quantization_error", "accuracy"],
+        split={"test_size": 0.25}, measures=["quantization_error", "accuracy", "dead_neurons"],
     )  # fmt: skip
+    dead = np.count_nonzero(run.model.estimator.hit_counts_ == 0)
+    assert run.measures["train/dead_neurons"] == dead
+    assert "train/dead_neurons: of all 6750 samples" in " ".join(run.notes)
+    assert "test/dead_neurons: of 1000 of 2250 samples, among all" in " ".join(run.notes)
     report = (run.folder / "report.md").read_text()
     for name, n in (("train", 6750), ("test", 2250)):
         assert f"{name} measures and figures are from 1000 of {n} samples" in report

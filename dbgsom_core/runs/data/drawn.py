@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.runs.data.loading import Part
 
 _MOST, _LEAST = 1 << 18, 1 << 14  # samples, between which
@@ -40,3 +45,16 @@ def drawn_told(name: str, part: Part, some: Part) -> list[str]:
         f"{name} measures and figures are from {len(some.X)} of {len(part.X)} samples, drawn by "
         "the seed: the data are read in blocks; what the model and the tables say is of all"
     ]
+
+
+def evaluated(
+    estimator: Any, some: Part, whole: Part, seed: int, hits: NDArray[Any] | None = None
+) -> Evaluation:
+    """Return a trained map beside ``some`` samples of a part, and what is known of the ``whole``.
+
+    ``hits`` (K,) of the whole, or None where nobody counted them.
+    """
+    predictions = estimator.predict(some.X)
+    found: Evaluation = estimator.evaluate(some.X, y=some.y, predictions=predictions, seed=seed)
+    n = whole.X.shape[0]
+    return found if some.X.shape[0] == n else replace(found, drawn_from=n, all_hits=hits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import MeasureComponent
+from dbgsom_core.api import MeasureComponent, NotedValue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +38,19 @@ class DeadNeurons(MeasureComponent):
     greater_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
-    def compute(self, evaluation: Evaluation) -> float:
-        """Return the number of neurons without a hit among the evaluation's samples."""
-        return float(np.count_nonzero(evaluation.hits == 0))
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        """Return the number of neurons without a hit among the evaluation's samples.
+
+        Where these are drawn from more, and hits of all of them are known, it is that of all.
+        """
+        whole, known, note = evaluation.drawn_from, evaluation.all_hits, ""
+        if whole and known is not None:
+            note = f"of all {whole} samples"
+        elif whole:
+            n = len(evaluation.bmu)
+            note = f"of {n} of {whole} samples, among all there may be fewer"
+        hits = known if whole and known is not None else evaluation.hits
+        return NotedValue(float(np.count_nonzero(hits == 0)), note)
 
 
 class MapEntropy(MeasureComponent):

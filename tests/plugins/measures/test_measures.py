@@ -1,5 +1,7 @@
 """What the measures promise, each beside a slow statement of the same thing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -287,3 +289,15 @@ def test_parts_and_threads_change_no_bit_of_the_sums(rng):
     ]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_dead_neurons_of_a_drawn_part_are_those_of_all_where_hits_are_known(rng):
+    X, som_map = rng.normal(size=(4, 2)), SomMap.rectangle(3, 3, rng.normal(size=(9, 2)))
+    part = evaluate(X, som_map)
+    assert DeadNeurons().compute(part).note == ""
+    whole = replace(part, drawn_from=900, all_hits=np.array([0] + [100] * 8))
+    assert (found := DeadNeurons().compute(whole)) == 1
+    assert found.note == "of all 900 samples"
+    unknown = DeadNeurons().compute(replace(part, drawn_from=900))
+    assert unknown == np.count_nonzero(part.hits == 0)
+    assert unknown.note == "of 4 of 900 samples, among all there may be fewer"
