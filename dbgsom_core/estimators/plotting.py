@@ -89,7 +89,10 @@ def plot(
     if palette is not None:
         name_given(palette, "palette", "the name of a matplotlib colormap")
         if palette not in colormaps:
-            raise ValueError(f"unknown palette '{palette}'{did_you_mean(palette, list(colormaps))}")
+            guess = did_you_mean(palette, list(colormaps))
+            raise ValueError(
+                f"unknown palette '{palette}'{guess or '; colormaps of matplotlib are known'}"
+            )
     where = _places(estimator, layout)
     sizes = _sizes(estimator, pointsize)
     axes_given(ax)

@@ -116,7 +116,7 @@ def test_what_cannot_be_drawn_is_told(model):
         SomDisplay.from_estimator(model, X, y=Y[:3])
     with pytest.raises(ValueError, match=r"'age' has shape \(2,\), not \(300,\)"):
         SomDisplay.from_estimator(model, X, extra={"age": [1, 2]})
-    with pytest.raises(ValueError, match="gives no image_shape"):
+    with pytest.raises(ValueError, match="has no image_shape"):
         SomDisplay.from_estimator(model, kind="prototype_images")
 
 

@@ -78,7 +78,10 @@ def _won(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
     # The classes (C,), and how many samples of each every neuron won, (K, C).
     evaluation = view.evaluation
     if evaluation.y is None or view.estimator == "regressor":
-        raise ValueError("class_pies shows classes, and these data have none; leave the figure out")
+        raise ValueError(
+            "class_pies shows classes, and these data have none: give them as target or y, or "
+            "leave the figure out"
+        )
     y, bmu = np.asarray(evaluation.y), evaluation.bmu
     if evaluation.labelled is not None:
         y, bmu = y[evaluation.labelled], bmu[evaluation.labelled]

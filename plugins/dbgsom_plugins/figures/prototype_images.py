@@ -76,8 +76,8 @@ def mosaic(
     n_values = prototypes.shape[1]
     if image_shape is None:
         raise ValueError(
-            "prototype_images draws image data, and this data set gives no image_shape; leave the "
-            "figure out"
+            "prototype_images draws image data, and this data set has no image_shape: leave the "
+            "figure out, or in Python give image_shape=(height, width)"
         )
     if math.prod(image_shape) != n_values:
         raise ValueError(

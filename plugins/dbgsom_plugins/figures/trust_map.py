@@ -42,7 +42,10 @@ class TrustMap(Component):
 
         stability = view.stability
         if stability is None:
-            raise ValueError("nobody asked how sure the map is: say stability: {resamples: 20}")
+            raise ValueError(
+                "nobody asked how sure the map is: say stability: {resamples: 20} in a run, and "
+                "give stability=model.stability(X) in Python"
+            )
         notes, texts = [_LINKS.format(chance=stability.chance)], []
         scale = scale_of(0.0, 1.0, "YlGnBu_r")
         colours = np.tile(to_rgb(PAPER), (len(view.evaluation.som_map), 1))
