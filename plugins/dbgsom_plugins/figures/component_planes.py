@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _WIDTH = 8.4  # inches of all panels
 _HEAD, _GAP = 0.42, 0.18  # inches above a panel for its name, and between panels
 _TALLEST = 2.2  # inches of a panel
+_LOWEST = 1.4  # page: so that its scale can be read
 
 
 class ComponentPlanes(Component):
@@ -72,7 +73,7 @@ class ComponentPlanes(Component):
         columns, width = _columns(len(shown.names), float(size[0] / size[1]))
         cell = min(width / size[0], _TALLEST / size[1])
         rows = math.ceil(len(shown.names) / columns)
-        height = rows * (cell * size[1] + _HEAD)
+        height = max(_LOWEST, rows * (cell * size[1] + _HEAD))
         sheet = page(view, "Component planes", columns * (width + _GAP), height, notes)
         for number, column in enumerate(order):
             row, along = divmod(number, columns)

@@ -43,6 +43,8 @@ def test_the_scale_of_a_flat_map_is_long_enough_for_its_ticks(flat, drawn):
     bar = figure.axes[-1].get_position()
     assert bar.height * figure.get_figheight() >= 1.4
     assert bar.y0 > max(text.get_position()[1] for text in figure.texts[2:])  # above the caption
+    figure = drawn(ComponentPlanes().draw(replace(flat, feature_names=["a", "b"])))
+    assert figure.axes[-1].get_position().height * figure.get_figheight() >= 0.9
 
 
 def test_every_variable_of_the_stars_has_its_range(flat, drawn):
