@@ -204,6 +204,25 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
     chromium.until("document.querySelector('#neuron-title').textContent !== 'Neuron'")
 
 
+def test_keys_go_on_where_a_row_in_lines_or_a_torus_goes_on(chromium, tmp_path):
+    X, _ = load_digits(return_X_y=True)
+    shapes = {(1, 24): False, (3, 4): True}
+    for (rows, columns), wrap in shapes.items():
+        growth = {"name": "fixed", "rows": rows, "columns": columns, "wrap": wrap}
+        model = SomVQ(growth=growth, epochs=2, tol=0).fit(X[:100])
+        model.explore(X[:100], path=tmp_path / "keys.html")
+        chromium.open(tmp_path / "keys.html")
+        chromium.js(f"document.querySelector('{MAP}').focus()")
+        seen = [chromium.text("#live").split(",")[0]]
+        for key in ["ArrowRight"] * columns + ["ArrowLeft"] * columns:
+            chromium.keys(key)
+            seen.append(chromium.text("#live").split(",")[0])
+        along = [f"Neuron {k} at ({k}" for k in range(columns)]
+        there = [*along, along[0] if wrap else along[-1]]
+        back = [*along[:0:-1], along[0]] if wrap else along[-2::-1] + along[:1]
+        assert seen == there + back[:columns]
+
+
 @pytest.mark.parametrize("size", [(390, 800), (771, 968), (1200, 700)])
 def test_the_map_is_in_sight_where_its_film_is_played(chromium, page, size):
     chromium.open(page, *size)

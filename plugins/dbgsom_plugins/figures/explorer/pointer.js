@@ -77,16 +77,18 @@ function key(panel, event) {
   return true;
 }
 
-// The nearest neuron in a direction, linked ones first.
+// The nearest neuron in a direction; where there is none, the one that a torus or a row in lines goes on with.
 function beyond(map, neuron, [dx, dy]) {
+  const from = (k) => [map.x[k] - map.x[neuron], map.y[k] - map.y[neuron]];
   const cost = (k) => {
-    const [x, y] = [map.x[k] - map.x[neuron], map.y[k] - map.y[neuron]];
+    const [x, y] = from(k);
     const along = x * dx + y * dy;
     return along > 0.2 ? along + 3 * Math.abs(x * dy - y * dx) : Infinity;
   };
   let [best, least] = [neuron, Infinity];
   for (let k = 0; k < map.n; k++) if (k !== neuron && cost(k) < least) [best, least] = [k, cost(k)];
-  return best;
+  if (best !== neuron) return best;
+  return map.beside[neuron].map(([k]) => k).find((k) => from(k)[0] * dx + from(k)[1] * dy < -1.6) ?? neuron;
 }
 
 function look(panel, neuron) {
