@@ -137,6 +137,10 @@ class Columns:
                 warnings.warn(told, stacklevel=2)
         return _finite(X, self.feature_names)
 
+    def of_numbers(self, X: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """Return what `samples` makes of finite or missing numbers (n, D); raises as it does."""
+        return X if self.dtype == X.dtype else _finite(X.astype(self.dtype), self.feature_names)
+
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
         """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
         gaps = np.argwhere(np.isnan(X))

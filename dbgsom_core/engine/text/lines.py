@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.compile import inlined, inner_loop, loop
 from dbgsom_core.engine.text.powers_of_ten import LEAST_POWER, powers_of_ten, product_high
 
 FLOAT, INTEGER, TRUTH, TEXT = 0, 1, 2, 3
@@ -123,7 +123,7 @@ def _write_integer(value: int, known: Tables, out: NDArray[np.uint8], at: int) -
     return at + count
 
 
-@inner_loop
+@inlined
 def _write_float(bits: np.uint64, known: Tables, out: NDArray[np.uint8], at: int) -> int:
     size = bits & ~_SIGN
     infinite = np.uint64(0x7FF0000000000000)
@@ -180,7 +180,7 @@ def _write_scientific(
     return _write_integer(abs(exponent), known, out, at + 2)
 
 
-@inner_loop
+@inlined
 def _count(digits: np.uint64, known: Tables, guess: int) -> int:
     # How many digits there are.
     count = guess
@@ -191,7 +191,7 @@ def _count(digits: np.uint64, known: Tables, guess: int) -> int:
     return count
 
 
-@inner_loop
+@inlined
 def _write_digits(
     digits: np.uint64, count: int, known: Tables, out: NDArray[np.uint8], at: int
 ) -> None:
@@ -205,7 +205,7 @@ def _write_digits(
     _write_few(digits, end - at, known, out, end)
 
 
-@inner_loop
+@inlined
 def _write_few(
     digits: np.uint64, count: int, known: Tables, out: NDArray[np.uint8], end: int
 ) -> None:
@@ -222,7 +222,7 @@ def _write_few(
         out[end - 1] = np.uint8(few) + _ZERO
 
 
-@inner_loop
+@inlined
 def _shortest(size: np.uint64, powers: NDArray[np.uint64]) -> tuple[np.uint64, Any]:
     # Digits and a power of ten of a positive float64 of these bits; digits may end in zeros.
     fraction, biased = size & _FRACTION, np.int64(size >> _FRACTION_BITS)
@@ -254,7 +254,7 @@ def _shortest(size: np.uint64, powers: NDArray[np.uint64]) -> tuple[np.uint64, A
     return s + np.uint64(up), k
 
 
-@inner_loop
+@inlined
 def _rounded_to_odd(high: np.uint64, low: np.uint64, factor: np.uint64) -> np.uint64:
     # The product with a power of ten over 2**128; the last bit says whether anything was cut off.
     carried = product_high(low, factor)

@@ -1,9 +1,10 @@
-"""Lines of a CSV file that lack fields: pandas fills them up, wherever the missing one stood."""
+"""Lines of a CSV file that lack fields, which pandas fills up, and what else is wrong with it."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -62,3 +63,17 @@ class ShortLines:
                     row += 1
                     if row > 0:
                         yield row, head.skipped + reader.line_num, len(fields)
+
+
+def unreadable(path: str, delimiter: str, told: str) -> str:
+    """Return what is wrong with a file of which pandas has ``told``, in words of ours."""
+    cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
+    if long := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told):
+        wide, line, fields = long.groups()
+        return f"{path}, line {line} has {fields} fields and the header {wide}: {cure}"
+    if told.startswith("Length of header"):
+        more = f"lines have more fields than the header, divided at {delimiter!r}"
+        return f"{path}: {more}: {cure}, or say what divides them with --delimiter"
+    if "EOF inside string" in told:
+        return f"{path}: a quote is opened and never closed"
+    return f"{path} cannot be read as a table: {told}"

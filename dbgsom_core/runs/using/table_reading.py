@@ -16,7 +16,8 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
-from dbgsom_core.runs.using.short_lines import ShortLines
+from dbgsom_core.runs.using.plain_lines import PlainLines
+from dbgsom_core.runs.using.short_lines import STANDARD_INPUT, ShortLines, unreadable
 from dbgsom_core.runs.using.table_head import NOT_SAID, Head, Written, look_at_head, opened
 
 if TYPE_CHECKING:
@@ -177,7 +178,9 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
     written = wanted.written._replace(decimal=wanted.mark)
     head = look_at_head(path, known, written, wanted.trained, wanted.notes)
     table = _Table(path, head.names, wanted)
-    done = 0
+    done, whole = yield from _plain(path, head, table, wanted)
+    if whole:
+        return
     # What pandas takes for marks between thousands may stand anywhere in a number.
     for text in (True,) if wanted.thousands else (False, True):
         try:
@@ -203,7 +206,34 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
         except Exception as error:  # what pandas may raise is in no list
             # Cells that are no plain numbers are read once more, slowly, as text.
             if text or path == "-":
-                raise DataError(_unreadable(path, head.delimiter, error)) from error
+                raise DataError(unreadable(path, head.delimiter, _line(error))) from error
+
+
+def _plain(
+    path: str, head: Head, table: _Table, wanted: Wanted
+) -> Generator[Chunk, None, tuple[int, bool]]:
+    # As far as there is nothing but numbers: how many rows that were, and whether those are all.
+    columns, done = table.columns, 0
+    plain = {*table.features} == table.numeric and not table.kept
+    if path == STANDARD_INPUT or not plain or wanted.only is not None:
+        return 0, False
+    places = np.full(len(table.names), -1)
+    places[table.features] = np.arange(len(table.features))
+    words = missing_words(Columns(("x",)) if columns is None else columns)
+    lines = PlainLines(head, places, words, wanted.mark, wanted.thousands)
+    try:
+        with opened(path) as stream:
+            for numbers in lines.read(stream, wanted.rows):
+                X: Any = numbers
+                if columns is not None:
+                    last = done + len(X) - 1 if len(X) == wanted.rows else None
+                    with located(path, done, last):
+                        X = columns.of_numbers(numbers)
+                yield Chunk(done, X, {}, None if head.line is None else head.line + done)
+                done += len(X)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
+    return done, lines.whole
 
 
 class _Table:
@@ -364,21 +394,6 @@ def _exact_floats() -> dict[str, Any]:
 
     major, minor = (int(part) for part in pd.__version__.split(".")[:2])
     return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
-
-
-def _unreadable(path: str, delimiter: str, error: Exception) -> str:
-    """Return what is wrong with a file that pandas does not take, in words of ours."""
-    told = _line(error)
-    cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
-    if long := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told):
-        wide, line, fields = long.groups()
-        return f"{path}, line {line} has {fields} fields and the header {wide}: {cure}"
-    if told.startswith("Length of header"):
-        more = f"lines have more fields than the header, divided at {delimiter!r}"
-        return f"{path}: {more}: {cure}, or say what divides them with --delimiter"
-    if "EOF inside string" in told:
-        return f"{path}: a quote is opened and never closed"
-    return f"{path} cannot be read as a table: {told}"
 
 
 def _line(error: object) -> str:

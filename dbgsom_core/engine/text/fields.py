@@ -1,0 +1,262 @@
+"""Lines of numbers read into an array, each number as the float64 nearest to what is written.
+
+Where neither digits nor exponent are many, one product or quotient of two exact floats is that one.
+Others are multiplied by a power of ten of 128 bits, as D. Lemire (2021), "Number parsing at a
+gigabyte per second", does. `tests/engine/test_text_fields.py` compares both with Python's `float`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import inlined, inner_loop, loop
+from dbgsom_core.engine.text.powers_of_ten import (
+    LEAST_POWER,
+    leading_zeros,
+    powers_of_ten,
+    product_high,
+)
+
+MORE, FULL, STRANGE = 0, 1, 2  # why `read_lines` ended
+
+_LARGEST_POWER = 308
+_EXACT_POWER, _EXACT_DIGITS = 22, np.uint64(1 << 53)  # of factors that are floats
+_MOST_DIGITS, _MOST_EXPONENT = 19, 10_000
+_NINE = np.uint8(9)
+_U0, _U1, _U3, _U9, _U52 = (np.uint64(one) for one in (0, 1, 3, 9, 52))
+_HIDDEN, _CUT = np.uint64(1 << 52), np.uint64((1 << 9) - 1)
+_SIGN, _NAN = np.uint64(1 << 63), np.uint64(0x7FF8 << 48)
+_ROUNDS_TO_EVEN = (-4, 23)  # powers of ten whose products may lie halfway between two floats
+_LINE, _RETURN, _QUOTE, _SPACE, _MINUS, _PLUS, _ZERO, _E, _e = (ord(one) for one in '\n\r" -+0Ee')
+
+
+class Layout(NamedTuple):
+    """How lines are divided.
+
+    Attributes
+    ----------
+    delimiter, mark : int
+        The bytes between fields and before decimals.
+    places : int64 array (C,)
+        Which number of a row each field becomes; -1 for fields of ASCII that are not read.
+    words : uint8 array (W, L)
+        What a missing value may be written as, padded with zeros.
+    lengths : int64 array (W,)
+    powers : uint64 array (P, 2)
+        See `powers_of_ten`.
+    tens : float64 array (23,)
+    """
+
+    delimiter: int
+    mark: int
+    places: NDArray[np.int64]
+    words: NDArray[np.uint8]
+    lengths: NDArray[np.int64]
+    powers: NDArray[np.uint64]
+    tens: NDArray[np.float64]
+
+
+def layout(delimiter: str, mark: str, places: NDArray[np.int64], missing: list[bytes]) -> Layout:
+    """Return how lines are divided whose missing values are written as one of those words."""
+    words = np.zeros((len(missing), max(map(len, missing), default=0) + 1), np.uint8)
+    for row, word in zip(words, missing, strict=True):
+        row[: len(word)] = np.frombuffer(word, np.uint8)
+    lengths = np.array([len(word) for word in missing], np.int64)
+    tens = np.array([float(10**i) for i in range(_EXACT_POWER + 1)])
+    return Layout(ord(delimiter), ord(mark), places, words, lengths, powers_of_ten(), tens)
+
+
+@loop
+def read_lines(
+    data: NDArray[np.uint8],
+    at: int,
+    stop: int,
+    how: Layout,
+    out: NDArray[np.uint64],
+    row: int,
+) -> tuple[int, int, int]:
+    """Fill rows of out (n, D), the bits of float64, from ``row`` on with the lines of ``data``.
+
+    They begin at ``at`` and end with the last newline before ``stop``. Empty ones are left out. A
+    line is strange that has more or fewer fields, quotes, or a field that is neither a number in
+    digits, of at most 19 that count, nor a word for a missing value.
+
+    Returns
+    -------
+    at, row, why : int
+        The beginning of the first line and the row that were not read, and ``MORE`` lines are
+        needed, out is ``FULL``, or that line is ``STRANGE``.
+    """
+    columns = how.places.size
+    while stop > at and data[stop - 1] != _LINE:
+        stop -= 1
+    while at < stop:
+        first = data[at]
+        if first == _LINE or (first == _RETURN and data[at + 1] == _LINE):
+            at += 1 if first == _LINE else 2
+            continue
+        if row == out.shape[0]:
+            return at, row, FULL
+        if columns == 1 and first == _SPACE:  # perhaps an empty line
+            return at, row, STRANGE
+        begin = at
+        for column in range(columns):
+            last = column == columns - 1
+            place = how.places[column]
+            if place < 0:
+                end = _skipped(data, at, how.delimiter)
+            else:
+                end = _read_field(data, at, how, out, row, place)
+            if end < 0:
+                return begin, row, STRANGE
+            if last and data[end] == _RETURN:
+                end += 1
+            if data[end] != (_LINE if last else how.delimiter):
+                return begin, row, STRANGE
+            at = end + 1
+        row += 1
+    return at, row, MORE
+
+
+@inner_loop
+def _skipped(data: NDArray[np.uint8], at: int, delimiter: int) -> int:
+    # Where a field ends that is not read; -1 where it is strange.
+    while data[at] != delimiter and data[at] != _LINE and data[at] != _RETURN:
+        if data[at] == _QUOTE or data[at] >= 128 or data[at] == 0:
+            return -1
+        at += 1
+    return at
+
+
+@inlined
+def _read_field(
+    data: NDArray[np.uint8],
+    at: int,
+    how: Layout,
+    out: NDArray[np.uint64],
+    row: int,
+    place: int,
+) -> int:
+    # Where the field ends that is now out[row, place]; -1 where it is strange.
+    while data[at] == _SPACE and how.delimiter != _SPACE:
+        at += 1
+    begin = at
+    negative = data[at] == _MINUS
+    if negative or data[at] == _PLUS:
+        at += 1
+    digits, seen, power = _U0, 0, 0
+    start = at
+    while _is_digit(data[at]):
+        digits = digits * np.uint64(10) + np.uint64(data[at] - _ZERO)
+        seen += 1
+        at += 1
+    if data[at] == how.mark:
+        at += 1
+        while _is_digit(data[at]):
+            digits = digits * np.uint64(10) + np.uint64(data[at] - _ZERO)
+            seen += 1
+            power -= 1
+            at += 1
+    if seen == 0:
+        return _missing(data, begin, how, out, row, place)
+    if seen > _MOST_DIGITS and seen - _zeros(data, start, how.mark) > _MOST_DIGITS:
+        return -1
+    if data[at] == _E or data[at] == _e:
+        at += 1
+        less = data[at] == _MINUS
+        if less or data[at] == _PLUS:
+            at += 1
+        exponent, start = 0, at
+        while _is_digit(data[at]):
+            exponent = min(exponent * 10 + int(data[at] - _ZERO), _MOST_EXPONENT)
+            at += 1
+        if at == start:
+            return -1
+        power += -exponent if less else exponent
+    bits = _nearest(digits, power, how)
+    if bits >= _SIGN:
+        return -1
+    out[row, place] = bits | _SIGN if negative else bits
+    return at
+
+
+@inlined
+def _is_digit(byte: int) -> bool:
+    return bool(np.uint8(byte - _ZERO) <= _NINE)
+
+
+@inner_loop
+def _zeros(data: NDArray[np.uint8], at: int, mark: int) -> int:
+    # How many of the digits that begin at ``at`` are zeros before all others.
+    zeros = 0
+    while data[at] == _ZERO or data[at] == mark:
+        zeros += data[at] == _ZERO
+        at += 1
+    return zeros
+
+
+@inner_loop
+def _missing(
+    data: NDArray[np.uint8],
+    at: int,
+    how: Layout,
+    out: NDArray[np.uint64],
+    row: int,
+    place: int,
+) -> int:
+    # Where a field ends that says that its value is missing; -1 where it is something else.
+    end = -1
+    for w in range(how.lengths.size):
+        length = how.lengths[w]
+        same = 0
+        while same < length and data[at + same] == how.words[w, same]:
+            same += 1
+        after = data[at + same]
+        if same == length and after in (how.delimiter, _LINE, _RETURN):
+            out[row, place] = _NAN
+            end = at + same
+    return end
+
+
+@inlined
+def _nearest(digits: np.uint64, power: int, how: Layout) -> Any:
+    # The bits of the float nearest to digits*10**power; the sign's where it is not found so.
+    if digits == _U0:
+        return _U0
+    if digits <= _EXACT_DIGITS and -_EXACT_POWER <= power <= _EXACT_POWER:
+        value = np.float64(digits)
+        value = value * how.tens[power] if power >= 0 else value / how.tens[-power]
+        return np.float64(value).view(np.uint64)
+    if power < LEAST_POWER or power > _LARGEST_POWER:
+        return _SIGN
+    # The power of ten is rounded up there, and has to be cut off here.
+    high, low = how.powers[power - LEAST_POWER, 0], how.powers[power - LEAST_POWER, 1]
+    if power < 0 or power > 55:  # it is no whole number of 128 bits
+        high -= np.uint64(low == _U0)
+        low -= _U1
+    shifted = leading_zeros(digits)
+    digits = digits << shifted
+    upper, lower = product_high(digits, high), digits * high
+    if upper & _CUT == _CUT:
+        more = product_high(digits, low)
+        lower += more
+        upper += np.uint64(lower < more)
+    top = upper >> np.uint64(63)
+    shift = top + _U9
+    mantissa = upper >> shift
+    exponent = ((217706 * power) >> 16) + 63 + np.int64(top) - np.int64(shifted) + 1023
+    if exponent <= 0 or exponent >= 2047:
+        return _SIGN
+    halfway = lower <= _U1 and _ROUNDS_TO_EVEN[0] <= power <= _ROUNDS_TO_EVEN[1]
+    if halfway and mantissa & _U3 == _U1 and mantissa << shift == upper:
+        mantissa -= _U1
+    mantissa = (mantissa + (mantissa & _U1)) >> _U1
+    if mantissa >= _HIDDEN << _U1:
+        mantissa = _HIDDEN
+        exponent += 1
+    if exponent >= 2047:
+        return _SIGN
+    return (mantissa & ~_HIDDEN) | (np.uint64(exponent) << _U52)

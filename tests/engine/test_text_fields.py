@@ -1,0 +1,66 @@
+"""Numbers in text are read as Python's float reads them, and what is no plain number is not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbgsom_core.engine.text.fields import FULL, MORE, STRANGE, layout, read_lines
+
+WORDS = [b"", b"NA", b"-", b"N/A"]
+
+
+def read(text, rows=None, places=(0,), mark=".", delimiter=","):
+    data = np.frombuffer(text.encode() + b"\0", np.uint8)
+    wide = max(places) + 1
+    rows = text.count("\n") if rows is None else rows
+    out = np.zeros((rows, wide))
+    how = layout(delimiter, mark, np.array(places), WORDS)
+    at, row, why = read_lines(data, 0, len(data) - 1, how, out.view(np.uint64), 0)
+    return out[:row], why, text[at:]
+
+
+def assert_read(texts):
+    found, why, _ = read("".join(f"{one}\n" for one in texts))
+    assert why == MORE
+    expected = np.array([float(one) for one in texts])
+    assert found[:, 0].view(np.uint64).tolist() == expected.view(np.uint64).tolist()
+
+
+def test_numbers_of_all_sizes_are_read_as_python_does(rng):
+    bits = rng.integers(0, 1 << 64, 10_000, dtype=np.uint64).view(np.float64)
+    size = abs(bits)
+    usual = bits[(size > 1e-270) & (size < 1e300)]
+    digits = rng.integers(0, 10**18, 3000) * 10 + rng.integers(0, 10, 3000)
+    powers = rng.integers(-270, 280, 3000)
+    some = [f"{one}e{power}" for one, power in zip(digits, powers, strict=True)]
+    halves = rng.integers(1 << 52, 1 << 53, 500, dtype=np.uint64)
+    ties = [f"{2 * int(one) + 1}e{power}" for power in (0, 1, 2) for one in halves]
+    edges = [f"{2.0**power * (1 + one)!r}" for power in range(-890, 990) for one in (0, 2**-52)]
+    near = [str(2**power + one) for power in range(1, 63) for one in (-1, 0, 1)]
+    plain = ["0", "-0", "+1.5", ".5", "5.", "00012.50", "-0.0001", "1E5", "1e+05", "0e999"]
+    long = ["0.00000000000012345678901234567", "9007199254740993", "9007199254740992.5"]
+    assert_read([*map(repr, usual.tolist()), *some, *ties, *edges, *near, *plain, *long])
+
+
+@given(st.lists(st.floats(min_value=1e-270, max_value=1e300) | st.integers(1 - 10**19, 10**19 - 1)))
+def test_any_number_of_19_digits_is_read_to_the_bit(values):
+    assert_read([repr(one) for one in values])
+
+
+def test_fields_become_the_numbers_of_a_row_and_others_are_skipped():
+    found, why, rest = read("1;x 1;2,5\r\n\r\n NA;;-\n", places=(1, -1, 0), mark=",", delimiter=";")
+    np.testing.assert_array_equal(found, [[2.5, 1], [np.nan, np.nan]])
+    assert (why, rest) == (MORE, "")
+    found, why, rest = read("1\n2\n\n3\n", rows=2)
+    assert (found.tolist(), why, rest) == ([[1], [2]], FULL, "3\n")
+
+
+STRANGE_LINES = """1 1,2,3 "1",2 1,é x,2 1·,2 1,NAN inf,2 nan,2 0x1,2 1_0,2 1.2.3,2 1e,2 --1,2 +,2
+.,2 12345678901234567890,2 1e400,2 1e-320,2 1\r2 1,2\r3 1,\0""".replace("\n", " ").split(" ")
+
+
+@pytest.mark.parametrize("line", [one.replace("·", " ") for one in STRANGE_LINES])
+def test_what_is_no_plain_line_of_numbers_is_left_to_others(line):
+    found, why, rest = read(f"1,2\n{line}\n3,4\n", places=(0, -1 if line == "1,é" else 1))
+    assert (len(found), why, rest) == (1, STRANGE, f"{line}\n3,4\n")

@@ -1,0 +1,97 @@
+"""What is read by the fast way has the bits that pandas reads, and the rest is left to pandas."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.runs.using import plain_lines, table_reading
+from dbgsom_core.runs.using.plain_lines import PlainLines
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+
+COLUMNS = Columns(("a", "b", "c"))
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(plain_lines, "_BLOCK", 64)
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Read a text by the fast way, and by pandas alone: X, and the file's rows of the chunks."""
+
+    def both(text, columns=COLUMNS):
+        path = tmp_path / "some.csv.gz"
+        path.write_bytes(gzip.compress(text.encode()))
+        width, found, whole = len(columns.names), [], []
+        plainly = PlainLines.read
+        for serves in (True, False):
+            with monkeypatch.context() as patch:
+
+                def reading(self, stream, rows, serves=serves):
+                    self._serves &= serves
+                    yield from plainly(self, stream, rows)
+                    whole.append(self.whole)
+
+                patch.setattr(PlainLines, "read", reading)
+                wanted = Wanted(columns, width)
+                chunks = list(chunks_of(str(path), wanted))
+            assert [one.first for one in chunks] == np.cumsum(
+                [0, *(len(one.X) for one in chunks[:-1])]
+            ).tolist()
+            found.append(np.concatenate([one.X for one in chunks]))
+        assert not whole[1]
+        assert found[0].dtype == found[1].dtype == columns.dtype
+        bits = [one.astype(np.float64).view(np.uint64).tolist() for one in found]
+        assert bits[0] == bits[1]
+        return found[0], whole[0]
+
+    return both
+
+
+def table(rng, rows=40):
+    X = rng.normal(size=(rows, 3)) * 10.0 ** rng.integers(-9, 9, (rows, 3))
+    return pd.DataFrame(np.where(rng.random(X.shape) < 0.2, np.nan, X), columns=["a", "b", "c"])
+
+
+def test_numbers_are_those_of_pandas(rng, read):
+    frame = table(rng)
+    text = frame.to_csv(index=False, na_rep="NA")
+    assert read(text)[1]
+    assert read(text.replace("a,b", '"a","b"', 1))[1]
+    assert read(text.replace("\n", "\r\n").rstrip())[1]
+    assert read("\ufeff" + text.replace(",", ", "))[1]
+    assert read(text + "\n\n")[1]
+    assert read(frame[["c", "a", "b"]].round(2).assign(d="x").to_csv(index=False))[1]
+    assert read(
+        frame.to_csv(index=False, sep=";", decimal=","), Columns(("a", "b", "c"), decimal=",")
+    )[1]
+    assert read(text, Columns(("c", "a"), dtype="float32"))[1]
+    found, _ = read("a\n1\n\n2\n", Columns(("a",)))
+    assert found.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize("line", ['"1","2",3', "1 ,2,3", "Infinity,1,2", "0.1e-310,1,2", " 1,2,x"])
+def test_what_it_does_not_know_is_left_to_pandas(rng, read, line):
+    lines = table(rng).to_csv(index=False).splitlines()
+    lines.insert(23, line)
+    text = "\n".join(lines) + "\n"
+    if line[0] in "I ":
+        with pytest.raises(DataError, match=r"row 22, column '[ac]'"):
+            read(text)
+    else:
+        found, whole = read(text)
+        assert not whole
+        assert len(found) == 41
+
+
+def test_a_number_for_what_is_missing_is_left_to_pandas(read):
+    columns = Columns(("a", "b", "c"), na_values=("", "-9"))
+    found, whole = read("a,b,c\n1,-9.0,3\n", columns)
+    assert np.isnan(found[0, 1])
+    assert not whole
