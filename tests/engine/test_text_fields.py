@@ -10,12 +10,12 @@ from dbgsom_core.engine.text.fields import FULL, MORE, STRANGE, layout, read_lin
 WORDS = [b"", b"NA", b"-", b"N/A"]
 
 
-def read(text, rows=None, places=(0,), mark=".", delimiter=","):
+def read(text, rows=None, places=(0,), mark=".", delimiter=",", grouping=""):
     data = np.frombuffer(text.encode() + b"\0", np.uint8)
     wide = max(places) + 1
     rows = text.count("\n") if rows is None else rows
     out = np.zeros((rows, wide))
-    how = layout(delimiter, mark, np.array(places), WORDS)
+    how = layout(delimiter, mark, grouping, np.array(places), WORDS)
     at, row, why = read_lines(data, 0, len(data) - 1, how, out.view(np.uint64), 0)
     return out[:row], why, text[at:]
 
@@ -54,6 +54,15 @@ def test_fields_become_the_numbers_of_a_row_and_others_are_skipped():
     assert (why, rest) == (MORE, "")
     found, why, rest = read("1\n2\n\n3\n", rows=2)
     assert (found.tolist(), why, rest) == ([[1], [2]], FULL, "3\n")
+
+
+def test_digits_may_stand_in_groups_of_three():
+    how = {"mark": ",", "delimiter": ";", "grouping": "."}
+    found, why, _ = read("1.234.567,5\n-12.345\n123\n1234,5\n-\n", **how)
+    assert why == MORE
+    np.testing.assert_array_equal(found[:, 0], [1234567.5, -12345, 123, 1234.5, np.nan])
+    for cell in ("1.5", "1234.567", "1.234.", "1.2345", "1.234e5", ".234", "1.234,5.678"):
+        assert read(f"{cell}\n", **how)[1:] == (STRANGE, f"{cell}\n")
 
 
 STRANGE_LINES = """1 1,2,3 "1",2 1,é x,2 1·,2 1,NAN inf,2 nan,2 0x1,2 1_0,2 1.2.3,2 1e,2 --1,2 +,2

@@ -72,6 +72,10 @@ def test_numbers_are_those_of_pandas(rng, read):
         frame.to_csv(index=False, sep=";", decimal=","), Columns(("a", "b", "c"), decimal=",")
     )[1]
     assert read(text, Columns(("c", "a"), dtype="float32"))[1]
+    grouped = Columns(("a", "b"), decimal=",", thousands=".")
+    found, whole = read("a;b\n1.234,5;-1.000.000\n12;NA\n", grouped)
+    assert whole
+    np.testing.assert_array_equal(found, [[1234.5, -1e6], [12, np.nan]])
     found, _ = read("a\n1\n\n2\n", Columns(("a",)))
     assert found.tolist() == [[1], [2]]
 

@@ -38,8 +38,8 @@ class Layout(NamedTuple):
 
     Attributes
     ----------
-    delimiter, mark : int
-        The bytes between fields and before decimals.
+    delimiter, mark, grouping : int
+        The bytes between fields, before decimals, and between groups of three digits; 0 for none.
     places : int64 array (C,)
         Which number of a row each field becomes; -1 for fields of ASCII that are not read.
     words : uint8 array (W, L)
@@ -52,6 +52,7 @@ class Layout(NamedTuple):
 
     delimiter: int
     mark: int
+    grouping: int
     places: NDArray[np.int64]
     words: NDArray[np.uint8]
     lengths: NDArray[np.int64]
@@ -59,14 +60,17 @@ class Layout(NamedTuple):
     tens: NDArray[np.float64]
 
 
-def layout(delimiter: str, mark: str, places: NDArray[np.int64], missing: list[bytes]) -> Layout:
+def layout(
+    delimiter: str, mark: str, grouping: str, places: NDArray[np.int64], missing: list[bytes]
+) -> Layout:
     """Return how lines are divided whose missing values are written as one of those words."""
     words = np.zeros((len(missing), max(map(len, missing), default=0) + 1), np.uint8)
     for row, word in zip(words, missing, strict=True):
         row[: len(word)] = np.frombuffer(word, np.uint8)
     lengths = np.array([len(word) for word in missing], np.int64)
     tens = np.array([float(10**i) for i in range(_EXACT_POWER + 1)])
-    return Layout(ord(delimiter), ord(mark), places, words, lengths, powers_of_ten(), tens)
+    marks = ord(delimiter), ord(mark), ord(grouping) if grouping else 0
+    return Layout(*marks, places, words, lengths, powers_of_ten(), tens)
 
 
 @loop
@@ -153,6 +157,16 @@ def _read_field(
         digits = digits * np.uint64(10) + np.uint64(data[at] - _ZERO)
         seen += 1
         at += 1
+    grouped = how.grouping != 0 and seen > 0 and data[at] == how.grouping
+    if grouped and seen > 3:
+        return -1
+    while how.grouping != 0 and seen > 0 and data[at] == how.grouping:
+        for i in range(1, 4):
+            if not _is_digit(data[at + i]):
+                return -1
+            digits = digits * np.uint64(10) + np.uint64(data[at + i] - _ZERO)
+        seen += 3
+        at += 4
     if data[at] == how.mark:
         at += 1
         while _is_digit(data[at]):
@@ -162,9 +176,12 @@ def _read_field(
             at += 1
     if seen == 0:
         return _missing(data, begin, how, out, row, place)
+    exponential = data[at] == _E or data[at] == _e
+    if grouped and (exponential or seen > _MOST_DIGITS):
+        return -1
     if seen > _MOST_DIGITS and seen - _zeros(data, start, how.mark) > _MOST_DIGITS:
         return -1
-    if data[at] == _E or data[at] == _e:
+    if exponential:
         at += 1
         less = data[at] == _MINUS
         if less or data[at] == _PLUS:

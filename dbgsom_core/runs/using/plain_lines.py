@@ -34,16 +34,16 @@ class PlainLines:
     ) -> None:
         """Read what begins so: field i is feature ``places[i]``, or is not read where that is -1.
 
-        ``words`` say that a value is missing; ``mark`` is the decimal mark.
+        ``words`` say that a value is missing; ``mark`` is the decimal mark, and ``thousands`` may
+        stand between groups of three digits.
         """
-        self._head, self._places, self._mark = head, places, mark
+        self._head, self._places, self._marks = head, places, (mark, thousands)
         self._missing = list(dict.fromkeys(word.encode() for word in words))
         self.whole = False
         divided = head.delimiter.isascii() and not head.delimiter.isalnum()
         self._serves = (
             divided
-            and head.delimiter not in f' "+-{mark}\n\r'
-            and not thousands
+            and head.delimiter not in f' "+-{mark}{thousands}\n\r'
             and codecs.lookup(head.encoding).name in _LIKE_ASCII
             # pandas takes all spellings of a number for missing of which one is
             and all((value := number(word, ".")) is None or math.isnan(value) for word in words)
@@ -55,7 +55,7 @@ class PlainLines:
             return
         from dbgsom_core.engine.text.fields import FULL, MORE, STRANGE, layout, read_lines
 
-        how = layout(self._head.delimiter, self._mark, self._places, self._missing)
+        how = layout(self._head.delimiter, *self._marks, self._places, self._missing)
         width = int(self._places.max()) + 1
         start = stream.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
         for _ in range(self._head.skipped + self._head.header):
