@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+_FEW = 1 << 15  # cells that are written sooner than a loop is compiled that does it
 _ROWS = 1 << 13  # of which text is made at a time, in memory that serves again
 
 
@@ -51,6 +54,9 @@ class CsvLines:
         pool = np.frombuffer(texts or bytearray(1), np.uint8)
         told = [one.lengths for one in made if one.lengths is not None]
         a_row = len(made) + WIDEST * (len(made) - len(told))
+        if cells.size < _FEW:
+            yield self._of_few(kinds, cells, gone, pool)
+            return
         for start in range(0, cells.shape[1], _ROWS):
             rows = slice(start, min(start + _ROWS, cells.shape[1]))
             size = (rows.stop - start) * a_row + sum(int(one[rows].sum()) for one in told)
@@ -61,6 +67,32 @@ class CsvLines:
                 self._room,
             )  # fmt: skip
             yield self._room[:end].data
+
+    def _of_few(
+        self,
+        kinds: NDArray[np.uint8],
+        cells: NDArray[np.int64],
+        gone: NDArray[np.bool_],
+        pool: NDArray[np.uint8],
+    ) -> memoryview:
+        # The same lines without the loop, which takes seconds to compile.
+        from dbgsom_core.engine.text.lines import FLOAT, TEXT, TRUTH, text_from
+
+        content, columns = pool.tobytes(), []
+        for kind, column in zip(kinds.tolist(), cells, strict=True):
+            if kind == FLOAT:
+                columns.append([_number(one) for one in column.view(np.float64).tolist()])
+            elif kind == TEXT:
+                parts = zip(*(one.tolist() for one in text_from(column)), strict=True)
+                columns.append([content[a : a + n].decode() for a, n in parts])
+            else:
+                told = np.array(["false", "true"])[column] if kind == TRUTH else column
+                columns.append(list(map(str, told.tolist())))
+        for column, absent in zip(columns, gone, strict=True):
+            for row in np.flatnonzero(absent).tolist():
+                column[row] = ""
+        rows = zip(*columns, strict=True)
+        return memoryview("".join(self._delimiter.join(row) + "\n" for row in rows).encode())
 
     def _column(self, column: Any, texts: bytearray) -> _Column:
         # Texts are added to those that there are.
@@ -100,6 +132,19 @@ class CsvLines:
 
     def _quoted(self, cell: str) -> str:
         return '"' + cell.replace('"', '""') + '"' if self._special.search(cell) else cell
+
+
+def _number(value: float) -> str:
+    # As `write_lines` writes it.
+    if not math.isfinite(value) or value == 0:
+        return "" if math.isnan(value) else repr(value).removesuffix(".0")
+    number = Decimal(repr(value)).normalize()
+    if -6 <= number.adjusted() < 10:
+        return f"{number:f}"
+    sign, digits, _ = number.as_tuple()
+    first, *rest = map(str, digits)
+    decimals = "." + "".join(rest) if rest else ""
+    return f"{'-' * sign}{first}{decimals}e{number.adjusted():+d}"
 
 
 def _is_masked(column: Any) -> bool:

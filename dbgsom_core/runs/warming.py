@@ -117,5 +117,7 @@ def _use(estimator: Any, X: Any, y: Any = None) -> None:
 
 def _read_and_write() -> None:
     head = Head(["x"], ",", "utf-8", skipped=0, header=False, line=None)
-    numbers = PlainLines(head, np.zeros(1, np.int64), [""], ".", "").read(io.BytesIO(b"1.5\n"), 1)
-    assert [bytes(lines) for X in numbers for lines in CsvLines().blocks({"x": X[:, 0]})]
+    lines = PlainLines(head, np.zeros(1, np.int64), [""], ".", "")
+    rows = 1 << 20  # enough that it pays
+    for X in lines.read(io.BytesIO(b"1.5\n" * rows), rows):
+        assert sum(map(len, CsvLines().blocks({"x": X[:, 0]}))) == 4 * rows

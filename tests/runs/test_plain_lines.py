@@ -18,7 +18,7 @@ COLUMNS = Columns(("a", "b", "c"))
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    monkeypatch.setattr(plain_lines, "_BLOCK", 64)
+    monkeypatch.setattr(plain_lines, "_BLOCK", 16)
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def test_numbers_are_those_of_pandas(rng, read):
     found, whole = read("a;b\n1.234,5;-1.000.000\n12;NA\n", grouped)
     assert whole
     np.testing.assert_array_equal(found, [[1234.5, -1e6], [12, np.nan]])
-    found, _ = read("a\n1\n\n2\n", Columns(("a",)))
+    found, whole = read("a\n1.00000\n\n2.000000\n", Columns(("a",)))
+    assert whole
     assert found.tolist() == [[1], [2]]
 
 
@@ -96,6 +97,6 @@ def test_what_it_does_not_know_is_left_to_pandas(rng, read, line):
 
 def test_a_number_for_what_is_missing_is_left_to_pandas(read):
     columns = Columns(("a", "b", "c"), na_values=("", "-9"))
-    found, whole = read("a,b,c\n1,-9.0,3\n", columns)
+    found, whole = read("a,b,c\n1,-9.0,3\n4,5,6\n", columns)
     assert np.isnan(found[0, 1])
     assert not whole

@@ -10,6 +10,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.runs import csv_lines
+from dbgsom_core.runs.csv_lines import CsvLines
 from dbgsom_core.runs.using.table_writing import write_table
 
 
@@ -30,6 +31,7 @@ def table(rng):
 def test_csv_is_the_same_without_pyarrow(tmp_path, monkeypatch, table, read_csv):
     pytest.importorskip("pyarrow")
     monkeypatch.setattr(csv_lines, "_ROWS", 20)  # several pieces of a chunk
+    monkeypatch.setattr(csv_lines, "_FEW", 0)
     parts = [{name: one[:30] for name, one in table.items()}]
     parts.append({name: one[30:] for name, one in table.items()})
     told = []
@@ -45,6 +47,17 @@ def test_csv_is_the_same_without_pyarrow(tmp_path, monkeypatch, table, read_csv)
     texts = [pd.read_csv(tmp_path / f"{one}.csv", dtype=str) for one in ("with", "without")]
     for name in ("id", "label", "unit", "outlier"):
         assert texts[0][name].equals(texts[1][name])
+
+
+def test_few_rows_are_written_as_many_are(monkeypatch, table, rng):
+    edges = [0.0, -0.0, 1e-7, 1.5e-6, -1e10, 9999999999.5, 5e-324, 1.7e308, np.inf, -np.inf]
+    table["edges"] = np.concatenate([edges, 10.0 ** np.arange(-20, 20)])
+    table["n"] = rng.integers(-(10**18), 10**18, 50)
+    written = []
+    for few in (0, 1 << 15):
+        monkeypatch.setattr(csv_lines, "_FEW", few)
+        written.append(b"".join(map(bytes, CsvLines().blocks(table))))
+    assert written[0] == written[1]
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, table):

@@ -52,6 +52,11 @@ def text_at(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np
     return (starts << LENGTH_BITS) | lengths
 
 
+def text_from(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return starts and lengths of texts (n,) that `text_at` made."""
+    return cells >> LENGTH_BITS, cells & _LENGTHS
+
+
 @loop
 def write_lines(
     kinds: NDArray[np.uint8],

@@ -53,15 +53,18 @@ class PlainLines:
         """Yield samples (n, D), ``rows`` of them but at the end."""
         if not self._serves:
             return
-        from dbgsom_core.engine.text.fields import FULL, MORE, STRANGE, layout, read_lines
-
-        how = layout(self._head.delimiter, *self._marks, self._places, self._missing)
-        width = int(self._places.max()) + 1
-        start = stream.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
+        start = stream.read(_BLOCK)
+        if len(start) < _BLOCK:  # to compile the loop, or to load it, takes longer than pandas does
+            return
+        start = start.removeprefix(codecs.BOM_UTF8)
         for _ in range(self._head.skipped + self._head.header):
             line, end, start = start.partition(b"\n")
             if not end or line.count(b'"') % 2 or b"\r" in line.removesuffix(b"\r"):
                 return
+        from dbgsom_core.engine.text.fields import FULL, MORE, STRANGE, layout, read_lines
+
+        how = layout(self._head.delimiter, *self._marks, self._places, self._missing)
+        width = int(self._places.max()) + 1
         room, filled = np.zeros(2 * _BLOCK, np.uint8), len(start)  # it serves again
         room[:filled] = np.frombuffer(start, np.uint8)
         X, row, more, why = np.empty((rows, width)), 0, True, MORE
