@@ -24,6 +24,7 @@ from dbgsom_core.api import (
 )
 from dbgsom_core.api import number as number_of
 from dbgsom_plugins.datasets._arrays import CURE, MISSING, Missing
+from dbgsom_plugins.datasets._images import IMAGE_SHAPE, ImageShape, as_images
 from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Table(Component):
         default="error",
         description="samples without a target: error, drop, or unlabelled to keep them without",
     )
+    image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
 
     def roles(self, names: Sequence[str]) -> Roles:
         """Return the roles of the columns of a file; raises `DataError`."""
@@ -218,7 +220,8 @@ class Table(Component):
         values = plain.samples(frame[list(roles.extra)].set_axis(plain.names, axis=1))
         ids = {names[i]: plain.texts(frame[i])[0].astype(np.str_) for i in roles.ids}
         variables = dict(zip(plain.names, values.T, strict=True))
-        return replace(data, ids=ids or None, variables=variables)
+        data = replace(data, ids=ids or None, variables=variables)
+        return as_images(data, self.image_shape, self.path)
 
     def _with_values(
         self, frame: pd.DataFrame, roles: Roles, plain: Columns, place: Callable[[int], str]

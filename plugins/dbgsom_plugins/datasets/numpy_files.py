@@ -27,6 +27,7 @@ from dbgsom_plugins.datasets._files import (
     first_hole,
     memory,
 )
+from dbgsom_plugins.datasets._images import IMAGE_SHAPE, ImageShape, as_images
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
@@ -51,6 +52,7 @@ class Npy(Component):
         description="leave the samples in their file, so that they may be larger than memory; "
         "null: where they are larger than half of it, or the engine reads in blocks",
     )
+    image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -94,9 +96,10 @@ class Npy(Component):
         return self._with_targets(X)
 
     def _with_targets(self, X: NDArray[Any]) -> Data:
-        if self.target_path is None:
-            return Data(X)
-        return Data(X, targets(_read_npy(self.target_path), len(X), self.target_path))
+        y = None
+        if self.target_path is not None:
+            y = targets(_read_npy(self.target_path), len(X), self.target_path)
+        return as_images(Data(X, y), self.image_shape, self.path)
 
     @property
     def _is_mapped(self) -> bool:
@@ -124,6 +127,7 @@ class Npz(Component):
         description="names of arrays in it that say what each sample belongs to, (samples,)",
     )
     missing: Missing = Field(default="error", description=MISSING)
+    image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -160,7 +164,7 @@ class Npz(Component):
             one: targets(self._array(file, one, names), len(X), f"{self.path}, array '{one}'")
             for one in self.ids
         }
-        return Data(X, y, ids=ids or None)
+        return as_images(Data(X, y, ids=ids or None), self.image_shape, where)
 
     def _array(self, file: Path, name: str, names: list[str]) -> NDArray[Any]:
         if name not in names:

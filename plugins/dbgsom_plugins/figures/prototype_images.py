@@ -76,8 +76,9 @@ def mosaic(
     n_values = prototypes.shape[1]
     if image_shape is None:
         raise ValueError(
-            "prototype_images draws image data, and this data set has no image_shape: leave the "
-            "figure out, or in Python give image_shape=(height, width)"
+            "prototype_images draws image data, and this data set has no image_shape: say it, "
+            "image_shape: [height, width] of the data set, in Python image_shape=(height, width), "
+            "or leave the figure out"
         )
     if math.prod(image_shape) != n_values:
         raise ValueError(
