@@ -180,6 +180,24 @@ def test_later_passes_compare_less_and_keep_eight_bytes_a_row_or_as_few_as_they_
     assert mine.units.nbytes == 2 * ROWS
 
 
+def test_an_epoch_of_fine_tuning_reads_each_row_once(samples):
+    read, seen = [0], []
+
+    class Counted(Dataset):
+        def __getitem__(self, rows):
+            read[0] += rows.stop - rows.start
+            return super().__getitem__(rows)
+
+    def heard(record):
+        seen.append((record.phase, read[0]))
+
+    vq = SomVQ(engine=engine(999), growth=GROWING, epochs=20, random_state=0, tol=0)
+    vq.set_params(callbacks=[heard]).fit(Counted(samples()[0]))
+    fine = np.diff([rows for phase, rows in seen if phase == "fine"])
+    assert len(fine) > 1
+    assert set(fine) == {ROWS}
+
+
 class Repeated:
     """Many rows that take no memory: few, over and over."""
 

@@ -49,6 +49,26 @@ class ExactSamples(Samples, Protocol):
         """Return the ``k`` nearest prototypes of each sample and their distances, both (n, k)."""
 
 
+class TableSamples(ExactSamples, Protocol):
+    """Samples in a table, of which a pass reads ``block`` rows at a time."""
+
+    @property
+    def block(self) -> int:
+        """Rows of a block."""
+
+    def distances_to(
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        among: slice | None = None,
+    ) -> NDArray[np.float64]:
+        """Return distances to ``units`` of all rows, or of those ``among`` them."""
+
+    @property
+    def threads(self) -> int:
+        """How many blocks are worked on at once."""
+
+
 class LastPass(Protocol):
     """What a search keeps of its last pass for those who look at what was found.
 

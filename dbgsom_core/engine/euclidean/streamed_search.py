@@ -9,9 +9,7 @@ neurons, its place among the rows that are read together, 2 more, and a share of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,41 +18,22 @@ from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import fine_tuning_loops, layout, pass_loops
 from dbgsom_core.engine.euclidean.accuracy import error_steps
-from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
+from dbgsom_core.engine.euclidean.assignment import TableSamples
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Margins, Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
-from dbgsom_core.engine.euclidean.fine_tuning_rows import classes_of, own_neurons
+from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes
+from dbgsom_core.engine.euclidean.fine_tuning_rows import NO_CLASSES
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples, frame_of, room_for
 from dbgsom_core.engine.euclidean.pruning import Pruning, Room
 from dbgsom_core.engine.euclidean.search import is_too_much
-from dbgsom_core.engine.euclidean.tally import Seconds, added_up
+from dbgsom_core.engine.euclidean.streamed_found import Look, StreamedFound
+from dbgsom_core.engine.euclidean.tally import Seconds, added_up, halves
 from dbgsom_core.engine.per_sample import unlinked
 from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.engine.workers import share
 
 _ROW_BYTES = 6  # that places and margins take of each row
-# Looks at one block: (samples, which rows they are, tally, memory, task).
-_Look = Callable[[PackedSamples, slice, Tally, NDArray[np.uint8], int], None]
-
-
-class TableSamples(ExactSamples, Protocol):
-    """Samples in a table, of which a pass reads ``block`` rows at a time."""
-
-    @property
-    def block(self) -> int:
-        """Rows of a block."""
-
-    def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> NDArray[np.float64]:
-        """Return distances to ``units`` of all rows, or of those ``among`` them."""
-
-    @property
-    def threads(self) -> int:
-        """How many blocks are worked on at once."""
 
 
 class StreamedSearch:
@@ -69,7 +48,9 @@ class StreamedSearch:
     def __init__(self, data: TableSamples) -> None:
         self.data, self.table = data, data.X
         assert isinstance(self.table, BlockTable)
-        self.units: NDArray[Any] = np.zeros(data.n, np.uint16)
+        # By row, or in reads of which rows have places by these: see `_to_rows`.
+        self.kept: NDArray[Any] = np.zeros(data.n, np.uint16)
+        self._by_place = False
         self.pruning = Pruning(self.table.shape[1])
         self.samples = self._taking(np.float32)
         self._places: NDArray[Any] = np.empty(0, np.uint16)  # of rows, by their units in each read
@@ -79,7 +60,9 @@ class StreamedSearch:
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
         self._gains = np.empty(0, np.int64)  # by how much errors fell in each block
-        self.seconds: Seconds | None = None  # nothing of them is kept
+        # What fine-tuning asks of a pass, links (K, degree), the next pass finds while it reads.
+        self._links: NDArray[np.int32] | None = None
+        self.seconds: Seconds | None = None
 
     # ------------------------------------------------------------------------------- passes
 
@@ -108,6 +91,7 @@ class StreamedSearch:
         self._packed_before, self._passes = laid.packed, self._passes + 1
         if self.samples.one.itemsize == 4 and is_too_much(doubts, data.n, len(prototypes)):
             self.samples, pruning.margins = self._taking(np.float64, self.samples), None
+            self.seconds = None
         return found
 
     def admit(
@@ -156,6 +140,7 @@ class StreamedSearch:
         laid = self.laid(prototypes) if len(prototypes) > 1 else None
         if laid is None:
             return unlinked(self.data.nearest_plainly(prototypes, 2)[0], graph)
+        units = self.units
         self._forget()  # training has ended: what is found takes the room of what was kept
         self._places = np.empty(0, np.uint16)
         out = np.empty(self.data.n, bool)
@@ -170,10 +155,43 @@ class StreamedSearch:
             )  # fmt: skip
             out[rows] = unlinked(nearest, graph)
 
-        self.each_block(
-            self.units, np.empty((0, 0)), np.empty(0, np.int64), look, len(laid.panels.ids)
-        )
+        self.each_block(units, np.empty((0, 0)), np.empty(0, np.int64), look, len(laid.panels.ids))
         return out
+
+    @property
+    def units(self) -> NDArray[Any]:
+        """The units (n,) by row, until the next pass."""
+        if self._by_place:
+            size = self.data.block
+
+            def work(worker: int, task: int) -> None:
+                rows = slice(task * size, min((task + 1) * size, len(self._places)))
+                self.kept[rows][self._places[rows]] = self.kept[rows].copy()
+
+            share(self.data.threads, -(-len(self._places) // size), work)
+            self._by_place = False
+        return self.kept
+
+    def pulled(self, found: StreamedFound, links: NDArray[np.int32], classes: Classes) -> Seconds:
+        """Return what the linked neighbours of units win, which the pass may have found already."""
+        own, classed, before = found.kept is self.kept, classes.leads.size > 0, self._links
+        if own and not classed:
+            self._links = links
+            if self.seconds is not None and before is not None and (links == before).all():
+                return self.seconds
+        laid = self.laid(found.prototypes)
+        assert laid is not None  # or another kind of result were handed out
+        sums = np.zeros((len(links), self.samples.blocks.numbers.shape[1]))
+        hits = np.zeros(len(links), np.int64)
+
+        def look(
+            part: PackedSamples, rows: slice, tally: Tally, memory: NDArray[np.uint8], task: int
+        ) -> None:
+            here = classes._replace(codes=classes.codes[rows]) if classed else classes
+            _look_beside(part, found.prototypes, laid, links, here, tally, memory)
+
+        self.each_block(found.kept, sums, hits, look, 1, self._places_of if own else None)
+        return Seconds(np.empty(0, np.int32), sums, hits)
 
     def laid(self, prototypes: NDArray[np.float64]) -> Laid | None:
         """Return the prototypes (K, D) in panels, or None where they are too far from the data."""
@@ -185,13 +203,14 @@ class StreamedSearch:
         units: NDArray[Any],
         sums: NDArray[np.float64],
         hits: NDArray[np.int64],
-        look: _Look,
+        look: Look,
         n_panels: int = 1,
         places: Callable[[slice], NDArray[Any] | None] | None = None,
     ) -> Tally:
         """Read all blocks, packed and with their ``units`` (n,), let each be looked at, and tally.
 
-        ``sums`` and ``hits`` are added to. Rows lie in the order that ``places`` gives, if any.
+        ``sums`` and ``hits`` are added to. Rows, and their units, lie in the order that ``places``
+        gives, if any.
         """
         memory = self.samples.memories.of(self.data.threads, n_panels)
 
@@ -203,6 +222,10 @@ class StreamedSearch:
         return added_up(self.data.threads, self._n_blocks, sums, hits, work)
 
     # ---------------------------------------------------------------------------- inner parts
+
+    def _places_of(self, rows: slice) -> NDArray[Any] | None:
+        """Return the places of the rows of a read where units are by these, else None."""
+        return self._places[rows] if self._by_place and rows.start < len(self._places) else None
 
     @property
     def _n_blocks(self) -> int:
@@ -217,22 +240,32 @@ class StreamedSearch:
         newcomers: int = 0,
     ) -> tuple[float, int]:
         # Returns how many panels were compared for each block with margins, and rows in doubt.
-        if len(prototypes) - 1 > np.iinfo(self.units.dtype).max:
-            self.units = self.units.astype(np.int32)
+        if len(prototypes) - 1 > np.iinfo(self.kept.dtype).max:
+            self.kept = self.kept.astype(np.int32)
         steps, frame, size = self._steps(laid), self.samples.frame, self._blocks_of_a_read
         margins = self.pruning.margins
         bounded = 0 if margins is None else len(margins.least) // size
         counts = np.zeros(self._n_blocks, np.int64)
         rank = np.empty(len(prototypes), np.min_scalar_type(len(prototypes)))
-        ids = laid.panels.ids
+        ids, lie = laid.panels.ids, self._by_place and bounded > 0 and not self._sorts
         rank[ids[ids >= 0]] = np.arange(len(rank))
+        kept = self.kept if lie else self.units
+        n_neurons, links, self.seconds = len(prototypes), self._links, None
+        if mode == OWN or links is None or len(links) != n_neurons:
+            links = None
+        sums, hits = self._sums, self._hits
+        if links is not None:  # what their linked neighbours win follows on what neurons win
+            sums, hits = (np.concatenate([won, np.zeros_like(won)]) for won in (sums, hits))
 
         def places(rows: slice) -> NDArray[Any] | None:
             if rows.start // self.data.block >= bounded:
                 return None
+            here = self._places[rows]
             if self._sorts:
-                self._places[rows] = np.argsort(rank[self.units[rows]], kind="stable")
-            return self._places[rows]
+                here[:] = np.argsort(rank[kept[rows]], kind="stable")
+            if not lie:
+                kept[rows] = kept[rows][here]
+            return here
 
         def look(
             part: PackedSamples, rows: slice, tally: Tally, memory: NDArray[np.uint8], task: int
@@ -243,26 +276,29 @@ class StreamedSearch:
                 here = slice(task * size, task * size + n_blocks)
                 own = Margins(margins.least[here], margins.slides[here], margins.accuracy)
             before = part.blocks.bmu[:m].copy() if mode == OWN else part.blocks.bmu[:0]
-            compared = int(tally.counts[0])
+            compared, (won, pulled) = int(tally.counts[0]), halves(tally, n_neurons)
             pass_loops.search_blocks(
                 part.one, part.rows, prototypes, frame, steps, part.blocks, laid.panels,
                 laid.accuracy, own, mode if keeps or mode == OWN else ALL, newcomers, keeps,
-                only_changes, tally, memory, 0, n_blocks,
+                only_changes, won, memory, 0, n_blocks,
             )  # fmt: skip
+            if links is not None:
+                _look_beside(part, prototypes, laid, links, NO_CLASSES, pulled, memory)
             counts[task] = int(tally.counts[0]) - compared
             after = part.blocks.bmu[:m]
             if mode == OWN:
                 self._gains[task] = pass_loops.gained(
                     part.rows, prototypes, part.blocks.order, before, after, steps * frame.scale
                 )
-            if keeps:
-                self.units[rows][part.blocks.order] = after
-            else:
-                self.units[rows] = after
+            kept[rows] = after
 
         n_panels = len(laid.panels.ids)
-        total = self.each_block(self.units, self._sums, self._hits, look, n_panels, places)
-        self._errors = np.empty(len(prototypes))
+        total = self.each_block(kept, sums, hits, look, n_panels, places)
+        self._by_place = bounded > 0
+        total, beside = halves(total, n_neurons)
+        if links is not None:
+            self.seconds = Seconds(np.empty(0, np.int32), beside.sums, beside.hits)
+        self._sums, self._hits, self._errors = total.sums, total.hits, np.empty(n_neurons)
         self._total_error = layout.unpack_errors(total.errors, steps * frame.scale, self._errors)
         self.pruning.saw(int(total.counts[1]) / self.data.n)
         return counts[:bounded].sum() / max(bounded * size, 1), int(total.counts[2])
@@ -285,7 +321,7 @@ class StreamedSearch:
     def _take_places(self, n_blocks: int) -> None:
         # For all rows of so many blocks: what is new is to be sorted.
         rows = min(n_blocks // self._blocks_of_a_read * self.data.block, self.data.n)
-        if len(self._places) != rows:
+        if len(self._places) != rows and len(self.units):  # by row from here on
             self._places = np.empty(0, np.uint16)  # given back before more is taken
             self._places = np.empty(rows, np.min_scalar_type(len(self.samples.blocks.order)))
             self._sorts = True
@@ -297,7 +333,7 @@ class StreamedSearch:
         moved = self.pruning.changed if self._passes else 1.0
         return StreamedFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
-            self.units, moved,
+            self.kept, moved,
         )  # fmt: skip
 
     def _steps(self, laid: Laid) -> float:
@@ -325,7 +361,7 @@ class StreamedSearch:
         lanes = room.numbers.shape[2]
         n_blocks = -(-len(X) // lanes)
         room.order[: len(X)] = self._as_read[: len(X)] if places is None else places
-        room.bmu[: len(X)] = units[rows] if places is None else units[rows][places]
+        room.bmu[: len(X)] = units[rows]
         blocks = Blocks(
             room.numbers[:n_blocks],
             room.squares[:n_blocks],
@@ -337,69 +373,18 @@ class StreamedSearch:
         return part
 
 
-@dataclass
-class StreamedFound(FastFound):
-    """What a pass over a table found; see `FastFound`. ``units`` (n,) are by row."""
-
-    search: StreamedSearch  # type: ignore[assignment]
-
-    @cached_property
-    def class_counts(self) -> NDArray[Any] | None:
-        """See `Found`."""
-        return self.exactly().class_counts
-
-    @property
-    def bmu(self) -> Any:
-        """The units, int32 (n,)."""
-        return self.units.astype(np.int32)
-
-    @property
-    def distance(self) -> NDArray[np.float64]:
-        """The distance of each row to its unit by definition, float64 (n,)."""
-        return self.search.data.lasting(self.prototypes, self).distance
-
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """See `PerSample`."""
-        units = self.units[rows].astype(np.int64)
-        return units, self.search.data.distances_to(self.prototypes, units, rows)
-
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> StreamedFound:
-        """See `Found`."""
-        units, sums, hits = self.units.copy(), self.packed_sums.copy(), self.hits.copy()
-        own, codes = own_neurons(self.prototypes, leads), self.search.data.codes
-
-        def look(
-            part: PackedSamples, rows: slice, tally: Tally, memory: NDArray[np.uint8], task: int
-        ) -> None:
-            lanes = part.blocks.numbers.shape[2]
-            found = np.empty(len(part.blocks.numbers) * lanes, np.int32)
-            classes = classes_of(None if codes is None else codes[rows], leads)
-            squares, packed = np.empty(len(own.rows)), np.empty(part.X.shape[1])
-            fine_tuning_loops.own_blocks(
-                part.one, part.rows, part.frame, part.blocks, classes, own, found, tally, squares,
-                packed, 0, len(part.blocks.numbers),
-            )  # fmt: skip
-            units[rows] = found[: len(part.X)]
-
-        self.search.each_block(self.units, sums, hits, look)
-        return replace(self, hits=hits, packed_sums=sums, units=units)
-
-    def _seconds(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Seconds:
-        search, codes, n_neurons = self.search, self.search.data.codes, len(graph.links)
-        laid = search.laid(self.prototypes)
-        assert laid is not None  # or another kind of result were handed out
-        sums = np.zeros((n_neurons, search.samples.blocks.numbers.shape[1]))
-        hits = np.zeros(n_neurons, np.int64)
-
-        def look(
-            part: PackedSamples, rows: slice, tally: Tally, memory: NDArray[np.uint8], task: int
-        ) -> None:
-            classes = classes_of(None if codes is None else codes[rows], leads)
-            fine_tuning_loops.linked_blocks(
-                part.one, part.rows, self.prototypes, part.frame, part.blocks, part.blocks.bmu,
-                graph.links, laid.rows, laid.halves, laid.accuracy, classes, False,
-                np.zeros_like(part.blocks.bmu), tally, memory, 0, len(part.blocks.numbers),
-            )  # fmt: skip
-
-        search.each_block(self.units, sums, hits, look)
-        return Seconds(np.empty(0, np.int32), sums, hits)
+def _look_beside(
+    part: PackedSamples,
+    prototypes: NDArray[np.float64],
+    laid: Laid,
+    links: NDArray[np.int32],
+    classes: Classes,
+    tally: Tally,
+    memory: NDArray[np.uint8],
+) -> None:
+    # What the linked neighbours of the units of packed rows win.
+    fine_tuning_loops.linked_blocks(
+        part.one, part.rows, prototypes, part.frame, part.blocks, part.blocks.bmu, links,
+        laid.rows, laid.halves, laid.accuracy, classes, False, np.zeros_like(part.blocks.bmu),
+        tally, memory, 0, len(part.blocks.numbers),
+    )  # fmt: skip

@@ -86,6 +86,16 @@ def added_up(
     return first
 
 
+def halves(tally: Tally, n: int) -> tuple[Tally, Tally]:
+    """Return what is added up in the first ``n`` rows of a tally, and in those that follow."""
+    parts = (slice(0, n), slice(n, None))
+    one, other = (
+        Tally(tally.sums[part], tally.hits[part], tally.errors[part], tally.counts)
+        for part in parts
+    )
+    return one, other
+
+
 def gain(
     samples: PackedSamples,
     before: NDArray[np.int32],
