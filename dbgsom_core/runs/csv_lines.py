@@ -50,22 +50,29 @@ class CsvLines:
         for column in columns.values():
             made.append(self._column(column, texts))
         kinds = np.array([one.kind for one in made], np.uint8)
-        cells, gone = np.stack([one.cells for one in made]), np.stack([one.gone for one in made])
         pool = np.frombuffer(texts or bytearray(1), np.uint8)
         told = [one.lengths for one in made if one.lengths is not None]
         a_row = len(made) + WIDEST * (len(made) - len(told))
-        if cells.size < _FEW:
+        n = len(made[0].cells)
+        if len(made) * n < _FEW:
+            cells, gone = (
+                np.stack([one.cells for one in made]),
+                np.stack([one.gone for one in made]),
+            )
             yield self._of_few(kinds, cells, gone, pool)
             return
-        for start in range(0, cells.shape[1], _ROWS):
-            rows = slice(start, min(start + _ROWS, cells.shape[1]))
-            size = (rows.stop - start) * a_row + sum(int(one[rows].sum()) for one in told)
+        # Copies of a block stay in the cache.
+        cells, gone = np.empty((len(made), _ROWS), np.int64), np.empty((len(made), _ROWS), bool)
+        for start in range(0, n, _ROWS):
+            rows, stop = slice(start, start + _ROWS), min(_ROWS, n - start)
+            for one, its_cells, its_gone in zip(made, cells, gone, strict=True):
+                its_cells[:stop], its_gone[:stop] = one.cells[rows], one.gone[rows]
+            size = stop * a_row + sum(int(one[rows].sum()) for one in told)
             if size > len(self._room):
                 self._room = np.empty(size, np.uint8)
             end = write_lines(
-                kinds, cells, gone, pool, ord(self._delimiter), tables(), start, rows.stop,
-                self._room,
-            )  # fmt: skip
+                kinds, cells, gone, pool, ord(self._delimiter), tables(), 0, stop, self._room
+            )
             yield self._room[:end].data
 
     def _of_few(
@@ -104,7 +111,7 @@ class CsvLines:
             gone = np.zeros(len(values), bool)
         dtype = values.dtype if isinstance(values.dtype, np.dtype) else np.dtype(object)
         if dtype == np.float64:
-            cells = np.ascontiguousarray(values, np.float64).view(np.int64)
+            cells = np.asarray(values, np.float64).view(np.int64)
             return _Column(FLOAT, cells, gone)
         if dtype.kind in "biu" and np.can_cast(dtype, np.int64):
             kind = TRUTH if dtype.kind == "b" else INTEGER
