@@ -14,6 +14,8 @@ from dbgsom_core.engine.compile import inlined, loop
 from dbgsom_core.engine.euclidean.hop_rings import ROWS
 from dbgsom_core.engine.workers import share
 
+_NUMBERS = 256  # that are added up together, of neurons beside each other
+
 
 def smoothed_rings(
     grid: tuple[int, int],
@@ -28,17 +30,17 @@ def smoothed_rings(
     Its first row is an even one. Parameters are those of `hop_rings.smoothed_rings`.
     """
     n_neurons, m = won.shape
-    runs = np.zeros((3, n_neurons + 1, m))  # the last row of each stays 0
+    runs = np.zeros((3 * (n_neurons + 1) + grid[1], m))
     corners = np.empty((6 * n_neurons, m))
-    along, rising, falling = runs
+    # The last row of each stays 0, as do those after them.
+    along, rising, falling = runs[: 3 * (n_neurons + 1)].reshape(3, n_neurons + 1, m)
     run_along_links(*grid, won, along, rising, falling, corners)
-    edges = runs.reshape(-1, m)
     out = np.empty((n_neurons, m))
 
     def work(worker: int, task: int) -> None:
         start, stop = task * ROWS, min((task + 1) * ROWS, n_neurons)
         ends = np.empty(14, np.int64)
-        add_hexagons(*grid, weights, reach, least, won, edges, corners, start, stop, ends, out)
+        add_hexagons(*grid, weights, reach, least, won, runs, corners, start, stop, ends, out)
 
     share(threads, -(-n_neurons // ROWS), work)
     return out
@@ -130,8 +132,9 @@ def _note(
     nothing = rows * columns
     if end == nothing:
         return n
+    zeros = 3 * (nothing + 1)
     ends[2 * n] = way * (nothing + 1) + end
-    ends[2 * n + 1] = way * (nothing + 1) + before
+    ends[2 * n + 1] = zeros if before == nothing else way * (nothing + 1) + before
     return n + 1
 
 
@@ -143,38 +146,45 @@ def _add_edges(
     y: int,
     h: int,
     weight: float,
+    m: int,
+    size: int,
     runs: NDArray[np.float64],
     ends: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> bool:
-    # Add to a row of out the sum over the edges of a hexagon that lie on the map, times weight;
-    # False where none does, and then none of a wider one.
-    j, x, nothing = y * columns + column, column - y // 2, rows * columns
+    # Add to the ``size`` numbers of out from a neuron on the sum over the edges of its hexagon that
+    # lie on the map, times weight; False where none does, and then none of a wider one. Of several
+    # neurons beside each other the edges are cut alike, by no side of the map.
+    x, nothing = column - y // 2, rows * columns
     n = _note(rows, columns, x - h, y + h, 0, h, 0, ends)
     n = _note(rows, columns, x + 1, y - h, 0, h, n, ends)
     n = _note(rows, columns, x + h, y - h + 1, 1, h, n, ends)
     n = _note(rows, columns, x - h, y, 1, h, n, ends)
     n = _note(rows, columns, x + h - 1, y + 1, 2, h, n, ends)
     n = _note(rows, columns, x, y - h, 2, h, n, ends)
-    ends[2 * n] = ends[2 * n + 1] = nothing  # where their number is odd
-    a, b, c, d = ends[0], ends[1], ends[2], ends[3]
+    ends[2 * n] = ends[2 * n + 1] = 3 * (nothing + 1)  # where their number is odd
+    at = (y * columns + column) * m
+    to = out[at : at + size]
+    a, b = runs[ends[0] * m : ends[0] * m + size], runs[ends[1] * m : ends[1] * m + size]
+    c, d = runs[ends[2] * m : ends[2] * m + size], runs[ends[3] * m : ends[3] * m + size]
     if 0 < n <= 2:
-        for k in range(out.shape[1]):
-            out[j, k] += weight * (runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k])
-    e, f, g, i = ends[4], ends[5], ends[6], ends[7]
-    if 2 < n <= 4:
-        for k in range(out.shape[1]):
-            one = runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k]
-            other = runs[e, k] - runs[f, k] + runs[g, k] - runs[i, k]
-            out[j, k] += weight * (one + other)
-    p, q, r, s = ends[8], ends[9], ends[10], ends[11]
-    if n > 4:
-        for k in range(out.shape[1]):
-            one = runs[a, k] - runs[b, k] + runs[c, k] - runs[d, k]
-            other = runs[e, k] - runs[f, k] + runs[g, k] - runs[i, k]
-            third = runs[p, k] - runs[q, k] + runs[r, k] - runs[s, k]
-            out[j, k] += weight * (one + other + third)
-    return n > 0
+        for k in range(size):
+            to[k] += weight * (a[k] - b[k] + c[k] - d[k])
+    if n <= 2:
+        return n > 0
+    e, f = runs[ends[4] * m : ends[4] * m + size], runs[ends[5] * m : ends[5] * m + size]
+    g, i = runs[ends[6] * m : ends[6] * m + size], runs[ends[7] * m : ends[7] * m + size]
+    if n <= 4:
+        for k in range(size):
+            to[k] += weight * (a[k] - b[k] + c[k] - d[k] + (e[k] - f[k] + g[k] - i[k]))
+        return True
+    p, q = runs[ends[8] * m : ends[8] * m + size], runs[ends[9] * m : ends[9] * m + size]
+    r, s = runs[ends[10] * m : ends[10] * m + size], runs[ends[11] * m : ends[11] * m + size]
+    for k in range(size):
+        one = a[k] - b[k] + c[k] - d[k]
+        other = e[k] - f[k] + g[k] - i[k]
+        to[k] += weight * (one + other + (p[k] - q[k] + r[k] - s[k]))
+    return True
 
 
 @loop
@@ -194,12 +204,14 @@ def add_hexagons(
 ) -> None:
     """Fill rows ``start`` to ``stop`` of out as `smoothed_rings` says.
 
-    ``ends`` (14,) is room. ``runs`` (3*(K + 1), M) are the running sums along (1, 0), (0, 1) and
-    (-1, 1), one below the other, ``corners`` those of `run_along_links`. Of hexagons that do not
-    lie on the map as a whole only the edges are added up that do in part.
+    ``ends`` (14,) is room. ``runs`` (3*(K + 1) + columns, M) are the running sums along (1, 0),
+    (0, 1) and (-1, 1), one below the other, and zeros; ``corners`` those of `run_along_links`. Of
+    hexagons that do not lie on the map as a whole only the edges are added up that do in part: of
+    neurons beside each other together, where only the lowest and highest row cut them.
     """
     m, n_neurons = won.shape[1], rows * columns
-    flat, all_out = corners.reshape(-1), out.reshape(-1)
+    together = max(1, _NUMBERS // m)
+    flat, edges, all_out = corners.reshape(-1), runs.reshape(-1), out.reshape(-1)
     for j in range(start, stop):
         for k in range(m):
             out[j, k] = weights[0] * won[j, k]
@@ -209,17 +221,25 @@ def add_hexagons(
         right = min(columns, left + stop - first)
         first += right - left
         for h in range(1, min(reach + 1, len(weights))):
-            low = high = left  # between which hexagons lie on the map as a whole
-            if h <= y < rows - h:
-                low = min(max(left, h), right)
-                high = max(low, min(right, columns - h))
-            some = low < high
+            whole = h <= y < rows - h
+            # Between these no side of the map cuts a hexagon, nor what lies before its edges.
+            low = min(max(left, h if whole else h + 1), right)
+            high = max(low, min(right, columns - h))
+            some = low < high and whole
             for column in range(left, right):
                 if column < low or column >= high:
-                    some |= _add_edges(rows, columns, column, y, h, weights[h], runs, ends, out)
+                    some |= _add_edges(
+                        rows, columns, column, y, h, weights[h], m, m, edges, ends, all_out
+                    )
+            if not whole:
+                for column in range(low, high, together):
+                    size = min(together, high - column) * m
+                    some |= _add_edges(
+                        rows, columns, column, y, h, weights[h], m, size, edges, ends, all_out
+                    )
             if not some:
                 break
-            if low < high:
+            if low < high and whole:
                 x, size = low - y // 2, (high - low) * m
                 east = y * columns + low
                 northeast = n_neurons + (y + h) * columns + x + (y + h) // 2
@@ -238,6 +258,6 @@ def add_hexagons(
             j = y * columns + column
             for h in range(reach + 1, len(weights)):
                 if out[j, m - 1] > least or not _add_edges(
-                    rows, columns, column, y, h, weights[h], runs, ends, out
+                    rows, columns, column, y, h, weights[h], m, m, edges, ends, all_out
                 ):
                     break
