@@ -140,6 +140,11 @@ class Evaluation:
             return self._won[0]
         return self.data.distances_to(self.som_map.prototypes, self.bmu)
 
+    @property
+    def n_all(self) -> int:
+        """How many samples these stand for: ``drawn_from``, or as many as they are."""
+        return self.drawn_from or int(self.data.n)
+
     @cached_property
     def _won(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.data.offsets(self.som_map.prototypes, self.bmu)

@@ -62,7 +62,8 @@ class CalinskiHarabasz(_Groups):
 
     The variance ratio criterion of Caliński & Harabasz (1974): Σ n_k‖c_k - c‖²/(k - 1) over
     Σ‖x - c_k‖²/(n - k), with c_k the mean of a group and c that of all samples, in the metric's
-    space with Euclidean distances. A missing value counts as that of the best-matching unit.
+    space with Euclidean distances. A missing value counts as that of the best-matching unit. Of
+    samples that were drawn, n is the number of all.
     """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
@@ -102,7 +103,9 @@ class CalinskiHarabasz(_Groups):
         else:
             within = _spread(Pairs(evaluation), groups, centres)
         between = float(sizes @ np.square(centres - centre).sum(axis=1))
-        return NotedValue(between / within * (n - k) / (k - 1) if within > 0 else 1.0)
+        freedom = evaluation.n_all - k
+        note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
+        return NotedValue(between / within * freedom / (k - 1) if within > 0 else 1.0, note)
 
 
 class Silhouette(_Groups):

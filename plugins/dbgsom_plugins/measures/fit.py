@@ -73,7 +73,7 @@ class Distortion(MeasureComponent):
     """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
 
     A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
-    without hits are left out.
+    without hits are left out. Samples that were drawn count with the hits that all would have.
     """
 
     greater_is_better: ClassVar[bool] = False
@@ -81,15 +81,16 @@ class Distortion(MeasureComponent):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     reference: ClassVar[str] = "Vasighi & Amini 2017"
 
-    def compute(self, evaluation: Evaluation) -> float:
+    def compute(self, evaluation: Evaluation) -> NotedValue:
         """Return the distortion of the evaluation's samples, in the metric's units squared."""
-        squares = evaluation.won_squares
+        squares, n = evaluation.won_squares, len(evaluation.bmu)
+        hops, hits = evaluation.som_map.hops, evaluation.hits
         if squares is not None:
-            hops, n = evaluation.som_map.hops, len(evaluation.bmu)
-            return float((squares * _shares(hops, evaluation.hits)).sum() / n)
-        return distortion(
-            evaluation.chunks(), evaluation.bmu, evaluation.som_map.hops, evaluation.hits
-        )
+            found = float((squares * _shares(hops, hits)).sum() / n)
+        else:
+            found = distortion(evaluation.chunks(), evaluation.bmu, hops, hits)
+        note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
+        return NotedValue(found * n / evaluation.n_all, note)
 
 
 def distortion(

@@ -18,8 +18,10 @@ _NAMED = 3  # neurons that a sentence names
 
 
 def _percent(value: float) -> str:
-    if 0 < value < 0.005:
-        return "less than 1 %"
+    if 0 < value < 0.0005:
+        return "less than 0.1 %"
+    if 0 < value < 0.0195:  # what 1 % and 2 % would be made of
+        return f"{100 * value:.1f} %"
     if 0.995 <= value < 1:  # 100 % is said of all only
         return "more than 99 %"
     return f"{100 * value:.0f} %"

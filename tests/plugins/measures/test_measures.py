@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
-from dbgsom_plugins.measures.clusters import DaviesBouldin, davies_bouldin
+from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin, davies_bouldin
 from dbgsom_plugins.measures.fit import (
     DeadNeurons,
     Distortion,
@@ -301,3 +301,15 @@ def test_dead_neurons_of_a_drawn_part_are_those_of_all_where_hits_are_known(rng)
     unknown = DeadNeurons().compute(replace(part, drawn_from=900))
     assert unknown == np.count_nonzero(part.hits == 0)
     assert unknown.note == "of 4 of 900 samples, among all there may be fewer"
+
+
+@pytest.mark.parametrize("measure", [Distortion(), CalinskiHarabasz()])
+def test_what_depends_on_how_many_samples_there_are_is_told_for_all_that_they_were_drawn_from(
+    measure, rng
+):
+    X, som_map = rng.normal(size=(40_000, 2)), SomMap.rectangle(3, 3, rng.normal(size=(9, 2)))
+    whole, some = evaluate(X, som_map), evaluate(X[::10], som_map)
+    told = measure.compute(replace(some, drawn_from=len(X)))
+    assert told == pytest.approx(measure.compute(whole), rel=0.05)
+    assert told.note == "of 4000 samples, for 40000"
+    assert abs(measure.compute(some) / told - 1) > 0.5
