@@ -6,7 +6,8 @@ import pickle
 from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import islice, pairwise
-from typing import Any, cast
+from typing import Any
+from weakref import proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,10 +102,9 @@ class ShardTable(BlockTable, Elsewhere):
         return self._packed(self.packed.frame, np.float64)
 
     def _packed(self, frame: Frame, dtype: Any) -> PackedSamples:
-        room, all_rows = (
-            room_for(self.shape[1], np.arange(1, dtype=np.int32), dtype),
-            cast(Any, self),
-        )
+        room = room_for(self.shape[1], np.arange(1, dtype=np.int32), dtype)
+        # Their number alone is asked for; in a circle what workers hold would wait to be collected.
+        all_rows: Any = proxy(self)
         return PackedSamples(all_rows, room, *frame, available_threads())
 
     def held(self, metric: Any) -> Held:

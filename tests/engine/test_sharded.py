@@ -1,6 +1,8 @@
 """A map does not depend on how its rows are divided, nor on which shards are lost on the way."""
 
+import gc
 import pickle
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -115,6 +117,27 @@ def test_so_it_has_with_weights_and_classes(way, samples, assert_same):
     init = "random" if way == "random" else "pca"
     mine, usual = both(estimator, (0, 100, 3500, ROWS), 3, init=init)
     assert_same(mine.fit(X, *targets, **more), usual.fit(X, *targets, **more))
+
+
+def test_what_shards_hold_is_given_back_with_the_fit(samples):
+    X, _ = samples()
+    held = []
+
+    class Watched(Sharding):
+        def opened(self, X):
+            table = super().opened(X)
+            held.append(weakref.ref(table.shards))
+            return table
+
+    gc.collect()
+    gc.disable()  # they may be as large as the data, on workers that this process knows nothing of
+    try:
+        fitted = SomVQ(engine=Watched(ends=(0, 3001, ROWS)), growth=GROWING, epochs=4).fit(X)
+        assert held
+        assert not any(one() for one in held)
+    finally:
+        gc.enable()
+    assert len(fitted.labels_) == ROWS
 
 
 @pytest.mark.parametrize("estimator", [SomVQ, SomClassifier])
