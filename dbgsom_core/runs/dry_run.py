@@ -69,7 +69,7 @@ def forecast(
             ("parts", ", ".join(_parts(experiment, parts))),
             *plan.lines(_several(ready), NOT_COUNTED),
             *_told_before(experiment, registry, ready.data),
-            *_afterwards(experiment, registry),
+            *_afterwards(experiment, registry, len(ready.data.X)),
         ]
     return Forecast([(name, masked(words)) for name, words in lines], plan)
 
@@ -146,15 +146,17 @@ def _parts(experiment: Experiment, parts: Any) -> Iterator[str]:
         yield f"{kind} {lookup_in_use().name_of(kind, part)}"
 
 
-def _afterwards(experiment: Experiment, registry: Registry) -> Iterator[tuple[str, str]]:
+def _afterwards(
+    experiment: Experiment, registry: Registry, n_samples: int
+) -> Iterator[tuple[str, str]]:
     chosen = experiment.measures
     suited = f"those that suit {experiment.model.estimator}"
     yield "measures", suited if chosen is None else _names(chosen)
     yield "figures", _names(experiment.figures)
     group = masked_name(experiment.experiment)
     folder = Path(masked(str(runs_folder(experiment, registry)))).absolute() / group
-    left_out = run_folder_of(experiment.tracking, registry).assignments is False
-    assignments = "" if left_out else "assignments.csv, "
+    assigned = run_folder_of(experiment.tracking, registry).assigns(n_samples)
+    assignments = "assignments.csv, " if assigned else ""
     yield (
         "writes",
         f"{folder}/<time>: config.yaml, run.json, environment.json, metrics.jsonl, measures.json, "

@@ -95,6 +95,10 @@ class RunFolder(TrackerComponent):
         system = SystemMetrics() if self.system_metrics else None
         return RunFolderObserver(system, self.assignments)
 
+    def assigns(self, n_samples: int) -> bool:
+        """Say whether it is written where each of so many samples ended."""
+        return _are_assigned(self.assignments, n_samples)
+
 
 @dataclass
 class _Written:
@@ -104,6 +108,10 @@ class _Written:
     last_epoch: int = 0
     length: int = 0  # of the journal, in bytes
     kept: bool = False
+
+
+def _are_assigned(assignments: bool | None, n_samples: int) -> bool:
+    return n_samples <= _MOST_ASSIGNED if assignments is None else assignments
 
 
 class RunFolderObserver:
@@ -199,9 +207,7 @@ class RunFolderObserver:
                 self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
 
     def _assigns(self, run: Run) -> bool:
-        if self._assignments is None:
-            return int(run.data.get("samples", 0)) <= _MOST_ASSIGNED
-        return self._assignments
+        return _are_assigned(self._assignments, int(run.data.get("samples", 0)))
 
     def _end(self, run: Run, status: Status, error: str | None = None) -> None:
         files = RunFiles(run.folder)
