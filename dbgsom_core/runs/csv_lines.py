@@ -27,8 +27,9 @@ class _Column(NamedTuple):
 class CsvLines:
     """Makes lines of columns: floats as the shortest text that reads back to the bit.
 
-    Cells that are masked or missing are empty; texts stand in quotes where they have to. ``mask``
-    is asked what a text is told as.
+    Cells that are masked or missing are empty; texts stand in quotes where they have to, as does
+    nothing on a line of its own, which readers would leave out. ``mask`` is asked what a text is
+    told as.
     """
 
     def __init__(self, delimiter: str = ",", mask: Callable[[str], str] | None = None) -> None:
@@ -52,7 +53,7 @@ class CsvLines:
         kinds = np.array([one.kind for one in made], np.uint8)
         pool = np.frombuffer(texts or bytearray(1), np.uint8)
         told = [one.lengths for one in made if one.lengths is not None]
-        a_row = len(made) + WIDEST * (len(made) - len(told))
+        a_row = 2 + len(made) + WIDEST * (len(made) - len(told))
         n = len(made[0].cells)
         if len(made) * n < _FEW:
             cells, gone = (
@@ -99,7 +100,8 @@ class CsvLines:
             for row in np.flatnonzero(absent).tolist():
                 column[row] = ""
         rows = zip(*columns, strict=True)
-        return memoryview("".join(self._delimiter.join(row) + "\n" for row in rows).encode())
+        lines = ((self._delimiter.join(row) or '""') + "\n" for row in rows)
+        return memoryview("".join(lines).encode())
 
     def _column(self, column: Any, texts: bytearray) -> _Column:
         # Texts are added to those that there are.
@@ -110,7 +112,7 @@ class CsvLines:
         if gone is None:
             gone = np.zeros(len(values), bool)
         dtype = values.dtype if isinstance(values.dtype, np.dtype) else np.dtype(object)
-        if dtype == np.float64:
+        if dtype.kind == "f" and dtype != np.float32:  # whose shortest text is another one
             cells = np.asarray(values, np.float64).view(np.int64)
             return _Column(FLOAT, cells, gone)
         if dtype.kind in "biu" and np.can_cast(dtype, np.int64):
@@ -170,7 +172,11 @@ def _told(values: Any) -> tuple[bytes, NDArray[np.int64], NDArray[np.bool_]]:
 
         values = np.asarray(values)
         missing = np.asarray(pd.isna(values), bool)
-        cells = values.tolist()
+        kind, cells = values.dtype.kind, values.tolist()
+        if kind == "M":  # of nanoseconds Python makes whole numbers
+            cells = np.char.replace(np.datetime_as_string(values), "T", " ").tolist()
+        elif kind == "f":
+            cells = [_number(float(one)) for one in values.astype(str).tolist()]
         return *_joined(
             ["" if no else str(one) for one, no in zip(cells, missing, strict=True)]
         ), missing
@@ -194,6 +200,9 @@ def arrow_array(column: Any) -> Any:
     if _is_masked(column):
         return pa.array(arrow_array(column.data).to_numpy(zero_copy_only=False), mask=column.mask)
     if isinstance(column, np.ndarray) and column.dtype == object:
-        kinds = {type(one) for one in column[:1000].tolist()}
-        column = column.astype(str) if kinds - {str} else column
+        import pandas as pd
+
+        if pd.api.types.infer_dtype(column) not in ("string", "empty"):
+            cells = zip(column.tolist(), pd.isna(column).tolist(), strict=True)
+            column = pa.array([None if no else str(one) for one, no in cells], pa.string())
     return pa.array(column, from_pandas=True)

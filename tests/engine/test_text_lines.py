@@ -12,7 +12,7 @@ POWERS = 2.0 ** np.arange(-1074, 1024)
 
 def written(values, kind=FLOAT, gone=False):
     cells = np.array(values, np.float64 if kind == FLOAT else np.int64)[None]
-    out = np.zeros(cells.size * (WIDEST + 1), np.uint8)
+    out = np.zeros(cells.size * (WIDEST + 3), np.uint8)
     absent = np.full(cells.shape, gone)
     room = np.zeros(1, np.uint8)
     kinds = np.array([kind], np.uint8)
@@ -58,5 +58,5 @@ def test_integers_truth_and_gaps():
     values = [0, 7, -7, 10, 99, 100, 99_999_999, 100_000_000, least, most, -(10**18)]
     assert written(values, INTEGER) == list(map(str, values))
     assert written([1, 0], TRUTH) == ["true", "false"]
-    assert written([1.5, np.nan, -np.nan]) == ["1.5", "", ""]
-    assert written([1.5, 2.0], gone=True) == ["", ""]
+    assert written([1.5, np.nan, -np.nan]) == ["1.5", '""', '""']
+    assert written([1.5, 2.0], gone=True) == ['""', '""']

@@ -60,6 +60,40 @@ def test_few_rows_are_written_as_many_are(monkeypatch, table, rng):
     assert written[0] == written[1]
 
 
+KINDS = {  # as ids of a plugin's data set may be
+    "texts": (np.array(["a", None, np.nan, pd.NA], object), ["a", "", "", ""]),
+    "mixed": (np.array(["a"] * 1001 + [3, None], object), ["a"] * 1001 + ["3", ""]),
+    "days": (np.array(["2020-01-02", "NaT"], "M8[D]"), ["2020-01-02", ""]),
+    "times": (np.array(["2020-01-02T03:04:05"], "M8[ns]"), ["2020-01-02 03:04:05.000000000"]),
+    "short": (np.array([0.1, np.nan, 16777216], np.float32), ["0.1", "", "16777216"]),
+    "other": (np.array([0.1, 2.0], ">f8"), ["0.1", "2"]),
+    "long": (np.array([0.25], np.longdouble), ["0.25"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("few", [0, 1 << 15])
+@pytest.mark.parametrize("arrow", [True, False])
+def test_cells_of_any_kind_are_told_and_empty_where_nothing_is_known(monkeypatch, kind, few, arrow):
+    if arrow:
+        pytest.importorskip("pyarrow")
+    else:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr(csv_lines, "_FEW", few)
+    values, told = KINDS[kind]
+    columns = {"one": values, "n": np.zeros(len(values), int)}
+    assert b"".join(CsvLines().blocks(columns)).decode() == "".join(f"{one},0\n" for one in told)
+
+
+@pytest.mark.parametrize("few", [0, 1 << 15])
+def test_an_empty_cell_alone_on_its_line_is_a_row_all_the_same(monkeypatch, few):
+    monkeypatch.setattr(csv_lines, "_FEW", few)
+    column = np.ma.array(["a", "b", ""], mask=[False, True, False])
+    lines = CsvLines()
+    text = (lines.header(["label"]) + b"".join(lines.blocks({"label": column}))).decode()
+    assert pd.read_csv(io.StringIO(text), dtype=str)["label"].isna().tolist() == [False, True, True]
+
+
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, table):
     path = tmp_path / "kept.csv"
     path.write_text("before")

@@ -26,7 +26,7 @@ _U0, _U1, _U2, _U4, _U10, _U40 = (np.uint64(one) for one in (0, 1, 2, 4, 10, 40)
 _SIGN, _FRACTION, _HIDDEN = (np.uint64(one) for one in (1 << 63, (1 << 52) - 1, 1 << 52))
 _FRACTION_BITS = np.uint64(52)
 _HUNDRED, _EIGHT_DIGITS = np.uint64(100), np.uint64(10**8)
-_MINUS, _PLUS, _POINT, _ZERO, _E, _NEWLINE = (np.uint8(ord(one)) for one in "-+.0e\n")
+_MINUS, _PLUS, _POINT, _ZERO, _E, _NEWLINE, _QUOTE = (np.uint8(ord(one)) for one in '-+.0e\n"')
 
 
 class Tables(NamedTuple):
@@ -85,10 +85,12 @@ def write_lines(
         The byte between cells.
     known : Tables
     out : uint8 array
-        Room for each row's texts and ``WIDEST`` bytes a number, and one byte a cell.
+        Room for each row's texts and ``WIDEST`` bytes a number, one byte a cell, and two for the
+        quotes that stand for an empty cell alone on its line.
     """
     at, last = 0, kinds.size - 1
     for row in range(start, stop):
+        begin = at
         for column in range(kinds.size):
             cell = cells[column, row]
             if not gone[column, row]:
@@ -102,6 +104,9 @@ def write_lines(
                 else:
                     length = cell & _LENGTHS
                     at = _copied(texts, cell >> LENGTH_BITS, length, out, at)
+            if last == 0 and at == begin:
+                out[at] = out[at + 1] = _QUOTE
+                at += 2
             out[at] = _NEWLINE if column == last else delimiter
             at += 1
     return at
