@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.estimators.archive import UnfitError, opened_archive, write_archive
 
+_DTYPES = np.dtype(np.uint8), np.dtype(np.float64), np.dtype(np.float64)  # codes, low, step
 _STEPS = 248  # of a stored value; four of them are one of the page's, whose ends they share
 
 
@@ -56,9 +57,10 @@ def load_film(path: Path) -> dict[int, NDArray[np.float32]]:
         codes, low, step = (archive.take(name) for name in ("codes", "low", "step"))
         if not (
             codes.ndim == 2
+            and (codes.dtype, low.dtype, step.dtype) == _DTYPES
             and low.shape == step.shape == codes.shape[1:]
             and all(isinstance(one, list) for one in (epochs, rows))
-            and len(epochs) == len(rows)
+            and len(epochs) == len(rows) > 0
             and all(type(one) is int and one >= 0 for one in [*epochs, *rows])
             and sum(rows) == len(codes)
         ):

@@ -97,11 +97,12 @@ def _limits_of_groups(told: Path, root: Path = Path("/sys/fs/cgroup")) -> Iterat
     # Of the control groups that a process is in, and of those above: lines are number:kinds:path.
     # A container may see its own group as the root of all.
     try:
-        groups = [line.split(":", 2) for line in told.read_text().splitlines()]
+        lines = os.fsdecode(told.read_bytes()).split("\n")  # names may be of any bytes
+        groups = [line.split(":", 2) for line in lines]
     except OSError:
         return
     for _, kinds, path in (group for group in groups if len(group) == 3):
-        if kinds not in ("", "memory"):
+        if kinds and "memory" not in kinds.split(","):
             continue
         name = "memory.limit_in_bytes" if kinds else "memory.max"
         top = root / kinds

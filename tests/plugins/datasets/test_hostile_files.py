@@ -84,13 +84,15 @@ def test_a_file_larger_than_the_memory_is_refused(kind, refused):
         ("0::/job/one\n", {"job/one/memory.max": "max", "job/memory.max": "5000"}, 5000),
         ("0::/job/one\n", {"memory.max": "7000"}, 7000),  # a container's own
         ("4:memory:/a\n1:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "900"}, 900),
+        ("4:cpu,memory:/a\n", {"cpu,memory/a/memory.limit_in_bytes": "800"}, 800),
+        ("0::/caf\udce9\n", {"memory.max": "600"}, 600),  # its name is no UTF-8
         ("0::/\n", {"memory.max": str(1 << 62)}, None),
         ("torn\n0::/../../x\n", {}, None),
     ],
 )
 def test_memory_is_no_more_than_a_control_group_allows(tmp_path, monkeypatch, groups, files, most):
     machine = _files.memory()
-    (tmp_path / "cgroup").write_text(groups)
+    (tmp_path / "cgroup").write_text(groups, "utf-8", "surrogateescape")
     for name, text in files.items():
         (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fs" / name).write_text(f"{text}\n")

@@ -160,16 +160,18 @@ def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "changed"),
     [
-        {},
-        {"epochs": [1], "rows": [3]},
-        {"epochs": ["1"], "rows": [2]},
-        {"epochs": [1, 2], "rows": [3, -1]},
+        ({}, {}),
+        ({"epochs": [1], "rows": [3]}, {}),
+        ({"epochs": ["1"], "rows": [2]}, {}),
+        ({"epochs": [1, 2], "rows": [3, -1]}, {}),
+        ({"epochs": [], "rows": []}, {"codes": np.ones((0, 3), np.uint8)}),
+        ({"epochs": [1], "rows": [2]}, {"low": np.array(["a", "b", "c"])}),
     ],
 )
-def test_what_is_no_film_is_refused(header, tmp_path):
-    arrays = {"codes": np.ones((2, 3), np.uint8), "low": np.zeros(3), "step": np.ones(3)}
+def test_what_is_no_film_is_refused(header, changed, tmp_path):
+    arrays = {"codes": np.ones((2, 3), np.uint8), "low": np.zeros(3), "step": np.ones(3)} | changed
     archive.write_archive(tmp_path / "film.npz", header, arrays, lambda _: None)
     with pytest.raises(archive.UnfitError, match="no frames that fit together"):
         stored.load_film(tmp_path / "film.npz")
