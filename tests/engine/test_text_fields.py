@@ -36,6 +36,9 @@ def test_numbers_of_all_sizes_are_read_as_python_does(rng):
     some = [f"{one}e{power}" for one, power in zip(digits, powers, strict=True)]
     halves = rng.integers(1 << 52, 1 << 53, 500, dtype=np.uint64)
     ties = [f"{2 * int(one) + 1}e{power}" for power in (0, 1, 2) for one in halves]
+    for places in (1, 2, 3):  # ends that lie halfway between two floats: .5, .25, .125 and so on
+        parts = [f"{i / 2**places:.{places}f}"[1:] for i in range(1, 2**places, 2)]
+        ties += [f"{int(one) >> places - 1}{part}" for part in parts for one in halves[:100]]
     edges = [f"{2.0**power * (1 + one)!r}" for power in range(-890, 990) for one in (0, 2**-52)]
     near = [str(2**power + one) for power in range(1, 63) for one in (-1, 0, 1)]
     plain = ["0", "-0", "+1.5", ".5", "5.", "00012.50", "-0.0001", "1E5", "1e+05", "0e999"]

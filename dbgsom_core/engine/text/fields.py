@@ -29,6 +29,7 @@ _NINE = np.uint8(9)
 _U0, _U1, _U3, _U9, _U52 = (np.uint64(one) for one in (0, 1, 3, 9, 52))
 _HIDDEN, _CUT = np.uint64(1 << 52), np.uint64((1 << 9) - 1)
 _SIGN, _NAN = np.uint64(1 << 63), np.uint64(0x7FF8 << 48)
+_SHORT_FRACTION = -27  # the least power of ten whose five to the minus it has 64 bits
 _ROUNDS_TO_EVEN = (-4, 23)  # powers of ten whose products may lie halfway between two floats
 _LINE, _RETURN, _QUOTE, _SPACE, _MINUS, _PLUS, _ZERO, _E, _e = (ord(one) for one in '\n\r" -+0Ee')
 
@@ -249,9 +250,10 @@ def _nearest(digits: np.uint64, power: int, how: Layout) -> Any:
         return np.float64(value).view(np.uint64)
     if power < LEAST_POWER or power > _LARGEST_POWER:
         return _SIGN
-    # The power of ten is rounded up there, and has to be cut off here.
+    # The power of ten is rounded up there. That of a short fraction has to be, so that a product
+    # that lies halfway between two floats does not fall below; others have to be cut off.
     high, low = how.powers[power - LEAST_POWER, 0], how.powers[power - LEAST_POWER, 1]
-    if power < 0 or power > 55:  # it is no whole number of 128 bits
+    if power < _SHORT_FRACTION or power > 55:  # it is no whole number of 128 bits
         high -= np.uint64(low == _U0)
         low -= _U1
     shifted = leading_zeros(digits)
