@@ -40,8 +40,8 @@ class LocalEngine(Component):
         ge=0,
         le=1e12,
         description="MiB that a training may take beside the data for a packed copy of them and "
-        "for margins between distances, without which it is slower; null: the copy, and for "
-        "margins 256 MiB or half of the copy",
+        "for margins between distances, without which it is slower; without the copy the last "
+        "digits of sums are others; null: the copy, and for margins 256 MiB or half of the copy",
     )
 
     memory: float | None = Field(
