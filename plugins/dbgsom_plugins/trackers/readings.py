@@ -27,6 +27,11 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def _rounded(value: float) -> str:
+    # Three digits, and never with an exponent, which no sentence is read with.
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
 def _product(value: float) -> str:
     if abs(value) < 0.01:
         return "The grid has about as many dimensions as the data asks for."
@@ -54,7 +59,8 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
     ),
     "c_measure": lambda v: "Near 1: distances on the map grow with those in the data.",
     "calinski_harabasz": lambda v: (
-        f"Groups lie {v:.3g} times as far apart as they spread, in squares; the more, the better."
+        f"Groups lie {_rounded(v)} times as far apart as they spread, in squares; the more, the "
+        "better."
     ),
     "class_scatter": lambda v: f"A class lies in {v:.2g} separate regions of the map on average.",
     "combined_error": lambda v: (
@@ -142,8 +148,7 @@ def remarks(view: MapView) -> list[str]:
             f"One neuron won {_percent(share)} of all training samples"
             f"{_at(view, (hits == hits.max()).astype(float))}: look at the scales of the columns."
         )
-    mixed = _mixed(view)
-    return [*told, mixed] if mixed else told
+    return [*_alike(view), *told, *_mixed(view)]
 
 
 def _at(view: MapView, weights: NDArray[Any]) -> str:
@@ -156,16 +161,38 @@ def _at(view: MapView, weights: NDArray[Any]) -> str:
     return f": {which}neuron{several if len(named) > 1 else ''} {', '.join(named)}" if named else ""
 
 
-def _mixed(view: MapView) -> str:
-    """Return which two classes the answers mix up most, where there are such."""
+def _answers(view: MapView) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    # Classes and answers of the training samples that have a class.
     evaluation = view.evaluation
     if view.estimator != "classifier" or evaluation.y is None or evaluation.predictions is None:
-        return ""
+        return None
     known = slice(None) if evaluation.labelled is None else evaluation.labelled
-    y, answers = np.asarray(evaluation.y)[known], np.asarray(evaluation.predictions)[known]
+    return np.asarray(evaluation.y)[known], np.asarray(evaluation.predictions)[known]
+
+
+def _alike(view: MapView) -> list[str]:
+    """Return a sentence where one class is the answer to everything: accuracy alone hides it."""
+    both = _answers(view)
+    if both is None or len(np.unique(both[1])) != 1 or len(np.unique(both[0])) == 1:
+        return []
+    y, answers = both
+    name = as_label(str(view.label_names.get(answers[0], answers[0])))
+    return [
+        f"Every training sample is answered with {name}, the class of "
+        f"{_percent(float(np.mean(y == answers)))} of them: accuracy is that share and says no "
+        "more; balanced_accuracy and roc_auc do."
+    ]
+
+
+def _mixed(view: MapView) -> list[str]:
+    """Return which two classes the answers mix up most, where there are such."""
+    both = _answers(view)
+    if both is None:
+        return []
+    y, answers = both
     wrong = y != answers
     if not wrong.any():
-        return ""
+        return []
     pairs, counted = np.unique(
         np.array(
             [
@@ -178,7 +205,7 @@ def _mixed(view: MapView) -> str:
     )
     first, second = pairs[counted.argmax()].tolist()
     often = counted.max()
-    return (
+    return [
         f"The most frequent mistake in training: {as_label(first)} taken for {as_label(second)}, "
         f"{f'{often} times' if often > 1 else 'once'}."
-    )
+    ]

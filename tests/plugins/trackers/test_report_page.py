@@ -121,6 +121,25 @@ def test_what_stands_out_is_so(digits):
     assert f"{a} taken for {b}, {wrong.count((a, b))} times" in told[-1]
 
 
+def test_one_answer_to_everything_stands_out_first(digits):
+    X, y, model = digits
+    one = np.full(len(y), 3)
+    view = view_of(model, model.evaluate(X, y=y, predictions=one))
+    told = remarks(replace(view, label_names={3: "three"}))
+    share = f"{100 * np.mean(y == 3):.0f} %"
+    assert told[0].startswith(f"Every training sample is answered with three, the class of {share}")
+    assert "taken for three" in told[-1]
+    for answers, classes in ((np.where(y == 4, 4, 3), y), (one, one)):
+        view = view_of(model, model.evaluate(X, y=classes, predictions=answers))
+        assert not any(said.startswith("Every training sample") for said in remarks(view))
+
+
+def test_large_ratios_are_read_without_exponents():
+    assert "lie 3,098 times" in reading("train/calinski_harabasz", 3098.3)
+    assert "lie 1,000 times" in reading("calinski_harabasz", 999.7)
+    assert "lie 107 times" in reading("train/calinski_harabasz", 106.9)
+
+
 def test_a_map_of_one_neuron_has_little_to_say(digits):
     X, y, _ = digits
     model = SomClassifier(growth={"name": "fixed", "rows": 1, "columns": 1}, epochs=2).fit(X, y)
