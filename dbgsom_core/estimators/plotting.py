@@ -103,11 +103,21 @@ def plot(
     lines = _lines(estimator.som_map_, where, layout)
     ax.add_collection(LineCollection(lines, colors="0.75", zorder=1))
     _draw_dots(ax, estimator, where, color, sizes, palette)
+    if layout == "grid":
+        _leave_room(ax, where)
     ax.set_aspect("equal" if layout == "grid" else "auto")
     ax.set_axis_off()
     if pointsize:
         ax.set_title(f"area of a dot: {pointsize}", fontsize="small", color="0.4")
     return ax
+
+
+def _leave_room(ax: Axes, where: NDArray[np.float64]) -> None:
+    # Limits that close in on a row of neurons would cut its dots above and below.
+    low, high = where.min(axis=0), where.max(axis=0)
+    around = np.where(high - low < 1, 0.5, 0.0)
+    ax.update_datalim([low - around, high + around])
+    ax.autoscale_view()
 
 
 def attribute(estimator: Any, name: str) -> NDArray[Any]:
