@@ -61,6 +61,7 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
 
 def _tell(found: Look, roles: Roles) -> None:
     from dbgsom_core.cli.tables import print_table
+    from dbgsom_core.runs.data.splitting import LEAST_ROWS
     from dbgsom_core.runs.first_look.first_config import estimator_of
 
     about = "" if found.whole else "about "
@@ -77,6 +78,8 @@ def _tell(found: Look, roles: Roles) -> None:
             click.echo(f"… and {more} more columns")
     for note in found.notes:
         click.echo(note)
+    if found.whole and found.rows < LEAST_ROWS:
+        click.echo(f"{found.path} has {found.rows} rows; a map needs at least {LEAST_ROWS}")
     click.echo(f"estimator: {estimator_of(found, roles)}")
 
 

@@ -112,6 +112,12 @@ class Experiment:
     folder: Path = field(default_factory=Path.cwd, compare=False)
     secrets: Secrets = field(default_factory=Secrets, compare=False, repr=False)
 
+    @property
+    def data_called(self) -> str:
+        """What sentences call the data: the name of its file, as one data set reads many."""
+        path = getattr(self.dataset, "path", None)
+        return Path(path).name if isinstance(path, str | Path) else self.dataset_name
+
 
 @dataclass(frozen=True)
 class Child:

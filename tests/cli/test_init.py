@@ -311,6 +311,15 @@ def test_gaps_among_dates_alone_are_kept(folder):
     run("d.yaml")
 
 
+def test_too_few_rows_are_told_before_a_run_refuses_them(folder):
+    (folder / "three.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    assert "three.csv has 3 rows; a map needs at least 4" in begin("three.csv")
+    with pytest.raises(DataError, match=r"'three\.csv' has 3 rows; a map needs at least 4"):
+        run("three.yaml")
+    (folder / "four.csv").write_text("a,b\n1,2\n3,4\n5,7\n8,8\n")
+    assert "needs at least" not in begin("four.csv")
+
+
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     from dbgsom_core.runs.first_look import csv_text
 

@@ -46,7 +46,7 @@ def test_a_step_may_fill_what_is_missing(refused, X):
 @pytest.mark.parametrize("model", ["{estimator: classifier, unlabelled: -1}"])
 def test_targets_without_any_class_are_told(refused, X, model):
     told = refused(X, np.full(40, -1), model=model)
-    assert told.startswith("no sample of data set 'npz' has a class")
+    assert told.startswith("no sample of data set 'data.npz' has a class")
 
 
 def test_a_part_to_train_on_without_a_class_is_told(refused, X):

@@ -148,8 +148,8 @@ def test_all_that_is_wrong_with_arrays_is_told_before_a_folder_exists(tmp_path, 
     with pytest.raises(DataError) as caught:
         run_experiment(experiment, make_observers((), get_registry()), get_registry())
     assert str(caught.value).splitlines() == [
-        "data set 'npy' has columns without any value: 1: drop them",
-        "data set 'npy' has rows without any value (from 0): 4: drop them",
+        "data set 'x.npy' has columns without any value: 1: drop them",
+        "data set 'x.npy' has rows without any value (from 0): 4: drop them",
     ]
     assert not (tmp_path / "runs").exists()
 

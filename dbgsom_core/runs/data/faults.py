@@ -20,7 +20,7 @@ def check_labelled(experiment: Experiment, data: Data) -> None:
     """Refuse targets of a classifier that hold no class at all; raises `DataError`."""
     if experiment.model.estimator == "classifier" and not _any_label(experiment, data.y):
         raise DataError(
-            f"no sample of data set '{experiment.dataset_name}' has a class: its target holds only "
+            f"no sample of data set '{experiment.data_called}' has a class: its target holds only "
             "what marks unlabelled samples; name another target, or another mark (model.unlabelled)"
         )
 
@@ -63,7 +63,7 @@ def _any_label(experiment: Experiment, y: NDArray[Any] | None) -> bool:
             class_labels(y, y, unlabelled)
     except ValueError as error:
         if "no sample has a class label" not in str(error):
-            raise DataError(f"data set '{experiment.dataset_name}': {error}") from error
+            raise DataError(f"data set '{experiment.data_called}': {error}") from error
         return False
     return True
 

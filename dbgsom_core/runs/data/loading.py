@@ -77,7 +77,7 @@ def load_data(experiment: Experiment) -> Data:
         that a classifier or a regressor needs.
     """
     data = _loaded(experiment, experiment.dataset)
-    name, X, y = experiment.dataset_name, data.X, data.y
+    name, X, y = experiment.data_called, data.X, data.y
     _check_table(name, X)
     if len(X) < LEAST_ROWS:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")

@@ -63,7 +63,7 @@ def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
         if "Stratified" in type(splitter).__name__:
             strata = _strata(data, f"split: {split.name or 'stratify'}")
         if split.groups is not None:
-            groups = _groups(data, split.groups, experiment.dataset_name)
+            groups = _groups(data, split.groups, experiment.data_called)
         count = splitter.get_n_splits(data.X, strata, groups)
         if count > MOST_FOLDS:
             raise DataError(f"split: makes {count} folds, more than {MOST_FOLDS}: ask for fewer")
