@@ -53,8 +53,8 @@ def plot(
         ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``, ``hit_count``,
         or ``pca_rgb``: the first three principal components of the prototypes as red, green and
         blue. A feature by its name (``feature_names_in_``, or ``feature 0``, …) shows the
-        prototypes' values. Texts and integers with at most 20 values get a legend, numbers a
-        colour bar; what is not finite is drawn as "no value".
+        prototypes' values. At most 20 labels get a legend, numbers a colour bar; what is not
+        finite is drawn as "no value".
     pointsize : str, optional
         One of the numeric attributes; the area of a dot is proportional to it.
     layout : {"grid", "pca"}
@@ -194,7 +194,7 @@ def _draw_dots(
         return
     values = attribute(estimator, color)
     categories = np.unique(values)
-    if values.dtype.kind not in "f" and len(categories) <= _MOST_CATEGORIES:
+    if color == "label" and values.dtype.kind != "f" and len(categories) <= _MOST_CATEGORIES:
         tab = _categorical() if palette is None else colormaps[palette]
         listed = tab.N <= _MOST_CATEGORIES
         dots = []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core.estimators.plotting import attribute
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,16 @@ def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
     with pytest.raises((TypeError, ValueError), match=hint):
         SomVQ(epochs=3).fit(iris[0]).plot(**options)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("color", ["hit_count", "epoch_created"])
+def test_counts_are_shown_on_a_scale_and_not_as_categories(color):
+    som = SomVQ(max_neurons=12, epochs=10).fit(np.arange(40.0)[:, None])
+    ax = som.plot(color=color)
+    assert ax.get_legend() is None
+    assert ax.figure.axes[-1].get_ylabel() == color
+    (dots,) = (c for c in ax.collections if hasattr(c, "get_sizes"))
+    assert list(dots.get_array()) == list(attribute(som, color))
 
 
 @pytest.mark.parametrize("column", [False, True])
