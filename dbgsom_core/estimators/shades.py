@@ -52,7 +52,9 @@ def shades_of(
     """
     labels, hits = np.asarray(estimator.neuron_labels_), np.asarray(estimator.hit_counts_)
     names, regresses = names or {}, estimator._kind == "regressor"
-    few = 1 < len(np.unique(labels)) <= MOST_CATEGORIES
+    live, many = int(np.count_nonzero(hits)), len(np.unique(labels))
+    numbered = estimator._kind == "vq" and many >= live  # each neuron is a label of its own
+    few = 1 < many <= MOST_CATEGORIES and not numbered
     if by == "hits" or (by is None and not regresses and not few):
         return _scale("hits", hits.astype(np.float64), hits > 0)
     if regresses:

@@ -58,6 +58,22 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
     assert min(indents[0], indents[2]) >= 2
 
 
+def test_numbers_of_neurons_are_no_labels(iris):
+    from rich.console import Console
+
+    from dbgsom_core import SomVQ
+    from dbgsom_core.cli.map_blocks import map_blocks
+
+    fixed = {"name": "fixed", "rows": 3, "columns": 4}
+    console = Console(file=io.StringIO(), no_color=True)
+    som = SomVQ(growth=fixed, epochs=2).fit(iris[0])
+    assert map_blocks(som, None, console)[-1].plain.startswith("hits: ")
+    assert map_blocks(som, "label", console)[-1].plain.startswith("label: ")
+    grouped = SomVQ(growth=fixed, epochs=2, labeller={"name": "clusters", "n_clusters": 3})
+    lines = map_blocks(grouped.fit(iris[0]), None, console)
+    assert lines[-1].plain.startswith("label: ")
+
+
 def test_many_classes_are_told_by_their_beginnings(digits):
     from rich.console import Console
 
