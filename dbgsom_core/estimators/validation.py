@@ -51,16 +51,24 @@ def check_samples(
             "X holds masked values: X.filled(numpy.nan) makes them missing ones, which some "
             "metrics take"
         )
-    X = validate_data(
-        estimator,
-        _in_single(X),
-        reset=reset,
-        dtype=_DTYPES,
-        order="C",
-        accept_sparse="csr" if "sparse" in handles else False,
-        ensure_all_finite="allow-nan" if may_miss else True,
-        ensure_min_samples=least,
-    )
+    try:
+        X = validate_data(
+            estimator,
+            _in_single(X),
+            reset=reset,
+            dtype=_DTYPES,
+            order="C",
+            accept_sparse="csr" if "sparse" in handles else False,
+            ensure_all_finite="allow-nan" if may_miss else True,
+            ensure_min_samples=least,
+        )
+    except ValueError as error:
+        if texts := _columns_of_texts(X):
+            listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
+            raise ValueError(
+                f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
+            ) from error
+        raise
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -68,6 +76,17 @@ def check_samples(
     if may_miss:
         _check_observed(X)
     return np.asarray(X)
+
+
+def _columns_of_texts(X: Any) -> list[str]:
+    # Of a data frame; scikit-learn names a cell and not its column.
+    found = []
+    for name in getattr(X, "columns", ()):
+        try:
+            np.asarray(X[name], dtype=np.float64)
+        except (ValueError, TypeError):
+            found.append(str(name))
+    return found
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
