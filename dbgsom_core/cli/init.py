@@ -70,7 +70,8 @@ def _tell(found: Look, roles: Roles) -> None:
         click.echo(f"{found.path}: {size}, {found.features} features")
     else:
         kinds = ", ".join(f"{key} {value!r}" for key, value in found.options.items())
-        click.echo(f"{found.path}: {size}, {len(found.columns)} columns{kinds and f'; {kinds}'}")
+        many = "1 column" if len(found.columns) == 1 else f"{len(found.columns)} columns"
+        click.echo(f"{found.path}: {size}, {many}{kinds and f'; {kinds}'}")
         rows = [_row(column, roles) for column in found.columns[:_MOST_SHOWN]]
         print_table(["column", "looks like", "values", "missing", "becomes"], rows)
         more = len(found.columns) - len(rows)
