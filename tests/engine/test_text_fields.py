@@ -28,27 +28,25 @@ def assert_read(texts):
 
 
 def test_numbers_of_all_sizes_are_read_as_python_does(rng):
-    bits = rng.integers(0, 1 << 64, 10_000, dtype=np.uint64).view(np.float64)
-    size = abs(bits)
-    usual = bits[(size > 1e-270) & (size < 1e300)]
-    digits = rng.integers(0, 10**18, 3000) * 10 + rng.integers(0, 10, 3000)
-    powers = rng.integers(-270, 280, 3000)
+    digits, powers = rng.integers(0, 1 << 53, 5000), rng.integers(-22, 23, 5000)
     some = [f"{one}e{power}" for one, power in zip(digits, powers, strict=True)]
-    halves = rng.integers(1 << 52, 1 << 53, 500, dtype=np.uint64)
-    ties = [f"{2 * int(one) + 1}e{power}" for power in (0, 1, 2) for one in halves]
-    for places in (1, 2, 3):  # ends that lie halfway between two floats: .5, .25, .125 and so on
-        parts = [f"{i / 2**places:.{places}f}"[1:] for i in range(1, 2**places, 2)]
-        ties += [f"{int(one) >> places - 1}{part}" for part in parts for one in halves[:100]]
-    edges = [f"{2.0**power * (1 + one)!r}" for power in range(-890, 990) for one in (0, 2**-52)]
-    near = [str(2**power + one) for power in range(1, 63) for one in (-1, 0, 1)]
+    measured = [f"{one:.6g}" for one in 10.0 ** rng.uniform(-16, 22, 3000)]
+    single = [str(one) for one in rng.normal(size=3000).astype(np.float32)]
+    near = [str(2**power + one) for power in range(1, 53) for one in (-1, 0, 1)]
     plain = ["0", "-0", "+1.5", ".5", "5.", "00012.50", "-0.0001", "1E5", "1e+05", "0e999"]
-    long = ["0.00000000000012345678901234567", "9007199254740993", "9007199254740992.5"]
-    assert_read([*map(repr, usual.tolist()), *some, *ties, *edges, *near, *plain, *long])
+    assert_read([*some, *measured, *single, *near, *plain, "0.0000000000123456789"])
 
 
-@given(st.lists(st.floats(min_value=1e-270, max_value=1e300) | st.integers(1 - 10**19, 10**19 - 1)))
-def test_any_number_of_19_digits_is_read_to_the_bit(values):
-    assert_read([repr(one) for one in values])
+@given(st.lists(st.decimals(-(10**9), 10**9, places=6)))
+def test_any_number_of_15_digits_is_read_to_the_bit(values):
+    assert_read([f"{one:f}" for one in values])
+
+
+@pytest.mark.parametrize(
+    "long", ["9007199254740993", "4503599627370497.5", "0.1234567890123456789", "1e23", "1e-23"]
+)
+def test_what_one_product_does_not_round_is_left_to_others(long):
+    assert read(f"1\n{long}\n")[1:] == (STRANGE, f"{long}\n")
 
 
 def test_fields_become_the_numbers_of_a_row_and_others_are_skipped():

@@ -56,7 +56,16 @@ def read(tmp_path, monkeypatch):
 
 def table(rng, rows=40):
     X = rng.normal(size=(rows, 3)) * 10.0 ** rng.integers(-9, 9, (rows, 3))
+    X = np.array([float(f"{one:.12g}") for one in X.ravel()]).reshape(X.shape)
     return pd.DataFrame(np.where(rng.random(X.shape) < 0.2, np.nan, X), columns=["a", "b", "c"])
+
+
+def test_numbers_of_many_digits_are_read_by_pandas_with_all_that_follow(rng, read):
+    text = table(rng).to_csv(index=False)
+    long = "0.1,0.12345678901234567,4503599627370497.5\n"
+    X, whole = read(text + long + text.partition("\n")[2])
+    assert not whole
+    assert X[40].tolist() == [0.1, 0.12345678901234567, 4503599627370498.0]
 
 
 def test_numbers_are_those_of_pandas(rng, read):

@@ -1,8 +1,9 @@
 """Lines of numbers read into an array, each number as the float64 nearest to what is written.
 
-Where neither digits nor exponent are many, one product or quotient of two exact floats is that one.
-Others are multiplied by a power of ten of 128 bits, as D. Lemire (2021), "Number parsing at a
-gigabyte per second", does. `tests/engine/test_text_fields.py` compares both with Python's `float`.
+A number whose digits and power of ten are both exact floats is one product or quotient of them,
+which the processor rounds as it has to be (Clinger 1990, "How to read floating point numbers
+accurately"). Lines with longer ones are strange here, as others are that are no plain numbers.
+`tests/engine/test_text_fields.py` compares with Python's `float`.
 """
 
 from __future__ import annotations
@@ -13,24 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, inner_loop, loop
-from dbgsom_core.engine.text.powers_of_ten import (
-    LEAST_POWER,
-    leading_zeros,
-    powers_of_ten,
-    product_high,
-)
 
 MORE, FULL, STRANGE = 0, 1, 2  # why `read_lines` ended
 
-_LARGEST_POWER = 308
 _EXACT_POWER, _EXACT_DIGITS = 22, np.uint64(1 << 53)  # of factors that are floats
 _MOST_DIGITS, _MOST_EXPONENT = 19, 10_000
 _NINE = np.uint8(9)
-_U0, _U1, _U3, _U9, _U52 = (np.uint64(one) for one in (0, 1, 3, 9, 52))
-_HIDDEN, _CUT = np.uint64(1 << 52), np.uint64((1 << 9) - 1)
-_SIGN, _NAN = np.uint64(1 << 63), np.uint64(0x7FF8 << 48)
-_SHORT_FRACTION = -27  # the least power of ten whose five to the minus it has 64 bits
-_ROUNDS_TO_EVEN = (-4, 23)  # powers of ten whose products may lie halfway between two floats
+_U0, _SIGN, _NAN = (np.uint64(one) for one in (0, 1 << 63, 0x7FF8 << 48))
 _LINE, _RETURN, _QUOTE, _SPACE, _MINUS, _PLUS, _ZERO, _E, _e = (ord(one) for one in '\n\r" -+0Ee')
 
 
@@ -46,8 +36,6 @@ class Layout(NamedTuple):
     words : uint8 array (W, L)
         What a missing value may be written as, padded with zeros.
     lengths : int64 array (W,)
-    powers : uint64 array (P, 2)
-        See `powers_of_ten`.
     tens : float64 array (23,)
     """
 
@@ -57,7 +45,6 @@ class Layout(NamedTuple):
     places: NDArray[np.int64]
     words: NDArray[np.uint8]
     lengths: NDArray[np.int64]
-    powers: NDArray[np.uint64]
     tens: NDArray[np.float64]
 
 
@@ -71,7 +58,7 @@ def layout(
     lengths = np.array([len(word) for word in missing], np.int64)
     tens = np.array([float(10**i) for i in range(_EXACT_POWER + 1)])
     marks = ord(delimiter), ord(mark), ord(grouping) if grouping else 0
-    return Layout(*marks, places, words, lengths, powers_of_ten(), tens)
+    return Layout(*marks, places, words, lengths, tens)
 
 
 @loop
@@ -87,7 +74,7 @@ def read_lines(
 
     They begin at ``at`` and end with the last newline before ``stop``. Empty ones are left out. A
     line is strange that has more or fewer fields, quotes, or a field that is neither a number in
-    digits, of at most 19 that count, nor a word for a missing value.
+    digits, of some 15 that count and not far from 1, nor a word for a missing value.
 
     Returns
     -------
@@ -241,41 +228,12 @@ def _missing(
 
 @inlined
 def _nearest(digits: np.uint64, power: int, how: Layout) -> Any:
-    # The bits of the float nearest to digits*10**power; the sign's where it is not found so.
+    # The bits of the float nearest to digits*10**power; the sign's where that takes more than one
+    # product or quotient of two floats that are exact.
     if digits == _U0:
         return _U0
     if digits <= _EXACT_DIGITS and -_EXACT_POWER <= power <= _EXACT_POWER:
         value = np.float64(digits)
         value = value * how.tens[power] if power >= 0 else value / how.tens[-power]
         return np.float64(value).view(np.uint64)
-    if power < LEAST_POWER or power > _LARGEST_POWER:
-        return _SIGN
-    # The power of ten is rounded up there. That of a short fraction has to be, so that a product
-    # that lies halfway between two floats does not fall below; others have to be cut off.
-    high, low = how.powers[power - LEAST_POWER, 0], how.powers[power - LEAST_POWER, 1]
-    if power < _SHORT_FRACTION or power > 55:  # it is no whole number of 128 bits
-        high -= np.uint64(low == _U0)
-        low -= _U1
-    shifted = leading_zeros(digits)
-    digits = digits << shifted
-    upper, lower = product_high(digits, high), digits * high
-    if upper & _CUT == _CUT:
-        more = product_high(digits, low)
-        lower += more
-        upper += np.uint64(lower < more)
-    top = upper >> np.uint64(63)
-    shift = top + _U9
-    mantissa = upper >> shift
-    exponent = ((217706 * power) >> 16) + 63 + np.int64(top) - np.int64(shifted) + 1023
-    if exponent <= 0 or exponent >= 2047:
-        return _SIGN
-    halfway = lower <= _U1 and _ROUNDS_TO_EVEN[0] <= power <= _ROUNDS_TO_EVEN[1]
-    if halfway and mantissa & _U3 == _U1 and mantissa << shift == upper:
-        mantissa -= _U1
-    mantissa = (mantissa + (mantissa & _U1)) >> _U1
-    if mantissa >= _HIDDEN << _U1:
-        mantissa = _HIDDEN
-        exponent += 1
-    if exponent >= 2047:
-        return _SIGN
-    return (mantissa & ~_HIDDEN) | (np.uint64(exponent) << _U52)
+    return _SIGN

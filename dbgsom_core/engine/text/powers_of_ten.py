@@ -1,4 +1,4 @@
-"""Powers of ten to 128 bits, with which decimal digits become a float and a float digits."""
+"""Powers of ten to 128 bits, by which a float becomes decimal digits."""
 
 from __future__ import annotations
 
@@ -46,13 +46,3 @@ def product_high(typing_context: Any, a: Any, b: Any) -> Any:
         return builder.trunc(high, ir.IntType(64))
 
     return types.uint64(types.uint64, types.uint64), generate
-
-
-@intrinsic
-def leading_zeros(typing_context: Any, value: Any) -> Any:
-    """Return how many of the highest bits of a uint64 are 0, as uint64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate

@@ -19,9 +19,10 @@ _LIKE_ASCII = frozenset(["utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15
 
 
 class PlainLines:
-    """Reads lines of numbers and missing values until one is no such line.
+    """Reads lines of short numbers and missing values until one is no such line.
 
     What such a line means, and what is wrong with it, is for others to say: for `pandas.read_csv`.
+    Numbers of more than some 15 digits are for it, too.
 
     Attributes
     ----------
