@@ -96,7 +96,7 @@ def test_what_it_does_not_know_is_left_to_pandas(rng, read, line):
     lines.insert(23, line)
     text = "\n".join(lines) + "\n"
     if line[0] in "I ":
-        with pytest.raises(DataError, match=r"row 22, column '[ac]'"):
+        with pytest.raises(DataError, match=r"row 22 \(line 24\), column '[ac]'"):
             read(text)
     else:
         found, whole = read(text)

@@ -18,8 +18,9 @@ from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.using.ahead import ahead
+from dbgsom_core.runs.using.short_lines import located
 from dbgsom_core.runs.using.table_head import NOT_SAID, Written
-from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of, located
+from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
 log = private_logger("dbgsom")
@@ -180,6 +181,6 @@ def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
         told = str(error).splitlines()[0]
         X = np.asarray(chunk.X, dtype=np.float64)
         known = model.columns or Columns(tuple(map(str, range(X.shape[1]))))
-        with located(source, chunk.first):
+        with located(source, chunk.first, line=chunk.line):
             known.check_complete(X, "the table", f"this model cannot take that ({told})")
         raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error

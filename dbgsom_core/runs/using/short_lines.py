@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dbgsom_core.errors import DataError
@@ -77,3 +77,28 @@ def unreadable(path: str, delimiter: str, told: str) -> str:
     if "EOF inside string" in told:
         return f"{path}: a quote is opened and never closed"
     return f"{path} cannot be read as a table: {told}"
+
+
+@contextmanager
+def located(
+    path: str, first: int = 0, last: int | None = None, line: int | None = None
+) -> Iterator[None]:
+    """Say of which file, and of which of its rows, a fault of a table is.
+
+    ``last`` is the last row that was looked at, where others follow; ``line`` is that of the file
+    on which row ``first`` stands, where that is known.
+    """
+    try:
+        yield
+    except DataError as error:
+
+        def row(match: re.Match[str]) -> str:
+            at = "" if line is None else f" (line {line + int(match[1])})"
+            return f"{path}, row {first + int(match[1])}{at}"
+
+        told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
+        told = told.replace("set thousands:", "give --thousands")
+        told = told.replace("set decimal:", "give --decimal")
+        told = told.replace("mark ',': write", "mark ',': give --decimal ., or write")
+        told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
+        raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +16,12 @@ from dbgsom_core.interfaces.cells import number, short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
 from dbgsom_core.runs.using.plain_lines import PlainLines
-from dbgsom_core.runs.using.short_lines import STANDARD_INPUT, ShortLines, unreadable
+from dbgsom_core.runs.using.short_lines import (
+    STANDARD_INPUT,
+    ShortLines,
+    located,
+    unreadable,
+)
 from dbgsom_core.runs.using.table_head import NOT_SAID, Head, Written, look_at_head, opened
 
 if TYPE_CHECKING:
@@ -177,7 +181,7 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
         )
     written = wanted.written._replace(decimal=wanted.mark)
     head = look_at_head(path, known, written, wanted.trained, wanted.notes)
-    table = _Table(path, head.names, wanted)
+    table = _Table(path, head.names, wanted, head.line)
     done, whole = yield from _plain(path, head, table, wanted)
     if whole:
         return
@@ -227,7 +231,7 @@ def _plain(
                 X: Any = numbers
                 if columns is not None:
                     last = done + len(X) - 1 if len(X) == wanted.rows else None
-                    with located(path, done, last):
+                    with located(path, done, last, head.line and head.line + done):
                         X = columns.of_numbers(numbers)
                 yield Chunk(done, X, {}, None if head.line is None else head.line + done)
                 done += len(X)
@@ -239,8 +243,10 @@ def _plain(
 class _Table:
     """Which columns of a file are read, and what becomes of them."""
 
-    def __init__(self, path: str, names: Sequence[str], wanted: Wanted) -> None:
-        self.path, self._wanted = path, wanted
+    def __init__(
+        self, path: str, names: Sequence[str], wanted: Wanted, first_line: int | None = None
+    ) -> None:
+        self.path, self._wanted, self._first_line = path, wanted, first_line
         self.columns = wanted.columns
         mark, thousands = wanted.mark, wanted.thousands
         if self.columns is not None:
@@ -314,11 +320,11 @@ class _Table:
         only, unseen = self._wanted.only, self._wanted.unseen
         if only is None:
             last = first + len(part) - 1 if len(part) == self._wanted.rows else None
-            with located(self.path, first, last):
+            with located(self.path, first, last, self._line(first)):
                 return columns.samples(part, unseen)
         X = np.full((len(part), len(columns.feature_names)), np.nan, dtype=columns.dtype)
         if first <= only < first + len(part):
-            with located(self.path, only):
+            with located(self.path, only, line=self._line(only)):
                 X[only - first] = columns.samples(part.iloc[[only - first]], unseen)[0]
         return X
 
@@ -327,29 +333,13 @@ class _Table:
             for row, cell in enumerate(part.iloc[:, place].tolist()):
                 if isinstance(cell, str) and number(cell, self._wanted.mark) is None:
                     called = self.names[name] if isinstance(name, int) else name
-                    return f"row {first + row}, column '{called}': '{cell:.40}' is no number"
+                    line = self._line(first + row)
+                    at = f"row {first + row}" + ("" if line is None else f" (line {line})")
+                    return f"{at}, column '{called}': '{cell:.40}' is no number"
         return _line(error)
 
-
-@contextmanager
-def located(path: str, first: int = 0, last: int | None = None) -> Iterator[None]:
-    """Say of which file, and of which of its rows, a fault of a table is.
-
-    ``last`` is the last row that was looked at, where others follow.
-    """
-    try:
-        yield
-    except DataError as error:
-
-        def row(match: re.Match[str]) -> str:
-            return f"{path}, row {first + int(match[1])}"
-
-        told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
-        told = told.replace("set thousands:", "give --thousands")
-        told = told.replace("set decimal:", "give --decimal")
-        told = told.replace("mark ',': write", "mark ',': give --decimal ., or write")
-        told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
-        raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error
+    def _line(self, row: int) -> int | None:
+        return None if self._first_line is None else self._first_line + row
 
 
 def _frames(

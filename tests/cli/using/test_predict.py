@@ -274,8 +274,8 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     cell = str(new["size"][0]).replace(".", ",")
     lines = refused("predict", "fruit", "commas.csv").splitlines()
     assert lines[0] == (
-        f"commas.csv, row 0, column 'size': '{cell}' is no number: give --decimal ',', or write it "
-        "with a decimal point"
+        f"commas.csv, row 0 (line 2), column 'size': '{cell}' is no number: give --decimal ',', or "
+        "write it with a decimal point"
     )
     assert len(lines) == 21
     assert re.fullmatch(r"commas\.csv: … and \d+ more", lines[-1])

@@ -31,7 +31,7 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     out = ("-o", "x.csv")
     assert "lacks 2 columns ('colour', 'weight')" in refused("predict", "fruit", "bad.csv", *out)
     told = refused("predict", "fruit", "words.csv", *out)
-    assert "words.csv, row 30, column 'size': 'big' is no number" in told
+    assert "words.csv, row 30 (line 32), column 'size': 'big' is no number" in told
     assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
     told = refused("predict", "fruit", "long.csv", *out)
     assert "long.csv, line 3 has 4 fields and the header 3: give every line a field a" in told
@@ -62,7 +62,7 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
     gap.loc[20, "weight"] = np.nan
     gap.to_csv(shop / "gap.csv", index=False)
     told = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    assert "gap.csv, row 20, column 'weight': the value is missing" in told
+    assert "gap.csv, row 20 (line 22), column 'weight': the value is missing" in told
 
 
 def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
@@ -81,7 +81,7 @@ def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
     gap.to_csv(shop / "gap.csv", index=False)
     told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
     assert told_text.count("gap.csv, row ") == 1
-    assert "row 20, column 'weight'" in told_text
+    assert "row 20 (line 22), column 'weight'" in told_text
 
 
 def test_an_array_of_cells_asks_for_a_table(new, model):
