@@ -12,11 +12,34 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.comparing.compared import Ranking, Row, Table
 
 _MOST_SEEDS = 1000
+_SAME = 1e-9
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}), or parts of the data (split: {folds: 5}),"
 
 
 def verdict(table: Table) -> str:
     """Return which variant won, and how sure that is, or what would tell."""
+    told = _verdict(table)
+    if table.ranked and (classes := _chance(table, table.ranked[0])):
+        told += (
+            f" Yet it seems to give all samples one class: balanced accuracy is 1/{classes}, and "
+            "accuracy the share of that class."
+        )
+    return told
+
+
+def _chance(table: Table, row: Row) -> int:
+    # Of how many classes each run's balanced accuracy is what a constant answer gets; else 0.
+    decision = table.decision
+    known = row.measures.get(f"{decision.split}/balanced_accuracy")
+    if decision.measure != "accuracy" or known is None:
+        return 0
+    mean, deviation = known
+    if not 0 < mean <= 0.5 or (deviation or 0.0) > _SAME:
+        return 0
+    return round(1 / mean) if abs(1 / mean - round(1 / mean)) < _SAME else 0
+
+
+def _verdict(table: Table) -> str:
     rows, measure = table.ranked, table.decision.measure
     if not rows:
         trained = any(f"train/{measure}" in row.measures for row in table.rows)
