@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.measures._pairs import Pairs
     from dbgsom_plugins.measures._rings import Rings
 
-_SLOTS = 256  # of the tables in which distances are looked up
+_SLOTS = 2048  # of the tables in which distances are looked up
 _BOUNDS = 1 << 21  # distances that are held to be ranked
 
 
