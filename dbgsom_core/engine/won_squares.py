@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.aligned import for_loops
-from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.loops import euclidean_distance
+from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.loops import distances_to
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share
@@ -80,14 +80,6 @@ def won_squares(
     return out
 
 
-@inner_loop
-def _add_offset(
-    X: NDArray[Any], i: int, prototypes: NDArray[np.float64], b: int, out: NDArray[np.float64]
-) -> None:
-    for k in range(X.shape[1]):
-        out[b, k] += X[i, k] - prototypes[b, k]
-
-
 @loop
 def _add_offsets(
     X: NDArray[Any],
@@ -98,29 +90,11 @@ def _add_offsets(
 ) -> None:
     # Fill in distances by definition, and add x - w of each sample and its unit to out (K, D), in
     # the order of the rows.
-    n = bmu.size
-    whole = n - n % 4
-    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
-        a, b, c, d = bmu[i], bmu[i + 1], bmu[i + 2], bmu[i + 3]
-        sum_a = sum_b = sum_c = sum_d = 0.0
+    distances_to(X, prototypes, bmu, distance)
+    for i in range(bmu.size):
+        b = bmu[i]
         for k in range(X.shape[1]):
-            step_a = np.float64(X[i, k]) - prototypes[a, k]
-            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
-            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
-            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
-            sum_a += step_a * step_a
-            sum_b += step_b * step_b
-            sum_c += step_c * step_c
-            sum_d += step_d * step_d
-        distance[i], distance[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
-        distance[i + 2], distance[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
-        _add_offset(X, i, prototypes, a, out)
-        _add_offset(X, i + 1, prototypes, b, out)
-        _add_offset(X, i + 2, prototypes, c, out)
-        _add_offset(X, i + 3, prototypes, d, out)
-    for i in range(whole, n):
-        distance[i] = euclidean_distance(X, i, prototypes, bmu[i])
-        _add_offset(X, i, prototypes, bmu[i], out)
+            out[b, k] += X[i, k] - prototypes[b, k]
 
 
 @loop

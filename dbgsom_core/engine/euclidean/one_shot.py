@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine import loops
 from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean import one_shot_loops
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Blocks, Frame
@@ -138,7 +139,7 @@ def distances_to(
 
     def work(worker: int, task: int) -> None:
         rows = slice(n * task // tasks, n * (task + 1) // tasks)
-        one_shot_loops.distances_to(X[rows], prototypes, units[rows], out[rows])
+        loops.distances_to(X[rows], prototypes, units[rows], out[rows])
 
     share(threads, tasks, work)
     return out

@@ -20,7 +20,6 @@ from dbgsom_core.engine.euclidean.pass_loops import nearest_two_blocks, slack_of
 from dbgsom_core.engine.llvm.bounds import write_units
 from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, lanes_of
 from dbgsom_core.engine.llvm.transpose import turn_tile
-from dbgsom_core.engine.loops import euclidean_distance
 from dbgsom_core.engine.rows import Rows, number_at
 
 _DOUBT = 1e36  # a square whose error is larger than any value; of infinity it could be nan
@@ -176,31 +175,3 @@ def _pack(
                     block[k, lane] = 0.0
             squares[first // lanes, lane] = total[lane]
     return True
-
-
-@loop
-def distances_to(
-    X: NDArray[Any],
-    prototypes: NDArray[np.float64],
-    units: NDArray[np.int64],
-    out: NDArray[np.float64],
-) -> None:
-    """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
-    n = units.size
-    whole = n - n % 4
-    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
-        a, b, c, d = units[i], units[i + 1], units[i + 2], units[i + 3]
-        sum_a = sum_b = sum_c = sum_d = 0.0
-        for k in range(X.shape[1]):
-            step_a = np.float64(X[i, k]) - prototypes[a, k]
-            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
-            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
-            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
-            sum_a += step_a * step_a
-            sum_b += step_b * step_b
-            sum_c += step_c * step_c
-            sum_d += step_d * step_d
-        out[i], out[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
-        out[i + 2], out[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
-    for i in range(whole, n):
-        out[i] = euclidean_distance(X, i, prototypes, units[i])
