@@ -70,11 +70,14 @@ def predict(
     from pathlib import Path
 
     from dbgsom_core.cli.masking import styled
-    from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.using.models import find_model
-    from dbgsom_core.runs.using.predict import predict_file
+    from dbgsom_core.engine.collecting import uncollected
 
-    found = find_model(model, Path(runs), registry, store)
+    with uncollected():
+        from dbgsom_core.runs.ends import asked
+        from dbgsom_core.runs.using.models import find_model
+        from dbgsom_core.runs.using.predict import predict_file
+
+        found = find_model(model, Path(runs), registry, store)
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +19,7 @@ from numba.extending import register_jitable
 
 from dbgsom_core.engine import compiling
 from dbgsom_core.engine.cache_folder import cache_folder
+from dbgsom_core.engine.collecting import uncollected
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -170,7 +169,7 @@ def _load_carefully(cache: Any) -> None:
         return cache._load_overload(signature, context)
 
     def load_overload(signature: Any, context: Any) -> Any:
-        with _uncollected():
+        with uncollected():
             found = load_lightly(signature, context)
             if found is None:
                 found = load_fully(signature, context)
@@ -178,16 +177,3 @@ def _load_carefully(cache: Any) -> None:
         return found if found is not None and tuple(found.signature.args) == asked else None
 
     cache.load_overload = load_overload
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    # What is loaded stays. The collector would look through all objects of the process for nothing,
-    # which takes longer than to load all loops of a fit.
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

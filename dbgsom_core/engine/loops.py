@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.llvm.bounds import bits_up_to, lowest_bit
 
 
 @loop
@@ -163,13 +164,16 @@ def nearest_few(
 
     ``near`` (m, K) are the bits of their distances in float32, each within two units in the last
     place, which sort as the distances do. Only those are compared by definition that may be among
-    the k. ``room`` (2, K + 1) and ``apart`` (K,) are overwritten.
+    the k. ``room`` (3, K + 4) and ``apart`` (K + 4,) are overwritten. Memory of 63 more numbers
+    behind ``near`` is read, and of no consequence.
     """
     k, n_neurons = columns.shape[1], near.shape[1]
-    enough = k + (k >> 2) + 4  # a limit below which so many are is not worth lowering
+    enough = k + (k >> 2)  # a limit below which so many are is not worth lowering
     share = k / n_neurons  # of the way from the nearest to the farthest one, where the limit lies
-    few, ranks = room[0], room[1]
+    few, ranks, order = room[0], room[1], room[2]
+    near_at = near.ctypes.data
     for i in range(near.shape[0]):
+        at_row = near_at + 4 * n_neurons * i
         least = most = near[i, 0]
         for j in range(n_neurons):
             least = near[i, j] if near[i, j] < least else least
@@ -177,9 +181,9 @@ def nearest_few(
         low, limit = np.int64(least) - 1, np.int64(most)
         at = low + np.int64((limit - low) * share)
         while limit - low > 1:
-            bits, below = np.int32(at), np.int32(0)  # as narrow as what they are compared with
+            up_to, below = np.int32(at), np.int32(0)  # as narrow as what they are compared with
             for j in range(n_neurons):
-                below = np.int32(below + np.int32(near[i, j] <= bits))
+                below = np.int32(below + np.int32(near[i, j] <= up_to))
             if below < k:
                 low = at
             else:
@@ -190,9 +194,14 @@ def nearest_few(
         share = (limit - least) / (np.int64(most) - least + 1)
         limit += 4
         found = 0
-        for j in range(n_neurons):
-            few[found] = j
-            found += int(near[i, j] <= limit)
+        for j in range(0, n_neurons, 64):
+            bits = bits_up_to(at_row + 4 * j, np.int32(limit))
+            if j + 64 > n_neurons:
+                bits &= (1 << (n_neurons - j)) - 1
+            while bits:
+                few[found] = j + lowest_bit(bits)
+                bits &= bits - 1
+                found += 1
         _distances_of_few(X, i, prototypes, few, found, apart)
         # Each pair moves the farther one back: no branch that a processor would have to guess.
         for c in range(found):
@@ -203,9 +212,10 @@ def nearest_few(
                 back -= nearer
             ranks[c] = back
         for c in range(found):
-            if ranks[c] < k:
-                columns[i, ranks[c]] = few[c]
-                values[i, ranks[c]] = apart[c]
+            order[ranks[c]] = c
+        for rank in range(k):
+            columns[i, rank] = few[order[rank]]
+            values[i, rank] = apart[order[rank]]
 
 
 @inner_loop
@@ -218,9 +228,10 @@ def _distances_of_few(
     out: NDArray[np.float64],
 ) -> None:
     # Of X[i] to the first ``found`` of few prototypes, as `euclidean_distance` adds them up: four
-    # sums side by side, as an addition waits for the one before.
-    whole = found - found % 4
-    for at in range(0, whole, 4):
+    # sums side by side, as an addition waits for the one before. Up to three more are overwritten.
+    for at in range(found, found + 3):
+        few[at] = few[0]
+    for at in range(0, found, 4):
         a, b, c, d = few[at], few[at + 1], few[at + 2], few[at + 3]
         sum_a = sum_b = sum_c = sum_d = 0.0
         for k in range(X.shape[1]):
@@ -233,8 +244,6 @@ def _distances_of_few(
             sum_d += step_d * step_d
         out[at], out[at + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
         out[at + 2], out[at + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
-    for at in range(whole, found):
-        out[at] = euclidean_distance(X, i, prototypes, few[at])
 
 
 @inner_loop

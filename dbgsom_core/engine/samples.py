@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,28 @@ from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 
+if TYPE_CHECKING:
+    from dbgsom_core.engine.pairwise.expanded_loops import Room
+
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _FEW_DISTANCES = 1 << 17  # of a chunk that is looked at anew at once: half a megabyte
 _FEW_ROWS = 64  # in a chunk at least
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
+
+
+class _FewRoom(NamedTuple):
+    # Memory of one worker: what is new costs as much as what it is filled with.
+    near: NDArray[np.float32]
+    filling: list[Room]
+    ranks: NDArray[np.int64]
+    apart: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, expanded: Expanded, rows: int) -> Self:
+        n_neurons = len(expanded.prototypes)
+        near = np.zeros(rows * n_neurons + 64, np.float32)[:-64].reshape(rows, n_neurons)
+        ranks, apart = np.zeros((3, n_neurons + 4), np.int64), np.empty(n_neurons + 4)
+        return cls(near, expanded.rooms(1), ranks, apart)
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class PlainSamples:
         found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
         metric = self.metric
 
-        def work(rows: slice) -> None:
+        def work(rows: slice, _: int) -> None:
             if metric.assign is not None:
                 bmu, distance = metric.assign(self.X[rows], prototypes)
             elif metric.scalar is not None:
@@ -150,7 +168,7 @@ class PlainSamples:
         """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads."""
         size, distances = self._blocks(prototypes)
         work = self.n * prototypes.size
-        self._each_chunk(lambda rows: use(rows, distances(rows)), size, work)
+        self._each_chunk(lambda rows, _: use(rows, distances(rows)), size, work)
 
     def _blocks(
         self, prototypes: NDArray[np.float64]
@@ -175,7 +193,7 @@ class PlainSamples:
         n = self.n
         neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
 
-        def work(rows: slice) -> None:
+        def work(rows: slice, _: int) -> None:
             block = np.ascontiguousarray(self.pairwise(self.X[rows], prototypes))
             smallest(block, neurons[rows], distances[rows])
 
@@ -194,23 +212,30 @@ class PlainSamples:
         neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
         expanded = Expanded.of(prototypes, np.float32)
 
-        def work(rows: slice) -> None:
-            X = for_loops(self.X[rows])
-            near = np.empty((len(X), n_neurons), np.float32)
-            expanded.fill(X, near)
-            room, apart = np.empty((2, n_neurons + 1), np.int64), np.empty(n_neurons)
-            bits, found = near.view(np.int32), (neurons[rows], distances[rows])
-            nearest_few(X, expanded.prototypes, bits, room, apart, *found)
-
         size = max(_FEW_ROWS, _FEW_DISTANCES // n_neurons)
+        size = -(-n // -(-n // size))  # as many in each
+        workers: dict[int, _FewRoom] = {}
+
+        def work(rows: slice, worker: int) -> None:
+            room = workers.get(worker)
+            if room is None:
+                room = workers[worker] = _FewRoom.of(expanded, size)
+            X = for_loops(self.X[rows])
+            near = room.near[: len(X)]
+            expanded.fill(X, near, rooms=room.filling)
+            found = neurons[rows], distances[rows]
+            nearest_few(X, expanded.prototypes, near.view(np.int32), room.ranks, room.apart, *found)
+
         self._each_chunk(work, size, n * prototypes.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:
         return int(np.clip(_CHUNK_DISTANCES // len(prototypes), 1, self.chunk_rows))
 
-    def _each_chunk(self, work: Callable[[slice], None], size: int, multiplications: int) -> None:
+    def _each_chunk(
+        self, work: Callable[[slice, int], None], size: int, multiplications: int
+    ) -> None:
         n = self.n
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         threads = 1 if multiplications < _SMALL_WORK else self.threads
-        share(threads, len(chunks), lambda worker, task: work(chunks[task]))
+        share(threads, len(chunks), lambda worker, task: work(chunks[task], worker))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.asking import answers_and_scores
 from dbgsom_core.training.novelty import Calibration, Novelty
@@ -51,12 +52,9 @@ class Answers:
         As `predict_proba` gives them, in the order of ``classes_``.
     """
 
-    def __init__(self, estimator: Any, data: Samples, ended: Descent) -> None:
-        """Answer prepared samples that ``ended`` on the live leaves of an estimator's map."""
-        self._estimator, self._data, self._ended = estimator, data, ended
-        self.unit: NDArray[np.int64] = ended.path[:, 0]
-        self.leaf, self.distance = ended.leaf, ended.distance
-        self.cell: NDArray[np.int64] = estimator.som_map_.positions[self.unit]
+    def __init__(self, estimator: Any, data: Samples) -> None:
+        """Answer prepared samples by the map of a fitted estimator."""
+        self._estimator, self._data = estimator, data
 
     def look_up(self, names: Collection[str]) -> None:
         """Find out several of the above at once: labels and novelty share a search, to the bit."""
@@ -69,7 +67,34 @@ class Answers:
 
     def __repr__(self) -> str:
         there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
-        return f"<answers to {len(self.unit)} samples: {there}>"
+        return f"<answers to {self._data.n} samples: {there}>"
+
+    @cached_property
+    def ended(self) -> Descent:
+        """Where the samples came to on the live leaves."""
+        ended: Descent = self._estimator._to_live_leaves(self._data)
+        return ended
+
+    @property
+    def unit(self) -> NDArray[np.int64]:
+        """See the class."""
+        return self.ended.path[:, 0]
+
+    @property
+    def leaf(self) -> NDArray[np.int64]:
+        """See the class."""
+        return self.ended.leaf
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """See the class."""
+        return self.ended.distance
+
+    @cached_property
+    def cell(self) -> NDArray[np.int64]:
+        """See the class."""
+        cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
+        return cells
 
     @cached_property
     def _answered(self) -> NDArray[np.float64] | None:
@@ -80,9 +105,18 @@ class Answers:
     @cached_property
     def label(self) -> NDArray[Any]:
         """See the class."""
-        if self._answered is not None:
-            return np.asarray(self._estimator._said(self._answered))
-        return np.asarray(self._estimator.leaf_labels_[self.leaf])
+        if self.coded is None:
+            return np.asarray(self._answered)
+        return np.asarray(self.coded.values[self.coded.codes])
+
+    @cached_property
+    def coded(self) -> Coded | None:
+        """The labels as rows of all that there are; None for numbers of a regressor."""
+        if self._answered is None:
+            return Coded(self.leaf, np.asarray(self._estimator.leaf_labels_))
+        if not hasattr(self._estimator, "classes_"):
+            return None
+        return Coded(self._answered.argmax(axis=1), np.asarray(self._estimator.classes_))
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
@@ -99,7 +133,7 @@ class Answers:
         """See the class."""
         if self._known is None:
             return None
-        return np.asarray(self._estimator._scores(self._data, self._ended))
+        return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
     @cached_property
     def pvalue(self) -> NDArray[np.float64] | None:
@@ -221,8 +255,8 @@ def explained(
         raise ModelFileError(
             "this map was saved by a version that explains nothing; fit and save it again"
         )
-    ended = estimator._to_live_leaves(samples)
-    answers, leaf = Answers(estimator, samples, ended), int(ended.leaf[0])
+    answers = Answers(estimator, samples)
+    ended, leaf = answers.ended, int(answers.leaf[0])
     assert answers.novelty is not None
     assert answers.outlier is not None
     shares = answers.probabilities

@@ -87,8 +87,7 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
 
     def answers(self, X: Any) -> Answers:
         """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D)."""
-        data = self._samples(X)
-        return Answers(self, data, self._to_live_leaves(data))
+        return Answers(self, self._samples(X))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one sample as it does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,11 +48,13 @@ class NoveltyScores:
         """
         return self._scores(self._samples(X))
 
-    def _scores(self, data: Samples, ended: Descent | None = None) -> NDArray[np.float64]:
+    def _scores(
+        self, data: Samples, ended: Callable[[], Descent] | None = None
+    ) -> NDArray[np.float64]:
         known = self._learnt_novelty()
         if isinstance(known, Novelty):  # of a file from before
-            ended = self._to_live_leaves(data) if ended is None else ended
-            return known.scores(ended.leaf, ended.distance)
+            there = self._to_live_leaves(data) if ended is None else ended()
+            return known.scores(there.leaf, there.distance)
         return self._density.scores(data)
 
     @by_rows

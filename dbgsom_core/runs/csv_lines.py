@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.interfaces.coded import Coded
+
 _FEW = 1 << 15  # cells that are written sooner than a loop is compiled that does it
 _ROWS = 1 << 13  # of which text is made at a time, in memory that serves again
 
@@ -107,6 +109,12 @@ class CsvLines:
         # Texts are added to those that there are.
         from dbgsom_core.engine.text.lines import FLOAT, INTEGER, TEXT, TRUTH, text_at
 
+        if isinstance(column, Coded):
+            one_each = self._column(column.values, texts)
+            assert one_each.lengths is not None
+            absent = (column.codes < 0) | one_each.gone[column.codes]
+            lengths = np.where(absent, 0, one_each.lengths[column.codes])
+            return _Column(TEXT, one_each.cells[column.codes], absent, lengths)
         gone = np.array(np.ma.getmaskarray(column)) if _is_masked(column) else None
         values = column.data if _is_masked(column) else column
         if gone is None:
@@ -194,9 +202,11 @@ def _joined(cells: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
 
 
 def arrow_array(column: Any) -> Any:
-    """Return a column, an array or Series, as pyarrow's; what is masked or nan is null."""
+    """Return a column, an array, Series or `Coded`, as pyarrow's; what is masked or nan is null."""
     import pyarrow as pa
 
+    if isinstance(column, Coded):
+        return arrow_array(column.values).take(pa.array(column.codes, mask=column.codes < 0))
     if _is_masked(column):
         return pa.array(arrow_array(column.data).to_numpy(zero_copy_only=False), mask=column.mask)
     if isinstance(column, np.ndarray) and column.dtype == object:

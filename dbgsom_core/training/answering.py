@@ -20,7 +20,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_core.training.places import (
     Near,
-    in_blocks,
+    each_block,
     nearest_places,
     places_of,
     without_themselves,
@@ -93,7 +93,12 @@ class Groups:
         if reads_samples and not issparse(data.X):
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
         return Surroundings(
-            distances, self.weights[rows], self.values[rows], self.units[rows], X, self.n_classes
+            distances,
+            self.weights.take(rows),
+            self.values.take(rows),
+            self.units.take(rows),
+            X,
+            self.n_classes,
         )
 
     def of_samples(
@@ -205,8 +210,13 @@ class Answering:
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C) or numbers (n,) for prepared samples."""
         k, places = self.labeller.neighbours, self.groups.places
-        parts = [self.answers(part, nearest_places(part, places, k)) for _, part in in_blocks(data)]
-        return np.concatenate(parts)
+        parts: dict[int, NDArray[np.float64]] = {}
+
+        def answer(rows: slice, part: Samples) -> None:
+            parts[rows.start] = self.answers(part, nearest_places(part, places, k))
+
+        each_block(data, answer)
+        return np.concatenate([parts[start] for start in sorted(parts)])
 
     def answers(self, data: Samples, near: Near) -> NDArray[np.float64]:
         """Return the same for a block of samples to which these groups are nearest."""

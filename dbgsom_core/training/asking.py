@@ -9,7 +9,7 @@ from dbgsom_core.engine.contract import Samples
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.novelty import Density
 from dbgsom_core.training.outputs import AnsweringEach
-from dbgsom_core.training.places import Near, in_blocks, nearest_places
+from dbgsom_core.training.places import Near, each_block, nearest_places
 
 _FOUND_ALIKE = 3  # so many nearest, and more, are found in one way; fewer may be in another
 
@@ -33,13 +33,17 @@ def answers_and_scores(
 def _shared(
     data: Samples, answering: Answering, density: Density, counts: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    answers, scores = [], np.empty(data.n)
-    for rows, part in in_blocks(data):
+    answers: dict[int, NDArray[np.float64]] = {}
+    scores = np.empty(data.n)
+
+    def answer(rows: slice, part: Samples) -> None:
         groups, distances = nearest_places(part, density.places, max(counts))
         asked, scored = (_first(k, groups, distances) for k in counts)
-        answers.append(answering.answers(part, asked))
+        answers[rows.start] = answering.answers(part, asked)
         scores[rows] = density.scores_near(part, scored)
-    return np.concatenate(answers), scores
+
+    each_block(data, answer)
+    return np.concatenate([answers[start] for start in sorted(answers)]), scores
 
 
 def _first(k: int, groups: NDArray[np.int64], distances: NDArray[np.float64]) -> Near:

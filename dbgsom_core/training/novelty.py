@@ -15,7 +15,7 @@ from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.training.places import (
     Near,
-    in_blocks,
+    each_block,
     nearest_places,
     places_of,
     without_themselves,
@@ -106,11 +106,12 @@ class Density:
         ``own`` (n,): the group of each, of which it was one; it is scored as if it had not been.
         """
         found = np.empty(data.n)
-        for rows, part in in_blocks(data):
+
+        def score(rows: slice, part: Samples) -> None:
             if own is None:
                 near = nearest_places(part, self.places, self.first_groups)
                 found[rows] = self.scores_near(part, near)
-                continue
+                return
             groups, distances = nearest_places(part, self.places, self._near)
             if part.scatter is not None:  # means, beside which the samples lie that they stand for
                 distances = np.hypot(distances, part.scatter[:, None])
@@ -119,6 +120,8 @@ class Density:
             )
             groups = np.take_along_axis(groups, order, 1)
             found[rows] = self._score(groups, distances, weights)
+
+        each_block(data, score)
         return found
 
     def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:

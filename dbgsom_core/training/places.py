@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.workers import share
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import UNLABELLED, Target
 
-_ROWS = 1 << 14  # samples that are asked about at a time
+_ROWS = 1 << 13  # samples that are asked about at a time
 _ROUNDING = 1e-9  # of what a group holds: less is nothing
 
 
 Near = tuple[NDArray[np.int64], NDArray[np.float64]]  # rows of places (n, k) and how far away
 
 
-def in_blocks(data: Samples) -> Iterator[tuple[slice, Samples]]:
-    """Yield samples in blocks, so that what is made of each takes little memory, and their rows."""
-    for start in range(0, data.n, _ROWS):
-        rows = slice(start, start + _ROWS)
-        yield rows, data if data.n <= _ROWS else data.subset(rows)
+def each_block(data: Samples, use: Callable[[slice, Samples], None]) -> None:
+    """Do ``use(rows, part)`` for samples in blocks, so that what is made of each stays in the
+    cache; from several threads where the samples are in memory.
+    """
+    blocks = [slice(start, start + _ROWS) for start in range(0, data.n, _ROWS)]
+    if len(blocks) <= 1:
+        use(slice(0, data.n), data)
+        return
+    threads, whole = 1, data
+    if type(data) is LocalSamples:  # each block has a thread of its own
+        threads, whole = data.threads, replace(data, threads=1)
+    share(threads, len(blocks), lambda _, task: use(blocks[task], whole.subset(blocks[task])))
 
 
 def nearest_places(data: Samples, places: NDArray[np.float64], k: int) -> Near:

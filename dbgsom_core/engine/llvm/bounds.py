@@ -336,3 +336,19 @@ def count_of(typing_context: Any, bits: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def bits_up_to(typing_context: Any, address: Any, limit: Any) -> Any:
+    """Return which of the 64 int32 numbers from an address on are at most ``limit``, as bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, limit = arguments
+        numbers, none = ir.VectorType(_INT, 64), ir.Constant(_INT, 0)
+        found = builder.load(builder.inttoptr(address, numbers.as_pointer()), align=4)
+        unknown = ir.Constant(numbers, ir.Undefined)
+        one = builder.insert_element(unknown, limit, none)
+        limits = builder.shuffle_vector(one, unknown, ir.Constant(numbers, [0] * 64))
+        return builder.bitcast(builder.icmp_signed("<=", found, limits), ADDRESS)
+
+    return types.int64(types.int64, types.int32), generate

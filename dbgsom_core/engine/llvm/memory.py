@@ -53,3 +53,14 @@ def array_at(typing_context: Any, kind: Any, address: Any, shape: Any) -> Any:
         return array._getvalue()
 
     return array_type(kind, types.int64, shape), generate
+
+
+@intrinsic
+def eight_bytes(typing_context: Any, address: Any) -> Any:
+    """Return the eight bytes from an address on, the first one lowest, as uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        where = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(where, align=1)
+
+    return types.uint64(types.int64), generate

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.pairwise.expanded_loops import Care
+    from dbgsom_core.engine.pairwise.expanded_loops import Care, Room
 
 # Of ‖x‖² + ‖w‖²: below, the expanded square has lost more than three of its 16 digits.
 _CANCELLED = 1e-3
@@ -74,25 +74,42 @@ class Expanded:
         pack_blocks(centred / unit, care, blocks, norms)
         return cls(prototypes, dtype, centre, blocks, norms, care)
 
-    def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
-        """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
-        from dbgsom_core.engine.aligned import aligned, for_loops
+    def rooms(self, threads: int) -> list[Room]:
+        """Return memory for so many workers, which may serve again and again."""
+        from dbgsom_core.engine.aligned import aligned
         from dbgsom_core.engine.llvm.expanded_tile import LANES
         from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
-        from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room, fill_distances
+        from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room
 
-        X, n, depth = for_loops(X), len(X), self.blocks.shape[1]
-        if n * self.prototypes.size < _SMALL_WORK:
-            threads = 1
-        tasks = 1 if threads == 1 else min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
-        rooms = [
+        return [
             Room(
-                aligned((PANELS, depth, PANEL_ROWS), np.float64),
+                aligned((PANELS, self.blocks.shape[1], PANEL_ROWS), np.float64),
                 aligned((PANELS, PANEL_ROWS), np.float64),
                 aligned((PANEL_ROWS, TOGETHER * LANES), self.dtype),
             )
             for _ in range(threads)
         ]
+
+    def fill(
+        self,
+        X: NDArray[Any],
+        out: NDArray[Any],
+        threads: int = 1,
+        rooms: list[Room] | None = None,
+    ) -> None:
+        """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D).
+
+        ``rooms`` are those of so many ``threads``.
+        """
+        from dbgsom_core.engine.aligned import for_loops
+        from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+        from dbgsom_core.engine.pairwise.expanded_loops import PANELS, fill_distances
+
+        X, n = for_loops(X), len(X)
+        if n * self.prototypes.size < _SMALL_WORK:
+            threads = 1
+        tasks = 1 if threads == 1 else min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
+        own = self.rooms(threads) if rooms is None else rooms
         one = out.dtype.type(1)
 
         def work(worker: int, task: int) -> None:
@@ -104,7 +121,7 @@ class Expanded:
                 self.norms,
                 self.centre,
                 self.care,
-                rooms[worker],
+                own[worker],
                 out,
                 n * task // tasks,
                 n * (task + 1) // tasks,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.interfaces.columns import Columns, told_unseen
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
@@ -108,12 +110,11 @@ def predict_file(
         with closing(ahead(chunks_of(source, wanted))) as chunks:
             for chunk in chunks:
                 chunk, blank = empty.filled(model, chunk)
-                answers = _answers(model, source, chunk)
-                table = answer_columns(model, answers, names)
+                answers, table = _answered(model, source, chunk, names, not as_array)
                 if tells_novelty and answers.outlier is not None:
                     done.outliers += int((answers.outlier & ~blank).sum())
                 if blank.any():
-                    table = {name: np.ma.array(one, mask=blank) for name, one in table.items()}
+                    table = {name: _without(one, blank) for name, one in table.items()}
                 yield {**chunk.kept, **table}
 
     with closing(ahead(answered())) as tables:  # three at once: read, answered, written
@@ -125,6 +126,12 @@ def predict_file(
     if not rows:
         done.notes.append(f"{source} has no rows")
     return done
+
+
+def _without(column: Any, blank: NDArray[np.bool_]) -> Any:
+    if isinstance(column, Coded):
+        return replace(column, codes=np.where(blank, -1, column.codes))
+    return np.ma.array(column, mask=blank)
 
 
 class _Empty:
@@ -172,9 +179,12 @@ def width_of(model: FittedModel) -> int:
     return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
 
 
-def _answers(model: FittedModel, source: str, chunk: Chunk) -> Answers:
+def _answered(
+    model: FittedModel, source: str, chunk: Chunk, names: Sequence[str], coded: bool
+) -> tuple[Answers, Table]:
     try:
-        return model.answers(chunk.X)
+        answers = model.answers(chunk.X)
+        return answers, answer_columns(model, answers, names, coded)
     except DbgsomError:
         raise
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,27 +60,40 @@ class KernelVote(Majority):
     ) -> NDArray[np.float64]:
         """Return class probabilities (m, C)."""
         bandwidth, strength = state["kernel"]
+        from dbgsom_plugins.labellers.kernel_vote_loops import to_probabilities
+
         votes = _votes(around, _apart(around), bandwidth)
-        total = votes.sum(axis=1, keepdims=True)
-        return np.asarray((votes + strength * state["shares"]) / (total + strength))
+        to_probabilities(votes, strength, state["shares"])
+        return votes
 
 
 def _apart(around: Surroundings) -> NDArray[np.float64]:
     # (d_j² - d_1²) / d_5², (m, k); those that are empty come last, so the first one is not.
-    squares = np.square(around.distances)
-    unit = squares[:, min(_UNIT, squares.shape[1] - 1), None]
-    away = np.maximum(squares - squares[:, :1], 0.0)
-    with np.errstate(over="ignore"):
-        far = np.divide(away, unit, out=np.full_like(away, np.inf), where=unit > 0)
-    return np.where(away > 0, far, 0.0)
+    from dbgsom_plugins.labellers.kernel_vote_loops import relative_squares
+
+    distances = _for_loops(around.distances, np.float64)
+    out = np.empty_like(distances)
+    relative_squares(distances, min(_UNIT, distances.shape[1] - 1), out)
+    return out
 
 
 def _votes(
     around: Surroundings, apart: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
     # Class by class, (m, C).
-    votes = around.weights * np.exp(-apart / (2 * bandwidth))
-    m, n_classes = len(votes), around.n_classes
-    cells = np.arange(m)[:, None] * n_classes + around.values
-    added = np.bincount(cells.ravel(), votes.ravel(), m * n_classes)
-    return added.astype(np.float64, copy=False).reshape(m, n_classes)
+    from dbgsom_plugins.labellers.kernel_vote_loops import add_votes
+
+    kernel = apart / (-2 * bandwidth)
+    np.exp(kernel, out=kernel)
+    votes = np.zeros((len(apart), around.n_classes))
+    weights, values = (
+        _for_loops(around.weights, np.float64),
+        _for_loops(around.values, np.int64),
+    )
+    add_votes(kernel, weights, values, votes)
+    return votes
+
+
+def _for_loops(array: Any, dtype: Any) -> NDArray[Any]:
+    # One kind of array, for which a loop is compiled once.
+    return np.require(array, dtype, ["C", "A", "W"])

@@ -1,0 +1,45 @@
+"""Compiled loops of `KernelVote`: what numpy would make of each row alone costs more than it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import compiled
+
+
+@compiled
+def relative_squares(distances: NDArray[np.float64], unit: int, out: NDArray[np.float64]) -> None:
+    """Fill out (m, k) with (d_j² - d_1²) / d_u², u = ``unit`` from 0, of ascending distances."""
+    for i in range(distances.shape[0]):
+        first = distances[i, 0] * distances[i, 0]
+        scale = distances[i, unit] * distances[i, unit]
+        for j in range(distances.shape[1]):
+            away = distances[i, j] * distances[i, j] - first
+            out[i, j] = away / scale if away > 0.0 else 0.0
+
+
+@compiled
+def add_votes(
+    kernel: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    values: NDArray[np.int64],
+    votes: NDArray[np.float64],
+) -> None:
+    """Add ``weights`` times ``kernel`` (m, k) to votes (m, C), each to the class in ``values``."""
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            votes[i, values[i, j]] += weights[i, j] * kernel[i, j]
+
+
+@compiled
+def to_probabilities(
+    votes: NDArray[np.float64], strength: float, shares: NDArray[np.float64]
+) -> None:
+    """Make probabilities of votes (m, C), ``strength`` of which go by the ``shares`` (C,)."""
+    for i in range(votes.shape[0]):
+        total = 0.0
+        for c in range(votes.shape[1]):
+            total += votes[i, c]
+        for c in range(votes.shape[1]):
+            votes[i, c] = (votes[i, c] + strength * shares[c]) / (total + strength)
