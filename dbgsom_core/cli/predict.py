@@ -66,6 +66,7 @@ def predict(
     file, of any length. Columns are found by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
+    import gc
     import sys
     from pathlib import Path
 
@@ -78,6 +79,7 @@ def predict(
         from dbgsom_core.runs.using.predict import predict_file
 
         found = find_model(model, Path(runs), registry, store)
+    gc.freeze()  # nor is it looked through later
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
