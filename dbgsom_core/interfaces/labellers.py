@@ -136,7 +136,8 @@ class LabellerComponent(Component):
         which it is known. Without `answer`.
         ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
         class probabilities (m, C) or numbers (m,). Samples, and neurons, are then answered by it
-        instead of by what `label` says of their neuron.
+        instead of by what `label` says of their neuron. It may be called from several threads at
+        once, each with some of the samples.
         ``learn(around, y, weights, som_map) -> mapping of names to arrays``: what `answer` gets as
         ``state``, learnt from training samples, each as if the map had not seen it. ``y`` (m,)
         holds the numbers of their classes or their targets, ``weights`` (m,) or None those of

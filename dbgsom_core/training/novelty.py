@@ -127,7 +127,7 @@ class Density:
     def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:
         """Return the scores of a block of samples to which these ``first_groups`` are nearest."""
         groups, distances = near
-        weights = self.weights[groups]
+        weights = self.weights.take(groups)
         scores = self._score(groups, distances, weights)
         short = np.flatnonzero(weights.sum(axis=1) < _FAR)
         if len(short) and groups.shape[1] < min(self._near, len(self.places)):
@@ -154,14 +154,14 @@ class Density:
         distances: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        squares = np.square(distances) + self.spreads[groups]
-        up_to = np.cumsum(weights, axis=1)
-        before = up_to - weights
-        counted = np.exp(-before / SOFT_MASS) - np.exp(-up_to / SOFT_MASS)
-        counted[before >= _FAR] = 0.0
-        total = counted.sum(axis=1)
-        # Where nobody else is, the nearest place counts.
-        mean = np.divide((squares * counted).sum(axis=1), total, out=squares[:, 0], where=total > 0)
+        from dbgsom_core.engine.score_loops import add_up, soft_means
+
+        distances, weights = np.ascontiguousarray(distances), np.ascontiguousarray(weights)
+        fading, mean = np.empty((len(weights), weights.shape[1] + 1)), np.empty(len(weights))
+        add_up(weights, fading)
+        fading /= -SOFT_MASS
+        np.exp(fading, out=fading)
+        soft_means(distances, self.spreads.take(groups), weights, fading, _FAR, mean)
         return np.asarray(-np.sqrt(mean) / self.unit)
 
 
@@ -206,9 +206,13 @@ class Calibration:
 
     def pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (1 + how many known scores are at most this one) / (1 + all), shape (n,)."""
+        from dbgsom_core.engine.score_loops import ranks_among
+
         up_to = np.concatenate([[0.0], np.cumsum(self.weights)])
-        rank = np.searchsorted(self.scores, scores, side="right")
-        return np.asarray((1 + up_to[rank]) / (1 + up_to[-1]))
+        rank = np.zeros(len(scores), np.int64)
+        if len(self.scores):
+            ranks_among(self.scores, np.ascontiguousarray(scores), rank)
+        return np.asarray((1 + up_to.take(rank)) / (1 + up_to[-1]))
 
     def offset_of(self, level: float) -> float:
         """Return the score below which, and only there, p-values are at most ``level``."""

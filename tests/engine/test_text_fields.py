@@ -42,6 +42,19 @@ def test_any_number_of_15_digits_is_read_to_the_bit(values):
     assert_read([f"{one:f}" for one in values])
 
 
+@given(
+    st.lists(
+        st.from_regex(r"[-+]?0{0,3}([0-9]{1,7}[.]?[0-9]{0,7}|[.][0-9]{1,7})", fullmatch=True),
+        min_size=1,
+    )
+)
+def test_numbers_of_few_digits_are_read_to_the_bit_up_to_the_end_of_memory(texts):
+    assert_read(texts)
+    found, why, _ = read(f"{','.join(texts)}\r\n", places=tuple(range(len(texts))))
+    expected = np.array([float(one) for one in texts])
+    assert (why, found.view(np.uint64).tolist()) == (MORE, [expected.view(np.uint64).tolist()])
+
+
 @pytest.mark.parametrize(
     "long", ["9007199254740993", "4503599627370497.5", "0.1234567890123456789", "1e23", "1e-23"]
 )

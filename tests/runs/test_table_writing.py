@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.runs import csv_lines
 from dbgsom_core.runs.csv_lines import CsvLines
 from dbgsom_core.runs.using.table_writing import write_table
@@ -47,6 +48,21 @@ def test_csv_is_the_same_without_pyarrow(tmp_path, monkeypatch, table, read_csv)
     texts = [pd.read_csv(tmp_path / f"{one}.csv", dtype=str) for one in ("with", "without")]
     for name in ("id", "label", "unit", "outlier"):
         assert texts[0][name].equals(texts[1][name])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("few", [0, 1 << 15])
+def test_values_that_come_again_are_written_as_they_are(tmp_path, monkeypatch, rng, name, few):
+    monkeypatch.setattr(csv_lines, "_FEW", few)
+    values = np.array(["é", 'a,"b"', "", None], dtype=object)
+    codes = rng.integers(-1, 4, 60)
+    plain = np.where(codes < 0, None, values[codes])
+    tables = [{"n": codes, "label": Coded(codes, values)}, {"n": codes, "label": plain}]
+    written = []
+    for table in tables:
+        assert write_table(str(tmp_path / name), [table]) == 60
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]
 
 
 def test_few_rows_are_written_as_many_are(monkeypatch, table, rng):

@@ -1,0 +1,60 @@
+"""What is told of many samples is what is told of each, in blocks and in threads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.training import places
+from dbgsom_core.training.asking import answers_and_scores
+
+
+@pytest.fixture(scope="module")
+def asked():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(900, 4))
+    y = (X[:, 0] + 0.4 * rng.normal(size=900) > 0).astype(int) + 2 * (X[:, 1] > 1)
+    fitted = SomClassifier(epochs=15, random_state=0).fit(X[:600], y[:600])
+    return fitted, fitted._samples(X[600:])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_blocks_in_threads_are_answered_as_one(asked, monkeypatch, threads):
+    fitted, samples = asked
+    data = replace(samples, threads=threads)
+    whole = fitted._answering(data), fitted._density.scores(data)
+    seen = []
+    monkeypatch.setattr(places, "_ROWS", 64)  # so there are five of them, the last one short
+    in_blocks = fitted._answering(data), fitted._density.scores(data)
+    together = answers_and_scores(data, fitted._answering, fitted._density)
+    for found in (in_blocks, together):
+        for told, expected in zip(found, whole, strict=True):
+            np.testing.assert_array_equal(told, expected)
+    places.each_block(data, lambda rows, part: seen.append((rows, part.n, part.threads)))
+    assert sorted((rows.start, n) for rows, n, _ in seen) == [
+        (0, 64), (64, 64), (128, 64), (192, 64), (256, 44)
+    ]  # fmt: skip
+    assert {alone for *_, alone in seen} == {1}
+
+
+def test_an_error_in_any_block_is_told(asked, monkeypatch):
+    data = replace(asked[1], threads=2)
+    monkeypatch.setattr(places, "_ROWS", 64)
+
+    def fail(rows, part):
+        if rows.start == 192:
+            raise ValueError("the fourth block")
+
+    with pytest.raises(ValueError, match="the fourth block"):
+        places.each_block(data, fail)
+
+
+def test_labels_are_told_without_a_search_of_neurons(asked, monkeypatch):
+    fitted, samples = asked
+    monkeypatch.setattr(fitted, "_to_live_leaves", None)
+    answers = fitted.answers(np.asarray(samples.X))
+    np.testing.assert_array_equal(answers.label, fitted.predict(samples.X))
+    assert answers.novelty is not None
+    with pytest.raises(TypeError):
+        answers.unit  # noqa: B018 - is not known without one
