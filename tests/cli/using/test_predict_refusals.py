@@ -103,7 +103,7 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, calle
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
     new.to_csv(shop / "new.csv", index=False)
     predict = import_module("dbgsom_core.runs.using.predict")
-    answers, looked = predict._answers, []
+    answers, looked = predict._answered, []
 
     def interrupted(*given):
         looked.append(given)
@@ -111,7 +111,7 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, calle
             signal.raise_signal(how)
         return answers(*given)
 
-    monkeypatch.setattr(predict, "_answers", interrupted)
+    monkeypatch.setattr(predict, "_answered", interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
     assert code == 128 + how
