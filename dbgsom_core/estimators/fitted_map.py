@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,17 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.error_bars import ErrorBars
 from dbgsom_core.estimators.exploring import explored
+from dbgsom_core.estimators.figures_of_merit import FiguresOfMerit
 from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.novelty_scores import NoveltyScores
-from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
+from dbgsom_core.estimators.validation import check_samples, is_integer
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.topology import (
-    TopographicFunction,
-    topographic_function,
-    topographic_product,
-)
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
@@ -40,7 +35,9 @@ from dbgsom_core.training.targets import labelled
 _ALGORITHMS = ("mixture", "distances")
 
 
-class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FittedMap(
+    FiguresOfMerit, NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+):
     """Methods that use a map and leave it as it is."""
 
     _kind: ClassVar[str]
@@ -242,48 +239,6 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         self._check_units("impute")
         return data.completed(self._tree.weights)
 
-    def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the mean distance of samples X (n, D) to their best-matching units.
-
-        Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
-        ``sample_weight`` (n,) weighs the samples in the mean.
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
-        """
-        apart = np.asarray(self._apart(X))  # lazy collections are computed once, in partitions
-        return float(np.average(apart, weights=weights_of(apart, sample_weight)))
-
-    @by_rows
-    def _apart(self, X: Any) -> NDArray[np.float64]:
-        return descend(self._tree, self._samples(X)).distance
-
-    def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
-        """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
-
-        Parameters
-        ----------
-        X : array-like (n, D)
-        neighbours : {8, 4}
-            8: the paper's maximum norm on the grid; 4: hops along the map's links.
-
-        Returns
-        -------
-        (k, phi)
-            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
-
-        Raises
-        ------
-        ValueError
-            ``neighbours`` is neither 4 nor 8.
-        """
-        if neighbours not in (4, 8):
-            raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
-        nearest = np.atleast_2d(np.asarray(self.bmu(X, min(2, len(self.som_map_)))).T)
-        return topographic_function(self.som_map_, nearest[0], nearest[-1], neighbours)
-
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
         numbers = y is None or self._kind == "regressor"
@@ -363,24 +318,6 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         return loaded
 
     @property
-    def average_distances_(self) -> NDArray[np.float64]:
-        """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
-        prototypes = self._prototypes()
-        apart = prototypes.pairwise(prototypes.X, prototypes.X)
-        return self.som_map_.mean_over_links(apart)
-
-    @property
-    def densities_(self) -> NDArray[np.float64]:
-        """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
-        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
-
-    @property
-    def topographic_product_(self) -> float:
-        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
-        prototypes = self._prototypes()
-        return topographic_product(self.som_map_, prototypes.pairwise)
-
-    @property
     def leaf_weights_(self) -> NDArray[np.floating[Any]]:
         """Prototypes of the leaves, the neurons without a child map, shape (L, D)."""
         check_is_fitted(self)
@@ -391,11 +328,6 @@ class FittedMap(NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, Trans
         """Rows of the neurons that lead to each leaf, as in `bmu_path`, shape (L, depth)."""
         check_is_fitted(self)
         return self._tree.paths
-
-    def _prototypes(self) -> LocalSamples:
-        check_is_fitted(self)
-        # They are prepared already, so they are compared as they are.
-        return LocalSamples(self.som_map_.prototypes, self._metric.abilities)
 
     def _check_algorithm(self, algorithm: Any, name: str) -> None:
         if algorithm not in _ALGORITHMS:
