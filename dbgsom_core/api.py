@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from dbgsom_core.engine.workers import available_threads, share
-from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
+from dbgsom_core.errors import DataError, DbgsomError, callers_level, did_you_mean
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
@@ -215,6 +215,7 @@ __all__ = [
     "VerticalState",
     "as_label",
     "available_threads",
+    "callers_level",
     "check_written",
     "compiled",
     "date_forms",

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import count
+from types import FrameType
 
 # Whose lines are nobody's own: what stands between a person's line and ours.
 _BETWEEN = frozenset(
@@ -104,13 +105,20 @@ def callers_level() -> int:
     """Return the ``stacklevel`` at which a warning is about a line of who called this package.
 
     That is so however many functions, of scikit-learn's pipelines and searches or of MLflow's
-    logging, stand between; a number would have to know them all. It is 1 where nobody else is.
+    logging, stand between; a number would have to know them all. A plugin that asks has its own
+    package left out, too. It is 1 where nobody else is.
     """
+    own = _package(sys._getframe(1))
+    between = _BETWEEN if own == "__main__" else _BETWEEN | {own}
     for level in count(1):
         try:
             frame = sys._getframe(level)
         except ValueError:
             return 1
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _BETWEEN:
+        if _package(frame) not in between:
             return level
     raise AssertionError
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

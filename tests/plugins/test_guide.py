@@ -6,9 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 
+import numpy as np
 import pytest
 
-from dbgsom_core import api, hookspecs
+from dbgsom_core import SomVQ, api, hookspecs
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import Secrets, hiding
@@ -121,6 +122,29 @@ def test_the_guide_says_truly_what_is_masked():
         assert api.masked_name("hunter-of-alice") == "env-TOKEN"
         assert api.shell_word("hunter-of-alice") == '"$TOKEN"'
     assert api.as_label("a\n\x1b[1m" + "b" * 9, 12) == r"a \x1b[1mbb…"
+
+
+THEIRS = """
+import warnings
+from dbgsom_core.api import Component, LabellerComponent, callers_level
+def warn():
+    warnings.warn("so few", stacklevel=callers_level())
+class Wary(LabellerComponent):
+    def label(self, evidence):
+        warn()
+        return list(range(len(evidence.som_map)))
+"""
+
+
+@pytest.mark.parametrize("name", ["dbgsom_theirs.wary", "__main__"])
+def test_a_warning_of_a_plugin_is_about_the_line_of_who_fits(name):
+    theirs = {"__name__": name}
+    exec(compile(THEIRS, "theirs.py", "exec"), theirs)
+    with pytest.warns(UserWarning, match="so few") as told:
+        SomVQ(labeller=theirs["Wary"](), epochs=2, max_neurons=4).fit(np.eye(4))
+    assert [one.filename for one in told if "so few" in str(one.message)] == [
+        "theirs.py" if name == "__main__" else __file__  # a program's own line, too
+    ]
 
 
 def test_the_reference_is_made_from_the_docstrings():

@@ -18,6 +18,7 @@ from dbgsom_core.api import (
     Component,
     Data,
     DataError,
+    callers_level,
     date_forms,
     numbered,
     told_faults,
@@ -102,7 +103,7 @@ class Table(Component):
             warnings.warn(
                 f"{self.path}: columns of dates are left out: {named}; set dates: ordinal, or "
                 "parts, to take them in, or drop to leave them out without a word",
-                stacklevel=2,
+                stacklevel=callers_level(),
             )
         features = tuple(i for i in roles.features if i not in forms)
         if not features:
@@ -160,7 +161,7 @@ class Table(Component):
                 warnings.warn(
                     f"{self.path}: {missing.sum()} of {len(missing)} samples have no target and "
                     "are left out",
-                    stacklevel=3,
+                    stacklevel=callers_level(),
                 )
                 if not len(kept):
                     raise DataError(f"{self.path}: no sample has a target")
@@ -239,7 +240,7 @@ class Table(Component):
         warnings.warn(
             f"{self.path}: {len(empty)} of {len(frame)} rows have no value in any feature and are "
             f"left out, {place(int(empty[0]))} first",
-            stacklevel=4,
+            stacklevel=callers_level(),
         )
         return frame.drop(index=frame.index[empty])
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import LabelEvidence, LabellerComponent
+from dbgsom_core.api import LabelEvidence, LabellerComponent, callers_level
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
@@ -83,7 +83,7 @@ class Clusters(LabellerComponent):
             warnings.warn(
                 f"labeller 'clusters' makes {most} clusters instead of n_clusters="
                 f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
-                stacklevel=2,
+                stacklevel=callers_level(),
             )
         return divide(min(self.n_clusters, most))
 

@@ -166,7 +166,7 @@ def _own_run(name: Callable[[], str], wait: bool) -> Iterator[tuple[str, str | N
         called = None
         with suppress(Exception):  # the fit says which parameter is wrong
             called = name()
-        with told(stacklevel=8):
+        with told():
             started = mlflow.start_run(run_name=called, nested=active is not None)
     run = active if started is None else started
     run_id = None if run is None else str(run.info.run_id)

@@ -20,7 +20,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
-from dbgsom_core.api import EpochRecord, masked
+from dbgsom_core.api import EpochRecord, callers_level, masked
 from dbgsom_core.runs.fitted import (
     data_name,
     default_measures,
@@ -224,7 +224,7 @@ class Fit:
         warnings.warn(
             f"X or y changed while MLflow was told of the fit, which lacks {left_out}: change "
             "copies, call dbgsom_core.mlflow.flush() first, or use autolog(wait=True)",
-            stacklevel=2,
+            stacklevel=callers_level(),
         )
         return {}, {}
 
@@ -266,7 +266,7 @@ class _Aside:
 
 
 @contextmanager
-def told(run_id: str | None = None, stacklevel: int = 6) -> Iterator[None]:
+def told(run_id: str | None = None) -> Iterator[None]:
     """Warn of what MLflow does not take."""
     try:
         yield
@@ -275,7 +275,7 @@ def told(run_id: str | None = None, stacklevel: int = 6) -> Iterator[None]:
     except Exception as error:
         fit = "this fit" if run_id is None else f"the fit of run {run_id}"
         what = masked(f"MLflow was not told all of {fit} ({type(error).__name__}: {error})")
-        warnings.warn(what, stacklevel=stacklevel)
+        warnings.warn(what, stacklevel=callers_level())
 
 
 def _first_rows(X: Any) -> Any:

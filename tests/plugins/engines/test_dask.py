@@ -6,6 +6,7 @@ import pickle
 import signal
 import socket
 import time
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -66,10 +67,12 @@ def frame(X):
 
 
 @pytest.mark.parametrize("lies", [unequal, unknown, frame])
-@pytest.mark.filterwarnings("ignore:the chunk sizes of X are unknown")
 def test_a_dask_collection_chooses_the_engine_and_gives_the_same_bits(client, usual, lies):
     X, _ = samples()
-    mine = SomVQ(**PARAMS).fit(lies(X))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.filterwarnings("always", "the chunk sizes of X are unknown")
+        mine = SomVQ(**PARAMS).fit(lies(X))
+    assert [one.filename for one in told] == [__file__] * (lies is unknown)
     assert isinstance(mine._parts.engine, DaskEngine)
     assert_same(mine, usual)
     if lies is frame:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import hstack, issparse, vstack
 
-from dbgsom_core.api import DataError, Table
+from dbgsom_core.api import DataError, Table, callers_level
 from dbgsom_plugins.engines.dask.cluster import Workers
 from dbgsom_plugins.engines.dask.shards import DaskShards
 from dbgsom_plugins.engines.dask.tasks import Task, computed, gathered, submitted
@@ -116,7 +116,8 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
         known = None if any(math.isnan(one) for one in known) else known
     if known is None:
         if not _is_frame(X):
-            warnings.warn("the chunk sizes of X are unknown: they are counted first", stacklevel=8)
+            told = "the chunk sizes of X are unknown: they are counted first"
+            warnings.warn(told, stacklevel=callers_level())
         checked = dask.delayed(_checked, pure=False)
         parts = computed(workers, [checked(block, i, said) for i, block in enumerate(blocks)])
         sizes = gathered(workers, [submitted(workers, len, part) for part in parts])
