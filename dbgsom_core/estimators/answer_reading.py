@@ -50,7 +50,10 @@ def read_answering(
         _check_units(memory, prototypes)
         if classes is not None and (memory.labelled is None or not memory.labelled.any()):
             raise UnfitError("holds summaries without classes")
-        each.append(Groups.of(memory, prototypes, metric, classes))
+        groups = Groups.of(memory, prototypes, metric, classes)
+        if classes is not None:
+            _check_classes(memory.labels[memory.labelled], classes, groups.values)
+        each.append(groups)
     answering: Answering | AnsweringEach = Answering(labeller, each[0], state)
     # A group is nearest to its own place: the last neuron's, and the last class's, tell of lengths.
     ends = np.concatenate([one.places[[0, -1, int(one.values.argmax())]] for one in each])
@@ -87,6 +90,12 @@ def read_density(estimator: Any) -> Density:
     prototypes, memory = estimator._tree.weights, estimator._memory
     _check_units(memory, prototypes)
     return Density.of(memory, prototypes, estimator._metric.abilities)
+
+
+def _check_classes(labels: NDArray[Any], classes: NDArray[Any], codes: NDArray[Any]) -> None:
+    # Labellers count by codes, in compiled loops as well, which do not check them.
+    if (codes >= len(classes)).any() or (classes[codes] != labels).any():
+        raise UnfitError("holds summaries of classes that it does not know")
 
 
 def _check_units(memory: Any, prototypes: NDArray[Any]) -> None:

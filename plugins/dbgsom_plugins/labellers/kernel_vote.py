@@ -58,12 +58,21 @@ class KernelVote(Majority):
     def answer(
         self, around: Surroundings, state: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Return class probabilities (m, C)."""
-        bandwidth, strength = state["kernel"]
+        """Return class probabilities (m, C).
+
+        Raises
+        ------
+        ValueError
+            What was learnt is of another number of classes, or of no classes.
+        """
         from dbgsom_plugins.labellers.kernel_vote_loops import to_probabilities
 
+        kernel, shares = (_for_loops(state[name], np.float64) for name in ("kernel", "shares"))
+        if kernel.shape != (2,) or shares.shape != (around.n_classes,):  # loops do not look
+            raise ValueError(f"what was learnt is not of {around.n_classes} classes")
+        bandwidth, strength = kernel
         votes = _votes(around, _apart(around), bandwidth)
-        to_probabilities(votes, strength, state["shares"])
+        to_probabilities(votes, strength, shares)
         return votes
 
 
