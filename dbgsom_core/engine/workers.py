@@ -14,7 +14,8 @@ MOST_THREADS = "DBGSOM_THREADS"  # so that processes beside each other share the
 def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     """Call ``work(worker, task)`` once for each of ``tasks`` tasks; the caller is worker 0.
 
-    A worker takes the next task when it is done with one. An exception of any task is raised.
+    A worker takes the next task when it is done with one. An exception of any task is raised, and
+    no task is begun after it.
     """
     helpers = min(threads, tasks) - 1
     if helpers <= 0:
@@ -24,15 +25,22 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     left = itertools.count()
 
     def run(worker: int) -> None:
-        while (task := next(left)) < tasks:  # next() is atomic
-            work(worker, task)
+        nonlocal left
+        try:
+            while (task := next(left)) < tasks:  # next() is atomic
+                work(worker, task)
+        except BaseException:
+            left = itertools.count(tasks)
+            raise
 
     futures = [_pool(threads).submit(run, worker + 1) for worker in range(helpers)]
     try:
         run(0)
     finally:
-        wait(futures)
-    for future in futures:
+        # No task is left for who has not begun: within a task of the same pool it never would.
+        begun = [future for future in futures if not future.cancel()]
+        wait(begun)
+    for future in begun:
         future.result()
 
 

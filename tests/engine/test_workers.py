@@ -2,6 +2,7 @@
 
 import os
 import threading
+from time import sleep
 
 import numpy as np
 import pytest
@@ -37,6 +38,35 @@ def test_an_error_of_any_worker_reaches_the_caller_after_all_have_stopped(worker
     assert len(finished) == 1
     share(2, 2, lambda worker, task: finished.append(task))  # nobody is lost
     assert len(finished) == 3
+
+
+@pytest.mark.parametrize("worker_that_fails", [0, 1])
+def test_after_an_error_no_task_is_begun(worker_that_fails):
+    meet, begun = threading.Barrier(2, timeout=30), []
+
+    def work(worker, task):
+        begun.append(task)
+        if task < 2:
+            meet.wait()
+        if worker == worker_that_fails:
+            raise KeyError(task)
+        sleep(0.001)
+
+    with pytest.raises(KeyError):
+        share(2, 3000, work)
+    assert len(begun) < 3000
+
+
+def test_a_task_may_share_tasks_of_its_own():
+    done = []
+
+    def work(worker, task):
+        share(2, 3, lambda inner, part: done.append((task, part)))
+
+    caller = threading.Thread(target=share, args=(2, 4, work), daemon=True)
+    caller.start()
+    caller.join(30)  # it waited for ever for a thread that waited for it
+    assert sorted(done) == [(task, part) for task in range(4) for part in range(3)]
 
 
 def test_callers_in_several_threads_at_once():
