@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import (
     GROUP_MARKS,
-    MOST_FAULTS,
     NA_VALUES,
     date_features,
     in_utc,
@@ -24,8 +23,8 @@ from dbgsom_core.interfaces.cells import (
     number_problem,
     numbers,
     short,
-    told_faults,
 )
+from dbgsom_core.interfaces.faults import CellsError, Faults, infinite
 from dbgsom_core.interfaces.stored_types import StoredType
 
 if TYPE_CHECKING:
@@ -112,45 +111,46 @@ class Columns:
             Columns are missing or there twice, or cells are no numbers or dates; all are told, at
             most 20.
         """
-        chosen, strange = self._chosen(frame), {} if unseen is None else unseen
-        X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
-        at, faults, total = 0, [], 0
-        for start, end in self._runs(chosen.dtypes):
-            if end - start > 1:
-                X[:, at : at + end - start] = chosen.iloc[:, start:end].to_numpy(
-                    dtype=self.dtype, na_value=np.nan
-                )
-                at += end - start
-                continue
-            name = self.names[start]
-            width = len(self.features_of(name))
-            try:
-                X[:, at : at + width] = self._coded(name, chosen.iloc[:, start], strange)
-            except _CellsError as error:
-                faults += [f"row {row}, column '{name}': {told}" for row, told in error.faults]
-                total += error.total
-            at += width
+        strange = {} if unseen is None else unseen
+        X, faults = self.read(frame, strange)
         if faults:
-            raise DataError(told_faults("the table", faults, total))
+            raise CellsError("the table", faults)
         if unseen is None:
             for told in told_unseen(strange):
                 warnings.warn(told, stacklevel=2)
-        return _finite(X, self.feature_names)
+        return X
 
-    def of_numbers(self, X: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        """Return what `samples` makes of finite or missing numbers (n, D); raises as it does."""
-        return X if self.dtype == X.dtype else _finite(X.astype(self.dtype), self.feature_names)
+    def read(self, frame: pd.DataFrame, unseen: Unseen) -> tuple[NDArray[np.floating[Any]], Faults]:
+        """Return what `samples` does, and what is wrong with cells instead of raising it.
+
+        Returns
+        -------
+        X : float array (n, D)
+            Infinite, or of 0 as a number or a date, where a cell is faulty.
+        faults : Faults
+        """
+        chosen, faults = self._chosen(frame), Faults()
+        X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
+        at = 0
+        for start, end in self._runs(chosen.dtypes):
+            if end - start > 1:
+                width = end - start
+                part = chosen.iloc[:, start:end].to_numpy(dtype=self.dtype, na_value=np.nan)
+            else:
+                name = self.names[start]
+                width = len(self.features_of(name))
+                part = self._coded(name, chosen.iloc[:, start], unseen, faults)
+            X[:, at : at + width] = part
+            at += width
+        faults.take(infinite(X, self.feature_names))
+        return X, faults
 
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
         """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
-        gaps = np.argwhere(np.isnan(X))
-        if len(gaps):
-            names = self.feature_names
-            told = f"the value is missing: {cure}"
-            faults = [
-                f"row {row}, column '{names[column]}': {told}" for row, column in gaps[:MOST_FAULTS]
-            ]
-            raise DataError(told_faults(where, faults, len(gaps)))
+        faults = Faults()
+        faults.add_where(np.isnan(X), self.feature_names, f"the value is missing: {cure}")
+        if faults:
+            raise CellsError(where, faults)
 
     def is_missing(self, cell: str) -> bool:
         """Say whether a cell says that its value is missing."""
@@ -202,7 +202,7 @@ class Columns:
             warnings.warn(
                 f"{_columns(extra)} of the table {'are' if len(extra) > 1 else 'is'} unknown to "
                 "the model and ignored",
-                stacklevel=3,
+                stacklevel=4,
             )
         if found == [*self.names]:
             return frame
@@ -223,23 +223,25 @@ class Columns:
         if start < len(self.names):
             yield start, len(self.names)
 
-    def _coded(self, name: str, column: pd.Series, unseen: Unseen) -> NDArray[Any]:
+    def _coded(self, name: str, column: pd.Series, unseen: Unseen, faults: Faults) -> NDArray[Any]:
         if name in self.categories:
             return self._category(name, column, unseen)
         if name in self.dates:
-            return self._date(name, column)
-        return self._numbers(name, column)[:, np.newaxis]
+            return self._date(name, column, faults)
+        return self._numbers(name, column, faults)[:, np.newaxis]
 
-    def _numbers(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+    def _numbers(self, name: str, column: pd.Series, faults: Faults) -> NDArray[np.float64]:
         if _is_numeric(column.dtype):
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         cells, missing, where = self._distinct(column)
         values = np.full(len(cells), np.nan)
         values[~missing] = numbers(cells[~missing].tolist(), self.decimal, self.thousands)
-        self._check(name, cells, ~missing & ~np.isfinite(values), where)
+        bad = ~missing & ~np.isfinite(values)
+        values[bad] = 0
+        self._add(faults, name, cells, bad, where)
         return np.asarray(values[where])
 
-    def _date(self, name: str, column: pd.Series) -> NDArray[np.float64]:
+    def _date(self, name: str, column: pd.Series, faults: Faults) -> NDArray[np.float64]:
         form, *parts = self.dates[name]
         if column.dtype.kind == "M":
             moments = in_utc(column)
@@ -248,7 +250,9 @@ class Columns:
         cells, missing, where = self._distinct(column)
         moments = np.full(len(cells), np.datetime64("NaT", "us"))
         moments[~missing] = moments_of(cells[~missing], form)
-        self._check(name, cells, ~missing & np.isnat(moments), where)
+        bad = ~missing & np.isnat(moments)
+        moments[bad] = np.datetime64(0, "us")
+        self._add(faults, name, cells, bad, where)
         features = np.where(missing[:, np.newaxis], np.nan, date_features(moments, parts))
         return np.asarray(features[where])
 
@@ -293,14 +297,17 @@ class Columns:
         missing[-1] = True
         return cells, missing, where
 
-    def _check(
-        self, name: str, cells: NDArray[Any], bad: NDArray[np.bool_], where: NDArray[np.intp]
+    def _add(
+        self,
+        faults: Faults,
+        name: str,
+        cells: NDArray[Any],
+        bad: NDArray[np.bool_],
+        where: NDArray[np.intp],
     ) -> None:
-        rows = np.flatnonzero(bad[where])
-        if len(rows):
-            first = rows[:MOST_FAULTS].tolist()
-            told = [(row, self.problem(name, cells[where[row]]) or "") for row in first]
-            raise _CellsError(told, len(rows))
+        if bad.any():
+            rows = np.flatnonzero(bad[where])
+            faults.add(name, rows, lambda row: self.problem(name, cells[where[row]]) or "")
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -340,24 +347,8 @@ def told_unseen(unseen: Unseen) -> list[str]:
     return told
 
 
-class _CellsError(Exception):
-    """Cells that cannot be read: the first rows, from 0, what is wrong, and how many there are."""
-
-    def __init__(self, faults: Sequence[tuple[int, str]], total: int) -> None:
-        self.faults, self.total = faults, total
-
-
 def _is_numeric(dtype: Any) -> bool:
     return getattr(dtype, "kind", "O") in "biuf"
-
-
-def _finite(X: NDArray[np.floating[Any]], names: Sequence[str]) -> NDArray[np.floating[Any]]:
-    infinite = np.argwhere(np.isinf(X))
-    if len(infinite):
-        told = "the value is infinite"
-        faults = [f"row {i}, column '{names[j]}': {told}" for i, j in infinite[:MOST_FAULTS]]
-        raise DataError(told_faults("the table", faults, len(infinite)))
-    return X
 
 
 def _listed(names: Sequence[str]) -> str:

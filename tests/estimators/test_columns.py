@@ -1,5 +1,6 @@
 """Tables that a model reads by the names of its columns."""
 
+import pickle
 import re
 
 import numpy as np
@@ -187,6 +188,31 @@ def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
         f"the table, row {row}, column 'b': the value is missing: the model's metric takes none"
         for row in (3, 5)
     ]
+
+
+def test_faults_of_every_column_are_told_and_survive_another_process():
+    rows = pd.DataFrame(
+        {f"x{i}": [f"{i}?"] * 50 for i in range(18)} | {"day": ["soon"] + [""] * 49}
+    )
+    rows["y"] = np.where(np.arange(50) > 47, np.inf, 1.0)
+    columns = Columns(tuple(rows), dates={"day": ("ISO8601", "ordinal")})
+    with pytest.raises(DataError) as caught:
+        columns.samples(rows)
+    lines = str(pickle.loads(pickle.dumps(caught.value))).splitlines()
+    assert lines == str(caught.value).splitlines()
+    assert lines[:18] == [
+        f"the table, row 0, column 'x{i}': '{i}?' is no number" for i in range(18)
+    ]
+    assert lines[18:] == [
+        "the table, row 0, column 'day': 'soon' is no date of the form ISO8601",
+        "the table, row 48, column 'y': the value is infinite",
+        "the table: … and 883 more",
+    ]
+    X, faults = columns.read(rows, {})
+    assert faults.total == 903
+    assert (X[:, :18] == 0).all()
+    assert X[0, 18] == 0
+    assert np.isnan(X[1:, 18]).all()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def read(tmp_path, monkeypatch):
     def both(text, columns=COLUMNS):
         path = tmp_path / "some.csv.gz"
         path.write_bytes(gzip.compress(text.encode()))
-        width, found, whole = len(columns.names), [], []
+        width, found, whole = 3 if columns is None else len(columns.names), [], []
         plainly = PlainLines.read
         for serves in (True, False):
             with monkeypatch.context() as patch:
@@ -46,7 +46,8 @@ def read(tmp_path, monkeypatch):
             ).tolist()
             found.append(np.concatenate([one.X for one in chunks]))
         assert not whole[1]
-        assert found[0].dtype == found[1].dtype == columns.dtype
+        dtype = "float64" if columns is None else columns.dtype
+        assert found[0].dtype == found[1].dtype == dtype
         bits = [one.astype(np.float64).view(np.uint64).tolist() for one in found]
         assert bits[0] == bits[1]
         return found[0], whole[0]
@@ -109,3 +110,26 @@ def test_a_number_for_what_is_missing_is_left_to_pandas(read):
     found, whole = read("a,b,c\n1,-9.0,3\n4,5,6\n", columns)
     assert np.isnan(found[0, 1])
     assert not whole
+
+
+@pytest.mark.parametrize("word", ["", "NULL", "null", "N/A", "n/a", "?", "-", "nAn", "<NA>", "NA "])
+def test_words_for_what_is_missing_are_the_same_for_a_model_without_names(read, word):
+    text = f"a,b,c\n1,{word},3\n{word},5,6\n"
+    for odd in ("", "7,True,9\n"):  # which is for pandas, and there for text
+        found, whole = read(text + odd, None)
+        assert whole == (not odd and word != "nAn")
+        expected = [[1, np.nan, 3], [np.nan, 5, 6], [7, 1, 9]][: 3 if odd else 2]
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_wrong_is_the_same_for_a_model_without_names(read):
+    text = "a,b,c\n" + "1,2,3\n" * 20 + "1,x,3\n" + "1,NULL,3\n" * 20 + "inf,5,y\n"
+    with pytest.raises(DataError) as told:
+        read(text, None)
+    assert [one.partition(".csv.gz, ")[2] for one in str(told.value).splitlines()] == [
+        "row 20 (line 22), column 'b': 'x' is no number",
+        "row 41 (line 43), column 'a': the value 'inf' is infinite",
+        "row 41 (line 43), column 'c': 'y' is no number",
+    ]
+    with pytest.raises(DataError, match=r"row 0 \(line 2\), column 'a': the value is infinite"):
+        read("a,b,c\n1e400,2,3\n", None)

@@ -16,13 +16,13 @@ from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.coded import Coded
-from dbgsom_core.interfaces.columns import Columns, told_unseen
+from dbgsom_core.interfaces.columns import told_unseen
+from dbgsom_core.interfaces.faults import CellsError, Faults, gathered
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.using.ahead import ahead
-from dbgsom_core.runs.using.short_lines import located
 from dbgsom_core.runs.using.table_head import NOT_SAID, Written
-from dbgsom_core.runs.using.table_reading import Chunk, Wanted, chunks_of
+from dbgsom_core.runs.using.table_reading import Chunk, Wanted, all_chunks_of
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
 
 log = private_logger("dbgsom")
@@ -106,11 +106,21 @@ def predict_file(
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
-    def answered() -> Generator[Table, None, None]:
-        with closing(ahead(chunks_of(source, wanted))) as chunks:
+    def answered() -> Generator[Table | Faults, None, None]:
+        faulty = False
+        with closing(ahead(all_chunks_of(source, wanted))) as chunks:
             for chunk in chunks:
                 chunk, blank = empty.filled(model, chunk)
-                answers, table = _answered(model, source, chunk, names, not as_array)
+                if faulty or chunk.faults:
+                    faulty = True
+                    yield _faults(model, chunk)
+                    continue
+                try:
+                    answers, table = _answered(model, source, chunk, names, not as_array)
+                except CellsError as error:
+                    faulty = True
+                    yield error.faults
+                    continue
                 if tells_novelty and answers.outlier is not None:
                     done.outliers += int((answers.outlier & ~blank).sum())
                 if blank.any():
@@ -118,7 +128,7 @@ def predict_file(
                 yield {**chunk.kept, **table}
 
     with closing(ahead(answered())) as tables:  # three at once: read, answered, written
-        rows = write_table(target, tables, stdout, tell)
+        rows = write_table(target, gathered(source, tables), stdout, tell)
     for told in told_unseen(wanted.unseen):
         log.warning("%s", told)
     done.rows = rows - empty.count
@@ -188,9 +198,31 @@ def _answered(
     except DbgsomError:
         raise
     except ValueError as error:
+        if gaps := _gaps(model, chunk, error):
+            raise CellsError(source, gaps) from error
         told = str(error).splitlines()[0]
-        X = np.asarray(chunk.X, dtype=np.float64)
-        known = model.columns or Columns(tuple(map(str, range(X.shape[1]))))
-        with located(source, chunk.first, line=chunk.line):
-            known.check_complete(X, "the table", f"this model cannot take that ({told})")
         raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
+
+
+def _faults(model: FittedModel, chunk: Chunk) -> Faults:
+    # What is wrong with a chunk, where there is no use in answering it.
+    faults, X = Faults(), chunk.X
+    faults.take(chunk.faults)
+    if X.dtype.kind == "f" and (gaps := np.isnan(X).any(axis=1)).any():
+        row = X[gaps][:1]
+        try:
+            model.answers(np.where(np.isinf(row), 0, row))
+        except DbgsomError:
+            raise
+        except ValueError as error:
+            faults.take(_gaps(model, chunk, error))
+    return faults
+
+
+def _gaps(model: FittedModel, chunk: Chunk, error: ValueError) -> Faults:
+    # What is missing of samples that a model cannot take, which raised an error.
+    names = range(chunk.X.shape[1]) if model.columns is None else model.columns.feature_names
+    told, gaps = str(error).splitlines()[0], Faults()
+    told = f"the value is missing: this model cannot take that ({told})"
+    gaps.add_where(np.isnan(np.asarray(chunk.X, dtype=np.float64)), [*map(str, names)], told)
+    return gaps.placed(chunk.first, chunk.line, str)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.faults import CellsError
 from dbgsom_core.runs.using.table_head import Head, opened
 
 if TYPE_CHECKING:
@@ -79,26 +80,22 @@ def unreadable(path: str, delimiter: str, told: str) -> str:
     return f"{path} cannot be read as a table: {told}"
 
 
+def in_options(told: str) -> str:
+    """Return what is wrong with a cell with the options of commands for the keys of a file."""
+    told = told.replace("set thousands:", "give --thousands")
+    told = told.replace("set decimal:", "give --decimal")
+    return told.replace("mark ',': write", "mark ',': give --decimal ., or write")
+
+
 @contextmanager
-def located(
-    path: str, first: int = 0, last: int | None = None, line: int | None = None
-) -> Iterator[None]:
+def located(path: str, first: int = 0, line: int | None = None) -> Iterator[None]:
     """Say of which file, and of which of its rows, a fault of a table is.
 
-    ``last`` is the last row that was looked at, where others follow; ``line`` is that of the file
-    on which row ``first`` stands, where that is known.
+    ``line`` is that of the file on which row ``first`` stands, where that is known.
     """
     try:
         yield
+    except CellsError as error:
+        raise CellsError(path, error.faults.placed(first, line, in_options)) from error
     except DataError as error:
-
-        def row(match: re.Match[str]) -> str:
-            at = "" if line is None else f" (line {line + int(match[1])})"
-            return f"{path}, row {first + int(match[1])}{at}"
-
-        told = re.sub(r"(?m)^the table, row (\d+)", row, str(error))
-        told = told.replace("set thousands:", "give --thousands")
-        told = told.replace("set decimal:", "give --decimal")
-        told = told.replace("mark ',': write", "mark ',': give --decimal ., or write")
-        told += f" up to row {last}" if last is not None and told.endswith(" more") else ""
-        raise DataError(re.sub(r"(?m)^the table", lambda _: path, told)) from error
+        raise DataError(re.sub(r"(?m)^the table", lambda _: path, str(error))) from error

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.interfaces.cells import number, short
+from dbgsom_core.interfaces.cells import short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
+from dbgsom_core.interfaces.faults import Faults, gathered, infinite
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
 from dbgsom_core.runs.using.plain_lines import PlainLines
 from dbgsom_core.runs.using.short_lines import (
     STANDARD_INPUT,
     ShortLines,
+    in_options,
     located,
     unreadable,
 )
@@ -36,13 +38,15 @@ _PAGES = 1 << 16  # bytes of a column of a parquet file that are read at a time
 class Chunk(NamedTuple):
     """Some rows: the number of the first one, samples as the model takes them, columns kept.
 
-    ``line`` is the first one's in the file; None where rows are no lines.
+    ``line`` is the first one's in the file; None where rows are no lines. ``faults`` are cells
+    that cannot be used, which are infinite or 0 in X.
     """
 
     first: int
     X: Any
     kept: dict[str, Any]
-    line: int | None = None
+    line: int | None
+    faults: Faults
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,21 @@ class Wanted:
         return min(_MOST_ROWS, max(_LEAST_ROWS, CELLS_A_CHUNK // max(self.width, 1)))
 
 
-def chunks_of(path: str, wanted: Wanted) -> Generator[Chunk, None, None]:
+def chunks_of(path: str, wanted: Wanted) -> Iterator[Chunk]:
     """Yield the rows of a file; ``-`` is a CSV table on standard input.
+
+    From the first cell on that is none the file is read to its end for others.
 
     Raises
     ------
     DataError
         The file cannot be read, lacks columns, or holds cells that are none.
     """
+    return gathered(path, (chunk.faults or chunk for chunk in all_chunks_of(path, wanted)))
+
+
+def all_chunks_of(path: str, wanted: Wanted) -> Generator[Chunk, None, None]:
+    """Yield the rows of a file as `chunks_of` does, those with cells that are none, too."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes and suffixes[-1] == ".npy":
         yield from _npy(path, wanted)
@@ -136,8 +147,11 @@ def _npy(path: str, wanted: Wanted) -> Iterator[Chunk]:
         raise DataError(
             f"{path} has {array.shape[1]} columns, and the model was trained on {wanted.width}"
         )
+    places = [str(place) for place in range(wanted.width)]
     for first in range(0, len(array), wanted.rows):
-        yield Chunk(first, np.array(array[first : first + wanted.rows]), {})
+        X = np.array(array[first : first + wanted.rows])
+        faults = infinite(X, places) if wanted.only is None else Faults()
+        yield Chunk(first, X, {}, None, faults.placed(first, None, in_options))
 
 
 def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
@@ -194,8 +208,7 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
                     rest = frame.iloc[left:]
                     left -= len(frame) - len(rest)
                     if len(rest):
-                        line = None if head.line is None else head.line + done
-                        yield table.chunk(done, rest)._replace(line=line)
+                        yield table.chunk(done, rest)
                         done += len(rest)
             return
         except DataError:
@@ -223,17 +236,13 @@ def _plain(
         return 0, False
     places = np.full(len(table.names), -1)
     places[table.features] = np.arange(len(table.features))
-    words = missing_words(Columns(("x",)) if columns is None else columns)
-    lines = PlainLines(head, places, words, wanted.mark, wanted.thousands)
+    lines = PlainLines(head, places, missing_words(columns), wanted.mark, wanted.thousands)
     try:
         with opened(path) as stream:
             for numbers in lines.read(stream, wanted.rows):
-                X: Any = numbers
-                if columns is not None:
-                    last = done + len(X) - 1 if len(X) == wanted.rows else None
-                    with located(path, done, last, head.line and head.line + done):
-                        X = columns.of_numbers(numbers)
-                yield Chunk(done, X, {}, None if head.line is None else head.line + done)
+                with np.errstate(over="ignore"):
+                    X = numbers.astype(columns.dtype, copy=False)
+                yield table.placed(done, X, infinite(X, columns.feature_names))
                 done += len(X)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
@@ -247,33 +256,25 @@ class _Table:
         self, path: str, names: Sequence[str], wanted: Wanted, first_line: int | None = None
     ) -> None:
         self.path, self._wanted, self._first_line = path, wanted, first_line
-        self.columns = wanted.columns
-        mark, thousands = wanted.mark, wanted.thousands
-        if self.columns is not None:
-            self.columns = replace(self.columns, decimal=mark, thousands=thousands)
         self.names = numbered([str(name).strip() for name in names])
         keep = [self._place(name) for name in wanted.keep or ()]
         keep += [self.names.index(name) for name in wanted.optional if name in self.names]
         self.kept = list(dict.fromkeys(keep))
-        if self.columns is None:
+        if wanted.columns is None:
             features = [place for place in range(len(self.names)) if place not in self.kept]
-            if len(features) != wanted.width:
-                cure = "leave others out of the file"
-                cure += "" if wanted.keep is None else ", or carry them along with --keep"
-                lacking = wanted.width - len(features)
-                raise DataError(
-                    f"{path} has {len(features)} columns for the model, which was trained on "
-                    f"{wanted.width} without knowing their names: "
-                    + (f"give the {lacking} that it lacks, in their order" if lacking > 0 else cure)
-                )
-            self.numeric = set(features)
-            if thousands:
-                named = tuple(self.names[place] for place in features)
-                self.columns = Columns(named, decimal=mark, thousands=thousands)
+            self._check_width(len(features))
+            named = [self.names[place] for place in features]
+            if len({*named}) < len(named):  # a name was taken by one that was numbered
+                named = [str(place) for place in features]
+            columns = Columns(tuple(named))
         else:
-            features = self._known(self.columns)
-            coded = {*self.columns.categories, *self.columns.dates}
-            self.numeric = {place for place in features if self.names[place] not in coded}
+            columns = wanted.columns
+            features = self._known(columns)
+        self.columns = replace(columns, decimal=wanted.mark, thousands=wanted.thousands)
+        coded = {*columns.categories, *columns.dates}
+        self.numeric = {
+            place for place, name in zip(features, columns.names, strict=True) if name not in coded
+        }
         self.features = features
         self.read = sorted({*features, *self.kept})
 
@@ -283,6 +284,17 @@ class _Table:
                 f"{self.path} has no column '{name}' to carry along{did_you_mean(name, self.names)}"
             )
         return self.names.index(name)
+
+    def _check_width(self, width: int) -> None:
+        lacking = self._wanted.width - width
+        if lacking:
+            cure = "leave others out of the file"
+            cure += "" if self._wanted.keep is None else ", or carry them along with --keep"
+            cure = f"give the {lacking} that it lacks, in their order" if lacking > 0 else cure
+            raise DataError(
+                f"{self.path} has {width} columns for the model, which was trained on "
+                f"{self._wanted.width} without knowing their names: {cure}"
+            )
 
     def _known(self, columns: Columns) -> list[int]:
         import pandas as pd
@@ -306,40 +318,23 @@ class _Table:
         at = {place: i for i, place in enumerate(self.read)}
         kept = {self.names[place]: frame.iloc[:, at[place]] for place in self.kept}
         part = frame.iloc[:, [at[place] for place in self.features]]
-        if self.columns is None:
-            try:
-                X = part.to_numpy(dtype=np.float64, na_value=np.nan)
-            except (ValueError, TypeError) as error:
-                raise DataError(f"{self.path}: {self._text_fault(first, part, error)}") from None
-        else:
-            part.columns = self.columns.names
-            X = self._samples(first, part, self.columns)
-        return Chunk(first, X, kept)
-
-    def _samples(self, first: int, part: pd.DataFrame, columns: Columns) -> Any:
+        part.columns = self.columns.names
         only, unseen = self._wanted.only, self._wanted.unseen
         if only is None:
-            last = first + len(part) - 1 if len(part) == self._wanted.rows else None
-            with located(self.path, first, last, self._line(first)):
-                return columns.samples(part, unseen)
-        X = np.full((len(part), len(columns.feature_names)), np.nan, dtype=columns.dtype)
-        if first <= only < first + len(part):
-            with located(self.path, only, line=self._line(only)):
-                X[only - first] = columns.samples(part.iloc[[only - first]], unseen)[0]
-        return X
+            return self.placed(first, *self.columns.read(part, unseen), kept)
+        X = np.full((len(part), len(self.columns.feature_names)), np.nan, self.columns.dtype)
+        faults, row = Faults(), only - first
+        if 0 <= row < len(part):
+            X[row], faults = self.columns.read(part.iloc[[row]], unseen)
+            faults = faults.placed(row, None, str)
+        return self.placed(first, X, faults, kept)
 
-    def _text_fault(self, first: int, part: pd.DataFrame, error: Exception) -> str:
-        for place, name in enumerate(part.columns):
-            for row, cell in enumerate(part.iloc[:, place].tolist()):
-                if isinstance(cell, str) and number(cell, self._wanted.mark) is None:
-                    called = self.names[name] if isinstance(name, int) else name
-                    line = self._line(first + row)
-                    at = f"row {first + row}" + ("" if line is None else f" (line {line})")
-                    return f"{at}, column '{called}': '{cell:.40}' is no number"
-        return _line(error)
-
-    def _line(self, row: int) -> int | None:
-        return None if self._first_line is None else self._first_line + row
+    def placed(
+        self, first: int, X: Any, faults: Faults, kept: dict[str, Any] | None = None
+    ) -> Chunk:
+        """Return samples X (n, D) that begin with row ``first`` of the file."""
+        line = None if self._first_line is None else self._first_line + first
+        return Chunk(first, X, kept or {}, line, faults.placed(first, line, in_options))
 
 
 def _frames(
@@ -347,8 +342,7 @@ def _frames(
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    columns = wanted.columns
-    missing = missing_words(Columns(("x",)) if columns is None else columns)
+    missing = missing_words(table.columns)
     numeric = set() if text else table.numeric
     places = range(len(table.names))
     with warnings.catch_warnings():

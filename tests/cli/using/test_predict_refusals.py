@@ -1,5 +1,6 @@
 """What `predict` cannot answer is refused where it stands, and what was there stays."""
 
+import re
 import signal
 from importlib import import_module
 
@@ -51,18 +52,29 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     )
 
 
-def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new):
+def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new, monkeypatch):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
 
     X = new[["size", "weight"]].to_numpy()
     columns = Columns(("size", "weight"))
     FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
-    gap = new.copy()
-    gap.loc[20, "weight"] = np.nan
+    gap = new.astype({"size": object})
+    gap.loc[[20, 33], "weight"] = np.nan
     gap.to_csv(shop / "gap.csv", index=False)
     told = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    assert "gap.csv, row 20 (line 22), column 'weight': the value is missing" in told
+    sentence = "gap.csv, row 20 (line 22), column 'weight': the value is missing: this model cannot"
+    assert told.startswith(sentence)
+    gap.loc[[3, 20, 40], "size"] = "big"
+    gap.to_csv(shop / "gap.csv", index=False)
+    for rows in (7, 100):  # also of chunks that are not answered
+        monkeypatch.setattr(table_reading, "_MOST_ROWS", rows)
+        lines = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv").splitlines()
+        assert [re.search(r"row \d+|'\w+'", one)[0] for one in lines] == [
+            *(f"row {row}" for row in (3, 20, 40, 20, 33))
+        ]
+        assert [one.count("'big' is no number") for one in lines] == [1, 1, 1, 0, 0]
+        assert [one.count("'weight': the value is missing") for one in lines] == [0, 0, 0, 1, 1]
 
 
 def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
@@ -99,23 +111,26 @@ def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, ref
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, called):
+@pytest.mark.parametrize("busy", ["_answered", "_faults"])
+def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, busy, called):
     monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    new.to_csv(shop / "new.csv", index=False)
+    rows = new if busy == "_answered" else new.assign(size=["big", *new["size"][1:]])
+    rows.to_csv(shop / "new.csv", index=False)
     predict = import_module("dbgsom_core.runs.using.predict")
-    answers, looked = predict._answered, []
+    does, looked = getattr(predict, busy), []
 
     def interrupted(*given):
         looked.append(given)
         if len(looked) == 3:
             signal.raise_signal(how)
-        return answers(*given)
+        return does(*given)
 
-    monkeypatch.setattr(predict, "_answered", interrupted)
+    monkeypatch.setattr(predict, busy, interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
     assert code == 128 + how
     assert "interrupted" in err
+    assert "big" not in err
     assert sorted(shop.iterdir()) == before
 
 
@@ -129,11 +144,42 @@ def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new,
     assert (shop / "kept.csv").read_text() == "before"
 
 
-def test_of_a_long_file_faults_are_counted_as_far_as_it_was_read(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 30)
-    new.assign(size="small").to_csv(shop / "small.csv", index=False)
-    lines = refused("predict", "fruit", "small.csv").splitlines()
-    assert lines[-1] == "small.csv: … and 10 more up to row 29"
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
+def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch, kind):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    odd = new.astype({"size": object, "weight": object})
+    odd.loc[5, "size"] = "big"
+    odd.loc[[8, 46, *range(10, 40)], "weight"] = "1,5"
+    odd.loc[48, "size"] = "inf"
+    if kind == "parquet":
+        odd.astype({"size": str, "weight": str}).to_parquet(shop / "odd.parquet")
+    else:
+        odd.to_csv(shop / f"odd.{kind}", index=False, sep=";")
+    lines = refused("predict", "fruit", f"odd.{kind}", "-o", "x.csv").splitlines()
+
+    def at(row):
+        return f"odd.{kind}, row {row}" + ("" if kind == "parquet" else f" (line {row + 2})")
+
+    assert len(lines) == 21
+    assert lines[:2] == [
+        f"{at(5)}, column 'size': 'big' is no number",
+        f"{at(48)}, column 'size': the value 'inf' is infinite",
+    ]
+    assert lines[2].startswith(f"{at(8)}, column 'weight': '1,5' is no number: give --decimal ','")
+    assert lines[3].startswith(at(10))
+    assert lines[-1] == f"odd.{kind}: … and 14 more"
+
+
+def test_a_broken_line_is_told_below_faults_that_came_before(shop, refused, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    odd = new.astype({"size": object})
+    odd.loc[5, "size"] = "big"
+    (shop / "odd.csv").write_text(odd.to_csv(index=False) + "1,2,red,3,plum,9\n")
+    assert refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines() == [
+        "odd.csv, row 5 (line 7), column 'size': 'big' is no number",
+        "odd.csv, line 52 has 6 fields and the header 5: give every line a field a column, in "
+        "quotes where it holds ','",
+    ]
 
 
 @pytest.mark.parametrize(
