@@ -13,7 +13,7 @@ from dbgsom_core.cli.options import model_options, plugin_options, table_options
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.estimators.answers import Difference
+    from dbgsom_core.estimators.answers import Difference, Explanation
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.using.explain import Explained
     from dbgsom_core.runs.using.table_head import Written
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-12
 _NOTHING = 1e-6  # of a standard deviation
 _MINUTES = 24 * 60  # of a day
+_DIGITS = 6  # of a value
+_SHOWN = 0.005  # deviations, and a share, of which as many digits as are shown leave something
+_A_SHARE = 0.005
 
 
 @click.command()
@@ -84,55 +87,96 @@ def explain(
 
 
 def _tell(told: Explained, where: str, features: int) -> None:
-    from dbgsom_core.cli.tables import cell, print_table
+    from dbgsom_core.cli.tables import print_table
+    from dbgsom_core.runs.comparing.sentences import in_digits
 
     one = told.explanation
-    shares = sorted(one.probabilities.items(), key=lambda item: -item[1])
-    rated = ", ".join(f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share > 0)
-    click.echo(as_text(f"{where}: {cell(one.label)}" + (f" ({rated})" if rated else "")))
+    click.echo(as_text(f"{where}: {_answer(one)}"))
     x, y = one.cell
     way = "" if len(one.path) == 1 else f", on to {' › '.join(map(str, one.path[1:]))}"
-    click.echo(f"neuron {one.unit} at ({x}, {y}){way}, which won {one.hits:g} training samples")
+    won = f"{in_digits(one.hits, _DIGITS)} training sample{'s' * (one.hits != 1)}"
+    click.echo(f"neuron {one.unit} at ({x}, {y}){way}, which won {won}")
     p = "" if one.pvalue is None else f" (p {one.pvalue:.2g})"
     click.echo(
-        f"distance {one.distance:.4g}, there usually {one.usual_distance:.4g}\n"
-        f"novelty {one.novelty:.3g}{p}, by the training samples around it, 0 at best: "
+        f"distance {in_digits(one.distance, 4)}, there usually {in_digits(one.usual_distance, 4)}\n"
+        f"novelty {in_digits(one.novelty, 3)}{p}, by the training samples around it, 0 at best: "
         f"{'unlike' if one.outlier else 'like'} the training data"
     )
-    click.echo("\nwhat pulls it away, in deviations of the training data")
-    print_table(
-        ["feature", "value", "prototype", "deviations"],
-        [
-            [one.feature, *_values(one, told.dates), _signed(one.deviations)]
-            for one in one.differences[:features]
-        ],
-    )
+    _tell_features(told, features)
     if one.neighbours:
         click.echo("\nneurons beside it")
         print_table(
             ["neuron", "cell", "label", "hits", "distance"],
             [
-                [beside.unit, _cell_of(beside), beside.label, f"{beside.hits:g}", beside.distance]
+                [
+                    beside.unit, _cell_of(beside), beside.label, in_digits(beside.hits, _DIGITS),
+                    beside.distance,
+                ]
                 for beside in one.neighbours
             ],
-        )
+        )  # fmt: skip
     if told.nearest:
         click.echo("\nmost like it in the training data")
         ids = list(told.nearest[0].ids)
+        targets = [told.target] * any(like.target is not None for like in told.nearest)
         print_table(
-            ["row", *ids, told.target, "distance"],
-            [[like.row, *like.ids.values(), like.target, like.distance] for like in told.nearest],
+            ["row", *ids, *targets, "distance"],
+            [
+                [
+                    like.row, *like.ids.values(), *([like.target] * len(targets)),
+                    like.distance if like.distance > _ROUNDING * one.usual_distance else 0.0,
+                ]
+                for like in told.nearest
+            ],
+        )  # fmt: skip
+
+
+def _answer(one: Explanation) -> str:
+    from dbgsom_core.cli.tables import cell
+
+    shares = sorted(one.probabilities.items(), key=lambda item: -item[1])
+    rated = [f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share >= _A_SHARE]
+    if rated:
+        return f"{cell(one.label)} ({', '.join(rated)})"
+    # A number that stands for a neuron or a cluster is no answer that explains itself.
+    return cell(one.label) if isinstance(one.label, (str, float)) else f"label {cell(one.label)}"
+
+
+def _tell_features(told: Explained, features: int) -> None:
+    from dbgsom_core.cli.tables import print_table
+
+    found = told.explanation.differences
+    moved = [one for one in found if not abs(one.deviations) < _SHOWN]
+    click.echo("\nwhat pulls it away, in deviations of the training data")
+    if moved:
+        print_table(
+            ["feature", "value", "prototype", "deviations"],
+            [
+                [one.feature, *_values(one, told.dates), _signed(one.deviations)]
+                for one in moved[:features]
+            ],
         )
+    rest, same = moved[features:], len(found) - len(moved)
+    if rest:
+        most = _signed(abs(rest[0].deviations)).removeprefix("+")
+        click.echo(f"and {len(rest)} more, by {most} or less (--features {len(moved)})")
+    if not moved:
+        click.echo("nothing: it is as the prototype")
+    elif same:
+        click.echo(f"{same} other{'s are' if same > 1 else ' is'} as in the prototype")
 
 
 def _values(one: Difference, dates: Collection[str]) -> tuple[Any, ...]:
+    from dbgsom_core.runs.comparing.sentences import in_digits
+
     if one.feature not in dates:
         # What is next to nothing beside how far the feature spreads is a 0 of the map.
         apart = abs(one.value - one.prototype)
         known = one.deviations and math.isfinite(one.deviations)
         spread = apart / abs(one.deviations) if known else 0.0
         least = max(_ROUNDING, _NOTHING * spread)
-        return tuple(0.0 if abs(x) < least else x for x in (one.value, one.prototype))
+        both = (one.value, one.prototype)
+        return tuple("0" if abs(x) < least else in_digits(x, _DIGITS) for x in both)
     minutes = round(one.value * _MINUTES)
     form = "%Y-%m-%d %H:%M" if minutes % _MINUTES else "%Y-%m-%d"
     first = datetime(1970, 1, 1)
@@ -144,7 +188,9 @@ def _values(one: Difference, dates: Collection[str]) -> tuple[Any, ...]:
 
 
 def _signed(deviations: float) -> str:
-    return f"{round(deviations, 2) + 0.0:+.2f}"
+    if math.isinf(deviations):  # the feature never varied
+        return "+∞" if deviations > 0 else "-∞"
+    return f"{deviations:+.0f}" if abs(deviations) >= 100 else f"{deviations:+.2f}"
 
 
 def _cell_of(neuron: Any) -> str:

@@ -15,7 +15,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import best_end, with_arrow
-from dbgsom_core.runs.comparing.sentences import same_mean, value_of
+from dbgsom_core.runs.comparing.sentences import in_digits, same_mean, value_of
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value
@@ -78,7 +78,7 @@ def cell(value: Any) -> str:
     """Return a value as it stands in a table."""
     if value is None:
         return ""
-    text = f"{value:.4g}" if isinstance(value, float) else as_text(value).replace("\n", "\\n")
+    text = in_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

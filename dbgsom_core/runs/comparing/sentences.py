@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOST_SEEDS = 1000
 _SAME = 1e-9
+_POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}), or parts of the data (split: {folds: 5}),"
 
 
@@ -254,7 +255,16 @@ def number(value: float) -> str:
     """Return a number with three or four digits that count."""
     if not math.isfinite(value) or value == 0:
         return str(value) if value else "0"
-    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
+    return in_digits(value, 4 if abs(value) >= 1 else 3)
+
+
+def in_digits(value: float, digits: int) -> str:
+    """Return a number with so many digits that count, but large ones whole, as people write them.
+
+    Powers of ten stand from 1e15 on, where a float64 has no more digits, and below 0.0001.
+    """
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < _POWERS_OF_TEN else text
 
 
 def probability(value: float) -> str:

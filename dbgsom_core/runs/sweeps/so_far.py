@@ -9,7 +9,13 @@ import numpy as np
 
 from dbgsom_core.runs.comparing.deciding import Decision
 from dbgsom_core.runs.comparing.paired import LEVEL, holm, mean_and_deviation, paired_t
-from dbgsom_core.runs.comparing.sentences import number, probability, same_mean, value_of
+from dbgsom_core.runs.comparing.sentences import (
+    in_digits,
+    number,
+    probability,
+    same_mean,
+    value_of,
+)
 
 _MOST_TESTED = 100  # variants; each is tested against each whenever a run ends
 
@@ -46,7 +52,7 @@ def best_so_far(
     order = sorted(range(len(rated)), key=lambda i: (ranks[i], rated[i].name))
     first, others = order[0], order[1:]
     mean, deviation = mean_and_deviation([float(value) for value in values[first]])
-    told = value_of(mean, deviation) if deviation is not None else f"{mean:.4g}"
+    told = value_of(mean, deviation) if deviation is not None else in_digits(mean, 4)
     if seeded:
         told += f", {len(shared)} seed{'s' * (len(shared) > 1)}"
         told += " that all have" if any(len(one.values) > len(shared) for one in standings) else ""

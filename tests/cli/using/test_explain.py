@@ -151,3 +151,41 @@ def test_dates_are_shown_as_dates(shop, told, called, described, clock, shown):
     out, _ = told("explain", name, "new-date.csv", "--row", "0", "--json")
     values = {one["feature"]: one["value"] for one in json.loads(out)["differences"]}
     assert values["when"] == pytest.approx(20081 + (0.5 + 0.5 / 24 if clock else 0))
+
+
+def as_told(out, begin):
+    """Return the words of the line that begins so."""
+    (line,) = [line for line in out.splitlines() if line.startswith(begin)]
+    return re.split(r"  +", line)
+
+
+def test_numbers_are_told_as_people_write_them_and_what_is_usual_is_counted(shop, called):
+    rng = np.random.default_rng(3)
+    salary, share = rng.integers(10**6, 2 * 10**7, 60), rng.random(60) / 1e5
+    rows = [f"{a},{b:.9f},7" for a, b in zip(salary, share, strict=True)]
+    (shop / "pay.csv").write_text("salary,share,always\n" + "\n".join(rows) + "\n")
+    config = {
+        "experiment": "pay", "dataset": {"name": "csv", "path": "pay.csv"}, "figures": [],
+        "model": {"estimator": "vq", "max_neurons": 6, "epochs": 5, "tol": 0.0}, "tracking": [],
+    }  # fmt: skip
+    (shop / "pay.yaml").write_text(yaml.safe_dump(config))
+    code, _, err = called(shop, "run", "pay.yaml", "-q")
+    assert code == 0, err
+    (shop / "one.csv").write_text("salary,share,always\n9999999,0.000001234567,7\n1e12,0,8\n")
+    code, out, err = called(shop, "explain", "pay", "one.csv", "--row", "0", "--features", "1")
+    assert code == 0, err
+    assert out.startswith("row 0 of one.csv: label ")
+    (head,) = [line for line in out.splitlines() if line.startswith("row  ")]
+    assert head.split() == ["row", "distance"]  # there is no target
+    told = called(shop, "explain", "pay", "one.csv", "--row", "0")[1]
+    assert as_told(told, "salary")[1] == "9999999"
+    assert as_told(told, "salary")[2].isdigit()
+    assert as_told(told, "share")[1] == "1.23457e-06"
+    assert "always" not in told
+    assert "\n1 other is as in the prototype\n" in told
+    assert re.search(r"\nand 1 more, by \d\.\d\d or less \(--features 2\)\n1 other is as", out)
+    odd = called(shop, "explain", "pay", "one.csv", "--row", "1")[1]
+    assert as_told(odd, "salary")[1] == "1000000000000"
+    assert re.fullmatch(r"\+\d+", as_told(odd, "salary")[3])
+    assert as_told(odd, "always")[3] == "+∞"
+    assert "e+" not in odd
