@@ -67,3 +67,4 @@ def explore(
         raise DataError(f"{output} cannot be written: {error.strerror or error}") from error
     which = found.where if beside is None else f"{found.where} beside {beside.where}"
     click.echo(as_text(f"{which}, {done.rows} rows: {output}"))
+    click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")

@@ -3,6 +3,9 @@
 import json
 import re
 from base64 import b64decode
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -33,7 +36,10 @@ def smaller(shop, described, called):
 
 def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     out, err = told("explore", "fruit")
-    assert out.rstrip().endswith("120 rows: explorer.html")
+    told, link = out.splitlines()
+    assert told.endswith("120 rows: explorer.html")
+    address = link.removeprefix("to look at it in a browser: ")
+    assert Path(url2pathname(urlsplit(address).path)) == shop / "explorer.html"
     assert "newest finished run" in err
     page = parsed(shop / "explorer.html")
     raw = pd.read_csv(shop / "fruit.csv", sep=";", dtype={"id": str})
