@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.config.names import shortened
 from dbgsom_core.errors import DataError
@@ -25,7 +23,7 @@ from dbgsom_core.runs.comparing.variants import (
     settings_of,
     without_units,
 )
-from dbgsom_core.runs.sweeps.so_far import Standing, best_so_far
+from dbgsom_core.runs.sweeps.so_far import Standing, best_so_far, table_of
 
 _BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -237,11 +235,8 @@ def best_measures(rankings: list[Ranking]) -> dict[str, float]:
 
 def _adjusted(variants: Sequence[_Runs], decision: Decision) -> list[float]:
     # Where runs failed variants may have other seeds than those beside them; as `compare` does.
-    found = [one.standing("", decision).values for one in variants]
-    seeds = dict.fromkeys(seed for values in found for seed in values)
-    table = [[values.get(seed, math.nan) for seed in seeds] for values in found]
-    means = adjusted_means(np.reshape(table, (len(variants), len(seeds))))
-    return [float(mean) for mean in means]
+    table = table_of([one.standing("", decision) for one in variants])
+    return [float(mean) for mean in adjusted_means(table)]
 
 
 def _units(experiment: Experiment) -> dict[str, Any]:
