@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,11 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     assert "note: new.csv is read as UTF-8, which it is, and not as latin-1" in note
     with pytest.raises(DataError, match="lacks column 'Größe'"):
         answers("new.csv", "--encoding", "latin-1")
+    (folder / "alone.npz").write_bytes((Path(model) / "model.npz").read_bytes())
+    model = "alone.npz"  # it does not know how the training's file was written
+    assert answers("old.csv", "--encoding", "latin-1")[0] == expected
+    with pytest.raises(DataError, match=r"old\.csv is no text of the encoding UTF-8: say which"):
+        answers("old.csv")
     done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
     told = json.loads(done.stdout)
     assert told["label"] in ("ja", "nein")

@@ -110,7 +110,7 @@ def look_at_head(
                 "training's file was; --encoding says otherwise"
             )
             read_as = "utf-8-sig"
-        text = start.decode(read_as, "ignore")
+        text = start.decode(read_as, "replace")
     except LookupError:
         raise DataError(f"--encoding: there is no encoding '{short(read_as)}'") from None
     except OSError as error:
@@ -136,6 +136,8 @@ def look_at_head(
     delimiter = delimiter or max(candidates, key=fits)
     names = _first_record(rest, delimiter)
     _check_parted(path, names, delimiter, "sep=" if said and not given else "")
+    if not {*known} <= {*names} and any("\ufffd" in name for name in {*names} - {*known}):
+        raise no_such_text(path, read_as)
     # Files without a header count their columns, and so does a model that learnt from one.
     counted = all(number(cell, ".") is not None for cell in names) or (
         bool(known) and all(map(str.isdigit, known))
@@ -146,6 +148,15 @@ def look_at_head(
     broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
     line = None if broken else skipped + header + 1
     return Head(names, delimiter, read_as, skipped, header, line)
+
+
+def no_such_text(path: str, encoding: str) -> DataError:
+    """Return the refusal of a file whose letters are written otherwise."""
+    name = "UTF-8" if encoding == "utf-8-sig" else encoding
+    return DataError(
+        f"{path} is no text of the encoding {name}: say which with --encoding, such as cp1252, "
+        "that of Windows and Excel, or latin-1"
+    )
 
 
 def _is_utf8(start: bytes) -> bool:

@@ -24,7 +24,14 @@ from dbgsom_core.runs.using.short_lines import (
     located,
     unreadable,
 )
-from dbgsom_core.runs.using.table_head import NOT_SAID, Head, Written, look_at_head, opened
+from dbgsom_core.runs.using.table_head import (
+    NOT_SAID,
+    Head,
+    Written,
+    look_at_head,
+    no_such_text,
+    opened,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,10 +221,7 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
         except DataError:
             raise
         except UnicodeError:
-            raise DataError(
-                f"{path} is no text of the encoding {head.encoding}: say which with --encoding, "
-                "such as latin-1"
-            ) from None
+            raise no_such_text(path, head.encoding) from None
         except OSError as error:
             raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
         except Exception as error:  # what pandas may raise is in no list

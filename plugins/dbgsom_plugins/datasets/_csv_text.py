@@ -96,7 +96,9 @@ class Text:
         try:
             yield
         except UnicodeError:
-            other = "UTF-8" if self.encoding.lower() != "utf-8" else "that of the file, as latin-1"
+            other = "that of the file, such as cp1252 (Windows, Excel) or latin-1"
+            if self.encoding.lower() != "utf-8":
+                other = "UTF-8"
             raise DataError(
                 f"{self.path} is no text of the encoding {self.encoding.upper()}: set encoding to "
                 f"{other}, or save it as UTF-8"

@@ -60,7 +60,10 @@ class Csv(Table):
             known = codecs.lookup(encoding)
             "a".encode(encoding)
         except (LookupError, ValueError):
-            raise ValueError(f"'{encoding:.40}' is no known encoding of text") from None
+            raise ValueError(
+                f"'{encoding:.40}' is no known encoding of text: such are utf-8, cp1252 (which "
+                "Windows calls ANSI), latin-1 and utf-16"
+            ) from None
         return encoding if known.name != "utf-8" else "utf-8"
 
     @model_validator(mode="after")
@@ -68,7 +71,11 @@ class Csv(Table):
         if self.decimal == self.delimiter and "delimiter" in self.model_fields_set:
             raise ValueError("delimiter and decimal are the same: no field could hold a number")
         if self.thousands == self.decimal:
-            raise ValueError("thousands and decimal are the same: no number could be read")
+            other = "." if self.decimal == "," else ","
+            raise ValueError(
+                f"thousands and decimal are both '{self.decimal}', so that no number could be "
+                f"read: set decimal: '{other}', or leave thousands out"
+            )
         return self
 
     @classmethod
