@@ -46,9 +46,9 @@ def show(
 ) -> None:
     """Print the configuration that FILE means, with the origin of each value in a comment.
 
-    FILE is a configuration, or the id or folder of a run. What is printed is a configuration
-    again: extended files are merged, defaults are filled in, and references to the environment
-    stay as they are written.
+    FILE is a configuration, the id or folder of a run, or an experiment, which means its newest
+    run. What is printed is a configuration again: extended files are merged, defaults are filled
+    in, and references to the environment stay as they are written.
     """
     from dbgsom_core.config.origins import explain
     from dbgsom_core.config.show import as_yaml
@@ -77,7 +77,7 @@ def show(
 def diff(
     first: str, second: str, no_defaults: bool, as_json: bool, runs: str, registry: Registry
 ) -> int:
-    """Print what FIRST and SECOND differ in: configurations, or ids or folders of runs.
+    """Print what FIRST and SECOND differ in: configurations, runs, or experiments' newest runs.
 
     Defaults count: a key that one of them leaves out has its default there. Exit code 0 when they
     mean the same and 1 when they differ, as diff does.
@@ -143,15 +143,21 @@ def _file_of(name: str, runs: str) -> Any:
 
     if exists(name) and not Path(name).is_dir():
         return name
-    from dbgsom_core.runs.folder.finding import find_folder, unknown_run
-    from dbgsom_core.runs.folder.store import RunFiles
+    from dbgsom_core.runs.folder.finding import find_folder, find_run
+    from dbgsom_core.runs.folder.store import RunFiles, find_experiments
 
-    folder = find_folder(name, Path(runs))
+    root = Path(runs)
+    folder = find_folder(name, root)
     if folder is not None:
         return RunFiles(folder).config
-    if exists(name) or name.endswith((".yaml", ".yml")) or len(Path(name).parts) > 1:
-        return name  # reading it says what is wrong
-    raise unknown_run(name, Path(runs))
+    known = find_experiments(root) if root.is_dir() else []
+    # Of what is none of these reading says what is wrong.
+    if name not in known and (exists(name) or name.endswith((".yaml", ".yml"))):
+        return name
+    run, notes = find_run(name, root, besides=" and no configuration")
+    for note in notes:
+        click.echo(as_text(f"note: {note}"), err=True)
+    return run.files.config
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def show(run: str, by: str, runs: str, registry: Registry) -> None:
     """
     from pathlib import Path
 
-    from dbgsom_core.runs.using.models import find_run
+    from dbgsom_core.runs.folder.finding import find_run
 
     found, notes = find_run(run, Path(runs))
     for note in notes:

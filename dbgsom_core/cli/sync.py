@@ -60,8 +60,8 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
 def _chosen(what: Sequence[str], root: Path, untouched: bool) -> list[StoredRun]:
     """Return the runs that are meant, each once, a sweep before its runs; dead ones are closed."""
     from dbgsom_core.runs.folder.dead import close_dead_runs, remove_unbegun
+    from dbgsom_core.runs.folder.finding import find_run
     from dbgsom_core.runs.folder.store import find_experiments, find_runs
-    from dbgsom_core.runs.using.models import find_run
 
     if not what and not untouched:
         remove_unbegun(root)

@@ -70,9 +70,9 @@ def _meant(
     from dbgsom_core.config import Sweep
     from dbgsom_core.interfaces.files import exists
     from dbgsom_core.interfaces.privacy import masked_name
+    from dbgsom_core.runs.folder.finding import find_run
     from dbgsom_core.runs.folder.store import find_runs
     from dbgsom_core.runs.resume import load
-    from dbgsom_core.runs.using.models import find_run
 
     if what is None:
         return [("mlflow", registry.build("tracker", "mlflow"))], None, None
@@ -82,7 +82,7 @@ def _meant(
         known = find_runs(Path(runs), named) if isinstance(loaded, Sweep) else []
         sweeps = [one.files.folder for one in known if one.kind == "sweep"]
         return experiments[0].tracking, named, sweeps[-1] if sweeps else None
-    run, notes = find_run(what, Path(runs))
+    run, notes = find_run(what, Path(runs), besides=" and no configuration")
     if notes and not _is_tracked(run):  # of an experiment the newest run that there is to see
         known = find_runs(Path(runs), run.experiment)
         seen = [one for one in known if one.parent is None and _is_tracked(one)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,7 +11,8 @@ from dbgsom_core.config.merge import merge
 from dbgsom_core.config.nodes import Items, Node, Scalar, Section, is_null
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
-from dbgsom_core.interfaces.files import read_at_most
+from dbgsom_core.errors import did_you_mean
+from dbgsom_core.interfaces.files import MOST_SIBLINGS, read_at_most
 
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row
@@ -89,7 +91,8 @@ class _Files:
             content = read_at_most(Path(shown), _LARGEST)
         except FileNotFoundError:
             looked = "" if Path(shown).is_absolute() else f" (looked in {Path.cwd()})"
-            self._fail(where, path, f"there is no file '{_short(shown)}'{looked}")
+            near = did_you_mean(Path(shown).name, _beside(Path(shown)))
+            self._fail(where, path, f"there is no file '{_short(shown)}'{looked}{near}")
         except IsADirectoryError:
             self._fail(where, path, f"'{_short(shown)}' is a folder, not a file")
         except OSError as error:
@@ -120,6 +123,15 @@ class _Files:
 def _asked(shown: str, asked_at: Place) -> tuple[Place, str]:
     # Where and under which key a file was named; on the command line the file itself is the place.
     return (asked_at, "extends") if asked_at.line else (Place(_short(shown)), "")
+
+
+def _beside(path: Path) -> list[str]:
+    # Configurations in the folder where one was sought.
+    try:
+        names = [one.name for one in islice(path.parent.iterdir(), MOST_SIBLINGS)]
+    except OSError:
+        return []
+    return [name for name in names if name.endswith((".yaml", ".yml"))]
 
 
 def _short(path: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from dbgsom_core.errors import DataError, did_you_mean
 
-_MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
+MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 _UNIT = 512  # bytes in which a system tells what a file takes up
 _UNPACKED = (1 << 30, 100)
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
@@ -78,7 +78,7 @@ def why_unreadable(path: str | Path, error: OSError) -> str:
     file = Path(path)
     if not file.parent.is_dir():
         return f"there is no folder {file.parent}"
-    siblings = [one.name for one in itertools.islice(file.parent.iterdir(), _MOST_SIBLINGS)]
+    siblings = [one.name for one in itertools.islice(file.parent.iterdir(), MOST_SIBLINGS)]
     return f"there is no such file{did_you_mean(file.name, siblings)}"
 
 

@@ -156,6 +156,9 @@ def test_a_run_is_compared_with_the_file_that_it_is_from(dbgsom, write, tmp_path
     for name in (folder, folder.name):
         assert dbgsom("config", "diff", file, name).code == 0
         assert "config.yaml:" in dbgsom("config", "show", name).out
+    answer = dbgsom("config", "diff", file, "x")
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == f"note: {folder.name} is the newest finished run of experiment 'x'\n"
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", "gone", "."])
@@ -165,6 +168,7 @@ def test_what_is_neither_file_nor_run_is_refused(name, dbgsom, write):
         answer = dbgsom("config", *arguments)
         assert answer.code == 2
         assert name in answer.err
+    assert "no run folder and no configuration, and " in dbgsom("config", "show", "gone").err
 
 
 def test_a_wrong_configuration_is_told_as_validate_tells_it(dbgsom, write):

@@ -124,6 +124,11 @@ def test_a_missing_file_tells_where_it_was_sought(bench, registry: Registry):
     with pytest.raises(ConfigError) as caught:
         load_experiment("none.yaml", registry=registry)
     assert str(caught.value) == f"none.yaml: there is no file 'none.yaml' (looked in {Path.cwd()})"
+    for name in ("none.yaml", "notes.yaml.bak"):
+        Path(name).touch()
+    for name in ("nonne.yml", "none"):
+        with pytest.raises(ConfigError, match=r"did you mean 'none\.yaml'\?$"):
+            load_experiment(name, registry=registry)
 
 
 def test_a_folder_is_no_file(bench, registry: Registry):

@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dbgsom_core.config import fill_text
-from dbgsom_core.errors import ConfigError, did_you_mean
+from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.interfaces.files import exists
-from dbgsom_core.runs.folder.store import RunFiles, find_experiments, find_folders, find_runs
+from dbgsom_core.runs.folder.dead import close_if_dead
+from dbgsom_core.runs.folder.store import (
+    RunFiles,
+    StoredRun,
+    find_experiments,
+    find_folders,
+    find_runs,
+    read_run,
+)
 
 _SHORTEST_ID = 4  # letters of the end of an id that will do
 
@@ -35,6 +43,39 @@ def ending_so(name: str, root: Path, known: Iterable[str]) -> list[Path]:
     if len(name) < _SHORTEST_ID:
         return []
     return [one for group in known for one in find_folders(root, group) if one.name.endswith(name)]
+
+
+def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run or sweep that a name means, and notes.
+
+    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
+    run that has finished, or its newest one where none has. ``besides`` says what else it is not.
+
+    Raises
+    ------
+    DataError
+        No run is called so, or several are.
+    """
+    folder = find_folder(name, root)
+    if folder is not None:
+        return close_if_dead(read_run(folder.absolute())), ()
+    groups = find_experiments(root)
+    if name in groups:
+        runs = [one for one in find_runs(root, name) if one.parent is None and not one.damage]
+        finished = [one for one in runs if one.status == "finished"]
+        if runs:
+            newest = close_if_dead((finished or runs)[-1])
+            kind = "newest finished" if finished else "newest"
+            return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
+    meant = ending_so(name, root, groups)
+    if len(meant) > 1:
+        listed = ", ".join(str(one) for one in meant[:5])
+        raise DataError(f"'{name}' may be any of {listed}: name its folder")
+    known = [*groups, *(one.name for group in groups for one in find_folders(root, group))]
+    raise DataError(
+        f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
+        f"of this name{did_you_mean(name, known)}"
+    )
 
 
 def unknown_run(name: str, root: Path) -> ConfigError:

@@ -7,21 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbgsom_core.config import fill_text
-from dbgsom_core.errors import DataError, PluginError, did_you_mean
+from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder.dead import close_if_dead
-from dbgsom_core.runs.folder.finding import ending_so, find_folder, is_run
-from dbgsom_core.runs.folder.store import (
-    StoredRun,
-    find_experiments,
-    find_folders,
-    find_runs,
-    read_run,
-)
+from dbgsom_core.runs.folder.finding import find_run, is_run
+from dbgsom_core.runs.folder.store import StoredRun, read_run
 from dbgsom_core.runs.using.table_head import Written
 
 _ADDRESSES = ("runs:/", "models:/")
@@ -109,7 +102,7 @@ def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
     DataError
         No run is called so, several are, or it has left no model.
     """
-    run, notes = find_run(name, root)
+    run, notes = find_run(name, root, besides=" and no model file")
     if run.kind == "sweep":
         run, notes = _best_of(run, notes)
     if not exists(run.files.model):
@@ -117,39 +110,6 @@ def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
         why = run.damage or how.get(run.status, "its model.npz is not there")
         raise DataError(f"run {run.id} has left no model: {why}")
     return run, notes
-
-
-def find_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run or sweep that a name means, and notes.
-
-    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
-    run that has finished, or its newest one where none has.
-
-    Raises
-    ------
-    DataError
-        No run is called so, or several are.
-    """
-    folder = find_folder(name, root)
-    if folder is not None:
-        return close_if_dead(read_run(folder.absolute())), ()
-    groups = find_experiments(root)
-    if name in groups:
-        runs = [one for one in find_runs(root, name) if one.parent is None and not one.damage]
-        finished = [one for one in runs if one.status == "finished"]
-        if runs:
-            newest = close_if_dead((finished or runs)[-1])
-            kind = "newest finished" if finished else "newest"
-            return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
-    meant = ending_so(name, root, groups)
-    if len(meant) > 1:
-        listed = ", ".join(str(one) for one in meant[:5])
-        raise DataError(f"'{name}' may be any of {listed}: name its folder")
-    known = [*groups, *(one.name for group in groups for one in find_folders(root, group))]
-    raise DataError(
-        f"'{name}' is no run folder and no model file, and {root.absolute()} has no run and no "
-        f"experiment of this name{did_you_mean(name, known)}"
-    )
 
 
 def _best_of(sweep: StoredRun, notes: tuple[str, ...]) -> tuple[StoredRun, tuple[str, ...]]:
