@@ -98,9 +98,10 @@ def _blocks(X: NDArray[Any], weights: NDArray[np.float64]) -> Any:
 def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> float:
     # Ledoit & Wolf (2004), section 3.3, for centred samples z with the mean of |z|**4 ``fourth``:
     # how far the sample covariance is from a multiple of the identity, and how much of that is
-    # noise. Standardised features have that multiple, 1, as their diagonal.
-    size = float(np.square(covariance).sum())
-    distance = size - float(np.trace(covariance)) ** 2 / len(covariance)
+    # noise. Standardised features have that multiple, 1, as their diagonal; those that do not vary
+    # have 0, and are none of the features.
+    size, features = float(np.square(covariance).sum()), int((np.diag(covariance) > 0).sum())
+    distance = size - float(np.trace(covariance)) ** 2 / max(features, 1)
     noise = (fourth - size) / n
     return 1.0 if distance <= 0 else float(np.clip(noise / distance, 0.0, 1.0))
 

@@ -49,6 +49,15 @@ def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
         np.testing.assert_allclose(metric.pairwise(points, points[:5]), expected, atol=1e-7)
 
 
+def test_features_that_do_not_vary_are_none(correlated):
+    more = np.column_stack([np.full(400, 7.0), correlated, np.zeros(400)])
+    whitening = Mahalanobis().fit(more)["whitening"]
+    np.testing.assert_allclose(
+        whitening[1:-1, 1:-1], Mahalanobis().fit(correlated)["whitening"], rtol=1e-9, atol=1e-12
+    )
+    assert not whitening[[0, -1]].any()
+
+
 def test_fewer_samples_than_features_give_a_finite_map(rng):
     X = rng.normal(size=(12, 30))
     assert np.isfinite(SomVQ(metric="mahalanobis", epochs=5).fit(X).weights_).all()
