@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -74,6 +75,15 @@ class CheckpointError(DbgsomError, ValueError):
     """A checkpoint is of another fit, or cannot be read."""
 
     exit_code = 2
+
+
+class Remark(UserWarning):
+    """What a reader may like to know and need not act on: reports have it, terminals by ``-v``."""
+
+
+def level_of(category: type[Warning]) -> int:
+    """Return the level at which a warning is logged: that of a remark is ``logging.INFO``."""
+    return logging.INFO if issubclass(category, Remark) else logging.WARNING
 
 
 def as_text(told: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from dbgsom_core.errors import as_text
+from dbgsom_core.errors import as_text, level_of
 from dbgsom_core.interfaces.privacy import private_logger
 
 Command = Callable[..., Any]
@@ -175,7 +175,7 @@ def _as_log(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    private_logger("dbgsom").warning("%s", message)
+    private_logger("dbgsom").log(level_of(category), "%s", message)
 
 
 def _plain_warning(*given: Any, **named: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dbgsom_core.errors import level_of
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.estimators.scaling import names_after
 from dbgsom_core.interfaces.component import Component
@@ -93,11 +95,12 @@ def noted(notes: list[str]) -> Iterator[None]:
             yield
         finally:
             told = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
-            for text in dict.fromkeys(str(warning.message) for warning in told):
-                note(notes, text)
+            levels = {str(one.message): level_of(one.category) for one in told}
+            for text, level in levels.items():
+                note(notes, text, level)
 
 
-def note(notes: list[str], text: str) -> None:
+def note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
     """Add a note to those of the report, secrets masked, and tell it now."""
     notes.append(masked(text))
-    log.warning("%s", notes[-1])
+    log.log(level, "%s", notes[-1])

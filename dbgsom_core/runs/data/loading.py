@@ -185,7 +185,8 @@ def make_fold(
     # Steps may change what they get; all rows without any are not copied: they may be a map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
     X = data.X if is_whole else picked(data.X, train)
-    X_train = fit_steps(steps, X, y_train, data.feature_names)
+    metric = experiment.model.params.get("metric")
+    X_train = fit_steps(steps, X, y_train, data.feature_names, metric)
     tested = None
     if test is not None:
         apart = Data(picked(data.X, test), None if y is None else y[test])

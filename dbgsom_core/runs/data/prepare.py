@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.estimators.scaling import IN_BLOCKS, RangeScaler, prepared
 from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.plugins.importing import importing, installed_only, no_exit
@@ -86,11 +86,13 @@ def fit_steps(
     X: NDArray[Any],
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
+    metric: Any = None,
 ) -> NDArray[Any]:
     """Fit each step on what the steps before it return; return the prepared X (n, D').
 
-    ``names`` are those of the features, for messages. Of a table a table comes back that is
-    prepared block by block when it is read; steps other than scalers need all of it in memory.
+    ``names`` are those of the features, for messages, and ``metric`` is what will compare the rows.
+    Of a table a table comes back that is prepared block by block when it is read; steps other than
+    scalers need all of it in memory.
 
     Raises
     ------
@@ -101,14 +103,8 @@ def fit_steps(
     constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:
         raise DataError("all columns are constant: there is nothing that a map could unfold")
-    scaling = [name for name, step in steps if isinstance(step, tuple(STEPS.values()))]
-    if scaling and len(constant):
-        called = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
-        shown = ", ".join(called) + (", …" if len(constant) > 5 else "")
-        warnings.warn(
-            f"{len(constant)} constant column(s) carry no information and are scaled to 0: {shown}",
-            stacklevel=2,
-        )
+    if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
+        _tell_constant(constant, X.shape[1], names, metric)
     for name, step in steps:
         try:
             X = _fitted(name, step, X, y)
@@ -125,6 +121,33 @@ def fit_steps(
         if not (high > low).any():
             raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
+
+
+def _tell_constant(
+    constant: NDArray[np.intp], columns: int, names: Sequence[str] | None, metric: Any
+) -> None:
+    called = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
+    shown = ", ".join(called) + (", …" if len(constant) > 5 else "")
+    told, kind = f"{len(constant)} of {columns} columns are constant and scaled to 0", UserWarning
+    if _counts_zeros(metric, constant, columns):
+        told += ", which is part of a row to this metric: leave them out"
+    else:
+        told += ", which tells no samples apart"
+        kind = Remark if 2 * len(constant) < columns else UserWarning  # is it the right file?
+    warnings.warn(f"{told}: {shown}", kind, stacklevel=3)
+
+
+def _counts_zeros(metric: Any, constant: NDArray[np.intp], columns: int) -> bool:
+    """Say whether a metric makes something else of a column of zeros, as the correlation does."""
+    prepare = getattr(metric, "prepare", None)
+    if prepare is None or getattr(metric, "fit", None) is not None:
+        return False
+    row = np.ones((1, columns))
+    row[0, constant] = 0.0
+    try:
+        return bool(np.any(np.asarray(prepare(row))[0, constant]))
+    except Exception:  # of others, who may take no such row
+        return True
 
 
 def _fitted(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
