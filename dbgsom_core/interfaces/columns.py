@@ -238,6 +238,7 @@ class Columns:
         values[~missing] = numbers(cells[~missing].tolist(), self.decimal, self.thousands)
         bad = ~missing & ~np.isfinite(values)
         values[bad] = 0
+        values[np.isin(values, _numeric(self.na_values))] = np.nan  # as pandas reads -9.0 for -9
         self._add(faults, name, cells, bad, where)
         return np.asarray(values[where])
 
@@ -332,6 +333,11 @@ def missing_words(columns: Columns) -> list[str]:
 @lru_cache(maxsize=16)
 def _upper(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word.strip().upper() for word in words)
+
+
+@lru_cache(maxsize=16)
+def _numeric(words: tuple[str, ...]) -> list[float]:
+    return [value for word in words if (value := number(word, ".")) is not None]
 
 
 def told_unseen(unseen: Unseen) -> list[str]:

@@ -76,6 +76,7 @@ def test_numbers_are_those_of_pandas(rng, read):
     assert read(text.replace("a,b", '"a","b"', 1))[1]
     assert read(text.replace("\n", "\r\n").rstrip())[1]
     assert read("\ufeff" + text.replace(",", ", "))[1]
+    assert read(text.replace(",", "  ,").replace("NA  ", "NA "))[1]
     assert read(text + "\n\n")[1]
     assert read(frame[["c", "a", "b"]].round(2).assign(d="x").to_csv(index=False))[1]
     assert read(
@@ -91,7 +92,9 @@ def test_numbers_are_those_of_pandas(rng, read):
     assert found.tolist() == [[1], [2]]
 
 
-@pytest.mark.parametrize("line", ['"1","2",3', "1 ,2,3", "Infinity,1,2", "0.1e-310,1,2", " 1,2,x"])
+@pytest.mark.parametrize(
+    "line", ['"1","2",3', "1,NA  ,3", "Infinity,1,2", "0.1e-310,1,2", " 1,2,x"]
+)
 def test_what_it_does_not_know_is_left_to_pandas(rng, read, line):
     lines = table(rng).to_csv(index=False).splitlines()
     lines.insert(23, line)
@@ -105,11 +108,37 @@ def test_what_it_does_not_know_is_left_to_pandas(rng, read, line):
         assert len(found) == 41
 
 
-def test_a_number_for_what_is_missing_is_left_to_pandas(read):
+@pytest.mark.parametrize("odd", ["", "True"])  # then all is read as text
+def test_a_number_for_what_is_missing_is_left_to_pandas(read, odd):
     columns = Columns(("a", "b", "c"), na_values=("", "-9"))
-    found, whole = read("a,b,c\n1,-9.0,3\n4,5,6\n", columns)
-    assert np.isnan(found[0, 1])
+    found, whole = read(f"a,b,c\n1,-9.0,{odd}\n4,-9e0,\n4,-9.5,-9\n", columns)
+    np.testing.assert_array_equal(found[:, 1], [np.nan, np.nan, -9.5])
     assert not whole
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_lines_of_blanks_are_no_rows(read, delimiter):
+    blank = " \t ".replace(delimiter, "")
+    lines = ["a;b;c", " ", "1;2;", blank, "", "4;x;6", *["7;8;"] * 30, blank, "9;8"]
+    text = "\n".join(lines).replace(";", delimiter)
+    with pytest.raises(DataError, match=r"line 38 has 2 fields and the header 3"):
+        read(text)
+    with pytest.raises(DataError, match=r"row 1, column 'b': 'x' is no number"):
+        read(text + delimiter)
+    assert len(read(text.replace("x", "") + delimiter)[0]) == 33
+
+
+def test_a_first_line_of_numbers_and_gaps_is_a_row(read):
+    found, _ = read("1,NA,3\n,5,6\n", None)
+    np.testing.assert_array_equal(found, [[1, np.nan, 3], [np.nan, 5, 6]])
+    assert read(",0,1\n0,5,6\n", None)[0].tolist() == [[0, 5, 6]]
+    assert read("NA,NA,NA\n0,5,6\n", None)[0].tolist() == [[0, 5, 6]]
+
+
+@pytest.mark.parametrize("before", ["", "\x0c\n", "\x0c", " \x1c\u2028\n\n"])
+def test_only_ends_of_lines_end_lines(read, before):
+    found, _ = read(before + "c\u2028d,a,b,c\x0be\n1,2,3,4\n5,6,7,8\n", Columns(("a", "b")))
+    assert found.tolist() == [[2, 3], [6, 7]]
 
 
 @pytest.mark.parametrize("word", ["", "NULL", "null", "N/A", "n/a", "?", "-", "nAn", "<NA>", "NA "])

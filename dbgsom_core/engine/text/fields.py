@@ -198,6 +198,13 @@ def _read_field(
     if bits >= _SIGN:
         return -1
     out[row, place] = bits | _SIGN if negative else bits
+    return _behind_spaces(data, at)
+
+
+@inlined
+def _behind_spaces(data: NDArray[np.uint8], at: int) -> int:
+    while data[at] == _SPACE:
+        at += 1
     return at
 
 

@@ -55,15 +55,19 @@ class ShortLines:
         head = self._head
         with opened(self._path) as stream, suppress(csv.Error):  # of cells that pandas reads
             text = io.TextIOWrapper(stream, encoding=head.encoding, newline="")
-            for _ in range(head.skipped):
-                next(text, "")
-            reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
-            row = -int(head.header)
-            for fields in reader:
-                if fields:  # pandas leaves out empty lines
-                    row += 1
-                    if row > 0:
-                        yield row, head.skipped + reader.line_num, len(fields)
+            number, row = 0, -int(head.header)
+
+            def lines() -> Iterator[str]:
+                nonlocal number
+                blank = " \t\r\n".replace(head.delimiter, "")  # such lines pandas leaves out
+                for number, line in enumerate(text, 1):
+                    if number > head.skipped and line.strip(blank):
+                        yield line
+
+            for fields in csv.reader(lines(), delimiter=head.delimiter, skipinitialspace=True):
+                row += 1
+                if row > 0:
+                    yield row, number, len(fields)
 
 
 def unreadable(path: str, delimiter: str, told: str) -> str:

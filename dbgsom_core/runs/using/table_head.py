@@ -8,19 +8,20 @@ import io
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.cells import number, short
+from dbgsom_core.interfaces.cells import NA_VALUES, number, short
 from dbgsom_core.interfaces.files import why_unreadable
 from dbgsom_core.interfaces.unpacking import open_text
 
 _HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
+_GAPS = frozenset(word.upper() for word in NA_VALUES)
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -116,7 +117,9 @@ def look_at_head(
     except OSError as error:
         raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
     text = text.removeprefix("\ufeff")
-    lines = text.splitlines()
+    lines = re.split(r"\r\n|\r|\n", text)  # letters that may end a line elsewhere stand in cells
+    if not lines[-1]:
+        lines.pop()
     skipped, given = 0, delimiter
     said = _SEP.fullmatch(lines[0]) if lines else None
     if said:
@@ -139,9 +142,7 @@ def look_at_head(
     if not {*known} <= {*names} and any("\ufffd" in name for name in {*names} - {*known}):
         raise no_such_text(path, read_as)
     # Files without a header count their columns, and so does a model that learnt from one.
-    counted = all(number(cell, ".") is not None for cell in names) or (
-        bool(known) and all(map(str.isdigit, known))
-    )
+    counted = _are_numbers(names) or (bool(known) and all(map(str.isdigit, known)))
     header = not counted or (bool(known) and {*known} <= {*names})
     if not header:
         names = [str(place) for place in range(len(names))]
@@ -157,6 +158,13 @@ def no_such_text(path: str, encoding: str) -> DataError:
         f"{path} is no text of the encoding {name}: say which with --encoding, such as cp1252, "
         "that of Windows and Excel, or latin-1"
     )
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Say whether there are numbers in the cells of a line, and nothing else but gaps."""
+    values = [number(cell, ".") for cell in cells if cell.upper() not in _GAPS]
+    indexed = ["", *map(str, range(len(cells) - 1))]  # as pandas heads a table without names
+    return bool(values) and None not in values and [*cells] != indexed
 
 
 def _is_utf8(start: bytes) -> bool:
