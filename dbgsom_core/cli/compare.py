@@ -86,6 +86,7 @@ def compare(
 def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> None:
     from dbgsom_core.cli.tables import fits, print_table
     from dbgsom_core.runs.comparing.comparison_files import about, beside, columns_of
+    from dbgsom_core.runs.comparing.sentences import baseline_told
 
     if show_all:
         names = dict.fromkeys(name for row in table.rows for name in row.measures)
@@ -100,6 +101,8 @@ def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> Non
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:
         click.echo(f"and {len(rows) - top} more")
+    if told := baseline_told(table):
+        click.echo(told)
     click.echo(as_text(table.sentence))
     if table.method:
         click.echo(as_text(table.method))

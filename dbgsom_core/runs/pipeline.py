@@ -23,6 +23,7 @@ from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data.baseline import baselines
 from dbgsom_core.runs.data.drawn import drawn_part, drawn_told, evaluated
 from dbgsom_core.runs.data.loading import Fold, Part, make_fold
 from dbgsom_core.runs.data.ready import make_estimator, make_ready
@@ -92,6 +93,7 @@ def run_experiment(
             data=plan.data,
             test=plan.test,
             estimator=plan.estimator,
+            baseline=plan.baseline(),
             parent=parent,
             name=name,
             varies=varies,
@@ -124,6 +126,13 @@ class _Plan:
     estimator: Any
     measures: Mapping[str, Component]
     notes: list[str]
+
+    def baseline(self) -> Mapping[str, float] | None:
+        """Return what always the most frequent class would measure, None without classes."""
+        y = self.data.y
+        if y is None or self.experiment.model.estimator != "classifier":
+            return None
+        return baselines(self.fold, self.divided, y)
 
 
 def _planned(

@@ -39,9 +39,11 @@ def start_run(
     params: Mapping[str, Any] | None = None,
     varies: Mapping[str, Any] | None = None,
     stored: StoredRun | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Run:
     """Say what a run is (a sweep without ``data``), and create its folder.
 
+    ``baseline`` is what an answer that learns nothing would measure, for those who compare.
     A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
     on in this process alone. Runs
     of the same experiment whose process died without a word are closed as killed.
@@ -51,6 +53,8 @@ def start_run(
     for dead in close_dead_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
     facts = {} if data is None else facts_of(experiment, data, test)
+    if baseline:
+        facts["baseline"] = dict(baseline)
     environment = describe_environment(registry, experiment.folder)
     if estimator is not None:
         environment["components"] = describe_components(experiment, estimator.parts(), registry)

@@ -30,12 +30,14 @@ def _store(
     status="finished",
     config=None,
     estimator="classifier",
+    baseline=None,
 ):
     """Write a run folder; ``folds`` are values of test/accuracy, or (rows, value) pairs."""
     files = RunFiles(root / experiment / f"run-{number:04d}")
     started = STARTED.format(number // 1000 % 60, number % 1000)
     write_status(files, status, started, started)
     facts = {"name": data, "samples": 150, "features": 4, "digest": data * 8}
+    facts |= {} if baseline is None else {"baseline": baseline}
     write_json(
         files.run,
         {

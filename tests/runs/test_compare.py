@@ -195,6 +195,13 @@ def test_the_sentence_says_how_sure_it_is(store, found, case):
     assert within in sentence
 
 
+def test_what_is_the_same_with_the_same_seeds_is_not_said_to_have_one_mean(store, found):
+    for number, (model, seed) in enumerate([(GAUSSIAN, 1), (GAUSSIAN, 2), (BUBBLE, 1)]):
+        store(number, accuracy(0.9 if seed == 1 else 1.0), seed=seed, model=model)
+    sentence = found("e").tables[0].sentence
+    assert sentence.startswith("All variants have the same accuracy with the same seeds. ")
+
+
 @pytest.mark.parametrize(
     ("balanced", "said"), [((1 / 3, 1 / 3), True), ((0.34, 1 / 3), False), ((1.0, 1.0), False)]
 )

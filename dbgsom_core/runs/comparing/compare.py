@@ -28,6 +28,7 @@ from dbgsom_core.runs.comparing.sentences import method, rank_verdict, verdict
 from dbgsom_core.runs.comparing.variants import (
     Group,
     Variant,
+    baseline_of,
     lacks_folds,
     measures_of,
     overlap,
@@ -151,6 +152,7 @@ def _table(group: Group, decision: Decision, registry: Registry) -> Table:
         name,
         0 if tested is None else tested.tests,
         ratio,
+        baseline=baseline_of(group.variants, decision),
     )
     ends = {name: best_end(name, registry) for row in rows for name in row.measures}
     return replace(found, sentence=verdict(found), method=method(found), ends=ends)

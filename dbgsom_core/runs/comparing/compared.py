@@ -90,6 +90,9 @@ class Table:
         Which variant won, and how sure that is.
     method : str
         What the numbers are, and how they were tested.
+    baseline : float or None
+        What an answer that learns nothing would measure: always the most frequent class of the
+        training part (accuracy, balanced accuracy), or always the mean (r2). None: not known.
     ends : mapping of str to str
         Which values of each measure are best: ``greater``, ``less``, ``0``, or nothing where no
         plugin says it.
@@ -106,6 +109,7 @@ class Table:
     sentence: str = ""
     method: str = ""
     ends: Mapping[str, str] = field(default_factory=dict)
+    baseline: float | None = None
 
     @property
     def ranked(self) -> list[Row]:

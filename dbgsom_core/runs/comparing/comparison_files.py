@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.runs.comparing.deciding import with_arrow
-from dbgsom_core.runs.comparing.sentences import differences_of, mean_of, number, value_of
+from dbgsom_core.runs.comparing.sentences import (
+    baseline_told,
+    differences_of,
+    mean_of,
+    number,
+    value_of,
+)
 from dbgsom_core.runs.folder.writing import write_text
 
 if TYPE_CHECKING:
@@ -125,6 +131,7 @@ def records(comparison: Compared) -> list[dict[str, Any]]:
             "best": table.decision.end,
             "seeds": row.seeds,
             "folds": row.folds,
+            "baseline": table.baseline,
             "mean": row.mean,
             "std": row.deviation,
             "adjusted": row.adjusted,
@@ -207,6 +214,7 @@ def as_markdown(comparison: Compared) -> str:
             f"## {_mark(about(table))}",
             _mark(table.sentence),
             _markdown_table(*columns_of(table, beside(table))),
+            _mark(baseline_told(table)),
             _mark(table.method),
         ]
     for ranking in comparison.rankings:
@@ -262,6 +270,8 @@ def as_html(comparison: Compared) -> str:
     for table in comparison.tables:
         blocks.append(f"<h3>{_escaped(about(table))}</h3><p><b>{_escaped(table.sentence)}</b></p>")
         blocks.append(_html_table(*columns_of(table, beside(table))))
+        if told := baseline_told(table):
+            blocks.append(f"<p>{_escaped(told)}</p>")
         blocks.append(f"<p><small>{_escaped(table.method)}</small></p>")
     for ranking in comparison.rankings:
         blocks.append(f"<h3>Ranks over data sets</h3><p><b>{_escaped(ranking.sentence)}</b></p>")

@@ -21,11 +21,29 @@ def verdict(table: Table) -> str:
     """Return which variant won, and how sure that is, or what would tell."""
     told = _verdict(table)
     if table.ranked and (classes := _chance(table, table.ranked[0])):
+        who = "the first of them" if _tied(table) else "it"
         told += (
-            f" Yet it seems to give all samples one class: balanced accuracy is 1/{classes}, and "
-            "accuracy the share of that class."
+            f" Yet {who} seems to give all samples one class: balanced accuracy is 1/{classes}, "
+            "and accuracy the share of that class."
         )
+    elif table.ranked and table.baseline is not None:
+        best, decision = table.ranked[0].mean, table.decision
+        if not decision.better(best, table.baseline):
+            told += (
+                f" Yet that is no better than {_learning_nothing(table)}, {number(table.baseline)}."
+            )
     return told
+
+
+def baseline_told(table: Table) -> str:
+    """Return what an answer that learns nothing would measure; empty where nobody knows."""
+    if table.baseline is None:
+        return ""
+    return f"baseline: {number(table.baseline)} ({_learning_nothing(table)})"
+
+
+def _learning_nothing(table: Table) -> str:
+    return "always the mean" if table.decision.measure == "r2" else "always the most frequent class"
 
 
 def _chance(table: Table, row: Row) -> int:
@@ -79,7 +97,8 @@ def _untested(table: Table) -> str:
     if tied := _tied(table):
         led += f" ({same_mean(tied)})"
     if all(row.difference == 0 for row in others):
-        same = f"All variants have the same {table.decision.measure}, {mean_of(best)}."
+        mean = " with the same seeds" if table.is_adjusted else f", {mean_of(best)}"
+        same = f"All variants have the same {table.decision.measure}{mean}."
         few = max(row.pairs for row in others) <= 1
         return f"{same} {_MORE[:1].upper()}{_MORE[1:]} would tell more." if few else same
     if all(row.pairs == 0 for row in others):

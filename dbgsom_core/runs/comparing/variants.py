@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,6 +173,21 @@ def measures_of(variant: Variant) -> dict[str, list[float]]:
                     continue
                 found.setdefault(name, []).append(value)
     return found
+
+
+def baseline_of(variants: Iterable[Variant], decision: Decision) -> float | None:
+    """Return what an answer that learns nothing would measure, the mean over seeds; None: unknown.
+
+    r2 is 0 by its definition for one that always answers the mean.
+    """
+    if decision.measure == "r2":
+        return 0.0
+    found: dict[Any, Any] = {}
+    for run in (run for variant in variants for run in variant.runs):
+        known = _mapping(run.data.get("baseline")).get(decision.name)
+        found[seed_of(run)] = found.get(seed_of(run), known)
+    values = [one for one in found.values() if isinstance(one, (int, float))]
+    return statistics.fmean(values) if values and len(values) == len(found) else None
 
 
 def lacks_folds(run: StoredRun) -> bool:
