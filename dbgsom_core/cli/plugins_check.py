@@ -18,7 +18,7 @@ from dbgsom_core.errors import PluginError
 @limit_option(120, "What a single check may take.")
 @plugin_options_apart
 def check_plugins(distribution: str | None, as_json: bool, limit: float, strict: bool) -> int:
-    """Test every component of DISTRIBUTION (of all third parties without one).
+    """Test every component and prepare step of DISTRIBUTION (of all third parties without one).
 
     The checks run in another process: one that hangs, or that ends the process, has failed. Exit
     code 3 when a promise is broken.

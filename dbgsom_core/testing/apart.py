@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,13 +15,15 @@ from pydantic import ValidationError
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.apart import Apart
 from dbgsom_core.plugins.doctor import version_of, when_imported
-from dbgsom_core.plugins.importing import watched_imports
+from dbgsom_core.plugins.importing import importing, no_exit, watched_imports
 from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
-from dbgsom_core.testing.kit import checks_for, judged
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, Registry, get_registry
+from dbgsom_core.testing.kit import checks_for, is_step, judged
 
+_REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 ENDS = 2  # processes that one component may end before its other checks are left out
 
 Tell = Callable[[dict[str, Any]], None]
@@ -138,7 +141,7 @@ def _checked(
 
 def chosen(distribution: str | None, registry: Registry) -> list[Offered]:
     """Return what is to be checked: what a distribution offers, or all third parties without."""
-    offers = (one for kind in KINDS for one in registry.offered(kind))
+    offers = [one for kind in KINDS for one in registry.offered(kind)] + registry.steps
     if distribution is None:
         return [one for one in offers if one.distribution != OWN_DISTRIBUTION]
     return [one for one in offers if one.distribution == distribution]
@@ -151,13 +154,19 @@ def _check_known(distribution: str | None, known: list[str]) -> None:
         )
 
 
-def _built(offered: Offered, tell: Tell, known: bool, folder: Path) -> Component | None:
+def _built(offered: Offered, tell: Tell, known: bool, folder: Path) -> Any:
     # The component, whose record is told unless an earlier process did; None: it cannot be built.
     record: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
-    component = None
+    component: Any = None
     try:
-        cls = offered.load()
-        component = cls(**_examples(offered.kind, cls, folder))
+        if offered.kind == STEP:
+            component, lacks = _step(offered)
+            if lacks:
+                told = f"cannot be built without its arguments: {', '.join(lacks)}"
+                record["skipped"]["all"] = told
+        else:
+            cls = offered.load()
+            component = cls(**_examples(offered.kind, cls, folder))
     except ValidationError as error:
         fields = ", ".join(str(one["loc"][0]) for one in error.errors() if one["loc"])
         record["skipped"]["all"] = (
@@ -168,6 +177,17 @@ def _built(offered: Offered, tell: Tell, known: bool, folder: Path) -> Component
     if not known:
         tell({"component": record})
     return component
+
+
+def _step(offered: Offered) -> tuple[Any, list[str]]:
+    # A prepare step, or None and the arguments that its constructor must have.
+    with importing(offered.distribution, offered.name):
+        cls = StoredType(offered.source, {}).load()
+    assert is_step(cls), f"{offered.source} has no fit and transform: it is no transformer"
+    given = signature(cls).parameters.values()
+    lacks = [one.name for one in given if one.default is one.empty and one.kind not in _REST]
+    with no_exit():
+        return (None if lacks else cls()), lacks
 
 
 def _examples(kind: str, cls: type[Any], folder: Path) -> dict[str, Any]:

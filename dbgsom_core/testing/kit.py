@@ -19,6 +19,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.footprint import Footprint
 from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.offers import kinds_of
+from dbgsom_core.plugins.registry import STEP, get_registry
 
 Function = Callable[[Any, "Subject"], None]
 EVERY_KIND = "any"
@@ -34,6 +35,7 @@ _MODULES = (
     "run_parts",
     "trackers",
     "engines",
+    "steps",
 )
 
 
@@ -139,7 +141,7 @@ def checks_for(
 
     Parameters
     ----------
-    component : Component
+    component : Component, or a transformer for ``prepare``
     kind : str, optional
         Found from its methods without it.
     claims : sequence of str, optional
@@ -161,7 +163,8 @@ def checks_for(
     return [
         Check(one.name, one.kind, one.promise, one.function, subject)
         for one in all_checks()
-        if one.kind in (kind, EVERY_KIND) and _is_asked(one, component, subject)
+        if one.kind in (kind, EVERY_KIND if kind != STEP else STEP)
+        and _is_asked(one, component, subject)
     ]
 
 
@@ -172,8 +175,16 @@ def _is_asked(check: Check, component: Component, subject: Subject) -> bool:
         return False
 
 
+def is_step(component: Any) -> bool:
+    """Say whether it is a transformer, or the class of one; prepare steps are no components."""
+    cls = component if isinstance(component, type) else type(component)
+    return hasattr(cls, "fit") and hasattr(cls, "transform") and not issubclass(cls, Component)
+
+
 def kind_of(component: Component) -> str:
     """Return the one kind whose methods a component has; raise ValueError for none or several."""
+    if is_step(component):
+        return STEP
     found = kinds_of(type(component))
     if len(found) != 1:
         what = "no kind" if not found else " and ".join(found)
@@ -208,14 +219,16 @@ def judged(check: Check, component: Component) -> Outcome:
 
 
 def _known(kind: str) -> str:
-    if kind not in KINDS:
+    if kind not in (*KINDS, STEP):
         hint = did_you_mean(kind, KINDS) or f"; known: {', '.join(KINDS)}"
         raise ValueError(f"unknown kind '{kind}'{hint}")
     return kind
 
 
 def _offered_name(kind: str, component: Component) -> str | None:
-    from dbgsom_core.plugins.registry import get_registry
-
-    offered = get_registry().offer_of(kind, type(component))
-    return None if offered is None else offered.name
+    registry = get_registry()
+    if kind != STEP:
+        offered = registry.offer_of(kind, type(component))
+        return None if offered is None else offered.name
+    source = f"{type(component).__module__}:{type(component).__qualname__}"
+    return next((one.name for one in registry.steps if one.source == source), None)

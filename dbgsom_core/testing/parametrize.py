@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.testing.kit import checks_for
+from dbgsom_core.testing.kit import checks_for, is_step
 
 ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]
 
@@ -26,7 +27,7 @@ def parametrize_with_checks(
 
     Parameters
     ----------
-    component : Component or sequence of them
+    component : Component, transformer for ``prepare``, or sequence of them
         Instances: a component with required fields is tested with the fields that you give.
     kind : str, optional
         ``"metric"``, ``"kernel"``, …; found from the methods without it.
@@ -41,7 +42,8 @@ def parametrize_with_checks(
     ValueError
         The kind cannot be told, or an expected failure names no check.
     """
-    components = [component] if isinstance(component, Component) else list(component)
+    given: Any = component
+    components = [given] if isinstance(given, Component) or is_step(given) else list(given)
     cases = []
     for one in components:
         expected = expected_failures(one) if callable(expected_failures) else expected_failures

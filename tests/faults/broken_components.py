@@ -23,6 +23,7 @@ KINDS = {
     "kernel": "kernels", "metric": "metrics metric_parts", "growth": "growth",
     "labeller": "labellers", "dataset": "datasets", "measure": "measures", "figure": "figures",
     "tracker": "trackers", "engine": "engines",
+    "prepare step": "steps",
 }  # fmt: skip
 SOUND = {"fine", "assigning", "steady"}
 LIMIT = 20.0  # seconds for a check
@@ -117,6 +118,8 @@ def config(kind, name):
     component = f"faulty:{name}"
     if kind in ("kernel", "metric", "growth", "labeller"):
         told["model"][kind] = component
+    elif kind == "prepare step":
+        told["prepare"] = name
     elif kind in ("dataset", "engine"):
         told[kind] = component
     else:

@@ -4,13 +4,17 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from dbgsom_core.api import Birth, Component, GrowthComponent, KernelComponent
+from dbgsom_core.plugins.offers import Offered
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
+from dbgsom_core.testing.apart import _built
 from dbgsom_core.testing.kit import judged
 
 DBGSOM_API_VERSION = 1
@@ -75,9 +79,12 @@ def faulty():
     )
     sys.modules["faulty"] = package = importlib.util.module_from_spec(where)
     where.loader.exec_module(package)
+    listed = {"DBGSOM_API_VERSION": 1, "dbgsom_transformers": package.dbgsom_transformers}
+    get_registry().register(SimpleNamespace(**listed), "faulty", "faulty")
     yield lambda name: getattr(importlib.import_module(f"faulty.{name[0]}"), name[1])
     for name in [name for name in sys.modules if name.partition(".")[0] == "faulty"]:
         del sys.modules[name]
+    get_registry.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +128,19 @@ def faulty():
         ("trackers Unready", "failed_run", "no attribute 'epoch'"),
         ("trackers Leaving", "failed_run", "ends the process: SystemExit: 0"),
         ("trackers Speechless", "how_to_open", "gives None"),
+        ("steps Undocumented", "step_docstring", "no docstring of its own"),
+        ("steps Chance", "step_table", "two calls differ"),
+        ("steps Restless", "step_table", "give it a seed"),
+        ("steps Dropping", "step_table", "40 samples become 39"),
+        ("steps Infinite", "step_table", "nan or infinity"),
+        ("steps Wanting", "step_table", "TypeError"),
+        ("steps Ending", "step_table", r"ends the process: SystemExit: os._exit\(0\)"),
+        ("steps Writing", "step_reads_only", "fit changes the samples"),
+        ("steps Learning", "step_reads_only", "changes what it learnt"),
+        ("steps Beside", "step_rows_stand_alone", "blocks of 1 become other rows"),
+        ("steps OneWay", "step_undo", "gives other samples"),
+        ("steps Misnamed", "step_names", "1 names for 4 columns"),
+        ("steps Unlisted", "step_saving", "list the class in a plugin's dbgsom_transformers"),
     ],
 )
 def test_what_components_do_wrong_is_found_by_the_promise(name, promise, words, faulty):
@@ -134,13 +154,29 @@ def test_what_components_do_wrong_is_found_by_the_promise(name, promise, words, 
 @pytest.mark.parametrize(
     "name",
     ["metrics Fine", "growth Fine", "growth Steady", "labellers Fine", "measures Fine",
-     "figures Fine", "trackers Fine"],
+     "figures Fine", "trackers Fine", "steps Fine"],
 )  # fmt: skip
 def test_a_component_without_fault_passes(name, faulty):
     outcomes = list(run_checks(faulty(name.split())()))
     assert [one for one in outcomes if one.status != "passed"] == []
-    assert len(outcomes) > (20 if name.startswith("metrics") else 10)
+    least = {"metrics": 20, "steps": 6}
+    assert len(outcomes) > least.get(name.partition(" ")[0], 10)
     assert all(one.promise.endswith(".") for one in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "told"),
+    [
+        ("sklearn.compose:ColumnTransformer", "skipped", "without its arguments: transformers"),
+        ("decimal:Decimal", "failed", "is no transformer"),
+        ("decimal:Decimals", "failed", "cannot be imported"),
+    ],
+)
+def test_a_step_that_cannot_be_built_is_told(where, how, told, tmp_path):
+    heard = []
+    offered = Offered("prepare step", "x", where, "dbgsom-x", "1")
+    assert _built(offered, heard.append, False, tmp_path) is None
+    assert told in str(heard[0]["component"][how])
 
 
 def test_each_observer_that_gets_ready_is_put_away():
