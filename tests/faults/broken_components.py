@@ -193,7 +193,7 @@ def main():
         if "plugin" in kinds:
             results += judge_plugins(site, work)
     for kind, name, how, words in results:
-        print(f"{how:<12}{kind:<10}{name:<20}{words[:150]}")
+        print(f"{how:<12}{kind:<13}{name:<20}{words[:150]}")
     counts = {how: sum(one[2] == how for one in results) for how in {one[2] for one in results}}
     print(f"\n{counts} in {time.perf_counter() - started:.0f} s")
     bad = [one for one in results if one[2].isupper()]
