@@ -120,10 +120,13 @@ class Evaluation:
         # Distances are None where the search needs none to find the neurons.
         return self.data.nearest_units(self.som_map.prototypes, 2)
 
-    @property
+    @cached_property
     def bmu(self) -> NDArray[np.int64]:
         """The best-matching unit of each sample, shape (n,); ties to the lowest row."""
-        return self._nearest[0][:, 0]
+        import numpy as np
+
+        # Contiguous, however it was found: loops are compiled for one kind of array.
+        return np.ascontiguousarray(self._nearest[0][:, 0])
 
     @property
     def second_bmu(self) -> NDArray[np.int64]:

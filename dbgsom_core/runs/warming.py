@@ -15,6 +15,7 @@ from dbgsom_core.engine.compile import loops_folder
 from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
+from dbgsom_core.estimators.measuring import default_measures, table_of
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.csv_lines import CsvLines
@@ -73,8 +74,9 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
         vq = SomVQ(**settings)
         for dtype in (np.float64, np.float32):
             told, Xt = f"{size}, {np.dtype(dtype).name}", X.astype(dtype)
-            yield told, partial(_use, vq, Xt)
-            yield f"{told}, classes", partial(_use, SomClassifier(**settings), Xt, classes)
+            yield told, partial(_use, registry, vq, Xt)
+            classifier = SomClassifier(**settings)
+            yield f"{told}, classes", partial(_use, registry, classifier, Xt, classes)
             yield f"{told}, missing values", partial(_impute, vq, gaps.astype(dtype))
             yield f"{told}, sparse", partial(_predict, vq, csr_array(Xt))
         numbers = SomRegressor(**settings)
@@ -86,6 +88,13 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
             codes = np.round(X) if offered.name == "hamming" else X
             fitted = SomVQ(metric=metric, **settings)
             yield f"{size}, {offered.name}", partial(_predict, fitted, codes)
+    for d in (20, 40):  # more than measures look at, and packed to look for units once
+        X = rng.normal(size=(12000, d))
+        classes = rng.integers(0, 3, len(X))
+        for dtype in (np.float64, np.float32):
+            told = f"{len(X)} × {d}, {np.dtype(dtype).name}"
+            classifier = SomClassifier(**_LARGE)
+            yield told, partial(_use, registry, classifier, X.astype(dtype), classes)
     X = rng.normal(size=(2000, 4))
     smoothed = {"name": "directed", "smooth_before_growth": True, "max_neurons": 60}
     nested = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 12}}
@@ -106,9 +115,10 @@ def _impute(estimator: Any, X: Any) -> None:
     estimator.fit(X).impute(X)
 
 
-def _use(estimator: Any, X: Any, y: Any = None) -> None:
+def _use(registry: Registry, estimator: Any, X: Any, y: Any = None) -> None:
     estimator.fit(X, y)
-    estimator.evaluate(X, predictions=estimator.predict(X)).won_squares  # noqa: B018
+    found = estimator.evaluate(X, y, predictions=estimator.predict(X))
+    table_of(default_measures(registry, estimator._kind, y is not None), found)
     estimator.bmu(X, k=2)
     estimator.score_samples(X)
     estimator.transform(X[:50])

@@ -4,8 +4,10 @@ import json
 import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from dbgsom_core import SomClassifier
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import TrackerComponent
 from dbgsom_core.runs import health
@@ -139,6 +141,25 @@ def test_warming_knows_every_built_in_metric():
     names = [name for name, _ in _fits(registry)]
     for metric in registry.names("metric"):
         assert f"400 rows, {metric}" in names
+
+
+def test_warming_asks_what_a_run_asks(monkeypatch):
+    """Loops of measures and of the labeller's votes are compiled, too, for one kind of array."""
+    from dbgsom_core.estimators.measuring import default_measures
+    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs import warming
+    from dbgsom_plugins.labellers import kernel_vote_loops
+
+    registry, rng, tables = Registry.discover(own_only=True), np.random.default_rng(0), []
+    measure = warming.table_of
+    monkeypatch.setattr(warming, "table_of", lambda *given: tables.append((measure(*given), given)))
+    X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    warming._use(registry, SomClassifier(epochs=3, max_neurons=6), X, y)
+    ((found, (asked, evaluation)),) = tables
+    assert set(found) == set(asked) == set(default_measures(registry, "classifier", True))
+    assert evaluation.bmu.flags.c_contiguous
+    for loop in ("relative_squares", "add_votes", "to_probabilities"):
+        assert getattr(kernel_vote_loops, loop).signatures
 
 
 @pytest.mark.parametrize("colour", ["NO_COLOR", "FORCE_COLOR"])
