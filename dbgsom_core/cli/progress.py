@@ -82,6 +82,10 @@ class BarObserver:
         task = self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
         self._going[run.id] = task, number, _Trained(self._clock)
 
+    def kept(self) -> None:
+        """Count a run of a sweep that had finished before."""
+        self._begun += 1
+
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Move the bar."""
         task, _, trained = self._going[run.id]
@@ -151,6 +155,10 @@ class LineObserver:
             _print(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
             self._going[run.id] = number, _Trained(self._clock)
             self._last_line[run.id] = time.monotonic()
+
+    def kept(self) -> None:
+        """Count a run of a sweep that had finished before."""
+        self._begun += 1
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Print the epoch now and then, with the time that is left at most."""

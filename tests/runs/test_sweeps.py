@@ -178,7 +178,7 @@ def test_a_process_that_is_killed_is_one_failed_run(swept):
     assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
 
 
-def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch):
+def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, capfd):
     swept(GRID)
     whole = runs()
     anew()
@@ -197,10 +197,14 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch):
     assert done.failed == dict.fromkeys(fails, "RuntimeError: no luck")
     kept = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("model.npz")}
     assert len(kept) == 2
-    monkeypatch.setattr(sys, "argv", ["dbgsom", "sweep", "--resume", done.run.id, "-j", "2", "-q"])
+    monkeypatch.setattr(sys, "argv", ["dbgsom", "sweep", "--resume", done.run.id, "-j", "2"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
+    told = capfd.readouterr().err
+    assert max(re.findall(r"^\[(\d)/4\]", told, re.MULTILINE)) > "2"  # those kept count
+    assert len(re.findall(r"^\d/4 done, \d of them before; best so far: ", told, re.MULTILINE)) > 0
+    assert re.search(r"^4/4 done", told, re.MULTILINE)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert runs() == whole
 

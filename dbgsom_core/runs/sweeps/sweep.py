@@ -168,17 +168,22 @@ class _Sweeping:
         return _Here(self._observers, self._registry, *self._data)
 
     def _run_children(self, runner: Workers | _Here) -> None:
+        kept: list[Run] = []
         while True:
             while runner.free and (child := self._plan.next()) is not None:
                 self._children[child.name] = child
                 begun = self._begun.get(child.name)
                 if begun is not None and begun.status == "finished":
                     finish_off(begun, child.experiment.tracking)
-                    self._finished(child, kept_run(begun, self._run), RunResult(begun.measures))
+                    kept.append(kept_run(begun, self._run))
+                    self._count(child, kept[-1], RunResult(begun.measures))
+                    show(self._display, "kept")
                 else:
+                    self._tell_kept(kept)
                     runner.start(
                         Task(child.name, child.experiment, self._run, dict(child.varies), begun)
                     )
+            self._tell_kept(kept)
             if not runner.busy:
                 return
             ended = runner.wait()
@@ -190,7 +195,8 @@ class _Sweeping:
             self._observers.notes.extend(
                 note for note in ended.result.notes if note not in self._observers.notes
             )
-            self._finished(child, ended.run, ended.result)
+            self._count(child, ended.run, ended.result)
+            self._tell(ended.run)
             return
         error = ended.error or DbgsomError("it did not say how it ended")
         log.warning("%s failed (%s)", child.name, _reason(error))
@@ -201,17 +207,22 @@ class _Sweeping:
             raise DbgsomError(masked(told)) from error
         self._tell(None)
 
-    def _finished(self, child: Child, run: Run, result: RunResult) -> None:
+    def _count(self, child: Child, run: Run, result: RunResult) -> None:
         self._done[child.name] = Outcome(run, RunResult(result.measures))
         self._standings.add(child, run, result.measures)
         value = self._standings.value([result.measures])
         self._plan.ended(child, value, self._standings.greater_is_better)
-        self._tell(run)
 
-    def _tell(self, run: Run | None) -> None:
+    def _tell_kept(self, kept: list[Run]) -> None:
+        # All at once: each of them was told when it ended.
+        if kept:
+            self._tell(kept[-1], f", {len(kept)} of them before")
+            kept.clear()
+
+    def _tell(self, run: Run | None, before: str = "") -> None:
         failed = f", {len(self._failed)} failed" if self._failed else ""
         best = "" if run is None else self._standings.best_so_far(run)
-        told = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
+        told = f"{len(self._done)}/{self._sweep.runs} done{before}{failed}" + (best and f"; {best}")
         show(self._display, "say", told=told)
 
     def _figures(self, rankings: list[Ranking], notes: list[str]) -> dict[str, Any]:
