@@ -19,6 +19,7 @@ from dbgsom_core.cli.explore import explore
 from dbgsom_core.cli.export import export
 from dbgsom_core.cli.init import init
 from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
+from dbgsom_core.cli.options import Commands
 from dbgsom_core.cli.output import output
 from dbgsom_core.cli.plugins import plugins
 from dbgsom_core.cli.predict import predict
@@ -36,7 +37,7 @@ UNREAD = 128 + 13  # of SIGPIPE, which ends other commands that write to a pipe 
 
 
 # color: else click takes escapes out where nobody looks, instead of showing them as text.
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "color": True})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.version_option(package_name="dbgsom-core", prog_name="dbgsom")
 def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.
@@ -49,8 +50,8 @@ def cli() -> None:
 
 
 for command in (
-    init, run, sweep, validate, config, schema, compare, predict, explain, explore, show, export,
-    register, ui, plugins, sync, doctor,
+    init, validate, run, sweep, show, compare, predict, explain, explore, export, ui, sync,
+    register, config, schema, plugins, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 imported()

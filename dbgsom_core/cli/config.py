@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import plugin_options, set_option
+from dbgsom_core.cli.options import Commands, plugin_options, set_option
 from dbgsom_core.errors import ConfigError, as_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ runs_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def config() -> None:
     """Look at configurations: what one means, what two differ in."""
 

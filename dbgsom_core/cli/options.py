@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+class Commands(click.Group):
+    """A group that lists its commands in the order of work, each with its whole first sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they were added."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list; click cuts sentences off at the width of the terminal."""
+        rows = [(name, one.get_short_help_str(1000)) for name, one in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def plugin_options(command: Command) -> Command:
     """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``.
 

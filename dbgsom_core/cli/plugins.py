@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import limit_option, plugin_options, plugin_options_apart
+from dbgsom_core.cli.options import Commands, limit_option, plugin_options, plugin_options_apart
 from dbgsom_core.cli.plugins_check import check_plugins
 from dbgsom_core.cli.plugins_show import show_component
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
 
-@click.group()
+@click.group(cls=Commands)
 def plugins() -> None:
     """Look at installed plugins, test them, or begin one."""
 
