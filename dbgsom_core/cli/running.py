@@ -232,10 +232,13 @@ def _named(id: str, folder: Path) -> str:
 
 
 def tell_where(folder: Path, experiment: str, tracking: Sequence[tuple[str, Component]]) -> None:
-    """Say where a run folder is, and how trackers show the run, or all runs."""
+    """Say where a run folder and its report are, and how trackers show the run, or all runs."""
     from dbgsom_core.interfaces.trackers import TrackerAbilities
+    from dbgsom_core.runs.folder.store import RunFiles
 
     click.echo(f"run folder: {folder}")
+    if exists(page := RunFiles(folder).page):
+        click.echo(f"report: {page}")
     for _, tracker in tracking:
         abilities = TrackerAbilities.of(tracker)
         try:

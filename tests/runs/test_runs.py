@@ -378,6 +378,7 @@ def test_a_dead_tracking_server_costs_one_sentence_and_sync_brings_the_run_over(
     assert done.stderr.count("does not answer") == 1
     assert "dbgsom sync" in done.stderr
     folder = newest(workshop, "away")
+    assert f"report: {folder / 'report.html'}\n" in done.stdout
     assert f"to look at it, once 'dbgsom sync {folder.name}' sent it: open" in done.stdout
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["tracking"][0]["uri"] = "sqlite:///mlflow.db"
