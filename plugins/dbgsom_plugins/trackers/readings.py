@@ -76,7 +76,9 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
     "distortion": lambda v: (
         "Squared distance to the winner and those beside it, which training lowers."
     ),
-    "entropy": lambda v: f"Classes within a neuron are mixed by {v:.2g} bits; 0 is pure.",
+    "entropy": lambda v: (
+        f"Classes within a neuron are mixed by {v:.2g} bit{'s' * (f'{v:.2g}' != '1')}; 0 is pure."
+    ),
     "kruskal_shepard": lambda v: "Near 0: distances on the map are in step with those in the data.",
     "log_loss": lambda v: "How badly probabilities are off; 0 is certain and right.",
     "macro_f1": lambda v: "Mean of the classes' F1 scores; 1 is perfect.",
@@ -119,8 +121,11 @@ def reading(name: str, value: float) -> str:
     return said[:1].upper() + said[1:]
 
 
-def remarks(view: MapView) -> list[str]:
-    """Return sentences on where the map is weak, with the neurons that it concerns."""
+def remarks(view: MapView, measures: Mapping[str, float] | None = None) -> list[str]:
+    """Return sentences on where the map is weak, with the neurons that it concerns.
+
+    With a run's ``measures`` accuracies are told beside what a single answer to all is worth.
+    """
     evaluation, som_map = view.evaluation, view.evaluation.som_map
     hits, told = evaluation.hits, []
     if len(som_map) > 1:
@@ -148,7 +153,8 @@ def remarks(view: MapView) -> list[str]:
             f"One neuron won {_percent(share)} of all training samples"
             f"{_at(view, (hits == hits.max()).astype(float))}: look at the scales of the columns."
         )
-    return [*_alike(view), *told, *_mixed(view)]
+    first = _alike(view) or _by_one_answer(view, measures or {})
+    return [*first, *told, *_mixed(view)]
 
 
 def _at(view: MapView, weights: NDArray[Any]) -> str:
@@ -181,6 +187,24 @@ def _alike(view: MapView) -> list[str]:
         f"Every training sample is answered with {name}, the class of "
         f"{_percent(float(np.mean(y == answers)))} of them: accuracy is that share and says no "
         "more; balanced_accuracy and roc_auc do."
+    ]
+
+
+def _by_one_answer(view: MapView, measures: Mapping[str, float]) -> list[str]:
+    """Return how much is answered rightly, and how much the most frequent class would be."""
+    both = _answers(view)
+    train, test = (measures.get(f"{part}/accuracy", np.nan) for part in ("train", "test"))
+    if both is None or not np.isfinite(train) or len(both[0]) == 0:
+        return []
+    classes, counted = np.unique(both[0], return_counts=True)
+    most = classes[counted.argmax()]
+    told = f"{_percent(train)} of the training samples get the right class"
+    if np.isfinite(test):
+        told = f"{_percent(test)} of the test samples get the right class, {_percent(train)} of "
+        told += "those in training"
+    return [
+        f"{told}; always answering {as_label(str(view.label_names.get(most, most)))}, the most "
+        f"frequent one, would be right for {_percent(counted.max() / counted.sum())} in training."
     ]
 
 

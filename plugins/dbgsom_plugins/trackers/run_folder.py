@@ -288,7 +288,7 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
     stands_out = []
     if result.view is not None:
         try:
-            stands_out = [masked(one) for one in remarks(result.view)]
+            stands_out = [masked(one) for one in remarks(result.view, result.measures)]
         except Exception as error:
             notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
             _log.warning("%s", notes[-1])

@@ -134,9 +134,26 @@ def test_one_answer_to_everything_stands_out_first(digits):
         assert not any(said.startswith("Every training sample") for said in remarks(view))
 
 
+def test_accuracies_stand_beside_what_one_answer_is_worth(digits):
+    X, y, model = digits
+    often = np.where(y < 4, 3, y)
+    view = view_of(model, model.evaluate(X, y=often, predictions=y))
+    view = replace(view, label_names={3: "three"})
+    one = "always answering three, the most frequent one, would be right for "
+    one += f"{100 * np.mean(y < 4):.0f} % in training."
+    told = remarks(view, {"train/accuracy": 0.7, "test/accuracy": 0.561})[0]
+    given = "56 % of the test samples get the right class, 70 % of those in training; "
+    assert told == given + one
+    told = remarks(view, {"train/accuracy": 0.7, "test/accuracy": float("nan")})[0]
+    assert told == f"70 % of the training samples get the right class; {one}"
+    for other in (remarks(view), remarks(replace(view, estimator="vq"), {"train/accuracy": 0.7})):
+        assert not any("always answering" in said for said in other)
+
+
 def test_large_ratios_are_read_without_exponents():
     assert "lie 3,098 times" in reading("train/calinski_harabasz", 3098.3)
     assert "lie 1,000 times" in reading("calinski_harabasz", 999.7)
+    assert "by 1 bit;" in reading("entropy", 0.9956)
     assert "lie 107 times" in reading("train/calinski_harabasz", 106.9)
 
 
