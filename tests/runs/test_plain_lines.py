@@ -10,6 +10,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.runs.using import plain_lines, table_reading
 from dbgsom_core.runs.using.plain_lines import PlainLines
+from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 COLUMNS = Columns(("a", "b", "c"))
@@ -25,7 +26,7 @@ def few(monkeypatch):
 def read(tmp_path, monkeypatch):
     """Read a text by the fast way, and by pandas alone: X, and the file's rows of the chunks."""
 
-    def both(text, columns=COLUMNS):
+    def both(text, columns=COLUMNS, written=NOT_SAID):
         path = tmp_path / "some.csv.gz"
         path.write_bytes(gzip.compress(text.encode()))
         width, found, whole = 3 if columns is None else len(columns.names), [], []
@@ -39,7 +40,7 @@ def read(tmp_path, monkeypatch):
                     whole.append(self.whole)
 
                 patch.setattr(PlainLines, "read", reading)
-                wanted = Wanted(columns, width)
+                wanted = Wanted(columns, width, written=written)
                 chunks = list(chunks_of(str(path), wanted))
             assert [one.first for one in chunks] == np.cumsum(
                 [0, *(len(one.X) for one in chunks[:-1])]
@@ -131,6 +132,8 @@ def test_lines_of_blanks_are_no_rows(read, delimiter):
 def test_a_first_line_of_numbers_and_gaps_is_a_row(read):
     found, _ = read("1,NA,3\n,5,6\n", None)
     np.testing.assert_array_equal(found, [[1, np.nan, 3], [np.nan, 5, 6]])
+    found, _ = read("1,5;NA;3\n2;5;6\n", None, Written(decimal=","))
+    np.testing.assert_array_equal(found, [[1.5, np.nan, 3], [2, 5, 6]])
     assert read(",0,1\n0,5,6\n", None)[0].tolist() == [[0, 5, 6]]
     assert read("NA,NA,NA\n0,5,6\n", None)[0].tolist() == [[0, 5, 6]]
 

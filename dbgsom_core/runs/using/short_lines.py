@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.faults import CellsError
-from dbgsom_core.runs.using.table_head import Head, opened
+from dbgsom_core.runs.using.parts import Part
 
 if TYPE_CHECKING:
     import pandas as pd
-
-STANDARD_INPUT = "-"  # which cannot be read twice
 
 
 class ShortLines:
     """Reads a CSV file a second time, as far as its last column has gaps, and counts fields."""
 
-    def __init__(self, path: str, head: Head) -> None:
-        self._path, self._head = path, head
+    def __init__(self, path: str, part: Part) -> None:
+        self._path, self._part = path, part
         self._rows = 0
         self._records: Generator[tuple[int, int, int], None, None] | None = None
 
@@ -31,11 +29,11 @@ class ShortLines:
         """Raise DataError where a line of the next rows, all columns of them, lacks fields."""
         self._rows += len(frame)
         last = frame.iloc[:, -1]
-        if self._path == STANDARD_INPUT or not (last.isna() | (last == "")).any():
+        if not (last.isna() | (last == "")).any():
             return
         if self._records is None:
             self._records = self._counted()
-        columns = len(self._head.names)
+        columns = len(self._part.head.names)
         for row, line, fields in self._records:
             if fields < columns:
                 told = f"{fields} field{'s' if fields != 1 else ''} and the header {columns}"
@@ -52,8 +50,8 @@ class ShortLines:
 
     def _counted(self) -> Generator[tuple[int, int, int], None, None]:
         # Rows from 1, with the line on which each ends and how many fields it has.
-        head = self._head
-        with opened(self._path) as stream, suppress(csv.Error):  # of cells that pandas reads
+        head = self._part.head
+        with self._part.opened() as stream, suppress(csv.Error):  # of cells that pandas reads
             text = io.TextIOWrapper(stream, encoding=head.encoding, newline="")
             number, row = 0, -int(head.header)
 
@@ -67,15 +65,17 @@ class ShortLines:
             for fields in csv.reader(lines(), delimiter=head.delimiter, skipinitialspace=True):
                 row += 1
                 if row > 0:
-                    yield row, number, len(fields)
+                    yield row, self._part.before + number, len(fields)
 
 
-def unreadable(path: str, delimiter: str, told: str) -> str:
-    """Return what is wrong with a file of which pandas has ``told``, in words of ours."""
+def unreadable(path: str, part: Part, told: str) -> str:
+    """Return what is wrong with a part of a file of which pandas has ``told``, in our words."""
+    delimiter = part.head.delimiter
     cure = f"give every line a field a column, in quotes where it holds {delimiter!r}"
     if long := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told):
         wide, line, fields = long.groups()
-        return f"{path}, line {line} has {fields} fields and the header {wide}: {cure}"
+        where = f"{path}, line {part.before + int(line)}"
+        return f"{where} has {fields} fields and the header {wide}: {cure}"
     if told.startswith("Length of header"):
         more = f"lines have more fields than the header, divided at {delimiter!r}"
         return f"{path}: {more}: {cure}, or say what divides them with --delimiter"

@@ -142,11 +142,14 @@ def look_at_head(
     if not {*known} <= {*names} and any("\ufffd" in name for name in {*names} - {*known}):
         raise no_such_text(path, read_as)
     # Files without a header count their columns, and so does a model that learnt from one.
-    counted = _are_numbers(names) or (bool(known) and all(map(str.isdigit, known)))
+    counted = _are_numbers(names, written.decimal or ".") or (
+        bool(known) and all(map(str.isdigit, known))
+    )
     header = not counted or (bool(known) and {*known} <= {*names})
     if not header:
         names = [str(place) for place in range(len(names))]
     broken = '"' in rest or not all(map(str.strip, lines[skipped:])) or len(start) >= _HEAD
+    broken |= path == "-"  # of which this is some
     line = None if broken else skipped + header + 1
     return Head(names, delimiter, read_as, skipped, header, line)
 
@@ -160,9 +163,9 @@ def no_such_text(path: str, encoding: str) -> DataError:
     )
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
+def _are_numbers(cells: Sequence[str], mark: str) -> bool:
     """Say whether there are numbers in the cells of a line, and nothing else but gaps."""
-    values = [number(cell, ".") for cell in cells if cell.upper() not in _GAPS]
+    values = [number(cell.replace(mark, "."), ".") for cell in cells if cell.upper() not in _GAPS]
     indexed = ["", *map(str, range(len(cells) - 1))]  # as pandas heads a table without names
     return bool(values) and None not in values and [*cells] != indexed
 

@@ -16,9 +16,9 @@ from dbgsom_core.interfaces.cells import short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.faults import Faults, gathered, infinite
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
+from dbgsom_core.runs.using.parts import STANDARD_INPUT, Part, parts_of
 from dbgsom_core.runs.using.plain_lines import PlainLines
 from dbgsom_core.runs.using.short_lines import (
-    STANDARD_INPUT,
     ShortLines,
     in_options,
     located,
@@ -206,28 +206,37 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
     done, whole = yield from _plain(path, head, table, wanted)
     if whole:
         return
-    # What pandas takes for marks between thousands may stand anywhere in a number.
-    for text in (True,) if wanted.thousands else (False, True):
-        try:
-            with opened(path) as stream:
-                left = done
-                for frame in _frames(stream, head, table, wanted, text):
-                    rest = frame.iloc[left:]
-                    left -= len(frame) - len(rest)
-                    if len(rest):
-                        yield table.chunk(done, rest)
-                        done += len(rest)
-            return
-        except DataError:
-            raise
-        except UnicodeError:
-            raise no_such_text(path, head.encoding) from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
-        except Exception as error:  # what pandas may raise is in no list
-            # Cells that are no plain numbers are read once more, slowly, as text.
-            if text or path == "-":
-                raise DataError(unreadable(path, head.delimiter, _line(error))) from error
+    try:
+        yield from _by_pandas(path, head, table, wanted, done)
+    except UnicodeError:
+        raise no_such_text(path, head.encoding) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
+
+
+def _by_pandas(path: str, head: Head, table: _Table, wanted: Wanted, done: int) -> Iterator[Chunk]:
+    # All rows but the first, which are done.
+    start = 0
+    for part in parts_of(path, head):
+        # What pandas takes for marks between thousands may stand anywhere in a number.
+        for text in (True,) if wanted.thousands else (False, True):
+            try:
+                with part.opened() as stream:
+                    left = done - start
+                    for frame in _frames(stream, part, table, wanted, text):
+                        rest = frame.iloc[left:]
+                        left -= len(frame) - len(rest)
+                        if len(rest):
+                            yield table.chunk(done, rest)
+                            done += len(rest)
+                break
+            except (DataError, UnicodeError, OSError):
+                raise
+            except Exception as error:  # what pandas may raise is in no list
+                # Cells that are no plain numbers are read once more, slowly, as text.
+                if text:
+                    raise DataError(unreadable(path, part, _line(error))) from error
+        start = done
 
 
 def _plain(
@@ -342,11 +351,11 @@ class _Table:
 
 
 def _frames(
-    stream: Any, head: Head, table: _Table, wanted: Wanted, text: bool
+    stream: Any, part: Part, table: _Table, wanted: Wanted, text: bool
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    missing = missing_words(table.columns)
+    head, missing = part.head, missing_words(table.columns)
     numeric = set() if text else table.numeric
     places = range(len(table.names))
     with warnings.catch_warnings():
@@ -370,7 +379,7 @@ def _frames(
             **_exact_floats(),
         )
         # Of all columns: pandas would let lines that are too long pass.
-        with reader, closing(ShortLines(table.path, head)) as short_lines:
+        with reader, closing(ShortLines(table.path, part)) as short_lines:
             for frame in reader:
                 short_lines.check(frame)
                 yield frame[table.read]

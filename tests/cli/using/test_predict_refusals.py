@@ -10,7 +10,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.columns import Columns
-from dbgsom_core.runs.using import table_reading
+from dbgsom_core.runs.using import parts, table_reading
 
 
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
@@ -237,3 +237,33 @@ def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypa
     answer = refused("predict", "fruit", "short.csv", "-o", "out.csv")
     assert "short.csv, line 31 has 5 fields and the header 6: give every line" in answer
     assert not (shop / "out.csv").exists()
+
+
+def test_a_pipe_is_judged_as_a_file_is(shop, called, told, new, monkeypatch):
+    monkeypatch.setattr(parts, "_BLOCK", 150)
+    odd = new.astype({"size": object}).assign(note=['a "q"\n\n;'] * 25 + [""] * 25)
+    odd.loc[[9, 41], "size"] = ["True", "NULL  "]
+    odd.to_csv(shop / "odd.csv", index=False, sep=";")
+    arguments = ("--columns", "unit,distance", "--keep", "note", "-q")
+    expected, _ = told("predict", "fruit", "odd.csv", *arguments)
+
+    def piped(text, encoding="utf-8"):
+        return called(shop, "predict", "fruit", "-", *arguments, stdin=text.encode(encoding))
+
+    text = (shop / "odd.csv").read_text()
+    assert piped(text) == (0, expected, "")
+    odd.loc[[5, 45], "size"] = ["big", "1,5"]
+    code, _, err = piped(odd.to_csv(index=False, sep=";"))
+    assert code == 2
+    assert [one.partition(" is no number")[0] for one in err.splitlines()] == [
+        "-, row 5, column 'size': 'big'",
+        "-, row 45, column 'size': '1,5'",
+    ]
+    code, _, err = piped(text.rstrip(";\n"))
+    assert code == 2
+    assert f"-, line {text.count(chr(10))} has 5 fields and the header 6" in err
+    code, _, err = piped(text + text.splitlines()[-1] + ";\n")
+    assert code == 2
+    assert re.search("lines have more fields than the header|has 7 fields and the header 6", err)
+    code, _, err = piped(text.replace("NULL", "ü"), "latin-1")
+    assert (code, "- is no text of the encoding UTF-8" in err) == (2, True)
