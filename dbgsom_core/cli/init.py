@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.first_look.first_config import Roles
 
 _MOST_SHOWN = 40  # columns in the table
+_MOST_TOLD = 5  # columns of which a line tells something
 
 
 @click.command()
@@ -77,6 +78,13 @@ def _tell(found: Look, roles: Roles) -> None:
         more = len(found.columns) - len(rows)
         if more:
             click.echo(f"… and {more} more columns")
+    for one in roles.again[:_MOST_TOLD]:
+        click.echo(
+            f"column {one.place} (from 0) is called '{one.name}', as one before it, and is left "
+            "out: rename it in the file to use it"
+        )
+    if (left := len(roles.again) - _MOST_TOLD) > 0:
+        click.echo(f"… and {left} more columns of a name that is used before")
     for note in found.notes:
         click.echo(note)
     if found.whole and found.rows < LEAST_ROWS:
@@ -85,7 +93,8 @@ def _tell(found: Look, roles: Roles) -> None:
 
 
 def _row(column: Any, roles: Roles) -> list[Any]:
-    kind = f"date {column.form}" if column.kind == "date" else column.kind
+    more = {"date": f" {column.form}", "number": f" in {column.unit}" if column.unit else ""}
+    kind = column.kind + more.get(column.kind, "")
     shown = ", ".join(one[:16] for one in column.shown[:3])
     missing = f"{column.missing:.0%}" if column.missing else ""
     name = column.name or f"({column.place})"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dbgsom_core.estimators.held_values import StoredTypes
-from dbgsom_core.interfaces.columns import STORED as COLUMNS
+from dbgsom_core.interfaces.stored_columns import STORED as COLUMNS
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 

@@ -41,6 +41,13 @@ GROUP_MARKS = {".": ".", ",": ",", "'": "'\u2019", " ": " \u00a0\u202f"}  # and 
 _LEFT_OUT = {mark: str.maketrans("", "", all_) for mark, all_ in GROUP_MARKS.items()}
 _DAY = np.timedelta64(1, "D")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_NUMBER = r"(?:0|[1-9](?:[\d.,'\u2019 \u00a0\u202f]*\d)?|0?[.,]\d+)"  # no code as 007 is
+_MONEY = "$£¥¢\u20a0-\u20cf"
+_LEADING = f"[A-Z]{{0,2}}[{_MONEY}]|EUR|USD|CHF|GBP|JPY|CNY|CAD|AUD|SEK|NOK|DKK|PLN|CZK|INR"
+_FOLLOWING = rf"(?![eE][+-]?\d)(?:[^\W\d_]|[%‰°\"″′{_MONEY}])(?:[^\s\d]|\s(?=[^\s\d])){{0,14}}[23]?"
+_WITH_UNIT = re.compile(rf"[+-]?(?:({_LEADING})\s*[+-]?{_NUMBER}|{_NUMBER}\s*({_FOLLOWING}))")
+_A_UNIT = re.compile(r"[^\s\d+\-.,'](.{0,38}\S)?")
+_LONGEST = 60  # letters of a number with its unit
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
@@ -54,11 +61,14 @@ def told_faults(where: str, faults: Sequence[str], total: int | None = None) -> 
     return told if more <= MOST_FAULTS else f"{told}\n{where}: … and {more - MOST_FAULTS} more"
 
 
-def number(cell: str, decimal: str, thousands: str = "") -> float | None:
+def number(cell: str, decimal: str, thousands: str = "", unit: str = "") -> float | None:
     """Return the number that a cell is, nan and infinity included, true as 1; None for others.
 
-    With a mark ``thousands`` digits may stand in groups of three, ``1.234,5``.
+    With a mark ``thousands`` digits may stand in groups of three, ``1.234,5``; a ``unit`` may
+    follow or lead the number.
     """
+    if unit:
+        cell = without_unit(cell, unit)
     if thousands:
         cell = _ungrouped([cell], decimal, thousands)[0]
     if decimal == ",":
@@ -85,8 +95,35 @@ def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
     return re.compile(rf"[+-]?\d{{1,3}}([{marks}]\d{{3}})+({re.escape(decimal)}\d*)?")
 
 
-def numbers(cells: Sequence[str], decimal: str, thousands: str = "") -> NDArray[np.float64]:
+def is_unit(text: str) -> bool:
+    """Say whether a text may be the unit of a column: it does not begin as numbers do."""
+    return _A_UNIT.fullmatch(text) is not None
+
+
+def unit_of(cell: str) -> str:
+    """Return the unit that follows or leads the number that a cell seems to be, or nothing."""
+    match = _WITH_UNIT.fullmatch(cell) if len(cell) <= _LONGEST else None
+    return "" if match is None else match[1] or match[2]
+
+
+def without_unit(cell: str, unit: str) -> str:
+    """Return a cell without the unit that follows or leads it: ``-5`` of ``-5 €`` and ``-€ 5``."""
+    match = _around(unit).fullmatch(cell)
+    return cell if match is None else match[3] or match[1] + match[2]
+
+
+@lru_cache(maxsize=256)
+def _around(unit: str) -> re.Pattern[str]:
+    mark = re.escape(unit)
+    return re.compile(rf"([+-]?)\s*{mark}\s*(.+)|(.+?)\s*{mark}")
+
+
+def numbers(
+    cells: Sequence[str], decimal: str, thousands: str = "", unit: str = ""
+) -> NDArray[np.float64]:
     """Return the numbers that cells are, float64 (n,); nan for those that are none."""
+    if unit:
+        cells = [without_unit(cell, unit) for cell in cells]
     marked = "".join(cells)
     if thousands and any(mark in marked for mark in GROUP_MARKS[thousands]):
         cells = _ungrouped(cells, decimal, thousands)
@@ -102,8 +139,11 @@ def numbers(cells: Sequence[str], decimal: str, thousands: str = "") -> NDArray[
     return np.array([np.nan if one is None else one for one in read], dtype=np.float64)
 
 
-def number_problem(cell: str, decimal: str = ".", thousands: str = "") -> str | None:
+def number_problem(
+    cell: str, decimal: str = ".", thousands: str = "", unit: str = ""
+) -> str | None:
     """Return what keeps a cell from being a finite number, as the end of a sentence, or None."""
+    whole, cell = cell, without_unit(cell, unit) if unit else cell
     value = number(cell, decimal, thousands)
     if value is not None and not math.isnan(value):
         return None if math.isfinite(value) else f"the value '{short(cell)}' is infinite"
@@ -116,6 +156,9 @@ def number_problem(cell: str, decimal: str = ".", thousands: str = "") -> str | 
         return f"'{short(cell)}' is no number: set decimal: ',', or write it with a decimal point"
     if decimal == "," and number(cell, ".") is not None:
         return f"'{short(cell)}' is no number with the decimal mark ',': write it with that"
+    if (found := unit_of(whole)) not in ("", unit):
+        cure = f"convert it to '{unit}'" if unit else f"write it without '{found}'"
+        return f"'{short(whole)}' is no number: {cure}"
     return f"'{short(cell)}' is no number"
 
 

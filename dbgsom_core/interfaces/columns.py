@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import (
-    GROUP_MARKS,
     NA_VALUES,
     date_features,
     in_utc,
@@ -25,7 +24,6 @@ from dbgsom_core.interfaces.cells import (
     short,
 )
 from dbgsom_core.interfaces.faults import CellsError, Faults, infinite
-from dbgsom_core.interfaces.stored_types import StoredType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 _BLOCK = 256  # columns that are copied in one go
 _NAMED = 5  # names or values that a message lists
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
-_PARTS = ("year", "month", "day", "weekday", "hour")
+PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,9 @@ class Columns:
         The decimal mark.
     thousands : str
         What may stand between thousands: ``"."``, ``","``, ``"'"``, ``" "`` or nothing.
+    units : mapping of str to str, or None
+        The unit that may follow or lead the numbers of a column: with ``"cm"`` the cell ``173 cm``
+        is 173, and so is ``173``.
     dtype : str
         Of the samples: ``"float64"`` or ``"float32"``.
     """
@@ -79,6 +80,7 @@ class Columns:
     decimal: str = "."
     dtype: str = "float64"
     thousands: str = ""
+    units: Mapping[str, str] | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -166,7 +168,11 @@ class Columns:
             if np.isnat(moments_of([cell], form)[0]):
                 return f"'{short(cell)}' is no date of the form {form}"
             return None
-        return number_problem(cell, self.decimal, self.thousands)
+        return number_problem(cell, self.decimal, self.thousands, self.unit(name))
+
+    def unit(self, name: str) -> str:
+        """Return the unit of the numbers of a column; empty: none."""
+        return (self.units or {}).get(name, "")
 
     def features_of(self, name: str) -> Sequence[str]:
         """Return the names of the features that a column became."""
@@ -235,7 +241,8 @@ class Columns:
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         cells, missing, where = self._distinct(column)
         values = np.full(len(cells), np.nan)
-        values[~missing] = numbers(cells[~missing].tolist(), self.decimal, self.thousands)
+        written = self.decimal, self.thousands, self.unit(name)
+        values[~missing] = numbers(cells[~missing].tolist(), *written)
         bad = ~missing & ~np.isfinite(values)
         values[bad] = 0
         values[np.isin(values, _numeric(self.na_values))] = np.nan  # as pandas reads -9.0 for -9
@@ -364,31 +371,3 @@ def _listed(names: Sequence[str]) -> str:
 def _columns(names: Sequence[str]) -> str:
     quoted = _listed([f"'{short(name)}'" for name in names])
     return f"{len(names)} columns ({quoted})" if len(names) > 1 else f"column {quoted}"
-
-
-def _fits(one: Any) -> bool:
-    names = set(one.names)
-    parts = {("ordinal",), _PARTS, _PARTS[:-1]}
-    return (
-        0 < len(names) == len(one.names)
-        and one.thousands in ("", *GROUP_MARKS)
-        and one.thousands != one.decimal
-        and one.categories.keys() | one.dates.keys() <= names
-        and not one.categories.keys() & one.dates.keys()
-        and all(0 < len(set(values)) == len(values) for values in one.categories.values())
-        and all(len(date) > 1 and date[1:] in parts for date in one.dates.values())
-    )
-
-
-STORED = StoredType(
-    "dbgsom_core.interfaces.columns:Columns",
-    {
-        "names ids dropped na_values": "tuple of text",
-        "categories dates": "mapping of tuple of text",
-        "target": "text | none",
-        "decimal": "'.' | ','",
-        "dtype": "'float64' | 'float32'",
-        "thousands?": "text",
-    },
-    fits=_fits,
-)

@@ -11,7 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.cells import GROUP_MARKS, NA_VALUES, date_forms, number
+from dbgsom_core.interfaces.cells import (
+    GROUP_MARKS,
+    NA_VALUES,
+    date_forms,
+    number,
+    numbers,
+    unit_of,
+    without_unit,
+)
 
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
 _FEW = 20  # values that a category has at most
@@ -20,6 +28,7 @@ _UNIQUE = 0.99  # share of distinct values from which on a column identifies
 _MOST_CLASSES = 20
 _NUMBERS = 0.9  # share of numbers from which on the words beside them say that one is missing
 _MOST_WORDS = 3
+_FIRST = 100  # distinct cells among which there is a unit, or none in the column
 _LOOKED_AT = 2000  # distinct cells of a column that are looked at one by one
 _ID = re.compile(
     r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|nr|no|key|index|idx|identifier|lfdnr|nummer|rowid)"
@@ -31,10 +40,12 @@ _TARGET = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _MARKED = re.compile(
-    r"\(?[^\w\s]?\s*[+-]?\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
+    r"\(?[^\w\s]?\s*[+-]?(?!0\d)\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
     r"\s*(%|[^\W\d]{1,4}|[$€£¥])?\)?"
 )
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+EITHER = " or "  # between forms of dates that both fit
+_EITHER_MARK = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")  # 1.234, whose point may part thousands
 Format = Literal["csv", "parquet", "npy", "npz", "name"]
 CELLS = 2_000_000  # that are looked at, more or less
 
@@ -63,6 +74,8 @@ class Column:
         A few values, the most frequent first.
     rarest : int
         Rows of the rarest value.
+    unit : str
+        What follows or leads its numbers.
     note : str
         What else is to be said of it.
     """
@@ -78,6 +91,7 @@ class Column:
     whole: bool = False
     shown: tuple[str, ...] = field(default=(), repr=False)
     rarest: int = 0
+    unit: str = ""
     note: str = ""
 
     @property
@@ -178,11 +192,15 @@ def look_at_column(
     rows, present = len(cells), sum(known.values())
     if not known:
         return Column(place, name, "empty", missing=1.0, words=tuple(sorted(said)))
-    read = {cell: number(cell, decimal, thousands) for cell in known}
+    units = Counter[str]() if _ID.fullmatch(name) else _units(list(known))
+    unit = usual_unit(list(known)) if units else ""
+    read = {cell: number(cell, decimal, thousands, unit) for cell in known}
     odd = [cell for cell, value in read.items() if value is None]
+    bare = [cell for cell in known if unit and cell not in odd and unit_of(cell) != unit]
     strange = sum(known[cell] for cell in odd)
-    numeric = not odd
-    if odd and len(odd) <= _MOST_WORDS and present - strange >= _NUMBERS * present:
+    numeric = not odd and not bare
+    few = 0 < len(odd) <= _MOST_WORDS and not bare and not any(map(unit_of, odd))
+    if few and present - strange >= _NUMBERS * present:
         numeric = True
         said.update(odd)
         known = {cell: n for cell, n in known.items() if cell not in odd}
@@ -193,6 +211,7 @@ def look_at_column(
         "words": tuple(sorted(said)),
         "shown": tuple(sorted(known, key=lambda cell: (-known[cell], cell))[:4]),
         "rarest": min(known.values()),
+        "unit": unit if numeric else "",
     }
 
     def made(kind: Kind, **more: object) -> Column:
@@ -202,14 +221,18 @@ def look_at_column(
         return made("constant")
     distinct = len(known) >= _UNIQUE * present and present > _FEW
     if numeric:
-        values = np.array([read[cell] for cell in known], dtype=np.float64)
-        return _number(made, name, list(known), values, distinct, known)
+        plain = Counter[str]()
+        for cell, n in known.items():
+            plain[without_unit(cell, unit) if unit else cell] += n
+        values = numbers(list(plain), decimal, thousands)
+        return _number(made, name, list(plain), values, distinct and not unit, plain)
     forms = date_forms(list(known)[:_LOOKED_AT])
     if forms:
-        return made("date", form=" or ".join(forms))
+        return made("date", form=EITHER.join(forms))
     marked = sum(bool(_MARKED.fullmatch(cell)) for cell in known)
-    if marked > _NUMBERS * len(known) and len(known) > 2:
-        return made("text", note="numbers with units, or marks between thousands: write them plain")
+    if marked > _NUMBERS * len(known) and len(known) > 2 and not _ID.fullmatch(name):
+        mixed = not all(map(unit_of, known))
+        return made("text", note=_told_units(sorted(units), mixed))
     sentences = sum(" " in cell for cell in known) > len(known) / 2
     if distinct and (_ID.fullmatch(name) or not sentences):
         return made("id" if _ID.fullmatch(name) or place == 0 else "text")
@@ -230,13 +253,40 @@ def guess_target(columns: Sequence[Column]) -> Column | None:
     return None
 
 
+def usual_unit(cells: Sequence[str]) -> str:
+    """Return the unit with which nearly all of some distinct cells are numbers; empty: none."""
+    cells = [cell for cell in cells if cell.upper() not in NA_VALUES]
+    units = _units(cells)
+    unit, times = units.most_common(1)[0] if units else ("", 0)
+    return unit if times >= _NUMBERS * min(len(cells), _LOOKED_AT) else ""
+
+
+def _units(cells: Sequence[str]) -> Counter[str]:
+    """Return which units numbers among distinct cells have, and how many each."""
+    if not any(map(unit_of, cells[:_FIRST])):
+        return Counter()
+    return Counter(filter(None, map(unit_of, cells[:_LOOKED_AT])))
+
+
+def _told_units(units: Sequence[str], mixed: bool) -> str:
+    if len(units) > 1:
+        more = ", …" if len(units) > _MOST_WORDS else ""
+        return f"numbers in {', '.join(units[:_MOST_WORDS])}{more}: convert them to one unit"
+    if units and mixed:
+        return f"numbers with and without {units[0]}: if all are meant so, name it under units"
+    inside = f" in {units[0]}" if units else ""
+    return f"numbers{inside} with marks that the file's other numbers lack: write them plain"
+
+
 def decimal_mark(columns: Sequence[Sequence[str]]) -> str:
     """Return the decimal mark that most columns of cells use."""
     commas = points = 0
     for cells in columns:
         some = [cell for cell in cells[:_LOOKED_AT] if any(map(str.isdigit, cell))]
         commas += sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in some) > len(some) / 4
-        points += sum(bool(_DECIMAL_POINT.fullmatch(cell)) for cell in some) > len(some) / 4
+        pointed = [cell for cell in some if _DECIMAL_POINT.fullmatch(cell)]
+        clear = not all(map(_EITHER_MARK.fullmatch, pointed))
+        points += clear and len(pointed) > len(some) / 4
     return "," if commas > points else "."
 
 
@@ -253,13 +303,13 @@ def thousands_mark(columns: Sequence[Sequence[str]], decimal: str) -> str:
     return ""
 
 
-def has_header(rows: Sequence[Sequence[str]], decimal: str) -> bool:
+def has_header(row: Sequence[str], decimal: str, thousands: str = "") -> bool:
     """Return whether the first row names the columns: it holds no number where others do."""
-    first = [cell for cell in rows[0] if cell]
-    numbers = [cell for cell in first if number(cell, decimal) is not None]
-    if 2 * len(numbers) <= len(first):
+    first = [cell for cell in row if cell]
+    read = [cell for cell in first if number(cell, decimal, thousands) is not None]
+    if 2 * len(read) <= len(first):
         return True
-    return all(cell.isdigit() for cell in numbers) and _years(numbers)
+    return all(cell.isdigit() for cell in read) and _years(read)
 
 
 def _years(cells: Sequence[str]) -> bool:

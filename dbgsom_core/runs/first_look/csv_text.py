@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.cells import without_unit
 from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.runs.first_look.column_kinds import (
     CELLS,
@@ -20,6 +21,7 @@ from dbgsom_core.runs.first_look.column_kinds import (
     has_header,
     look_at_columns,
     thousands_mark,
+    usual_unit,
 )
 
 _WHOLE = 8 << 20  # bytes up to which all of a file is looked at
@@ -66,8 +68,15 @@ def look_at_csv(given: str, path: Path) -> Look:
     ]
     rows = [row for row in rows if len(row) == width][: max(50, CELLS // width)]
     columns = list(zip(*rows, strict=True))
-    decimal = decimal_mark([column[1:] for column in columns]) if delimiter != "," else "."
-    header = has_header(rows, decimal)
+    units = [usual_unit(list(dict.fromkeys(column[1:]))) for column in columns]
+    plain = [
+        [without_unit(cell, unit) for cell in column] if unit else column
+        for column, unit in zip(columns, units, strict=True)
+    ]
+    lower = [column[1:] for column in plain]  # the first row may be names
+    decimal = decimal_mark(lower) if delimiter != "," else "."
+    thousands = thousands_mark(lower, decimal)
+    header = has_header([column[0] for column in plain], decimal, thousands)
     named = sum(map(bool, rows[0]))
     if header and width > 2 and 2 * named < width:
         raise DataError(
@@ -79,7 +88,6 @@ def look_at_csv(given: str, path: Path) -> Look:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     below = 1 if header else 0
     cells = [column[below:] for column in columns]
-    thousands = thousands_mark(cells, decimal)
     found = look_at_columns(names, cells, decimal, thousands)
     options: dict[str, Any] = {}
     if delimiter != "," and not said:

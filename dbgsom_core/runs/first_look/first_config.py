@@ -6,14 +6,14 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
 from dbgsom_core.config.scalars import read_scalar
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.interfaces.cells import NA_VALUES
-from dbgsom_core.runs.first_look.column_kinds import Column, Look, guess_target
+from dbgsom_core.interfaces.cells import NA_VALUES, without_unit
+from dbgsom_core.runs.first_look.column_kinds import EITHER, Column, Look, guess_target
 
 _APART = 3  # times that one feature may spread more than another and still count as much
 _SWEEP = "sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}"
@@ -32,6 +32,8 @@ class Roles:
     target : Column or None
     ids, categorical, dates, features : sequences of Column
     drop : sequence of (Column, why)
+    again : sequence of Column
+        Of those, the ones that have the name of a column that is used.
     """
 
     target: Column | None
@@ -40,6 +42,21 @@ class Roles:
     dates: Sequence[Column]
     features: Sequence[Column]
     drop: Sequence[tuple[Column, str]]
+    again: Sequence[Column] = ()
+
+    @property
+    def only_dates(self) -> bool:
+        """Whether nothing but dates is left for the samples."""
+        return bool(self.dates) and not (self.features or self.categorical)
+
+    @property
+    def date_format(self) -> str:
+        """The form in which dates that are features are read, where one of them has several."""
+        forms = [one.form.split(EITHER) for one in self.dates if self.only_dates]
+        if all(len(fitting) == 1 for fitting in forms):
+            return ""
+        common = [form for form in forms[0] if all(form in fitting for fitting in forms)]
+        return (common or forms[0])[0]
 
     def of(self, column: Column) -> str:
         """Return in a word what becomes of a column."""
@@ -51,7 +68,9 @@ class Roles:
         for one, why in self.drop:
             if one is column:
                 return f"dropped: {why}"
-        return "dropped: dates" if column in self.dates else "feature"
+        if column not in self.dates:
+            return "feature"
+        return "feature: days" if self.only_dates else "dropped: dates"
 
 
 def roles_of(look: Look) -> Roles:
@@ -62,38 +81,47 @@ def roles_of(look: Look) -> Roles:
     DataError
         None of them could become a feature.
     """
+    why = {"constant": "one value only", "text": "text with many values"}
     seen: set[str] = set()
-    drop, usable = [], []
+    drop, named, again = [], [], []
     for column in look.columns:
         if column.kind == "empty":
             drop.append((column, "no value at all"))
-        elif column.name and column.name in seen:
-            drop.append((column, f"'{column.name}' again"))
         elif not column.name:
             drop.append((column, "no name"))
+        elif column.kind in why:
+            drop.append((column, column.note or why[column.kind]))
+            named.append(column)
+        elif column.name in seen:
+            drop.append((column, f"'{column.name}' again: rename it to use it"))
+            again.append(column)
         else:
             seen.add(column.name)
-            usable.append(column)
-    target = guess_target(usable)
-    kinds = {one.kind for one in usable if one is not target}
-    if look.columns and not kinds & {"number", "category", "date"}:
+            named.append(column)
+    target = guess_target(named)
+    rest = [one for one in named if one is not target and one.kind not in why]
+    if look.columns and all(one.kind == "id" for one in rest):
+        told = [f"'{one.name or one.place}' ({reason})" for one, reason in drop]
+        told += [f"'{one.name}' (an id)" for one in rest]
+        told += [] if target is None else [f"'{target.name}' (the target)"]
         raise DataError(
             f"{look.path}: no column looks like numbers, dates or categories, of which samples "
-            "could be made"
+            f"could be made: {', '.join(told[:_LISTED])}{', …' if len(told) > _LISTED else ''}"
         )
-    why = {"constant": "one value only", "text": "text with many values"}
-    drop += [
-        (one, one.note or why[one.kind]) for one in usable if one.kind in why and one is not target
-    ]
-    rest = [one for one in usable if one is not target]
-    return Roles(
+    roles = Roles(
         target=target,
         ids=[one for one in rest if one.kind == "id"],
         categorical=[one for one in rest if one.kind == "category"],
         dates=[one for one in rest if one.kind == "date"],
         features=[one for one in rest if one.kind == "number"],
-        drop=sorted(drop, key=lambda one: one[0].place),
+        drop=drop,
+        again=again,
     )
+    form = roles.date_format
+    other = [one for one in roles.dates if form not in one.form.split(EITHER)] if form else []
+    drop += [(one, f"dates not as {form}") for one in other]
+    drop.sort(key=lambda one: one[0].place)
+    return replace(roles, dates=[one for one in roles.dates if one not in other])
 
 
 def first_config(look: Look, roles: Roles, config_name: str) -> str:
@@ -163,19 +191,31 @@ def _dataset(look: Look, roles: Roles) -> Iterator[str]:
     yield from _columns("categorical", categories, twice, rule)
     rule = "left out"
     yield from _columns("drop", list(roles.drop), twice, rule)
-    alone = not (roles.features or roles.categorical)
+    measured = [*roles.features, *([roles.target] if roles.target else [])]
+    measured = sorted((one for one in measured if one.unit), key=lambda one: one.place)
+    if measured:
+        shown = measured[0].shown[0]
+        rule = f"numbers are read without them, {shown} as {without_unit(shown, measured[0].unit)}"
+        yield from _line("  units", "", rule)
+        for one in measured:
+            yield from _line(f"    {_key(one, twice)}", _scalar(one.unit))
     if roles.dates:
         forms = ", ".join(f"{one.name} ({one.form})" for one in roles.dates[:_LISTED])
         yield f"  # dates: {as_text(forms)}"
-        rule = "drop leaves them out, ordinal counts days, parts: year, month, day, weekday"
-        yield from _line("  dates", "ordinal" if alone else "drop", rule)
+        first = "nothing else is left:" if roles.only_dates else "drop leaves them out,"
+        rule = f"{first} ordinal counts days, parts: year, month, day, weekday"
+        yield from _line("  dates", "ordinal" if roles.only_dates else "drop", rule)
+        if roles.date_format:
+            forms = next(one.form for one in roles.dates if EITHER in one.form)
+            rule = f"a guess: the days fit {forms}"
+            yield from _line("  date_format", _scalar(roles.date_format), rule)
     words = sorted({word for one in look.columns for word in one.words})
     if words:
         values = ", ".join(_scalar(word) for word in (*NA_VALUES, *words))
         found = as_text(", ".join(words))
         yield f"  # what stands for a missing value: the usual words, and {found}"
         yield f"  na_values: [{values}]"
-    features = roles.dates if alone else (*roles.features, *roles.categorical)
+    features = roles.dates if roles.only_dates else (*roles.features, *roles.categorical)
     gaps = [one for one in features if one.missing]
     if gaps:
         named = ", ".join(f"{one.name} {_percent(one.missing)}" for one in gaps[:_LISTED])
@@ -264,6 +304,11 @@ def _reference(column: Column, twice: Iterable[str]) -> str:
     if not column.name or column.name in twice or "${" in column.name:
         return str(column.place)
     return _scalar(column.name)
+
+
+def _key(column: Column, twice: Iterable[str]) -> str:
+    reference = _reference(column, twice)
+    return f'"{reference}"' if reference.isdecimal() else reference
 
 
 def _line(key: str, value: str, comment: str = "") -> Iterator[str]:

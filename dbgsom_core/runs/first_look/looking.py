@@ -142,15 +142,15 @@ def _parquet(given: str, path: Path) -> Look:
             total, names = opened.metadata.num_rows, opened.schema_arrow.names
             most = max(50, min(50_000, CELLS // max(1, len(names))))
             batch = next(opened.iter_batches(batch_size=most), None)
-            frame = None if batch is None else batch.to_pandas()
+            frame = None if batch is None else batch.to_pandas(ignore_metadata=True)
     except Exception as error:  # what a damaged byte raises is in no list
         raise DataError(f"{given} is no Parquet file, or damaged: {error}") from None
     if frame is None or not len(frame):
         raise DataError(f"{given} has no rows: give a file with data")
     whole = len(frame) == total
     cells, nested = [], set()
-    for i, name in enumerate(names):
-        column = frame[name]
+    for i in range(len(names)):
+        column = frame.iloc[:, i]  # names may stand there again
         gone = column.isna()
         cells.append(
             ["" if lost else str(one).strip() for one, lost in zip(column, gone, strict=True)]

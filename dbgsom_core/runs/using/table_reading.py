@@ -170,9 +170,13 @@ def _parquet(path: str, wanted: Wanted) -> Iterator[Chunk]:
             names = list(file.schema_arrow.names)
             table = _Table(path, names, wanted)
             first = 0
-            read = [names[place] for place in table.read]
-            for batch in file.iter_batches(batch_size=wanted.rows, columns=read):
-                frame = batch.to_pandas(ignore_metadata=True)[read]  # an index is a column
+            read = dict.fromkeys(names[place] for place in table.read)
+            labels = numbered(names)
+            chosen = [labels[place] for place in table.read]
+            for batch in file.iter_batches(batch_size=wanted.rows, columns=[*read]):
+                frame = batch.to_pandas(ignore_metadata=True)  # an index is a column
+                frame.columns = numbered(frame.columns)  # all of a name are read
+                frame = frame[chosen]
                 yield table.chunk(first, frame)
                 first += len(frame)
     except DataError:
@@ -284,7 +288,7 @@ class _Table:
             columns = wanted.columns
             features = self._known(columns)
         self.columns = replace(columns, decimal=wanted.mark, thousands=wanted.thousands)
-        coded = {*columns.categories, *columns.dates}
+        coded = {*columns.categories, *columns.dates, *(columns.units or ())}
         self.numeric = {
             place for place, name in zip(features, columns.names, strict=True) if name not in coded
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dbgsom_core.api import Columns, told_faults
 from dbgsom_plugins.datasets._arrays import CURE
 from dbgsom_plugins.datasets._roles import Roles
-from dbgsom_plugins.datasets._table import MISSING_TARGET
+from dbgsom_plugins.datasets._table import MISSING_TARGET, units_cure
 
 _MOST_LINES = 200_000  # that are looked at after the first fault
 _MOST_KINDS = 21  # of faults, one more than are told
@@ -89,7 +89,7 @@ def trouble(
                     if (i, kind) in faults:
                         faults[i, kind].more += 1
                     else:
-                        faults[i, kind] = _Fault(where, told + _cure(told))
+                        faults[i, kind] = _Fault(where, told + _cure(told, roles.names[i]))
         if faults and first is None:
             first = number
         if len(faults) >= _MOST_KINDS:
@@ -107,9 +107,11 @@ def _missing(cell: str, is_target: bool) -> str:
     return f"the value is missing{found}: {MISSING_TARGET if is_target else CURE}"
 
 
-def _cure(told: str) -> str:
+def _cure(told: str, name: str) -> str:
     if told.endswith(_NO_NUMBER):
         return _TEXT
+    if units := units_cure(told, name):
+        return f", or {units}{_TEXT[2:]}"
     return ": drop or replace it" if told.endswith("infinite") else ""
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -41,6 +41,8 @@ class Roles:
         Columns that identify a sample.
     extra : tuple of int
         Numbers that figures show and the map is not trained on.
+    units : mapping of int to str
+        The units of columns of numbers.
     """
 
     names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Roles:
     target: int | None
     ids: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
+    units: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -61,6 +64,11 @@ class Roles:
         """Every column that is not read."""
         used = {*self.used}
         return tuple(i for i in range(len(self.names)) if i not in used)
+
+    def plain(self, dates: Container[int]) -> list[int]:
+        """Return the features that are numbers and nothing else, but for columns of ``dates``."""
+        coded = {*self.categorical, *self.units}
+        return [i for i in self.features if i not in coded and i not in dates]
 
     def called(self, column: int) -> str:
         """Return what messages call a column: its name, or its place when it has none."""
@@ -76,6 +84,7 @@ def choose_roles(
     drop: Names,
     categorical: Names,
     extra: Names = (),
+    units: Mapping[str, str] | None = None,
 ) -> Roles:
     """Return the roles of the columns ``names`` of a file; columns are named or counted from 0.
 
@@ -88,6 +97,8 @@ def choose_roles(
     ids, drop, categorical, extra : str, int or tuple of them
     chosen : the same, or None
         Columns that become samples; None: all that have no other role.
+    units : mapping of str to str, or None
+        Units of columns.
 
     Raises
     ------
@@ -110,6 +121,10 @@ def choose_roles(
     goals, left_out = found("target", target), found("drop", drop)
     identifying, features = found("id", ids), found("columns", chosen)
     categories, beside = found("categorical", categorical), found("extra", extra)
+    measured: dict[int, str] = {}
+    for key, unit in (units or {}).items():
+        counted = key not in names and key.isdecimal()  # keys are text
+        measured |= dict.fromkeys(found("units", int(key) if counted else key), unit)
     roles: dict[int, str] = {}
     for part in (goals, identifying, beside, left_out, features):
         for column in part.keys() & roles.keys():
@@ -126,6 +141,11 @@ def choose_roles(
     ):
         faults.append(
             f"column '{names[column]}' is categorical and {_TOLD[roles[column]]}: choose one"
+        )
+    for column in measured.keys() & (identifying.keys() | categories.keys()):
+        told = "an id" if column in identifying else "categorical"
+        faults.append(
+            f"column '{names[column]}' is {told} and has a unit, as numbers have: choose one"
         )
     if chosen is not None:
         for column in categories.keys() - roles.keys():
@@ -151,7 +171,15 @@ def choose_roles(
     if faults:
         raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
     goal = next(iter(goals), None)
-    return Roles(tuple(names), kept, frozenset(categories), goal, tuple(identifying), tuple(beside))
+    return Roles(
+        tuple(names),
+        kept,
+        frozenset(categories),
+        goal,
+        tuple(identifying),
+        tuple(beside),
+        {i: unit for i, unit in measured.items() if i in {*kept, *goals, *beside}},
+    )
 
 
 def _find(role: str, column: str | int, names: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dbgsom_core.api import (
     NA_VALUES,
@@ -20,6 +20,7 @@ from dbgsom_core.api import (
     DataError,
     callers_level,
     date_forms,
+    is_unit,
     numbered,
     told_faults,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 MISSING_TARGET = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
+_WITHOUT = "is no number: write it without '"
 _PARTS = ("year", "month", "day", "weekday", "hour")
 
 
@@ -69,6 +71,11 @@ class Table(Component):
         description="how dates are written, as %d.%m.%Y; null: ISO 8601, or with dots or slashes "
         "where one reading alone fits",
     )
+    units: Mapping[str, str] | None = Field(
+        default=None,
+        description="the unit that follows or leads the numbers of a column, by its name: with "
+        "{height: cm} the cell 173 cm is 173, and so is 173; null: none",
+    )
     na_values: tuple[str, ...] = Field(
         default=NA_VALUES,
         strict=False,
@@ -81,6 +88,17 @@ class Table(Component):
     )
     image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
 
+    @field_validator("units")
+    @classmethod
+    def _are_units(cls, units: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        for column, unit in (units or {}).items():
+            if not is_unit(unit):
+                raise ValueError(
+                    f"'{unit:.40}' is no unit of '{column}': give what follows or leads its "
+                    "numbers, as cm, which begins with neither a digit, a sign, a mark nor a blank"
+                )
+        return units
+
     def roles(self, names: Sequence[str]) -> Roles:
         """Return the roles of the columns of a file; raises `DataError`."""
         return choose_roles(
@@ -92,6 +110,7 @@ class Table(Component):
             self.drop,
             self.categorical,
             self.extra,
+            self.units,
         )
 
     def without_dates(self, roles: Roles, forms: Mapping[int, str]) -> Roles:
@@ -150,7 +169,8 @@ class Table(Component):
             Cells cannot be used; the sentences name rows, from 0, and columns.
         """
         names = numbered(roles.names)  # of those that stand there again
-        plain = Columns((), na_values=self.na_values, decimal=decimal, thousands=thousands)
+        known = self.columns_of(roles)
+        plain = replace(known, names=(), decimal=decimal, thousands=thousands)
         y = None
         if self.missing == "keep":
             frame = self._with_values(frame, roles, plain, place)
@@ -167,7 +187,8 @@ class Table(Component):
                     raise DataError(f"{self.path}: no sample has a target")
                 frame, y = frame.iloc[kept], np.array(y[kept].tolist())
         columns = replace(
-            self.columns_of(roles),
+            plain,
+            names=known.names,
             categories={
                 names[i]: self._categories(frame[i], names[i], plain)
                 for i in roles.features
@@ -177,8 +198,6 @@ class Table(Component):
                 names[i]: (form, *self._date_parts(frame[i], form, plain))
                 for i, form in forms.items()
             },
-            decimal=decimal,
-            thousands=thousands,
             dtype=_dtype(frame.dtypes.loc[list(roles.features)].tolist()),
         )
         chosen = frame if [*frame.columns] == [*roles.features] else frame[list(roles.features)]
@@ -196,6 +215,7 @@ class Table(Component):
             ids=tuple(names[i] for i in roles.ids),
             dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
             na_values=self.na_values,
+            units={names[i]: unit for i, unit in roles.units.items()} or None,
         )
 
     def data_around(
@@ -207,8 +227,7 @@ class Table(Component):
         """
         y = None
         if roles.target is not None:
-            plain = Columns((), na_values=self.na_values)
-            y, missing = self._target(frame[roles.target], columns.target or "", plain)
+            y, missing = self._target(frame[roles.target], columns.target or "", columns)
             if missing.any() and self.missing_target == "drop":
                 return None
         return self._with_beside(Data(X, y, columns.feature_names, columns=columns), frame, roles)
@@ -254,6 +273,11 @@ class Table(Component):
             raise DataError(told_faults(self.path, faults))
         if column.dtype.kind in "iuf" and not missing.any():
             y = column.to_numpy()
+        elif plain.unit(name):
+            y = replace(plain, names=(name,), dtype="float64").samples(column.to_frame(name))[:, 0]
+            y = y[~missing]
+            if (y % 1 == 0).all() and (abs(y) < 2**53).all():
+                y = y.astype(np.int64)
         else:
             y = numbers_or_text(cells[~missing].astype(np.str_), plain.decimal, plain.thousands)
         if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -301,6 +325,12 @@ def numbers_or_text(
             return np.array(integers, dtype=np.int64)[where]
         return texts
     return np.array(numbers, dtype=np.float64)[where]
+
+
+def units_cure(told: str, name: str) -> str:
+    """Return what makes a number of a cell with a unit, of which a sentence tells; else nothing."""
+    unit = told.rpartition(_WITHOUT)[2] if _WITHOUT in told else ""
+    return f"set units: {{{name}: '{unit}}}, or " if unit else ""
 
 
 def _with_gaps(y: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:

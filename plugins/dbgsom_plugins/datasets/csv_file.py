@@ -192,7 +192,7 @@ class Csv(Table):
         plain, faults = self._columns(roles, {}), []
         forms: dict[int, str] = {}
         for i in roles.features:
-            if i in roles.categorical:
+            if i in roles.categorical or i in roles.units:
                 continue
             cells = [fields[i] for _, fields in head if i < len(fields)]
             cells = [cell for cell in cells if not plain.is_missing(cell)]
@@ -216,6 +216,7 @@ class Csv(Table):
             na_values=self.na_values,
             decimal=self.decimal,
             thousands=self.thousands or "",
+            units={roles.names[i]: unit for i, unit in roles.units.items()} or None,
         )
 
     def _walked(self, text: Text, roles: Roles, forms: Mapping[int, str]) -> pd.DataFrame:
@@ -223,7 +224,7 @@ class Csv(Table):
         import pandas as pd
 
         plain = self._columns(roles, {})
-        numeric = [i for i in roles.features if i not in roles.categorical and i not in forms]
+        numeric = roles.plain(forms)
         texts: dict[int, list[str]] = {i: [] for i in {*roles.used} - {*numeric}}
         rows = []
         for _, fields in islice(text.records(), self._header_lines, None):
@@ -249,9 +250,8 @@ class Csv(Table):
     ) -> pd.DataFrame:
         import pandas as pd
 
-        numeric = {i for i in roles.features if i not in roles.categorical and i not in forms}
         # What pandas takes for marks between thousands may stand anywhere in a number.
-        numeric = set() if as_text or self.thousands else numeric
+        numeric = set() if as_text or self.thousands else {*roles.plain(forms)}
         places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
         float64, string = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
@@ -294,6 +294,7 @@ class Csv(Table):
             roles,
             self._columns(roles, forms),
             text.delimiter,
+            numeric_target=roles.target in roles.units,
             missing=self.missing,
             missing_target=self.missing_target,
             cells=cells,

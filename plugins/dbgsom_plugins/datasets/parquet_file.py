@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from dbgsom_core.api import ISO_DATES, Columns, Data, DataError, open_regular
+from dbgsom_core.api import ISO_DATES, Columns, Data, DataError, numbered, open_regular
 from dbgsom_plugins.datasets._files import existing_file, is_folder, memory
 from dbgsom_plugins.datasets._parquet_rows import PAGED, ParquetRows
 from dbgsom_plugins.datasets._roles import Roles
-from dbgsom_plugins.datasets._table import Table
+from dbgsom_plugins.datasets._table import Table, units_cure
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DIGITS = re.compile(r"([0-9]+)")
 _LOOKED_AT = 1000  # cells by which columns of dates are told
-_CURE = ": list it under categorical, id or drop, or make it the target"
+_CURE = "list it under categorical, id or drop, or make it the target"
 
 
 class Parquet(Table):
@@ -90,11 +90,12 @@ class Parquet(Table):
                 return None
             roles = self.without_dates(roles, dates)
             coded = set(roles.features).intersection(roles.categorical)
-            if coded or not all(_is_number(kinds[i]) for i in roles.features):
+            named = [schema.names[i] for i in roles.features]
+            twice = any(schema.names.count(name) > 1 for name in named)
+            if coded or twice or not all(_is_number(kinds[i]) for i in roles.features):
                 return None
             single = all(str(kinds[i]) == "float" for i in roles.features)
             columns = replace(self.columns_of(roles), dtype="float32" if single else "float64")
-            named = [schema.names[i] for i in roles.features]
             paths = [str(file) for file in files]
             X = ParquetRows(paths, named, columns.dtype, self.unpacked)
             beside = [i for i in roles.used if i not in roles.features]
@@ -156,8 +157,12 @@ class Parquet(Table):
         parts = []
         for file in files:
             with _read(file) as opened:
-                names = [opened.schema_arrow.names[i] for i in places]
-                parts.append(opened.read(columns=names).select(names))
+                names = opened.schema_arrow.names
+                chosen = opened.read(columns=[*dict.fromkeys(names[i] for i in places)])
+                # All columns of a name are read.
+                at = {name: i for i, name in enumerate(numbered(chosen.column_names))}
+                labels = numbered(names)
+                parts.append(chosen.select([at[labels[i]] for i in places]))
         frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(ignore_metadata=True)
         frame.columns = list(places)
         return frame
@@ -188,7 +193,7 @@ class Parquet(Table):
         faults = []
         for i in roles.features:
             kind = frame[i].dtype.kind
-            if i in roles.categorical or kind in "biuf":
+            if i in roles.categorical or i in roles.units or kind in "biuf":
                 continue
             if kind == "M":
                 forms[i] = ISO_DATES
@@ -202,8 +207,9 @@ class Parquet(Table):
                 continue
             if form is not None:
                 forms[i] = form
-            elif len(known) and plain.problem("", known[0]):
-                faults.append(f"column '{roles.names[i]}' holds text ('{known[0]:.40}'){_CURE}")
+            elif len(known) and (told := plain.problem("", known[0])):
+                cure = units_cure(told, roles.names[i]) + _CURE
+                faults.append(f"column '{roles.names[i]}' holds text ('{known[0]:.40}'): {cure}")
         if faults:
             raise DataError("\n".join(f"{self.path}: {fault}" for fault in faults))
         return forms

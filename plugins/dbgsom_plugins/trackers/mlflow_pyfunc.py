@@ -205,7 +205,7 @@ def _readings(columns: Any) -> dict[str, str]:
         elif name in columns.dates:
             told[name] = f"date, {columns.dates[name][0]}"
         else:
-            told[name] = "number"
+            told[name] = f"number in {unit}" if (unit := columns.unit(name)) else "number"
     return told
 
 

@@ -1,0 +1,179 @@
+"""Numbers with a unit: one rule for files that train, files that are asked, and data frames."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from dbgsom_core import SomVQ, persistence
+from dbgsom_core.config import load_experiment
+from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.cells import is_unit, number, numbers, unit_of, without_unit
+from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+from dbgsom_plugins.datasets.csv_file import Csv
+
+TABLE = """nr;tall;share;kind;price;beside
+1;173 cm;14,4 %;a;€ 12,50;1 kg
+2;180cm;-3,5%;b;1.000 €;2 kg
+3;165;NA;a;-€ 3;3 kg
+4;190 cm;0 %;b;5€;4,5 kg
+"""
+UNITS = {"tall": "cm", "share": "%", "price": "€", "beside": "kg"}
+FIELDS = {
+    "delimiter": ";", "decimal": ",", "thousands": ".", "id": "nr", "categorical": "kind",
+    "extra": "beside", "missing": "keep",
+}  # fmt: skip
+X = [[173, 14.4, 1, 0], [180, -3.5, 0, 1], [165, np.nan, 1, 0], [190, 0, 0, 1]]
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
+    return str(tmp_path / "t.csv")
+
+
+def table(path, **fields):
+    return Csv(path=path, **FIELDS | {"target": "price", "units": UNITS} | fields)
+
+
+def test_numbers_are_read_without_their_units(path):
+    data = table(path).load()
+    np.testing.assert_array_equal(data.X, X)
+    assert data.y.tolist() == [12.5, 1000, -3, 5]
+    assert data.variables["beside"].tolist() == [1, 2, 3, 4.5]
+    assert data.columns.units == UNITS
+    whole = table(path, target="tall", missing="error", columns=["kind"]).load()
+    assert (whole.y.dtype, whole.y.tolist()) == (np.int64, [173, 180, 165, 190])
+
+
+def test_wide_tables_and_columns_by_number_are_read_alike(tmp_path):
+    width, rows = 1200, 3
+    cells = [[f"{i * j} cm" if j % 2 else f"{i * j}" for j in range(width)] for i in range(rows)]
+    lines = "".join(",".join(row) + "\n" for row in cells)
+    (tmp_path / "wide.csv").write_text(lines)
+    units = {str(j): "cm" for j in range(1, width, 2)}
+    data = Csv(path=str(tmp_path / "wide.csv"), header=False, units=units).load()
+    np.testing.assert_array_equal(data.X, np.outer(np.arange(rows), np.arange(width)))
+    (tmp_path / "twice.csv").write_text("a,a,b\n1,5 cm,3\n2,7 cm,4\n")
+    twice = Csv(path=str(tmp_path / "twice.csv"), drop=0, units={"1": "cm"}).load()
+    assert twice.X.tolist() == [[5, 3], [7, 4]]
+    assert twice.columns.samples(pd.read_csv(tmp_path / "twice.csv")).tolist() == [[5, 3], [7, 4]]
+
+
+def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
+    for unit in ("", " cm", "cm ", "5", "-", ".5", "x" * 41):
+        assert not is_unit(unit)
+        with pytest.raises(ValidationError, match="is no unit of 'tall': give what follows"):
+            table(path, units={"tall": unit})
+    section = "{name: csv, path: t.csv, units: {name: cm, path: ' m'}}"
+    (tmp_path / "t.yaml").write_text(f"experiment: u\ndataset: {section}\nmodel: {{estimator: vq}}")
+    with pytest.raises(ValueError, match=r"t.yaml:2:\d+: dataset.units: ' m' is no unit of 'path'"):
+        load_experiment(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"units": {"tal": "cm"}}, "units column 'tal' does not exist; did you mean 'tall'"),
+        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is an id and has a unit, as numbers have"),
+        ({"units": UNITS | {"kind": "m"}}, "column 'kind' is categorical and has a unit"),
+        (
+            {"units": UNITS | {"tall": "m"}},
+            "line 2, column 'tall': '173 cm' is no number: convert it to 'm' (and 2 more)",
+        ),
+        (
+            {"units": UNITS | {"price": "$"}},
+            "line 2, column 'price': '€ 12,50' is no number: convert it to '$' (and 3 more)",
+        ),
+        (
+            {"units": {**UNITS, "tall": "inch"} | {"share": "‰"}, "columns": ["share"]},
+            "line 2, column 'share': '14,4 %' is no number: convert it to '‰' (and 2 more)",
+        ),
+        (
+            {"units": {"price": "€", "beside": "kg", "share": "%"}},
+            "line 2, column 'tall': '173 cm' is no number: write it without 'cm', or set units: "
+            "{tall: 'cm'}, or list the column under categorical, id or drop, or make it the target "
+            "(and 2 more)",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_unit_is_told_with_the_cure(path, fields, told):
+    categorical = {} if "columns" not in fields else {"categorical": ()}
+    with pytest.raises(DataError) as caught:
+        Csv(path=path, **{**FIELDS, "target": "price", **fields, **categorical}).load()
+    assert told in str(caught.value)
+
+
+def test_models_read_frames_and_files_by_the_unit(path, tmp_path):
+    data = table(path, target=None, drop="price").load()
+    fitted = FittedModel((), SomVQ(epochs=2).fit(data.X), data.columns)
+    fitted.save(tmp_path / "m.npz")
+    again = persistence.load(tmp_path / "m.npz")
+    assert again.columns == data.columns
+    older = object.__new__(Columns)  # of a file that was written before there were units
+    assert older.unit("tall") == ""
+    frame = pd.read_csv(path, sep=";", keep_default_na=False)
+    np.testing.assert_array_equal(again.columns.samples(frame), X)
+    np.testing.assert_array_equal(
+        again.columns.samples(frame.assign(tall=[173.0, 180, 165, 190])), X
+    )
+    assert again.predict(frame).tolist() == fitted.predict(data.X).tolist()
+    with pytest.raises(DataError, match=r"row 0, column 'tall': '1,73 m' is no number: convert it"):
+        again.predict(frame.assign(tall="1,73 m"))
+    (chunk,) = chunks_of(path, Wanted(again.columns, 4))
+    np.testing.assert_array_equal(chunk.X, X)
+    odd = Columns(data.columns.names, units={"kind": "5"}, categories=data.columns.categories)
+    with pytest.raises(ModelFileError, match="columns"):
+        FittedModel((), fitted.estimator, odd).save(tmp_path / "odd.npz")
+
+
+@given(
+    st.decimals(-(10**6), 10**6, places=2).map(str),
+    st.sampled_from(["cm", "%", "€", "m2", "°C", "kg/m³", "US$", "Mio. €", "µg/l"]),
+    st.sampled_from(["{}{}", "{} {}", "{}\u202f{}", "{1}{0}", "{1} {0}"]),
+)
+def test_any_number_with_its_unit_is_the_number(cell, unit, form):
+    written = form.format(cell, unit)
+    assert without_unit(written, unit) == cell
+    assert number(written, ".", "", unit) == float(cell) == numbers([written], ".", "", unit)[0]
+    assert number(cell, ".", "", unit) == float(cell)
+    assert number(written, ".") is None
+    leading = form.startswith("{1}")
+    if not leading or unit in "€ US$":
+        assert unit_of(written) in (unit, "") if cell.startswith("-0") else unit_of(written) == unit
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["007 kg", "A17", "1e3", "1.5e-3", "12:30 Uhr", "12 von 20", "2024 Q1", "x" * 99, "17_B"],
+)
+def test_what_only_resembles_a_number_with_a_unit_has_none(cell):
+    assert unit_of(cell) == ""
+
+
+def test_parquet_knows_units_and_names_that_are_there_twice(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    from dbgsom_plugins.datasets.parquet_file import Parquet
+
+    path = str(tmp_path / "t.parquet")
+    texts = ["1 m", "2 m", "5", None]
+    columns = [pa.array([9.0, 8, 7, 6]), pa.array(texts), pa.array([1.0, 2, 3, 4]), pa.array(texts)]
+    parquet.write_table(pa.table(columns, names=["b", "a", "b", "t"]), path)
+    with pytest.raises(DataError, match=r"'a' holds text \('1 m'\): set units: {a: 'm'}, or list"):
+        Parquet(path=path, drop=["t", 0]).load()
+    one = Parquet(path=path, drop=0, target="t", missing="keep", missing_target="drop")
+    with pytest.warns(UserWarning, match="1 of 4 samples have no target"):
+        data = one.model_copy(update={"units": {"a": "m", "t": "m"}}).load()
+    assert data.X.tolist() == [[1, 1], [2, 2], [5, 3]]
+    assert data.y.tolist() == [1, 2, 5]
+    (chunk,) = chunks_of(path, Wanted(data.columns, 2))
+    np.testing.assert_array_equal(chunk.X, [[1, 1], [2, 2], [5, 3], [np.nan, 4]])
+    plain = Parquet(path=path, columns=[2])
+    assert plain.load().X.ravel().tolist() == [1, 2, 3, 4]
+    assert plain.opened() is None
