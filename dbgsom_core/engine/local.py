@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from dbgsom_core.engine.contract import (
 )
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
+from dbgsom_core.engine.once import once
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
@@ -55,7 +55,7 @@ class LocalSamples(PlainSamples):
             and self.n < 2**31
         )
 
-    @cached_property
+    @once
     def packed(self) -> PackedSamples | None:
         """The samples as the fast search wants them, or None where it cannot serve.
 

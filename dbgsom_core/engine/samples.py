@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Assignment
 from dbgsom_core.engine.loops import nearest_few, smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.once import once
 from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
@@ -69,17 +69,17 @@ class PlainSamples:
         """The number of samples."""
         return int(self.X.shape[0])
 
-    @cached_property
+    @once
     def sample_weights(self) -> NDArray[np.float64]:
         """The weights (n,), 1 where none were given."""
         return np.ones(self.n) if self.weights is None else self.weights
 
-    @cached_property
+    @once
     def total_weight(self) -> float:
         """The sum of the weights: how many samples there are in effect."""
         return float(self.n if self.weights is None else self.weights.sum())
 
-    @cached_property
+    @once
     def incomplete(self) -> bool:
         """Whether values are missing."""
         return not issparse(self.X) and has_missing(self.X)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.once import once
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.som_map.tree import Descent
@@ -69,7 +69,7 @@ class Answers:
         there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
         return f"<answers to {self._data.n} samples: {there}>"
 
-    @cached_property
+    @once
     def ended(self) -> Descent:
         """Where the samples came to on the live leaves."""
         ended: Descent = self._estimator._to_live_leaves(self._data)
@@ -90,26 +90,26 @@ class Answers:
         """See the class."""
         return self.ended.distance
 
-    @cached_property
+    @once
     def cell(self) -> NDArray[np.int64]:
         """See the class."""
         cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
         return cells
 
-    @cached_property
+    @once
     def _answered(self) -> NDArray[np.float64] | None:
         # What a labeller says that answers samples and not neurons.
         answering = self._estimator._answering
         return None if answering is None else answering(self._data)
 
-    @cached_property
+    @once
     def label(self) -> NDArray[Any]:
         """See the class."""
         if self.coded is None:
             return np.asarray(self._answered)
         return np.asarray(self.coded.values[self.coded.codes])
 
-    @cached_property
+    @once
     def coded(self) -> Coded | None:
         """The labels as rows of all that there are; None for numbers of a regressor."""
         if self._answered is None:
@@ -118,7 +118,7 @@ class Answers:
             return None
         return Coded(self._answered.argmax(axis=1), np.asarray(self._estimator.classes_))
 
-    @cached_property
+    @once
     def probabilities(self) -> NDArray[np.float64] | None:
         """See the class."""
         if not hasattr(self._estimator, "classes_"):
@@ -128,14 +128,14 @@ class Answers:
         shares = self._estimator._leaf_probabilities
         return None if shares is None else np.asarray(shares[self.leaf])
 
-    @cached_property
+    @once
     def novelty(self) -> NDArray[np.float64] | None:
         """See the class."""
         if self._known is None:
             return None
         return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
-    @cached_property
+    @once
     def pvalue(self) -> NDArray[np.float64] | None:
         """See the class."""
         if self.novelty is None or not isinstance(self._known, Calibration):

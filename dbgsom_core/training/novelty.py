@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.once import once
 from dbgsom_core.training.places import (
     Near,
     each_block,
@@ -80,13 +80,13 @@ class Density:
     spreads: NDArray[np.float64]
     unit: float
 
-    @cached_property
+    @once
     def first_groups(self) -> int:
         """How many of the nearest groups are looked at first, which mostly is enough."""
         usual = math.ceil(1.5 * _FAR / float(self.weights.mean()))
         return min(max(_FIRST_GROUPS, usual), self._near)
 
-    @cached_property
+    @once
     def _near(self) -> int:
         # How many groups hold _FAR samples and one more group, whichever they are.
         held = np.cumsum(np.sort(self.weights))

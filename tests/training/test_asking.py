@@ -1,5 +1,6 @@
 """What is told of many samples is what is told of each, in blocks and in threads."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +37,15 @@ def test_blocks_in_threads_are_answered_as_one(asked, monkeypatch, threads):
         (0, 64), (64, 64), (128, 64), (192, 64), (256, 44)
     ]  # fmt: skip
     assert {alone for *_, alone in seen} == {1}
+
+
+def test_blocks_do_not_wait_for_each_other(asked, monkeypatch):
+    """As with one lock for the property of all samples, which a forked process finds locked."""
+    fitted, samples = asked
+    meet = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr("dbgsom_core.engine.samples.has_missing", lambda X: meet.wait() > 1)
+    monkeypatch.setattr(places, "_ROWS", 150)
+    assert len(fitted._answering(replace(samples, threads=2))) == 300
 
 
 def test_an_error_in_any_block_is_told(asked, monkeypatch):
