@@ -134,3 +134,16 @@ def test_standard_output_that_takes_no_more_is_told(table, last):
     setattr(full, last, full.refuse)
     with pytest.raises(DataError, match="standard output cannot be written: No space left"):
         write_table("-", [table], full)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12345])
+@pytest.mark.parametrize(("name", "version"), [("share", 2), ("probability_ü漢", 3)])
+def test_an_array_has_names_in_any_letters(tmp_path, rows, name, version):
+    chunk = {"unit": np.arange(rows), name: np.arange(rows) / 7}
+    assert write_table(str(tmp_path / "a.npy"), [chunk, chunk]) == 2 * rows
+    assert (tmp_path / "a.npy").read_bytes()[6] == version
+    found = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert found.dtype.names == tuple(chunk)
+    assert found.offset % 64 == 0
+    for name, column in chunk.items():
+        np.testing.assert_array_equal(found[name], np.tile(column, 2))

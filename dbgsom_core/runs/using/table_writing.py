@@ -16,6 +16,7 @@ from dbgsom_core.runs.csv_lines import CsvLines, arrow_array
 
 Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
+_DIGITS = 20  # of a number of rows
 _LOOKED_AT = 4096  # values that tell whether a column repeats itself
 
 
@@ -202,9 +203,10 @@ def _dtype(columns: Mapping[str, Any]) -> Any:
 
 
 def _npy_header(file: IO[bytes], dtype: Any, rows: int) -> None:
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": (rows,),
-    }
-    np.lib.format.write_array_header_2_0(file, header)
+    # Of a length that rows do not change; names in any letters are for version 3, which fewer read.
+    descr = np.lib.format.dtype_to_descr(dtype)
+    told = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({rows},)}}"
+    content = told.ljust(len(told) - len(str(rows)) + _DIGITS).encode()
+    begin = np.lib.format.magic(2 if told.isascii() else 3, 0)
+    content += b" " * (-(len(begin) + 5 + len(content)) % 64) + b"\n"
+    file.write(begin + len(content).to_bytes(4, "little") + content)
