@@ -100,12 +100,18 @@ class FinishedRun:
         return frame.assign(best=list(_ends(frame.index).values()))
 
     def __repr__(self) -> str:
-        lines = [f"{name}: {value:.4g}" for name, value in self.measures.items()]
+        lines = [f"{name}: {_four_digits(value)}" for name, value in self.measures.items()]
         return "\n".join([f"<run {as_text(self.name)} in {self.folder}>", *lines])
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(float_format="{:.4g}".format, na_rep="")
+        table = self.to_frame().to_html(float_format=_four_digits, na_rep="")
         return _heading(self.name, self.folder) + table
+
+
+def _four_digits(value: float) -> str:
+    from dbgsom_core.runs.comparing.sentences import in_digits
+
+    return in_digits(value, 4)
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,7 +177,7 @@ class FinishedSweep:
         return f"<sweep of {len(self.runs)} runs{failed} in {self.folder}>\n{self.to_frame()}"
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(float_format="{:.4g}".format, na_rep="")
+        table = self.to_frame().to_html(float_format=_four_digits, na_rep="")
         return _heading(self.name, self.folder) + table
 
 

@@ -27,6 +27,12 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def number(value: float) -> str:
+    """Return a number with four digits that count; a large one whole, as people write it."""
+    text = f"{value + 0.0:.4g}"  # and no -0
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
 def _rounded(value: float) -> str:
     # Three digits, and never with an exponent, which no sentence is read with.
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
@@ -82,7 +88,7 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
     "kruskal_shepard": lambda v: "Near 0: distances on the map are in step with those in the data.",
     "log_loss": lambda v: "How badly probabilities are off; 0 is certain and right.",
     "macro_f1": lambda v: "Mean of the classes' F1 scores; 1 is perfect.",
-    "mae": lambda v: f"Answers are off by {v:.4g} on average.",
+    "mae": lambda v: f"Answers are off by {number(v)} on average.",
     "map_entropy": lambda v: f"Samples spread as if over {2**v:.0f} neurons with equally many.",
     "neighbourhood_preservation": lambda v: (
         f"{_percent(v)} of a sample's nearest neighbours in the data are nearest on the map, too."
@@ -93,10 +99,10 @@ _READINGS: Mapping[str, Callable[[float], str]] = {
     ),
     "purity": lambda v: f"{_percent(v)} of the samples are of their neuron's most frequent class.",
     "quantization_error": lambda v: (
-        f"A sample lies {v:.4g} from its neuron's prototype on average."
+        f"A sample lies {number(v)} from its neuron's prototype on average."
     ),
     "r2": _variance,
-    "rmse": lambda v: f"Answers are typically off by {v:.4g}.",
+    "rmse": lambda v: f"Answers are typically off by {number(v)}.",
     "roc_auc": lambda v: f"The right class gets the higher score in {_percent(v)} of all pairs.",
     "silhouette": lambda v: "Near 1: samples lie closer to their own cluster than to others.",
     "topographic_error": lambda v: (

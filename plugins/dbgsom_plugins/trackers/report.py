@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from dbgsom_core.api import Ranking, Run, RunResult, Variant
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.readings import reading
+from dbgsom_plugins.trackers.readings import number, reading
 
 PARTS = ("train", "test")
 STABILITY = ("stability", "stability_low", "stability_high")
@@ -114,15 +113,6 @@ def stability_table(measures: Mapping[str, float]) -> str:
 
 def _known(value: float | None) -> str:
     return "" if value is None else number(value)
-
-
-def number(value: float) -> str:
-    """Return a number short enough for a table, with four digits that count."""
-    if not math.isfinite(value):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e6:
-        return str(int(value))
-    return f"{value:.4g}"
 
 
 def data_facts(data: Mapping[str, Any]) -> str:

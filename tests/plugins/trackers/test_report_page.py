@@ -10,11 +10,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier
+from dbgsom_core.cli.tables import cell
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.page import page
-from dbgsom_plugins.trackers.readings import reading, remarks
+from dbgsom_plugins.trackers.readings import number, reading, remarks
 from dbgsom_plugins.trackers.report import report
 
 HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)"
@@ -155,6 +156,22 @@ def test_large_ratios_are_read_without_exponents():
     assert "lie 1,000 times" in reading("calinski_harabasz", 999.7)
     assert "by 1 bit;" in reading("entropy", 0.9956)
     assert "lie 107 times" in reading("train/calinski_harabasz", 106.9)
+    assert "lies 1495231 from" in reading("quantization_error", 1495231.2)
+    assert "off by 10000 on" in reading("mae", 9999.9)
+    assert "off by 2e+15." in reading("rmse", 2e15)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (12345.6, "12346"), (999949.0, "999949"), (1e6, "1000000"), (-0.0, "0"), (3.0, "3"),
+        (0.123456, "0.1235"), (2.5e-7, "2.5e-07"), (-23456.7, "-23457"), (float("nan"), "nan"),
+        (float("inf"), "inf"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_report_are_as_those_of_the_terminal(value, told):
+    assert number(value) == told
+    assert told.startswith("-") or cell(abs(value)) == told
 
 
 def test_a_map_of_one_neuron_has_little_to_say(digits):
