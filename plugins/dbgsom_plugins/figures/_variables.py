@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView
 
 _NAMED = 30  # letters of a name
+_LONGEST = 6  # digits before or after the mark
 
 
 class Variables(NamedTuple):
@@ -72,6 +73,24 @@ def rounded(value: float, other: float) -> float:
     """Return a number with three digits of how far another one is away."""
     span = abs(value - other) or abs(value)
     return round(float(value), 2 - math.floor(math.log10(span))) + 0.0 if span > 0 else 0.0
+
+
+def alike(values: Sequence[float], digits: int) -> list[str]:
+    """Return numbers as words with as many decimals each: ``digits`` of how far they are apart.
+
+    Whole numbers have none. What would be a zero, or too long, has ``digits`` of its own.
+    """
+    span = max(values) - min(values)
+    places = digits - 1 - math.floor(math.log10(span)) if span > 0 else _LONGEST + 1
+    if all(float(value).is_integer() and abs(value) < 10**_LONGEST for value in values):
+        places = 0
+    if not -_LONGEST < places <= _LONGEST:
+        return [f"{value:.{digits}g}" for value in values]
+    words = [f"{value:.{max(places, 0)}f}" for value in values]
+    return [
+        f"{value:.{digits}g}" if value and not float(word) else word
+        for value, word in zip(values, words, strict=True)
+    ]
 
 
 def label_of(name: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of
 from dbgsom_plugins.figures._sheet import PLAIN, extent, fitting, page
-from dbgsom_plugins.figures._variables import rounded
+from dbgsom_plugins.figures._variables import alike
 from dbgsom_plugins.figures._variants import Axis, axis_of, measured
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _words(axes: Axes, place: int, axis: Axis, room: float) -> None:
     ticks = axis.ticks
     if not ticks:
         ends = (low, high) if span > 0 else (low,)
-        ticks = [(end, f"{rounded(end, low if end == high else high):g}") for end in ends]
+        ticks = list(zip(ends, alike(ends, 3), strict=True))
     look["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
     written: list[float] = []
     at_ends = [ticks[0], *ticks[:0:-1]][:2]

@@ -11,6 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import INK, MUTED, scale_of, text_on
 from dbgsom_plugins.figures._sheet import PLAIN, page
+from dbgsom_plugins.figures._variables import alike
 from dbgsom_plugins.figures._variants import measured, told
 
 if TYPE_CHECKING:
@@ -133,13 +134,12 @@ def _write(
     size = min(8.5, room / 3.6)
     if size < 4.5:
         return
-    for row, of_row in enumerate(table):
-        inks = text_on(colours[row])
-        for column, value in enumerate(of_row.tolist()):
-            if math.isfinite(value):
-                text = f"{value:.3g}"
-                look: dict[str, Any] = {"fontsize": size, "color": inks[column]}
-                axes.text(column, row, text, ha="center", va="center", **look)
+    cells = np.argwhere(np.isfinite(table)).tolist()
+    words = alike([float(table[row, column]) for row, column in cells], 2)
+    inks = [text_on(colour) for colour in colours]
+    for (row, column), word in zip(cells, words, strict=True):
+        look: dict[str, Any] = {"fontsize": size, "color": inks[row][column]}
+        axes.text(column, row, word, ha="center", va="center", **look)
 
 
 def _name(axes: Axes, columns: list[str], rows: list[str], x: str, y: str) -> None:

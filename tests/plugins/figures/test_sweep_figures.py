@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.exploring import view_of
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
+from dbgsom_plugins.figures._variables import alike
 from dbgsom_plugins.figures.parallel_coordinates import ParallelCoordinates
 from dbgsom_plugins.figures.side_by_side import SideBySide
 from dbgsom_plugins.figures.sweep_heatmap import SweepHeatmap
@@ -52,7 +53,24 @@ def test_the_heatmap_shows_the_best_of_the_variants_that_share_a_cell():
     axes = drawn(SweepHeatmap().draw(grid())).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "kernel")
     assert [one.get_text() for one in axes.get_xticklabels()] == ["0.5", "1.0", "10"]
-    assert sorted(texts(axes)) == sorted(["0.15", "0.2", "1.1"] * 2)
+    assert sorted(texts(axes)) == sorted(["0.15", "0.20", "1.10"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.574, 0.5077], ["0.5740", "0.5077"]),
+        ([3.0, 12.0], ["3", "12"]),
+        ([0.001, 10.0], ["0.001", "10.00"]),
+        ([0.0, 10.5], ["0.0", "10.5"]),
+        ([-1234.5, 1234.5], ["-1234", "1234"]),
+        ([1e-9, 3e-9], ["1e-09", "3e-09"]),
+        ([1e12, 3.5e12], ["1e+12", "3.5e+12"]),
+        ([0.25, 0.25], ["0.25", "0.25"]),
+    ],
+)
+def test_numbers_beside_each_other_have_as_many_decimals(values, words):
+    assert alike(values, 3) == words
 
 
 def test_the_sides_of_the_heatmap_may_be_given():
