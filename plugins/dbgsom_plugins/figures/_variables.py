@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import as_label, did_you_mean
+from dbgsom_plugins.figures._sheet import extent, fitting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +97,20 @@ def alike(values: Sequence[float], digits: int) -> list[str]:
 def label_of(name: str) -> str:
     """Return a variable's name as figures show it."""
     return as_label(name, _NAMED)
+
+
+def fitting_name(name: str, room: float, size: float) -> str:
+    """Return a variable's name that takes at most ``room`` points in a font of this size.
+
+    Of a category, ``Region=North``, both sides are cut: values of one column are told apart.
+    """
+    column, equals, value = name.partition("=")
+    told = label_of(name)
+    if not equals or (len(name) <= _NAMED and size * extent(told) <= room):
+        return fitting(told, room, size)
+    column, value = label_of(column), label_of(value)
+    value = fitting(value, max(room / 2, room - size * extent(f"{column}=")), size)
+    return f"{fitting(column, room - size * extent(f'={value}'), size)}={value}"
 
 
 def _telling(view: MapView) -> NDArray[np.intp]:

@@ -12,8 +12,8 @@ from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import fill_cells, mark_parents, parents_of
 from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
 from dbgsom_plugins.figures._places import drawn_at, fold_told
-from dbgsom_plugins.figures._sheet import PLAIN, Sheet, fitting, page
-from dbgsom_plugins.figures._variables import chosen, label_of, rounded
+from dbgsom_plugins.figures._sheet import PLAIN, Sheet, page
+from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +142,7 @@ def _head(
     left, top = plane.axes.get_xlim()[0], plane.axes.get_ylim()[1]
     offset: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
     offset["annotation_clip"] = False
-    name = fitting(label_of(name), 72 * width, 8.5)
+    name = fitting_name(name, 72 * width, 8.5)
     above = scale * (12 if own else 3)
     plane.axes.annotate(
         name, (left, top), (0, above), fontsize=8.5 * scale, color=INK, **offset, **PLAIN

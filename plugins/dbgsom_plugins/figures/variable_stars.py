@@ -12,8 +12,8 @@ from dbgsom_core.api import Component
 from dbgsom_plugins.figures._cells import map_of_cells
 from dbgsom_plugins.figures._colours import EMPTY, categorical
 from dbgsom_plugins.figures._places import drawn_at
-from dbgsom_plugins.figures._sheet import KEY_PATCH, SIDE, extent, fitting
-from dbgsom_plugins.figures._variables import chosen, label_of, rounded
+from dbgsom_plugins.figures._sheet import KEY_PATCH, SIDE, extent
+from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +110,7 @@ def _stars(
 
 def _key(name: str, least: float, most: float, room: float) -> str:
     told = f": {rounded(least, most):g} … {rounded(most, least):g}"
-    return fitting(label_of(name), room - _FONT * extent(told), _FONT) + told
+    return fitting_name(name, room - _FONT * extent(told), _FONT) + told
 
 
 def _wedge(which: int, count: int) -> NDArray[np.float64]:

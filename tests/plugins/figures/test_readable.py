@@ -12,7 +12,9 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._names import described
 from dbgsom_plugins.figures._places import drawn_at, fold_told
+from dbgsom_plugins.figures._sheet import extent
 from dbgsom_plugins.figures._values import texts_of
+from dbgsom_plugins.figures._variables import fitting_name
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.density_map import DensityMap
@@ -54,6 +56,21 @@ def test_every_variable_of_the_stars_has_its_range(flat, drawn):
     assert first.endswith("…: 0 … 99")
     assert second == "hue: 1 … 99"
     assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_categories_of_one_column_are_told_apart_where_names_are_cut(flat, told, drawn):
+    column = "Zufriedenheit mit allem und jedem, was es gibt"
+    names = [f"{column}=teils/teils", f"{column}=unzufrieden"]
+    planes = told(ComponentPlanes().draw(replace(flat, feature_names=names)))
+    stars = drawn(VariableStars().draw(replace(flat, feature_names=names)))
+    for words in (planes, [text.get_text() for text in stars.legends[0].get_texts()]):
+        shown = [word for word in words if word.startswith("Zuf")]
+        assert ["…=teils" in word for word in shown] == [True, False]
+        assert ["…=unzuf" in word for word in shown] == [False, True]
+    for name in (*names, "a=b", "=b", "a=", LONG, "x" * 90 + "=" + "y" * 90):
+        for room in (60.0, 120.0):
+            assert 8 * extent(fitting_name(name, room, 8)) <= room
+    assert fitting_name("Region=Nord", 120, 8) == "Region=Nord"
 
 
 def test_values_in_cells_have_the_same_decimals():
