@@ -8,6 +8,8 @@ from click.testing import CliRunner
 from dbgsom_core.cli.init import init
 from dbgsom_core.config import load_experiment
 from dbgsom_core.runs.first_look.column_kinds import look_at_column
+from dbgsom_core.runs.using.table_head import Written
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 
 @pytest.fixture
@@ -156,6 +158,29 @@ def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
     parquet.write_table(pa.table([[5.0, 6, 8]] * 2, names=["a", "a"]), "q.parquet")
     assert "column 1 (from 0) is called 'a'" in CliRunner().invoke(init, ["q.parquet"]).output
     assert load_experiment("q.yaml").dataset.load().X.tolist() == [[5], [6], [8]]
+
+
+@pytest.mark.parametrize("header", ["a,b,c\n", ""])
+@pytest.mark.parametrize(
+    ("number", "options", "X"),
+    [
+        ("{0},5", {"decimal": ","}, [2.5, 3.5]),
+        ("{0}.014,5 %", {"decimal": ",", "thousands": "."}, [2014.5, 3014.5]),
+        ("{0},014", {"thousands": ","}, [2014, 3014]),
+        ("{0},014.5", {"thousands": ","}, [2014.5, 3014.5]),
+    ],
+)
+def test_commas_in_quotes_are_read_where_commas_part_fields(number, options, X, header, folder):
+    lines = [f'"{number}",{{1}},"{number}"\n'.format(i, i * i) for i in range(2, 9)]
+    (folder / "p.csv").write_text(header + "".join(lines))
+    begin()
+    section = yaml.safe_load((folder / "p.yaml").read_text())["dataset"]
+    assert {key: section[key] for key in ("decimal", "thousands") if key in section} == options
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[:2].tolist() == [[X[0], 4, X[0]], [X[1], 9, X[1]]]
+    wanted = Wanted(data.columns, 3, trained=Written(","))
+    (chunk,) = chunks_of("p.csv", wanted)
+    assert chunk.X.tolist() == data.X.tolist()
 
 
 @pytest.mark.parametrize(

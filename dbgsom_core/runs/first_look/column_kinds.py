@@ -45,7 +45,7 @@ _MARKED = re.compile(
 )
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 EITHER = " or "  # between forms of dates that both fit
-_EITHER_MARK = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")  # 1.234, whose point may part thousands
+_EITHER_MARK = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # 1.234, whose point may part thousands
 Format = Literal["csv", "parquet", "npy", "npz", "name"]
 CELLS = 2_000_000  # that are looked at, more or less
 
@@ -278,12 +278,17 @@ def _told_units(units: Sequence[str], mixed: bool) -> str:
     return f"numbers{inside} with marks that the file's other numbers lack: write them plain"
 
 
-def decimal_mark(columns: Sequence[Sequence[str]]) -> str:
-    """Return the decimal mark that most columns of cells use."""
+def decimal_mark(columns: Sequence[Sequence[str]], quoted: bool = False) -> str:
+    """Return the decimal mark that most columns of cells use.
+
+    Where commas part fields and stand in ``quoted`` cells, 1,234 is as it is in English.
+    """
     commas = points = 0
     for cells in columns:
         some = [cell for cell in cells[:_LOOKED_AT] if any(map(str.isdigit, cell))]
-        commas += sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in some) > len(some) / 4
+        with_comma = [cell for cell in some if _DECIMAL_COMMA.fullmatch(cell)]
+        clear = not quoted or not all(map(_EITHER_MARK.fullmatch, with_comma))
+        commas += clear and len(with_comma) > len(some) / 4
         pointed = [cell for cell in some if _DECIMAL_POINT.fullmatch(cell)]
         clear = not all(map(_EITHER_MARK.fullmatch, pointed))
         points += clear and len(pointed) > len(some) / 4

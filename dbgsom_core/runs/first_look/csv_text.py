@@ -74,7 +74,7 @@ def look_at_csv(given: str, path: Path) -> Look:
         for column, unit in zip(columns, units, strict=True)
     ]
     lower = [column[1:] for column in plain]  # the first row may be names
-    decimal = decimal_mark(lower) if delimiter != "," else "."
+    decimal = decimal_mark(lower, quoted=delimiter == ",")
     thousands = thousands_mark(lower, decimal)
     header = has_header([column[0] for column in plain], decimal, thousands)
     named = sum(map(bool, rows[0]))

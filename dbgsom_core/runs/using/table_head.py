@@ -133,7 +133,8 @@ def look_at_head(
     def fits(one: str) -> tuple[int, bool, bool, int]:
         cells = _first_record(rest, one)
         usual = one == trained.delimiter and len(cells) > 1
-        return len({*known}.intersection(cells)), one != written.decimal, usual, len(cells)
+        parts = one != written.decimal or usual  # numbers with decimal commas may be quoted
+        return len({*known}.intersection(cells)), parts, usual, len(cells)
 
     candidates = dict.fromkeys((*_DELIMITERS, *filter(None, [trained.delimiter])))
     delimiter = delimiter or max(candidates, key=fits)

@@ -68,8 +68,6 @@ class Csv(Table):
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
-        if self.decimal == self.delimiter and "delimiter" in self.model_fields_set:
-            raise ValueError("delimiter and decimal are the same: no field could hold a number")
         if self.thousands == self.decimal:
             other = "." if self.decimal == "," else ","
             raise ValueError(
@@ -170,11 +168,6 @@ class Csv(Table):
                         f"{self.path} has the single column '{names[0]:.40}': "
                         f"set delimiter: {shown}"
                     )
-        if text.delimiter == self.decimal:
-            raise DataError(
-                f"{self.path}: the decimal mark '{self.decimal}' parts fields as well: set "
-                "delimiter: ';', or what the file has"
-            )
         if not self.header:
             return [str(i) for i in range(len(names))]
         numbers = [name for name in names if number(name, self.decimal) is not None]
