@@ -26,7 +26,7 @@ from dbgsom_plugins.trackers import run_folder
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 TABLE = "id;size;colour;day;code;kind\n" + "".join(
-    f"{i};{i % 7},5;{('red', 'blue')[i % 2]};2024-01-{i % 28 + 1:02};{i % 3};{'ab'[i % 2]}\n"
+    f"{i};{i % 7},5 cm;{('red', 'blue')[i % 2]};2024-01-{i % 28 + 1:02};{i % 3};{'ab'[i % 2]}\n"
     for i in range(60)
 )
 CONFIG = {
@@ -37,6 +37,7 @@ CONFIG = {
         "delimiter": ";",
         "decimal": ",",
         "id": ["id"],
+        "units": {"size": "cm"},
         "target": "kind",
         "dates": "ordinal",
         "categorical": ["colour", "code"],
@@ -102,7 +103,7 @@ def test_columns_are_known_by_name_in_any_order(stored: SimpleNamespace, rows: A
     signature = stored.model.metadata.signature
     assert signature.inputs.input_names() == ["size", "colour", "day", "code"]
     assert stored.model.metadata.metadata["columns"] == {
-        "size": "number",
+        "size": "number in cm",
         "colour": "one of blue, red",
         "day": "date, ISO8601",
         "code": "one of 0, 1, 2",
@@ -111,6 +112,8 @@ def test_columns_are_known_by_name_in_any_order(stored: SimpleNamespace, rows: A
     assert set(wanted) <= {"a", "b"}
     for order in (rows, rows[rows.columns[::-1]], rows.sample(frac=1, axis=1, random_state=0)):
         np.testing.assert_array_equal(_answers(stored, order), wanted)
+    written = rows.assign(size=["0,5 cm", "3,5cm", ""])
+    np.testing.assert_array_equal(_answers(stored, written), wanted)
     assert _answers(stored, rows.set_index(pd.Index([7, 8, 9]))).tolist() == wanted.tolist()
 
 
