@@ -160,6 +160,29 @@ def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
     assert load_experiment("q.yaml").dataset.load().X.tolist() == [[5], [6], [8]]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        (["1.200 kg", "950 kg", "1.450 kg"], "1.200 is read as 1.2; if it is 1200, set thousands"),
+        (["1.200", "950", "1.450"], "1.200 is read as 1.2; if it is 1200, set thousands: '.' and"),
+        (["1.200", "1.450", "1.455"], ""),
+        (["1.200", "950", "1.45"], ""),
+        (["1.200", "0", "0.450"], ""),
+    ],
+)
+def test_marks_that_may_part_thousands_are_told(numbers, told, folder):
+    lines = [f"{numbers[i % 3]},{i * i}\n" for i in range(9)]
+    (folder / "p.csv").write_text("a,b\n" + "".join(lines))
+    said = begin()
+    assert ("is read as" in said) == bool(told)
+    assert told in said
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[0, 0] == 1.2
+    if told:
+        other = ["dataset.thousands='.'", "dataset.decimal=','"]
+        assert load_experiment("p.yaml", other).dataset.load().X[0, 0] == 1200
+
+
 @pytest.mark.parametrize("header", ["a,b,c\n", ""])
 @pytest.mark.parametrize(
     ("number", "options", "X"),

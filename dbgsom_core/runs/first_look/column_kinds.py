@@ -308,6 +308,30 @@ def thousands_mark(columns: Sequence[Sequence[str]], decimal: str) -> str:
     return ""
 
 
+def doubtful_marks(
+    names: Sequence[str], columns: Sequence[Sequence[str]], decimal: str
+) -> list[str]:
+    """Return a sentence for each column whose decimal marks could as well part thousands.
+
+    Those are all followed by three digits, and numbers without one stand beside them.
+    """
+    told = []
+    other = "," if decimal == "." else "."
+    for name, cells in zip(names, columns, strict=True):
+        some = cells[:_LOOKED_AT]
+        marked = [cell for cell in some if decimal in cell]
+        if not marked or not all(map(_EITHER_MARK.fullmatch, marked)):
+            continue
+        if any(cell.isdecimal() and cell != "0" for cell in some):
+            value = number(marked[0], decimal)
+            told.append(
+                f"column '{name}': {marked[0]} is read as {value:g}; if it is "
+                f"{marked[0].replace(decimal, '')}, set thousands: '{decimal}' and decimal: "
+                f"'{other}'"
+            )
+    return told
+
+
 def has_header(row: Sequence[str], decimal: str, thousands: str = "") -> bool:
     """Return whether the first row names the columns: it holds no number where others do."""
     first = [cell for cell in row if cell]

@@ -18,6 +18,7 @@ from dbgsom_core.runs.first_look.column_kinds import (
     CELLS,
     Look,
     decimal_mark,
+    doubtful_marks,
     has_header,
     look_at_columns,
     thousands_mark,
@@ -100,7 +101,7 @@ def look_at_csv(given: str, path: Path) -> Look:
         options["thousands"] = thousands
     if not header:
         options["header"] = False
-    notes = []
+    notes = doubtful_marks(names, [column[below:] for column in plain], decimal)
     if said:
         notes.append(f"the first line says that '{delimiter}' parts fields")
     if not whole and not size:
