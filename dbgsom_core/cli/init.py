@@ -49,14 +49,15 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
         raise ConfigError(f"{target} exists: give another name with -o, or --force to overwrite it")
     found = look(data, registry)
     roles = roles_of(found)
-    _tell(found, roles)
-    text = first_config(found, roles, str(target))
 
     def write(partial: Path) -> None:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(first_config(found, roles, str(target)), encoding="utf-8")
         load_experiment(partial, (), registry)  # it has to validate, or nothing is written
 
-    write_atomically(target, write)
+    try:
+        write_atomically(target, write)
+    finally:
+        _tell(found, roles)  # after it: who reads may have enough of it
     click.echo(f"{target} written; next: dbgsom run {shlex.quote(str(target))}")
 
 

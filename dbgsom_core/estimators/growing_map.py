@@ -358,9 +358,10 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         fine = any(record.phase == "fine" for record in self.history_)
         if self.converged_ or not fine or self.tol == 0 or self.stopped_by_:
             return
+        of = "" if self.n_iter_ == self.epochs else f", of which it had {self.epochs}"
         warnings.warn(
-            f"the map has not converged in {self.n_iter_} epochs; raise epochs, or say tol=0 to "
-            "run them all and hear nothing of it",
+            f"the map has not converged in {self.n_iter_} epochs{of}; raise epochs, or say "
+            "tol=0 to run them all and hear nothing of it",
             ConvergenceWarning,
             stacklevel=callers_level(),
         )

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -364,3 +365,14 @@ def test_metrics_for_codes_are_not_recommended_for_gaps(folder):
         load_experiment("t.yaml", ())
     assert "euclidean" in str(caught.value)
     assert "hamming" not in str(caught.value)
+
+
+def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monkeypatch):
+    def enough(found, roles):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_tell", enough)
+    Path("some.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
+    told = CliRunner().invoke(init, ["some.csv", "-o", "some.yaml"])
+    assert isinstance(told.exception, BrokenPipeError)
+    assert load_experiment(Path("some.yaml")).experiment
