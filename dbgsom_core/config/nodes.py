@@ -165,5 +165,8 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
             if isinstance(key, str)
         }
         return Section(entries, place)
-    problems.add(place, path, f"must be a plain value, a list or a mapping, not {value!r:.60}")
+    told = f"must be a plain value, a list or a mapping, not of the type {type(value).__name__}"
+    if hasattr(value, "shape"):
+        told += "; what a table holds is read from a csv, parquet, npy or npz file"
+    problems.add(place, path, told)
     return Scalar(None, place)

@@ -186,12 +186,23 @@ def _axes(spot: Spot, problems: Problems) -> dict[str, tuple[Node, ...]]:
         path = f"{spot.path}.{key}"
         if not isinstance(entry.node, Items) or not entry.node.items:
             found = "an empty list" if isinstance(entry.node, Items) else _shown(entry.node)
-            problems.add(entry.node.place, path, f"must be a list of values, not {found}")
+            cure = _dotted(key, entry.node)
+            problems.add(entry.node.place, path, f"must be a list of values, not {found}{cure}")
             continue
         for node in _repeated(entry.node.items):
             problems.add(node.place, path, f"{_shown(node)} appears twice")
         axes[key] = entry.node.items
     return axes
+
+
+def _dotted(key: str, node: Node) -> str:
+    # Sections within each other, as outside of a sweep, were meant as one dotted key.
+    while isinstance(node, Section) and node.entries and "name" not in node.entries:
+        inner, entry = next(iter(node.entries.items()))
+        key, node = f"{key}.{inner}", entry.node
+        if isinstance(node, Items):
+            return f"; write '{key}: […]' for what varies"
+    return ""
 
 
 def _shown(node: Node) -> str:

@@ -155,6 +155,16 @@ def test_problems_of_several_runs_are_told_at_once(bench):
             "{grid: {seed: []}}",
             "4:22: sweep.grid.seed: must be a list of values, not an empty list",
         ),
+        (
+            "{grid: {model: {kernel: {end: [1, 2]}}}}",
+            "4:23: sweep.grid.model: must be a list of values, not a section of 'key: value' "
+            "lines; write 'model.kernel.end: […]' for what varies",
+        ),
+        (
+            "{grid: {model.kernel: {name: gaussian}}}",
+            "4:30: sweep.grid.model.kernel: must be a list of values, not a section of "
+            "'key: value' lines",
+        ),
         ("{grid: {seed: [1, 2, 1]}}", "4:29: sweep.grid.seed: 1 appears twice"),
         ("{grid: {a..b: [1]}}", "4:23: a..b: is no dotted key such as model.epochs"),
         ("{grid: {experiment: [a]}}", "4:29: experiment: cannot vary within a sweep"),
