@@ -170,7 +170,7 @@ def check_tracker(name: str, tracker: Component) -> Check:
 
 def check_runs(root: Path) -> Iterator[Check]:
     """Yield whether runs were left open by processes that died, and whether any is damaged."""
-    died, damaged, running, total = 0, 0, 0, 0
+    died, damaged, running, killed, total = 0, 0, 0, 0, 0
     for experiment in find_experiments(root):
         for folder in find_folders(root, experiment):
             stored = read_run(folder)
@@ -178,16 +178,20 @@ def check_runs(root: Path) -> Iterator[Check]:
             damaged += bool(stored.damage)
             died += has_died(stored)
             running += stored.status == "running" and not stored.damage and not has_died(stored)
-    told = f"{total} in {root}" + (f", {running} going on" if running else "")
+            killed += stored.status == "killed" and stored.parent is None and not stored.damage
+    told = f"{total} in {root}"
+    others = f", {running} going on" if running else ""
+    if killed:
+        others += f", {killed} killed: 'dbgsom run --resume RUN' goes on with one"
     more = "" if str(root) == "runs" else f" --runs {root}"
     if died:
-        left = f"{died} of {told} left open by processes that died"
+        left = f"{died} of {told} left open by processes that died{others}"
         yield Check("warning", "runs", left, f"dbgsom sync{more}")
     if damaged:
         told_of = f"{damaged} of {total} in {root} cannot be read in part"
         yield Check("warning", "runs", told_of, "dbgsom plugins doctor tells which" + more)
     if not died and not damaged:
-        yield Check("ok", "runs", told)
+        yield Check("ok", "runs", told + others)
 
 
 def check_disks(root: Path) -> Iterator[Check]:

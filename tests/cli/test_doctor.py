@@ -57,10 +57,14 @@ def test_runs_that_were_left_open_are_told_with_their_cure(tmp_path):
     write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
     (tmp_path / "x" / "3" / "run.json").write_text("[")
     left, damaged = health.check_runs(tmp_path)
-    assert left.told == f"1 of 3 in {tmp_path}, 1 going on left open by processes that died"
+    assert left.told == f"1 of 3 in {tmp_path} left open by processes that died, 1 going on"
     assert left.cure == f"dbgsom sync --runs {tmp_path}"
     assert damaged.told.startswith("1 of 3")
     assert "running" in (tmp_path / "x" / "1" / "status.json").read_text(), "nothing is changed"
+    write_status(RunFiles(tmp_path / "y" / "x" / "1"), "killed", STARTED)
+    (whole,) = health.check_runs(tmp_path / "y")
+    assert whole.state == "ok"
+    assert whole.told.endswith(", 1 killed: 'dbgsom run --resume RUN' goes on with one")
 
 
 def test_a_disk_that_is_full_or_cannot_be_written_is_told(tmp_path, monkeypatch):
