@@ -35,6 +35,9 @@ _BOUNDS = {
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the sentence for a key that nobody knows."""
     names = list(dict.fromkeys(known))
+    name, colon, value = key.partition(":")
+    if colon and name in names:  # of {folds:3} YAML makes one word
+        return f"unknown key; a space is missing after the colon: {name}: {value}"
     listed = f"; known: {', '.join(names)}" if names else ""
     return f"unknown key{did_you_mean(key, names) or listed}"
 

@@ -144,6 +144,8 @@ WRONG = {
     "mapping with a 'name'",
     "model: {estimator: regresor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
     "'regressor', not the text 'regresor'; did you mean 'regressor'?",
+    "split: {folds:3}": "3:9: split.folds:3: unknown key; a space is missing after the colon: "
+    "folds: 3",
     "model: {labeler: majority}": "3:9: model.labeler: unknown key; did you mean 'labeller'?",
     "model: {epochs: 0}": "3:17: model.epochs: must be an integer between 1 and 1000000, not 0",
     "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer between 1 and "
