@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ _OF_LABELS = frozenset({"label", "probabilities"})
 
 class Answers:
     """What a map says of n samples, each found out when it is asked for.
+
+    It is that of the map as it was when they were given, whatever is trained meanwhile. The array
+    of the samples is read then and not copied: ask before you write others into it.
 
     A sample belongs to the nearest neuron that won a training sample, and on to its child map's
     nearest one where it has a child map.
@@ -54,7 +58,7 @@ class Answers:
 
     def __init__(self, estimator: Any, data: Samples) -> None:
         """Answer prepared samples by the map of a fitted estimator."""
-        self._estimator, self._data = estimator, data
+        self._estimator, self._data = copy(estimator), data
 
     def look_up(self, names: Collection[str]) -> None:
         """Find out several of the above at once: labels and novelty share a search, to the bit."""

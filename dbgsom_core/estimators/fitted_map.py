@@ -83,7 +83,10 @@ class FittedMap(
         return answers
 
     def answers(self, X: Any) -> Answers:
-        """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D)."""
+        """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
+
+        Each is found out when it is asked for, by this map: leave X as it is until then.
+        """
         return Answers(self, self._samples(X))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:

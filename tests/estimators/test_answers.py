@@ -57,6 +57,18 @@ def test_answers_are_those_of_the_single_methods(clf, wine):
     assert SomVQ(epochs=5).fit(wine.data).answers(wine.data).probabilities is None
 
 
+@pytest.mark.parametrize("estimator", [SomVQ(epochs=5), SomClassifier(epochs=5)])
+def test_answers_are_of_the_map_that_was_asked(estimator, iris):
+    X, y = iris
+    asked, known = estimator.fit(X, y).answers(X), estimator.answers(X)
+    names = ("label", "cell", "leaf", "distance", "pvalue", "outlier", "probabilities")
+    before = [getattr(known, name) for name in names]
+    estimator.partial_fit(X[:60] + 1, y[:60])
+    estimator.set_params(max_neurons=4).fit(X[::-2] * 2, y[::-2])
+    for name, expected in zip(names, before, strict=True):
+        np.testing.assert_array_equal(getattr(asked, name), expected)
+
+
 def test_answers_of_child_maps_name_the_leaf(deep, digits):
     found = deep.answers(digits[0])
     np.testing.assert_array_equal(found.label, deep.predict(digits[0]))
