@@ -244,8 +244,8 @@ class Columns:
         written = self.decimal, self.thousands, self.unit(name)
         values[~missing] = numbers(cells[~missing].tolist(), *written)
         bad = ~missing & ~np.isfinite(values)
-        values[bad] = 0
         values[np.isin(values, _numeric(self.na_values))] = np.nan  # as pandas reads -9.0 for -9
+        values[bad] = 0
         self._add(faults, name, cells, bad, where)
         return np.asarray(values[where])
 

@@ -34,6 +34,12 @@ _STRANGE = {
 }
 
 
+def no_text(start: bytes) -> str:
+    """Return what begins so, where that is no text, and the cure; empty where it may be text."""
+    told = {begin: f"packed by {name}: unpack it first" for begin, name in _PACKED.items()}
+    return next((kind for begin, kind in (_STRANGE | told).items() if start.startswith(begin)), "")
+
+
 def open_text(path: Path, shown: str) -> BinaryIO:
     """Open a regular file of text for reading in bytes; one that is packed is unpacked.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.cells import NA_VALUES, number, short
 from dbgsom_core.interfaces.files import why_unreadable
-from dbgsom_core.interfaces.unpacking import open_text
+from dbgsom_core.interfaces.unpacking import no_text, open_text
 
 _HEAD = 1 << 20  # bytes in which the first lines are looked for
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
@@ -103,8 +103,12 @@ def look_at_head(
     try:
         with opened(path) as stream:
             start = stream.peek(_HEAD) if path == "-" else stream.read(_HEAD)
+        if path == "-" and (kind := no_text(start)):
+            raise DataError(f"standard input is {kind}")
         if start.startswith(codecs.BOM_UTF8):  # whatever the training's file was
             read_as = "utf-8-sig"
+        elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            read_as = "utf-16"
         elif encoding is None and read_as != "utf-8-sig" and _is_utf8(start):
             notes.append(
                 f"{path} is read as UTF-8, which it is, and not as {read_as}, which the "

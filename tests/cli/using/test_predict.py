@@ -134,7 +134,9 @@ def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
     assert told("predict", "with-ids.npz", "no-ids.csv", "--columns", "label")[0][:6] == "label\n"
 
 
-@pytest.mark.parametrize("written", ["semicolons", "tabs", "sep line", "comma decimals", "packed"])
+@pytest.mark.parametrize(
+    "written", ["semicolons", "tabs", "sep line", "comma decimals", "packed", "utf-16"]
+)
 def test_files_are_read_as_people_write_them(shop, told, new, model, written, read_csv):
     path, decimal = shop / "people.csv", "."
     if written == "semicolons":
@@ -143,6 +145,8 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written, re
         path.write_text(new.to_csv(sep="\t", index=False))
     elif written == "sep line":
         path.write_text('"sep=|"\n\n' + new.to_csv(sep="|", index=False), encoding="utf-8-sig")
+    elif written == "utf-16":
+        path.write_text(new.to_csv(sep="\t", index=False), encoding="utf-16")
     elif written == "packed":
         path = shop / "people.csv.gz"
         with gzip.open(path, "wt") as file:

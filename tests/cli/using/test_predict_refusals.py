@@ -1,5 +1,6 @@
 """What `predict` cannot answer is refused where it stands, and what was there stays."""
 
+import gzip
 import re
 import signal
 from importlib import import_module
@@ -267,3 +268,13 @@ def test_a_pipe_is_judged_as_a_file_is(shop, called, told, new, monkeypatch):
     assert re.search("lines have more fields than the header|has 7 fields and the header 6", err)
     code, _, err = piped(text.replace("NULL", "ü"), "latin-1")
     assert (code, "- is no text of the encoding UTF-8" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [(gzip.compress(b"a"), "packed by gzip: unpack it first"), (b"PAR1", "a parquet file")],
+)
+def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
+    code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"standard input is {why}")
