@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,10 +15,10 @@ from dbgsom_core.interfaces.cells import short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.faults import Faults, gathered, infinite
 from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
-from dbgsom_core.runs.using.parts import STANDARD_INPUT, Part, parts_of
+from dbgsom_core.runs.using.csv_frames import frames_of
+from dbgsom_core.runs.using.parts import STANDARD_INPUT, parts_of
 from dbgsom_core.runs.using.plain_lines import PlainLines
 from dbgsom_core.runs.using.short_lines import (
-    ShortLines,
     in_options,
     located,
     unreadable,
@@ -220,15 +219,18 @@ def _csv(path: str, wanted: Wanted) -> Iterator[Chunk]:
 
 def _by_pandas(path: str, head: Head, table: _Table, wanted: Wanted, done: int) -> Iterator[Chunk]:
     # All rows but the first, which are done.
-    start = 0
+    start, missing = 0, missing_words(table.columns)
     for part in parts_of(path, head):
         # What pandas takes for marks between thousands may stand anywhere in a number.
         for text in (True,) if wanted.thousands else (False, True):
             try:
                 with part.opened() as stream:
                     left = done - start
-                    for frame in _frames(stream, part, table, wanted, text):
-                        rest = frame.iloc[left:]
+                    numeric = set() if text else table.numeric
+                    for frame in frames_of(
+                        stream, path, part, numeric, missing, wanted.mark, wanted.rows
+                    ):
+                        rest = frame[table.read].iloc[left:]
                         left -= len(frame) - len(rest)
                         if len(rest):
                             yield table.chunk(done, rest)
@@ -352,49 +354,6 @@ class _Table:
         """Return samples X (n, D) that begin with row ``first`` of the file."""
         line = None if self._first_line is None else self._first_line + first
         return Chunk(first, X, kept or {}, line, faults.placed(first, line, in_options))
-
-
-def _frames(
-    stream: Any, part: Part, table: _Table, wanted: Wanted, text: bool
-) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    head, missing = part.head, missing_words(table.columns)
-    numeric = set() if text else table.numeric
-    places = range(len(table.names))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # lines that are too long
-        reader = pd.read_csv(
-            stream,
-            sep=head.delimiter,
-            header=None,
-            skiprows=head.skipped + head.header,
-            names=list(places),
-            index_col=False,
-            dtype={i: "float64" if i in numeric else "str" for i in places},
-            na_filter=bool(numeric),
-            na_values=dict.fromkeys(numeric, missing),  # type: ignore[arg-type]
-            keep_default_na=False,
-            skipinitialspace=True,
-            decimal=wanted.mark,
-            encoding=head.encoding,
-            compression=None,
-            chunksize=wanted.rows,
-            **_exact_floats(),
-        )
-        # Of all columns: pandas would let lines that are too long pass.
-        with reader, closing(ShortLines(table.path, part)) as short_lines:
-            for frame in reader:
-                short_lines.check(frame)
-                yield frame[table.read]
-
-
-def _exact_floats() -> dict[str, Any]:
-    """Return what makes pandas read a float as Python does; since 3.1 it always does."""
-    import pandas as pd
-
-    major, minor = (int(part) for part in pd.__version__.split(".")[:2])
-    return {"float_precision": "round_trip"} if (major, minor) < (3, 1) else {}
 
 
 def _line(error: object) -> str:
