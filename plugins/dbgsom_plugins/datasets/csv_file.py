@@ -235,8 +235,16 @@ class Csv(Table):
                 rows.append(np.array(cells, dtype=np.float64))
             for i, column in texts.items():
                 column.append(fields[i])
-        frame = pd.DataFrame(np.array(rows).reshape(len(rows), len(numeric)), columns=numeric)
+        table = np.array(rows).reshape(len(rows), len(numeric))
+        table[np.isin(table, self._codes)] = np.nan
+        frame = pd.DataFrame(table, columns=numeric)
         return pd.concat([frame, pd.DataFrame(texts)], axis=1) if texts else frame
+
+    @property
+    def _codes(self) -> list[float]:
+        # Numbers that say that a value is missing, such as -9.
+        read = [number(word, ".") for word in self.na_values]
+        return [one for one in read if one is not None and not np.isnan(one)]
 
     def _read(
         self, text: Text, roles: Roles, forms: Mapping[int, str], as_text: bool = False
@@ -248,7 +256,9 @@ class Csv(Table):
         places = range(len(roles.names))
         # As objects: pandas looks up what a name means anew for each column.
         float64, string = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
-        words = _in_any_case(self.na_values) if self.missing == "keep" else []
+        # Other words for what is missing are no numbers, which is told without looking for them.
+        sought = self.missing == "keep" or self._codes
+        words = _in_any_case(self.na_values) if sought else []
         with warnings.catch_warnings(), text.told(), text.open() as stream:
             # Lines that are too long are only warned of.
             warnings.simplefilter("error", pd.errors.ParserWarning)

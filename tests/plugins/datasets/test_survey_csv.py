@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
+from dbgsom_plugins.datasets import csv_file
 from dbgsom_plugins.datasets.csv_file import Csv
 
 SURVEY = """nr;datum;größe;region;kinder;froh;bemerkung
@@ -178,6 +179,21 @@ def test_what_is_missing_can_be_said(load):
     codes = load(SURVEY, na_values=["", "?"], decimal=",", drop=["bemerkung", "größe"])
     assert codes.y.tolist() == ["ja", "nein", "NA", "ja"]
     assert "region=NA" in codes.feature_names
+
+
+@pytest.mark.parametrize("wide", [1 << 10, 0])  # which is read otherwise
+@pytest.mark.parametrize("odd", ["7", "True"])  # with which all is read as text
+def test_a_number_may_say_that_a_value_is_missing(tmp_path, monkeypatch, wide, odd):
+    monkeypatch.setattr(csv_file, "_WIDE", wide)
+    file = tmp_path / "coded.csv"
+    for cell in ("-9", "-9.0"):
+        file.write_text(f"a,b\n1,{cell}\n-9,{odd}\n3,-9.5\n")
+        codes = {"path": str(file), "na_values": ["", "-9"]}
+        with pytest.raises(DataError, match=r"column '[ab]': the value is missing"):
+            Csv(**codes).load()
+        data = Csv(**codes, missing="keep").load()
+        expected = [[1, np.nan], [np.nan, 1 if odd == "True" else 7], [3, -9.5]]
+        np.testing.assert_array_equal(data.X, expected)
 
 
 def test_all_faults_are_told_at_once_one_a_column_and_kind(load):
