@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,7 +132,7 @@ class Columns:
             Infinite, or of 0 as a number or a date, where a cell is faulty.
         faults : Faults
         """
-        chosen, faults = self._chosen(frame), Faults()
+        chosen, faults, codes = self._chosen(frame), Faults(), self.codes
         X = np.empty((len(chosen), len(self.feature_names)), dtype=self.dtype)
         at = 0
         for start, end in self._runs(chosen.dtypes):
@@ -143,6 +144,9 @@ class Columns:
                 width = len(self.features_of(name))
                 part = self._coded(name, chosen.iloc[:, start], unseen, faults)
             X[:, at : at + width] = part
+            if codes and self.names[start] not in (*self.categories, *self.dates):
+                numbers_read = X[:, at : at + width]
+                numbers_read[np.isin(numbers_read, np.array(codes, X.dtype))] = np.nan
             at += width
         faults.take(infinite(X, self.feature_names))
         return X, faults
@@ -169,6 +173,19 @@ class Columns:
                 return f"'{short(cell)}' is no date of the form {form}"
             return None
         return number_problem(cell, self.decimal, self.thousands, self.unit(name))
+
+    @property
+    def codes(self) -> list[float]:
+        """The numbers among ``na_values``, such as -9, which -9.0 is, too."""
+        return _numeric(self.na_values)
+
+    def missing(self, column: pd.Series) -> NDArray[np.bool_]:
+        """Return which cells of a column of a table (n,) say that their value is missing."""
+        if column.dtype.kind == "M":
+            return np.asarray(column.isna(), dtype=bool)
+        if _is_numeric(column.dtype):
+            return np.asarray(column.isna() | column.isin(self.codes), dtype=bool)
+        return self.texts(column)[1]
 
     def unit(self, name: str) -> str:
         """Return the unit of the numbers of a column; empty: none."""
@@ -244,7 +261,6 @@ class Columns:
         written = self.decimal, self.thousands, self.unit(name)
         values[~missing] = numbers(cells[~missing].tolist(), *written)
         bad = ~missing & ~np.isfinite(values)
-        values[np.isin(values, _numeric(self.na_values))] = np.nan  # as pandas reads -9.0 for -9
         values[bad] = 0
         self._add(faults, name, cells, bad, where)
         return np.asarray(values[where])
@@ -302,6 +318,8 @@ class Columns:
         )
         words = _upper(self.na_values)
         missing = np.array([cell.upper() in words for cell in cells], dtype=bool)
+        if _is_numeric(column.dtype):
+            missing[:-1] |= np.isin(np.asarray(found, dtype=np.float64), self.codes)
         missing[-1] = True
         return cells, missing, where
 
@@ -344,7 +362,8 @@ def _upper(words: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def _numeric(words: tuple[str, ...]) -> list[float]:
-    return [value for word in words if (value := number(word, ".")) is not None]
+    read = [number(word, ".") for word in words]
+    return [value for value in read if value is not None and not math.isnan(value)]
 
 
 def told_unseen(unseen: Unseen) -> list[str]:

@@ -250,8 +250,7 @@ class Table(Component):
         empty = np.arange(len(frame))
         for i in roles.features:
             column = frame[i].iloc[empty]
-            gone = column.isna() if column.dtype.kind in "biufM" else plain.texts(column)[1]
-            empty = empty[np.asarray(gone, dtype=bool)]
+            empty = empty[plain.missing(column)]
             if not len(empty):
                 return frame
         if len(empty) == len(frame):

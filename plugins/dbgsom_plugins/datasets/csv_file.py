@@ -236,15 +236,9 @@ class Csv(Table):
             for i, column in texts.items():
                 column.append(fields[i])
         table = np.array(rows).reshape(len(rows), len(numeric))
-        table[np.isin(table, self._codes)] = np.nan
+        table[np.isin(table, Columns((), na_values=self.na_values).codes)] = np.nan
         frame = pd.DataFrame(table, columns=numeric)
         return pd.concat([frame, pd.DataFrame(texts)], axis=1) if texts else frame
-
-    @property
-    def _codes(self) -> list[float]:
-        # Numbers that say that a value is missing, such as -9.
-        read = [number(word, ".") for word in self.na_values]
-        return [one for one in read if one is not None and not np.isnan(one)]
 
     def _read(
         self, text: Text, roles: Roles, forms: Mapping[int, str], as_text: bool = False
@@ -257,7 +251,7 @@ class Csv(Table):
         # As objects: pandas looks up what a name means anew for each column.
         float64, string = np.dtype(np.float64), pd.api.types.pandas_dtype("str")
         # Other words for what is missing are no numbers, which is told without looking for them.
-        sought = self.missing == "keep" or self._codes
+        sought = self.missing == "keep" or Columns((), na_values=self.na_values).codes
         words = _in_any_case(self.na_values) if sought else []
         with warnings.catch_warnings(), text.told(), text.open() as stream:
             # Lines that are too long are only warned of.

@@ -78,7 +78,7 @@ class Parquet(Table):
 
         Target, ids and extra columns are read. Raises as `load`.
         """
-        if self.missing == "keep":
+        if self.missing == "keep" or Columns((), na_values=self.na_values).codes:
             return None
         files = self._files(fits=False)
         with self._told():

@@ -95,3 +95,23 @@ def test_a_file_that_is_none_or_damaged_is_refused(tmp_path):
         path.write_bytes(broken)
         with pytest.raises(DataError, match=r"t\.parquet is no Parquet file, or damaged"):
             Parquet(path=str(path), **FIELDS).load()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int16", "Int64"])
+def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, tmp_path, kind):
+    frame = pd.DataFrame({"a": [1, -9, 3, -9], "b": [4, 5, -9, -9], "y": [1, 2, -9, 1]})
+    fields = {"id": (), "categorical": "b", "target": "y", "na_values": ["", "-9"]}
+    with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
+        data = load(frame.astype(kind), **fields)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
+        again = Csv(path=str(tmp_path / "t.csv"), **FIELDS | fields).load()
+    np.testing.assert_array_equal(data.X, [[1, 1, 0], [np.nan, 0, 1], [3, np.nan, np.nan]])
+    np.testing.assert_array_equal(data.X, again.X)
+    for one in (data, again):
+        assert one.y[:2].tolist() == [1, 2]
+        assert pd.isna(one.y[2])
+    asked = data.columns.samples(frame[["b", "a"]].astype(kind))
+    np.testing.assert_array_equal(asked[:3], data.X)
+    with pytest.raises(DataError, match=r"column 'a': the value is missing|'a': the value"):
+        load(frame[:2].astype(kind), **fields | {"categorical": (), "missing": "error"})
