@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerAbilities
+from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerAbilities, Surroundings
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, only_regresses
 from dbgsom_core.testing.kit import Subject, check
@@ -72,11 +74,7 @@ def _answers(component: Any, subject: Subject) -> bool:
 def check_answers(component: Any, subject: Subject) -> None:
     """It learns arrays, and answers samples from the groups around them, one by one."""
     regresses = only_regresses(component)
-    around = material.surroundings(numbers=regresses)
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=len(around.X)) if regresses else rng.integers(0, 3, len(around.X))
-    som_map = material.ring()
-    state = component.learn(around, material.frozen(y), None, som_map)
+    around, y, state = _learnt(component)
     assert all(isinstance(one, np.ndarray) for one in state.values()), "the state is no arrays"
     answers = np.asarray(component.answer(around, state))
     shape = (len(y),) if regresses else (len(y), around.n_classes)
@@ -85,12 +83,39 @@ def check_answers(component: Any, subject: Subject) -> None:
     if not regresses:
         assert (answers >= 0).all(), "a probability is negative"
         assert np.allclose(answers.sum(axis=1), 1), "probabilities do not sum to 1"
-    some = replace(around, **{name: getattr(around, name)[3:9] for name in _PER_SAMPLE})
-    alone = np.asarray(component.answer(some, state))
+    alone = np.asarray(component.answer(_some(around, slice(3, 9)), state))
     assert np.allclose(alone, answers[3:9]), "an answer depends on the other samples"
 
 
+@check("labeller", applies=_answers)
+def check_answers_in_threads(component: Any, subject: Subject) -> None:
+    """Several threads, each with some of the samples, get the answers that one gets."""
+    around, y, state = _learnt(component)
+    answers = np.asarray(component.answer(around, state))
+    parts = [slice(start, start + 5) for start in range(0, len(y), 5)]
+
+    def ask(rows: slice) -> NDArray[Any]:
+        return np.asarray(component.answer(_some(around, rows), state))
+
+    with ThreadPoolExecutor(4) as pool:
+        for rows, found in zip(parts, pool.map(ask, parts), strict=True):
+            same = found.shape == answers[rows].shape and np.allclose(found, answers[rows])
+            assert same, "a thread got other answers"
+
+
+def _learnt(component: Any) -> tuple[Surroundings, NDArray[Any], Any]:
+    regresses = only_regresses(component)
+    around = material.surroundings(numbers=regresses)
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=len(around.X)) if regresses else rng.integers(0, 3, len(around.X))
+    return around, y, component.learn(around, material.frozen(y), None, material.ring())
+
+
 _PER_SAMPLE = ("distances", "weights", "values", "units", "X")
+
+
+def _some(around: Surroundings, rows: slice) -> Surroundings:
+    return replace(around, **{name: getattr(around, name)[rows] for name in _PER_SAMPLE})
 
 
 def _takes_all(component: Any, subject: Subject) -> bool:

@@ -119,6 +119,7 @@ def faulty():
         ("growth Lasting", "growth_resumes", "a second training differs from the first"),
         ("growth Unwritable", "growth_resumes", "no checkpoint can hold what it remembers"),
         ("labellers Disagreeing", "labels_agree_with_probabilities", "not its most probable class"),
+        ("labellers Sharing", "answers_in_threads", "a thread got other answers"),
         ("datasets Shared", "load", "share their arrays"),
         ("measures Unasked", "measure_without_targets", "say needs_target = True"),
         ("measures Sorting", "measure_reads_only", "changes distance"),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from typing import ClassVar
 
 import numpy as np
@@ -144,6 +145,21 @@ class Unasked(Fine):
     """Reads classes without saying so."""
 
     needs_target: ClassVar[bool] = False
+
+
+class Sharing(Fine):
+    """Answers from memory that all calls share."""
+
+    def learn(self, around, y, weights, som_map):
+        return {"nothing": np.zeros(0)}
+
+    def answer(self, around, state):
+        ROOM[:] = [np.eye(around.n_classes)[around.values[:, 0]]]
+        time.sleep(0.001)
+        return ROOM[0]
+
+
+ROOM = []
 
 
 class Raising(Fine):
