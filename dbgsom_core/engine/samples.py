@@ -213,7 +213,7 @@ class PlainSamples:
         expanded = Expanded.of(prototypes, np.float32)
 
         size = max(_FEW_ROWS, _FEW_DISTANCES // n_neurons)
-        size = -(-n // -(-n // size))  # as many in each
+        size = -(-n // -(-n // size)) if n else 1  # as many in each
         workers: dict[int, _FewRoom] = {}
 
         def work(rows: slice, worker: int) -> None:

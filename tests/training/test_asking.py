@@ -48,6 +48,15 @@ def test_blocks_do_not_wait_for_each_other(asked, monkeypatch):
     assert len(fitted._answering(replace(samples, threads=2))) == 300
 
 
+def test_of_no_samples_nothing_is_told(asked):
+    fitted, samples = asked
+    none = samples.subset(slice(0, 0))
+    answers, scores = answers_and_scores(none, fitted._answering, fitted._density)
+    assert answers.shape == (0, len(fitted.classes_))
+    assert scores.shape == fitted._density.scores(none).shape == (0,)
+    assert fitted._answering(none).shape == answers.shape
+
+
 def test_an_error_in_any_block_is_told(asked, monkeypatch):
     data = replace(asked[1], threads=2)
     monkeypatch.setattr(places, "_ROWS", 64)
