@@ -72,6 +72,13 @@ def test_fields_become_the_numbers_of_a_row_and_others_are_skipped():
     assert (found.tolist(), why, rest) == ([[1], [2]], FULL, "3\n")
 
 
+def test_a_space_may_stand_between_fields():
+    found, why, _ = read("-27894.44 80211\n0.000000537 -1e-5\n1 NA\n", places=(0, 1), delimiter=" ")
+    assert why == MORE
+    np.testing.assert_array_equal(found, [[-27894.44, 80211], [5.37e-7, -1e-5], [1, np.nan]])
+    assert read("-27894.44  80211\n", places=(0, 1), delimiter=" ")[1] == STRANGE
+
+
 def test_digits_may_stand_in_groups_of_three():
     how = {"mark": ",", "delimiter": ";", "grouping": "."}
     found, why, _ = read("1.234.567,5\n-12.345\n123\n1234,5\n-\n", **how)

@@ -198,12 +198,12 @@ def _read_field(
     if bits >= _SIGN:
         return -1
     out[row, place] = bits | _SIGN if negative else bits
-    return _behind_spaces(data, at)
+    return _behind_spaces(data, at, how.delimiter)
 
 
 @inlined
-def _behind_spaces(data: NDArray[np.uint8], at: int) -> int:
-    while data[at] == _SPACE:
+def _behind_spaces(data: NDArray[np.uint8], at: int, delimiter: int) -> int:
+    while data[at] == _SPACE and delimiter != _SPACE:
         at += 1
     return at
 
