@@ -14,6 +14,7 @@ from types import FrameType
 _BETWEEN = frozenset(
     ("dbgsom_core", "dbgsom_plugins", "sklearn", "mlflow", "joblib", "contextlib", "threading")
 )
+_TELLING = 4  # letters of a part of a word that say which one is meant
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions of writing, halves, breaks
 
 
@@ -106,8 +107,16 @@ def _written_out(letter: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string.
+
+    Where none is near it is the only one of which the word is a part, ``neurons`` of
+    ``max_neurons``.
+    """
+    known = list(dict.fromkeys(known))
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if not near and len(word) >= _TELLING:
+        near = [one for one in known if word in one]
+        near = near if len(near) == 1 else []
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

@@ -23,6 +23,7 @@ from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_nul
 from dbgsom_core.config.problems import Problems
 from dbgsom_core.config.settings import (
     DEFAULT_NAMES,
+    ESTIMATORS,
     GROWTH_FIELDS,
     General,
     ModelSettings,
@@ -85,11 +86,14 @@ class _Builder:
         stability = self._stability()
         figures = self._figures(stability is not None)
         tracking = self._list("tracker", "tracking", DEFAULT_TRACKING, repeats=True)
-        check_matching(self._root, model, measures, split, self._problems)
-        check_capabilities(self._root, dataset, prepare, model, self._registry, self._problems)
+        if model is not None:
+            check_matching(self._root, model, measures, split, self._problems)
+            check_capabilities(self._root, dataset, prepare, model, self._registry, self._problems)
         place = with_default_name(self._spot("engine", default="local"), "local")
         engine = build_component("engine", place, self._registry, self._problems)
-        if general is None or dataset is None or engine is None or len(self._problems) > before:
+        if general is None or dataset is None or model is None or engine is None:
+            return None
+        if len(self._problems) > before:
             return None
         resolved = {
             "experiment": general.experiment,
@@ -218,7 +222,8 @@ class _Builder:
             resolved["test"] = built.resolved
         return split, resolved
 
-    def _model(self) -> tuple[Model, dict[str, Any]]:
+    def _model(self) -> tuple[Model | None, dict[str, Any]]:
+        # None where nobody knows which estimator is meant, so that nothing is held against it.
         spot = self._spot("model")
         if is_null(spot.node) or not self._is_section(spot):
             return Model(), {"estimator": "vq"}
@@ -247,7 +252,15 @@ class _Builder:
                     params[key], resolved[key] = built.component, built.resolved
             elif settings is not None and key != "estimator":
                 params[key] = resolved[key] = getattr(settings, key)
-        estimator = "vq" if settings is None else settings.estimator
+        if settings is not None:
+            estimator = settings.estimator
+        elif "estimator" not in section.entries:
+            estimator = "vq"
+        else:
+            written = plain(section.entries["estimator"].node)
+            if written not in ESTIMATORS:
+                return None, {}
+            estimator = written
         places = {key: entry.node.place for key, entry in section.entries.items()}
         return Model(estimator, params, places), mask({"estimator": estimator, **resolved}, section)
 

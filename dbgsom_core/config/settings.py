@@ -15,6 +15,7 @@ DEFAULT_NAMES = {
     "grid": "auto",
     "init": "pca",
 }
+ESTIMATORS = ("vq", "classifier", "regressor")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes

@@ -45,6 +45,10 @@ WRONG = {
     "is for estimator classifier, not for regressor",
     "measures: adjusted_rand\nmodel: {estimator: regressor}": "3:11: measures: measure "
     "'adjusted_rand' is for estimator vq or classifier, not for regressor",
+    "model: {estimator: classifer, labeller: kernel_vote}": "3:20: model.estimator: must be one of "
+    "'vq', 'classifier', 'regressor', not the text 'classifer'; did you mean 'classifier'?",
+    "model: {estimator: classifier, labeller: kernel_vote, neurons: 9}": "3:55: model.neurons: "
+    "unknown key; did you mean 'max_neurons'?",
     "measures: [quantization_error, r2]": "3:32: measures.1: measure 'r2' is for estimator "
     "regressor, not for vq",
     "model: {estimator: regressor}\nsplit: {folds: 3, stratify: true}": "4:29: split.stratify: "
