@@ -12,6 +12,8 @@ from dbgsom_core.errors import DataError, as_text
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
+_OF_TEXT = ("", "txt")  # endings of what may hold CSV as well
+
 
 @click.command()
 @click.argument("model")
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice(["csv", "json", "npz"]),
-    help="Without it, by the ending of FILE, else csv.",
+    help="Without it by the ending of FILE; csv where it has none, or .txt.",
 )
 @click.option(
     "-o", "--output", default="-", metavar="FILE", help="- is standard output, the default."
@@ -47,6 +49,11 @@ def export(
     from dbgsom_core.runs.using.models import find_model
 
     ending = Path(output).suffix.lower().lstrip(".")
+    if form is None and ending not in (*FORMATS, *_OF_TEXT):
+        raise DataError(
+            f"{output}: neurons are written as {', '.join(FORMATS)}; --format says as "
+            "which of them where the name does not"
+        )
     form = form or (ending if ending in FORMATS else "csv")
     if output == "-" and form == "npz":
         raise DataError("an npz file is no text: name a file with -o")

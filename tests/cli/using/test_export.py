@@ -55,6 +55,9 @@ def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
         assert below["hits"].sum() == vq.hit_counts_[neuron]
 
 
-def test_what_cannot_be_exported_is_refused(refused):
+def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
+    assert "--format says as which of them" in refused("export", "fruit", "-o", "map.xlsx")
+    told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
+    assert (tmp_path / "map.dat").read_text().startswith("map,neuron,x,y,")
     assert "no text" in refused("export", "fruit", "--format", "npz")
     assert "such a folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
