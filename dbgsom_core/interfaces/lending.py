@@ -48,6 +48,8 @@ class Loan:
                 self.of(child)
         elif kind is tuple:
             return tuple(self.of(part) for part in value)
+        elif kind is dict and self.views:  # what it learnt
+            return {name: self.of(part) for name, part in value.items()}
         elif kind.__module__.startswith(_HERE) and hasattr(value, "__dataclass_fields__"):
             own = object.__new__(kind)
             inside = vars(own)

@@ -176,6 +176,20 @@ def test_what_a_component_gets_cannot_be_written(kind, base, method, body, iris)
     assert y.flags.writeable
 
 
+def test_what_a_labeller_learnt_cannot_be_written(iris):
+    """Several threads answer by it, and the next ones."""
+
+    def answer(self, around, state):
+        state["seen"][0] += 1
+        return np.eye(around.n_classes)[around.values[:, 0]]
+
+    learnt = {"seen": np.zeros(1)}
+    odd = like(Most, learn=lambda self, around, y, weights, som_map: learnt, answer=answer)
+    with pytest.raises(ComponentError, match="read-only"):
+        fit(iris, labeller=odd)
+    assert learnt["seen"][0] == 0
+
+
 def test_a_strategy_that_moves_the_map_is_told_and_the_map_is_put_back():
     def moving(self, som_map, state):
         som_map.prototypes[:] = 0
