@@ -89,18 +89,21 @@ def predict(
         if shown:
             click.echo(f"\r{rows} rows", err=True, nl=False)
 
-    with asked.heeded():  # so that a signal leaves nothing half-written
-        done = predict_file(
-            found.model,
-            data,
-            output,
-            columns,
-            keep,
-            written,
-            trained=found.written,
-            stdout=stdout,
-            tell=tell,
-        )
+    try:
+        with asked.heeded():  # so that a signal leaves nothing half-written
+            done = predict_file(
+                found.model,
+                data,
+                output,
+                columns,
+                keep,
+                written,
+                trained=found.written,
+                stdout=stdout,
+                tell=tell,
+            )
+    finally:
+        gc.unfreeze()
     if shown:
         click.echo("\r", err=True, nl=False)
     if quiet:

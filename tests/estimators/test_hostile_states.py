@@ -79,6 +79,8 @@ LEARNT = {
     "of each class": ("shares", np.diag, "learnt of another map"),
     "a share for all": ("shares", lambda a: a[0], "learnt of another map"),
     "no strength": ("kernel", lambda a: a[:1], "learnt of another map"),
+    "shares below 0": ("shares", np.negative, "learnt of another map"),
+    "no kernel": ("kernel", lambda a: a * np.nan, "learnt of another map"),
     "a class above all": ("labels", lambda a: a + 7, "classes that it does not know"),
     "one below": ("labels", lambda a: a - 7, "classes that it does not know"),
     "one between": ("labels", lambda a: a + 0.5, "classes that it does not know"),

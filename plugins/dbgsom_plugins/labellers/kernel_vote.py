@@ -70,6 +70,8 @@ class KernelVote(Majority):
         kernel, shares = (_for_loops(state[name], np.float64) for name in ("kernel", "shares"))
         if kernel.shape != (2,) or shares.shape != (around.n_classes,):  # loops do not look
             raise ValueError(f"what was learnt is not of {around.n_classes} classes")
+        if not ((kernel > 0).all() and (shares >= 0).all()):
+            raise ValueError("what was learnt holds shares, or a kernel, below 0")
         bandwidth, strength = kernel
         votes = _votes(around, _apart(around), bandwidth)
         to_probabilities(votes, strength, shares)
