@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dbgsom_core.cli.beginning import imported  # isort: skip - before all else
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -55,6 +57,7 @@ for command in (
 ):  # fmt: skip
     cli.add_command(command)
 imported()
+atexit.register(gc.freeze)  # a process that ends need not look through all that it imported
 
 
 def main() -> None:
