@@ -72,7 +72,8 @@ def test_a_dask_collection_chooses_the_engine_and_gives_the_same_bits(client, us
     with warnings.catch_warnings(record=True) as told:
         warnings.filterwarnings("always", "the chunk sizes of X are unknown")
         mine = SomVQ(**PARAMS).fit(lies(X))
-    assert [one.filename for one in told] == [__file__] * (lies is unknown)
+    of_sizes = [one.filename for one in told if "chunk sizes" in str(one.message)]
+    assert of_sizes == [__file__] * (lies is unknown)
     assert isinstance(mine._parts.engine, DaskEngine)
     assert_same(mine, usual)
     if lies is frame:
