@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.llvm.bounds import bits_up_to, lowest_bit
 
 
 @loop
@@ -130,14 +129,14 @@ def smallest(
     """
     for i in range(block.shape[0]):
         for j in range(block.shape[1]):
-            _insert(block[i, j], j, j, columns[i], values[i])
+            insert(block[i, j], j, j, columns[i], values[i])
 
 
 @inner_loop
-def _insert(
+def insert(
     value: float, column: int, held: int, columns: NDArray[np.int64], values: NDArray[np.float64]
 ) -> None:
-    # Into the k smallest so far of a row, of which ``held`` were seen before.
+    """Insert into the k smallest so far of a row (k,), ``held`` values were seen before."""
     k = columns.size
     if held >= k and not value < values[k - 1]:
         return
@@ -148,102 +147,6 @@ def _insert(
         rank -= 1
     values[rank] = value
     columns[rank] = column
-
-
-@loop
-def nearest_few(
-    X: NDArray[Any],
-    prototypes: NDArray[np.float64],
-    near: NDArray[np.int32],
-    room: NDArray[np.int64],
-    apart: NDArray[np.float64],
-    columns: NDArray[np.int64],
-    values: NDArray[np.float64],
-) -> None:
-    """Fill columns and values (m, k) with the k nearest of prototypes (K, D) to each of X (m, D).
-
-    ``near`` (m, K) are the bits of their distances in float32, each within two units in the last
-    place, which sort as the distances do. Only those are compared by definition that may be among
-    the k. ``room`` (3, K + 4) and ``apart`` (K + 4,) are overwritten. Memory of 63 more numbers
-    behind ``near`` is read, and of no consequence.
-    """
-    k, n_neurons = columns.shape[1], near.shape[1]
-    enough = k + (k >> 2)  # a limit below which so many are is not worth lowering
-    share = k / n_neurons  # of the way from the nearest to the farthest one, where the limit lies
-    few, ranks, order = room[0], room[1], room[2]
-    near_at = near.ctypes.data
-    for i in range(near.shape[0]):
-        at_row = near_at + 4 * n_neurons * i
-        least = most = near[i, 0]
-        for j in range(n_neurons):
-            least = near[i, j] if near[i, j] < least else least
-            most = near[i, j] if near[i, j] > most else most
-        low, limit = np.int64(least) - 1, np.int64(most)
-        at = low + np.int64((limit - low) * share)
-        while limit - low > 1:
-            up_to, below = np.int32(at), np.int32(0)  # as narrow as what they are compared with
-            for j in range(n_neurons):
-                below = np.int32(below + np.int32(near[i, j] <= up_to))
-            if below < k:
-                low = at
-            else:
-                limit = at
-                if below <= enough:
-                    break
-            at = (low + limit) >> 1
-        share = (limit - least) / (np.int64(most) - least + 1)
-        limit += 4
-        found = 0
-        for j in range(0, n_neurons, 64):
-            bits = bits_up_to(at_row + 4 * j, np.int32(limit))
-            if j + 64 > n_neurons:
-                bits &= (1 << (n_neurons - j)) - 1
-            while bits:
-                few[found] = j + lowest_bit(bits)
-                bits &= bits - 1
-                found += 1
-        _distances_of_few(X, i, prototypes, few, found, apart)
-        # Each pair moves the farther one back: no branch that a processor would have to guess.
-        for c in range(found):
-            value, back = apart[c], c
-            for j in range(c):
-                nearer = int(value < apart[j])
-                ranks[j] += nearer
-                back -= nearer
-            ranks[c] = back
-        for c in range(found):
-            order[ranks[c]] = c
-        for rank in range(k):
-            columns[i, rank] = few[order[rank]]
-            values[i, rank] = apart[order[rank]]
-
-
-@inner_loop
-def _distances_of_few(
-    X: NDArray[Any],
-    i: int,
-    prototypes: NDArray[np.float64],
-    few: NDArray[np.int64],
-    found: int,
-    out: NDArray[np.float64],
-) -> None:
-    # Of X[i] to the first ``found`` of few prototypes, as `euclidean_distance` adds them up: four
-    # sums side by side, as an addition waits for the one before. Up to three more are overwritten.
-    for at in range(found, found + 3):
-        few[at] = few[0]
-    for at in range(0, found, 4):
-        a, b, c, d = few[at], few[at + 1], few[at + 2], few[at + 3]
-        sum_a = sum_b = sum_c = sum_d = 0.0
-        for k in range(X.shape[1]):
-            x = np.float64(X[i, k])
-            step_a, step_b = x - prototypes[a, k], x - prototypes[b, k]
-            step_c, step_d = x - prototypes[c, k], x - prototypes[d, k]
-            sum_a += step_a * step_a
-            sum_b += step_b * step_b
-            sum_c += step_c * step_c
-            sum_d += step_d * step_d
-        out[at], out[at + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
-        out[at + 2], out[at + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
 
 
 @inner_loop

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Assignment
-from dbgsom_core.engine.loops import nearest_few, smallest
+from dbgsom_core.engine.loops import smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.once import once
 from dbgsom_core.engine.pairwise.expanded import Expanded
+from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.pairwise.expanded_loops import Room
+    from dbgsom_core.engine.pairwise.nearest_loops import Room
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
-_FEW_DISTANCES = 1 << 17  # of a chunk that is looked at anew at once: half a megabyte
-_FEW_ROWS = 64  # in a chunk at least
+_FEW_ROWS = 1 << 10, 1 << 16  # of a chunk whose few nearest are looked for, at least and at most
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
-
-
-class _FewRoom(NamedTuple):
-    # Memory of one worker: what is new costs as much as what it is filled with.
-    near: NDArray[np.float32]
-    filling: list[Room]
-    ranks: NDArray[np.int64]
-    apart: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, expanded: Expanded, rows: int) -> Self:
-        n_neurons = len(expanded.prototypes)
-        near = np.zeros(rows * n_neurons + 64, np.float32)[:-64].reshape(rows, n_neurons)
-        ranks, apart = np.zeros((3, n_neurons + 4), np.int64), np.empty(n_neurons + 4)
-        return cls(near, expanded.rooms(1), ranks, apart)
 
 
 @dataclass(frozen=True)
@@ -206,27 +190,19 @@ class PlainSamples:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Do as `nearest_plainly` for at most K prototypes (K, D) where `is_euclidean` holds.
 
-        Distances by expanded squares tell which are worth comparing by definition.
+        `NearestFew` tells how.
         """
-        n, n_neurons = self.n, len(prototypes)
-        neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
-        expanded = Expanded.of(prototypes, np.float32)
-
-        size = max(_FEW_ROWS, _FEW_DISTANCES // n_neurons)
-        size = -(-n // -(-n // size)) if n else 1  # as many in each
-        workers: dict[int, _FewRoom] = {}
+        neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
+        search = NearestFew.of(prototypes, k)
+        workers: dict[int, Room] = {}
 
         def work(rows: slice, worker: int) -> None:
-            room = workers.get(worker)
-            if room is None:
-                room = workers[worker] = _FewRoom.of(expanded, size)
-            X = for_loops(self.X[rows])
-            near = room.near[: len(X)]
-            expanded.fill(X, near, rooms=room.filling)
-            found = neurons[rows], distances[rows]
-            nearest_few(X, expanded.prototypes, near.view(np.int32), room.ranks, room.apart, *found)
+            if worker not in workers:
+                workers[worker] = search.room()
+            search.find(self.X[rows], neurons[rows], distances[rows], workers[worker])
 
-        self._each_chunk(work, size, n * prototypes.size)
+        size = -(-self.n // (4 * self.threads if self.threads > 1 else 1))
+        self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * prototypes.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

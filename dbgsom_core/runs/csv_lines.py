@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -37,15 +37,17 @@ class CsvLines:
     def __init__(self, delimiter: str = ",", mask: Callable[[str], str] | None = None) -> None:
         self._delimiter, self._mask = delimiter, mask
         self._special = re.compile(f'[{re.escape(delimiter)}"\\n\\r]')
-        self._room = np.empty(0, np.uint8)
+        self._rooms = [np.empty(0, np.uint8)] * 2
 
     def header(self, names: Iterable[str]) -> bytes:
         """Return the line of the names of columns."""
         cells = [name if self._mask is None else self._mask(name) for name in names]
         return (self._delimiter.join(map(self._quoted, cells)) + "\n").encode()
 
-    def blocks(self, columns: Mapping[str, Any]) -> Iterator[memoryview]:
-        """Yield the lines of columns (n,), arrays or Series, each block until the next is made."""
+    def blocks(self, columns: Mapping[str, Any]) -> Generator[memoryview, None, None]:
+        """Yield the lines of columns (n,), arrays or Series, each block until the one after the
+        next is made.
+        """
         from dbgsom_core.engine.text.lines import WIDEST, tables, write_lines
 
         made: list[_Column] = []
@@ -71,12 +73,14 @@ class CsvLines:
             for one, its_cells, its_gone in zip(made, cells, gone, strict=True):
                 its_cells[:stop], its_gone[:stop] = one.cells[rows], one.gone[rows]
             size = stop * a_row + sum(int(one[rows].sum()) for one in told)
-            if size > len(self._room):
-                self._room = np.empty(size, np.uint8)
+            room = self._rooms.pop(0)
+            if size > len(room):
+                room = np.empty(size, np.uint8)
+            self._rooms.append(room)
             end = write_lines(
-                kinds, cells, gone, pool, ord(self._delimiter), tables(), 0, stop, self._room
+                kinds, cells, gone, pool, ord(self._delimiter), tables(), 0, stop, room
             )
-            yield self._room[:end].data
+            yield room[:end].data
 
     def _of_few(
         self,

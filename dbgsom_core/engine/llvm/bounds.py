@@ -320,10 +320,10 @@ def lanes_with(typing_context: Any, one: Any, units: Any, unit: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typing_context: Any, bits: Any) -> Any:
-    """Return the place of the lowest bit that is set in an int64 other than 0."""
+    """Return the place of the lowest bit that is set in an int64, 64 if there is none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), generate
 
@@ -336,19 +336,3 @@ def count_of(typing_context: Any, bits: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate
-
-
-@intrinsic
-def bits_up_to(typing_context: Any, address: Any, limit: Any) -> Any:
-    """Return which of the 64 int32 numbers from an address on are at most ``limit``, as bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, limit = arguments
-        numbers, none = ir.VectorType(_INT, 64), ir.Constant(_INT, 0)
-        found = builder.load(builder.inttoptr(address, numbers.as_pointer()), align=4)
-        unknown = ir.Constant(numbers, ir.Undefined)
-        one = builder.insert_element(unknown, limit, none)
-        limits = builder.shuffle_vector(one, unknown, ir.Constant(numbers, [0] * 64))
-        return builder.bitcast(builder.icmp_signed("<=", found, limits), ADDRESS)
-
-    return types.int64(types.int64, types.int32), generate

@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, UNROLL, Vectors
 
 
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return the columns of as many vectors as each has lanes."""
     # In each turn rows i and i + h exchange the squares of side h beside the diagonal.
     lanes, h = len(rows), 1
     index = ir.IntType(32)
@@ -79,7 +80,7 @@ def pack_tile(
             values = builder.fmul(builder.call(rint, [values]), grid)
             packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
         total = v.load(builder, totals, 0, doubles)
-        for k, values in enumerate(_transposed(builder, packed)):
+        for k, values in enumerate(transposed(builder, packed)):
             v.store(builder, values, out, k * LINE)
             wide = builder.fpext(values, doubles) if v.size == 4 else values
             total = builder.fadd(total, builder.fmul(wide, wide))
@@ -113,7 +114,7 @@ def turn_tile(
         for _ in range(v.lanes):
             square.append(v.load(builder, v.bytes_at(builder, row), 0, v.reals))
             row = builder.add(row, stride)
-        for values in _transposed(builder, square):
+        for values in transposed(builder, square):
             v.store(builder, values, v.bytes_at(builder, out), 0)
             out = builder.add(out, out_stride)
         return context.get_dummy_value()

@@ -74,33 +74,8 @@ class Expanded:
         pack_blocks(centred / unit, care, blocks, norms)
         return cls(prototypes, dtype, centre, blocks, norms, care)
 
-    def rooms(self, threads: int) -> list[Room]:
-        """Return memory for so many workers, which may serve again and again."""
-        from dbgsom_core.engine.aligned import aligned
-        from dbgsom_core.engine.llvm.expanded_tile import LANES
-        from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
-        from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room
-
-        return [
-            Room(
-                aligned((PANELS, self.blocks.shape[1], PANEL_ROWS), np.float64),
-                aligned((PANELS, PANEL_ROWS), np.float64),
-                aligned((PANEL_ROWS, TOGETHER * LANES), self.dtype),
-            )
-            for _ in range(threads)
-        ]
-
-    def fill(
-        self,
-        X: NDArray[Any],
-        out: NDArray[Any],
-        threads: int = 1,
-        rooms: list[Room] | None = None,
-    ) -> None:
-        """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D).
-
-        ``rooms`` are those of so many ``threads``.
-        """
+    def fill(self, X: NDArray[Any], out: NDArray[Any], threads: int = 1) -> None:
+        """Fill out (n, K), C-ordered and of the dtype, with the distances of samples X (n, D)."""
         from dbgsom_core.engine.aligned import for_loops
         from dbgsom_core.engine.llvm.panel import PANEL_ROWS
         from dbgsom_core.engine.pairwise.expanded_loops import PANELS, fill_distances
@@ -109,7 +84,7 @@ class Expanded:
         if n * self.prototypes.size < _SMALL_WORK:
             threads = 1
         tasks = 1 if threads == 1 else min(_TASKS, -(-n // (PANELS * PANEL_ROWS)))
-        own = self.rooms(threads) if rooms is None else rooms
+        rooms = [self._room() for _ in range(threads)]
         one = out.dtype.type(1)
 
         def work(worker: int, task: int) -> None:
@@ -121,13 +96,26 @@ class Expanded:
                 self.norms,
                 self.centre,
                 self.care,
-                own[worker],
+                rooms[worker],
                 out,
                 n * task // tasks,
                 n * (task + 1) // tasks,
             )
 
         share(threads, tasks, work)
+
+    def _room(self) -> Room:
+        # Memory of one worker.
+        from dbgsom_core.engine.aligned import aligned
+        from dbgsom_core.engine.llvm.expanded_tile import LANES
+        from dbgsom_core.engine.llvm.panel import PANEL_ROWS, TOGETHER
+        from dbgsom_core.engine.pairwise.expanded_loops import PANELS, Room
+
+        return Room(
+            aligned((PANELS, self.blocks.shape[1], PANEL_ROWS), np.float64),
+            aligned((PANELS, PANEL_ROWS), np.float64),
+            aligned((PANEL_ROWS, TOGETHER * LANES), self.dtype),
+        )
 
 
 def _unit(reach: float, largest: int) -> float:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from dbgsom_core.engine.workers import alone
+
 _PATIENCE = 1.0  # seconds for what is being made when nobody wants it any more
 
+_WAITING = 2  # items that are made and not yet used, or not yet begun
+
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
@@ -51,3 +58,30 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     finally:
         wanted.put(False)
         thread.join(_PATIENCE)
+
+
+def each_ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], threads: int
+) -> Generator[Made, None, None]:
+    """Yield ``make(item)`` of all items in their order, made by so many threads at once.
+
+    An item beside which others are made has one thread: no end of one is waited for to begin the
+    next. Of several that raise the first is heard, and no more are begun.
+    """
+
+    def make_alone(item: Item) -> Made:
+        with alone():
+            return make(item)
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="dbgsom-item")
+    begun: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            beside = not all(one.done() for one in begun)
+            begun.append(pool.submit(make_alone if beside else make, item))
+            if len(begun) == threads + _WAITING:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.workers import available_threads
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.answers import Answers
@@ -20,7 +21,7 @@ from dbgsom_core.interfaces.columns import told_unseen
 from dbgsom_core.interfaces.faults import CellsError, Faults, gathered
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.using.ahead import ahead
+from dbgsom_core.runs.using.ahead import ahead, each_ahead
 from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, all_chunks_of
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
@@ -106,29 +107,35 @@ def predict_file(
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
-    def answered() -> Generator[Table | Faults, None, None]:
-        faulty = False
-        with closing(ahead(all_chunks_of(source, wanted))) as chunks:
-            for chunk in chunks:
-                chunk, blank = empty.filled(model, chunk)
-                if faulty or chunk.faults:
-                    faulty = True
-                    yield _faults(model, chunk)
-                    continue
-                try:
-                    answers, table = _answered(model, source, chunk, names, not as_array)
-                except CellsError as error:
-                    faulty = True
-                    yield error.faults
-                    continue
-                if tells_novelty and answers.outlier is not None:
-                    done.outliers += int((answers.outlier & ~blank).sum())
-                if blank.any():
-                    table = {name: _without(one, blank) for name, one in table.items()}
-                yield {**chunk.kept, **table}
+    faulty = False
 
-    with closing(ahead(answered())) as tables:  # three at once: read, answered, written
-        rows = write_table(target, gathered(source, tables), stdout, tell)
+    def answer(asked: tuple[Chunk, Any]) -> tuple[Table | Faults, int]:
+        # What is written of a chunk, and how many outliers it has.
+        nonlocal faulty
+        chunk, blank = asked
+        if faulty or chunk.faults:
+            faulty = True
+            return _faults(model, chunk), 0
+        try:
+            answers, table = _answered(model, source, chunk, names, not as_array)
+        except CellsError as error:
+            faulty = True
+            return error.faults, 0
+        outliers = answers.outlier if tells_novelty else None
+        if blank.any():
+            table = {name: _without(one, blank) for name, one in table.items()}
+        count = 0 if outliers is None else int((outliers & ~blank).sum())
+        return {**chunk.kept, **table}, count
+
+    def answered(chunks: Iterable[Chunk]) -> Iterator[Table | Faults]:
+        asked = (empty.filled(model, chunk) for chunk in chunks)
+        with closing(each_ahead(answer, asked, available_threads())) as found:
+            for table, outliers in found:
+                done.outliers += outliers
+                yield table
+
+    with closing(ahead(all_chunks_of(source, wanted))) as chunks:  # read while others are answered
+        rows = write_table(target, gathered(source, answered(chunks)), stdout, tell)
     for told in told_unseen(wanted.unseen):
         log.warning("%s", told)
     done.rows = rows - empty.count

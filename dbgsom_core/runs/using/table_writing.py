@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.files import write_atomically
 from dbgsom_core.runs.csv_lines import CsvLines, arrow_array
+from dbgsom_core.runs.using.ahead import ahead
 
 Table = Mapping[str, Any]  # columns by name, equally long; cells that are masked are left empty
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npy")
@@ -109,8 +110,9 @@ def _csv(write: Callable[[Any], object], delimiter: str) -> Iterator[Callable[[T
         if first:
             write(lines.header(chunk))
             first = False
-        for block in lines.blocks(chunk):
-            write(block)
+        with closing(ahead(lines.blocks(chunk))) as blocks:
+            for block in blocks:
+                write(block)
 
     yield put
 
