@@ -79,7 +79,7 @@ def predict(
         from dbgsom_core.runs.using.predict import predict_file
 
         found = find_model(model, Path(runs), registry, store)
-    gc.freeze()  # nor is it looked through later
+        gc.freeze()  # nor is it looked through later
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()

@@ -192,7 +192,7 @@ class PlainSamples:
 
         `NearestFew` tells how.
         """
-        neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
+        neurons, distances = np.empty((self.n, k), dtype=np.int64), np.empty((self.n, k))
         search = NearestFew.of(prototypes, k)
         workers: dict[int, Room] = {}
 

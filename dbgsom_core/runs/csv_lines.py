@@ -48,7 +48,7 @@ class CsvLines:
         """Yield the lines of columns (n,), arrays or Series, each block until the one after the
         next is made.
         """
-        from dbgsom_core.engine.text.lines import WIDEST, tables, write_lines
+        from dbgsom_core.engine.text.lines import SPARE, WIDEST, tables, write_lines
 
         made: list[_Column] = []
         texts = bytearray()
@@ -72,7 +72,7 @@ class CsvLines:
             rows, stop = slice(start, start + _ROWS), min(_ROWS, n - start)
             for one, its_cells, its_gone in zip(made, cells, gone, strict=True):
                 its_cells[:stop], its_gone[:stop] = one.cells[rows], one.gone[rows]
-            size = stop * a_row + sum(int(one[rows].sum()) for one in told)
+            size = SPARE + stop * a_row + sum(int(one[rows].sum()) for one in told)
             room = self._rooms.pop(0)
             if size > len(room):
                 room = np.empty(size, np.uint8)

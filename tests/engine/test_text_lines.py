@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.text.lines import FLOAT, INTEGER, TRUTH, WIDEST, tables, write_lines
+from dbgsom_core.engine.text.lines import FLOAT, INTEGER, SPARE, TRUTH, WIDEST, tables, write_lines
 
 POWERS = 2.0 ** np.arange(-1074, 1024)
 
 
 def written(values, kind=FLOAT, gone=False):
     cells = np.array(values, np.float64 if kind == FLOAT else np.int64)[None]
-    out = np.zeros(cells.size * (WIDEST + 3), np.uint8)
+    out = np.zeros(cells.size * (WIDEST + 3) + SPARE, np.uint8)
     absent = np.full(cells.shape, gone)
     room = np.zeros(1, np.uint8)
     kinds = np.array([kind], np.uint8)

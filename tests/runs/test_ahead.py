@@ -5,8 +5,9 @@ from contextlib import closing
 
 import pytest
 
+from dbgsom_core.engine.workers import share
 from dbgsom_core.runs.using import ahead as made
-from dbgsom_core.runs.using.ahead import ahead
+from dbgsom_core.runs.using.ahead import ahead, each_ahead
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,70 @@ def test_input_that_never_comes_holds_nobody(monkeypatch):
         assert not comes.is_set()  # and yet we are here
     finally:
         comes.set()
+
+
+def test_several_items_are_made_at_once_and_come_in_order():
+    met = threading.Barrier(3, timeout=30)
+
+    def make(item):
+        if item < 3:
+            met.wait()  # all three are being made
+        return item, threading.current_thread()
+
+    found = list(each_ahead(make, range(20), 3))
+    assert [item for item, _ in found] == [*range(20)]
+    assert threading.current_thread() not in {thread for _, thread in found}
+
+
+def test_no_more_items_are_begun_than_threads_and_a_few():
+    asked = []
+
+    def items():
+        for item in range(100):
+            asked.append(item)
+            yield item
+
+    with closing(each_ahead(lambda item: item, items(), 2)) as found:
+        for item in found:
+            assert len(asked) <= item + 4
+
+
+def test_an_item_beside_others_shares_its_work_with_nobody():
+    met, workers = threading.Barrier(2, timeout=30), {}
+
+    def make(item):
+        if item < 2:
+            met.wait()
+        mine = set()
+        share(4, 50, lambda worker, task: mine.add(worker))
+        workers[item] = mine
+
+    list(each_ahead(make, range(2), 2))
+    assert workers[1] == {0}
+
+
+def test_of_items_that_fail_the_first_is_told_and_no_more_are_begun():
+    begun = []
+
+    def make(item):
+        begun.append(item)
+        if item in (3, 4):
+            raise ValueError(f"item {item}")
+        return item
+
+    seen = []
+    with pytest.raises(ValueError, match="item 3"):
+        seen.extend(each_ahead(make, range(1000), 2))
+    assert seen == [0, 1, 2]
+    assert len(begun) <= 8
+
+
+def test_an_item_that_fails_is_told_after_those_before_it():
+    def items():
+        yield from (1, 2)
+        raise OSError("the disk is gone")
+
+    seen = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        seen.extend(each_ahead(lambda item: item, items(), 2))
+    assert seen == [1, 2]

@@ -64,3 +64,16 @@ def eight_bytes(typing_context: Any, address: Any) -> Any:
         return builder.load(where, align=1)
 
     return types.uint64(types.int64), generate
+
+
+@intrinsic
+def write_eight_bytes(typing_context: Any, address: Any, value: Any) -> Any:
+    """Write the eight bytes of a uint64 from an address on, the lowest one first."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, value = arguments
+        where = builder.inttoptr(address, ir.IntType(64).as_pointer())
+        builder.store(value, where, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), generate

@@ -66,7 +66,7 @@ def each_ahead(
     """Yield ``make(item)`` of all items in their order, made by so many threads at once.
 
     An item beside which others are made has one thread: no end of one is waited for to begin the
-    next. Of several that raise the first is heard, and no more are begun.
+    next. What raises, an item or its making, is heard after what came before it.
     """
 
     def make_alone(item: Item) -> Made:
@@ -75,13 +75,24 @@ def each_ahead(
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="dbgsom-item")
     begun: deque[Future[Made]] = deque()
+    error: Exception | None = None
+    left = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(left)
+            except StopIteration:
+                break
+            except Exception as told:
+                error = told
+                break
             beside = not all(one.done() for one in begun)
             begun.append(pool.submit(make_alone if beside else make, item))
             if len(begun) == threads + _WAITING:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+        if error is not None:
+            raise error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
