@@ -41,8 +41,8 @@ class Run:
     environment : mapping
         Versions, plugins, machine, git commit and dirty flag: plain JSON values.
     data : mapping
-        Facts of the data: name, samples, features, digest (sha256 of X and y); of a classifier
-        also ``baseline``, what always the most frequent class measures, by the names of measures.
+        Facts of the data: name, samples, features, digest (sha256 of X and y); with targets also
+        ``baseline``, what always the most frequent class, or the mean, measures, by names.
     parent : Run or None
         The sweep that this run belongs to.
     total_epochs : int

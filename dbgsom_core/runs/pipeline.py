@@ -128,11 +128,11 @@ class _Plan:
     notes: list[str]
 
     def baseline(self) -> Mapping[str, float] | None:
-        """Return what always the most frequent class would measure, None without classes."""
-        y = self.data.y
-        if y is None or self.experiment.model.estimator != "classifier":
+        """Return what always the most frequent class, or the mean, would measure; or None."""
+        y, kind = self.data.y, self.experiment.model.estimator
+        if y is None or kind not in ("classifier", "regressor"):
             return None
-        return baselines(self.fold, self.divided, y)
+        return baselines(self.fold, self.divided, y, kind == "classifier")
 
 
 def _planned(

@@ -1,20 +1,32 @@
 """What an answer that learns nothing would measure: kept by runs, told where they are compared."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from sklearn.dummy import DummyClassifier
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    root_mean_squared_error,
+)
 
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
-from dbgsom_core.runs.data.baseline import baselines
+from dbgsom_core.runs.data.baseline import _of_classes, _of_numbers, baselines
 from dbgsom_core.runs.data.ready import make_ready
 
-MEASURES = {"accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}
+MEASURES = {
+    "accuracy": accuracy_score,
+    "balanced_accuracy": balanced_accuracy_score,
+    "macro_f1": partial(f1_score, average="macro", zero_division=0.0),
+}
+OF_NUMBERS = {"rmse": root_mean_squared_error, "mae": mean_absolute_error}
 BUBBLE, GAUSSIAN = {"kernel": {"name": "bubble"}}, {"kernel": {"name": "gaussian"}}
 
 
@@ -63,7 +75,7 @@ def test_it_is_that_of_scikit_learns_dummy(table, split):
         pairs = [(labelled(ready.fold.train.y), labelled(ready.fold.test.y))]
     train = labelled(ready.fold.train.y)
     expected = wanted([(train, train)], "train") | (wanted(pairs, "test") if pairs else {})
-    assert baselines(ready.fold, ready.divided, y) == expected
+    assert baselines(ready.fold, ready.divided, y, True) == expected
 
 
 def test_a_class_that_the_test_part_lacks_measures_nothing():
@@ -71,9 +83,45 @@ def test_a_class_that_the_test_part_lacks_measures_nothing():
 
     y = np.array([1, 1, 0, 0])
     fold = Fold((), Part(np.zeros((3, 1)), np.array([1, 1, 0])), Part(np.zeros((1, 1)), y[3:]))
-    found = baselines(fold, [], y)
+    found = baselines(fold, [], y, True)
     assert (found["test/accuracy"], found["test/balanced_accuracy"]) == (0.0, 0.0)
+    assert found["test/macro_f1"] == 0.0
     assert found["train/balanced_accuracy"] == 0.5
+
+
+def test_of_classes_that_only_the_training_part_has_f1_counts_the_one_answered():
+    found = _of_classes(np.array(["a", "a", "b"]), np.array(["b", "b", "c"]))
+    assert found["macro_f1"] == f1_score(["b", "b", "c"], ["a"] * 3, average="macro") == 0.0
+    found = _of_classes(np.array(["a", "a", "b"]), np.array(["a", "b", "b", "c"]))
+    assert found["macro_f1"] == pytest.approx(
+        f1_score(["a", "b", "b", "c"], ["a"] * 4, average="macro")
+    )
+
+
+def test_of_numbers_it_is_that_of_scikit_learns_dummy(rng):
+    train, test = rng.normal(size=40), rng.normal(3.0, size=30)
+    train[7:9] = test[3] = np.nan
+    known, asked = train[~np.isnan(train)], test[~np.isnan(test)]
+    answers = DummyRegressor().fit(np.zeros((38, 1)), known).predict(np.zeros((29, 1)))
+    expected = {name: pytest.approx(one(asked, answers)) for name, one in OF_NUMBERS.items()}
+    assert _of_numbers(train, test) == expected
+    assert _of_numbers(train, np.full(3, np.nan)) == {}
+
+
+def test_a_regressor_keeps_that_of_the_mean_and_compare_tells_it(table):
+    path = described(table, {"test_size": 0.4})
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["model"]["estimator"], content["measures"] = "regressor", ["rmse"]
+    content["dataset"] = {"name": "diabetes"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["run", str(path), "-q"])
+    assert done.exit_code == 0, done.output
+    (folder,) = (table.parent / "runs").glob("e/*")
+    known = json.loads((folder / "run.json").read_text())["data"]["baseline"]
+    assert set(known) == {f"{part}/{name}" for part in ("train", "test") for name in OF_NUMBERS}
+    asked = ["compare", "--runs", str(table.parent / "runs"), "--by", "rmse"]
+    told = CliRunner().invoke(cli, asked).output
+    assert f"\nbaseline: {known['test/rmse']:.4g} (always the mean)\n" in told
 
 
 def test_a_run_keeps_it_and_compare_tells_it(table):
@@ -83,7 +131,7 @@ def test_a_run_keeps_it_and_compare_tells_it(table):
     (folder,) = (table.parent / "runs").glob("e/*")
     ready = make_ready(load_experiment(path))
     known = json.loads((folder / "run.json").read_text())["data"]["baseline"]
-    assert known == baselines(ready.fold, [], ready.data.y)
+    assert known == baselines(ready.fold, [], ready.data.y, True)
     told = CliRunner().invoke(cli, ["compare", "--runs", str(table.parent / "runs")]).output
     assert f"\nbaseline: {known['test/accuracy']:.3g} (always the most frequent class)\n" in told
 

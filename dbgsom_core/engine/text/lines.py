@@ -245,8 +245,8 @@ def _write_scientific(
 def _count_of_long(digits: np.uint64, known: Tables) -> int:
     # How many digits there are, without a branch for those that most numbers have.
     if digits >= known.tens[_DIGITS - 3]:
-        more = np.int64(digits >= known.tens[_DIGITS - 2])
-        return _DIGITS - 2 + more + np.int64(digits >= known.tens[_DIGITS - 1])
+        more = int(digits >= known.tens[_DIGITS - 2]) + int(digits >= known.tens[_DIGITS - 1])
+        return _DIGITS - 2 + more
     return _count(digits, known, 1)
 
 

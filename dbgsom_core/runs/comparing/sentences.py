@@ -43,7 +43,8 @@ def baseline_told(table: Table) -> str:
 
 
 def _learning_nothing(table: Table) -> str:
-    return "always the mean" if table.decision.measure == "r2" else "always the most frequent class"
+    numbers = table.decision.measure in ("r2", "rmse", "mae")
+    return "always the mean" if numbers else "always the most frequent class"
 
 
 def _chance(table: Table, row: Row) -> int:
