@@ -1,11 +1,11 @@
 """What comes next is made by a thread of its own, which whoever ends early is not held by."""
 
 import threading
+import time
 from contextlib import closing
 
 import pytest
 
-from dbgsom_core.engine.workers import share
 from dbgsom_core.runs.using import ahead as made
 from dbgsom_core.runs.using.ahead import ahead, each_ahead
 
@@ -84,68 +84,80 @@ def test_input_that_never_comes_holds_nobody(monkeypatch):
         comes.set()
 
 
-def test_several_items_are_made_at_once_and_come_in_order():
-    met = threading.Barrier(3, timeout=30)
+def test_each_is_made_beside_others_and_comes_in_order():
+    both = threading.Barrier(2, timeout=10)
 
     def make(item):
-        if item < 3:
-            met.wait()  # all three are being made
-        return item, threading.current_thread()
+        if item < 4:
+            both.wait()  # two are being made
+        time.sleep(0.01 * (item % 2))
+        return 10 * item
 
-    found = list(each_ahead(make, range(20), 3))
-    assert [item for item, _ in found] == [*range(20)]
-    assert threading.current_thread() not in {thread for _, thread in found}
+    assert list(each_ahead(make, (one for one in range(9)), 2)) == [10 * one for one in range(9)]
+    assert list(each_ahead(make, (one for one in ()), 2)) == []
 
 
-def test_no_more_items_are_begun_than_threads_and_a_few():
-    asked = []
+def test_what_is_made_waits_for_nothing_that_is_to_come():
+    comes = threading.Event()
 
     def items():
-        for item in range(100):
-            asked.append(item)
-            yield item
+        yield 1
+        assert comes.wait(10)
+        yield 2
 
-    with closing(each_ahead(lambda item: item, items(), 2)) as found:
-        for item in found:
-            assert len(asked) <= item + 4
-
-
-def test_an_item_beside_others_shares_its_work_with_nobody():
-    met, workers = threading.Barrier(2, timeout=30), {}
-
-    def make(item):
-        if item < 2:
-            met.wait()
-        mine = set()
-        share(4, 50, lambda worker, task: mine.add(worker))
-        workers[item] = mine
-
-    list(each_ahead(make, range(2), 2))
-    assert workers[1] == {0}
+    with closing(each_ahead(str, items(), 2)) as found:
+        assert next(found) == "1"
+        comes.set()
+        assert list(found) == ["2"]
 
 
-def test_of_items_that_fail_the_first_is_told_and_no_more_are_begun():
-    begun = []
-
-    def make(item):
-        begun.append(item)
-        if item in (3, 4):
-            raise ValueError(f"item {item}")
-        return item
-
-    seen = []
-    with pytest.raises(ValueError, match="item 3"):
-        seen.extend(each_ahead(make, range(1000), 2))
-    assert seen == [0, 1, 2]
-    assert len(begun) <= 8
-
-
-def test_an_item_that_fails_is_told_after_those_before_it():
+def test_a_fault_of_the_items_comes_after_what_was_made_of_those_before():
     def items():
-        yield from (1, 2)
+        yield from range(3)
         raise OSError("the disk is gone")
 
     seen = []
     with pytest.raises(OSError, match="the disk is gone"):
-        seen.extend(each_ahead(lambda item: item, items(), 2))
-    assert seen == [1, 2]
+        seen.extend(each_ahead(str, items(), 2))
+    assert seen == ["0", "1", "2"]
+
+
+def test_of_several_faults_the_first_is_heard_and_all_are_closed():
+    closed, late = [], threading.Event()
+
+    def items():
+        try:
+            yield from range(1000)
+        finally:
+            closed.append("items")
+
+    def make(item):
+        if item == 1:
+            assert late.wait(10)
+        elif item == 2:
+            late.set()
+        if item:
+            raise ValueError(f"fault {item}")
+
+    with pytest.raises(ValueError, match="fault 1"):
+        list(each_ahead(make, items(), 2))
+    assert closed == ["items"]
+    assert not [one for one in threading.enumerate() if one.name == "dbgsom-item"]
+
+
+def test_who_ends_early_is_not_held_by_what_is_being_made(monkeypatch):
+    monkeypatch.setattr(made, "_PATIENCE", 0.0)
+    go = threading.Event()
+
+    def make(item):
+        assert not item or go.wait(10)
+        return item
+
+    try:
+        with closing(each_ahead(make, (one for one in range(3)), 2)) as found:
+            assert next(found) == 0
+        makers = [one for one in threading.enumerate() if one.name == "dbgsom-item"]
+        assert makers
+        assert all(one.daemon for one in makers)  # nor is the end of the process
+    finally:
+        go.set()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import closing, nullcontext
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -19,8 +20,8 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """Yield items, each made by a thread of its own while the one before is used.
+def ahead(items: Generator[Item, None, None], most: int = 1) -> Generator[Item, None, None]:
+    """Yield items, made by a thread of its own while those before are used, so many at ``most``.
 
     What a generator raises, it raises here. At the end, also an early one, it is closed in its
     thread; whoever ends early waits for it a while and not for ever: it may wait for input that
@@ -28,10 +29,11 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """
     wanted: SimpleQueue[bool] = SimpleQueue()
     made: SimpleQueue[tuple[list[Item], BaseException | None]] = SimpleQueue()
+    ended = False
 
     def make() -> None:
         try:
-            while wanted.get():
+            while wanted.get() and not ended:
                 try:
                     item = next(items)
                 except StopIteration:
@@ -46,7 +48,8 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     thread = Thread(target=make, name="dbgsom-ahead", daemon=True)
     thread.start()
     try:
-        wanted.put(True)
+        for _ in range(most):
+            wanted.put(True)
         while True:
             found, error = made.get()
             if error is not None:
@@ -56,43 +59,65 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
             wanted.put(True)
             yield found[0]
     finally:
+        ended = True
         wanted.put(False)
         thread.join(_PATIENCE)
 
 
 def each_ahead(
-    make: Callable[[Item], Made], items: Iterable[Item], threads: int
+    make: Callable[[Item], Made], items: Generator[Item, None, None], threads: int
 ) -> Generator[Made, None, None]:
     """Yield ``make(item)`` of all items in their order, made by so many threads at once.
 
-    An item beside which others are made has one thread: no end of one is waited for to begin the
-    next. What raises, an item or its making, is heard after what came before it.
+    Items come from another thread, as `ahead` has them: what is made waits for none that is to
+    come. One beside which others are made has one thread: no end of one is waited for to begin the
+    next. What the items or ``make`` raise is raised in its turn, and none are begun after that. At
+    the end those that are being made are waited for a while and not for ever.
     """
+    begun: SimpleQueue[tuple[int, Item, Future[Made]] | None] = SimpleQueue()
+    unmade: set[int] = set()
+    workers: list[Thread] = []
+    ended = False
 
-    def make_alone(item: Item) -> Made:
-        with alone():
-            return make(item)
+    def work() -> None:
+        while (task := begun.get()) is not None and not ended:
+            work_on(*task)
+            del task  # it may be large
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="dbgsom-item")
-    begun: deque[Future[Made]] = deque()
-    error: Exception | None = None
-    left = iter(items)
+    def work_on(number: int, item: Item, one: Future[Made]) -> None:
+        beside = len(unmade) > 1
+        try:
+            with alone() if beside else nullcontext():
+                one.set_result(make(item))
+        except BaseException as error:
+            one.set_exception(error)
+        finally:
+            unmade.discard(number)
+
+    def begin() -> Generator[Future[Made], None, None]:
+        with closing(items):
+            for number, item in enumerate(items):
+                if ended:
+                    return
+                one: Future[Made] = Future()
+                unmade.add(number)
+                begun.put((number, item, one))
+                if len(workers) < min(len(unmade), threads):
+                    # Not of a pool, whose threads hold a process that is to end.
+                    workers.append(Thread(target=work, name="dbgsom-item", daemon=True))
+                    workers[-1].start()
+                yield one
+
     try:
-        while True:
+        with closing(ahead(begin(), threads + _WAITING)) as found:
             try:
-                item = next(left)
-            except StopIteration:
-                break
-            except Exception as told:
-                error = told
-                break
-            beside = not all(one.done() for one in begun)
-            begun.append(pool.submit(make_alone if beside else make, item))
-            if len(begun) == threads + _WAITING:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-        if error is not None:
-            raise error
+                for one in found:
+                    yield one.result()
+            finally:
+                ended = True
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for _ in workers:
+            begun.put(None)
+        until = time.monotonic() + _PATIENCE
+        for worker in workers:
+            worker.join(max(until - time.monotonic(), 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.columns import told_unseen
 from dbgsom_core.interfaces.faults import CellsError, Faults, gathered
 from dbgsom_core.interfaces.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.using.ahead import ahead, each_ahead
+from dbgsom_core.runs.using.ahead import each_ahead
 from dbgsom_core.runs.using.table_head import NOT_SAID, Written
 from dbgsom_core.runs.using.table_reading import Chunk, Wanted, all_chunks_of
 from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
@@ -107,35 +107,44 @@ def predict_file(
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
-    faulty = False
+    faulty = False  # as far as chunks were told, in their order
 
-    def answer(asked: tuple[Chunk, Any]) -> tuple[Table | Faults, int]:
-        # What is written of a chunk, and how many outliers it has.
-        nonlocal faulty
+    def asked() -> Generator[tuple[Chunk, Any], None, None]:
+        with closing(all_chunks_of(source, wanted)) as chunks:
+            for chunk in chunks:
+                yield empty.filled(model, chunk)
+
+    def answer(asked: tuple[Chunk, Any]) -> tuple[Chunk, Table | Faults | Exception, int]:
+        # What is written of a chunk, or why nothing is, and how many outliers it has.
         chunk, blank = asked
         if faulty or chunk.faults:
-            faulty = True
-            return _faults(model, chunk), 0
+            return chunk, _faults(model, chunk), 0
         try:
             answers, table = _answered(model, source, chunk, names, not as_array)
         except CellsError as error:
-            faulty = True
-            return error.faults, 0
+            return chunk, error.faults, 0
+        except Exception as error:  # of no interest where cells before it are faulty
+            return chunk, error, 0
         outliers = answers.outlier if tells_novelty else None
         if blank.any():
             table = {name: _without(one, blank) for name, one in table.items()}
         count = 0 if outliers is None else int((outliers & ~blank).sum())
-        return {**chunk.kept, **table}, count
+        return chunk, {**chunk.kept, **table}, count
 
-    def answered(chunks: Iterable[Chunk]) -> Iterator[Table | Faults]:
-        asked = (empty.filled(model, chunk) for chunk in chunks)
-        with closing(each_ahead(answer, asked, available_threads())) as found:
-            for table, outliers in found:
+    def answered() -> Generator[Table | Faults, None, None]:
+        nonlocal faulty
+        with closing(each_ahead(answer, asked(), available_threads())) as found:
+            for chunk, told, outliers in found:
+                if isinstance(told, Exception):
+                    if not faulty:
+                        raise told
+                    told = _faults(model, chunk)
+                faulty = faulty or isinstance(told, Faults)
                 done.outliers += outliers
-                yield table
+                yield told
 
-    with closing(ahead(all_chunks_of(source, wanted))) as chunks:  # read while others are answered
-        rows = write_table(target, gathered(source, answered(chunks)), stdout, tell)
+    with closing(answered()) as tables:  # read, answered and written at once
+        rows = write_table(target, gathered(source, tables), stdout, tell)
     for told in told_unseen(wanted.unseen):
         log.warning("%s", told)
     done.rows = rows - empty.count

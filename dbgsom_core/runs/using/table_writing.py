@@ -66,9 +66,9 @@ def write_table(
             with _csv(lambda content: stream.write(str(content, "utf-8")), ",") as put:
                 write(put)
             stream.flush()
-        except BrokenPipeError:  # whoever read it has enough
-            raise
         except OSError as error:
+            if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
+                raise  # whoever read it has enough
             told = error.strerror or error
             raise DataError(f"standard output cannot be written: {told}") from error
         return rows

@@ -3,6 +3,9 @@
 import gzip
 import re
 import signal
+import subprocess
+import sys
+import threading
 from importlib import import_module
 
 import numpy as np
@@ -95,6 +98,48 @@ def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
     told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
     assert told_text.count("gap.csv, row ") == 1
     assert "row 20 (line 22), column 'weight'" in told_text
+
+
+def test_cells_before_a_line_that_cannot_be_read_are_told(shop, called, refused, new, monkeypatch):
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    odd = new.astype({"size": object})
+    odd.loc[3, "size"] = "big"
+    lines = odd.to_csv(index=False).splitlines()
+    lines[30] += ",1"
+    (shop / "odd.csv").write_text("\n".join(lines))
+    first, second = refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines()
+    assert "row 3 (line 5), column 'size': 'big' is no number" in first
+    assert "odd.csv, line 31 has " in second
+    lines[4] = lines[5]
+    (shop / "odd.csv").write_text("\n".join(lines))
+    code, out, err = called(shop, "predict", "fruit", "odd.csv")
+    assert (code, out.count("\n")) == (2, 1 + 4 * 7)
+    assert "odd.csv, line 31 has " in err
+
+
+def test_what_is_answered_beside_faulty_cells_is_not_told(shop, refused, new, monkeypatch):
+    from dbgsom_core.estimators.model_file import FittedModel
+
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    second, real = threading.Event(), FittedModel.answers
+
+    def answers(model, X):
+        if len(X) == 1 or np.isfinite(X).all():
+            if X[0, 0] == 1000.0:
+                second.set()
+                raise ValueError("what comes later")
+            return real(model, X)
+        second.wait(5)  # so that it comes first
+        raise ValueError("no gaps, please")
+
+    monkeypatch.setattr(FittedModel, "answers", answers)
+    gap = new.copy()
+    gap.loc[3, "weight"] = np.nan
+    gap.loc[7, "size"] = 1000.0
+    gap.to_csv(shop / "gap.csv", index=False)
+    told = refused("predict", "fruit", "gap.csv", "-o", "x.csv")
+    assert "row 3 (line 5), column 'weight'" in told
+    assert "what comes later" not in told
 
 
 def test_an_array_of_cells_asks_for_a_table(new, model):
@@ -278,3 +323,15 @@ def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
     code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
     assert (code, out) == (2, "")
     assert err.startswith(f"standard input is {why}")
+
+
+def test_who_reads_no_more_of_the_answers_ends_it_without_a_word(shop, new):
+    pd.concat([new] * 40).to_csv(shop / "many.csv", index=False)
+    command = [sys.executable, "-m", "dbgsom_core.cli", "predict", "fruit", "many.csv"]
+    with subprocess.Popen(
+        command, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
