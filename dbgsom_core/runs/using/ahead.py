@@ -104,8 +104,9 @@ def each_ahead(
                 begun.put((number, item, one))
                 if len(workers) < min(len(unmade), threads):
                     # Not of a pool, whose threads hold a process that is to end.
-                    workers.append(Thread(target=work, name="dbgsom-item", daemon=True))
-                    workers[-1].start()
+                    worker = Thread(target=work, name="dbgsom-item", daemon=True)
+                    worker.start()
+                    workers.append(worker)
                 yield one
 
     try:
@@ -116,8 +117,8 @@ def each_ahead(
             finally:
                 ended = True
     finally:
-        for _ in workers:
-            begun.put(None)
         until = time.monotonic() + _PATIENCE
-        for worker in workers:
+        for _ in range(threads):
+            begun.put(None)
+        for worker in [*workers]:
             worker.join(max(until - time.monotonic(), 0.0))
