@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,40 +12,55 @@ from dbgsom_core.engine.compile import loop
 _TOGETHER = 16
 
 
-@loop
-def add_up(weights: NDArray[np.float64], up_to: NDArray[np.float64]) -> None:
-    """Fill up_to (m, k + 1) with the sums of the first 0, 1, …, k of each row of weights (m, k)."""
-    for i in range(weights.shape[0]):
-        up_to[i, 0] = 0.0
-        for j in range(weights.shape[1]):
-            up_to[i, j + 1] = up_to[i, j] + weights[i, j]
+class Groups(NamedTuple):
+    """What groups (M,) hold: samples, how far apart these are, and what comes of their number.
+
+    Of what is left of the weight of all samples, exp(-r/mass) behind the r-th nearest, ``parts``
+    fall to a group and ``fades`` are left behind it.
+    """
+
+    weights: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    parts: NDArray[np.float64]
+    fades: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, weights: NDArray[np.float64], spreads: NDArray[np.float64], mass: float) -> Groups:
+        """Return groups of so many samples, (M,), which lie at distance² + ``spreads`` (M,)."""
+        weights, spreads = (np.array(one, np.float64) for one in (weights, spreads))
+        return cls(weights, spreads, -np.expm1(-weights / mass), np.exp(-weights / mass))
 
 
 @loop
 def soft_means(
+    rows: NDArray[np.int64],
     distances: NDArray[np.float64],
-    spreads: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    fading: NDArray[np.float64],
+    groups: Groups,
     far: float,
-    out: NDArray[np.float64],
+    means: NDArray[np.float64],
+    held: NDArray[np.float64],
 ) -> None:
-    """Fill out (m,) with the mean of distances² + spreads (m, k), nearest first.
+    """Fill means (m,) with those of distances² + spreads of the groups ``rows`` (m, k).
 
-    Each counts as much as ``fading`` (m, k + 1) falls along it, and none behind ``far`` of the
-    weights (m, k). Where nothing counts it is that of the first one.
+    The groups are nearest first, at ``distances`` (m, k). None counts behind those that hold
+    ``far`` samples; held (m,) become the samples of all that did. Where nothing counts the mean is
+    that of the first one.
     """
-    for i in range(distances.shape[0]):
+    for i in range(rows.shape[0]):
         before = total = added = 0.0
-        for j in range(distances.shape[1]):
+        left = 1.0
+        for j in range(rows.shape[1]):
             if before >= far:
                 break
-            counted = fading[i, j] - fading[i, j + 1]
-            added += (distances[i, j] * distances[i, j] + spreads[i, j]) * counted
+            group = rows[i, j]
+            counted = left * groups.parts[group]
+            added += (distances[i, j] * distances[i, j] + groups.spreads[group]) * counted
             total += counted
-            before += weights[i, j]
-        first = distances[i, 0] * distances[i, 0] + spreads[i, 0]
-        out[i] = added / total if total > 0.0 else first
+            left *= groups.fades[group]
+            before += groups.weights[group]
+        first = distances[i, 0] * distances[i, 0] + groups.spreads[rows[i, 0]]
+        means[i] = added / total if total > 0.0 else first
+        held[i] = before
 
 
 @loop

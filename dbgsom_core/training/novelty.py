@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,15 @@ from dbgsom_core.training.places import (
 )
 from dbgsom_core.training.summaries import Summaries
 
+if TYPE_CHECKING:
+    from dbgsom_core.engine.score_loops import Groups
+
 SOFT_MASS = 10.0  # how many training samples count, about
 _FAR = 10 * SOFT_MASS  # samples: the next one would count less than 1/22000 of the nearest
 _GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold them,
 _FIRST_GROUPS = 8  # and so many at least, where these hold them
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
-_SCORED = 1 << 11  # at a time: what is made of them fits into the cache
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ class Density:
             distances, weights, order = without_themselves(
                 distances, self.weights[groups], groups == own[rows, None], part.weights
             )
-            groups = np.take_along_axis(groups, order, 1)
-            found[rows] = self._score(groups, distances, weights)
+            spreads = self.spreads[np.take_along_axis(groups, order, 1)]
+            of_each = _of_groups(weights.ravel(), spreads.ravel())
+            each = np.arange(groups.size).reshape(groups.shape)
+            found[rows], _ = self._score(each, distances, of_each)
 
         each_block(data, score)
         return found
@@ -127,42 +131,33 @@ class Density:
     def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:
         """Return the scores of a block of samples to which these ``first_groups`` are nearest."""
         groups, distances = near
-        weights = self.weights.take(groups)
-        scores = self._score(groups, distances, weights)
-        short = np.flatnonzero(weights.sum(axis=1) < _FAR)
+        scores, held = self._score(groups, distances, self._groups)
+        short = np.flatnonzero(held < _FAR)
         if len(short) and groups.shape[1] < min(self._near, len(self.places)):
-            groups, distances = nearest_places(data.subset(short), self.places, self._near)
-            scores[short] = self._score(groups, distances, self.weights[groups])
+            near = nearest_places(data.subset(short), self.places, self._near)
+            scores[short], _ = self._score(*near, self._groups)
         return scores
+
+    @once
+    def _groups(self) -> Groups:
+        return _of_groups(self.weights, self.spreads)
 
     def _score(
-        self,
-        groups: NDArray[np.int64],
-        distances: NDArray[np.float64],
-        weights: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        # Of samples whose nearest groups (m, k) are at distances (m, k) and hold weights (m, k).
-        scores = np.empty(len(groups))
-        for start in range(0, len(groups), _SCORED):
-            rows = slice(start, start + _SCORED)
-            scores[rows] = self._score_few(groups[rows], distances[rows], weights[rows])
-        return scores
+        self, rows: NDArray[np.int64], distances: NDArray[np.float64], groups: Groups
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Of samples (m,) whose nearest groups (m, k) lie at distances (m, k), and what these hold.
+        from dbgsom_core.engine.score_loops import soft_means
 
-    def _score_few(
-        self,
-        groups: NDArray[np.int64],
-        distances: NDArray[np.float64],
-        weights: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        from dbgsom_core.engine.score_loops import add_up, soft_means
+        rows, distances = np.ascontiguousarray(rows), np.ascontiguousarray(distances)
+        means, held = np.empty(len(rows)), np.empty(len(rows))
+        soft_means(rows, distances, groups, _FAR, means, held)
+        return -np.sqrt(means) / self.unit, held
 
-        distances, weights = np.ascontiguousarray(distances), np.ascontiguousarray(weights)
-        fading, mean = np.empty((len(weights), weights.shape[1] + 1)), np.empty(len(weights))
-        add_up(weights, fading)
-        fading /= -SOFT_MASS
-        np.exp(fading, out=fading)
-        soft_means(distances, self.spreads.take(groups), weights, fading, _FAR, mean)
-        return np.asarray(-np.sqrt(mean) / self.unit)
+
+def _of_groups(weights: NDArray[np.float64], spreads: NDArray[np.float64]) -> Groups:
+    from dbgsom_core.engine.score_loops import Groups  # numba is slow to import
+
+    return Groups.of(weights, spreads, SOFT_MASS)
 
 
 @dataclass(frozen=True)

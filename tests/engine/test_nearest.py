@@ -85,6 +85,24 @@ def test_many_features_are_no_exception(rng, d):
     check(rng.normal(size=(30, d)), rng.normal(size=(90, d)), 16)
 
 
+@pytest.mark.parametrize(("n_neurons", "d"), [(130, 1), (130, 5001), (50, 40)])
+def test_samples_may_be_as_far_away_as_whole_numbers_reach_and_farther(n_neurons, d):
+    X, W = np.ones((60, d)), np.ones((n_neurons, d))
+    W *= np.linspace(-1, 1, n_neurons)[:, None]
+    X *= np.linspace(-1.5, 1.5, 60)[:, None]  # 32767 / 24000 is 1.365
+    X[1], X[2, 0], X[3] = 1e200, -1e9, np.nextafter(W[7], 2)
+    check(X, W, 7)
+
+
+@pytest.mark.parametrize("n_neurons", [40, 65, 300])
+@pytest.mark.parametrize("far", [1.0, 1e4, 1e9])
+def test_beside_a_prototype_far_away_the_others_are_told_apart(rng, n_neurons, far):
+    """Though they are alike in whole numbers."""
+    X, W = rng.normal(size=(50, 5)), rng.normal(size=(n_neurons, 5))
+    W[3] *= far
+    check(X, W, 20)
+
+
 def test_they_are_the_same_in_several_pieces_and_threads(rng, monkeypatch):
     monkeypatch.setattr("dbgsom_core.engine.samples._SMALL_WORK", 0)
     monkeypatch.setattr("dbgsom_core.engine.samples._FEW_ROWS", (50, 60))

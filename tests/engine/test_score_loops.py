@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.score_loops import add_up, ranks_among, soft_means
+from dbgsom_core.engine.score_loops import Groups, ranks_among, soft_means
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1000])
@@ -17,19 +17,22 @@ def test_ranks_are_those_of_numpy(rng, n):
 
 
 def test_soft_means_are_those_of_the_formula(rng):
-    distances = np.sort(rng.exponential(size=(300, 9)), axis=1)
-    spreads, weights = rng.exponential(size=(2, 300, 9))
-    weights *= rng.integers(0, 2, size=(300, 1)) * 20  # rows of nothing, too
-    fading, found = np.empty((300, 10)), np.empty(300)
-    add_up(weights, fading)
-    up_to = np.cumsum(weights, axis=1)
-    np.testing.assert_allclose(fading[:, 1:], up_to)
-    assert not fading[:, 0].any()
-    fading = np.exp(-fading / 10)
-    soft_means(distances, spreads, weights, fading, 60.0, found)
-    squares, counted = distances**2 + spreads, np.exp(-(up_to - weights) / 10) - np.exp(-up_to / 10)
-    counted[up_to - weights >= 60] = 0
-    some = weights.any(axis=1)
+    weights, spreads = rng.exponential(size=(2, 50))
+    weights = np.concatenate([20 * weights, np.zeros(5), [1e-9, 1e9]])
+    spreads = np.concatenate([spreads, rng.exponential(size=7)])
+    rows = rng.integers(0, len(weights), size=(400, 9))
+    rows[:5] = 50  # of nothing
+    distances = np.sort(rng.exponential(size=rows.shape), axis=1)
+    found, held = np.empty(400), np.empty(400)
+    soft_means(rows, distances, Groups.of(weights, spreads, 10.0), 60.0, found, held)
+    up_to = np.cumsum(weights[rows], axis=1)
+    before = up_to - weights[rows]
+    counts = before < 60
+    squares = distances**2 + spreads[rows]
+    counted = np.exp(-before / 10) * -np.expm1(-weights[rows] / 10) * counts
+    some = counted.any(axis=1)
     expected = np.average(squares[some], axis=1, weights=counted[some])
     np.testing.assert_allclose(found[some], expected, rtol=1e-9)
+    assert not some[:5].any()
     np.testing.assert_allclose(found[~some], squares[~some, 0])
+    np.testing.assert_allclose(held, np.where(counts, weights[rows], 0).sum(axis=1))
