@@ -51,7 +51,7 @@ class MetricComponent(Component):
 
     Optional capabilities
         ``prepare(X) -> X``: map samples, (n, D), into the space in which the map lives (cosine:
-        unit rows). Called once on training data and on all data that is predicted.
+        unit rows). Called once on training data, and on what is predicted, from several threads.
         ``centre(means) -> prototypes``: turn kernel-weighted means of prepared samples, (K, D),
         into prototypes, (K, D) (cosine: unit vectors). Without it the mean is the prototype.
         ``scalar_params() -> params``: what ``scalar`` gets; without it the fields that are numbers

@@ -162,7 +162,7 @@ def _pack_samples(X: NDArray[Any], first: int, rows: int, packed: Packed, room: 
 
 @inner_loop
 def _limit_of_lowest(at: int, n_lows: int, k: int, share: float) -> tuple[int, float]:
-    # A number that at least k of the lows reach, and not many more; and which share it is of the
+    # A number that at least k of the lows do not exceed, and few more; and which share it is of the
     # way from the lowest to the highest, where it may lie in the next row, too.
     least, most = ends_of(at)
     for j in range(MANY, n_lows, MANY):

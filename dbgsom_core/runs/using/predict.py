@@ -29,6 +29,7 @@ from dbgsom_core.runs.using.table_writing import Table, check_target, write_tabl
 log = private_logger("dbgsom")
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 _SHOWN = 5  # rows that a note lists
+_AT_ONCE = 16  # chunks that are answered at most, and in memory
 
 
 @dataclass
@@ -107,6 +108,7 @@ def predict_file(
     done, empty = Predicted(notes=wanted.notes), _Empty()
     tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
 
+    threads = min(available_threads(), _AT_ONCE)
     faulty = False  # as far as chunks were told, in their order
 
     def asked() -> Generator[tuple[Chunk, Any], None, None]:
@@ -114,9 +116,9 @@ def predict_file(
             for chunk in chunks:
                 yield empty.filled(model, chunk)
 
-    def answer(asked: tuple[Chunk, Any]) -> tuple[Chunk, Table | Faults | Exception, int]:
+    def answer(item: tuple[Chunk, Any]) -> tuple[Chunk, Table | Faults | Exception, int]:
         # What is written of a chunk, or why nothing is, and how many outliers it has.
-        chunk, blank = asked
+        chunk, blank = item
         if faulty or chunk.faults:
             return chunk, _faults(model, chunk), 0
         try:
@@ -133,7 +135,7 @@ def predict_file(
 
     def answered() -> Generator[Table | Faults, None, None]:
         nonlocal faulty
-        with closing(each_ahead(answer, asked(), available_threads())) as found:
+        with closing(each_ahead(answer, asked(), threads)) as found:
             for chunk, told, outliers in found:
                 if isinstance(told, Exception):
                     if not faulty:
