@@ -277,6 +277,7 @@ def test_a_scheduler_that_is_not_there_or_says_nothing_is_told_soon(monkeypatch,
 
 def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
     monkeypatch.setattr(waiting, "_LOOK", 0.02)
+    monkeypatch.setattr(waiting, "_ANSWERED", 60)  # also on a busy machine
     monkeypatch.setattr(waiting, "_SAID", 0.1)
     here = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     heard = []

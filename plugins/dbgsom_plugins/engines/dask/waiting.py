@@ -11,6 +11,7 @@ from typing import Any
 from dbgsom_core.api import DataError
 
 _LOOK = 1.0  # seconds between two looks at the cluster
+_ANSWERED = 1.0  # seconds in which the scheduler answers a look, or does not
 _LOST = 8.0  # seconds after which a connection to the scheduler is taken for lost
 _SAID = 10.0  # seconds of waiting after which it is said, and said again
 _BEGIN_AGAIN = "and begin again, or go on from a checkpoint"
@@ -96,6 +97,6 @@ def gone(client: Any) -> DataError:
 def _workers(client: Any) -> int | None:
     # How many workers there are; None: the scheduler has not said.
     try:
-        return len(client.sync(client.scheduler.ncores, callback_timeout=_LOOK))
+        return len(client.sync(client.scheduler.ncores, callback_timeout=_ANSWERED))
     except (OSError, TimeoutError):
         return None
