@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors
+from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors, square_root
 
 # What a few roundings of float32 in a row take of a number is less than this share of it.
 SPARE = 2.0**-21
@@ -42,12 +42,7 @@ class _Lanes(Vectors):
 
     def root(self, squares: Any) -> Any:
         """Return the square roots, 0 for what rounding made negative."""
-        name = f"llvm.sqrt.{self.suffix}"
-        module = self.builder.module
-        function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(self.reals, [self.reals]), name
-        )
-        return self.builder.call(function, [self.larger(self.builder, squares, self.number(0.0))])
+        return square_root(self.builder, self.larger(self.builder, squares, self.number(0.0)))
 
     def spread(self, scalar: Any) -> Any:
         return self.splat(self.builder, scalar)

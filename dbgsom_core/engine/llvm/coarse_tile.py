@@ -19,6 +19,7 @@ from dbgsom_core.engine.llvm.panel import (
     TOGETHER,
     call_together,
     each_address,
+    splat,
 )
 
 LANES = LINE // 4  # prototypes of a block
@@ -39,12 +40,6 @@ def _load(builder: Any, address: Any, offset: int, kind: Any) -> Any:
 def _store(builder: Any, values: Any, address: Any, offset: int) -> None:
     place = builder.add(address, ir.Constant(ADDRESS, offset))
     builder.store(values, builder.inttoptr(place, values.type.as_pointer()), align=4)
-
-
-def _splat(builder: Any, scalar: Any, lanes: int) -> Any:
-    unknown = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
-    one = builder.insert_element(unknown, scalar, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(one, unknown, _places([0] * lanes))
 
 
 def _places(places: list[int]) -> Any:
@@ -94,7 +89,7 @@ def _define(module: Any, together: int) -> Any:
         for r in range(PANEL_ROWS):
             place = builder.add(row, ir.Constant(ADDRESS, 4 * r))
             own = builder.load(builder.inttoptr(place, _INT.as_pointer()), align=4)
-            x = builder.bitcast(_splat(builder, own, LANES), shorts)
+            x = builder.bitcast(splat(builder, own, LANES), shorts)
             for of_block, of_w in zip(sums, w, strict=True):
                 of_block[r] = builder.add(of_block[r], _products(builder, x, of_w))
     following = builder.add(done, ir.Constant(ADDRESS, PAIRS))
@@ -167,7 +162,7 @@ def up_to(typing_context: Any, address: Any, limit: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, limit = arguments
         found = _load(builder, address, 0, ir.VectorType(_INT, MANY))
-        limits = _splat(builder, limit, MANY)
+        limits = splat(builder, limit, MANY)
         return builder.bitcast(builder.icmp_signed("<=", found, limits), ADDRESS)
 
     return types.int64(types.int64, types.int32), generate

@@ -21,6 +21,7 @@ from dbgsom_core.engine.llvm.panel import (
     accumulate,
     call_together,
     each_address,
+    square_root,
 )
 
 LANES = LINE // 8  # prototypes of a block; samples are PANEL_ROWS
@@ -46,7 +47,6 @@ def _define(module: Any, bits: int, together: int) -> Any:
     starts = v.bytes_at(builder, start)
     reals = ir.VectorType(result.real, v.lanes)
     unit = builder.fptrunc(unit, reals) if bits == 32 else unit
-    root = _root(module, reals, f"v{v.lanes}f{bits}")
     all_lost: Any = ir.Constant(answer, ir.Undefined)
     for i in range(2):
         lost: Any = ir.Constant(ADDRESS, 0)
@@ -62,18 +62,13 @@ def _define(module: Any, bits: int, together: int) -> Any:
             which = builder.zext(builder.bitcast(mask, ir.IntType(v.lanes)), ADDRESS)
             lost = builder.or_(lost, builder.shl(which, ir.Constant(ADDRESS, r * v.lanes)))
             square = builder.fptrunc(square, reals) if bits == 32 else square
-            distance = builder.fmul(builder.call(root, [square]), unit)
+            distance = builder.fmul(square_root(builder, square), unit)
             place = builder.add(out, builder.mul(stride, ir.Constant(ADDRESS, r)))
             place = builder.add(place, ir.Constant(ADDRESS, i * v.lanes * bits // 8))
             builder.store(distance, builder.inttoptr(place, reals.as_pointer()), align=bits // 8)
         all_lost = builder.insert_value(all_lost, lost, i)
     builder.ret(all_lost)
     return function
-
-
-def _root(module: Any, reals: Any, suffix: str) -> Any:
-    name = f"llvm.sqrt.{suffix}"
-    return module.globals.get(name) or ir.Function(module, ir.FunctionType(reals, [reals]), name)
 
 
 @intrinsic

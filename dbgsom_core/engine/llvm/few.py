@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, Vectors
+from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, Vectors, splat, square_root
 from dbgsom_core.engine.llvm.transpose import transposed
 
 TOLD = LINE // 8  # distances that are told at once, and features a step
@@ -62,11 +62,7 @@ def write_distances_of_few(
         total.add_incoming(added, body)
         builder.cbranch(builder.icmp_unsigned("<", done_next, stride), body, end)
         builder.position_at_end(end)
-        name = f"llvm.sqrt.{v.suffix}"
-        root = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(v.reals, [v.reals]), name
-        )
-        v.store(builder, builder.call(root, [added]), out, 0)
+        v.store(builder, square_root(builder, added), out, 0)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5), generate
@@ -89,15 +85,11 @@ def write_ranks(typing_context: Any, values: Any, n: Any, first: Any, ranks: Any
         values, n, first, ranks = arguments
         v = Vectors(64)
         numbers, wholes = ir.VectorType(v.real, RANKED), ir.VectorType(ADDRESS, RANKED)
-        index, base = ir.IntType(32), v.bytes_at(builder, values)
-        unknown = ir.Constant(numbers, ir.Undefined)
-        everywhere = ir.Constant(ir.VectorType(index, RANKED), [0] * RANKED)
+        base = v.bytes_at(builder, values)
         mine = v.load(builder, _place(builder, base, first), 0, numbers)
         entry, body, end = _blocks(builder)
         j, rank = builder.phi(ADDRESS), builder.phi(wholes)
-        one = v.load(builder, _place(builder, base, j), 0, v.real)
-        one = builder.insert_element(unknown, one, ir.Constant(index, 0))
-        other = builder.shuffle_vector(one, unknown, everywhere)
+        other = splat(builder, v.load(builder, _place(builder, base, j), 0, v.real), RANKED)
         less = builder.zext(builder.fcmp_ordered("<", other, mine), wholes)
         more = builder.add(rank, less)
         j_next = builder.add(j, ir.Constant(ADDRESS, 1))

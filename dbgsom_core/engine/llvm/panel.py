@@ -71,11 +71,7 @@ class Vectors:
 
     def splat(self, builder: Any, scalar: Any) -> Any:
         """Return a vector with the scalar in every lane."""
-        vector = ir.VectorType(scalar.type, self.lanes)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
-        zeros = ir.Constant(self.indices, [0] * self.lanes)
-        return builder.shuffle_vector(first, undefined, zeros)
+        return splat(builder, scalar, self.lanes)
 
     def bytes_at(self, builder: Any, address: Any) -> Any:
         """Return the byte pointer for an address that is an integer."""
@@ -125,6 +121,24 @@ class Vectors:
         """Say whether the mask holds in some lane."""
         bits = ir.IntType(self.lanes)
         return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    """Return a vector of so many lanes with the scalar in each."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
+    zeros = ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def square_root(builder: Any, values: Any) -> Any:
+    """Return the square roots of a vector of reals."""
+    bits = 32 if values.type.element == ir.FloatType() else 64
+    name = f"llvm.sqrt.v{values.type.count}f{bits}"
+    function = builder.module.globals.get(name) or ir.Function(
+        builder.module, ir.FunctionType(values.type, [values.type]), name
+    )
+    return builder.call(function, [values])
 
 
 def each_address(builder: Any, together: int, first: Any, apart: Any) -> list[Any]:

@@ -137,7 +137,7 @@ def _write_integer(value: int, known: Tables, out: NDArray[np.uint8], at: int) -
         out[at] = _MINUS
         at += 1
         size = _U0 - size
-    count = _count(size, known, 1)
+    count = _count(size, known)
     _write_digits(size, count, known, out, at)
     return at + count
 
@@ -247,15 +247,13 @@ def _count_of_long(digits: np.uint64, known: Tables) -> int:
     if digits >= known.tens[_DIGITS - 3]:
         more = int(digits >= known.tens[_DIGITS - 2]) + int(digits >= known.tens[_DIGITS - 1])
         return _DIGITS - 2 + more
-    return _count(digits, known, 1)
+    return _count(digits, known)
 
 
 @inlined
-def _count(digits: np.uint64, known: Tables, guess: int) -> int:
+def _count(digits: np.uint64, known: Tables) -> int:
     # How many digits there are.
-    count = guess
-    while count > 1 and digits < known.tens[count - 1]:
-        count -= 1
+    count = 1
     while count < 20 and digits >= known.tens[count]:
         count += 1
     return count

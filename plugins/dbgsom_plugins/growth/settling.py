@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -109,9 +110,9 @@ class SettlingGrowth(GrowthComponent):
             return deaths
         return () if self.waits(som_map, state) else self.births(som_map, state)
 
+    @abstractmethod
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of an epoch."""
-        raise NotImplementedError
 
     def remembered(self) -> Any:
         """Return what `prune` keeps of earlier epochs."""
