@@ -147,15 +147,18 @@ def test_of_several_faults_the_first_is_heard_and_all_are_closed():
 
 def test_who_ends_early_is_not_held_by_what_is_being_made(monkeypatch):
     monkeypatch.setattr(made, "_PATIENCE", 0.0)
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
 
     def make(item):
-        assert not item or go.wait(10)
+        if item:
+            begun.set()
+            assert go.wait(10)
         return item
 
     try:
         with closing(each_ahead(make, (one for one in range(3)), 2)) as found:
             assert next(found) == 0
+            assert begun.wait(10)  # the next one is being made
         makers = [one for one in threading.enumerate() if one.name == "dbgsom-item"]
         assert makers
         assert all(one.daemon for one in makers)  # nor is the end of the process
