@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
@@ -121,6 +120,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
         ``sample_weight`` (n,) weighs them. A lazy collection is computed once.
         """
+        from sklearn.metrics import accuracy_score  # slow to import
+
         told = here(self.predict(X))
         return float(accuracy_score(here(y), told, sample_weight=here(sample_weight)))
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from dbgsom_core.engine.tables import picked
@@ -140,6 +139,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
         ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
         """
+        from sklearn.metrics import r2_score  # slow to import
+
         answers = np.asarray(self.predict(X))
         known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(answers, known)
