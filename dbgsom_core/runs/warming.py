@@ -80,7 +80,7 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"{told}, missing values", partial(_impute, vq, gaps.astype(dtype))
             yield f"{told}, sparse", partial(_predict, vq, csr_array(Xt))
         numbers = SomRegressor(**settings)
-        yield f"{size}, numbers as targets", partial(numbers.fit, X, X[:, 0])
+        yield f"{size}, numbers as targets", partial(_predict, numbers, X, X[:, 0])
         yield f"{size}, weights", partial(vq.fit, X, sample_weight=weights)
         yield f"{size}, robust", partial(_predict, SomVQ(robust="auto", **settings), X)
         for offered in registry.offered("metric"):
@@ -107,8 +107,8 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "sparse, cosine", partial(_predict, cosine, csr_array(np.abs(X)))
 
 
-def _predict(estimator: Any, X: Any) -> None:
-    estimator.fit(X).predict(X)
+def _predict(estimator: Any, X: Any, y: Any = None) -> None:
+    estimator.fit(X, y).predict(X)
 
 
 def _impute(estimator: Any, X: Any) -> None:

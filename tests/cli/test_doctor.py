@@ -152,7 +152,7 @@ def test_warming_asks_what_a_run_asks(monkeypatch):
     from dbgsom_core.estimators.measuring import default_measures
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs import warming
-    from dbgsom_plugins.labellers import kernel_vote_loops
+    from dbgsom_plugins.labellers import loops
 
     registry, rng, tables = Registry.discover(own_only=True), np.random.default_rng(0), []
     measure = warming.table_of
@@ -163,7 +163,7 @@ def test_warming_asks_what_a_run_asks(monkeypatch):
     assert set(found) == set(asked) == set(default_measures(registry, "classifier", True))
     assert evaluation.bmu.flags.c_contiguous
     for loop in ("relative_squares", "add_votes", "to_probabilities"):
-        assert getattr(kernel_vote_loops, loop).signatures
+        assert getattr(loops, loop).signatures
 
 
 @pytest.mark.parametrize("colour", ["NO_COLOR", "FORCE_COLOR"])

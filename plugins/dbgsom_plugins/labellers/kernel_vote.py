@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_plugins.labellers.majority import Majority
+from dbgsom_plugins.labellers.nearness import for_loops, relative_squares
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap, Surroundings
@@ -65,9 +66,9 @@ class KernelVote(Majority):
         ValueError
             What was learnt is of another number of classes, or of no classes.
         """
-        from dbgsom_plugins.labellers.kernel_vote_loops import to_probabilities
+        from dbgsom_plugins.labellers.loops import to_probabilities
 
-        kernel, shares = (_for_loops(state[name], np.float64) for name in ("kernel", "shares"))
+        kernel, shares = (for_loops(state[name], np.float64) for name in ("kernel", "shares"))
         if kernel.shape != (2,) or shares.shape != (around.n_classes,):  # loops do not look
             raise ValueError(f"what was learnt is not of {around.n_classes} classes")
         if not ((kernel > 0).all() and (shares >= 0).all()):
@@ -79,32 +80,22 @@ class KernelVote(Majority):
 
 
 def _apart(around: Surroundings) -> NDArray[np.float64]:
-    # (d_j² - d_1²) / d_5², (m, k); those that are empty come last, so the first one is not.
-    from dbgsom_plugins.labellers.kernel_vote_loops import relative_squares
-
-    distances = _for_loops(around.distances, np.float64)
-    out = np.empty_like(distances)
-    relative_squares(distances, min(_UNIT, distances.shape[1] - 1), out)
-    return out
+    # Those that are empty come last, so the first one is not.
+    return relative_squares(around.distances, _UNIT)
 
 
 def _votes(
     around: Surroundings, apart: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
     # Class by class, (m, C).
-    from dbgsom_plugins.labellers.kernel_vote_loops import add_votes
+    from dbgsom_plugins.labellers.loops import add_votes
 
     kernel = apart / (-2 * bandwidth)
     np.exp(kernel, out=kernel)
     votes = np.zeros((len(apart), around.n_classes))
     weights, values = (
-        _for_loops(around.weights, np.float64),
-        _for_loops(around.values, np.int64),
+        for_loops(around.weights, np.float64),
+        for_loops(around.values, np.int64),
     )
     add_votes(kernel, weights, values, votes)
     return votes
-
-
-def _for_loops(array: Any, dtype: Any) -> NDArray[Any]:
-    # One kind of array, for which a loop is compiled once.
-    return np.require(array, dtype, ["C", "A", "W"])

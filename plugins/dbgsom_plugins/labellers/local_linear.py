@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_plugins.labellers.mean import Mean
+from dbgsom_plugins.labellers.nearness import for_loops, relative_squares
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap, Surroundings
@@ -21,6 +22,7 @@ _MOST_COLUMNS = 1000
 _MOST_AXES = 32  # principal axes along which the models of neurons have slopes
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
 _BANDWIDTH = 0.1
+_LEARNT = ("mean", "of_all", "axes", "offsets", "slopes")
 
 
 class LocalLinear(Mean):
@@ -60,21 +62,32 @@ class LocalLinear(Mean):
         return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
-        """Return numbers (m,)."""
-        squares = np.square(around.distances)
-        unit = squares[:, -1:]
-        away = squares - squares[:, :1]
-        with np.errstate(over="ignore"):
-            far = np.divide(away, unit, out=np.full_like(away, np.inf), where=unit > 0)
-        near = np.exp(np.where(away > 0, far, 0.0) / (-2 * _BANDWIDTH))
+        """Return numbers (m,).
+
+        Raises
+        ------
+        ValueError
+            What was learnt is of other samples or neurons.
+        """
+        apart = relative_squares(around.distances, self.neighbours - 1)
+        kernel = np.exp(apart / (-2 * _BANDWIDTH))
         if not state:
-            near = near * around.weights
+            near = kernel * around.weights
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
-        X = np.asarray(around.X, dtype=np.float64) - state["mean"]
-        along, units = X @ state["axes"], around.units
-        told = state["offsets"][units] + np.einsum("mr,mkr->mk", along, state["slopes"][units])
-        left = (near * told).sum(axis=1) / near.sum(axis=1)
-        return np.asarray(X @ state["of_all"][:-1] + state["of_all"][-1] + left)
+        from dbgsom_plugins.labellers.loops import add_mean_of_models
+
+        mean, of_all, axes, offsets, slopes = (
+            for_loops(state[name], np.float64) for name in _LEARNT
+        )
+        units = for_loops(around.units, np.int64)
+        n_neurons, width = slopes.shape
+        known = offsets.shape == (n_neurons,) and axes.shape == (len(mean), width)
+        if not known or (units.size and not 0 <= units.min() <= units.max() < n_neurons):
+            raise ValueError("what was learnt is of other samples or neurons")  # loops do not look
+        X = np.asarray(around.X, dtype=np.float64) - mean
+        told: Array = X @ of_all[:-1] + of_all[-1]
+        add_mean_of_models(kernel, units, for_loops(X @ axes, np.float64), offsets, slopes, told)
+        return told
 
 
 def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:

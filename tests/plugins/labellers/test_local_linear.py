@@ -1,5 +1,7 @@
 """Linear models around the neurons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
@@ -76,3 +78,31 @@ def test_training_goes_on(friedman):
     for rows in np.array_split(np.arange(len(X)), 3):
         regressor.partial_fit(X[rows], y[rows])
     assert regressor.score(X_test, y_test) > 0.6
+
+
+def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
+    X, y, X_test, _ = friedman
+    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
+    groups, state = regressor._answering.groups, regressor._answering.state
+    squares = np.square(X_test[:20, None] - groups.places).sum(axis=2)
+    for row, found in enumerate(regressor.predict(X_test[:20])):
+        near = np.argsort(squares[row])[:4]
+        away = squares[row, near] - squares[row, near[0]]
+        kernel = np.exp(-away / (0.2 * squares[row, near[-1]]))
+        x, units = X_test[row] - state["mean"], groups.units[near]
+        told = state["offsets"][units] + state["slopes"][units] @ (x @ state["axes"])
+        expected = state["of_all"] @ [*x, 1] + kernel @ told / kernel.sum()
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_was_learnt_of_other_neurons_is_refused(friedman):
+    X, y, _, _ = friedman
+    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
+    state = regressor._answering.state
+    for name in ("offsets", "slopes"):
+        forged = replace(regressor._answering, state={**state, name: state[name][:2]})
+        with pytest.raises(ValueError, match="of other samples or neurons"):
+            forged(regressor._samples(X))
+    both = {name: state[name][:2] for name in ("offsets", "slopes")}
+    with pytest.raises(ValueError, match="of other samples or neurons"):
+        replace(regressor._answering, state={**state, **both})(regressor._samples(X))

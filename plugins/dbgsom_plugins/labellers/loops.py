@@ -1,4 +1,4 @@
-"""Compiled loops of `KernelVote`: what numpy would make of each row alone costs more than it."""
+"""Compiled loops of labellers: what numpy would make of each row alone costs more than it."""
 
 from __future__ import annotations
 
@@ -43,3 +43,28 @@ def to_probabilities(
             total += votes[i, c]
         for c in range(votes.shape[1]):
             votes[i, c] = (votes[i, c] + strength * shares[c]) / (total + strength)
+
+
+@compiled
+def add_mean_of_models(
+    kernel: NDArray[np.float64],
+    units: NDArray[np.int64],
+    along: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add to out (m,) what linear models (K, R) tell of samples ``along`` (m, R), in the mean.
+
+    Those of ``units`` (m, k) are asked, which count with ``kernel`` (m, k).
+    """
+    for i in range(kernel.shape[0]):
+        told = total = 0.0
+        for j in range(kernel.shape[1]):
+            unit = units[i, j]
+            one = offsets[unit]
+            for r in range(along.shape[1]):
+                one += along[i, r] * slopes[unit, r]
+            told += kernel[i, j] * one
+            total += kernel[i, j]
+        out[i] += told / total
