@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.text.lines import FLOAT, INTEGER, SPARE, TRUTH, WIDEST, tables, write_lines
+from dbgsom_core.engine.text.lines import (
+    FLOAT,
+    INTEGER,
+    SPARE,
+    TEXT,
+    TRUTH,
+    WIDEST,
+    tables,
+    text_at,
+    write_lines,
+)
 
 POWERS = 2.0 ** np.arange(-1074, 1024)
 
@@ -55,8 +65,38 @@ def test_text_is_that_of_pyarrow(rng):
 
 def test_integers_truth_and_gaps():
     least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    values = [0, 7, -7, 10, 99, 100, 99_999_999, 100_000_000, least, most, -(10**18)]
+    values = [
+        0,
+        7,
+        -7,
+        10,
+        99,
+        100,
+        999,
+        1000,
+        -999,
+        99_999_999,
+        100_000_000,
+        least,
+        most,
+        -(10**18),
+    ]
     assert written(values, INTEGER) == list(map(str, values))
     assert written([1, 0], TRUTH) == ["true", "false"]
     assert written([1.5, np.nan, -np.nan]) == ["1.5", '""', '""']
     assert written([1.5, 2.0], gone=True) == ['""', '""']
+
+
+def test_texts_of_any_length_are_copied_whole_between_numbers(rng):
+    texts = ["".join(rng.choice(list("abcdefgh"), length)) for length in (*range(26), 3, 0, 8)]
+    lengths = np.array([len(one) for one in texts])
+    pool = np.frombuffer("".join(texts).encode() + bytes(SPARE), np.uint8)
+    cells = np.stack(
+        [np.arange(len(texts)), text_at(np.cumsum(lengths) - lengths, lengths), lengths % 2]
+    )
+    out = np.full(lengths.sum() + 12 * len(texts) + SPARE, ord("!"), np.uint8)
+    kinds, gone = np.array([INTEGER, TEXT, TRUTH], np.uint8), np.zeros(cells.shape, bool)
+    end = write_lines(kinds, cells, gone, pool, ord(","), tables(), 0, len(texts), out)
+    expected = [f"{i},{one},{'true' if len(one) % 2 else 'false'}" for i, one in enumerate(texts)]
+    assert bytes(out[:end]).decode().split("\n") == [*expected, ""]
+    assert (out[end + SPARE :] == ord("!")).all()

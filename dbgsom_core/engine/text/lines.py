@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, inner_loop, loop
-from dbgsom_core.engine.llvm.memory import write_eight_bytes
+from dbgsom_core.engine.llvm.memory import eight_bytes, write_eight_bytes
 from dbgsom_core.engine.text.powers_of_ten import LEAST_POWER, powers_of_ten, product_high
 
 FLOAT, INTEGER, TRUTH, TEXT = 0, 1, 2, 3
 WIDEST = 24  # characters of a number: -1.7976931348623157e+308
-SPARE = 16  # bytes that may be written behind the last line, and mean nothing
+SPARE = 16  # bytes that may be read or written behind all others, and mean nothing
 LENGTH_BITS = 28  # a text is told by where it starts and how long it is: 2**28 bytes at most
 _LENGTHS = (1 << LENGTH_BITS) - 1
 
@@ -38,13 +38,25 @@ _EVERY_32, _EVERY_16 = np.uint64(0x7F0000007F), np.uint64(0x000F000F000F000F)
 _MINUS, _PLUS, _POINT, _ZERO, _E, _NEWLINE, _QUOTE = (np.uint8(ord(one)) for one in '-+.0e\n"')
 
 
+def _word(text: str) -> np.uint64:
+    # Of 7 characters at most, the first one lowest, and their number on top.
+    return np.uint64(int.from_bytes(text.encode(), "little") | len(text) << 56)
+
+
+_TRUE, _FALSE, _INFINITE = (_word(one) for one in ("true", "false", "inf"))
+_SMALL = 1000  # whole numbers below it are words
+
+
 class Tables(NamedTuple):
-    """`powers_of_ten`, 10**i (20,), the digits of 0 to 99 (200,), and all words that there are."""
+    """`powers_of_ten`, 10**i (20,), the digits of 0 to 99 (200,), and small whole numbers as words.
+
+    A word is what `_word` makes of up to seven characters.
+    """
 
     powers: NDArray[np.uint64]
     tens: NDArray[np.uint64]
     pairs: NDArray[np.uint8]
-    words: NDArray[np.uint8]
+    small: NDArray[np.uint64]
 
 
 @lru_cache(maxsize=1)
@@ -52,8 +64,8 @@ def tables() -> Tables:
     """Return the tables of this module."""
     pairs = "".join(f"{one:02}" for one in range(100)).encode()
     tens = np.array([10**i for i in range(20)], dtype=np.uint64)
-    words = np.frombuffer(b"truefalseinf", np.uint8).copy()
-    return Tables(powers_of_ten(), tens, np.frombuffer(pairs, np.uint8).copy(), words)
+    small = np.array([_word(str(one)) for one in range(_SMALL)])
+    return Tables(powers_of_ten(), tens, np.frombuffer(pairs, np.uint8).copy(), small)
 
 
 def text_at(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -89,7 +101,7 @@ def write_lines(
     gone : bool array (C, n)
         Cells that are left empty, as those with nan are.
     texts : uint8 array
-        All texts, in UTF-8 and quoted where they have to be.
+        All texts, in UTF-8 and quoted where they have to be, and ``SPARE`` bytes.
     delimiter : int
         The byte between cells.
     known : Tables
@@ -97,7 +109,7 @@ def write_lines(
         Room for each row's texts and ``WIDEST`` bytes a number, one byte a cell, two for the
         quotes that stand for an empty cell alone on its line, and ``SPARE`` bytes at the end.
     """
-    at, last, out_at = 0, kinds.size - 1, out.ctypes.data
+    at, last, out_at, texts_at = 0, kinds.size - 1, out.ctypes.data, texts.ctypes.data
     for row in range(start, stop):
         begin = at
         for column in range(kinds.size):
@@ -105,14 +117,17 @@ def write_lines(
             if not gone[column, row]:
                 if kinds[column] == FLOAT:
                     at = _write_float(np.uint64(cell), known, out, at, out_at)
+                elif kinds[column] == INTEGER and 0 <= cell < _SMALL:
+                    at = _write_word(known.small[cell], at, out_at)
                 elif kinds[column] == INTEGER:
                     at = _write_integer(cell, known, out, at)
                 elif kinds[column] == TRUTH:
-                    word = 0 if cell else 4  # "true" or "false" among the words
-                    at = _copied(known.words, word, 4 if cell else 5, out, at)
+                    at = _write_word(_TRUE if cell else _FALSE, at, out_at)
                 else:
-                    length = cell & _LENGTHS
-                    at = _copied(texts, cell >> LENGTH_BITS, length, out, at)
+                    source, length = texts_at + (cell >> LENGTH_BITS), cell & _LENGTHS
+                    for i in range(0, length, 8):
+                        write_eight_bytes(out_at + at + i, eight_bytes(source + i))
+                    at += length
             if last == 0 and at == begin:
                 out[at] = out[at + 1] = _QUOTE
                 at += 2
@@ -121,13 +136,10 @@ def write_lines(
     return at
 
 
-@inner_loop
-def _copied(
-    source: NDArray[np.uint8], start: int, length: int, out: NDArray[np.uint8], at: int
-) -> int:
-    for i in range(length):
-        out[at + i] = source[start + i]
-    return at + length
+@inlined
+def _write_word(word: np.uint64, at: int, out_at: int) -> int:
+    write_eight_bytes(out_at + at, word)
+    return at + np.int64(word >> _U56)
 
 
 @inner_loop
@@ -154,7 +166,7 @@ def _write_float(
         out[at] = _MINUS
         at += 1
     if size == infinite:
-        return _copied(known.words, 9, 3, out, at)
+        return _write_word(_INFINITE, at, out_at)
     if size == _U0:
         out[at] = _ZERO
         return at + 1
