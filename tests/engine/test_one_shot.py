@@ -33,6 +33,7 @@ def data_and_prototypes(draw):
     W = W + draw(st.sampled_from([0.0, 1e-6, 1.0])) * rng.normal(size=W.shape)
     if draw(st.booleans()):
         X[rng.integers(n)] = rng.choice([-1e35, 1e35], size=d)
+    W[0] *= draw(st.sampled_from([1.0, 30.0, 1e3, 1e6]))
     if draw(st.booleans()):
         W[0] = 1e30
     return X, W
@@ -49,6 +50,26 @@ def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     np.testing.assert_array_equal(one_shot.nearest_units(X, W, 1, threads)[0], expected[:, 0])
     for units, exact in zip(found, distances.T, strict=True):
         np.testing.assert_array_equal(one_shot.distances_to(X, W, units, threads), exact)
+
+
+@pytest.mark.parametrize("d", [2, 10, 40])
+@pytest.mark.parametrize("far", [30.0, 1e3])
+def test_a_long_prototype_leaves_few_in_doubt_and_none_wrong(d, far, rng, monkeypatch):
+    X, W = rng.normal(size=(30_000, d)), rng.normal(size=(200, d))
+    near = W[rng.integers(200, size=(2, 20_000))]
+    between = near.mean(axis=0) + 1e-7 * rng.normal(size=(20_000, d))  # near ties, mostly not
+    X[:20_000] = np.where(rng.random((20_000, 1)) < 0.01, between, X[:20_000])
+    W[:3] *= far
+    asked = []
+    search = one_shot._nearest
+    monkeypatch.setattr(
+        one_shot, "_nearest", lambda *given: asked.append(search(*given)) or asked[-1]
+    )
+    found = one_shot.nearest_units(X, W, 1, 1)[0]
+    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
+    np.testing.assert_array_equal(found, data.assign_plainly(W).bmu)
+    ((_, doubts),) = asked  # blocks of float32 were enough
+    assert doubts < len(X) / 16
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -20,6 +20,7 @@ from dbgsom_core.engine.euclidean.one_shot_loops import Chunk
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.pairwise.nearest import centre_of
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
@@ -58,7 +59,7 @@ def nearest_units(
     int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers of a usual size.
     """
-    X, centre = np.ascontiguousarray(for_loops(X)), prototypes.mean(axis=0)
+    X, centre = np.ascontiguousarray(for_loops(X)), centre_of(prototypes)
     reach = float(np.abs(prototypes - centre).max())
     if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None

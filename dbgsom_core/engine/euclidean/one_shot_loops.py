@@ -16,7 +16,11 @@ from dbgsom_core.engine.euclidean.comparisons import (
     room_in,
 )
 from dbgsom_core.engine.euclidean.layout import FAR
-from dbgsom_core.engine.euclidean.pass_loops import nearest_two_blocks, slack_of_block
+from dbgsom_core.engine.euclidean.pass_loops import (
+    apart_from,
+    nearest_two_blocks,
+    slack_of_block,
+)
 from dbgsom_core.engine.llvm.bounds import write_units
 from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, lanes_of
 from dbgsom_core.engine.llvm.transpose import turn_tile
@@ -119,7 +123,11 @@ def _nearest_blocks(
             write_units(one, at.places + i * lanes * 4, at.ids, at.rows + i * 2 * lanes * 4)
             for lane in range(min(lanes, n - b * lanes)):
                 out[b * lanes + lane, 0] = rows[i, 0, lane]
-                sure &= values[i, 1, lane] > values[i, 0, lane] + slack[i, 0, lane]
+                best, second = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
+                if not second > best + slack[i, 0, lane]:
+                    square = np.float64(blocks.squares[b, lane])
+                    if not second > best + apart_from(best, square, accuracy):
+                        sure = False
             unsure |= np.int64(not sure) << i
         for i in range(together):
             if unsure >> i & 1:

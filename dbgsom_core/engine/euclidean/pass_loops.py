@@ -46,6 +46,8 @@ from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_
 from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
 from dbgsom_core.engine.rows import Rows, row_distance
 
+_TINY = 1e-30  # more than float32 rounds to 0 of any value
+
 
 @inlined
 def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
@@ -63,6 +65,14 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
         kind(OF_SQUARES * accuracy.unit),
         slack,
     )
+
+
+@inlined
+def apart_from(value: float, square: float, accuracy: Accuracy) -> float:
+    """Return by how much others must exceed a value of a sample to be farther, however long they
+    are; ``square`` is its ‖x‖².
+    """
+    return accuracy.apart * (9.0 * square + 4.0 * abs(value)) + _TINY
 
 
 @inlined
@@ -281,12 +291,20 @@ def nearest_two_blocks(
             for lane in range(min(lanes, n - b * lanes)):
                 row = np.int64(order[b * lanes + lane])
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
-                best, close = values[i, 1, lane], slack[i, 0, lane]
-                if values[i, 2, lane] <= best + close or best <= values[i, 0, lane] + close:
-                    doubts += 1
-                    first, _, second = settle(
-                        samples, row, prototypes, panels, done, nearest, i, lane, best + close
-                    )
+                least, best, third = (
+                    np.float64(values[i, 0, lane]),
+                    np.float64(values[i, 1, lane]),
+                    np.float64(values[i, 2, lane]),
+                )
+                close = np.float64(slack[i, 0, lane])
+                if third <= best + close or best <= least + close:
+                    apart = apart_from(best, np.float64(blocks.squares[b, lane]), accuracy)
+                    close = min(close, apart)
+                    if third <= best + close or best <= least + close:
+                        doubts += 1
+                        first, _, second = settle(
+                            samples, row, prototypes, panels, done, nearest, i, lane, best + close
+                        )
                 out[row, 0], out[row, 1] = first, second
     return doubts
 

@@ -47,7 +47,7 @@ class NearestFew:
         n_neurons, d = prototypes.shape
         own = aligned((n_neurons, _up(d, TOLD)), np.float64)
         own[:, :d] = prototypes
-        centre = np.median(prototypes[:: _up(n_neurons, _CENTRED) // _CENTRED], axis=0)
+        centre = centre_of(prototypes)
         longest = _longest(prototypes - centre)
         n_blocks = -(-n_neurons // LANES)
         norms = aligned((n_blocks, LANES), np.int32)
@@ -105,6 +105,12 @@ class NearestFew:
         from dbgsom_core.engine.pairwise.nearest_loops import nearest_few
 
         nearest_few(for_loops(X), self.packed, room, columns, values)
+
+
+def centre_of(prototypes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a point (D,) in the midst of prototypes (K, D), wherever a few of them are."""
+    some = prototypes[:: _up(len(prototypes), _CENTRED) // _CENTRED]
+    return np.asarray(np.median(some, axis=0))
 
 
 def _longest(vectors: NDArray[np.float64]) -> float:

@@ -139,7 +139,7 @@ def write_lines(
 @inlined
 def _write_word(word: np.uint64, at: int, out_at: int) -> int:
     write_eight_bytes(out_at + at, word)
-    return at + np.int64(word >> _U56)
+    return at + int(word >> _U56)
 
 
 @inner_loop
