@@ -139,3 +139,13 @@ def test_packing_moves_no_distance_by_more_than_is_allowed_for(d, spread, seed):
     coarse = np.linalg.norm(whole - w, axis=1)
     exact = np.linalg.norm(x - W, axis=1) * packed.scale
     assert (np.abs(coarse - exact) <= packed.moved).all()
+
+
+@pytest.mark.parametrize("step", [2.0**-52, 2.0**-40, 2.0**-28, 2.0**-27, 2.0**-20])
+@pytest.mark.parametrize("n_neurons", [9, 40, 64])
+def test_distances_that_hardly_differ_or_by_a_lot_are_in_order(rng, step, n_neurons):
+    # Ordered by 32 of 64 bits: those that are alike there, and those that are all too large.
+    near = 1.0 + step * rng.permutation(n_neurons)
+    check(np.zeros((1, 1)), near[:, None], n_neurons)
+    wide = 2.0 ** rng.permutation(n_neurons)[:, None]
+    check(np.zeros((1, 1)), wide, n_neurons)

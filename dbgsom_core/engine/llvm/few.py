@@ -13,6 +13,7 @@ from dbgsom_core.engine.llvm.transpose import transposed
 
 TOLD = LINE // 8  # distances that are told at once, and features a step
 RANKED = 32  # numbers whose ranks are told at once
+_CUT_OFF = 24  # bits of float64 beside which 32 tell apart what lies within four powers of two
 
 
 @intrinsic
@@ -56,10 +57,8 @@ def write_distances_of_few(
         for of_feature in transposed(builder, squares):
             added = builder.fadd(added, of_feature)
         done_next = builder.add(done, ir.Constant(ADDRESS, LINE))
-        done.add_incoming(ir.Constant(ADDRESS, 0), entry)
-        done.add_incoming(done_next, body)
-        total.add_incoming(ir.Constant(v.reals, [0.0] * v.lanes), entry)
-        total.add_incoming(added, body)
+        _carry(done, 0, entry, done_next, body)
+        _carry(total, [0.0] * v.lanes, entry, added, body)
         builder.cbranch(builder.icmp_unsigned("<", done_next, stride), body, end)
         builder.position_at_end(end)
         v.store(builder, square_root(builder, added), out, 0)
@@ -69,34 +68,97 @@ def write_distances_of_few(
 
 
 @intrinsic
-def write_ranks(typing_context: Any, values: Any, n: Any, first: Any, ranks: Any) -> Any:
-    """Write how many of ``n`` numbers are less than each of RANKED of them.
+def write_keys(typing_context: Any, values: Any, n: Any, keys: Any) -> Any:
+    """Write a whole number of 32 bits for each of ``n`` numbers, as large as they are.
+
+    What is larger has no smaller key, and numbers within 2**-28 of each other may have the same.
+    Numbers that are 16 times the smallest or more may all have the same, the largest there is.
 
     Parameters
     ----------
     values : address
-        Of float64 numbers, RANKED of them from ``first`` on whatever ``n`` is.
-    n, first : int
-    ranks : address
-        Of (RANKED,) int64.
+        Of ``n`` float64 numbers of at least 0.
+    n : int
+        A multiple of TOLD.
+    keys : address
+        Of (n,) uint32.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, n, first, ranks = arguments
+        values, n, keys = arguments
         v = Vectors(64)
-        numbers, wholes = ir.VectorType(v.real, RANKED), ir.VectorType(ADDRESS, RANKED)
-        base = v.bytes_at(builder, values)
-        mine = v.load(builder, _place(builder, base, first), 0, numbers)
+        values, keys = v.bytes_at(builder, values), v.bytes_at(builder, keys)
+        wholes, halves = ir.VectorType(ADDRESS, TOLD), ir.VectorType(ir.IntType(32), TOLD)
+        largest = ir.Constant(wholes, [2**32 - 1] * TOLD)
+        shift = ir.Constant(wholes, [_CUT_OFF] * TOLD)
+
+        entry, body, end = _blocks(builder)
+        j, least = builder.phi(ADDRESS), builder.phi(wholes)
+        bits = v.load(builder, _place(builder, values, j), 0, wholes)
+        lower = _lower(builder, bits, least)
+        j_next = builder.add(j, ir.Constant(ADDRESS, TOLD))
+        _carry(j, 0, entry, j_next, body)
+        _carry(least, [-1] * TOLD, entry, lower, body)
+        builder.cbranch(builder.icmp_signed("<", j_next, n), body, end)
+        builder.position_at_end(end)
+        lowest, width = lower, TOLD
+        while width > 1:
+            width //= 2
+            parts = (
+                builder.shuffle_vector(lowest, lowest, _lanes(range(first, first + width)))
+                for first in (0, width)
+            )
+            lowest = _lower(builder, *parts)
+        lowest = builder.extract_element(lowest, ir.Constant(ir.IntType(32), 0))
+        base = splat(builder, lowest, TOLD)
+
+        entry, body, end = _blocks(builder)
+        j = builder.phi(ADDRESS)
+        bits = v.load(builder, _place(builder, values, j), 0, wholes)
+        key = _lower(builder, builder.lshr(builder.sub(bits, base), shift), largest)
+        at = builder.gep(keys, [builder.shl(j, ir.Constant(ADDRESS, 2))])
+        v.store(builder, builder.trunc(key, halves), at, 0)
+        j_next = builder.add(j, ir.Constant(ADDRESS, TOLD))
+        _carry(j, 0, entry, j_next, body)
+        builder.cbranch(builder.icmp_signed("<", j_next, n), body, end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+@intrinsic
+def write_ranks(typing_context: Any, keys: Any, n: Any, first: Any, ranks: Any) -> Any:
+    """Write how many of ``n`` keys are less than each of RANKED of them.
+
+    Parameters
+    ----------
+    keys : address
+        Of uint32, RANKED of them from ``first`` on whatever ``n`` is.
+    n, first : int
+        ``n`` is a multiple of TOLD.
+    ranks : address
+        Of (RANKED,) int32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        keys, n, first, ranks = arguments
+        v = Vectors(32)
+        whole = ir.IntType(32)
+        wholes, step = ir.VectorType(whole, RANKED), ir.Constant(ADDRESS, 2)
+        base = v.bytes_at(builder, keys)
+        mine = v.load(builder, builder.gep(base, [builder.shl(first, step)]), 0, wholes)
         entry, body, end = _blocks(builder)
         j, rank = builder.phi(ADDRESS), builder.phi(wholes)
-        other = splat(builder, v.load(builder, _place(builder, base, j), 0, v.real), RANKED)
-        less = builder.zext(builder.fcmp_ordered("<", other, mine), wholes)
-        more = builder.add(rank, less)
-        j_next = builder.add(j, ir.Constant(ADDRESS, 1))
-        j.add_incoming(ir.Constant(ADDRESS, 0), entry)
-        j.add_incoming(j_next, body)
-        rank.add_incoming(ir.Constant(wholes, [0] * RANKED), entry)
-        rank.add_incoming(more, body)
+        at, more = builder.gep(base, [builder.shl(j, step)]), rank
+        for i in range(TOLD):
+            other = splat(builder, v.load(builder, at, 4 * i, whole), RANKED)
+            less = builder.icmp_unsigned("<", other, mine)
+            one_more = builder.add(more, ir.Constant(wholes, [1] * RANKED))
+            more = builder.select(less, one_more, more)
+        j_next = builder.add(j, ir.Constant(ADDRESS, TOLD))
+        _carry(j, 0, entry, j_next, body)
+        _carry(rank, [0] * RANKED, entry, more, body)
         builder.cbranch(builder.icmp_signed("<", j_next, n), body, end)
         builder.position_at_end(end)
         v.store(builder, more, v.bytes_at(builder, ranks), 0)
@@ -111,7 +173,7 @@ def move_to_ranks(
 ) -> Any:
     """Write ``n`` >= 1 pairs where their ranks say, and return the sum of these.
 
-    Addresses: ``few`` and ``ranks`` are int64, ``values`` float64.
+    Addresses: ``ranks`` are int32, ``few`` int64, ``values`` float64.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -120,20 +182,35 @@ def move_to_ranks(
         ranks, few, values, few_out, values_out = (v.bytes_at(builder, one) for one in addresses)
         entry, body, end = _blocks(builder)
         j, total = builder.phi(ADDRESS), builder.phi(ADDRESS)
-        rank = v.load(builder, _place(builder, ranks, j), 0, ADDRESS)
+        place = builder.gep(ranks, [builder.shl(j, ir.Constant(ADDRESS, 2))])
+        rank = builder.zext(v.load(builder, place, 0, ir.IntType(32)), ADDRESS)
         for source, target in ((few, few_out), (values, values_out)):
             one = v.load(builder, _place(builder, source, j), 0, ADDRESS)
             v.store(builder, one, _place(builder, target, rank), 0)
         more = builder.add(total, rank)
         j_next = builder.add(j, ir.Constant(ADDRESS, 1))
-        for phi, later in ((j, j_next), (total, more)):
-            phi.add_incoming(ir.Constant(ADDRESS, 0), entry)
-            phi.add_incoming(later, body)
+        _carry(j, 0, entry, j_next, body)
+        _carry(total, 0, entry, more, body)
         builder.cbranch(builder.icmp_signed("<", j_next, n), body, end)
         builder.position_at_end(end)
         return more
 
     return types.int64(*[types.int64] * 6), generate
+
+
+def _lower(builder: Any, a: Any, b: Any) -> Any:
+    # The smaller of a and b, lane by lane.
+    return builder.select(builder.icmp_unsigned("<", a, b), a, b)
+
+
+def _lanes(lanes: Any) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), [*lanes])
+
+
+def _carry(phi: Any, start: Any, entry: Any, later: Any, body: Any) -> None:
+    # What a loop hands from one step to the next.
+    phi.add_incoming(ir.Constant(phi.type, start), entry)
+    phi.add_incoming(later, body)
 
 
 def _place(builder: Any, base: Any, index: Any) -> Any:

@@ -74,7 +74,7 @@ class NearestFew:
         from dbgsom_core.engine.llvm.coarse_tile import MANY, NONE
         from dbgsom_core.engine.llvm.few import RANKED
         from dbgsom_core.engine.llvm.panel import PANEL_ROWS
-        from dbgsom_core.engine.pairwise.nearest_loops import Room
+        from dbgsom_core.engine.pairwise.nearest_loops import COMPARED, Room
 
         n_neurons, depth = self.packed.prototypes.shape
         values = aligned((PANEL_ROWS, _up(n_neurons, MANY)), np.int32)
@@ -87,7 +87,8 @@ class NearestFew:
             aligned((PANEL_ROWS, -(-self.k // _SHARE) * MANY), np.int32),
             aligned((2, n_neurons + RANKED), np.int64),
             aligned((2, n_neurons + RANKED), np.float64),
-            aligned((RANKED,), np.int64),
+            aligned((COMPARED + RANKED,), np.uint32),
+            aligned((RANKED,), np.int32),
         )
 
     def find(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.compile import inlined, inner_loop, loop
 from dbgsom_core.engine.llvm.bounds import count_of, lowest_bit
 from dbgsom_core.engine.llvm.coarse_tile import LANES, MANY, NONE, ends_of, up_to, write_values
 from dbgsom_core.engine.llvm.few import (
@@ -15,6 +15,7 @@ from dbgsom_core.engine.llvm.few import (
     TOLD,
     move_to_ranks,
     write_distances_of_few,
+    write_keys,
     write_ranks,
 )
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, TOGETHER
@@ -22,7 +23,8 @@ from dbgsom_core.engine.loops import insert
 
 LONGEST = 24000  # of the packed prototypes, but for rounding
 _FARTHEST = 32767  # that a packed sample may be, so that int16 holds it and int32 its values
-_COMPARED = 2 * RANKED  # prototypes that are compared one by one; more of them all at once
+_USUAL = 4  # columns of MANY that are written down at once
+COMPARED = 2 * RANKED  # prototypes that are compared one by one; more of them all at once
 _HALVINGS = 40  # of an interval, at most
 _INTERPOLATED = 5  # of them by what is known of its ends
 
@@ -52,7 +54,7 @@ class Room(NamedTuple):
     their ‖x‖², negative for one that is too far away. ``values`` (m, W) are ‖w‖²/2 - x·w, NONE for
     columns that no prototype has, and ``lows`` (m, L) the lowest of them in every L-th column; W
     and L are multiples of MANY. ``few`` and ``apart`` (2, K + RANKED) are what is found of one
-    sample, and ``ranks`` (RANKED,).
+    sample, ``keys`` (COMPARED + RANKED,) and ``ranks`` (RANKED,) what brings it in order.
     """
 
     samples: NDArray[np.float64]
@@ -62,7 +64,8 @@ class Room(NamedTuple):
     lows: NDArray[np.int32]
     few: NDArray[np.int64]
     apart: NDArray[np.float64]
-    ranks: NDArray[np.int64]
+    keys: NDArray[np.uint32]
+    ranks: NDArray[np.int32]
 
 
 @loop
@@ -102,7 +105,7 @@ def nearest_few(
         room.values.ctypes.data,
         room.lows.ctypes.data,
     )
-    share, usual = 0.5, min(2 * (1 + k * MANY // width), 8)
+    share, usual = 0.5, 2 * (1 + k * MANY // width)
     for first in range(0, n, PANEL_ROWS):
         rows = min(PANEL_ROWS, n - first)
         _pack_samples(X, first, rows, packed, room)
@@ -134,7 +137,7 @@ def nearest_few(
                 found = n_neurons
                 for j in range(n_neurons):
                     room.few[0, j] = j
-            if found <= _COMPARED:
+            if found <= COMPARED:
                 _nearest_of_few(room, r, packed.prototypes, found, k)
                 for rank in range(k):
                     columns[first + r, rank] = room.few[1, rank]
@@ -194,19 +197,31 @@ def _limit_of_lowest(at: int, n_lows: int, k: int, share: float) -> tuple[int, f
 @inner_loop
 def _columns_up_to(at: int, width: int, limit: int, usual: int, few: NDArray[np.int64]) -> int:
     # Which values are at most the limit. As many of MANY as usual are written down without a
-    # branch that a processor would have to guess, and then forgotten if there were fewer.
+    # branch that a processor would have to guess, and then written over if there were fewer.
     found, highest = 0, np.int32(limit)
     for j in range(0, width, MANY):
         bits = up_to(at + 4 * j, highest)
-        for _ in range(usual):
-            few[found] = j + lowest_bit(bits)
-            found += bits != 0
-            bits &= bits - 1
+        count = count_of(bits)
+        bits = _written(bits, j, few, found)
+        written = _USUAL
+        if usual > _USUAL:
+            bits = _written(bits, j, few, found + _USUAL)
+            written = 2 * _USUAL
         while bits:
-            few[found] = j + lowest_bit(bits)
-            found += 1
+            few[found + written] = j + lowest_bit(bits)
+            written += 1
             bits &= bits - 1
+        found += count
     return found
+
+
+@inlined
+def _written(bits: int, first: int, few: NDArray[np.int64], at: int) -> int:
+    # The lowest _USUAL bits, and what is left.
+    for i in range(_USUAL):
+        few[at + i] = first + lowest_bit(bits)
+        bits &= bits - 1
+    return bits
 
 
 @inner_loop
@@ -221,9 +236,12 @@ def _nearest_of_few(
     few_at, apart_at = few.ctypes.data, apart.ctypes.data
     for c in range(0, found, TOLD):
         write_distances_of_few(sample_at, depth, prototypes_at, few_at + c * 8, apart_at + c * 8)
+    apart[0, found : found + TOLD] = np.inf  # who is not there is before nobody
+    keys_at, told = room.keys.ctypes.data, (found + TOLD - 1) // TOLD * TOLD
+    write_keys(apart_at, told, keys_at)
     total = 0
     for start in range(0, found, RANKED):
-        write_ranks(apart_at, found, start, ranks_at)
+        write_ranks(keys_at, told, start, ranks_at)
         total += move_to_ranks(
             min(RANKED, found - start),
             ranks_at,
@@ -232,7 +250,7 @@ def _nearest_of_few(
             few_at + few.strides[0],
             apart_at + apart.strides[0],
         )
-    if 2 * total != found * (found - 1):  # ties
+    if 2 * total != found * (found - 1):  # ties, or nearly
         for held in range(found):
             insert(apart[0, held], few[0, held], held, few[1, :k], apart[1, :k])
 
