@@ -185,15 +185,10 @@ class PlainSamples:
         distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
         return neurons, distances
 
-    def nearest_few(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest_plainly` for at most K prototypes (K, D) where `is_euclidean` holds.
-
-        `NearestFew` tells how.
-        """
-        neurons, distances = np.empty((self.n, k), dtype=np.int64), np.empty((self.n, k))
-        search = NearestFew.of(prototypes, k)
+    def nearest_few(self, search: NearestFew) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do as `nearest_plainly` for the k of a search, where `is_euclidean` holds."""
+        shape = self.n, search.k
+        neurons, distances = np.empty(shape, dtype=np.int64), np.empty(shape)
         workers: dict[int, Room] = {}
 
         def work(rows: slice, worker: int) -> None:
@@ -202,7 +197,7 @@ class PlainSamples:
             search.find(self.X[rows], neurons[rows], distances[rows], workers[worker])
 
         size = -(-self.n // (4 * self.threads if self.threads > 1 else 1))
-        self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * prototypes.size)
+        self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * search.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

@@ -14,14 +14,15 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.once import once
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_core.training.places import (
     Near,
+    Places,
     each_block,
-    nearest_places,
     places_of,
     without_themselves,
 )
@@ -78,6 +79,11 @@ class Groups:
         values = labels if classes is None else np.searchsorted(classes, labels)
         n_classes = 0 if classes is None else len(classes)
         return cls(places[rows], summaries.weights[rows], values, units, prototypes, n_classes)
+
+    @once
+    def where(self) -> Places:
+        """The places, to be looked for."""
+        return Places(self.places)
 
     @property
     def n_whole(self) -> int:
@@ -196,7 +202,7 @@ class Answering:
         part = data if len(told) == data.n else data.subset(told)
         codes = None if target.codes is None else target.codes[told]
         numbers = np.asarray(target.y[told], dtype=np.float64) if codes is None else None
-        near = nearest_places(part, groups.places, abilities.neighbours)
+        near = groups.where.nearest(part, abilities.neighbours)
         around = groups.around(part, near, abilities.reads_samples)
         if own is None:
             own = groups.of_samples(units_of(found)[told].astype(np.int64), codes)
@@ -209,11 +215,11 @@ class Answering:
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C) or numbers (n,) for prepared samples."""
-        k, places = self.labeller.neighbours, self.groups.places
+        k, where = self.labeller.neighbours, self.groups.where
         parts: dict[int, NDArray[np.float64]] = {}
 
         def answer(rows: slice, part: Samples) -> None:
-            parts[rows.start] = self.answers(part, nearest_places(part, places, k))
+            parts[rows.start] = self.answers(part, where.nearest(part, k))
 
         each_block(data, answer)
         return np.concatenate([parts[start] for start in sorted(parts)])

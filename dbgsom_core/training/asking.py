@@ -9,7 +9,7 @@ from dbgsom_core.engine.contract import Samples
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.novelty import Density
 from dbgsom_core.training.outputs import AnsweringEach
-from dbgsom_core.training.places import Near, each_block, nearest_places
+from dbgsom_core.training.places import Near, each_block
 
 _FOUND_ALIKE = 3  # so many nearest, and more, are found in one way; fewer may be in another
 
@@ -37,7 +37,7 @@ def _shared(
     scores = np.empty(data.n)
 
     def answer(rows: slice, part: Samples) -> None:
-        groups, distances = nearest_places(part, density.places, max(counts))
+        groups, distances = density.where.nearest(part, max(counts))
         asked, scored = (_first(k, groups, distances) for k in counts)
         answers[rows.start] = answering.answers(part, asked)
         scores[rows] = density.scores_near(part, scored)

@@ -15,8 +15,8 @@ from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.once import once
 from dbgsom_core.training.places import (
     Near,
+    Places,
     each_block,
-    nearest_places,
     places_of,
     without_themselves,
 )
@@ -111,10 +111,10 @@ class Density:
 
         def score(rows: slice, part: Samples) -> None:
             if own is None:
-                near = nearest_places(part, self.places, self.first_groups)
+                near = self.where.nearest(part, self.first_groups)
                 found[rows] = self.scores_near(part, near)
                 return
-            groups, distances = nearest_places(part, self.places, self._near)
+            groups, distances = self.where.nearest(part, self._near)
             if part.scatter is not None:  # means, beside which the samples lie that they stand for
                 distances = np.hypot(distances, part.scatter[:, None])
             distances, weights, order = without_themselves(
@@ -134,9 +134,14 @@ class Density:
         scores, held = self._score(groups, distances, self._groups)
         short = np.flatnonzero(held < _FAR)
         if len(short) and groups.shape[1] < min(self._near, len(self.places)):
-            near = nearest_places(data.subset(short), self.places, self._near)
+            near = self.where.nearest(data.subset(short), self._near)
             scores[short], _ = self._score(*near, self._groups)
         return scores
+
+    @once
+    def where(self) -> Places:
+        """The places, to be looked for."""
+        return Places(self.places)
 
     @once
     def _groups(self) -> Groups:

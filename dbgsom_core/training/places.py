@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.workers import share
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries
@@ -37,15 +38,27 @@ def each_block(data: Samples, use: Callable[[slice, Samples], None]) -> None:
     share(threads, len(blocks), lambda _, task: use(blocks[task], whole.subset(blocks[task])))
 
 
-def nearest_places(data: Samples, places: NDArray[np.float64], k: int) -> Near:
-    """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and their
-    distances.
-    """
-    rows, distances = data.nearest_units(places, min(k, len(places)))
-    if distances is None:
-        columns = [data.distances_to(places, rows[:, j]) for j in range(rows.shape[1])]
-        distances = np.column_stack(columns)
-    return rows, distances
+class Places:
+    """Where groups lie, X (M, D), and what a search for so many of them is prepared by, once."""
+
+    def __init__(self, X: NDArray[np.float64]) -> None:
+        self.X = X
+        self._searches: dict[int, NearestFew] = {}
+
+    def nearest(self, data: Samples, k: int) -> Near:
+        """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and
+        their distances.
+        """
+        k = min(k, len(self.X))
+        if type(data) is LocalSamples and data.finds_few(k):
+            if k not in self._searches:
+                self._searches[k] = NearestFew.of(self.X, k)
+            return data.nearest_few(self._searches[k])
+        rows, distances = data.nearest_units(self.X, k)
+        if distances is None:
+            columns = [data.distances_to(self.X, rows[:, j]) for j in range(rows.shape[1])]
+            distances = np.column_stack(columns)
+        return rows, distances
 
 
 def without_themselves(

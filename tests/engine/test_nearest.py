@@ -27,7 +27,7 @@ def by_definition(X, W, k):
 
 def check(X, W, k, threads=1):
     data = replace(LocalEngine().over(X, Euclidean()), threads=threads)
-    for found, expected in zip(data.nearest_few(W, k), by_definition(X, W, k), strict=True):
+    for found, expected in zip(data.nearest_units(W, k), by_definition(X, W, k), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 

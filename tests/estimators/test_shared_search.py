@@ -48,21 +48,21 @@ def test_they_are_those_of_two_searches(wine, kind, monkeypatch):
     model, X, y = (MODELS | APART)[kind](*wine)
     model.fit(X, y)
     monkeypatch.setattr(places, "_ROWS", 50)  # several blocks
-    searches = []
+    together, search = [], asking._shared
 
     def counted(*given):
-        searches.append(given)
-        return places.nearest_places(*given)
+        together.append(given)
+        return search(*given)
 
-    monkeypatch.setattr(asking, "nearest_places", counted)
+    monkeypatch.setattr(asking, "_shared", counted)
     table = answer_table(model, X, ("label", "novelty", "pvalue"))
-    assert len(searches) == (0 if kind in APART else 4)
+    assert len(together) == (kind in MODELS)
     apart = model.answers(X)  # each by itself
     labels = np.column_stack([table[name] for name in table if name.startswith("label")])
     np.testing.assert_array_equal(labels, np.reshape(apart.label, labels.shape))
     np.testing.assert_array_equal(table["novelty"], apart.novelty)
     np.testing.assert_array_equal(table["pvalue"], apart.pvalue)
-    assert len(searches) == (0 if kind in APART else 4)
+    assert len(together) == (kind in MODELS)
 
 
 def test_who_asks_for_one_pays_for_one(wine, monkeypatch):

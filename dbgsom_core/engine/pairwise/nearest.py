@@ -68,6 +68,11 @@ class NearestFew:
             norms.reshape(-1)[:n_neurons] = 0  # all alike
         return cls(packed, k)
 
+    @property
+    def size(self) -> int:
+        """How many numbers the prototypes are."""
+        return self.packed.by_feature.size
+
     def room(self) -> Room:
         """Return memory for one worker, which may serve again and again."""
         from dbgsom_core.engine.aligned import aligned

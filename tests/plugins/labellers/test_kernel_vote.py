@@ -10,7 +10,6 @@ from dbgsom_core import SomClassifier, persistence
 from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.training.answering import Groups, _left_out
-from dbgsom_core.training.places import nearest_places
 from dbgsom_plugins.labellers.kernel_vote import KernelVote
 
 
@@ -67,7 +66,7 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
     from dbgsom_plugins.metrics.euclidean import Euclidean
 
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
-    near = nearest_places(data, means, len(kinds))
+    near = groups.where.nearest(data, len(kinds))
     around = groups.around(data, near, reads_samples=False)
     own = groups.of_samples(units, codes)
     found = _left_out(around, near[0] == own[:, None], None, None)
