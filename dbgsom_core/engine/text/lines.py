@@ -319,19 +319,16 @@ def _shortest(size: np.uint64, powers: NDArray[np.uint64]) -> tuple[np.uint64, A
     value = _rounded_to_odd(high, low, centre << h)
     upper = _rounded_to_odd(high, low, (centre + _U2) << h) - odd
     s = value // _U4
-    if s >= _U10:  # one digit less
-        fewer = s // _U10
-        below = lower <= _U40 * fewer
-        above = _U40 * fewer + _U40 <= upper
-        if below != above:
-            return fewer + np.uint64(above), k + 1
-    below = lower <= _U4 * s
-    above = _U4 * s + _U4 <= upper
-    if below != above:
-        return s + np.uint64(above), k
+    # Whether there is one of a digit less, without a branch: it is so for every second number.
+    fewer = s // _U10
+    below_fewer, above_fewer = lower <= _U40 * fewer, _U40 * fewer + _U40 <= upper
+    below, above = lower <= _U4 * s, _U4 * s + _U4 <= upper
     middle = _U4 * s + _U2
-    up = value > middle or (value == middle and (s & _U1) != _U0)
-    return s + np.uint64(up), k
+    up = (value > middle) | ((value == middle) & ((s & _U1) != _U0))
+    up = above if below != above else up
+    shorter = (s >= _U10) & (below_fewer != above_fewer)
+    digits = fewer + np.uint64(above_fewer) if shorter else s + np.uint64(up)
+    return digits, k + np.int64(shorter)
 
 
 @inlined
