@@ -8,10 +8,12 @@ writing. ``--data`` is one of
 
 * clusters: a classifier of 20,000 rows of 13 columns and five classes;
 * skewed: one of 8,000 rows of 16 columns without clusters, which remembers ten times the groups;
-* mixed: a regressor of 30,000 rows of 10 columns, factors, counts, heavy tails and shares.
+* mixed: a regressor of 30,000 rows of 10 columns, factors, counts, heavy tails and shares;
+* narrow: a classifier of 3,000 rows of 4 columns with one decimal, as of iris.
 
 ``reader`` is `pandas.read_csv` of the whole file, ``reader, chunks`` of 100,000 rows at a time,
-both with the start of Python. Needs a gigabyte for the rows, and two for all columns.
+both with the start of Python. Answers go to a new file each time. Needs a gigabyte for the rows,
+and two for all columns.
 """
 
 from __future__ import annotations
@@ -78,6 +80,15 @@ def mixed(n, seed):
     return X, y.round(4)
 
 
+def narrow(n, seed):
+    """Return rows (n, 4) of three clusters that touch, in one decimal, and whose they are (n,)."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, n)
+    centres = np.array([[5.0, 3.4, 1.5, 0.2], [5.9, 2.8, 4.3, 1.3], [6.6, 3.0, 5.5, 2.0]])
+    spreads = np.array([[0.35, 0.4, 0.2, 0.1], [0.5, 0.3, 0.5, 0.2], [0.6, 0.3, 0.5, 0.3]])
+    return (centres[kind] + spreads[kind] * rng.normal(size=(n, 4))).round(1), named(kind)
+
+
 def named(kind):
     """Return whole numbers (n,) as names of classes."""
     return np.array([f"k{one}" for one in range(5)])[kind]
@@ -87,6 +98,7 @@ DATA = {  # how rows are made, of how many a model learns, and which
     "clusters": (clusters, 20_000, "classifier"),
     "skewed": (skewed, 8000, "classifier"),
     "mixed": (mixed, 30_000, "regressor"),
+    "narrow": (narrow, 3000, "classifier"),
 }
 
 
@@ -125,7 +137,8 @@ def measured(folder, data, n, rounds):
     for name, columns in ASKED.items():
         given = ("predict", "asked", "new.csv", "-o", "out.csv", *columns)
         functions[name] = lambda given=given: command(*given)
-    times = paired(functions, rounds)
+    out = folder / "out.csv"
+    times = paired(functions, rounds, before=lambda: out.unlink(missing_ok=True))
     found = []
     for name, one in times.items():
         shares = (f"{np.median(times[reader] / one):.2f}" for reader in READERS)

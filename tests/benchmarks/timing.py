@@ -14,13 +14,14 @@ def seconds(function, *arguments):
     return time.perf_counter() - started
 
 
-def paired(functions, rounds):
-    """Time functions in turns; return {name: array (rounds,)}."""
+def paired(functions, rounds, before=lambda: None):
+    """Time functions in turns, each after ``before``; return {name: array (rounds,)}."""
     for function in functions.values():  # compile, and warm the caches
         function()
     times = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
+            before()
             times[name].append(seconds(function))
     return {name: np.array(values) for name, values in times.items()}
 
