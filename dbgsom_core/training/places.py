@@ -45,6 +45,9 @@ class Places:
         self.X = X
         self._searches: dict[int, NearestFew] = {}
 
+    def __getstate__(self) -> dict[str, object]:  # what is made again is not copied or saved
+        return {"X": self.X, "_searches": {}}
+
     def nearest(self, data: Samples, k: int) -> Near:
         """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and
         their distances.

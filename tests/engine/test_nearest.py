@@ -149,3 +149,7 @@ def test_distances_that_hardly_differ_or_by_a_lot_are_in_order(rng, step, n_neur
     check(np.zeros((1, 1)), near[:, None], n_neurons)
     wide = 2.0 ** rng.permutation(n_neurons)[:, None]
     check(np.zeros((1, 1)), wide, n_neurons)
+    for zeros in (1, 3, n_neurons):  # the sample itself, which 32 bits tell apart, or several
+        check(np.zeros((1, 1)), np.where(np.arange(n_neurons) % 7 < zeros, 0, near)[:, None], 8)
+        check(np.zeros((1, 1)), np.where(np.arange(n_neurons) < zeros, 0, near)[:, None], 8)
+    check(np.zeros((1, 1)), 5e-324 * np.arange(n_neurons)[::-1, None], n_neurons)

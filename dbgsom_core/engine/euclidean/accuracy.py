@@ -29,7 +29,7 @@ the start passes D roundings and no product more. In units u of ‖w‖²/2 and 
 So |value - V| ≤ (D + 5 + 8)u (‖w‖²/2 + ‖x‖‖w‖) + √D q/2 ‖w‖ in float32, with 3u to spare; half a
 square by definition is wrong by (D + 4)/2 u₆₄ (‖x‖ + ‖w‖)², and `accuracy_of` takes D + 6. Both,
 with the longest prototype for ‖w‖, are E(x) = constant + by_norm ‖x‖ + by_square ‖x‖². What float32
-rounds to 0 is below D 2⁻¹⁵⁰ a step, far below `_TINY`. `nearest_side` of fine-tuning adds in two
+rounds to 0 is below D 2⁻¹⁵⁰ a step, far below `TINY`. `nearest_side` of fine-tuning adds in two
 chains and keeps no rows: fewer roundings. `test_a_value_is_no_more_wrong_than_its_bound` comes to
 more than half of E.
 
@@ -137,7 +137,7 @@ prototype begins with 10³⁸, above any value. Prototypes beyond FAR or nan: `P
 units come by definition.
 `one_shot`: a sample beyond FAR gets the square `_DOUBT`, whose E exceeds any value; a prototype's
 reach outside 2^±450 leaves all to the plain loop, nan in a sample too. In training
-`moments.check_varies` refuses data whose squares leave float64: `_TINY` covers what squares of the
+`moments.check_varies` refuses data whose squares leave float64: `TINY` covers what squares of the
 definition lose below 2⁻¹⁰⁷⁴ while data reach 2⁻⁴⁸⁰ at least; from there down to the least that
 it takes, 10⁻¹⁵⁰, the rest of E does, unless all prototypes lie within 10⁻³ of that reach about the
 centre. Duplicates tie, and are settled.
@@ -157,7 +157,7 @@ from dbgsom_core.engine.llvm.panel import ROW_BITS
 
 DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
 _MORE = 1.02  # for products of errors, which the derivation leaves out
-_TINY = 1e-30  # for what float32 rounds to 0
+TINY = 1e-30  # for what float32 rounds to 0
 TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
 _APART = 6.0  # see Long prototypes
 OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
@@ -176,7 +176,7 @@ def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
     moved = _MORE / 2 * math.sqrt(d) * grid * largest
     by_norm = (product + 2 * definition) * largest
     apart = math.inf if grid else _APART * product
-    return Accuracy(constant + moved + _TINY, by_norm, definition, unit, largest, apart)
+    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest, apart)
 
 
 def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TWICE
+from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TINY, TWICE
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
@@ -46,8 +46,6 @@ from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_
 from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
 from dbgsom_core.engine.rows import Rows, row_distance
 
-_TINY = 1e-30  # more than float32 rounds to 0 of any value
-
 
 @inlined
 def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
@@ -72,7 +70,7 @@ def apart_from(value: float, square: float, accuracy: Accuracy) -> float:
     """Return by how much others must exceed a value of a sample to be farther, however long they
     are; ``square`` is its ‖x‖².
     """
-    return accuracy.apart * (9.0 * square + 4.0 * abs(value)) + _TINY
+    return accuracy.apart * (9.0 * square + 4.0 * abs(value)) + TINY
 
 
 @inlined

@@ -13,7 +13,7 @@ from dbgsom_core.engine.llvm.transpose import transposed
 
 TOLD = LINE // 8  # distances that are told at once, and features a step
 RANKED = 32  # numbers whose ranks are told at once
-_CUT_OFF = 24  # bits of float64 beside which 32 tell apart what lies within four powers of two
+_CUT_OFF = 24  # bits of float64, without which 32 tell apart what lies within 16 powers of two
 
 
 @intrinsic
@@ -69,10 +69,10 @@ def write_distances_of_few(
 
 @intrinsic
 def write_keys(typing_context: Any, values: Any, n: Any, keys: Any) -> Any:
-    """Write a whole number of 32 bits for each of ``n`` numbers, as large as they are.
+    """Write a whole number of 32 bits for each of ``n`` numbers, in the same order.
 
-    What is larger has no smaller key, and numbers within 2**-28 of each other may have the same.
-    Numbers that are 16 times the smallest or more may all have the same, the largest there is.
+    What is larger has no smaller key. The same one have zeros, numbers that differ by less than
+    2**-28 of themselves, and all that are 65,536 times the smallest other than zero, or more.
 
     Parameters
     ----------
@@ -91,11 +91,13 @@ def write_keys(typing_context: Any, values: Any, n: Any, keys: Any) -> Any:
         wholes, halves = ir.VectorType(ADDRESS, TOLD), ir.VectorType(ir.IntType(32), TOLD)
         largest = ir.Constant(wholes, [2**32 - 1] * TOLD)
         shift = ir.Constant(wholes, [_CUT_OFF] * TOLD)
+        none, a_key = ir.Constant(wholes, [-1] * TOLD), ir.Constant(ADDRESS, 1 << _CUT_OFF)
 
         entry, body, end = _blocks(builder)
         j, least = builder.phi(ADDRESS), builder.phi(wholes)
         bits = v.load(builder, _place(builder, values, j), 0, wholes)
-        lower = _lower(builder, bits, least)
+        is_zero = builder.icmp_unsigned("==", bits, ir.Constant(wholes, [0] * TOLD))
+        lower = _lower(builder, builder.select(is_zero, none, bits), least)
         j_next = builder.add(j, ir.Constant(ADDRESS, TOLD))
         _carry(j, 0, entry, j_next, body)
         _carry(least, [-1] * TOLD, entry, lower, body)
@@ -110,12 +112,14 @@ def write_keys(typing_context: Any, values: Any, n: Any, keys: Any) -> Any:
             )
             lowest = _lower(builder, *parts)
         lowest = builder.extract_element(lowest, ir.Constant(ir.IntType(32), 0))
-        base = splat(builder, lowest, TOLD)
+        # One key less, which is that of zeros.
+        base = splat(builder, builder.sub(_higher(builder, lowest, a_key), a_key), TOLD)
 
         entry, body, end = _blocks(builder)
         j = builder.phi(ADDRESS)
         bits = v.load(builder, _place(builder, values, j), 0, wholes)
-        key = _lower(builder, builder.lshr(builder.sub(bits, base), shift), largest)
+        above = builder.sub(_higher(builder, bits, base), base)
+        key = _lower(builder, builder.lshr(above, shift), largest)
         at = builder.gep(keys, [builder.shl(j, ir.Constant(ADDRESS, 2))])
         v.store(builder, builder.trunc(key, halves), at, 0)
         j_next = builder.add(j, ir.Constant(ADDRESS, TOLD))
@@ -201,6 +205,10 @@ def move_to_ranks(
 def _lower(builder: Any, a: Any, b: Any) -> Any:
     # The smaller of a and b, lane by lane.
     return builder.select(builder.icmp_unsigned("<", a, b), a, b)
+
+
+def _higher(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.icmp_unsigned(">", a, b), a, b)
 
 
 def _lanes(lanes: Any) -> Any:
