@@ -20,7 +20,6 @@ from dbgsom_core.cli.explain import explain
 from dbgsom_core.cli.explore import explore
 from dbgsom_core.cli.export import export
 from dbgsom_core.cli.init import init
-from dbgsom_core.cli.later import import_later
 from dbgsom_core.cli.masking import NobodyReadsError, hidden_from_terminal, silence
 from dbgsom_core.cli.options import Commands
 from dbgsom_core.cli.output import output
@@ -65,7 +64,6 @@ def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
     asked.signal = None
     output.begin()
-    import_later("scipy.stats")  # of scikit-learn: 0.3 s of a command that asks a model
     if not os.environ.get("FORCE_COLOR"):  # older rich takes what is empty for set
         os.environ.pop("FORCE_COLOR", None)
     with hidden_from_terminal():

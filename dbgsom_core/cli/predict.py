@@ -70,13 +70,15 @@ def predict(
     import sys
     from pathlib import Path
 
+    from dbgsom_core.cli.later import imported_later
     from dbgsom_core.cli.masking import styled
     from dbgsom_core.engine.collecting import uncollected
 
     with uncollected():
+        with imported_later("scipy.stats"):  # by scikit-learn: a quarter of a second
+            from dbgsom_core.runs.using.models import find_model
+            from dbgsom_core.runs.using.predict import predict_file
         from dbgsom_core.runs.ends import asked
-        from dbgsom_core.runs.using.models import find_model
-        from dbgsom_core.runs.using.predict import predict_file
 
         found = find_model(model, Path(runs), registry, store)
         gc.freeze()  # nor is it looked through later

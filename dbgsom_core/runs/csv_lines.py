@@ -55,7 +55,8 @@ class CsvLines:
         for column in columns.values():
             made.append(self._column(column, texts))
         kinds = np.array([one.kind for one in made], np.uint8)
-        pool = np.frombuffer(texts + bytes(SPARE), np.uint8)
+        texts += bytes(SPARE)
+        pool = np.frombuffer(texts, np.uint8)
         told = [one.lengths for one in made if one.lengths is not None]
         a_row = 2 + len(made) + WIDEST * (len(made) - len(told))
         n = len(made[0].cells)

@@ -39,14 +39,14 @@ def each_block(data: Samples, use: Callable[[slice, Samples], None]) -> None:
 
 
 class Places:
-    """Where groups lie, X (M, D), and what a search for so many of them is prepared by, once."""
+    """Where groups lie, X (M, D), which stays as it is, and a search that was prepared for them."""
 
     def __init__(self, X: NDArray[np.float64]) -> None:
         self.X = X
-        self._searches: dict[int, NearestFew] = {}
+        self._search: NearestFew | None = None
 
     def __getstate__(self) -> dict[str, object]:  # what is made again is not copied or saved
-        return {"X": self.X, "_searches": {}}
+        return {"X": self.X, "_search": None}
 
     def nearest(self, data: Samples, k: int) -> Near:
         """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and
@@ -54,9 +54,10 @@ class Places:
         """
         k = min(k, len(self.X))
         if type(data) is LocalSamples and data.finds_few(k):
-            if k not in self._searches:
-                self._searches[k] = NearestFew.of(self.X, k)
-            return data.nearest_few(self._searches[k])
+            search = self._search
+            if search is None:
+                search = self._search = NearestFew.of(self.X, k)
+            return data.nearest_few(replace(search, k=k))
         rows, distances = data.nearest_units(self.X, k)
         if distances is None:
             columns = [data.distances_to(self.X, rows[:, j]) for j in range(rows.shape[1])]

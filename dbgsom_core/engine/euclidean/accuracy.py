@@ -57,7 +57,7 @@ longest prototype, and one far out puts all samples in doubt. But with p the fac
 ‖x‖‖w‖) above, (‖w‖ - 3‖x‖)² ≥ 0 makes of that at most 4.5‖x‖² + 2V: a value is wrong by p(3.5‖x‖² +
 2h), h = V + ‖x‖²/2 half its square. Of two values that are p(9‖x‖² + 4 larger) apart, the smaller
 is of the nearer one, and so of all larger ones: h grows faster than its error. Asked for is `apart`
-= 6p(9‖x‖² + 4|smaller|), at least five times that for p < 1/50: once more for the start in float64
+= 6p(9‖x‖² + 4|smaller|), at least four times that for p < 1/50: once more for the start in float64
 blocks, and the rest for values in one step of keys (8u) and for the definition, which is wrong by
 (D + 4)u₆₄(4‖x‖² + 2h). With a grid `apart` is infinite.
 `test_a_long_prototype_leaves_few_in_doubt_and_none_wrong`

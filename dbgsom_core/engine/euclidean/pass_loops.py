@@ -297,7 +297,8 @@ def nearest_two_blocks(
                 close = np.float64(slack[i, 0, lane])
                 if third <= best + close or best <= least + close:
                     apart = apart_from(best, np.float64(blocks.squares[b, lane]), accuracy)
-                    close = min(close, apart)
+                    if apart < close:
+                        close = apart
                     if third <= best + close or best <= least + close:
                         doubts += 1
                         first, _, second = settle(

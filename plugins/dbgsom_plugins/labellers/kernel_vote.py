@@ -97,5 +97,7 @@ def _votes(
         for_loops(around.weights, np.float64),
         for_loops(around.values, np.int64),
     )
-    add_votes(kernel, weights, values, votes)
+    known = weights.shape == values.shape == kernel.shape
+    if not known or not add_votes(kernel, weights, values, votes):
+        raise ValueError(f"what is around the samples is not of {around.n_classes} classes")
     return votes

@@ -76,18 +76,19 @@ class LocalLinear(Mean):
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
         from dbgsom_plugins.labellers.loops import add_mean_of_models
 
-        mean, of_all, axes, offsets, slopes = (
-            for_loops(state[name], np.float64) for name in _LEARNT
-        )
-        units = for_loops(around.units, np.int64)
-        n_neurons, width = slopes.shape
-        known = offsets.shape == (n_neurons,) and axes.shape == (len(mean), width)
-        if not known or (units.size and not 0 <= units.min() <= units.max() < n_neurons):
-            raise ValueError("what was learnt is of other samples or neurons")  # loops do not look
-        X = np.asarray(around.X, dtype=np.float64) - mean
-        told: Array = X @ of_all[:-1] + of_all[-1]
-        add_mean_of_models(kernel, units, for_loops(X @ axes, np.float64), offsets, slopes, told)
-        return told
+        learnt = [for_loops(state[name], np.float64) for name in _LEARNT]
+        mean, of_all, axes, offsets, slopes = learnt
+        X, units = np.asarray(around.X, np.float64), for_loops(around.units, np.int64)
+        (n, d), (n_neurons, width) = X.shape, slopes.shape if slopes.ndim == 2 else (-1, -1)
+        shapes = [(d,), (d + 1,), (d, width), (n_neurons,), (n_neurons, width)]
+        known = [one.shape for one in learnt] == shapes  # loops do not look
+        if known and units.shape == kernel.shape == (n, kernel.shape[1]):
+            X = X - mean
+            told: Array = X @ of_all[:-1] + of_all[-1]
+            along = for_loops(X @ axes, np.float64)
+            if add_mean_of_models(kernel, units, along, offsets, slopes, told):
+                return told
+        raise ValueError("what was learnt is of other samples or neurons")
 
 
 def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:

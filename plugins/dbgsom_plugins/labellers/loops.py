@@ -25,11 +25,18 @@ def add_votes(
     weights: NDArray[np.float64],
     values: NDArray[np.int64],
     votes: NDArray[np.float64],
-) -> None:
-    """Add ``weights`` times ``kernel`` (m, k) to votes (m, C), each to the class in ``values``."""
+) -> bool:
+    """Add ``weights`` times ``kernel`` (m, k) to votes (m, C), each to the class in ``values``.
+
+    False where one is no class.
+    """
     for i in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
-            votes[i, values[i, j]] += weights[i, j] * kernel[i, j]
+            value = values[i, j]
+            if not 0 <= value < votes.shape[1]:
+                return False
+            votes[i, value] += weights[i, j] * kernel[i, j]
+    return True
 
 
 @compiled
@@ -53,18 +60,22 @@ def add_mean_of_models(
     offsets: NDArray[np.float64],
     slopes: NDArray[np.float64],
     out: NDArray[np.float64],
-) -> None:
+) -> bool:
     """Add to out (m,) what linear models (K, R) tell of samples ``along`` (m, R), in the mean.
 
-    Those of ``units`` (m, k) are asked, which count with ``kernel`` (m, k).
+    Those of ``units`` (m, k) are asked, which count with ``kernel`` (m, k). False where one is no
+    model.
     """
     for i in range(kernel.shape[0]):
         told = total = 0.0
         for j in range(kernel.shape[1]):
             unit = units[i, j]
+            if not 0 <= unit < offsets.size:
+                return False
             one = offsets[unit]
             for r in range(along.shape[1]):
                 one += along[i, r] * slopes[unit, r]
             told += kernel[i, j] * one
             total += kernel[i, j]
         out[i] += told / total
+    return True

@@ -140,3 +140,14 @@ def test_a_saved_model_answers_the_same_and_goes_on(fitted, split, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(X_test), fitted.predict_proba(X_test))
     again.partial_fit(X[:50], y[:50])
     assert again.predict_proba(X_test).min() > 0
+
+
+@pytest.mark.parametrize("value", [-1, 2, 7])
+def test_a_group_of_no_class_that_there_is_votes_for_none(value):
+    distances = np.sort(np.random.default_rng(0).random((5, 4)), axis=1)
+    values = np.zeros((5, 4), np.int64)
+    values[3, 2] = value
+    around = Surroundings(distances, np.ones((5, 4)), values, values, np.empty((5, 0)), 2)
+    learnt = {"kernel": np.ones(2), "shares": np.full(2, 0.5)}
+    with pytest.raises(ValueError, match="not of 2 classes"):
+        KernelVote().answer(around, learnt)

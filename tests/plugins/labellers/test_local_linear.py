@@ -99,10 +99,11 @@ def test_what_was_learnt_of_other_neurons_is_refused(friedman):
     X, y, _, _ = friedman
     regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
     state = regressor._answering.state
-    for name in ("offsets", "slopes"):
-        forged = replace(regressor._answering, state={**state, name: state[name][:2]})
+    forged = [{name: state[name][:2]} for name in state]
+    forged.append({name: state[name][:2] for name in ("offsets", "slopes")})
+    forged += [{name: np.stack([state[name]] * 2, -1)} for name in state]
+    forged += [{"mean": np.zeros(())}, {"slopes": np.zeros(())}, {"slopes": state["slopes"][:, :1]}]
+    for change in forged:
+        other = replace(regressor._answering, state={**state, **change})
         with pytest.raises(ValueError, match="of other samples or neurons"):
-            forged(regressor._samples(X))
-    both = {name: state[name][:2] for name in ("offsets", "slopes")}
-    with pytest.raises(ValueError, match="of other samples or neurons"):
-        replace(regressor._answering, state={**state, **both})(regressor._samples(X))
+            other(regressor._samples(X))
