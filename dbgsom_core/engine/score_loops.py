@@ -35,21 +35,22 @@ class Groups(NamedTuple):
 def soft_means(
     rows: NDArray[np.int64],
     distances: NDArray[np.float64],
+    k: int,
     groups: Groups,
     far: float,
     means: NDArray[np.float64],
     held: NDArray[np.float64],
 ) -> None:
-    """Fill means (m,) with those of distances² + spreads of the groups ``rows`` (m, k).
+    """Fill means (m,) with those of distances² + spreads of the first ``k`` groups ``rows`` (m, …).
 
-    The groups are nearest first, at ``distances`` (m, k). None counts behind those that hold
+    The groups are nearest first, at ``distances`` (m, …). None counts behind those that hold
     ``far`` samples; held (m,) become the samples of all that did. Where nothing counts the mean is
     that of the first one.
     """
     for i in range(rows.shape[0]):
         before = total = added = 0.0
         left = 1.0
-        for j in range(rows.shape[1]):
+        for j in range(k):
             if before >= far:
                 break
             group = rows[i, j]

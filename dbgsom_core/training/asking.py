@@ -26,21 +26,21 @@ def answers_and_scores(
         counts = answering.labeller.neighbours, density.first_groups
         same = np.array_equal(answering.groups.places, density.places)
         if same and min(counts) >= _FOUND_ALIKE:
-            return _shared(data, answering, density, counts)
+            return _shared(data, answering, density, max(counts))
     return answering(data), density.scores(data)
 
 
 def _shared(
-    data: Samples, answering: Answering, density: Density, counts: tuple[int, int]
+    data: Samples, answering: Answering, density: Density, k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     answers: dict[int, NDArray[np.float64]] = {}
     scores = np.empty(data.n)
 
     def answer(rows: slice, part: Samples) -> None:
-        groups, distances = density.where.nearest(part, max(counts))
-        asked, scored = (_first(k, groups, distances) for k in counts)
+        groups, distances = density.where.nearest(part, k)
+        asked = _first(answering.labeller.neighbours, groups, distances)
         answers[rows.start] = answering.answers(part, asked)
-        scores[rows] = density.scores_near(part, scored)
+        scores[rows] = density.scores_near(part, (groups, distances))
 
     each_block(data, answer)
     return np.concatenate([answers[start] for start in sorted(answers)]), scores

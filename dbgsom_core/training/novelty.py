@@ -129,7 +129,9 @@ class Density:
         return found
 
     def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:
-        """Return the scores of a block of samples to which these ``first_groups`` are nearest."""
+        """Return the scores of a block of samples to which these ``first_groups``, or more, are
+        nearest.
+        """
         groups, distances = near
         scores, held = self._score(groups, distances, self._groups)
         short = np.flatnonzero(held < _FAR)
@@ -155,7 +157,7 @@ class Density:
 
         rows, distances = np.ascontiguousarray(rows), np.ascontiguousarray(distances)
         means, held = np.empty(len(rows)), np.empty(len(rows))
-        soft_means(rows, distances, groups, _FAR, means, held)
+        soft_means(rows, distances, min(rows.shape[1], self._near), groups, _FAR, means, held)
         return -np.sqrt(means) / self.unit, held
 
 

@@ -16,7 +16,8 @@ def test_ranks_are_those_of_numpy(rng, n):
     np.testing.assert_array_equal(found, np.searchsorted(known, values, side="right"))
 
 
-def test_soft_means_are_those_of_the_formula(rng):
+@pytest.mark.parametrize("k", [1, 6, 9])
+def test_soft_means_are_those_of_the_formula(rng, k):
     weights, spreads = rng.exponential(size=(2, 50))
     weights = np.concatenate([20 * weights, np.zeros(5), [1e-9, 1e9]])
     spreads = np.concatenate([spreads, rng.exponential(size=7)])
@@ -24,7 +25,8 @@ def test_soft_means_are_those_of_the_formula(rng):
     rows[:5] = 50  # of nothing
     distances = np.sort(rng.exponential(size=rows.shape), axis=1)
     found, held = np.empty(400), np.empty(400)
-    soft_means(rows, distances, Groups.of(weights, spreads, 10.0), 60.0, found, held)
+    soft_means(rows, distances, k, Groups.of(weights, spreads, 10.0), 60.0, found, held)
+    rows, distances = rows[:, :k], distances[:, :k]
     up_to = np.cumsum(weights[rows], axis=1)
     before = up_to - weights[rows]
     counts = before < 60
