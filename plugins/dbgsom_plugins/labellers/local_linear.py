@@ -67,7 +67,8 @@ class LocalLinear(Mean):
         Raises
         ------
         ValueError
-            What was learnt is of other samples or neurons.
+            Samples are sparse and the models were learnt from dense ones, or what was learnt is of
+            other samples or neurons.
         """
         apart = relative_squares(around.distances, self.neighbours - 1)
         kernel = np.exp(apart / (-2 * _BANDWIDTH))
@@ -79,6 +80,8 @@ class LocalLinear(Mean):
         learnt = [for_loops(state[name], np.float64) for name in _LEARNT]
         mean, of_all, axes, offsets, slopes = learnt
         X, units = np.asarray(around.X, np.float64), for_loops(around.units, np.int64)
+        if mean.size and not X.size and len(units):
+            raise ValueError("linear models learnt from dense samples: give X.toarray(), not X")
         (n, d), (n_neurons, width) = X.shape, slopes.shape if slopes.ndim == 2 else (-1, -1)
         shapes = [(d,), (d + 1,), (d, width), (n_neurons,), (n_neurons, width)]
         known = [one.shape for one in learnt] == shapes  # loops do not look

@@ -72,6 +72,15 @@ def test_sparse_samples_get_weighed_means(friedman):
     assert regressor.score(csr_array(X_test), y_test) > 0.3
 
 
+def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
+    from scipy.sparse import csr_array
+
+    X, y, X_test, _ = friedman
+    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
+    with pytest.raises(ValueError, match=r"learnt from dense samples: give X\.toarray\(\)"):
+        regressor.predict(csr_array(X_test))
+
+
 def test_training_goes_on(friedman):
     X, y, X_test, y_test = friedman
     regressor = SomRegressor(max_neurons=20)
