@@ -1,6 +1,9 @@
 """Sharing tasks among threads: each once, errors are the caller's, forks and callers do not mix."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from time import sleep
 
@@ -102,3 +105,39 @@ def test_a_system_without_affinity_has_its_processors(monkeypatch):
     assert available_threads() == 7
     monkeypatch.setenv("DBGSOM_THREADS", "3")
     assert available_threads() == 3
+
+
+INTERRUPTED = """
+import signal, time
+from dbgsom_core.engine.workers import share
+
+def hear(number, frame):
+    while frame is not None:
+        if frame.f_code is share.__code__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
+
+share(2, 4, lambda worker, task: None)
+signal.signal(signal.SIGALRM, hear)
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+times, until = 0, time.monotonic() + 1.5
+while times < 50 or time.monotonic() < until:
+    try:
+        share(2, 4, lambda worker, task: None)
+    except KeyboardInterrupt:
+        times += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+done = []
+share(2, 50, lambda worker, task: done.append(task))
+assert sorted(done) == list(range(50)), done
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+def test_whatever_an_interrupt_breaks_tasks_are_done_and_the_process_ends():
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stderr=subprocess.PIPE) as process:
+        try:
+            _, told = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 0, told
