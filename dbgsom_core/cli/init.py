@@ -11,7 +11,7 @@ import click
 from dbgsom_core.cli.options import plugin_options
 from dbgsom_core.cli.output import show_warnings
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -40,7 +40,7 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
     """
     show_warnings(False)
     from dbgsom_core.config import load_experiment
-    from dbgsom_core.interfaces.files import write_atomically
+    from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.first_look.first_config import first_config, roles_of
     from dbgsom_core.runs.first_look.looking import look
 

@@ -19,7 +19,7 @@ from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.columns import numbered
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.runs.csv_lines import CsvLines

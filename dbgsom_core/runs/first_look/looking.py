@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.interfaces.files import exists, open_regular, why_unreadable
+from dbgsom_core.files import exists, open_regular, why_unreadable
 from dbgsom_core.runs.first_look.column_kinds import CELLS, Format, Look, look_at_columns
 from dbgsom_core.runs.first_look.csv_text import look_at_csv
 

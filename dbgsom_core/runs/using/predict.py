@@ -19,7 +19,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.interfaces.columns import told_unseen
 from dbgsom_core.interfaces.faults import CellsError, Faults, gathered
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.using.ahead import each_ahead
 from dbgsom_core.runs.using.table_head import NOT_SAID, Written

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.cells import NA_VALUES, number, short
-from dbgsom_core.interfaces.files import why_unreadable
+from dbgsom_core.files import why_unreadable
 from dbgsom_core.interfaces.unpacking import no_text, open_text
 
 _HEAD = 1 << 20  # bytes in which the first lines are looked for

@@ -14,7 +14,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.cells import short
 from dbgsom_core.interfaces.columns import Columns, Unseen, missing_words, numbered
 from dbgsom_core.interfaces.faults import Faults, gathered, infinite
-from dbgsom_core.interfaces.files import check_written, open_regular, why_unreadable
+from dbgsom_core.files import check_written, open_regular, why_unreadable
 from dbgsom_core.runs.using.csv_frames import frames_of
 from dbgsom_core.runs.using.parts import STANDARD_INPUT, parts_of
 from dbgsom_core.runs.using.plain_lines import PlainLines

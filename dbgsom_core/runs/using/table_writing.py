@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.csv_lines import CsvLines, arrow_array
 from dbgsom_core.runs.using.ahead import ahead
 
