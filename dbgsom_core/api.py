@@ -33,7 +33,7 @@ from dbgsom_core.interfaces.engine import (
 )
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
-from dbgsom_core.interfaces.files import (
+from dbgsom_core.files import (
     check_written,
     open_regular,
     unpacked_most,

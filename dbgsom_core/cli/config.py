@@ -130,7 +130,7 @@ def schema(output: str | None, registry: Registry) -> None:
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
-    from dbgsom_core.interfaces.files import write_atomically
+    from dbgsom_core.files import write_atomically
 
     try:
         write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
@@ -141,7 +141,7 @@ def schema(output: str | None, registry: Registry) -> None:
 
 def _file_of(name: str, runs: str) -> Any:
     """Return the configuration that a file, a run folder or a run's id means."""
-    from dbgsom_core.interfaces.files import exists
+    from dbgsom_core.files import exists
 
     if exists(name) and not Path(name).is_dir():
         return name

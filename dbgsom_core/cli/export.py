@@ -45,7 +45,7 @@ def export(
     from pathlib import Path
 
     from dbgsom_core.cli.output import check_output
-    from dbgsom_core.interfaces.files import write_atomically
+    from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.using.export import FORMATS, exported
     from dbgsom_core.runs.using.models import find_model
 

@@ -11,7 +11,7 @@ import click
 from dbgsom_core.cli.options import plugin_options
 from dbgsom_core.cli.output import check_output, show_warnings
 from dbgsom_core.errors import ConfigError, as_text
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -44,7 +44,7 @@ def init(
     """
     show_warnings(False)
     from dbgsom_core.config import load_experiment
-    from dbgsom_core.interfaces.files import write_atomically
+    from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.init.profile import profile_data
     from dbgsom_core.runs.init.suggestion import suggest
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from dbgsom_core.errors import DataError, as_text, level_of
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 
 Command = Callable[..., Any]

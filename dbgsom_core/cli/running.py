@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import masked
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def _meant(
     from pathlib import Path
 
     from dbgsom_core.config import Sweep
-    from dbgsom_core.interfaces.files import exists
+    from dbgsom_core.files import exists
     from dbgsom_core.interfaces.privacy import masked_name
     from dbgsom_core.runs.folder.finding import find_run
     from dbgsom_core.runs.folder.store import find_runs

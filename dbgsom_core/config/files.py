@@ -12,7 +12,7 @@ from dbgsom_core.config.nodes import Items, Node, Scalar, Section, is_null
 from dbgsom_core.config.problems import Place, Problems
 from dbgsom_core.config.reader import read_yaml
 from dbgsom_core.errors import did_you_mean
-from dbgsom_core.interfaces.files import MOST_SIBLINGS, read_at_most
+from dbgsom_core.files import MOST_SIBLINGS, read_at_most
 
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row

@@ -13,7 +13,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.interfaces.files import open_regular, write_atomically
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.privacy import without_secrets
 
 SCALARS = "scalars.jsonl"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.files import open_regular
+from dbgsom_core.files import open_regular
 
 # How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
 UNPACKED = (1 << 30, 100)

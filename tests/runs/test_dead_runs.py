@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from dbgsom_core.interfaces.files import sweep, write_atomically
+from dbgsom_core.files import sweep, write_atomically
 from dbgsom_core.runs.folder import dead as dead_runs
 from dbgsom_core.runs.folder.dead import close_dead_runs, close_if_dead, remove_unbegun
 from dbgsom_core.runs.folder.processes import Process

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.interfaces.files import sweep
+from dbgsom_core.files import sweep
 from dbgsom_core.runs.folder.store import (
     SECONDS_TO_WRITE,
     StoredRun,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 from dbgsom_core.runs.folder.dead import close_if_dead
 from dbgsom_core.runs.folder.store import (
     RunFiles,

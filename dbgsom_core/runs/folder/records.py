@@ -16,7 +16,7 @@ from typing import Any
 
 from dbgsom_core.config import read_plain
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.files import nests_deeper, open_regular, read_at_most
+from dbgsom_core.files import nests_deeper, open_regular, read_at_most
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.runs.folder.folds import FoldMeasures, parse_folds
 

@@ -47,7 +47,7 @@ from types import EllipsisType
 from typing import Any, Literal, get_args, overload
 
 from dbgsom_core.errors import as_text
-from dbgsom_core.interfaces.files import open_regular, sweep, to_disk
+from dbgsom_core.files import open_regular, sweep, to_disk
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Ranking
 from dbgsom_core.runs.folder.folds import FoldMeasures

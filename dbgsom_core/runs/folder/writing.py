@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config import dump_yaml
-from dbgsom_core.interfaces.files import write_atomically
+from dbgsom_core.files import write_atomically
 
 
 def plain(value: Any) -> Any:

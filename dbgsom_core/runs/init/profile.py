@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.interfaces.files import exists, open_regular, why_unreadable
+from dbgsom_core.files import exists, open_regular, why_unreadable
 from dbgsom_core.runs.init.columns import MOST_CLASSES, ColumnProfile
 
 Format = Literal["csv", "parquet", "npy", "npz", "name"]

@@ -10,7 +10,7 @@ from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
-from dbgsom_core.interfaces.files import exists
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder.finding import find_run, is_run

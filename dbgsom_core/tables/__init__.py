@@ -1,0 +1,113 @@
+"""Tables in files and frames: read in batches, written whole or not at all, and made into samples.
+
+For authors of data sets. `open_table` opens a table of any format, whose batches are
+`pyarrow.RecordBatch` (all text where the file is CSV). `Columns` says which columns become samples
+and how their cells are read; a model keeps it. `write_table` writes a table of any format.
+
+>>> from dbgsom_core.tables import Columns, CellsError, Faults, open_table
+>>> table = open_table("flats.csv")                                        # doctest: +SKIP
+>>> columns = Columns(("rooms", "price"), units={"price": "€"})            # doctest: +SKIP
+>>> places, unknown = columns.places(table.names, table.path)              # doctest: +SKIP
+>>> for batch in table.batches(places):                                    # doctest: +SKIP
+...     X = columns.features(batch.columns, batch.num_rows, {}, faults := Faults())
+...     if faults:
+...         raise CellsError(table.path, faults, table.lines(faults.rows()))
+"""
+
+from dbgsom_core.tables.cells import (
+    GROUP_MARKS,
+    ISO_DATES,
+    NA_VALUES,
+    date_features,
+    date_forms,
+    is_missing,
+    is_unit,
+    number,
+    number_problem,
+    parse_dates,
+    parse_numbers,
+    short,
+    unit_of,
+    without_unit,
+)
+from dbgsom_core.tables.columns import (
+    PARTS,
+    CellsError,
+    Columns,
+    Fault,
+    Faults,
+    Unseen,
+    as_array,
+    is_text,
+    numbered,
+    unseen_sentences,
+)
+from dbgsom_core.tables.files import (
+    DEFAULT_DIALECT,
+    FORMATS,
+    ROWS,
+    STANDARD_STREAM,
+    CsvDialect,
+    CsvHead,
+    TableFormat,
+    TableReader,
+    as_batch,
+    check_target,
+    files_of,
+    open_packed,
+    open_table,
+    parquet_file,
+    parse_csv,
+    reading,
+    register_format,
+    sniff_csv,
+    table_suffixes,
+    write_table,
+)
+
+__all__ = [
+    "DEFAULT_DIALECT",
+    "FORMATS",
+    "GROUP_MARKS",
+    "ISO_DATES",
+    "NA_VALUES",
+    "PARTS",
+    "ROWS",
+    "STANDARD_STREAM",
+    "CellsError",
+    "Columns",
+    "CsvDialect",
+    "CsvHead",
+    "Fault",
+    "Faults",
+    "TableFormat",
+    "TableReader",
+    "Unseen",
+    "as_array",
+    "as_batch",
+    "check_target",
+    "date_features",
+    "date_forms",
+    "files_of",
+    "is_missing",
+    "is_text",
+    "is_unit",
+    "number",
+    "number_problem",
+    "numbered",
+    "open_packed",
+    "open_table",
+    "parquet_file",
+    "parse_csv",
+    "parse_dates",
+    "parse_numbers",
+    "reading",
+    "register_format",
+    "short",
+    "sniff_csv",
+    "table_suffixes",
+    "unit_of",
+    "unseen_sentences",
+    "without_unit",
+    "write_table",
+]

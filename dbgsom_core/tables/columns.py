@@ -1,0 +1,530 @@
+"""How the columns of a table become features: kept with a model, so that it reads such tables."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.tables.cells import (
+    NA_VALUES,
+    date_features,
+    has_other_decimal,
+    is_missing,
+    number,
+    number_problem,
+    parse_dates,
+    parse_numbers,
+    short,
+    to_bool,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_FAULTS = 10  # of a column that one message lists
+_MOST_COLUMNS = 20  # with faults that one message lists
+_LISTED = 5  # names or values that a message lists
+Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
+PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
+
+
+class Fault(NamedTuple):
+    """A cell that cannot be used: its row from 0, its column, and what is wrong with it."""
+
+    row: int
+    column: str
+    problem: str
+
+
+class Faults:
+    """Faulty cells: the first ones of each column, and how many there are; false without any.
+
+    Attributes
+    ----------
+    total : int
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        # By column and whether all such faults of it have one cause.
+        self._groups: dict[tuple[str, bool], tuple[int, list[Fault]]] = {}
+
+    def __bool__(self) -> bool:
+        return self.total > 0
+
+    def add(
+        self,
+        column: str,
+        rows: NDArray[np.intp],
+        problem: Callable[[int], str],
+        one_cause: bool = False,
+    ) -> None:
+        """Add rows (n,), in their order, of a column.
+
+        Parameters
+        ----------
+        column : str
+        rows : int array (n,)
+        problem : callable
+            Returns what is wrong with a row, as the end of a sentence.
+        one_cause : bool
+            One sentence for all of them is enough.
+        """
+        if len(rows):
+            most = 1 if one_cause else MOST_FAULTS
+            first = [Fault(row, column, problem(row)) for row in rows[:most].tolist()]
+            self._add((column, one_cause), len(rows), first)
+
+    def merge(self, others: Faults) -> None:
+        """Add other faults, of rows below."""
+        for key, (n, first) in others._groups.items():
+            self._add(key, n, first)
+
+    def shift(self, first: int) -> Faults:
+        """Return the faults with rows counted from ``first``."""
+        shifted = Faults()
+        for key, (n, faults) in self._groups.items():
+            shifted._add(key, n, [one._replace(row=one.row + first) for one in faults])
+        return shifted
+
+    def rows(self) -> list[int]:
+        """Return the rows that a message names."""
+        return sorted({fault.row for _, first in self._groups.values() for fault in first})
+
+    def message(self, where: str, lines: Mapping[int, int] | None = None) -> str:
+        """Return one sentence a cell, at most 10 of a column, and how many more there are.
+
+        Parameters
+        ----------
+        where : str
+            What the table is called.
+        lines : mapping of int to int, optional
+            Lines of the file by rows; a row without a line is counted from 0.
+        """
+        sentences = []
+        groups = sorted(self._groups.items(), key=lambda one: one[1][1][0].row)
+        for (column, one_cause), (n, first) in groups[:_MOST_COLUMNS]:
+            most = 1 if one_cause else MOST_FAULTS
+            more = f" (and {n - 1} more)" if one_cause and n > 1 else ""
+            for fault in first[:most]:
+                line = (lines or {}).get(fault.row)
+                place = f"row {fault.row}" if line is None else f"line {line}"
+                sentences.append(
+                    f"{where}, {place}, column {_called(column)}: {fault.problem}{more}"
+                )
+            if n > most and not one_cause:
+                sentences.append(
+                    f"{where}, column {_called(column)}: … and {n - most} more such cells"
+                )
+        if left := len(groups) - _MOST_COLUMNS:
+            if left > 0:
+                sentences.append(f"{where}: … and {left} more columns with such cells")
+        return "\n".join(sentences)
+
+    def _add(self, key: tuple[str, bool], n: int, first: Sequence[Fault]) -> None:
+        self.total += n
+        count, kept = self._groups.get(key, (0, []))
+        self._groups[key] = count + n, [*kept, *first][:MOST_FAULTS]
+
+
+class CellsError(DataError):
+    """Cells of a table cannot be used; the sentences name them.
+
+    Attributes
+    ----------
+    faults : Faults
+    """
+
+    def __init__(self, where: str, faults: Faults, lines: Mapping[int, int] | None = None) -> None:
+        super().__init__(where, faults, lines)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        where, faults, lines = self.args
+        return as_text(faults.message(where, lines))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that became samples, by name, and how each was read.
+
+    A column is a number unless `categories` or `dates` name it. A name that stands in the table
+    again is numbered as by pandas: ``a.1``.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Columns that became features, in the order of the features.
+    categories : mapping of str to tuple of str
+        The values of each categorical column, in the order of its features, which are 1 for this
+        value and 0 for all others.
+    dates : mapping of str to tuple of str
+        The form of each column of dates (for `datetime.strptime`, or ``"ISO8601"``) and what of it
+        became features: ``"ordinal"``, the days since 1970 with the time as a fraction, or some of
+        ``"year"``, ``"month"``, ``"day"``, ``"weekday"`` (0 is Monday) and ``"hour"``.
+    target : str or None
+    ids : tuple of str
+        Columns that identify a sample.
+    dropped : tuple of str
+        Columns that became no features.
+    na_values : tuple of str
+        What a missing value is written as, in any case of letters.
+    decimal : str
+        The decimal mark.
+    thousands : str
+        What may stand between thousands: ``"."``, ``","``, ``"'"``, ``" "`` or nothing.
+    units : mapping of str to str, or None
+        The unit that may follow or lead the numbers of a column: with ``"cm"`` the cell ``173 cm``
+        is 173, and so is ``173``.
+    dtype : str
+        Of the samples: ``"float64"`` or ``"float32"``.
+    annotations : tuple of str
+        Those of ``dropped`` whose cells are kept beside the samples, as ids are: dates.
+    """
+
+    names: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    target: str | None = None
+    ids: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    na_values: tuple[str, ...] = NA_VALUES
+    decimal: str = "."
+    dtype: str = "float64"
+    thousands: str = ""
+    units: Mapping[str, str] | None = None
+    annotations: tuple[str, ...] = ()
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the D features: ``age``, ``colour=red``, ``day.weekday``."""
+        return tuple(feature for name in self.names for feature in self.features_of(name))
+
+    def features_of(self, name: str) -> Sequence[str]:
+        """Return the names of the features that a column became."""
+        if name in self.categories:
+            return [f"{name}={value}" for value in self.categories[name]]
+        if name in self.dates:
+            parts = self.dates[name][1:]
+            return [name if part == "ordinal" else f"{name}.{part}" for part in parts]
+        return (name,)
+
+    def unit(self, name: str) -> str:
+        """Return the unit of the numbers of a column; empty: none."""
+        return (self.units or {}).get(name, "")
+
+    @property
+    def codes(self) -> list[float]:
+        """The numbers among ``na_values``, such as -9, which -9.0 is, too."""
+        values = [number(word) for word in self.na_values]
+        return [value for value in values if value is not None]
+
+    def samples(
+        self, table: pd.DataFrame | pa.Table | pa.RecordBatch, unseen: Unseen | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """Return the samples (n, D) that the rows of a table are.
+
+        Columns are found by name, in any order. Others are ignored, with one warning unless they
+        had another role in the table of the training. A category that is not known is 0 in all
+        columns of its own, with a warning. What is missing becomes nan.
+
+        Parameters
+        ----------
+        table : DataFrame or table of pyarrow (n, …)
+            Cells as text, as in a file, or of the types that others read them as.
+        unseen : dict of str to Counter, optional
+            Counts the categories that are not known, by column, in place of a warning.
+
+        Returns
+        -------
+        float array (n, D), C-contiguous, of `dtype`
+
+        Raises
+        ------
+        DataError
+            Columns are missing or there twice, or cells are no numbers or dates: all at once.
+        """
+        unknown: Unseen = {} if unseen is None else unseen
+        X, faults = self.read(table, unknown)
+        if faults:
+            raise CellsError("the table", faults)
+        if unseen is None:
+            for sentence in unseen_sentences(unknown):
+                warnings.warn(sentence, stacklevel=2)
+        return X
+
+    def read(
+        self, table: pd.DataFrame | pa.Table | pa.RecordBatch, unseen: Unseen
+    ) -> tuple[NDArray[np.floating[Any]], Faults]:
+        """Return what `samples` does, and what is wrong with cells instead of raising it.
+
+        Returns
+        -------
+        X : float array (n, D)
+            Infinite or nan where a cell is faulty.
+        faults : Faults
+        """
+        is_frame = hasattr(table, "iloc")
+        found = [str(name).strip() for name in (table.columns if is_frame else table.schema.names)]
+        places, strange = self.places(found)
+        if strange:
+            warnings.warn(
+                f"{_columns(strange)} of the table {'are' if len(strange) > 1 else 'is'} unknown "
+                "to the model and ignored",
+                stacklevel=3,
+            )
+        faults = Faults()
+
+        def column(place: int) -> pa.Array:
+            return _from_pandas(table.iloc[:, place]) if is_frame else table.column(place)
+
+        n = len(table) if is_frame else table.num_rows
+        X = self.features((column(place) for place in places), n, unseen, faults)
+        return X, faults
+
+    def features(
+        self, columns: Iterable[pa.Array], n: int, unseen: Unseen, faults: Faults
+    ) -> NDArray[np.floating[Any]]:
+        """Return the samples (n, D) of columns (n,) in the order of ``names``.
+
+        Parameters
+        ----------
+        columns : iterable of arrays of pyarrow or numpy
+        n : int
+        unseen : dict of str to Counter
+            Gets the categories that are not known.
+        faults : Faults
+            Gets the cells that cannot be used.
+        """
+        X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
+        at, codes = 0, np.array(self.codes)
+        for name, column in zip(self.names, columns, strict=True):
+            if isinstance(column, (pa.Array, pa.ChunkedArray)):
+                column = as_array(column)
+            end = at + len(self.features_of(name))
+            if name in self.categories:
+                X[:, at:end] = self._categories(name, column, unseen)
+            elif name in self.dates:
+                X[:, at:end] = date_features(
+                    self._dates(name, column, faults), self.dates[name][1:]
+                )
+            else:
+                with np.errstate(over="ignore"):
+                    X[:, at] = self.numbers(name, column, faults)
+                infinite = np.flatnonzero(np.isinf(X[:, at]))
+                faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
+                if len(codes):
+                    X[np.isin(X[:, at], codes.astype(X.dtype)), at] = np.nan
+            at = end
+        return X
+
+    def numbers(self, name: str, column: Any, faults: Faults) -> NDArray[np.floating[Any]]:
+        """Return a column (n,) as numbers, nan where they are missing; see `features`."""
+        if isinstance(column, np.ndarray):
+            return column
+        if not is_text(column):
+            column = (
+                column if column.type == pa.float32() else pc.cast(column, pa.float64(), safe=False)
+            )
+            return np.asarray(pc.fill_null(column, math.nan))
+        written = self.decimal, self.thousands, self.unit(name)
+        values, bad = parse_numbers(column, *written, self.na_values)
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            other = has_other_decimal(column.take(pa.array(rows)), self.decimal)
+            unlike = bad.sum() > (len(bad) - is_missing(column, self.na_values).sum()) // 2
+
+            def problem(row: int) -> str:
+                return number_problem(column[row].as_py(), *written) or "it is no number"
+
+            faults.add(name, rows[other], problem, one_cause=True)
+            faults.add(name, rows[~other], problem, one_cause=bool(unlike and len(rows) > 2))
+        return values
+
+    def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
+        """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
+        if faults := self.gaps(X, cure):
+            raise CellsError(where, faults)
+
+    def gaps(self, X: NDArray[np.floating[Any]], cure: str) -> Faults:
+        """Return which values of samples X (n, D) are missing, by their columns."""
+        faults, at = Faults(), 0
+        for name in self.names:
+            rows = np.flatnonzero(np.isnan(X[:, at]))
+            faults.add(name, rows, lambda row: f"the value is missing: {cure}", one_cause=True)
+            at += len(self.features_of(name))
+        return faults
+
+    def missing(self, column: Any) -> NDArray[np.bool_]:
+        """Return which cells of a column (n,) say that their value is missing."""
+        if isinstance(column, np.ndarray):
+            return np.asarray(np.isnan(column) | np.isin(column, self.codes))
+        column = as_array(column)
+        if is_text(column):
+            return is_missing(column, self.na_values)
+        if pa.types.is_temporal(column.type):
+            return to_bool(pc.is_null(column))
+        return self.missing(
+            np.asarray(pc.fill_null(pc.cast(column, pa.float64(), safe=False), math.nan))
+        )
+
+    def texts(self, column: Any) -> pa.Array:
+        """Return the cells of a column as stripped texts (n,), null where they are missing."""
+        column = as_array(pa.array(column) if isinstance(column, np.ndarray) else column)
+        missing = self.missing(column)
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
+
+    def places(
+        self, written: Sequence[str], where: str = "the table"
+    ) -> tuple[list[int], list[str]]:
+        """Return where in a table the columns of the features are, and which it does not know.
+
+        Parameters
+        ----------
+        written : sequence of str
+            The names of the table's columns, stripped.
+        where : str
+            What messages call the table.
+
+        Raises
+        ------
+        DataError
+            Columns are missing, or there twice.
+        """
+        found = numbered(written)
+        places = {name: place for place, name in enumerate(found)}
+        missing = [name for name in self.names if name not in places]
+        if missing:
+            near = did_you_mean(missing[0], found) if len(missing) == 1 else ""
+            raise DataError(
+                f"{where} lacks {_columns(missing)}, which the model needs{near} "
+                f"(it has: {_listed(found)})"
+            )
+        known = {*self.names, *self.ids, *self.dropped, self.target}
+        twice = [
+            name
+            for name, n in Counter(written).items()
+            if n > 1 and name in self.names and f"{name}.1" not in known
+        ]
+        if twice:
+            raise DataError(f"{where} has {_columns(twice)} twice: rename or drop one")
+        return [places[name] for name in self.names], [one for one in found if one not in known]
+
+    def _categories(self, name: str, column: Any, unseen: Unseen) -> NDArray[np.float64]:
+        values = self.categories[name]
+        if isinstance(column, np.ndarray):
+            column = pa.array(column, from_pandas=True)
+        missing = self.missing(column)
+        encoded = pc.dictionary_encode(pc.cast(column, pa.string()))
+        cells = [(cell or "").strip() for cell in encoded.dictionary.to_pylist()]
+        if is_text(column):
+            known: dict[Any, int] = {value: i for i, value in enumerate(values)}
+            read: list[Any] = [*cells]
+        else:  # 1, 1.0 and "01" are one code, True and "true" another
+            known = {}
+            for i, value in enumerate(values):
+                known.setdefault(number(value, self.decimal), i)
+            read = [number(cell) for cell in cells]
+        codes = np.array([*(known.get(one, -1) for one in read), -1], dtype=np.intp)
+        where = np.asarray(pc.fill_null(encoded.indices, -1))
+        coded = np.vstack([np.eye(len(values)), np.zeros(len(values))])[codes[where]]
+        coded[missing] = np.nan
+        strange = (codes[where] < 0) & ~missing
+        if strange.any():
+            counts = unseen.setdefault(name, Counter())
+            counts.update(cells[place] for place in where[strange].tolist())
+        return np.asarray(coded)
+
+    def _dates(self, name: str, column: Any, faults: Faults) -> NDArray[np.datetime64]:
+        form = self.dates[name][0]
+        if isinstance(column, np.ndarray):
+            column = pa.array(column, from_pandas=True)
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            moments = pc.cast(column, pa.timestamp("us"), safe=False)
+            return np.asarray(moments.to_numpy(zero_copy_only=False))
+        texts = pc.cast(column, pa.string())
+        moments = parse_dates(texts, form)
+        bad = np.flatnonzero(np.isnat(moments) & ~is_missing(texts, self.na_values))
+        faults.add(
+            name, bad, lambda row: f"'{short(texts[row].as_py())}' is no date of the form {form}"
+        )
+        return moments
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns, those that stand there again as pandas calls them.
+
+    ``a, a, a`` are ``a``, ``a.1`` and ``a.2``.
+    """
+    times: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append(f"{name}.{times[name]}" if times[name] else name)
+        times[name] += 1
+    return found
+
+
+def unseen_sentences(unseen: Unseen) -> list[str]:
+    """Return a sentence for each column with categories that did not occur in training."""
+    sentences = []
+    for name, rows in unseen.items():
+        values = [f"'{short(value)}' ({n} row{'s' * (n > 1)})" for value, n in rows.items()]
+        counts = "counts" if len(values) == 1 else "count"
+        sentences.append(
+            f"column '{name}': {_listed(values)} did not occur in training and {counts} as none "
+            "of its values"
+        )
+    return sentences
+
+
+def is_text(column: Any) -> bool:
+    """Return whether a column of pyarrow holds text."""
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def as_array(column: Any) -> pa.Array:
+    """Return a column of pyarrow as one array of numbers, truth values, moments or text."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+        if isinstance(column, pa.ChunkedArray):  # no chunk at all, or more text than one holds
+            column = pa.concat_arrays(column.cast(pa.large_string()).chunks)
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return as_array(column.dictionary_decode())
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
+    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    plain = plain or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or is_text(column)
+    return column if plain else column.cast(pa.string())
+
+
+def _from_pandas(series: Any) -> pa.Array:
+    if series.dtype == object or series.dtype == "category":
+        empty = series.isna().tolist()
+        cells = [None if gap else str(cell) for cell, gap in zip(series, empty, strict=True)]
+        return pa.array(cells, pa.string())
+    return pa.array(series, from_pandas=True)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join([*names][:_LISTED]) + (", …" if len(names) > _LISTED else "")
+
+
+def _columns(names: Sequence[str]) -> str:
+    quoted = _listed([f"'{short(name)}'" for name in names])
+    return f"{len(names)} columns ({quoted})" if len(names) > 1 else f"column {quoted}"
+
+
+def _called(column: str) -> str:
+    return f"'{short(column)}'"
