@@ -61,11 +61,13 @@ def compare(
     """
     from pathlib import Path
 
+    from dbgsom_core.cli.output import check_output
     from dbgsom_core.runs.comparing.compare import compare as compare_runs
     from dbgsom_core.runs.comparing.comparison_files import check_ending
 
     if output is not None:
         check_ending(Path(output))
+        check_output(output)
     found = compare_runs(
         *targets, by=by, direction=direction, split=split, runs=runs, registry=open_registry()
     )

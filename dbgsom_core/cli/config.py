@@ -118,8 +118,10 @@ def schema(output: str | None, registry: Registry) -> None:
     '# yaml-language-server: $schema=./FILE'.
     """
     from dbgsom_core.cli.options import tell_broken
+    from dbgsom_core.cli.output import check_output
     from dbgsom_core.config.schema import schema_text
 
+    check_output(output or "-")
     tell_broken(registry)
     lost: dict[str, str] = {}
     text = schema_text(registry, lost)

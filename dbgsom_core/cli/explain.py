@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.answers import Difference, Explanation
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.using.explain import Explained
-    from dbgsom_core.runs.using.table_head import Written
+    from dbgsom_core.tables import CsvDialect
 
 _ROUNDING = 1e-12
 _NOTHING = 1e-6  # of a standard deviation
@@ -50,7 +50,7 @@ def explain(
     features: int,
     nearest: int,
     as_json: bool,
-    written: Written,
+    dialect: CsvDialect,
     runs: str,
     store: str | None,
     registry: Registry,
@@ -69,7 +69,7 @@ def explain(
 
     show_warnings(quiet=False)
     found = find_model(model, Path(runs), registry, store)
-    told = explain_row(found, data, row, registry, nearest, written)
+    told = explain_row(found, data, row, registry, nearest, dialect)
     for note in told.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if as_json:

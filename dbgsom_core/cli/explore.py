@@ -11,7 +11,7 @@ from dbgsom_core.errors import DataError, as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.using.table_head import Written
+    from dbgsom_core.tables import CsvDialect
 
 
 @click.command()
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(),
     metavar="FILE",
-    help="A CSV, parquet or npy file with the rows to show; without it all rows of the data that "
+    help="A CSV, parquet, feather or npy file with the rows to show; without it all rows of the data that "
     "MODEL learnt from, those that were held out, too.",
 )
 @click.option(
@@ -36,7 +36,7 @@ def explore(
     other: str | None,
     data: str | None,
     output: str,
-    written: Written,
+    dialect: CsvDialect,
     runs: str,
     store: str | None,
     registry: Registry,
@@ -48,17 +48,17 @@ def explore(
     """
     from pathlib import Path
 
+    from dbgsom_core.cli.output import check_output
     from dbgsom_core.runs.using.explore import explore as explored
     from dbgsom_core.runs.using.models import find_model
 
     target = Path(output)
     if target.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
-    if target.is_dir() or not target.parent.is_dir():
-        raise DataError(f"{output} is no file that can be written: is there such a folder?")
     found = find_model(model, Path(runs), registry, store)
     beside = None if other is None else find_model(other, Path(runs), registry, store)
-    done = explored(found, beside, registry, data, written)
+    check_output(output, data, found.path, beside and beside.path)
+    done = explored(found, beside, registry, data, dialect)
     for note in done.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     try:

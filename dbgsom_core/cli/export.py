@@ -44,6 +44,7 @@ def export(
     """
     from pathlib import Path
 
+    from dbgsom_core.cli.output import check_output
     from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.using.export import FORMATS, exported
     from dbgsom_core.runs.using.models import find_model
@@ -58,6 +59,7 @@ def export(
     if output == "-" and form == "npz":
         raise DataError("an npz file is no text: name a file with -o")
     found = find_model(model, Path(runs), registry, store)
+    check_output(output, found.path)
     for note in found.notes:
         click.echo(as_text(f"note: {note}"), err=True)
     if found.model.undone is None:
@@ -66,11 +68,8 @@ def export(
     if output == "-":
         click.echo(content.decode(), nl=False)
         return
-    target = Path(output)
-    if target.is_dir() or not target.parent.is_dir():
-        raise DataError(f"{output} is no file that can be written: is there such a folder?")
     try:
-        write_atomically(target, lambda partial: partial.write_bytes(content))
+        write_atomically(Path(output), lambda partial: partial.write_bytes(content))
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error.strerror or error}") from error
     click.echo(

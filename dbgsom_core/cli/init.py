@@ -1,4 +1,4 @@
-"""``dbgsom init``."""
+"""``dbgsom init``: a first configuration for a file of which nothing is known."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbgsom_core.cli.options import plugin_options
-from dbgsom_core.cli.output import show_warnings
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.cli.output import check_output, show_warnings
+from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.first_look.column_kinds import Look
-    from dbgsom_core.runs.first_look.first_config import Roles
+    from dbgsom_core.runs.init.columns import ColumnProfile
+    from dbgsom_core.runs.init.profile import TableProfile
+    from dbgsom_core.runs.init.suggestion import Role, Suggestion
 
 _MOST_SHOWN = 40  # columns in the table
-_MOST_TOLD = 5  # columns of which a line tells something
+_MOST_NOTES = 5  # columns of a name that is there again
 
 
 @click.command()
@@ -30,9 +31,12 @@ _MOST_TOLD = 5  # columns of which a line tells something
     type=click.Path(),
     help="The file to write; by default DATA's name with .yaml.",
 )
+@click.option("--target", metavar="NAME", help="The column to predict; without it a guess.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @plugin_options
-def init(data: str, output: str | None, force: bool, registry: Registry) -> None:
+def init(
+    data: str, output: str | None, target: str | None, force: bool, registry: Registry
+) -> None:
     """Look at DATA and write a configuration to begin with.
 
     DATA is a CSV (packed or not), Parquet, .npy or .npz file, or the name of a data set. What it
@@ -41,62 +45,83 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
     show_warnings(False)
     from dbgsom_core.config import load_experiment
     from dbgsom_core.files import write_atomically
-    from dbgsom_core.runs.first_look.first_config import first_config, roles_of
-    from dbgsom_core.runs.first_look.looking import look
+    from dbgsom_core.runs.init.profile import profile_data
+    from dbgsom_core.runs.init.suggestion import suggest
 
-    target = Path(output) if output else Path(Path(data).name.partition(".")[0] + ".yaml")
-    if exists(target) and not force:
-        raise ConfigError(f"{target} exists: give another name with -o, or --force to overwrite it")
-    found = look(data, registry)
-    roles = roles_of(found)
+    file = output or Path(data).name.partition(".")[0] + ".yaml"
+    check_output(file, data)
+    if exists(file) and not force:
+        raise ConfigError(f"{file} exists: give another name with -o, or --force to overwrite it")
+    profile = profile_data(data, registry)
+    suggestion = suggest(profile, target)
 
     def write(partial: Path) -> None:
-        partial.write_text(first_config(found, roles, str(target)), encoding="utf-8")
+        partial.write_text(suggestion.text(data, file), encoding="utf-8")
         load_experiment(partial, (), registry)  # it has to validate, or nothing is written
 
     try:
-        write_atomically(target, write)
+        write_atomically(Path(file), write)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
-        _tell(found, roles)  # after it: who reads may have enough of it
-    click.echo(f"{target} written; next: dbgsom run {shlex.quote(str(target))}")
+        _print(profile, suggestion)  # after it: who reads may have enough of it
+    click.echo(as_text(f"{file} written; next: dbgsom run {shlex.quote(file)}"))
 
 
-def _tell(found: Look, roles: Roles) -> None:
+def _print(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.data.splitting import LEAST_ROWS
-    from dbgsom_core.runs.first_look.first_config import estimator_of
 
-    about = "" if found.whole else "about "
-    size = f"{about}{found.rows} rows"
-    if not found.columns:
-        click.echo(f"{found.path}: {size}, {found.features} features")
+    size = f"{'' if profile.complete else 'about '}{profile.rows} rows"
+    if not profile.columns:
+        click.echo(as_text(f"{profile.path}: {size}, {profile.features} features"))
     else:
-        kinds = ", ".join(f"{key} {value!r}" for key, value in found.options.items())
-        many = "1 column" if len(found.columns) == 1 else f"{len(found.columns)} columns"
-        click.echo(f"{found.path}: {size}, {many}{kinds and f'; {kinds}'}")
-        rows = [_row(column, roles) for column in found.columns[:_MOST_SHOWN]]
+        options = ", ".join(f"{key} {value!r}" for key, value in profile.options.items())
+        number = len(profile.columns)
+        columns = f"{number} column{'s' * (number != 1)}{options and f'; {options}'}"
+        click.echo(as_text(f"{profile.path}: {size}, {columns}"))
+        both = zip(profile.columns[:_MOST_SHOWN], suggestion.roles, strict=False)
+        rows = [_row(column, role, suggestion) for column, role in both]
         print_table(["column", "looks like", "values", "missing", "becomes"], rows)
-        more = len(found.columns) - len(rows)
-        if more:
-            click.echo(f"… and {more} more columns")
-    for one in roles.again[:_MOST_TOLD]:
+        if number > len(rows):
+            click.echo(f"… and {number - len(rows)} more columns")
+    repeated = [
+        column
+        for column, role in zip(profile.columns, suggestion.roles, strict=True)
+        if "again: rename" in role.reason
+    ]
+    for column in repeated[:_MOST_NOTES]:
         click.echo(
-            f"column {one.place} (from 0) is called '{one.name}', as one before it, and is left "
-            "out: rename it in the file to use it"
+            as_text(
+                f"column {column.place} (from 0) is called '{column.name}', as one before it, and "
+                "is left out: rename it in the file to use it"
+            )
         )
-    if (left := len(roles.again) - _MOST_TOLD) > 0:
-        click.echo(f"… and {left} more columns of a name that is used before")
-    for note in found.notes:
-        click.echo(note)
-    if found.whole and found.rows < LEAST_ROWS:
-        click.echo(f"{found.path} has {found.rows} rows; a map needs at least {LEAST_ROWS}")
-    click.echo(f"estimator: {estimator_of(found, roles)}")
+    if len(repeated) > _MOST_NOTES:
+        click.echo(f"… and {len(repeated) - _MOST_NOTES} more columns of a name used before")
+    for note in profile.notes:
+        click.echo(as_text(note))
+    if profile.complete and profile.rows < LEAST_ROWS:
+        click.echo(
+            as_text(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+        )
+    click.echo(f"estimator: {suggestion.estimator}")
 
 
-def _row(column: Any, roles: Roles) -> list[Any]:
-    more = {"date": f" {column.form}", "number": f" in {column.unit}" if column.unit else ""}
-    kind = column.kind + more.get(column.kind, "")
-    shown = ", ".join(one[:16] for one in column.shown[:3])
+def _row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
+    more = {"date": f" {' or '.join(column.date_formats)}"}
+    if column.kind == "number":
+        more["number"] = ", or codes?" if column.note else f" in {column.unit}" * bool(column.unit)
+    examples = ", ".join(one[:16] for one in column.examples[:3])
     missing = f"{column.missing:.0%}" if column.missing else ""
-    name = column.name or f"({column.place})"
-    return [name[:40], kind, f"{column.values}: {shown}", missing, roles.of(column)]
+    becomes = {"": "feature", "categorical": "one column a value", "drop": f"dropped: {role.reason}"}
+    if role.key == "dates":
+        counted = suggestion.config["dataset"]["dates"] == "ordinal"
+        becomes["dates"] = "feature: days" if counted else "kept beside the samples: dates"
+    return [
+        column.name[:40] or f"({column.place})",
+        column.kind + more.get(column.kind, ""),
+        f"{column.values}: {examples}",
+        missing,
+        becomes.get(role.key, role.key),
+    ]

@@ -130,7 +130,7 @@ def model_options(command: Command) -> Command:
 def table_options(command: Command) -> Command:
     """Add ``--delimiter``, ``--decimal``, ``--thousands`` and ``--encoding`` of a CSV file.
 
-    The command gets how it is ``written``.
+    The command gets its ``dialect``.
     """
 
     @functools.wraps(command)
@@ -141,9 +141,9 @@ def table_options(command: Command) -> Command:
         encoding: str | None,
         **given: Any,
     ) -> Any:
-        from dbgsom_core.runs.using.table_head import Written
+        from dbgsom_core.tables import CsvDialect
 
-        return command(written=Written(delimiter, encoding, decimal, thousands), **given)
+        return command(dialect=CsvDialect(delimiter, encoding, decimal, thousands), **given)
 
     with_options = click.option(
         "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."

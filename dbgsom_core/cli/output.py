@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dbgsom_core.errors import as_text, level_of
+from dbgsom_core.errors import DataError, as_text, level_of
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 
 Command = Callable[..., Any]
@@ -123,6 +125,37 @@ def output_options(command: Command) -> Command:
     ):
         told = option(told)
     return told
+
+
+def check_output(path: str, *read: str | Path | None) -> None:
+    """Raise `DataError` where a file cannot or should not be written: it is read, or a run's own.
+
+    Parameters
+    ----------
+    path : str
+        ``-`` is standard output, which can be written.
+    *read : str, Path or None
+        Files that the command reads.
+    """
+    from dbgsom_core.runs.folder.finding import is_run
+    from dbgsom_core.runs.folder.store import RunFiles
+
+    target = Path(path)
+    if path == "-":
+        return
+    if target.is_dir():
+        raise DataError(f"{path} is a folder: name a file")
+    if not target.parent.is_dir():
+        raise DataError(f"there is no folder {target.parent} to write {target.name} in")
+    if not exists(target):
+        return
+    for one in read:
+        if one is not None and exists(one) and target.samefile(one):
+            raise DataError(f"{path} is the file that is read: name another one with -o")
+    files = RunFiles(target.parent)
+    own = [*vars(files).values(), *map(files.table, ("assignments", "neurons", "links"))]
+    if is_run(target.parent) and target in own:
+        raise DataError(f"{path} is a file of the run in {target.parent}: name another one with -o")
 
 
 def _as_json(context: click.Context, option: click.Parameter, wanted: bool) -> None:

@@ -13,7 +13,7 @@ from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.using.table_head import Written
+    from dbgsom_core.tables import CsvDialect
 
 
 def _words(context: click.Context, option: click.Parameter, given: str | None) -> Sequence[str]:
@@ -28,7 +28,7 @@ def _words(context: click.Context, option: click.Parameter, given: str | None) -
     "--output",
     default="-",
     metavar="FILE",
-    help="A .csv, .tsv, .parquet or .npy file; - is standard output, the default.",
+    help="A .csv, .tsv, .parquet, .feather or .npy file; - is standard output, the default.",
 )
 @click.option(
     "--columns",
@@ -41,7 +41,8 @@ def _words(context: click.Context, option: click.Parameter, given: str | None) -
     "--keep",
     callback=_words,
     metavar="NAME,…",
-    help="Columns of DATA to carry along; those that are ids to the model always are.",
+    help="Columns of DATA to carry along; those that are ids to the model, and dates beside its "
+    "features, always are.",
 )
 @table_options
 @model_options
@@ -53,7 +54,7 @@ def predict(
     output: str,
     columns: Sequence[str],
     keep: Sequence[str],
-    written: Written,
+    dialect: CsvDialect,
     runs: str,
     store: str | None,
     quiet: bool,
@@ -62,50 +63,45 @@ def predict(
     """Write what MODEL says of each row of DATA.
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
-    address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet or npy
-    file, of any length. Columns are found by name where the model knows names; more of them do no
+    address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet, feather
+    or npy file, of any length. Columns are found by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
-    import gc
     import sys
     from pathlib import Path
 
     from dbgsom_core.cli.later import imported_later
     from dbgsom_core.cli.masking import styled
-    from dbgsom_core.engine.collecting import uncollected
+    from dbgsom_core.cli.output import check_output
 
-    with uncollected():
-        with imported_later("scipy.stats"):  # by scikit-learn: a quarter of a second
-            from dbgsom_core.runs.using.models import find_model
-            from dbgsom_core.runs.using.predict import predict_file
-        from dbgsom_core.runs.ends import asked
+    with imported_later("scipy.stats"):  # by scikit-learn: a quarter of a second
+        from dbgsom_core.runs.using.models import find_model
+        from dbgsom_core.runs.using.predict import predict_file
+    from dbgsom_core.runs.ends import asked
 
-        found = find_model(model, Path(runs), registry, store)
-        gc.freeze()  # nor is it looked through later
+    found = find_model(model, Path(runs), registry, store)
+    check_output(output, data, found.path)
     # Data in a pipe steers no terminal, and there may be much of it.
     stdout = sys.stdout if sys.stdout.isatty() else styled(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
     shown = not quiet and sys.stderr.isatty() and not on_screen
 
-    def tell(rows: int) -> None:
+    def show(rows: int) -> None:
         if shown:
             click.echo(f"\r{rows} rows", err=True, nl=False)
 
-    try:
-        with asked.heeded():  # so that a signal leaves nothing half-written
-            done = predict_file(
-                found.model,
-                data,
-                output,
-                columns,
-                keep,
-                written,
-                trained=found.written,
-                stdout=stdout,
-                tell=tell,
-            )
-    finally:
-        gc.unfreeze()
+    with asked.heeded():  # so that a signal leaves nothing half-written
+        done = predict_file(
+            found.model,
+            data,
+            output,
+            columns,
+            keep,
+            dialect,
+            trained=found.dialect,
+            stdout=stdout,
+            progress=show,
+        )
     if shown:
         click.echo("\r", err=True, nl=False)
     if quiet:

@@ -10,7 +10,6 @@ import numpy as np
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.training.novelty import Calibration
 
 COLUMNS = (
@@ -108,13 +107,8 @@ def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
     return [one for name in names for one in several.get(name, [name])]
 
 
-def answer_columns(
-    model: FittedModel, answers: Answers, names: Sequence[str], coded: bool = False
-) -> Table:
-    """Return the named columns of what a model answered, an array (n,) each.
-
-    With ``coded`` labels that are texts may be `Coded`.
-    """
+def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
+    """Return the named columns of what a model answered, an array (n,) each."""
     table: Table = {}
     answers.look_up(names)
     for name in names:
@@ -122,18 +116,12 @@ def answer_columns(
             table[name] = answers.cell[:, ("x", "y").index(name)]
         elif name == "path":
             table[name] = _ways(model)[answers.leaf]
-        elif name == "label" and coded and _are_texts(answers.coded):
-            table[name] = answers.coded
         elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
             columns = answers.label if name == "label" else np.asarray(answers.probabilities)
             table |= zip(written_columns(model, [name]), columns.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table
-
-
-def _are_texts(labels: Coded | None) -> bool:
-    return labels is not None and labels.values.ndim == 1 and labels.values.dtype.kind in "OU"
 
 
 def _ways(model: FittedModel) -> Any:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.once import once
 from dbgsom_core.errors import DataError, ModelFileError
-from dbgsom_core.interfaces.coded import Coded
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.asking import answers_and_scores
 from dbgsom_core.training.novelty import Calibration, Novelty
@@ -109,18 +108,11 @@ class Answers:
     @once
     def label(self) -> NDArray[Any]:
         """See the class."""
-        if self.coded is None:
-            return np.asarray(self._answered)
-        return np.asarray(self.coded.values[self.coded.codes])
-
-    @once
-    def coded(self) -> Coded | None:
-        """The labels as rows of all that there are; None for numbers of a regressor."""
         if self._answered is None:
-            return Coded(self.leaf, np.asarray(self._estimator.leaf_labels_))
+            return np.asarray(self._estimator.leaf_labels_)[self.leaf]
         if not hasattr(self._estimator, "classes_"):
-            return None
-        return Coded(self._answered.argmax(axis=1), np.asarray(self._estimator.classes_))
+            return self._answered
+        return np.asarray(self._estimator.classes_)[self._answered.argmax(axis=1)]
 
     @once
     def probabilities(self) -> NDArray[np.float64] | None:

@@ -237,7 +237,7 @@ class RunResult:
     children : sequence of (Run, measures)
         The finished runs of a sweep.
     tables : mapping of str to callable
-        Each returns the rows of a table one by one, the names of its columns first:
+        Each yields the columns (n,) of a table by their names, some rows after the other:
         ``assignments``, where each sample ended, ``neurons``, and with a stability ``links``.
     rankings : sequence of Ranking
         Which variant of a sweep is best, on each data set.
@@ -254,7 +254,7 @@ class RunResult:
     checkpoints: Mapping[int, Any] = field(default_factory=dict)
     example: Any = None
     children: Sequence[tuple[Run, Mapping[str, float]]] = ()
-    tables: Mapping[str, Callable[[], Iterator[Sequence[Any]]]] = field(default_factory=dict)
+    tables: Mapping[str, Callable[[], Iterator[Mapping[str, Any]]]] = field(default_factory=dict)
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
 

@@ -36,7 +36,7 @@ from dbgsom_core.runs.folder.store import RunFiles, StoredRun
 from dbgsom_core.runs.hearing import Heard
 from dbgsom_core.runs.params import title_of
 from dbgsom_core.runs.resume import Done
-from dbgsom_core.runs.row_tables import tables_of
+from dbgsom_core.runs.rows import tables_of
 from dbgsom_core.runs.start import start_run
 from dbgsom_core.runs.tracking import run_folder_of
 

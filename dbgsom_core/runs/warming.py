@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,9 +17,6 @@ from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, table_of
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.csv_lines import CsvLines
-from dbgsom_core.runs.using.plain_lines import PlainLines
-from dbgsom_core.runs.using.table_head import Head
 
 _SMALL: dict[str, Any] = {"epochs": 6, "max_neurons": 12}  # compared without being packed
 _LARGE: dict[str, Any] = {"epochs": 25, "max_neurons": 80}
@@ -102,7 +98,6 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
     for growth in (smoothed, nested, fixed, {"name": "gsom"}):
         fitted = SomVQ(growth=growth, epochs=8)
         yield f"growth {growth['name']}", partial(_predict, fitted, X)
-    yield "tables", _read_and_write
     cosine = SomVQ(metric="cosine", **_SMALL)
     yield "sparse, cosine", partial(_predict, cosine, csr_array(np.abs(X)))
 
@@ -123,11 +118,3 @@ def _use(registry: Registry, estimator: Any, X: Any, y: Any = None) -> None:
     estimator.score_samples(X)
     estimator.transform(X[:50])
     estimator.partial_fit(X[:200], *(() if y is None else (y[:200],)))
-
-
-def _read_and_write() -> None:
-    head = Head(["x"], ",", "utf-8", skipped=0, header=False, line=None)
-    lines = PlainLines(head, np.zeros(1, np.int64), [""], ".", "")
-    rows = 1 << 20  # enough that it pays
-    for X in lines.read(io.BytesIO(b"1.5\n" * rows), rows):
-        assert sum(map(len, CsvLines().blocks({"x": X[:, 0]}))) == 4 * rows

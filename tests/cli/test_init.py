@@ -2,14 +2,18 @@
 
 import gzip
 import json
+import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from click.testing import CliRunner
+from pyarrow import parquet
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.explain import explain
@@ -18,6 +22,7 @@ from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.init.columns import profile_column
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.tracking import make_observers
 
@@ -29,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def begin(*given):
-    done = CliRunner().invoke(init, list(given))
+    done = CliRunner().invoke(init, list(given or ["p.csv", "--force"]))
     if done.exception is not None:
         raise done.exception
     return done.output
@@ -106,7 +111,8 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     model = persistence.load(outcome.run.folder / "model.npz")
     assert model.predict(frame).tolist() == ["nein", "ja"]
     first = (outcome.run.folder / "assignments.csv").read_text().splitlines()
-    assert first[0] == "Nr,unit,x,y,label,distance,novelty"
+    assert first[0] == "Nr,unit,x,y,label,distance,novelty,Datum,Eingang"
+    assert first[1].endswith(",2.03.2024,2024-03-02")
     assert first[1].startswith("0001,")
     done = CliRunner().invoke(predict, [str(outcome.run.folder), "survey.csv", "-o", "told.csv"])
     assert done.exception is None
@@ -179,6 +185,34 @@ def test_other_forms_of_the_same_table(folder):
         assert run("t.yaml").run.data["features"] == 5
 
 
+def guessed(columns, *given):
+    pd.DataFrame(columns).to_csv("t.csv", index=False)
+    begin("t.csv", "-o", "t.yaml", "--force", *given)
+    return written("t.yaml")["dataset"]["target"], written("t.yaml")["model"]["estimator"]
+
+
+def test_a_target_is_guessed_or_given(folder):
+    numbers = {"a": np.linspace(0, 1, 40).round(3), "b": np.arange(40) ** 2}
+    hit, kind = np.arange(40) % 2, ["u", "v"] * 20
+    assert guessed({"hit": hit, **numbers}) == ("hit", "classifier")
+    assert guessed({**numbers, "hit": hit}) == ("hit", "classifier")
+    assert guessed({**numbers, "kind": kind}) == ("kind", "classifier")
+    assert guessed({"kind": kind, **numbers}) == (None, "vq")
+    assert guessed({"hit": hit, **numbers, "other": 1 - hit}) == (None, "vq")
+    assert guessed({"hit": hit, **numbers}, "--target", "a") == ("a", "regressor")
+    assert guessed({**numbers, "kind": kind, "c": hit}, "--target", "kind") == (
+        "kind",
+        "classifier",
+    )
+    assert run("t.yaml").run.params["estimator"] == "classifier"
+    with pytest.raises(DataError, match=r"t\.csv has no column 'kinds'; did you mean 'kind'"):
+        begin("t.csv", "--target", "kinds")
+    with pytest.raises(DataError, match=r"column 'd' holds dates and is no target"):
+        guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
+    with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
+        begin("iris", "--target", "x")
+
+
 def test_a_target_of_numbers_makes_a_regressor(folder):
     TABLE.rename(columns={"value": "target"}).to_csv("t.csv", index=False)
     begin("t.csv")
@@ -215,15 +249,37 @@ def test_dates_alone_are_counted(folder):
 
 
 def test_names_that_yaml_would_misread_stay_names(folder):
-    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü"]
+    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "t\tb", "\u2028s"]
+    names += ["a\ntracking: {name: mlflow, uri: http://evil}", "b\r\nplugins: {}", "\ufeffc", '"d"']
+    file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
-    frame["n\n2"] = np.arange(10) ** 3
-    frame.to_csv("odd.csv", index=False)
-    begin("odd.csv")
+    frame.to_csv(file, index=False)
+    told = begin(file, "-o", "odd.yaml")
+    assert not any(line.startswith(("tracking", "plugins", "split")) for line in told.splitlines())
+    config = written("odd.yaml")
+    assert {*config} == {"experiment", "dataset", "prepare", "model"}
+    assert config["dataset"]["path"] == file
+    names[names.index("${env:HOME}")] = 4
+    assert config["dataset"]["categorical"] == names
     experiment = load_experiment("odd.yaml", ())
-    assert set(experiment.dataset.categorical) == {*names} - {"${env:HOME}"} | {4}
-    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
+    assert experiment.dataset.path.name == file
+    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 1
+
+
+def test_a_name_that_refers_to_the_environment_is_refused(folder):
+    (folder / "${env:HOME}.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match="reference to the environment in a configuration: rename"):
+        begin("${env:HOME}.csv", "-o", "t.yaml")
+    assert not (folder / "t.yaml").exists()
+
+
+def test_what_is_read_is_never_written_over(folder):
+    (folder / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"t\.csv is the file that is read"):
+        begin("t.csv", "-o", "t.csv", "--force")
+    with pytest.raises(DataError, match="there is no folder none"):
+        begin("t.csv", "-o", "none/t.yaml")
 
 
 def test_an_existing_file_stays_unless_forced(folder):
@@ -260,11 +316,19 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
         (b"\x93NUMPY" + bytes(99), "no array that can be read"),
         (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "damaged or cut short"),
+        ("folder", "x.csv cannot be read: it is a folder"),
+        ("unreadable", "x.csv cannot be read: Permission denied"),
     ],
 )
 def test_what_cannot_be_looked_at_is_told_and_nothing_written(content, told, folder):
     (folder / "y.csv").write_text("a\n1\n")
-    if content is not None:
+    if content == "folder":
+        (folder / "x.csv").mkdir()
+    elif content == "unreadable":
+        if os.geteuid() == 0:
+            pytest.skip("root reads everything")
+        (folder / "x.csv").touch(mode=0)
+    elif content is not None:
         (folder / "x.csv").write_bytes(content)
     with pytest.raises(DataError, match=told):
         begin("x.csv")
@@ -328,11 +392,11 @@ def test_too_few_rows_are_told_before_a_run_refuses_them(folder):
 
 
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
-    from dbgsom_core.runs.first_look import csv_text
+    from dbgsom_core.runs.init import profile
 
-    monkeypatch.setattr(csv_text, "_WHOLE", 1 << 14)
-    monkeypatch.setattr(csv_text, "_HEAD", 1 << 12)
-    monkeypatch.setattr(csv_text, "_BLOCK", 1 << 11)
+    monkeypatch.setattr(profile, "_WHOLE", 1 << 14)
+    monkeypatch.setattr(profile, "_HEAD", 1 << 12)
+    monkeypatch.setattr(profile, "_BLOCK", 1 << 11)
     rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
     rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")
@@ -368,11 +432,229 @@ def test_metrics_for_codes_are_not_recommended_for_gaps(folder):
 
 
 def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monkeypatch):
-    def enough(found, roles):
+    def enough(profile, suggestion):
         raise BrokenPipeError
 
-    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_tell", enough)
+    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_print", enough)
     Path("some.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
     told = CliRunner().invoke(init, ["some.csv", "-o", "some.yaml"])
     assert isinstance(told.exception, BrokenPipeError)
     assert load_experiment(Path("some.yaml")).experiment
+
+
+# ---------------------------------------------------------------- what a column is taken for
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("a", ["1", "2", "2", "NA"], "number"),
+        ("a", [f"{i}" for i in range(50)], "id"),
+        ("a", [f"{i * i}" for i in range(50)], "number"),
+        ("nr", [f"{i * i}" for i in range(50)], "id"),
+        ("a", [f"{i * 7:05d}" for i in range(50)], "id"),
+        ("a", ["01", "02"] * 25, "category"),
+        ("a", ["x", "y"] * 25, "category"),
+        ("a", [f"words and {i}" for i in range(50)], "text"),
+        ("user_id", [f"u{i}" for i in range(50)], "id"),
+        ("a", ["2024-01-01", "2024-02-01", ""], "date"),
+        ("a", ["x"] * 9, "constant"),
+        ("a", ["", "NA", "?"], "empty"),
+        ("a", [*["1", "2"] * 20, "unknown"], "number"),
+        ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
+    ],
+)
+def test_kinds_of_columns(name, cells, kind):
+    column = profile_column(1, name, Counter(cells))
+    assert column.kind == kind
+    assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
+
+
+@pytest.mark.parametrize(
+    ("cell", "unit", "beside", "value"),
+    [
+        ("{0},{1:03d}.5 €", "€", "{0}.25", lambda i: 1000 * i + 7 * i + 0.5),
+        ("{0} {1:03d} kg", "kg", "{0},25", lambda i: 1000 * i + 7 * i),
+        ("{1},5 %", "%", "{0}", lambda i: 7 * i + 0.5),
+        ("-€ {0}.{1:03d}", "€", "{0},25", lambda i: -1000 * i - 7 * i),
+        ("{0}.{1:03d}m²", "m²", "{0}", lambda i: i + 7 * i / 1000),
+        ("($123.{1:03d})", "$", "{0}", lambda i: -123 - 7 * i / 1000),
+    ],
+)
+@pytest.mark.parametrize("header", ["a;price\n", ""])
+def test_numbers_with_a_unit_are_features(cell, unit, beside, value, header, folder):
+    lines = [f"{beside};{cell}\n".format(i, 7 * i) for i in range(1, 31)]
+    text = header + "".join(lines) + f"{beside};NA\n".format(5)
+    (folder / "p.csv").write_text(text, encoding="utf-8")
+    assert f"number in {unit}" in begin()
+    dataset = load_experiment("p.yaml").dataset
+    assert dataset.units == {"price" if header else "1": unit}
+    read = dataset.load().X[:30, -1]
+    assert read.tolist() == pytest.approx([value(i) for i in range(1, 31)])
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (["1 m", "2 cm", "3 m", "4 cm"], "numbers in cm, m: convert them to one unit"),
+        (["1 %", "2 %", "3", "4"], "numbers with and without %: if all are meant so, name it unde"),
+        (["1,007.5 €", "2,014.5 €", "3,0 €"], "numbers in € with marks that the file's other num"),
+    ],
+)
+def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
+    column = profile_column(1, "price", Counter(cells))
+    assert (column.kind, column.unit) == ("text", "")
+    assert column.note.startswith(note)
+    lines = [f"{i * i};{cell}" for i, cell in enumerate(cells)]
+    (folder / "p.csv").write_text("a;price\n" + "\n".join(lines), encoding="utf-8")
+    assert f"dropped: {note[:40]}" in begin()
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
+        ("room", ["A17", "A18", "A19"] * 9, "category"),
+        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
+        ("share", [*[f"{i} %" for i in range(1, 50)], "none"], "number"),
+        ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
+    ],
+)
+def test_codes_are_no_numbers_with_units(name, cells, kind):
+    column = profile_column(1, name, Counter(cells))
+    assert column.kind == kind
+    assert bool(column.unit) == (kind == "number")
+    assert column.words == (("none",) if name == "share" else ())
+
+
+def test_columns_of_one_name_are_told(folder):
+    rows = "".join(f"5,{i} m,{i * i},{i}\n" for i in range(9))
+    (folder / "p.csv").write_text("a,a,a,b\n" + rows)
+    told = begin()
+    assert "column 2 (from 0) is called 'a', as one before it, and is left out: rename it" in told
+    assert told.count("is called") == 1
+    data = load_experiment("p.yaml").dataset.load()  # the first holds one value only
+    assert data.X.tolist() == [[i, i] for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "becomes", "X"),
+    [
+        ("2.1.1970", {}, [1]),
+        ("2/1/1970", {"date_format": "%d/%m/%Y"}, [1]),
+        ("2/1/1970,2.1.1970", {"date_format": "%d/%m/%Y", "drop": ["d1", "k"]}, [1]),
+        ("2/1/1970,13/1/1970", {"date_format": "%d/%m/%Y"}, [1, 12]),
+    ],
+)
+def test_dates_beside_one_value_are_features(rows, becomes, X, folder):
+    names = [f"d{i}" for i, _ in enumerate(rows.split(","))]
+    lines = [rows, *(rows.replace("1970", str(1971 + i)) for i in range(5))]
+    text = ",".join([*names, "k"]) + "\n" + "".join(f"{line},5\n" for line in lines)
+    (folder / "p.csv").write_text(text)
+    told = begin()
+    assert told.count("feature: days") == len(X)
+    dataset = written("p.yaml")["dataset"]
+    assert dataset["dates"] == "ordinal"
+    assert {key: dataset.get(key) for key in becomes} == becomes
+    assert load_experiment("p.yaml").dataset.load().X[0].tolist() == X
+
+
+def test_a_table_of_which_nothing_is_left_is_refused_with_the_reasons(folder):
+    (folder / "p.csv").write_text("day,tall\n" + "1.1.1970,1 m\n1.1.1970,2 cm\n1.1.1970,3 m\n")
+    with pytest.raises(
+        DataError, match=r"'day' \(one value only\), 'tall' \(numbers in cm, m: conv"
+    ):
+        begin("p.csv")
+    assert not (folder / "p.yaml").exists()
+
+
+def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
+    index = pd.Index([f"k{i}" for i in range(30)], name="nr")
+    pd.DataFrame({"a": [f"{i * i} m" for i in range(30)]}, index=index).to_parquet("p.parquet")
+    begin("p.parquet")
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.ids["nr"].tolist() == [*index]
+    assert data.X.ravel().tolist() == [i * i for i in range(30)]
+    parquet.write_table(pa.table([[5.0, 6, 8]] * 2, names=["a", "a"]), "q.parquet")
+    assert "column 1 (from 0) is called 'a'" in begin("q.parquet")
+    assert load_experiment("q.yaml").dataset.load().X.tolist() == [[5], [6], [8]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        (["1.200 kg", "950 kg", "1.450 kg"], "1.200 is read as 1.2; if it is 1200, set thousands"),
+        (["1.200", "950", "1.450"], "1.200 is read as 1.2; if it is 1200, set thousands: '.' and"),
+        (["1.200", "1.450", "1.455"], ""),
+        (["1.200", "950", "1.45"], ""),
+        (["1.200", "0", "0.450"], ""),
+    ],
+)
+def test_marks_that_may_part_thousands_are_told(numbers, told, folder):
+    lines = [f"{numbers[i % 3]},{i * i}\n" for i in range(9)]
+    (folder / "p.csv").write_text("a,b\n" + "".join(lines))
+    said = begin()
+    assert ("is read as" in said) == bool(told)
+    assert told in said
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[0, 0] == 1.2
+    if told:
+        other = ["dataset.thousands='.'", "dataset.decimal=','"]
+        assert load_experiment("p.yaml", other).dataset.load().X[0, 0] == 1200
+
+
+@pytest.mark.parametrize("header", ["a,b,c\n", ""])
+@pytest.mark.parametrize(
+    ("number", "options", "X"),
+    [
+        ("{0},5", {"decimal": ","}, [2.5, 3.5]),
+        ("{0}.014,5 %", {"decimal": ",", "thousands": "."}, [2014.5, 3014.5]),
+        ("{0},014", {"thousands": ","}, [2014, 3014]),
+        ("{0},014.5", {"thousands": ","}, [2014.5, 3014.5]),
+    ],
+)
+def test_commas_in_quotes_are_read_where_commas_part_fields(number, options, X, header, folder):
+    lines = [f'"{number}",{{1}},"{number}"\n'.format(i, i * i) for i in range(2, 9)]
+    (folder / "p.csv").write_text(header + "".join(lines))
+    begin()
+    section = written("p.yaml")["dataset"]
+    assert {key: section[key] for key in ("decimal", "thousands") if key in section} == options
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[:2].tolist() == [[X[0], 4, X[0]], [X[1], 9, X[1]]]
+
+
+@pytest.mark.parametrize(
+    ("mark", "decimal"), [(".", ","), (" ", ","), ("\u202f", ","), (",", "."), ("'", ".")]
+)
+def test_marks_between_thousands_are_found(folder, mark, decimal):
+    rows = [
+        f"{i % 3}{mark}{i * 7:03d}{decimal}5;{i * i}{decimal}25;{'ab'[i % 2]}" for i in range(40)
+    ]
+    (folder / "p.csv").write_text("price;b;kind\n" + "\n".join(rows), encoding="utf-8")
+    begin()
+    dataset = written("p.yaml")["dataset"]
+    assert dataset["thousands"] == mark.replace("\u202f", " ")
+    assert dataset["decimal" if decimal == "," else "target"] in (",", "kind")
+    assert "drop" not in dataset
+    data = load_experiment("p.yaml").dataset.load()
+    assert data.X[4].tolist() == [1028.5, 16.25]
+
+
+def test_few_integers_with_gaps_may_be_codes(folder):
+    codes = [0, 1, 4, 17]
+    lines = [f"{codes[i % 4]},{i % 4},{1 + i % 5},{i * i}\n" for i in range(40)]
+    (folder / "p.csv").write_text("status_code,children,stars,area\n" + "".join(lines))
+    assert "number, or codes?" in begin()
+    text = (folder / "p.yaml").read_text()
+    assert "numbers, or codes that belong here? status_code (0, 1, 4, 17)" in text
+    assert "children (" not in text
+    assert load_experiment("p.yaml").dataset.load().X.shape == (40, 4)
+
+
+def test_accounting_negatives_are_numbers(folder):
+    rows = [('"($123.00)"', "(5)"), ('"($2,001.25)"', "7"), ("$3.50", "8")]
+    lines = [f"{rows[i % 3][0]},{rows[i % 3][1]},{i}\n" for i in range(21)]
+    (folder / "p.csv").write_text("balance,delta,n\n" + "".join(lines))
+    begin()
+    dataset = load_experiment("p.yaml").dataset
+    assert dataset.load().X[:2, :2].tolist() == [[-123, -5], [-2001.25, 7]]

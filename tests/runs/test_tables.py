@@ -17,7 +17,7 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.interfaces.privacy import Secrets, hiding
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.row_tables import RowsOfColumns, without_noise, write_table
+from dbgsom_core.runs.rows import RowsOfColumns, without_noise, write_table
 from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.runs.using.export import exported
 from dbgsom_core.runs.using.models import find_model

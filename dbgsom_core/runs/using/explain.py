@@ -12,15 +12,13 @@ import numpy as np
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.columns import told_unseen
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import digest, load_data
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
-from dbgsom_core.runs.using.predict import width_of
-from dbgsom_core.runs.using.table_head import NOT_SAID, Written
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+from dbgsom_core.runs.using.samples import FileSamples
+from dbgsom_core.tables import CsvDialect, unseen_sentences
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def explain_row(
     row: int,
     registry: Registry,
     nearest: int = 5,
-    written: Written = NOT_SAID,
+    dialect: CsvDialect = CsvDialect(),
 ) -> Explained:
     """Say why a model answers to one row of a file as it does.
 
@@ -63,13 +61,13 @@ def explain_row(
     ----------
     found : FoundModel
     source : str
-        A CSV, parquet or npy file.
+        A table.
     row : int
         From 0, the header not counted.
     registry : Registry
     nearest : int
         How many rows of the training data to find, where the model's run knows it.
-    written : Written, optional
+    dialect : CsvDialect, optional
         What was said of a CSV file.
 
     Raises
@@ -78,16 +76,13 @@ def explain_row(
         The file cannot be used, or has no such row.
     """
     model = found.model
-    wanted = Wanted(
-        model.columns,
-        width_of(model),
-        written=written,
-        trained=found.written,
-        optional=() if model.columns is None else model.columns.ids,
-        only=row,
-    )
-    x, ids = _row(source, row, wanted)
-    notes = [*found.notes, *wanted.notes, *told_unseen(wanted.unseen), *_told_gaps(found, x)]
+    samples = FileSamples(source, model, dialect, found.dialect)
+    batch = samples.row(row)
+    x = batch.X[0]
+    carried = {**batch.ids, **batch.annotations}
+    ids = {name: str(values[0]) for name, values in carried.items() if values[0].is_valid}
+    gaps = _gaps_note(found, x)
+    notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen), *gaps]
     data = _training_data(found, registry, notes) if nearest else None
     try:
         explanation = model.explain(x, found.feature_names)
@@ -108,18 +103,7 @@ def _dates(model: FittedModel) -> Collection[str]:
     return {name for name, date in model.columns.dates.items() if date[1:] == ("ordinal",)}
 
 
-def _row(source: str, row: int, wanted: Wanted) -> tuple[Any, dict[str, str]]:
-    rows = 0
-    for chunk in chunks_of(source, wanted):
-        rows = chunk.first + len(chunk.X)
-        if chunk.first <= row < rows:
-            at = row - chunk.first
-            ids = {name: str(np.asarray(values)[at]) for name, values in chunk.kept.items()}
-            return np.array(chunk.X[at]), ids
-    raise DataError(f"{source} has {rows} rows, from 0: there is no row {row}")
-
-
-def _told_gaps(found: FoundModel, x: Any) -> list[str]:
+def _gaps_note(found: FoundModel, x: Any) -> list[str]:
     missing = np.flatnonzero(np.isnan(np.asarray(x, dtype=np.float64)))
     if not len(missing):
         return []

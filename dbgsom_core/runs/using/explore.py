@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
@@ -20,10 +21,9 @@ from dbgsom_core.runs.folder.film import load_film
 from dbgsom_core.runs.params import title_of
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
-from dbgsom_core.runs.using.predict import width_of
+from dbgsom_core.runs.using.samples import FileSamples
 from dbgsom_core.runs.using.side_by_side import seen
-from dbgsom_core.runs.using.table_head import NOT_SAID, Written
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+from dbgsom_core.tables import CsvDialect, Faults
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def explore(
     other: FoundModel | None,
     registry: Registry,
     source: str | None = None,
-    written: Written = NOT_SAID,
+    dialect: CsvDialect = CsvDialect(),
 ) -> Explored:
     """Draw the explorer of one model, or of two with the same rows.
 
@@ -51,10 +51,10 @@ def explore(
         Stands beside it.
     registry : Registry
     source : str, optional
-        A CSV, parquet or npy file with the rows to show; without it all rows of the data set that
+        A table with the rows to show; without it all rows of the data set that
         the first model's run learnt from.
-    written : Written, optional
-        Of a CSV file.
+    dialect : CsvDialect, optional
+        What was said of a CSV file.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def explore(
             _check_same_data(found, other)
         data = [learnt] * len(both)
     else:
-        data = [_read(source, one, written, notes) for one in both]
+        data = [_read(source, one, dialect, notes) for one in both]
     titles = [_title(one) for one in both]
     if len(set(titles)) < len(titles):
         titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
@@ -124,31 +124,32 @@ def _check_same_data(found: FoundModel, other: FoundModel) -> None:
         )
 
 
-def _read(source: str, found: FoundModel, written: Written, notes: list[str]) -> Data:
-    model = found.model
-    ids = () if model.columns is None else model.columns.ids
-    wanted = Wanted(
-        model.columns,
-        width_of(model),
-        optional=ids,
-        written=written,
-        trained=found.written,
-    )
-    chunks = list(chunks_of(source, wanted))
-    notes.extend(wanted.notes)
-    if not chunks:
+def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
+    samples, faults = FileSamples(source, found.model, dialect, found.dialect), Faults()
+    batches = list(samples.batches())
+    for batch in batches:
+        faults.merge(batch.faults)
+    if faults:
+        raise DataError(samples.message(faults))
+    notes.extend(samples.notes)
+    if not batches or not sum(len(batch.X) for batch in batches):
         raise DataError(f"{source} has no rows to show")
-    kept = {name: np.concatenate([chunk.kept[name] for chunk in chunks]) for name in chunks[0].kept}
-    names = None if model.columns is None else model.columns.feature_names
-    return Data(_joined([chunk.X for chunk in chunks]), feature_names=names, ids=kept or None)
+    columns = found.model.columns
+    return Data(
+        np.concatenate([batch.X for batch in batches]),
+        feature_names=None if columns is None else columns.feature_names,
+        ids=_joined([batch.ids for batch in batches]),
+        annotations=_joined([batch.annotations for batch in batches]),
+    )
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    if not hasattr(parts[0], "iloc"):
-        return np.concatenate(parts)
-    import pandas as pd
-
-    return pd.concat(parts, ignore_index=True)
+def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]] | None:
+    """Return the columns of all batches as text, nothing where a cell is empty."""
+    columns = {
+        name: pa.chunked_array([part[name] for part in parts]).cast(pa.string()).fill_null("")
+        for name in parts[0]
+    }
+    return {name: column.to_numpy() for name, column in columns.items()} or None
 
 
 def _title(found: FoundModel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from dbgsom_core.config import fill_text
@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder.finding import find_run, is_run
 from dbgsom_core.runs.folder.store import StoredRun, read_run
-from dbgsom_core.runs.using.table_head import Written
+from dbgsom_core.tables import CsvDialect
 
 _ADDRESSES = ("runs:/", "models:/")
 
@@ -33,12 +33,15 @@ class FoundModel:
         The run that left it, where that is known.
     notes : tuple of str
         What a reader should know of how it was found.
+    path : Path or None
+        The model file, where there is one on this machine.
     """
 
     model: FittedModel
     where: str
     run: StoredRun | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    path: Path | None = None
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -47,17 +50,17 @@ class FoundModel:
         return [str(one) for one in found] if isinstance(found, list) else None
 
     @property
-    def written(self) -> Written:
+    def dialect(self) -> CsvDialect:
         """How the CSV file was written that the run learnt from, where it was one.
 
-        Its marks are not told here: the model's columns know them.
+        Its marks are not among that: the model's columns know them.
         """
         dataset = None if self.run is None else self.run.config.get("dataset")
-        told = dataset if isinstance(dataset, dict) else {}
-        encoding, delimiter = told.get("encoding"), told.get("delimiter")
-        return Written(
-            delimiter if isinstance(delimiter, str) and len(delimiter) == 1 else None,
-            encoding if isinstance(encoding, str) else None,
+        known = dataset if isinstance(dataset, dict) else {}
+        encoding, delimiter = known.get("encoding"), known.get("delimiter")
+        return CsvDialect(
+            delimiter=delimiter if isinstance(delimiter, str) and len(delimiter) == 1 else None,
+            encoding=encoding if isinstance(encoding, str) else None,
         )
 
 
@@ -89,9 +92,10 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     path = Path(fill_text(name))
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
-        return FoundModel(model_of(path), str(path), run)
+        return FoundModel(model_of(path), str(path), run, path=path)
     run, notes = find_trained(name, root)
-    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes)
+    path = run.files.model
+    return FoundModel(model_of(path), f"run {run.id}", run, notes, path)
 
 
 def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:

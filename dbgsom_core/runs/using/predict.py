@@ -1,35 +1,26 @@
-"""What a model says of the rows of a file, chunk by chunk."""
+"""What a model says of the rows of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.workers import available_threads
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
-from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.coded import Coded
-from dbgsom_core.interfaces.columns import told_unseen
-from dbgsom_core.interfaces.faults import CellsError, Faults, gathered
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.using.ahead import each_ahead
-from dbgsom_core.runs.using.table_head import NOT_SAID, Written
-from dbgsom_core.runs.using.table_reading import Chunk, Wanted, all_chunks_of
-from dbgsom_core.runs.using.table_writing import Table, check_target, write_table
+from dbgsom_core.runs.using.samples import FileSamples, SampleBatch
+from dbgsom_core.tables import CsvDialect, Faults, check_target, unseen_sentences, write_table
 
 log = private_logger("dbgsom")
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
-_SHOWN = 5  # rows that a note lists
-_AT_ONCE = 16  # chunks that are answered at most, and in memory
+_LISTED = 5  # rows in a note
 
 
 @dataclass
@@ -55,33 +46,32 @@ def predict_file(
     target: str,
     columns: Sequence[str] = (),
     keep: Sequence[str] = (),
-    written: Written = NOT_SAID,
+    dialect: CsvDialect = CsvDialect(),
     *,
-    trained: Written = NOT_SAID,
+    trained: CsvDialect = CsvDialect(),
     stdout: Any = None,
-    tell: Callable[[int], object] = lambda rows: None,
+    progress: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
     """Write what a model says of each row of a file, in their order.
 
-    Memory holds a few chunks, however long the file is.
+    Memory holds a few batches, however long the file is.
 
     Parameters
     ----------
     model : FittedModel
     source : str
-        A CSV (also packed), parquet or npy file; ``-`` is a CSV table on standard input.
+        A table; ``-`` is a CSV table on standard input.
     target : str
-        A .csv, .tsv, .parquet or .npy file, which is there once it is whole; ``-`` is standard
-        output, or the stream ``stdout`` in its place.
+        A table, which is there once it is whole; ``-`` is standard output, or the stream
+        ``stdout`` in its place.
     columns : sequence of str
         Which of `answer_columns.COLUMNS`, in this order; all that the model has without it.
     keep : sequence of str
         Columns of the file to carry along; those that identify a row to the model always are.
-    written, trained : Written, optional
-        What was said of a CSV file, and what is known of the one of the training: what was not
-        said is as there where the file does not show that it is otherwise.
-    tell : callable
-        Hears now and then how many rows are done.
+    dialect, trained : CsvDialect, optional
+        What was said of a CSV file, and what is known of the one of the training.
+    progress : callable
+        Called with the number of rows that are written, now and then.
 
     Raises
     ------
@@ -89,159 +79,123 @@ def predict_file(
         The file or the columns cannot be used.
     """
     check_target(target)
-    if exists(source) and exists(target) and Path(source).samefile(target):
-        raise DataError(f"{target} is the file that is read: name another one with -o")
     try:
         names = chosen_columns(model, columns)
     except DataError as error:
         raise DataError(f"--columns: {error}") from None
-    as_array = target.lower().endswith(".npy")
-    ids = () if model.columns is None or as_array else model.columns.ids
-    named = written_columns(model, names)
-    for name in (*keep, *ids):
-        if name in named:
+    samples = FileSamples(source, model, dialect, trained, keep)
+    written = written_columns(model, names)
+    for name in samples.ids:
+        if name in written:
             raise DataError(
                 f"the column '{name}' is carried along and written as well: leave one out with "
                 "--columns or --keep"
             )
-    wanted = Wanted(model.columns, width_of(model), tuple(keep), ids, written, trained)
-    done, empty = Predicted(notes=wanted.notes), _Empty()
-    tells_novelty = not _OF_NOVELTY.isdisjoint(names)  # finding it out costs most
-
-    threads = min(available_threads(), _AT_ONCE)
-    faulty = False  # as far as chunks were told, in their order
-
-    def asked() -> Generator[tuple[Chunk, Any], None, None]:
-        with closing(all_chunks_of(source, wanted)) as chunks:
-            for chunk in chunks:
-                yield empty.filled(model, chunk)
-
-    def answer(item: tuple[Chunk, Any]) -> tuple[Chunk, Table | Faults | Exception, int]:
-        # What is written of a chunk, or why nothing is, and how many outliers it has.
-        chunk, blank = item
-        if faulty or chunk.faults:
-            return chunk, _faults(model, chunk), 0
-        try:
-            answers, table = _answered(model, source, chunk, names, not as_array)
-        except CellsError as error:
-            return chunk, error.faults, 0
-        except Exception as error:  # of no interest where cells before it are faulty
-            return chunk, error, 0
-        outliers = answers.outlier if tells_novelty else None
-        if blank.any():
-            table = {name: _without(one, blank) for name, one in table.items()}
-        count = 0 if outliers is None else int((outliers & ~blank).sum())
-        return chunk, {**chunk.kept, **table}, count
-
-    def answered() -> Generator[Table | Faults, None, None]:
-        nonlocal faulty
-        with closing(each_ahead(answer, asked(), threads)) as found:
-            for chunk, told, outliers in found:
-                if isinstance(told, Exception):
-                    if not faulty:
-                        raise told
-                    told = _faults(model, chunk)
-                faulty = faulty or isinstance(told, Faults)
-                done.outliers += outliers
-                yield told
-
-    with closing(answered()) as tables:  # read, answered and written at once
-        rows = write_table(target, gathered(source, tables), stdout, tell)
-    for told in told_unseen(wanted.unseen):
-        log.warning("%s", told)
-    done.rows = rows - empty.count
-    done.notes += empty.notes(as_array)
+    answering = _Answering(model, samples, names)
+    with closing(answering.tables()) as tables:
+        rows = write_table(target, tables, stream=stdout, progress=progress)
+    for sentence in unseen_sentences(samples.unseen):
+        log.warning("%s", sentence)
+    notes = [*samples.notes, *answering.empty_rows_note(target.lower().endswith(".npy"))]
     if not rows:
-        done.notes.append(f"{source} has no rows")
-    return done
+        notes.append(f"{source} has no rows")
+    return Predicted(rows - answering.empty, answering.outliers, notes)
 
 
-def _without(column: Any, blank: NDArray[np.bool_]) -> Any:
-    if isinstance(column, Coded):
-        return replace(column, codes=np.where(blank, -1, column.codes))
-    return np.ma.array(column, mask=blank)
+class _Answering:
+    """Answers batches of samples, and counts outliers and rows without any value.
 
+    From the first cell on that cannot be used, samples are searched for others and not answered.
+    """
 
-class _Empty:
-    """Rows without any value, which are not answered: how many, and where the first ones are."""
+    def __init__(self, model: FittedModel, samples: FileSamples, names: Sequence[str]) -> None:
+        self._model, self._samples, self._names = model, samples, names
+        self._refusal: str | None = None  # of missing values, once that is known
+        self._empty_rows: list[int] = []  # the first ones
+        self.outliers = self.empty = 0
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._named: list[str] = []
-
-    def filled(self, model: FittedModel, chunk: Chunk) -> tuple[Chunk, Any]:
-        """Return a chunk that can be answered, and which of its rows (n,) were empty."""
-        X = chunk.X
-        blank = np.zeros(len(X), dtype=bool)
-        if X.dtype.kind == "f" and not model.fills_gaps:
-            some = np.flatnonzero(np.isnan(X[:, 0]))  # seldom any: to look at all takes long
-            blank[some] = np.isnan(X[some]).all(axis=1)
-        if not blank.any():
-            return chunk, blank
-        self.count += int(blank.sum())
-        for row in np.flatnonzero(blank)[: _SHOWN + 1].tolist():
-            line = "" if chunk.line is None else f" (line {chunk.line + row})"
-            self._named.append(f"{chunk.first + row}{line}")
-        # They get the answer of the row with the fewest gaps, which is thrown away.
-        donor = np.ones(X.shape[1]) if blank.all() else X[np.isnan(X).sum(axis=1).argmin()]
-        X = np.where(blank[:, np.newaxis], donor, X)
-        return chunk._replace(X=X), blank
-
-    def notes(self, as_array: bool) -> list[str]:
-        """Return what a reader should know of them."""
-        if not self.count:
-            return []
-        shown = ", ".join(self._named[:_SHOWN]) + (", …" if self.count > _SHOWN else "")
-        told = (
-            f"row {shown} has no value and is not answered"
-            if self.count == 1
-            else f"{self.count} rows have no value and are not answered: {shown}"
-        )
-        return [told + (" (whole numbers there are -1)" if as_array else "")]
-
-
-def width_of(model: FittedModel) -> int:
-    """Return how many features a raw sample of a model has."""
-    if model.columns is not None:
-        return len(model.columns.feature_names)
-    first = model.steps[0][1] if model.steps else model.estimator
-    return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
-
-
-def _answered(
-    model: FittedModel, source: str, chunk: Chunk, names: Sequence[str], coded: bool
-) -> tuple[Answers, Table]:
-    try:
-        answers = model.answers(chunk.X)
-        return answers, answer_columns(model, answers, names, coded)
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        if gaps := _gaps(model, chunk, error):
-            raise CellsError(source, gaps) from error
-        told = str(error).splitlines()[0]
-        raise DataError(f"{source}, rows from {chunk.first} on: {told}") from error
-
-
-def _faults(model: FittedModel, chunk: Chunk) -> Faults:
-    # What is wrong with a chunk, where there is no use in answering it.
-    faults, X = Faults(), chunk.X
-    faults.take(chunk.faults)
-    if X.dtype.kind == "f" and (gaps := np.isnan(X).any(axis=1)).any():
-        row = X[gaps][:1]
+    def tables(self) -> Iterator[dict[str, Any]]:
+        """Yield the columns of answers, batch by batch; raise all faults at the end."""
+        faults = Faults()
         try:
-            model.answers(np.where(np.isinf(row), 0, row))
+            for batch in self._samples.batches():
+                empty = self._empty(batch)
+                faults.merge(batch.faults)
+                faults.merge(self._gaps(batch, empty))
+                if not faults:
+                    table = {**batch.ids, **self._answers(batch, empty)}
+                    yield table | {n: a for n, a in batch.annotations.items() if n not in table}
+        except DataError as error:
+            if not faults:
+                raise
+            raise DataError(f"{self._samples.message(faults)}\n{error}") from error
+        if faults:
+            raise DataError(self._samples.message(faults))
+
+    def empty_rows_note(self, as_array: bool) -> list[str]:
+        """Return what a reader should know of rows without any value."""
+        if not self.empty:
+            return []
+        lines = self._samples.lines(self._empty_rows)
+        shown = [f"{row} (line {lines[row]})" if row in lines else f"{row}" for row in self._empty_rows]
+        more = ", …" if self.empty > len(shown) else ""
+        note = (
+            f"row {shown[0]} has no value and is not answered"
+            if self.empty == 1
+            else f"{self.empty} rows have no value and are not answered: {', '.join(shown)}{more}"
+        )
+        return [note + (" (whole numbers there are -1)" if as_array else "")]
+
+    def _empty(self, batch: SampleBatch) -> NDArray[np.bool_]:
+        """Return which rows have no value at all and are left without an answer."""
+        X = batch.X
+        empty = np.zeros(len(X), dtype=bool)
+        if X.dtype.kind == "f" and not self._model.fills_gaps:
+            some = np.flatnonzero(np.isnan(X[:, 0]))  # seldom any: to look at all takes long
+            empty[some] = np.isnan(X[some]).all(axis=1)
+        rows = np.flatnonzero(empty)
+        self.empty += len(rows)
+        self._empty_rows += (batch.first + rows[: _LISTED - len(self._empty_rows)]).tolist()
+        return empty
+
+    def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:
+        """Return the missing values, where the model takes none."""
+        faults, X = Faults(), batch.X
+        missing = np.isnan(X) & ~empty[:, np.newaxis] if np.isnan(X).any() else np.zeros((0, 1))
+        rows = np.flatnonzero(missing.any(axis=1))
+        if not len(rows) or self._refusal == "":
+            return faults
+        if self._refusal is None:
+            row = X[rows[:1]]
+            try:
+                self._model.answers(np.where(np.isinf(row), 0, row))
+                self._refusal = ""
+                return faults
+            except DbgsomError:
+                raise
+            except ValueError as error:
+                self._refusal = str(error).splitlines()[0]
+        why = f"the value is missing: this model cannot take that ({self._refusal})"
+        faults.add_where(missing, self._samples.feature_names, why)
+        return faults.shift(batch.first)
+
+    def _answers(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> dict[str, Any]:
+        X = batch.X
+        if empty.any():
+            X = X[~empty] if not empty.all() else np.ones_like(X[:1])
+        try:
+            answers = self._model.answers(X)
+            table = answer_columns(self._model, answers, self._names)
         except DbgsomError:
             raise
         except ValueError as error:
-            faults.take(_gaps(model, chunk, error))
-    return faults
-
-
-def _gaps(model: FittedModel, chunk: Chunk, error: ValueError) -> Faults:
-    # What is missing of samples that a model cannot take, which raised an error.
-    names = range(chunk.X.shape[1]) if model.columns is None else model.columns.feature_names
-    told, gaps = str(error).splitlines()[0], Faults()
-    told = f"the value is missing: this model cannot take that ({told})"
-    gaps.add_where(np.isnan(np.asarray(chunk.X, dtype=np.float64)), [*map(str, names)], told)
-    return gaps.placed(chunk.first, chunk.line, str)
+            why = str(error).splitlines()[0]
+            raise DataError(
+                f"{self._samples.path}, rows from {batch.first} on: {why}"
+            ) from error
+        if not (_OF_NOVELTY.isdisjoint(self._names) or empty.all()):
+            self.outliers += int(np.count_nonzero(answers.outlier))
+        if empty.any():
+            places = pa.array(np.cumsum(~empty) - 1, mask=empty)
+            table = {name: pa.array(column).take(places) for name, column in table.items()}
+        return table

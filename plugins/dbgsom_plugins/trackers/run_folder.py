@@ -167,7 +167,7 @@ class RunFolderObserver:
         """Write the measures and the model, before anything is drawn."""
         # These import much, long after the start.
         from dbgsom_core.runs.folder.film import save_film
-        from dbgsom_core.runs.row_tables import write_table
+        from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)
         with _told_as_ours(run):
@@ -183,9 +183,9 @@ class RunFolderObserver:
                     _write_examples(files, result)
             if result.view is not None and result.view.film:
                 save_film(files.film, result.view.film)
-            for name, rows in result.tables.items():
+            for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
-                    write_table(files.table(name), rows())
+                    write_table(str(files.table(name)), batches(), mask=masked)
         self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:

@@ -1,1 +1,0 @@
-"""Numbers as text: the shortest that reads back to the bit, many in one loop."""
