@@ -127,7 +127,9 @@ def _npz(given: str, path: Path) -> TableProfile:
     called = [name for name in fit if name.lower() in ("y", "target", "labels", "label", "y_train")]
     y = next(iter(called or fit), None)
     usual_names = {"x": "X", "y": "y"}
-    options = {key: name for key, name in (("x", x), ("y", y)) if name not in (None, usual_names[key])}
+    options = {
+        key: name for key, name in (("x", x), ("y", y)) if name not in (None, usual_names[key])
+    }
     return _array("npz", given, arrays[x], None if y is None else arrays[y], options)
 
 

@@ -10,10 +10,10 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from dbgsom_core.errors import DataError, as_text, did_you_mean
-from dbgsom_core.interfaces.cells import NA_VALUES, without_unit
 from dbgsom_core.runs.init.columns import ColumnProfile
 from dbgsom_core.runs.init.commented_yaml import Key, commented_yaml
 from dbgsom_core.runs.init.profile import TableProfile
+from dbgsom_core.tables import NA_VALUES, without_unit
 
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _LISTED = 5  # names or values in a comment
@@ -278,7 +278,9 @@ def _dataset(
     dates = [column for column, _ in _of(profile, roles, "dates")]
     if dates:
         alone = not _of(profile, roles, "", "categorical")
-        forms = ", ".join(f"{one.name} ({' or '.join(one.date_formats)})" for one in dates[:_LISTED])
+        forms = ", ".join(
+            f"{one.name} ({' or '.join(one.date_formats)})" for one in dates[:_LISTED]
+        )
         first = "nothing else is left:" if alone else "drop keeps them beside the samples,"
         rule = f"{first} ordinal counts days, parts: year, month, day, weekday; {forms}"
         put("dates", "ordinal" if alone else "drop", rule)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.tables import Columns
 from dbgsom_core.runs.using import parts, table_reading
 
 
@@ -84,7 +84,7 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new, monkeyp
 def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.columns import Columns
+    from dbgsom_core.tables import Columns
 
     columns = Columns(("size", "weight"))
     X = new[["size", "weight"]].to_numpy()
