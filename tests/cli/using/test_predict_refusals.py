@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables import Columns
 from dbgsom_core.runs.using import parts, table_reading
+from dbgsom_core.tables import Columns
 
 
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
