@@ -250,10 +250,11 @@ class CsvText:
         """
         head = self.head
         with self._chunks() as chunks:
-            for piece, is_plain in _pieces(chunks, head.delimiter):
+            pieces = _pieces(chunks, head.delimiter)
+            for piece, is_plain in pieces:
                 table = _parsed(piece, head, places) if is_plain else None
                 if table is None:
-                    rest = chain([piece], chunks)
+                    rest = chain([piece], (one for one, _ in pieces), chunks)
                     yield from _slow_batches(rest, head, self._path, places, rows)
                     return
                 breaks = piece.count(b"\n") or piece.count(b"\r")
