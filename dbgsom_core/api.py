@@ -20,6 +20,12 @@ import pluggy
 
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError, callers_level, did_you_mean
+from dbgsom_core.files import (
+    check_written,
+    open_regular,
+    unpacked_most,
+    write_atomically,
+)
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
@@ -33,12 +39,6 @@ from dbgsom_core.interfaces.engine import (
 )
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
-from dbgsom_core.files import (
-    check_written,
-    open_regular,
-    unpacked_most,
-    write_atomically,
-)
 from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import (
     Birth,

@@ -112,14 +112,18 @@ def _row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]
     more = {"date": f" {' or '.join(column.date_formats)}"}
     if column.kind == "number":
         more["number"] = ", or codes?" if column.note else f" in {column.unit}" * bool(column.unit)
-    examples = ", ".join(one[:16] for one in column.examples[:3])
+    examples = ", ".join(" ".join(one.split())[:16] for one in column.examples[:3])
     missing = f"{column.missing:.0%}" if column.missing else ""
-    becomes = {"": "feature", "categorical": "one column a value", "drop": f"dropped: {role.reason}"}
+    becomes = {
+        "": "feature",
+        "categorical": "one column a value",
+        "drop": f"dropped: {role.reason}",
+    }
     if role.key == "dates":
         counted = suggestion.config["dataset"]["dates"] == "ordinal"
         becomes["dates"] = "feature: days" if counted else "kept beside the samples: dates"
     return [
-        column.name[:40] or f"({column.place})",
+        " ".join(column.name.split())[:40] or f"({column.place})",
         column.kind + more.get(column.kind, ""),
         f"{column.values}: {examples}",
         missing,

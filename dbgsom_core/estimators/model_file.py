@@ -37,10 +37,10 @@ from dbgsom_core.estimators.part_params import build_parts, written_spec
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.scaling import names_after, prepared
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.figures import Html
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import GRIDS

@@ -30,8 +30,8 @@ from dbgsom_core.config import (
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.estimators.film import GrowthFilm
-from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.files import to_disk
+from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.registry import Registry

@@ -15,9 +15,9 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.estimators.answer_columns import answer_columns, way_of, written_columns
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.columns import numbered
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.tables import numbered
 
 Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples

@@ -8,12 +8,12 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 import dbgsom_core
 from dbgsom_core.engine.tables import BlockTable, as_table
 from dbgsom_core.runs.data import drawn, ready
 from dbgsom_core.runs.data.loading import Part
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 ROWS, FEATURES = 60_000, 8
 

@@ -17,8 +17,8 @@ from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.scaling import prepared
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.files import exists
+from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.runs.data.faults import check_labelled
 from dbgsom_core.runs.data.prepare import StepError, fit_steps, make_step

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from dbgsom_core.errors import DataError, as_text, did_you_mean
-from dbgsom_core.interfaces.cells import NA_VALUES, without_unit
 from dbgsom_core.runs.init.columns import ColumnProfile
 from dbgsom_core.runs.init.commented_yaml import Key, commented_yaml
 from dbgsom_core.runs.init.profile import TableProfile
+from dbgsom_core.tables import NA_VALUES, without_unit
 
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _LISTED = 5  # names or values in a comment
@@ -273,12 +275,15 @@ def _dataset(
     measured = [column for column, _ in _of(profile, roles, "", "target") if column.unit]
     if measured:
         example, unit = measured[0].examples[0], measured[0].unit
-        rule = f"numbers are read without them, {example} as {without_unit(example, unit)}"
+        plain = without_unit(pa.array([example]), unit)[0].as_py()
+        rule = f"numbers are read without them, {example} as {plain}"
         put("units", {str(reference(column)): column.unit for column in measured}, rule)
     dates = [column for column, _ in _of(profile, roles, "dates")]
     if dates:
         alone = not _of(profile, roles, "", "categorical")
-        forms = ", ".join(f"{one.name} ({' or '.join(one.date_formats)})" for one in dates[:_LISTED])
+        forms = ", ".join(
+            f"{one.name} ({' or '.join(one.date_formats)})" for one in dates[:_LISTED]
+        )
         first = "nothing else is left:" if alone else "drop keeps them beside the samples,"
         rule = f"{first} ordinal counts days, parts: year, month, day, weekday; {forms}"
         put("dates", "ordinal" if alone else "drop", rule)

@@ -137,7 +137,9 @@ class _Answering:
         if not self.empty:
             return []
         lines = self._samples.lines(self._empty_rows)
-        shown = [f"{row} (line {lines[row]})" if row in lines else f"{row}" for row in self._empty_rows]
+        shown = [
+            f"{row} (line {lines[row]})" if row in lines else f"{row}" for row in self._empty_rows
+        ]
         more = ", …" if self.empty > len(shown) else ""
         note = (
             f"row {shown[0]} has no value and is not answered"
@@ -190,9 +192,7 @@ class _Answering:
             raise
         except ValueError as error:
             why = str(error).splitlines()[0]
-            raise DataError(
-                f"{self._samples.path}, rows from {batch.first} on: {why}"
-            ) from error
+            raise DataError(f"{self._samples.path}, rows from {batch.first} on: {why}") from error
         if not (_OF_NOVELTY.isdisjoint(self._names) or empty.all()):
             self.outliers += int(np.count_nonzero(answers.outlier))
         if empty.any():

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.runs.using import table_reading
+from dbgsom_core.runs.using import samples
 
 
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):
@@ -40,7 +40,7 @@ def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model,
 def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     new.to_csv(shop / "whole.csv", index=False)
     told("predict", "fruit", "whole.csv", "-o", "whole-answers.csv", "--keep", "id", "-q")
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     for number, chunked in enumerate(("whole.csv", "whole.parquet", "whole.tsv.gz")):
         if chunked.endswith(".parquet"):
             new.set_index("id").to_parquet(shop / chunked)
@@ -54,7 +54,7 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
 
 
 def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     notes = [None] * 20 + ["late"] * 30
     new.assign(note=notes, age=range(50)).to_parquet(shop / "late.parquet")
     arguments = ("predict", "fruit", "late.parquet", "--columns", "label", "--keep", "note,age")
@@ -245,7 +245,7 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
 
 
 def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
     strange.to_csv(shop / "strange.csv", index=False)
     sentence = "column 'colour': 'teal' (30 rows) did not occur in training and counts as none of"
