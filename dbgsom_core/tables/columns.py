@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
 _LISTED = 5  # names or values that a message lists
+Hint = Callable[[str, str], str]
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
 
@@ -126,9 +127,9 @@ class Faults:
                 sentences.append(
                     f"{where}, column {_called(column)}: … and {n - most} more such cells"
                 )
-        if left := len(groups) - _MOST_COLUMNS:
-            if left > 0:
-                sentences.append(f"{where}: … and {left} more columns with such cells")
+        if len(groups) > _MOST_COLUMNS:
+            left = len(groups) - _MOST_COLUMNS
+            sentences.append(f"{where}: … and {left} more columns with such cells")
         return "\n".join(sentences)
 
     def _add(self, key: tuple[str, bool], n: int, first: Sequence[Fault]) -> None:
@@ -293,7 +294,12 @@ class Columns:
         return X, faults
 
     def features(
-        self, columns: Iterable[pa.Array], n: int, unseen: Unseen, faults: Faults
+        self,
+        columns: Iterable[Any],
+        n: int,
+        unseen: Unseen,
+        faults: Faults,
+        hint: Hint = lambda name, problem: "",
     ) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) of columns (n,) in the order of ``names``.
 
@@ -305,6 +311,9 @@ class Columns:
             Gets the categories that are not known.
         faults : Faults
             Gets the cells that cannot be used.
+        hint : callable
+            Gets the name of a column and why a cell is no number, and returns the end of the
+            sentence.
         """
         X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
         at, codes = 0, np.array(self.codes)
@@ -320,7 +329,7 @@ class Columns:
                 )
             else:
                 with np.errstate(over="ignore"):
-                    X[:, at] = self.numbers(name, column, faults)
+                    X[:, at] = self.numbers(name, column, faults, hint)
                 infinite = np.flatnonzero(np.isinf(X[:, at]))
                 faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
                 if len(codes):
@@ -328,7 +337,13 @@ class Columns:
             at = end
         return X
 
-    def numbers(self, name: str, column: Any, faults: Faults) -> NDArray[np.floating[Any]]:
+    def numbers(
+        self,
+        name: str,
+        column: Any,
+        faults: Faults,
+        hint: Hint = lambda name, problem: "",
+    ) -> NDArray[np.floating[Any]]:
         """Return a column (n,) as numbers, nan where they are missing; see `features`."""
         if isinstance(column, np.ndarray):
             return column
@@ -345,7 +360,8 @@ class Columns:
             unlike = bad.sum() > (len(bad) - is_missing(column, self.na_values).sum()) // 2
 
             def problem(row: int) -> str:
-                return number_problem(column[row].as_py(), *written) or "it is no number"
+                found = number_problem(column[row].as_py(), *written) or "it is no number"
+                return found + hint(name, found)
 
             faults.add(name, rows[other], problem, one_cause=True)
             faults.add(name, rows[~other], problem, one_cause=bool(unlike and len(rows) > 2))
@@ -356,12 +372,18 @@ class Columns:
         if faults := self.gaps(X, cure):
             raise CellsError(where, faults)
 
-    def gaps(self, X: NDArray[np.floating[Any]], cure: str) -> Faults:
-        """Return which values of samples X (n, D) are missing, by their columns."""
+    def gaps(
+        self, X: NDArray[np.floating[Any]], cure: str, rows: NDArray[np.bool_] | None = None
+    ) -> Faults:
+        """Return which values of samples X (n, D) are missing, in all ``rows`` (n,) or some."""
         faults, at = Faults(), 0
         for name in self.names:
-            rows = np.flatnonzero(np.isnan(X[:, at]))
-            faults.add(name, rows, lambda row: f"the value is missing: {cure}", one_cause=True)
+            missing = np.isnan(X[:, at]) if rows is None else np.isnan(X[:, at]) & rows
+            if missing.all() and len(missing) > 1:
+                faults.add(name, np.arange(1), lambda row: "no row has a value: add it to drop")
+            else:
+                found = np.flatnonzero(missing)
+                faults.add(name, found, lambda row: f"the value is missing: {cure}", one_cause=True)
             at += len(self.features_of(name))
         return faults
 

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
-import weakref
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError, open_regular, private_logger
-from dbgsom_plugins.datasets._unpacked import Unpacked, unpacked
+from dbgsom_core.tables import numbered, parquet_file, reading
 
 _log = private_logger("dbgsom")
 
-PAGED = {"pre_buffer": False, "buffer_size": 1 << 16}  # what pyarrow reads ahead it would keep
 _BATCH = 1 << 18  # numbers that are decoded together
-_BEHIND = 8  # times the longest slice that stays readable behind where a reader is
-_LEAST_READERS = 2
+_BEHIND = 8  # times the longest slice that stays decoded behind the last one
+_CURSORS = 4  # places at which files are read at a time
+_SPARE = 2  # times what is written must be free: the disk is others', too
 
 
 class ParquetRows:
     """Columns of numbers of Parquet files, one after the other, as samples (n, D).
 
-    Groups of rows are decoded from their beginning. Where they are ``unpacked`` that is done once:
-    what is decoded is kept in a temporary file that is gone with this object, whatever ends the
-    process. Else a reader stays where a slice ended, so that slices that follow each other, asked
-    for by several threads in about this order, are decoded once in each pass. Memory holds some
-    pages of each column for each group that is being decoded.
+    Where they are ``unpacked`` they are decoded once, into a temporary file that is gone with this
+    object, whatever ends the process. Else slices that follow each other, requested by several
+    threads in about this order, are decoded once in each pass; memory holds some pages of each
+    column.
 
     Parameters
     ----------
-    paths : sequence of str
+    files : sequence of str
         Files of the same columns.
-    columns : sequence of str
-        Those that become samples; integers, floats or booleans. None of them is nested.
+    places : sequence of int
+        Columns that become samples; integers, floats or booleans.
     dtype : str
         Of the samples: ``float32`` or ``float64``. Nulls are nan.
     unpacked : bool or None
@@ -57,35 +59,23 @@ class ParquetRows:
     in_order = True
 
     def __init__(
-        self,
-        paths: Sequence[str],
-        columns: Sequence[str],
-        dtype: str,
-        unpacked: bool | None = None,
+        self, files: Sequence[str], places: Sequence[int], dtype: str, unpacked: bool | None = None
     ) -> None:
-        self.files, self._unpacks = tuple(map(os.path.abspath, paths)), unpacked
-        self._columns, self.dtype = list(columns), np.dtype(dtype)
-        self._starts, self._groups = [0], []
-        self._known: dict[str, tuple[tuple[int, ...], Any]] = {}  # facts and metadata
+        self.files, self.dtype = tuple(map(os.path.abspath, files)), np.dtype(dtype)
+        self._places, self._unpacks = [*places], unpacked
+        self._starts, self._facts = [0], []
         for path in self.files:
-            with _open(path) as stream:
-                meta = _parsed(path, stream).metadata
-                self._known[path] = _facts(stream), meta
-            for group in range(meta.num_row_groups):
-                rows = meta.row_group(group).num_rows
-                if rows:
-                    self._groups.append((path, group))
-                    self._starts.append(self._starts[-1] + rows)
-        self.shape = (self._starts[-1], len(self._columns))
+            with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
+                self._starts.append(self._starts[-1] + parquet_file(stream).metadata.num_rows)
+                self._facts.append(_facts(os.fstat(stream.fileno())))
+        self.shape = (self._starts[-1], len(self._places))
         self._lock = threading.Lock()
-        self._readers: list[_Reader] = []  # the one that was asked last at the end
-        self._asking: set[int] = set()
-        self._unpacking = [_Unpacking() for _ in self._groups]
-        self._unpacked: Unpacked | None = None
-        self._is_asked = False
+        self._cursors: deque[_Cursor] = deque(maxlen=_CURSORS)  # the last one used at the end
+        self._unpacked: IO[bytes] | None = None
+        self._is_decided = unpacked is False
 
     def __reduce__(self) -> Any:
-        return ParquetRows, (self.files, self._columns, self.dtype.name, self._unpacks)
+        return ParquetRows, (self.files, self._places, self.dtype.name, self._unpacks)
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating[Any]]:
         """Return the rows (m, D) of a slice without a step.
@@ -97,232 +87,142 @@ class ParquetRows:
         """
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((max(stop - start, 0), self.shape[1]), self.dtype)
-        at, into = start, self._temporary()
-        while at < stop:
-            place = bisect_right(self._starts, at) - 1
-            end = min(stop, self._starts[place + 1])
-            if into is not None and self._is_unpacked(into, place):
-                into.read(at, out[at - start : end - start])
-            else:
-                for first, batch in self._reader(place, at).batches(at, end):
-                    low, high = max(at, first), min(end, first + batch.num_rows)
-                    _fill(out[low - start : high - start], batch.slice(low - first, high - low))
-            at = end
+        with self._lock:
+            if not self._is_decided:
+                self._unpack()
+                self._is_decided = True
+        if self._unpacked is not None:
+            for number in self._between(start, stop):
+                self._check(number)
+            _read_at(self._unpacked, start * self.shape[1] * self.dtype.itemsize, out)
+            return out
+        for number in self._between(start, stop):
+            low, high = max(start, self._starts[number]), min(stop, self._starts[number + 1])
+            with self._lock:
+                self._check(number)
+                parts = self._cursor(number, low).read(low, high)
+            for first, part in parts:
+                begin, end = max(low, first), min(high, first + len(part))
+                out[begin - start : end - start] = part[begin - first : end - first]
         return out
 
-    def _temporary(self) -> Unpacked | None:
-        # The first slice that somebody asks for decides.
-        with self._lock:
-            if not self._is_asked:
-                self._is_asked = True
-                size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-                made = None if self._unpacks is False else unpacked(self.shape, self.dtype)
-                if made is not None:
-                    self._unpacked, folder = made
-                    _log.info(
-                        "%s is decoded into a temporary file of %.0f MB in %s, which is deleted at "
-                        "the end", self.files[0], size / 1e6, folder,
-                    )  # fmt: skip
-                elif self._unpacks:
-                    raise DataError(
-                        f"no folder for temporary files has {2 * size / 1e6:.0f} MB of room to "
-                        f"decode {self.files[0]} into, or this system has no such files: make "
-                        "room, name another one in TMPDIR, or leave unpacked out"
-                    )
-            return self._unpacked
+    def _between(self, start: int, stop: int) -> range:
+        """Return the numbers of the files in which rows are."""
+        if stop <= start:
+            return range(0)
+        return range(bisect_right(self._starts, start) - 1, bisect_right(self._starts, stop - 1))
 
-    def _is_unpacked(self, into: Unpacked, place: int) -> bool:
-        # Decodes the group of rows the first time; False where the disk has no room for it.
-        group, (path, number) = self._unpacking[place], self._groups[place]
-        facts, meta = self._known[path]
-        with group.lock:
-            if group.done:
-                _check_facts(path, _stat(path), facts)
-                return True
-            batches = _Batches(path, facts, meta, number, self._columns)
-            at = self._starts[place]
-            while at < self._starts[place + 1]:
-                batch = batches.following()
-                rows = np.empty((batch.num_rows, self.shape[1]), self.dtype)
-                _fill(rows, batch)
-                try:
-                    into.write(at, rows)
-                except OSError as error:
-                    self._unpacked = None
-                    _log.warning(
-                        "%s is decoded anew in each pass: its temporary file cannot be written "
-                        "(%s)", path, error.strerror or error,
-                    )  # fmt: skip
-                    return False
-                at += batch.num_rows
-            batches.check_unchanged()
-            group.done = True
-            return True
+    def _check(self, number: int) -> None:
+        path = self.files[number]
+        with reading(path, "Parquet file"):
+            if _facts(Path(path).stat()) != self._facts[number]:
+                raise DataError(
+                    f"{path} changed while it was read: leave it as it is until the end, and "
+                    "begin again"
+                )
 
-    def _reader(self, place: int, at: int) -> _Reader:
-        with self._lock:
-            living = {one.ident for one in threading.enumerate()}
-            self._asking = (self._asking & living) | {threading.get_ident()}
-            near = [one for one in self._readers if one.place == place and one.oldest <= at]
-            if near:
-                chosen = max(near, key=lambda one: one.oldest)
-                self._readers.remove(chosen)
+    def _cursor(self, number: int, row: int) -> _Cursor:
+        for cursor in reversed(self._cursors):
+            if cursor.number == number and cursor.oldest <= row:
+                self._cursors.remove(cursor)
+                break
+        else:
+            cursor = _Cursor(number, self._starts[number], self._decoded(number))
+        self._cursors.append(cursor)
+        return cursor
+
+    def _decoded(self, number: int) -> Iterator[NDArray[Any]]:
+        """Yield the rows of a file, some at a time."""
+        path, rows = self.files[number], max(1, _BATCH // self.shape[1])
+        with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
+            file = parquet_file(stream)
+            names = numbered(file.schema_arrow.names)
+            chosen = [names[place] for place in self._places]
+            n = 0
+            for batch in file.iter_batches(rows, columns=chosen, use_threads=False):
+                out = np.empty((batch.num_rows, self.shape[1]), self.dtype)
+                for place, name in enumerate(chosen):
+                    column = batch.column(name)
+                    if column.null_count:
+                        column = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan)
+                    out[:, place] = column.to_numpy(zero_copy_only=False)
+                n += len(out)
+                yield out
+            if n < self._starts[number + 1] - self._starts[number]:
+                raise DataError(f"{path} is no Parquet file, or damaged: it ends too early")
+
+    def _unpack(self) -> None:
+        """Decode all rows into a temporary file, where a disk has room for that."""
+        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        folder = _folder_with_space(size)
+        if folder is not None and hasattr(os, "preadv"):  # not so on Windows
+            try:
+                file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+                for number in range(len(self.files)):
+                    for rows in self._decoded(number):
+                        file.write(rows.data)
+                file.flush()
+                self._unpacked = file
+            except OSError as error:
+                _log.warning(
+                    "%s is decoded anew in each pass: its temporary file cannot be written (%s)",
+                    self.files[0], error.strerror or error,
+                )  # fmt: skip
             else:
-                path, group = self._groups[place]
-                batches = _Batches(path, *self._known[path], group, self._columns)
-                chosen = _Reader(batches, place, self._starts[place], self._starts[place + 1])
-            most = max(_LEAST_READERS, len(self._asking))
-            self._readers = [*self._readers[-(most - 1) :], chosen]
-            return chosen
-
-
-class _Unpacking:
-    """Whether a group of rows is in the temporary file."""
-
-    def __init__(self) -> None:
-        self.done, self.lock = False, threading.Lock()
-
-
-class _Reader:
-    """Decodes one group of rows from its beginning, and keeps some of what it passed.
-
-    Attributes
-    ----------
-    place : int
-        Which group it is.
-    oldest : int
-        The first row that it still has, or has yet to decode.
-    """
-
-    def __init__(self, of: _Batches, place: int, first: int, stop: int) -> None:
-        self.place, self.oldest = place, first
-        self._of, self._first, self._stop = of, first, stop
-        self._next, self._longest = first, 0
-        self._lock = threading.Lock()
-        self._kept: deque[tuple[int, Any]] = deque()
-
-    def batches(self, start: int, stop: int) -> list[tuple[int, Any]]:
-        """Return record batches that hold these rows, each with its first row."""
-        with self._lock:
-            if start < self.oldest:  # another thread was faster, and they are gone
-                self._of.restart()
-                self._kept.clear()
-                self._next = self.oldest = self._first
-            self._longest = max(self._longest, stop - start)
-            found = [one for one in self._kept if _end(one) > start and one[0] < stop]
-            while self._next < stop:
-                one = (self._next, self._of.following())
-                self._next = _end(one)
-                self._kept.append(one)
-                if self._next > start:
-                    found.append(one)
-                while len(self._kept) > 1 and (
-                    _end(self._kept[0]) <= self._next - _BEHIND * self._longest
-                ):
-                    self._kept.popleft()
-                self.oldest = self._kept[0][0]
-            self._of.check_unchanged()
-            if self._next == self._stop:
-                self._of.close()
-            return found
-
-
-class _Batches:
-    """The record batches of one group of rows of a file, one after the other."""
-
-    def __init__(
-        self, path: str, facts: tuple[int, ...], meta: Any, group: int, columns: Sequence[str]
-    ) -> None:
-        self._path, self._facts, self._meta, self._group = path, facts, meta, group
-        self._columns = list(columns)
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin again."""
-        self._stream = _open(self._path)
-        weakref.finalize(self, self._stream.close)
-        self.check_unchanged()
-        rows = max(1, _BATCH // len(self._columns))
-        self._coming = _parsed(self._path, self._stream, self._meta).iter_batches(
-            rows, row_groups=[self._group], columns=self._columns, use_threads=False
-        )
-
-    def following(self) -> Any:
-        """Return the next one."""
-        try:
-            batch = next(self._coming, None)
-        except MemoryError as error:
+                _log.info(
+                    "%s is decoded into a temporary file of %.0f MB in %s, which is deleted at "
+                    "the end", self.files[0], size / 1e6, folder,
+                )  # fmt: skip
+        if self._unpacked is None and self._unpacks:
             raise DataError(
-                f"there is no memory left for a page of each column of {self._path}: write it "
-                "with smaller pages (data_page_size), or choose fewer columns"
-            ) from error
-        except Exception as error:  # what a damaged byte raises is in no list
-            self.check_unchanged()
-            raise _unreadable(self._path, error) from error
-        if batch is None:
-            raise _unreadable(self._path, "it ends before its last row")
-        return batch.select(self._columns)
-
-    def close(self) -> None:
-        """Give back what pages take."""
-        self._coming = iter(())
-
-    def check_unchanged(self) -> None:
-        """Raise `DataError` where the file is not what it was when the table was made."""
-        _check_facts(self._path, os.fstat(self._stream.fileno()), self._facts)
+                f"no folder for temporary files has {_SPARE * size / 1e6:.0f} MB of room to decode "
+                f"{self.files[0]} into: make room, name another one in TMPDIR, or leave unpacked out"
+            )
 
 
-def _end(one: tuple[int, Any]) -> int:
-    return one[0] + int(one[1].num_rows)
+class _Cursor:
+    """Decodes one file from its beginning, and keeps some of the rows that it passed."""
+
+    def __init__(self, number: int, first: int, decoded: Iterator[NDArray[Any]]) -> None:
+        self.number, self.oldest = number, first
+        self._next, self._longest, self._decoded = first, 0, decoded
+        self._kept: deque[tuple[int, NDArray[Any]]] = deque()
+
+    def read(self, start: int, stop: int) -> list[tuple[int, NDArray[Any]]]:
+        """Return arrays that hold these rows, each with its first row."""
+        self._longest = max(self._longest, stop - start)
+        while self._next < stop:
+            rows = next(self._decoded)
+            self._kept.append((self._next, rows))
+            self._next += len(rows)
+            while len(self._kept) > 1 and (
+                self._kept[1][0] <= min(start, self._next - _BEHIND * self._longest)
+            ):
+                self._kept.popleft()
+            self.oldest = self._kept[0][0]
+        return [one for one in self._kept if one[0] < stop and one[0] + len(one[1]) > start]
 
 
-def _fill(out: NDArray[Any], batch: Any) -> None:
-    for column in range(out.shape[1]):
-        out[:, column] = _numbers(batch.column(column))
+def _folder_with_space(size: int) -> str | None:
+    """Return a folder for temporary files on a disk with room for so many bytes twice, or None.
+
+    TMPDIR comes first, then /var/tmp, since /tmp is memory on some systems.
+    """
+    for folder in dict.fromkeys((os.environ.get("TMPDIR", ""), "/var/tmp", tempfile.gettempdir())):
+        if folder and os.access(folder, os.W_OK | os.X_OK):
+            if shutil.disk_usage(folder).free > _SPARE * size:
+                return folder
+    return None
 
 
-def _numbers(column: Any) -> NDArray[Any]:
-    # What is null is nan, of booleans and integers as well; long integers are rounded.
-    known = column.cast("float64", safe=False) if column.null_count else column
-    found: NDArray[Any] = known.to_numpy(zero_copy_only=False)
-    return found
+def _read_at(file: IO[bytes], at: int, out: NDArray[Any]) -> None:
+    left = out.data.cast("B") if out.size else memoryview(b"")
+    while len(left):
+        n = os.preadv(file.fileno(), [left], at)
+        if not n:
+            raise OSError("the temporary file is shorter than what was written to it")
+        left, at = left[n:], at + n
 
 
-def _open(path: str) -> Any:
-    try:
-        return open_regular(Path(path))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _parsed(path: str, stream: Any, meta: Any = None) -> Any:
-    from pyarrow import parquet
-
-    try:
-        return parquet.ParquetFile(stream, metadata=meta, **PAGED)
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, error: object) -> DataError:
-    told = "".join(str(error).strip().splitlines()[:1])[:200]
-    return DataError(f"{path} is no Parquet file, or damaged ({told}): write it again")
-
-
-def _facts(stream: Any) -> tuple[int, ...]:
-    found = os.fstat(stream.fileno())
+def _facts(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return Path(path).stat()
-    except OSError:
-        return None
-
-
-def _check_facts(path: str, found: os.stat_result | None, facts: tuple[int, ...]) -> None:
-    if found is None or (found.st_ino, found.st_size, found.st_mtime_ns) != facts:
-        raise DataError(
-            f"{path} changed while it was read: leave it as it is until the end, and begin again"
-        )

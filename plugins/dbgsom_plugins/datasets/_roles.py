@@ -43,6 +43,8 @@ class Roles:
         Numbers that figures show and the map is not trained on.
     units : mapping of int to str
         The units of columns of numbers.
+    annotations : tuple of int
+        Columns of dates that are no features and whose cells are kept beside the samples.
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class Roles:
     ids: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
     units: Mapping[int, str] = field(default_factory=dict)
+    annotations: tuple[int, ...] = ()
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -64,15 +67,6 @@ class Roles:
         """Every column that is not read."""
         used = {*self.used}
         return tuple(i for i in range(len(self.names)) if i not in used)
-
-    def plain(self, dates: Container[int]) -> list[int]:
-        """Return the features that are numbers and nothing else, but for columns of ``dates``."""
-        coded = {*self.categorical, *self.units}
-        return [i for i in self.features if i not in coded and i not in dates]
-
-    def called(self, column: int) -> str:
-        """Return what messages call a column: its name, or its place when it has none."""
-        return f"'{self.names[column]}'" if self.names[column] else f"{column} (from 0)"
 
 
 def choose_roles(

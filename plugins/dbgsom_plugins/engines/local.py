@@ -17,7 +17,7 @@ from dbgsom_core.api import (
     samples_in_blocks,
     samples_in_memory,
 )
-from dbgsom_plugins.datasets._files import memory as machine_memory
+from dbgsom_plugins.engines.memory import memory as machine_memory
 
 _UNIT_BYTES, _BYTES_BESIDE = 2, 6  # of a row, that training in blocks keeps
 

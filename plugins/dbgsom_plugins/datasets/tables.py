@@ -1,0 +1,595 @@
+"""Tables in CSV, Parquet and Feather files: one sample a row, one column a feature or a role."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from dbgsom_core.api import Component, Data, DataError, callers_level
+from dbgsom_core.tables import (
+    ISO_DATES,
+    NA_VALUES,
+    CellsError,
+    Columns,
+    CsvDialect,
+    Faults,
+    TableReader,
+    as_array,
+    date_forms,
+    files_of,
+    is_text,
+    is_unit,
+    numbered,
+    open_table,
+    parse_numbers,
+)
+from dbgsom_plugins.datasets._arrays import CURE, IMAGE_SHAPE, MISSING, ImageShape, Missing, as_images
+from dbgsom_plugins.datasets._parquet_rows import ParquetRows
+from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
+from dbgsom_plugins.engines.memory import memory
+
+_TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
+_TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
+_LOOKED_AT = 1000  # rows by which columns of dates are known
+_DATES = 0.9  # share of dates from which on what is none is a fault
+_LEADING_ZERO = r"^[+-]?0\d"
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_WITHOUT = "is no number: write it without '"
+_PARTS = ("year", "month", "day", "weekday", "hour")
+
+
+class Table(Component):
+    """Fields of every reader of tables: one sample a row, one column a feature or a role."""
+
+    path: str = Field(min_length=1, description="the file; relative to the working directory")
+    target: str | int | None = Field(
+        default=None, description="column with classes or values to predict; null: none"
+    )
+    id: Names = Field(
+        default=(),
+        description="columns that identify a sample and are no features; kept beside the samples",
+    )
+    extra: Names = Field(
+        default=(),
+        description="columns of numbers that figures show beside the features, and no features",
+    )
+    columns: Names | None = Field(
+        default=None,
+        description="columns that become samples; null: all that have no other role",
+    )
+    drop: Names = Field(default=(), description="columns to leave out")
+    categorical: Names = Field(default=(), description="columns that hold categories")
+    dates: Literal["drop", "ordinal", "parts"] = Field(
+        default="drop",
+        description="what becomes of columns of dates: drop keeps them beside the samples alone, "
+        "ordinal counts days, parts makes year, month, day, weekday (0 is Monday) and, where there "
+        "are times, hour",
+    )
+    date_format: str | None = Field(
+        default=None,
+        min_length=2,
+        description="how dates are written, as %d.%m.%Y; null: ISO 8601, or with dots or slashes "
+        "where one reading alone fits",
+    )
+    units: Mapping[str, str] | None = Field(
+        default=None,
+        description="the unit that follows or leads the numbers of a column, by its name: with "
+        "{height: cm} the cell 173 cm is 173, and so is 173; null: none",
+    )
+    na_values: tuple[str, ...] = Field(
+        default=NA_VALUES,
+        strict=False,
+        description="what stands for a missing value, in any column and any case of letters",
+    )
+    missing: Missing = Field(default="error", description=MISSING)
+    missing_target: Literal["error", "drop", "unlabelled"] = Field(
+        default="error",
+        description="samples without a target: error, drop, or unlabelled to keep them without",
+    )
+    image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
+
+    @field_validator("units")
+    @classmethod
+    def _are_units(cls, units: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        for column, unit in (units or {}).items():
+            if not is_unit(unit):
+                raise ValueError(
+                    f"'{unit:.40}' is no unit of '{column}': give what follows or leads its "
+                    "numbers, as cm, which begins with neither a digit, a sign, a mark nor a blank"
+                )
+        return units
+
+    def load(self) -> Data:
+        """Return the table as samples and, where they are named, its target and ids.
+
+        Raises
+        ------
+        DataError
+            The file is missing, damaged or no table, a column does not exist, or cells cannot be
+            used; the sentences name lines of a CSV file or rows, from 0, and columns.
+        """
+        table = self._open()
+        roles = self._roles(table)
+        self._check_memory(table, roles)
+        roles, forms = self._without_dates(roles, self._date_forms(table, roles))
+        return self._data(table, roles, forms)
+
+    def _open(self) -> TableReader:
+        raise NotImplementedError
+
+    def _roles(self, table: TableReader) -> Roles:
+        roles = choose_roles(
+            self.path,
+            table.names,
+            self.target,
+            self.id,
+            self.columns,
+            self.drop,
+            self.categorical,
+            self.extra,
+            self.units,
+        )
+        nested = [roles.names[i] for i in roles.used if pa.types.is_nested(table.types[i])]
+        if nested:
+            raise DataError(f"{self.path}: column '{nested[0]}' holds lists or records: drop it")
+        return roles
+
+    def _check_memory(self, table: TableReader, roles: Roles) -> None:
+        most = memory()
+        size = sum(file.stat().st_size for file in files_of(self.path, (".parquet", ".pq")))
+        if size > most:
+            raise DataError(
+                f"{self.path} has {size} bytes, more than this machine has memory: give a part of "
+                "it"
+            )
+        if 8 * (table.num_rows or 0) * len(roles.used) > most:
+            raise DataError(
+                f"{self.path} has {table.num_rows} rows of {len(roles.used)} columns, more than "
+                "this machine has memory: choose fewer columns, or give a part of it"
+            )
+
+    def _date_forms(self, table: TableReader, roles: Roles) -> dict[int, str]:
+        """Return the forms of the features that are dates."""
+        candidates = [
+            i
+            for i in roles.features
+            if i not in roles.categorical and i not in roles.units and not _is_number(table.types[i])
+        ]
+        forms, problems = {}, []
+        plain = self._columns(table, roles)
+        head = next(table.batches(candidates, _LOOKED_AT), None) if candidates else None
+        for i, column in zip(candidates, () if head is None else head.columns, strict=False):
+            if pa.types.is_temporal(table.types[i]):
+                forms[i] = ISO_DATES
+                continue
+            cells = plain.texts(column.slice(0, _LOOKED_AT)).drop_null()
+            if not len(cells) or not parse_numbers(cells[:1], plain.decimal)[1][0]:
+                continue
+            found = date_forms(cells.to_pylist(), self.date_format, _DATES)
+            if len(found) > 1 and self.dates != "drop":
+                problems.append(
+                    f"{self.path}: column '{roles.names[i]}' holds dates whose day and month "
+                    f"cannot be told apart ('{cells[0]}'): set date_format to "
+                    f"{' or '.join(map(repr, found))}"
+                )
+            elif found:
+                forms[i] = found[0]
+        if problems:
+            raise DataError("\n".join(problems))
+        return forms
+
+    def _without_dates(
+        self, roles: Roles, forms: dict[int, str]
+    ) -> tuple[Roles, dict[int, str]]:
+        """Return the roles without columns of dates among the features where these are dropped."""
+        if self.dates != "drop" or not forms:
+            return roles, forms
+        if "dates" not in self.model_fields_set:
+            named = ", ".join(f"'{roles.names[i]}' ({form})" for i, form in forms.items())
+            warnings.warn(
+                f"{self.path}: columns of dates are left out: {named}; set dates: ordinal, or "
+                "parts, to take them in, or drop to leave them out without a word",
+                stacklevel=callers_level(),
+            )
+        features = tuple(i for i in roles.features if i not in forms)
+        if not features:
+            raise DataError(
+                f"{self.path}: no column but dates is left for the samples: set dates: ordinal"
+            )
+        return replace(roles, features=features, annotations=tuple(forms)), {}
+
+    def _columns(self, table: TableReader, roles: Roles) -> Columns:
+        """Return what a model is to know of the columns, all features being numbers."""
+        names = numbered(roles.names)
+        dialect = table.dialect or CsvDialect()
+        kinds = {table.types[i] for i in roles.features}
+        return Columns(
+            names=tuple(names[i] for i in roles.features),
+            target=None if roles.target is None else names[roles.target],
+            ids=tuple(names[i] for i in roles.ids),
+            dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
+            na_values=self.na_values,
+            decimal=dialect.decimal or ".",
+            thousands=dialect.thousands or "",
+            units={names[i]: unit for i, unit in roles.units.items()} or None,
+            dtype="float32" if kinds == {pa.float32()} else "float64",
+            annotations=tuple(names[i] for i in roles.annotations),
+        )
+
+    def _data(self, table: TableReader, roles: Roles, forms: Mapping[int, str]) -> Data:
+        names, plain, faults = numbered(roles.names), self._columns(table, roles), Faults()
+        values, n = self._values(table, roles, forms, plain, faults)
+        if not n:
+            cure = "a header and no line below it" if table.format == "csv" else "no rows"
+            raise DataError(f"{self.path} has {cure}: give a file with data")
+        kept = np.ones(n, dtype=bool)
+        if self.missing == "keep":
+            kept = self._with_values(table, [values[i] for i in roles.features], plain)
+        y = None
+        if roles.target is not None:
+            y, has_target = self._target(
+                values.pop(roles.target), names[roles.target], plain, kept, faults
+            )
+            kept &= has_target
+        categories, parts = {}, {}
+        for i in roles.features:
+            if i in roles.categorical:
+                cells = plain.texts(values[i]).filter(pa.array(kept)).unique().drop_null()
+                categories[names[i]] = tuple(sorted(cells.to_pylist()))
+            elif i in forms:
+                parts[names[i]] = (forms[i], *self._date_parts(values[i], forms[i], plain))
+        ids = {
+            names[i]: _text_array(plain.texts(values[i]))[kept]
+            for i in (*roles.ids, *roles.annotations)
+        }
+        columns = replace(plain, categories=categories, dates=parts)
+        features = (values.pop(i) for i in roles.features)
+        X = columns.features(features, n, {}, faults, hint=self._cure)
+        extra = replace(plain, names=tuple(names[i] for i in roles.extra), dtype="float64")
+        beside = extra.features((values.pop(i) for i in roles.extra), n, {}, faults)
+        if self.missing == "error":
+            faults.merge(columns.gaps(X, CURE, kept))
+        if faults:
+            raise CellsError(self.path, faults, table.lines(faults.rows()))
+        if not kept.all():
+            X = X[kept]
+        data = Data(
+            X,
+            y,
+            columns.feature_names,
+            columns=columns,
+            ids={name: ids[name] for name in plain.ids} or None,
+            annotations={name: ids[name] for name in plain.annotations},
+            variables=dict(zip(extra.names, beside[kept].T, strict=True)),
+        )
+        return as_images(data, self.image_shape, self.path)
+
+    def _values(
+        self,
+        table: TableReader,
+        roles: Roles,
+        forms: Mapping[int, str],
+        plain: Columns,
+        faults: Faults,
+    ) -> tuple[dict[int, Any], int]:
+        """Return the cells of used columns by their places, and their number.
+
+        Features that are numbers, and extra columns, are arrays of numbers; all others of pyarrow.
+        """
+        names, n = numbered(roles.names), 0
+        coded = {*roles.categorical, *forms}
+        numbers = {i for i in (*roles.features, *roles.extra) if i not in coded}
+        numbers |= {i for i in (roles.target,) if i in roles.units}
+        read = sorted({*roles.used, *roles.annotations})
+        parts: dict[int, list[Any]] = {i: [] for i in read}
+        for batch in table.batches(read):
+            found = Faults()
+            for i, column in zip(read, batch.columns, strict=True):
+                cells: Any = as_array(column)
+                if i in numbers:
+                    cells = plain.numbers(names[i], cells, found, hint=self._cure)
+                parts[i].append(cells)
+            faults.merge(found.shift(n))
+            n += batch.num_rows
+        for i in read if n else ():
+            join = np.concatenate if i in numbers else pa.chunked_array
+            parts[i] = join(parts[i])
+        return parts, n
+
+    def _cure(self, name: str, problem: str) -> str:
+        """Return what may be done about a cell that is no number, as the end of a sentence."""
+        if problem.endswith("is no number"):
+            return f": {_TEXT_CURE}"
+        if cure := units_cure(problem, name):
+            return f", or {cure}{_TEXT_CURE}"
+        return ""
+
+    def _with_values(
+        self, table: TableReader, features: Sequence[Any], plain: Columns
+    ) -> NDArray[np.bool_]:
+        """Return the rows (n,) in which a feature has a value, which is told; all where none has."""
+        empty = np.ones(len(features[0]), dtype=bool)
+        for column in features:
+            empty &= plain.missing(column)
+            if not empty.any():
+                break
+        if empty.all() or not empty.any():
+            return np.ones(len(empty), dtype=bool)
+        first = int(np.flatnonzero(empty)[0])
+        line = table.lines([first]).get(first)
+        place = f"row {first}" if line is None else f"line {line}"
+        warnings.warn(
+            f"{self.path}: {empty.sum()} of {len(empty)} rows have no value in any feature and are "
+            f"left out, {place} first",
+            stacklevel=callers_level(),
+        )
+        return ~empty
+
+    def _target(
+        self,
+        column: Any,
+        name: str,
+        plain: Columns,
+        kept: NDArray[np.bool_],
+        faults: Faults,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the targets of rows that stay, and which rows (n,) these are."""
+        missing = plain.missing(column)
+        has_target = np.ones(len(missing), dtype=bool)
+        if self.missing_target == "error":
+            rows = np.flatnonzero(missing & kept)
+            faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}", True)
+        elif self.missing_target == "drop" and (missing & kept).any():
+            warnings.warn(
+                f"{self.path}: {(missing & kept).sum()} of {kept.sum()} samples have no target and "
+                "are left out",
+                stacklevel=callers_level(),
+            )
+            has_target = ~missing
+            if not (has_target & kept).any():
+                raise DataError(f"{self.path}: no sample has a target")
+        chosen = kept & has_target
+        known = chosen & ~missing
+        if isinstance(column, np.ndarray):
+            y = column[known]
+            if (y % 1 == 0).all() and (abs(y) < 2**53).all():
+                y = y.astype(np.int64)
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            y = column.filter(pa.array(known)).to_numpy()
+        else:
+            y = numbers_or_text(
+                plain.texts(column).filter(pa.array(known)), plain.decimal, plain.thousands
+            )
+        if y.dtype.kind == "f":
+            rows = np.flatnonzero(known)[np.isinf(y)]
+            faults.add(name, rows, lambda row: "the target is infinite: drop such samples")
+        if known.sum() < chosen.sum():
+            whole: NDArray[Any] = np.full(len(missing), np.nan if y.dtype.kind == "f" else None)
+            whole[known] = y.tolist()
+            y = whole[chosen]
+        return y, has_target
+
+    def _date_parts(self, column: Any, form: str, plain: Columns) -> tuple[str, ...]:
+        if self.dates == "ordinal":
+            return ("ordinal",)
+        days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=plain.na_values)
+        found = days.features([column], len(column), {}, Faults())
+        return _PARTS if (found[~np.isnan(found)] % 1).any() else _PARTS[:-1]
+
+
+class Csv(Table):
+    """A table in a CSV file: one sample a line, one feature a column.
+
+    Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
+    are given by name or by number, counted from 0 (-1 is the last). The target may hold text or
+    numbers; numbers with leading zeros stay text. True and false count as 1 and 0. A file that
+    gzip, bzip2, xz or zstd has packed is unpacked, up to 1 GiB or 100 times its size.
+    """
+
+    delimiter: str = Field(
+        default=",",
+        pattern=r'^[^"\r\n]$',
+        description="the character between two fields; a first line such as sep=; says it, too",
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="the decimal mark of numbers")
+    thousands: Literal[".", ",", "'", " "] | None = Field(
+        default=None, description="what stands between thousands in numbers; null: nothing"
+    )
+    encoding: str = Field(default="utf-8", min_length=1, description="how letters are written")
+    header: bool = Field(default=True, description="whether the first line names the columns")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_of_text(cls, encoding: str) -> str:
+        try:
+            known = codecs.lookup(encoding)
+            "a".encode(encoding)
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"'{encoding:.40}' is no known encoding of text: such are utf-8, cp1252 (which "
+                "Windows calls ANSI), latin-1 and utf-16"
+            ) from None
+        return encoding if known.name != "utf-8" else "utf-8"
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.thousands == self.decimal:
+            other = "." if self.decimal == "," else ","
+            raise ValueError(
+                f"thousands and decimal are both '{self.decimal}', so that no number could be "
+                f"read: set decimal: '{other}', or leave thousands out"
+            )
+        return self
+
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write a table into a folder, and return the fields that read it."""
+        path = Path(folder) / "table.csv"
+        path.write_text("a,b,class\n1,2.5,x\n3,1.5,y\n2,0.5,x\n4,2,y\n", encoding="utf-8")
+        return {"path": str(path), "target": "class"}
+
+    def _open(self) -> TableReader:
+        given = self.delimiter if "delimiter" in self.model_fields_set else None
+        dialect = CsvDialect(
+            given, self.encoding, self.decimal, self.thousands or "", self.header
+        )
+        table = open_table(self.path, dialect, guess=False, format="csv")
+        values, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
+        found = [name for name, no in zip(table.names, bad, strict=True) if not no]
+        if self.header and 2 * len(found) > len(bad) and not all(map(_INTEGER.fullmatch, found)):
+            raise DataError(
+                f"{self.path}, line 1 holds numbers instead of column names: "
+                "add a header line or set header: false"
+            )
+        return table
+
+
+class Parquet(Table):
+    """A table in a Parquet file: one sample a row, one feature a column.
+
+    Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
+    are given by name or by number, counted from 0 (-1 is the last). float32 stays float32 where all
+    features are. Where the engine reads in blocks and all features are numbers, they stay in the
+    file, or go to a temporary one. The path may be a folder: its files, part.2 before part.10, are
+    one table.
+    """
+
+    unpacked: bool | None = Field(
+        default=None,
+        description="where the engine reads in blocks: keep what is decoded in a temporary file, "
+        "in TMPDIR, /var/tmp or /tmp, so that it is decoded once and not in each epoch; it is "
+        "gone at the end, however that comes. null: where a disk has room for twice its size",
+    )
+
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write a table into a folder, and return the fields that read it."""
+        from pyarrow import parquet
+
+        path = Path(folder) / "table.parquet"
+        parquet.write_table(_example(), path)
+        return {"path": str(path), "target": "class"}
+
+    def _open(self) -> TableReader:
+        return open_table(self.path, format="parquet")
+
+    def opened(self) -> Data | None:
+        """Return the table with its features where they are; None where some are no quantities.
+
+        Target, ids and extra columns are read. Raises as `load`.
+        """
+        if self.missing == "keep" or Columns((), na_values=self.na_values).codes:
+            return None
+        table = self._open()
+        roles = self._roles(table)
+        dates = {i: ISO_DATES for i in roles.features if pa.types.is_temporal(table.types[i])}
+        if dates and self.dates != "drop":
+            return None
+        roles, _ = self._without_dates(roles, dates)
+        names = [roles.names[i] for i in roles.features]
+        plain = all(_is_number(table.types[i]) for i in roles.features)
+        twice = any(roles.names.count(name) > 1 for name in names)
+        if not plain or twice or roles.categorical.intersection(roles.features):
+            return None
+        if not table.num_rows:
+            return None
+        columns = self._columns(table, roles)
+        files = [str(file) for file in files_of(self.path, (".parquet", ".pq"))]
+        X = ParquetRows(files, roles.features, columns.dtype, self.unpacked)
+        faults, y = Faults(), None
+        rest = replace(roles, features=())
+        values, n = self._values(table, rest, {}, columns, faults)
+        kept = np.ones(X.shape[0], dtype=bool)
+        if n not in (0, X.shape[0]):
+            raise DataError(f"{self.path} has columns of unequal length: write it again")
+        if roles.target is not None:
+            name = columns.target or ""
+            if self.missing_target == "drop" and columns.missing(values[roles.target]).any():
+                return None
+            y, _ = self._target(values[roles.target], name, columns, kept, faults)
+        if faults:
+            raise CellsError(self.path, faults)
+        known = numbered(roles.names)
+        text = {known[i]: _text_array(columns.texts(values[i])) for i in (*roles.ids, *dates)}
+        return as_images(
+            Data(
+                X,
+                y,
+                columns.feature_names,
+                columns=columns,
+                ids={name: text[name] for name in columns.ids} or None,
+                annotations={name: text[name] for name in columns.annotations},
+                variables={known[i]: values[i] for i in roles.extra},
+            ),
+            self.image_shape,
+            self.path,
+        )
+
+
+class Feather(Table):
+    """A table in a Feather or Arrow file: one sample a row, one feature a column.
+
+    Its columns are read as those of Parquet files are; a folder of files is one table.
+    """
+
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        """Write a table into a folder, and return the fields that read it."""
+        from pyarrow import feather
+
+        path = Path(folder) / "table.feather"
+        feather.write_feather(_example(), str(path))
+        return {"path": str(path), "target": "class"}
+
+    def _open(self) -> TableReader:
+        return open_table(self.path, format="feather")
+
+
+def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") -> NDArray[Any]:
+    """Return texts (n,) as int64 where all are integers, else float64 where all are numbers.
+
+    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
+    """
+    encoded = as_array(texts).dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    where = np.asarray(encoded.indices)
+    values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
+    codes = any(re.match(_LEADING_ZERO, word) for word in words)
+    if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
+        return np.array(words, dtype=np.str_)[where] if words else np.array([], dtype=np.str_)
+    if all(map(_INTEGER.fullmatch, words)):
+        integers = [int(word) for word in words]
+        if max(map(abs, integers), default=0) < 2**63:
+            return np.array(integers, dtype=np.int64)[where]
+        return np.array(words, dtype=np.str_)[where]
+    return values[where]
+
+
+def units_cure(problem: str, name: str) -> str:
+    """Return what makes a number of a cell with a unit, of which a sentence tells; else nothing."""
+    unit = problem.rpartition(_WITHOUT)[2] if _WITHOUT in problem else ""
+    return f"set units: {{{name}: '{unit}}}, or " if unit else ""
+
+
+def _text_array(texts: pa.Array) -> NDArray[np.str_]:
+    return np.array(pc.fill_null(texts, "").to_pylist(), dtype=np.str_)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def _example() -> pa.Table:
+    return pa.table({"a": [1, 3, 2, 4], "b": [2.5, 1.5, 0.5, 2], "class": ["x", "y", "x", "y"]})
