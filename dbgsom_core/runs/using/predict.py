@@ -162,24 +162,20 @@ class _Answering:
 
     def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:
         """Return the missing values, where the model takes none."""
-        faults, X = Faults(), batch.X
-        missing = np.isnan(X) & ~empty[:, np.newaxis] if np.isnan(X).any() else np.zeros((0, 1))
-        rows = np.flatnonzero(missing.any(axis=1))
-        if not len(rows) or self._refusal == "":
-            return faults
-        if self._refusal is None:
-            row = X[rows[:1]]
+        X = np.where(empty[:, np.newaxis], 0, batch.X) if empty.any() else batch.X
+        rows = np.flatnonzero(np.isnan(X).any(axis=1))
+        if len(rows) and self._refusal is None:
+            some = X[rows[:1]]
             try:
-                self._model.answers(np.where(np.isinf(row), 0, row))
+                self._model.answers(np.where(np.isinf(some), 0, some))
                 self._refusal = ""
-                return faults
             except DbgsomError:
                 raise
             except ValueError as error:
                 self._refusal = str(error).splitlines()[0]
-        why = f"the value is missing: this model cannot take that ({self._refusal})"
-        faults.add_where(missing, self._samples.feature_names, why)
-        return faults.shift(batch.first)
+        if not len(rows) or not self._refusal:
+            return Faults()
+        return self._samples.gaps(X, f"this model cannot take that ({self._refusal})", batch.first)
 
     def _answers(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> dict[str, Any]:
         X = batch.X

@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -278,11 +277,10 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     cell = str(new["size"][0]).replace(".", ",")
     lines = refused("predict", "fruit", "commas.csv").splitlines()
     assert lines[0] == (
-        f"commas.csv, row 0 (line 2), column 'size': '{cell}' is no number: give --decimal ',', or "
-        "write it with a decimal point"
+        f"commas.csv, line 2, column 'size': '{cell}' is no number: give --decimal ',', or write "
+        "it with a decimal point (and 49 more)"
     )
-    assert len(lines) == 21
-    assert re.fullmatch(r"commas\.csv: … and \d+ more", lines[-1])
+    assert len(lines) == 2
     told("predict", "fruit", "points.csv", "-o", "points-answers.csv")
     told("predict", "fruit", "commas.csv", "--decimal", ",", "-o", "commas-answers.csv")
     answers = [(shop / f"{one}-answers.csv").read_bytes() for one in ("points", "commas")]
@@ -298,7 +296,7 @@ def test_marks_between_thousands_are_told_of_where_nobody_knew_them(shop, told, 
         shop / "marked.csv", index=False
     )
     lines = refused("predict", "fruit", "marked.csv").splitlines()
-    assert lines[0].endswith("write it without marks between thousands, or give --thousands ','")
+    assert "write it without marks between thousands, or give --thousands ','" in lines[0]
     sentence = refused("predict", "fruit", "marked.csv", "--thousands", ".")
     assert "'.' is the decimal mark and cannot stand between thousands, too" in sentence
     told("predict", "fruit", "heavy.csv", "-o", "of-heavy.csv")
