@@ -89,7 +89,6 @@ from dbgsom_core.interfaces.trackers import (
     TrackerComponent,
     Variant,
 )
-from dbgsom_core.interfaces.unpacking import open_text
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 
 if TYPE_CHECKING:
@@ -108,15 +107,6 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.engine.ranges import Held, Shards
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.interfaces.cells import (
-        ISO_DATES,
-        NA_VALUES,
-        date_forms,
-        is_unit,
-        number,
-        told_faults,
-    )
-    from dbgsom_core.interfaces.columns import Columns, numbered
     from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid, Position
@@ -127,13 +117,12 @@ if TYPE_CHECKING:
         topographic_product,
     )
     from dbgsom_core.som_map.tree import Tree
+    from dbgsom_core.tables import Columns
 
 __all__ = [
     "API_VERSION",
     "HEXAGONAL",
-    "ISO_DATES",
     "LINE",
-    "NA_VALUES",
     "SQUARE",
     "STOP",
     "SUPPORTED_API_VERSIONS",
@@ -219,20 +208,15 @@ __all__ = [
     "callers_level",
     "check_written",
     "compiled",
-    "date_forms",
     "did_you_mean",
     "grid_distances",
     "hookimpl",
     "inner_loop",
-    "is_unit",
     "masked",
     "masked_name",
     "measured",
-    "number",
-    "numbered",
     "one_blas_thread",
     "open_regular",
-    "open_text",
     "opened_table",
     "private_logger",
     "samples_in_blocks",
@@ -241,7 +225,6 @@ __all__ = [
     "share",
     "shell_word",
     "table_of_shards",
-    "told_faults",
     "topographic_function",
     "topographic_product",
     "unpacked_most",
@@ -263,14 +246,13 @@ _HOMES = {
     "Totals",
     "engine.ranges": "Held Shards",
     "interfaces.arrays": "FloatArray IntArray",
-    "interfaces.cells": "ISO_DATES NA_VALUES date_forms is_unit number told_faults",
     "interfaces.context": "Chunk Context",
-    "interfaces.columns": "Columns numbered",
     "som_map.changes": "Death Insert Move",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
     "som_map.som_map": "SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
+    "tables": "Columns",
 }
 _SLOW_TO_IMPORT = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -19,7 +19,6 @@ from dbgsom_core.estimators.map_reading import Room, read_map
 from dbgsom_core.estimators.part_params import built_param
 from dbgsom_core.estimators.plain_values import Take, from_plain
 from dbgsom_core.estimators.stored_classes import ESTIMATORS
-from dbgsom_core.interfaces.columns import Columns
 from dbgsom_core.interfaces.component import Component, flat, nested_fields, parse, with_new_names
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
@@ -29,6 +28,7 @@ from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.tree import Tree
+from dbgsom_core.tables import Columns
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent

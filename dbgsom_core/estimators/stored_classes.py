@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dbgsom_core.estimators.held_values import StoredTypes
-from dbgsom_core.interfaces.stored_columns import STORED as COLUMNS
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.tables import GROUP_MARKS, PARTS, Columns, is_unit
 
 Model = TypeVar("Model")
 
@@ -25,8 +25,40 @@ _COLUMNS = {
     "feature_names_in_?": "text[D]",
     "_sklearn_output_config?": "mapping of 'default'",
 }
+
+
+def _columns_fit(one: Columns) -> bool:
+    names, units = set(one.names), one.units or {}
+    parts = {("ordinal",), PARTS, PARTS[:-1]}
+    return (
+        0 < len(names) == len(one.names)
+        and one.thousands in ("", *GROUP_MARKS)
+        and one.thousands != one.decimal
+        and one.categories.keys() | one.dates.keys() <= names
+        and not one.categories.keys() & one.dates.keys()
+        and all(0 < len(set(values)) == len(values) for values in one.categories.values())
+        and all(map(is_unit, units.values()))
+        and not units.keys() & {*one.categories, *one.dates}
+        and all(len(date) > 1 and date[1:] in parts for date in one.dates.values())
+        and {*one.annotations} <= {*one.dropped}
+    )
+
+
 OURS = {
-    "columns": COLUMNS,
+    "columns": StoredType(
+        "dbgsom_core.tables.columns:Columns",
+        {
+            "names ids dropped na_values": "tuple of text",
+            "categories dates": "mapping of tuple of text",
+            "target": "text | none",
+            "decimal": "'.' | ','",
+            "dtype": "'float64' | 'float32'",
+            "thousands?": "text",
+            "units?": "mapping of text | none",
+            "annotations?": "tuple of text",
+        },
+        fits=_columns_fit,
+    ),
     "summaries": StoredType(
         "dbgsom_core.training.summaries:Summaries",
         {

@@ -12,7 +12,7 @@ from dbgsom_core.errors import UnfitError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.columns import Columns
+    from dbgsom_core.tables import Columns
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Data:
         Which columns of a table the features are; the model keeps it and reads tables by it.
     ids : mapping of str to array (n,), optional
         What identifies each sample, by the name of the column.
+    annotations : mapping of str to array (n,)
+        What else is kept beside each sample, such as dates, by the name of the column.
     variables : mapping of str to float array (n,)
         Numbers of each sample beside the features, for figures; nan for none.
     """
@@ -46,6 +48,7 @@ class Data:
     details: Mapping[str, str] = field(default_factory=dict)
     columns: Columns | None = None
     ids: Mapping[str, NDArray[Any]] | None = None
+    annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -75,9 +78,9 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     """
     import numpy as np  # a configuration is checked without it
 
-    from dbgsom_core.interfaces.columns import Columns
     from dbgsom_core.interfaces.judging import described
     from dbgsom_core.interfaces.tables import Table
+    from dbgsom_core.tables import Columns
 
     if not isinstance(answer, Data):
         raise UnfitError(f"must return a Data, not {described(answer)}")
@@ -98,7 +101,8 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     if table is not None and len(table.feature_names) != columns:
         told = f"makes {len(table.feature_names)} features of its columns"
         raise UnfitError(f"{told}, and there are {columns}")
-    for name, ids in (answer.ids or {}).items():
-        if not isinstance(ids, np.ndarray) or ids.shape != (n,):
-            raise UnfitError(f"returned ids '{name}' as {described(ids)} for {n} samples")
+    for kind, columns in (("ids", answer.ids or {}), ("annotations", answer.annotations)):
+        for name, cells in columns.items():
+            if not isinstance(cells, np.ndarray) or cells.shape != (n,):
+                raise UnfitError(f"returned {kind} '{name}' as {described(cells)} for {n} samples")
     return answer

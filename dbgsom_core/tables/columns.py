@@ -272,7 +272,7 @@ class Columns:
         Returns
         -------
         X : float array (n, D)
-            Infinite or nan where a cell is faulty.
+            0 or infinite where a cell is faulty.
         faults : Faults
         """
         is_frame = hasattr(table, "iloc")
@@ -355,6 +355,7 @@ class Columns:
         written = self.decimal, self.thousands, self.unit(name)
         values, bad = parse_numbers(column, *written, self.na_values)
         if bad.any():
+            values[bad] = 0  # which is no gap
             rows = np.flatnonzero(bad)
             other = has_other_decimal(column.take(pa.array(rows)), self.decimal)
             unlike = bad.sum() > (len(bad) - is_missing(column, self.na_values).sum()) // 2
@@ -481,6 +482,7 @@ class Columns:
         faults.add(
             name, bad, lambda row: f"'{short(texts[row].as_py())}' is no date of the form {form}"
         )
+        moments[bad] = np.datetime64(0, "us")
         return moments
 
 

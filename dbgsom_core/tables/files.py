@@ -246,13 +246,11 @@ def reading(path: str, what: str = "table") -> Iterator[None]:
         raise DataError(f"{shown} is a folder: give the path of a file in it") from None
     except FileNotFoundError as error:
         raise DataError(f"{shown} cannot be read: {why_unreadable(path, error)}") from error
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
     except MemoryError as error:
         raise DataError(f"{shown} does not fit in memory: give a part of it") from error
     except Exception as error:  # what a damaged byte raises is in no list
+        if isinstance(error, OSError) and error.errno is not None:  # none comes from pyarrow
+            raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
         if isinstance(error, ValueError) and "null byte" in str(error):
             raise DataError(f"{shown!r} is no usable path: {error}") from None
         told = "".join(str(error).strip().splitlines()[:1])[:200]

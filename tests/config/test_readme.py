@@ -22,7 +22,7 @@ from dbgsom_core.config.tables import with_tables
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.estimators.measuring import MeasureFacts
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.tables import Csv
 
 PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.tables import Columns
 
 DEEP = {
     "name": "hierarchical",

@@ -10,8 +10,8 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.cells import number, numbers
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.tables import number, numbers
+from dbgsom_core.tables import Columns
 
 COLUMNS = Columns(
     names=("age", "region", "day"),

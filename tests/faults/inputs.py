@@ -41,7 +41,7 @@ from dbgsom_core.runs.components import packages_named
 from dbgsom_core.runs.data.check import check_experiment
 from dbgsom_core.runs.data.ready import make_ready
 from dbgsom_core.runs.folder.store import RunFiles
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.tables import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
 MEMORY = 1 << 30  # bytes that no case may take beyond what the process has

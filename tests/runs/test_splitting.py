@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris, load_wine
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.columns import Columns
+from dbgsom_core.tables import Columns
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import load_data, load_test, whole

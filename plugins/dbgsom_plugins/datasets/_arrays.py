@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from dbgsom_core.api import DataError
+from dbgsom_core.api import Data, DataError
 
 Missing = Literal["error", "keep"]
 CURE = "drop or fill such cells, or set missing: keep where the metric takes missing values"
 MISSING = "missing values: error, or keep for metrics that take them"
+# Rows and columns, as a list of two in YAML.
+ImageShape = Annotated[
+    tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None, Field(strict=False)
+]
+IMAGE_SHAPE = "[rows, columns] of samples that are images, which figures then draw; null: none"
 _ROWS = 1 << 16  # rows that the search for missing values looks at in one go
 
 
@@ -117,3 +125,22 @@ def _not_finite(place: str, value: Any) -> str:
     if np.isnan(value):
         return f"{place} (counted from 0): the value is missing: {CURE}"
     return f"{place} (counted from 0): the value is infinite: drop or replace it"
+
+
+def as_images(data: Data, shape: tuple[int, int] | None, where: str) -> Data:
+    """Return the data as images of ``shape``, row after row of each, or as they are for None.
+
+    Raises
+    ------
+    DataError
+        Their features are more or fewer than the shape has places.
+    """
+    if shape is None:
+        return data
+    given: Any = data.X.shape[1]
+    if math.prod(shape) != given:
+        raise DataError(
+            f"{where}: image_shape {list(shape)} is of {math.prod(shape)} values, and samples have "
+            f"{given}: set [rows, columns] of one image"
+        )
+    return replace(data, image_shape=shape)

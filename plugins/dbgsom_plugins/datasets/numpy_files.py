@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -21,17 +22,22 @@ from dbgsom_core.api import (
     open_regular,
     unpacked_most,
 )
-from dbgsom_plugins.datasets._arrays import MISSING, Missing, samples, targets
-from dbgsom_plugins.datasets._files import (
-    existing_file,
-    first_hole,
-    memory,
+from dbgsom_core.tables import reading
+from dbgsom_plugins.datasets._arrays import (
+    IMAGE_SHAPE,
+    MISSING,
+    ImageShape,
+    Missing,
+    as_images,
+    samples,
+    targets,
 )
-from dbgsom_plugins.datasets._images import IMAGE_SHAPE, ImageShape, as_images
+from dbgsom_plugins.engines.memory import memory
 
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_BLOCK = 1 << 9  # no hole is smaller
 _SHOWN = 20  # names that a message lists
 
 
@@ -104,7 +110,7 @@ class Npy(Component):
     @property
     def _is_mapped(self) -> bool:
         if self.mapped is None:
-            return existing_file(self.path, fits=False).stat().st_size > memory() / 2
+            return _existing(self.path, fits=False).stat().st_size > memory() / 2
         return self.mapped
 
 
@@ -144,7 +150,7 @@ class Npz(Component):
         DataError
             The archive is missing or damaged, lacks an array, or an array is no samples or targets.
         """
-        file = existing_file(self.path)
+        file = _existing(self.path)
         if _first_bytes(file).startswith(_NPY_START):
             raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
         check_written(file, self.path)
@@ -195,7 +201,7 @@ def _mapped(path: str) -> NDArray[Any]:
     try:
         with open_regular(file) as stream:
             _header(stream, file.stat().st_size, path)
-            hole = first_hole(stream)
+            hole = _first_hole(stream)
         if hole is not None:
             raise DataError(f"{path} was never written from byte {hole} on: write all of its rows")
         X: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -218,8 +224,34 @@ def _read_npy(path: str) -> NDArray[Any]:
         raise _unreadable(path, error) from None
 
 
+def _existing(path: str, fits: bool = True) -> Path:
+    """Return the path of a file that exists, is not empty and, without ``fits=False``, fits."""
+    with reading(path):
+        file = Path(path).expanduser()
+        with open_regular(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+    if not size:
+        raise DataError(f"{path} is empty: give a file with data")
+    if fits and size > memory():
+        raise DataError(
+            f"{path} has {size} bytes, more than this machine has memory: give a part of it"
+        )
+    return file
+
+
+def _first_hole(stream: BinaryIO) -> int | None:
+    """Return where the first hole of a file begins, which reads as zeros; None: it has none."""
+    try:
+        hole = os.lseek(stream.fileno(), 0, os.SEEK_HOLE)
+    except (AttributeError, OSError):  # not every system and disk knows of holes
+        return None
+    stream.seek(hole)
+    start = stream.read(_BLOCK)
+    return hole if start and not any(start) else None
+
+
 def _npy_file(path: str, fits: bool = True) -> Path:
-    file = existing_file(path, fits)
+    file = _existing(path, fits)
     start = _first_bytes(file)
     if start.startswith(_ZIP_START):
         raise DataError(f"{path} is a .npz archive: read it with the data set 'npz'")

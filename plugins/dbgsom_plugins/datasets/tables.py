@@ -28,13 +28,19 @@ from dbgsom_core.tables import (
     as_array,
     date_forms,
     files_of,
-    is_text,
     is_unit,
     numbered,
     open_table,
     parse_numbers,
 )
-from dbgsom_plugins.datasets._arrays import CURE, IMAGE_SHAPE, MISSING, ImageShape, Missing, as_images
+from dbgsom_plugins.datasets._arrays import (
+    CURE,
+    IMAGE_SHAPE,
+    MISSING,
+    ImageShape,
+    Missing,
+    as_images,
+)
 from dbgsom_plugins.datasets._parquet_rows import ParquetRows
 from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
 from dbgsom_plugins.engines.memory import memory
@@ -164,7 +170,9 @@ class Table(Component):
         candidates = [
             i
             for i in roles.features
-            if i not in roles.categorical and i not in roles.units and not _is_number(table.types[i])
+            if i not in roles.categorical
+            and i not in roles.units
+            and not _is_number(table.types[i])
         ]
         forms, problems = {}, []
         plain = self._columns(table, roles)
@@ -189,18 +197,15 @@ class Table(Component):
             raise DataError("\n".join(problems))
         return forms
 
-    def _without_dates(
-        self, roles: Roles, forms: dict[int, str]
-    ) -> tuple[Roles, dict[int, str]]:
+    def _without_dates(self, roles: Roles, forms: dict[int, str]) -> tuple[Roles, dict[int, str]]:
         """Return the roles without columns of dates among the features where these are dropped."""
         if self.dates != "drop" or not forms:
             return roles, forms
         if "dates" not in self.model_fields_set:
             named = ", ".join(f"'{roles.names[i]}' ({form})" for i, form in forms.items())
-            warnings.warn(
-                f"{self.path}: columns of dates are left out: {named}; set dates: ordinal, or "
-                "parts, to take them in, or drop to leave them out without a word",
-                stacklevel=callers_level(),
+            self._warn(
+                f"columns of dates are left out: {named}; set dates: ordinal, or parts, to take "
+                "them in, or drop to leave them out without a word"
             )
         features = tuple(i for i in roles.features if i not in forms)
         if not features:
@@ -233,9 +238,10 @@ class Table(Component):
         if not n:
             cure = "a header and no line below it" if table.format == "csv" else "no rows"
             raise DataError(f"{self.path} has {cure}: give a file with data")
-        kept = np.ones(n, dtype=bool)
+        empty = np.zeros(n, dtype=bool)
         if self.missing == "keep":
-            kept = self._with_values(table, [values[i] for i in roles.features], plain)
+            empty = _empty_rows([values[i] for i in roles.features], plain)
+        kept = ~empty
         y = None
         if roles.target is not None:
             y, has_target = self._target(
@@ -262,6 +268,14 @@ class Table(Component):
             faults.merge(columns.gaps(X, CURE, kept))
         if faults:
             raise CellsError(self.path, faults, table.lines(faults.rows()))
+        if empty.any():
+            first = int(np.flatnonzero(empty)[0])
+            line = table.lines([first]).get(first)
+            place = f"row {first}" if line is None else f"line {line}"
+            self._warn(
+                f"{empty.sum()} of {n} rows have no value in any feature and are left out, "
+                f"{place} first"
+            )
         if not kept.all():
             X = X[kept]
         data = Data(
@@ -315,26 +329,8 @@ class Table(Component):
             return f", or {cure}{_TEXT_CURE}"
         return ""
 
-    def _with_values(
-        self, table: TableReader, features: Sequence[Any], plain: Columns
-    ) -> NDArray[np.bool_]:
-        """Return the rows (n,) in which a feature has a value, which is told; all where none has."""
-        empty = np.ones(len(features[0]), dtype=bool)
-        for column in features:
-            empty &= plain.missing(column)
-            if not empty.any():
-                break
-        if empty.all() or not empty.any():
-            return np.ones(len(empty), dtype=bool)
-        first = int(np.flatnonzero(empty)[0])
-        line = table.lines([first]).get(first)
-        place = f"row {first}" if line is None else f"line {line}"
-        warnings.warn(
-            f"{self.path}: {empty.sum()} of {len(empty)} rows have no value in any feature and are "
-            f"left out, {place} first",
-            stacklevel=callers_level(),
-        )
-        return ~empty
+    def _warn(self, sentence: str) -> None:
+        warnings.warn(f"{self.path}: {sentence}", stacklevel=callers_level())
 
     def _target(
         self,
@@ -351,10 +347,8 @@ class Table(Component):
             rows = np.flatnonzero(missing & kept)
             faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}", True)
         elif self.missing_target == "drop" and (missing & kept).any():
-            warnings.warn(
-                f"{self.path}: {(missing & kept).sum()} of {kept.sum()} samples have no target and "
-                "are left out",
-                stacklevel=callers_level(),
+            self._warn(
+                f"{(missing & kept).sum()} of {kept.sum()} samples have no target and are left out"
             )
             has_target = ~missing
             if not (has_target & kept).any():
@@ -441,9 +435,7 @@ class Csv(Table):
 
     def _open(self) -> TableReader:
         given = self.delimiter if "delimiter" in self.model_fields_set else None
-        dialect = CsvDialect(
-            given, self.encoding, self.decimal, self.thousands or "", self.header
-        )
+        dialect = CsvDialect(given, self.encoding, self.decimal, self.thousands or "", self.header)
         table = open_table(self.path, dialect, guess=False, format="csv")
         values, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
         found = [name for name, no in zip(table.names, bad, strict=True) if not no]
@@ -580,6 +572,16 @@ def units_cure(problem: str, name: str) -> str:
     """Return what makes a number of a cell with a unit, of which a sentence tells; else nothing."""
     unit = problem.rpartition(_WITHOUT)[2] if _WITHOUT in problem else ""
     return f"set units: {{{name}: '{unit}}}, or " if unit else ""
+
+
+def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
+    """Return the rows (n,) in which no feature has a value; none where that is so in all rows."""
+    empty = np.ones(len(features[0]), dtype=bool)
+    for column in features:
+        empty &= plain.missing(column)
+        if not empty.any():
+            break
+    return empty & (not empty.all())
 
 
 def _text_array(texts: pa.Array) -> NDArray[np.str_]:

@@ -18,7 +18,7 @@ import pytest
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces import unpacking
 from dbgsom_plugins.datasets import _csv_text, _files
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.tables import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 
 KINDS = pytest.mark.parametrize("kind", [Csv, Npy, Npz])

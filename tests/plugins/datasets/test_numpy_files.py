@@ -177,7 +177,7 @@ def test_files_of_another_format_are_told(tmp_path):
         ("z.npy", "data set 'npz'"),
         ("empty.npy", "is empty"),
         ("cut.npy", "cut short"),
-        ("gone.npy", "no file"),
+        ("gone.npy", "no such file"),
     ]:
         with pytest.raises(DataError, match=told):
             Npy(path=str(tmp_path / name)).load()

@@ -8,8 +8,8 @@ from dbgsom_core.errors import DataError
 
 pytest.importorskip("pyarrow")
 
-from dbgsom_plugins.datasets.csv_file import Csv
-from dbgsom_plugins.datasets.parquet_file import Parquet
+from dbgsom_plugins.datasets.tables import Csv
+from dbgsom_plugins.datasets.tables import Parquet
 
 FRAME = pd.DataFrame(
     {
@@ -73,15 +73,14 @@ def test_only_chosen_columns_are_read(load):
 def test_faults_are_told_at_once_with_rows_and_columns(load):
     with pytest.raises(DataError) as caught:
         load(categorical=(), id=())
-    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
-        "column 'nr' holds text ('a'): list it under categorical, id or drop, or make it the "
-        "target",
-        "column 'region' holds text ('N'): list it under categorical, id or drop, or make it the "
-        "target",
+    told = "is no number: list the column under categorical, id or drop, or make it the target"
+    assert [line.partition(", ")[2] for line in str(caught.value).splitlines()] == [
+        f"row 0, column 'nr': 'a' {told} (and 3 more)",
+        f"row 0, column 'region': 'N' {told} (and 2 more)",
     ]
     with pytest.raises(DataError, match="row 2, column 'x': the value is missing: drop or fill"):
         load(missing="error")
-    with pytest.raises(DataError, match="row 1, column 'kind': the target is missing"):
+    with pytest.raises(DataError, match="row 1, column 'kind': the value is missing"):
         load(missing_target="error")
     with pytest.raises(DataError, match="'regio' does not exist; did you mean 'region'"):
         load(categorical="regio")

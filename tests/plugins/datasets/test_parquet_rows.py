@@ -17,7 +17,7 @@ pytest.importorskip("pyarrow")
 from dbgsom_plugins.datasets import _parquet_rows, _unpacked
 from dbgsom_plugins.datasets._parquet_rows import ParquetRows
 from dbgsom_plugins.datasets._unpacked import Unpacked
-from dbgsom_plugins.datasets.parquet_file import Parquet
+from dbgsom_plugins.datasets.tables import Parquet
 
 ROWS = 700
 rng = np.random.default_rng(0)

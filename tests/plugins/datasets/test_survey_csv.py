@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_plugins.datasets import csv_file
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.tables import Csv
 
 SURVEY = """nr;datum;größe;region;kinder;froh;bemerkung
 007;01.02.2024;1,5;Nord;2;ja;"sagt: ""gut"";
@@ -140,7 +139,7 @@ def test_days_and_months_that_cannot_be_told_apart_are_asked_for(load):
 def test_samples_without_a_target_are_refused_dropped_or_kept(load):
     with pytest.raises(DataError) as caught:
         load(missing_target="error")
-    assert "line 5, column 'froh': the value is missing (found 'NA'): drop" in str(caught.value)
+    assert "line 5, column 'froh': the value is missing: drop" in str(caught.value)
     with pytest.warns(UserWarning, match="1 of 4 samples have no target and are left out"):
         data = load(missing_target="drop")
     assert data.y.tolist() == ["ja", "nein", "ja"]
@@ -181,10 +180,8 @@ def test_what_is_missing_can_be_said(load):
     assert "region=NA" in codes.feature_names
 
 
-@pytest.mark.parametrize("wide", [1 << 10, 0])  # which is read otherwise
 @pytest.mark.parametrize("odd", ["7", "True"])  # with which all is read as text
-def test_a_number_may_say_that_a_value_is_missing(tmp_path, monkeypatch, wide, odd):
-    monkeypatch.setattr(csv_file, "_WIDE", wide)
+def test_a_number_may_say_that_a_value_is_missing(tmp_path, odd):
     file = tmp_path / "coded.csv"
     for cell in ("-9", "-9.0"):
         file.write_text(f"a,b\n1,{cell}\n-9,{odd}\n3,-9.5\n")
@@ -196,28 +193,50 @@ def test_a_number_may_say_that_a_value_is_missing(tmp_path, monkeypatch, wide, o
         np.testing.assert_array_equal(data.X, expected)
 
 
-def test_all_faults_are_told_at_once_one_a_column_and_kind(load):
+def test_all_faults_are_told_at_once(load):
     text = SURVEY.replace("1,5", "1.500,5").replace(";4;", ";old;").replace(";0;", ";inf;")
     with pytest.raises(DataError) as caught:
         load(text, missing="error", missing_target="error", drop=(), categorical=())
     told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
-    assert [line.split(": ")[0] for line in told] == [
+    places = {line.split(": ")[0]: line for line in told}
+    assert sorted(places) == [
+        "line 2, column 'bemerkung'",
         "line 2, column 'größe'",
         "line 2, column 'region'",
-        "line 2, column 'bemerkung'",
+        "line 4, column 'bemerkung'",
         "line 4, column 'größe'",
         "line 4, column 'kinder'",
-        "line 4, column 'bemerkung'",
         "line 5, column 'datum'",
-        "line 5, column 'region'",
-        "line 5, column 'kinder'",
         "line 5, column 'froh'",
+        "line 5, column 'kinder'",
+        "line 5, column 'region'",
+        "line 6, column 'größe'",
     ]
-    assert "write it without marks between thousands, or set thousands: '.' (and 1" in told[0]
-    assert "'Nord' is no number: list the column under categorical, id or drop" in told[1]
-    assert "(found 'NA'): drop or fill such cells, or set missing: keep" in told[3]
-    assert "'inf' is infinite: drop or replace it" in told[8]
-    assert "drop or fill such samples, or set missing_target: drop" in told[9]
+    assert "marks between thousands, or set thousands: '.'" in places["line 2, column 'größe'"]
+    assert "column under categorical, id or drop" in places["line 2, column 'region'"]
+    assert "'old' is no number: list the column" in places["line 6, column 'größe'"]
+    assert "drop or fill such cells, or set missing: keep" in places["line 4, column 'größe'"]
+    assert "the value is infinite: drop or replace it" in places["line 5, column 'kinder'"]
+    assert "drop or fill such samples, or set missing_target: drop" in places["line 5, column 'froh'"]
+
+
+def test_a_column_has_at_most_ten_faults_and_one_for_one_cause(load):
+    cells = ["x"] * 12 + ["5"] * 30
+    rows = "".join(f"{i},5;{cell};Nord\n" for i, cell in enumerate(cells))
+    with pytest.raises(DataError) as caught:
+        load("a;b;c\n" + rows, **PLAIN | {"decimal": "."})
+    told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
+    assert told[0] == (
+        "line 2, column 'a': '0,5' is no number: set decimal: ',', or write it with a decimal "
+        "point (and 41 more)"
+    )
+    assert [line.split(": ")[0] for line in told[1:11]] == [
+        f"line {line}, column 'b'" for line in range(2, 12)
+    ]
+    assert told[11] == "column 'b': … and 2 more such cells"
+    assert told[12].startswith("line 2, column 'c': 'Nord' is no number: list the column under")
+    assert told[12].endswith("(and 41 more)")
+    assert len(told) == 13
 
 
 @pytest.mark.parametrize("target", [None, "b"])
@@ -241,7 +260,7 @@ def test_one_mark_cannot_mean_two_things(load):
 
 
 def test_a_column_without_any_value_is_told_as_such(load):
-    with pytest.raises(DataError, match=r"column 'b' holds no value at all: add it to drop$"):
+    with pytest.raises(DataError, match=r"column 'b': no row has a value: add it to drop$"):
         load("a;b\n1;\n2;NA\n3;?\n", missing="error", **PLAIN)
 
 

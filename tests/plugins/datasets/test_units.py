@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -12,9 +11,10 @@ from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.interfaces.cells import is_unit, number, numbers, unit_of, without_unit
-from dbgsom_core.interfaces.columns import Columns
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_core.tables import is_unit, number, numbers, unit_of, without_unit
+from dbgsom_core.tables import Columns
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+from dbgsom_plugins.datasets.tables import Csv
 
 TABLE = """nr;tall;share;kind;price;beside
 1;173 cm;14,4 %;a;€ 12,50;1 kg
@@ -159,7 +159,7 @@ def test_parquet_knows_units_and_names_that_are_there_twice(tmp_path):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    from dbgsom_plugins.datasets.parquet_file import Parquet
+    from dbgsom_plugins.datasets.tables import Parquet
 
     path = str(tmp_path / "t.parquet")
     texts = ["1 m", "2 m", "5", None]

@@ -5,7 +5,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_plugins.datasets import csv_file
-from dbgsom_plugins.datasets.csv_file import Csv
+from dbgsom_plugins.datasets.tables import Csv
 
 MANY = 1200
 
