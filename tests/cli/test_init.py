@@ -249,7 +249,12 @@ def test_dates_alone_are_counted(folder):
 
 def test_names_that_yaml_would_misread_stay_names(folder):
     names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "t\tb", "s\u2028u"]
-    names += ["a\ntracking: {name: mlflow, uri: http://evil}", "b\r\nplugins: {}", "c\ufeffc", '"d"']
+    names += [
+        "a\ntracking: {name: mlflow, uri: http://evil}",
+        "b\r\nplugins: {}",
+        "c\ufeffc",
+        '"d"',
+    ]
     file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
@@ -262,7 +267,7 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     names[names.index("${env:HOME}")] = 4
     assert config["dataset"]["categorical"] == names
     experiment = load_experiment("odd.yaml", ())
-    assert experiment.dataset.path.name == file
+    assert experiment.dataset.path == file
     assert run("odd.yaml").run.data["features"] == 2 * len(names) + 1
 
 

@@ -22,6 +22,7 @@ from dbgsom_core.tables import (
     short,
 )
 
+UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
@@ -62,8 +63,8 @@ class FileSamples:
         self,
         path: str,
         model: FittedModel,
-        dialect: CsvDialect,
-        trained: CsvDialect,
+        dialect: CsvDialect = UNKNOWN,
+        trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
         """Open a file.
@@ -73,9 +74,9 @@ class FileSamples:
         path : str
             ``-`` is a CSV table on standard input.
         model : FittedModel
-        dialect : CsvDialect
+        dialect : CsvDialect, optional
             What was said of a CSV file.
-        trained : CsvDialect
+        trained : CsvDialect, optional
             How the training's file was written, which this one may be, too.
         keep : sequence of str, optional
             Columns to carry along beside ids; None where that is no option of the command.
