@@ -42,31 +42,30 @@ from dbgsom_core.tables.columns import (
     numbered,
     unseen_sentences,
 )
-from dbgsom_core.tables.files import (
-    DEFAULT_DIALECT,
-    FORMATS,
+from dbgsom_core.tables.csv import (
     ROWS,
     STANDARD_STREAM,
     CsvDialect,
     CsvHead,
+    parse_csv,
+    sniff_csv,
+)
+from dbgsom_core.tables.files import (
+    FORMATS,
     TableFormat,
     TableReader,
     as_batch,
     check_target,
     files_of,
-    open_packed,
+    is_number,
     open_table,
     parquet_file,
-    parse_csv,
-    reading,
     register_format,
-    sniff_csv,
-    table_suffixes,
     write_table,
 )
+from dbgsom_core.tables.streams import open_packed, reading
 
 __all__ = [
-    "DEFAULT_DIALECT",
     "FORMATS",
     "GROUP_MARKS",
     "ISO_DATES",
@@ -90,6 +89,7 @@ __all__ = [
     "date_forms",
     "files_of",
     "is_missing",
+    "is_number",
     "is_text",
     "is_unit",
     "number",
@@ -105,7 +105,6 @@ __all__ = [
     "register_format",
     "short",
     "sniff_csv",
-    "table_suffixes",
     "unit_of",
     "unseen_sentences",
     "without_unit",

@@ -320,12 +320,12 @@ def _offsets(found: Any, names: Sequence[str]) -> NDArray[np.int64] | int:
         sign = -1 if (zone or "").startswith("-") else 1
         seconds.append(sign * (int(digits[:2]) * 3600 + int(digits[2:]) * 60))
     codes = np.asarray(pc.fill_null(zones.indices, -1))
-    return np.array(seconds)[codes + 1]
+    return np.asarray(np.array(seconds)[codes + 1])
 
 
 def _parse_each(cells: pa.Array, form: str) -> NDArray[np.datetime64]:
     encoded = cells.dictionary_encode()
-    moments = [np.datetime64("NaT", "us")]
+    moments: list[Any] = [np.datetime64("NaT", "us")]
     for cell in encoded.dictionary.to_pylist():
         try:
             moment = datetime.strptime(cell, form)
@@ -334,4 +334,4 @@ def _parse_each(cells: pa.Array, form: str) -> NDArray[np.datetime64]:
         except (TypeError, ValueError):
             moments.append(np.datetime64("NaT", "us"))
     codes = np.asarray(pc.fill_null(encoded.indices, -1))
-    return np.array(moments)[codes + 1]
+    return np.asarray(np.array(moments)[codes + 1])

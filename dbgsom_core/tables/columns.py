@@ -57,8 +57,8 @@ class Faults:
 
     def __init__(self) -> None:
         self.total = 0
-        # By column and whether all such faults of it have one cause.
-        self._groups: dict[tuple[str, bool], tuple[int, list[Fault]]] = {}
+        # By column and cause: how many, and the first ones.
+        self._groups: dict[tuple[str, str], tuple[int, list[Fault]]] = {}
 
     def __bool__(self) -> bool:
         return self.total > 0
@@ -68,7 +68,7 @@ class Faults:
         column: str,
         rows: NDArray[np.intp],
         problem: Callable[[int], str],
-        one_cause: bool = False,
+        cause: str = "",
     ) -> None:
         """Add rows (n,), in their order, of a column.
 
@@ -78,13 +78,13 @@ class Faults:
         rows : int array (n,)
         problem : callable
             Returns what is wrong with a row, as the end of a sentence.
-        one_cause : bool
-            One sentence for all of them is enough.
+        cause : str
+            What they have in common, so that one sentence tells of all; empty: each its own.
         """
         if len(rows):
-            most = 1 if one_cause else MOST_FAULTS
+            most = 1 if cause else MOST_FAULTS
             first = [Fault(row, column, problem(row)) for row in rows[:most].tolist()]
-            self._add((column, one_cause), len(rows), first)
+            self._add((column, cause), len(rows), first)
 
     def merge(self, others: Faults) -> None:
         """Add other faults, of rows below."""
@@ -114,16 +114,16 @@ class Faults:
         """
         sentences = []
         groups = sorted(self._groups.items(), key=lambda one: one[1][1][0].row)
-        for (column, one_cause), (n, first) in groups[:_MOST_COLUMNS]:
-            most = 1 if one_cause else MOST_FAULTS
-            more = f" (and {n - 1} more)" if one_cause and n > 1 else ""
+        for (column, cause), (n, first) in groups[:_MOST_COLUMNS]:
+            most = 1 if cause else MOST_FAULTS
+            more = f" (and {n - 1} more)" if cause and n > 1 else ""
             for fault in first[:most]:
                 line = (lines or {}).get(fault.row)
                 place = f"row {fault.row}" if line is None else f"line {line}"
                 sentences.append(
                     f"{where}, {place}, column {_called(column)}: {fault.problem}{more}"
                 )
-            if n > most and not one_cause:
+            if n > most and not cause:
                 sentences.append(
                     f"{where}, column {_called(column)}: … and {n - most} more such cells"
                 )
@@ -132,7 +132,7 @@ class Faults:
             sentences.append(f"{where}: … and {left} more columns with such cells")
         return "\n".join(sentences)
 
-    def _add(self, key: tuple[str, bool], n: int, first: Sequence[Fault]) -> None:
+    def _add(self, key: tuple[str, str], n: int, first: Sequence[Fault]) -> None:
         self.total += n
         count, kept = self._groups.get(key, (0, []))
         self._groups[key] = count + n, [*kept, *first][:MOST_FAULTS]
@@ -275,8 +275,11 @@ class Columns:
             0 or infinite where a cell is faulty.
         faults : Faults
         """
-        is_frame = hasattr(table, "iloc")
-        found = [str(name).strip() for name in (table.columns if is_frame else table.schema.names)]
+        if isinstance(table, (pa.Table, pa.RecordBatch)):
+            written, n = table.schema.names, table.num_rows
+        else:
+            written, n = [*table.columns], len(table)
+        found = [str(name).strip() for name in written]
         places, strange = self.places(found)
         if strange:
             warnings.warn(
@@ -287,9 +290,10 @@ class Columns:
         faults = Faults()
 
         def column(place: int) -> pa.Array:
-            return _from_pandas(table.iloc[:, place]) if is_frame else table.column(place)
+            if isinstance(table, (pa.Table, pa.RecordBatch)):
+                return table.column(place)
+            return _from_pandas(table.iloc[:, place])
 
-        n = len(table) if is_frame else table.num_rows
         X = self.features((column(place) for place in places), n, unseen, faults)
         return X, faults
 
@@ -364,8 +368,8 @@ class Columns:
                 found = number_problem(column[row].as_py(), *written) or "it is no number"
                 return found + hint(name, found)
 
-            faults.add(name, rows[other], problem, one_cause=True)
-            faults.add(name, rows[~other], problem, one_cause=bool(unlike and len(rows) > 2))
+            faults.add(name, rows[other], problem, "decimal mark")
+            faults.add(name, rows[~other], problem, "text" if unlike and len(rows) > 2 else "")
         return values
 
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
@@ -384,7 +388,7 @@ class Columns:
                 faults.add(name, np.arange(1), lambda row: "no row has a value: add it to drop")
             else:
                 found = np.flatnonzero(missing)
-                faults.add(name, found, lambda row: f"the value is missing: {cure}", one_cause=True)
+                faults.add(name, found, lambda row: f"the value is missing: {cure}", "missing")
             at += len(self.features_of(name))
         return faults
 
@@ -406,6 +410,8 @@ class Columns:
         column = as_array(pa.array(column) if isinstance(column, np.ndarray) else column)
         missing = self.missing(column)
         texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        if pa.types.is_timestamp(column.type):
+            texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
         return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
 
     def places(

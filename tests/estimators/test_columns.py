@@ -10,8 +10,7 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.tables import number, numbers
-from dbgsom_core.tables import Columns
+from dbgsom_core.tables import Columns, number, numbers
 
 COLUMNS = Columns(
     names=("age", "region", "day"),

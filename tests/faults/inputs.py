@@ -41,8 +41,8 @@ from dbgsom_core.runs.components import packages_named
 from dbgsom_core.runs.data.check import check_experiment
 from dbgsom_core.runs.data.ready import make_ready
 from dbgsom_core.runs.folder.store import RunFiles
-from dbgsom_plugins.datasets.tables import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
+from dbgsom_plugins.datasets.tables import Csv
 
 MEMORY = 1 << 30  # bytes that no case may take beyond what the process has
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -10,7 +10,6 @@ from sklearn.datasets import load_iris, load_wine
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables import Columns
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import load_data, load_test, whole
@@ -19,6 +18,7 @@ from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text, parse_folds,
 from dbgsom_core.runs.folder.store import RunFiles, read_run
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.tables import Columns
 
 
 @pytest.fixture(scope="module")

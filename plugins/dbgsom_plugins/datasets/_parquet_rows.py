@@ -176,7 +176,8 @@ class ParquetRows:
         if self._unpacked is None and self._unpacks:
             raise DataError(
                 f"no folder for temporary files has {_SPARE * size / 1e6:.0f} MB of room to decode "
-                f"{self.files[0]} into: make room, name another one in TMPDIR, or leave unpacked out"
+                f"{self.files[0]} into, or this system has no such files: make room, name another "
+                "one in TMPDIR, or leave unpacked out"
             )
 
 
@@ -209,9 +210,9 @@ def _folder_with_space(size: int) -> str | None:
     TMPDIR comes first, then /var/tmp, since /tmp is memory on some systems.
     """
     for folder in dict.fromkeys((os.environ.get("TMPDIR", ""), "/var/tmp", tempfile.gettempdir())):
-        if folder and os.access(folder, os.W_OK | os.X_OK):
-            if shutil.disk_usage(folder).free > _SPARE * size:
-                return folder
+        usable = folder and os.access(folder, os.W_OK | os.X_OK)
+        if usable and shutil.disk_usage(folder).free > _SPARE * size:
+            return folder
     return None
 
 

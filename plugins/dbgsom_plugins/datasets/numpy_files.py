@@ -226,7 +226,7 @@ def _read_npy(path: str) -> NDArray[Any]:
 
 def _existing(path: str, fits: bool = True) -> Path:
     """Return the path of a file that exists, is not empty and, without ``fits=False``, fits."""
-    with reading(path):
+    with reading(path, "file"):
         file = Path(path).expanduser()
         with open_regular(file) as stream:
             size = os.fstat(stream.fileno()).st_size

@@ -28,6 +28,7 @@ from dbgsom_core.tables import (
     as_array,
     date_forms,
     files_of,
+    is_number,
     is_unit,
     numbered,
     open_table,
@@ -153,7 +154,7 @@ class Table(Component):
 
     def _check_memory(self, table: TableReader, roles: Roles) -> None:
         most = memory()
-        size = sum(file.stat().st_size for file in files_of(self.path, (".parquet", ".pq")))
+        size = sum(file.stat().st_size for file in files_of(self.path))
         if size > most:
             raise DataError(
                 f"{self.path} has {size} bytes, more than this machine has memory: give a part of "
@@ -170,9 +171,7 @@ class Table(Component):
         candidates = [
             i
             for i in roles.features
-            if i not in roles.categorical
-            and i not in roles.units
-            and not _is_number(table.types[i])
+            if i not in roles.categorical and i not in roles.units and not is_number(table.types[i])
         ]
         forms, problems = {}, []
         plain = self._columns(table, roles)
@@ -304,9 +303,9 @@ class Table(Component):
         names, n = numbered(roles.names), 0
         coded = {*roles.categorical, *forms}
         numbers = {i for i in (*roles.features, *roles.extra) if i not in coded}
-        numbers |= {i for i in (roles.target,) if i in roles.units}
+        numbers |= {i for i in roles.units if i == roles.target}
         read = sorted({*roles.used, *roles.annotations})
-        parts: dict[int, list[Any]] = {i: [] for i in read}
+        parts: dict[int, Any] = {i: [] for i in read}
         for batch in table.batches(read):
             found = Faults()
             for i, column in zip(read, batch.columns, strict=True):
@@ -345,7 +344,7 @@ class Table(Component):
         has_target = np.ones(len(missing), dtype=bool)
         if self.missing_target == "error":
             rows = np.flatnonzero(missing & kept)
-            faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}", True)
+            faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}", "missing")
         elif self.missing_target == "drop" and (missing & kept).any():
             self._warn(
                 f"{(missing & kept).sum()} of {kept.sum()} samples have no target and are left out"
@@ -437,7 +436,7 @@ class Csv(Table):
         given = self.delimiter if "delimiter" in self.model_fields_set else None
         dialect = CsvDialect(given, self.encoding, self.decimal, self.thousands or "", self.header)
         table = open_table(self.path, dialect, guess=False, format="csv")
-        values, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
+        _, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
         found = [name for name, no in zip(table.names, bad, strict=True) if not no]
         if self.header and 2 * len(found) > len(bad) and not all(map(_INTEGER.fullmatch, found)):
             raise DataError(
@@ -490,14 +489,14 @@ class Parquet(Table):
             return None
         roles, _ = self._without_dates(roles, dates)
         names = [roles.names[i] for i in roles.features]
-        plain = all(_is_number(table.types[i]) for i in roles.features)
+        plain = all(is_number(table.types[i]) for i in roles.features)
         twice = any(roles.names.count(name) > 1 for name in names)
         if not plain or twice or roles.categorical.intersection(roles.features):
             return None
         if not table.num_rows:
             return None
         columns = self._columns(table, roles)
-        files = [str(file) for file in files_of(self.path, (".parquet", ".pq"))]
+        files = [str(file) for file in files_of(self.path)]
         X = ParquetRows(files, roles.features, columns.dtype, self.unpacked)
         faults, y = Faults(), None
         rest = replace(roles, features=())
@@ -555,17 +554,17 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
     """
     encoded = as_array(texts).dictionary_encode()
     words = encoded.dictionary.to_pylist()
-    where = np.asarray(encoded.indices)
+    where: NDArray[Any] = np.asarray(encoded.indices)
     values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
     codes = any(re.match(_LEADING_ZERO, word) for word in words)
+    kind: Any = np.float64
     if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
-        return np.array(words, dtype=np.str_)[where] if words else np.array([], dtype=np.str_)
-    if all(map(_INTEGER.fullmatch, words)):
-        integers = [int(word) for word in words]
-        if max(map(abs, integers), default=0) < 2**63:
-            return np.array(integers, dtype=np.int64)[where]
-        return np.array(words, dtype=np.str_)[where]
-    return values[where]
+        kind = np.str_
+    elif all(map(_INTEGER.fullmatch, words)):
+        largest = max((abs(int(word)) for word in words), default=0)
+        kind = np.int64 if largest < 2**63 else np.str_
+    distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
+    return np.asarray(distinct[where])
 
 
 def units_cure(problem: str, name: str) -> str:
@@ -586,11 +585,6 @@ def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
 
 def _text_array(texts: pa.Array) -> NDArray[np.str_]:
     return np.array(pc.fill_null(texts, "").to_pylist(), dtype=np.str_)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 def _example() -> pa.Table:

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_plugins.datasets.tables import Csv
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
-from dbgsom_plugins.datasets.tables import Parquet
+from dbgsom_plugins.datasets.tables import Csv, Parquet
 
 X = np.arange(24.0).reshape(4, 6)
 

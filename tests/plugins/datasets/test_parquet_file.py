@@ -8,8 +8,7 @@ from dbgsom_core.errors import DataError
 
 pytest.importorskip("pyarrow")
 
-from dbgsom_plugins.datasets.tables import Csv
-from dbgsom_plugins.datasets.tables import Parquet
+from dbgsom_plugins.datasets.tables import Csv, Parquet
 
 FRAME = pd.DataFrame(
     {

@@ -14,9 +14,10 @@ from dbgsom_core.errors import DataError
 
 pytest.importorskip("pyarrow")
 
+from dbgsom_plugins.datasets._unpacked import Unpacked
+
 from dbgsom_plugins.datasets import _parquet_rows, _unpacked
 from dbgsom_plugins.datasets._parquet_rows import ParquetRows
-from dbgsom_plugins.datasets._unpacked import Unpacked
 from dbgsom_plugins.datasets.tables import Parquet
 
 ROWS = 700

@@ -210,6 +210,7 @@ def test_all_faults_are_told_at_once(load):
         "line 5, column 'froh'",
         "line 5, column 'kinder'",
         "line 5, column 'region'",
+        "line 6, column 'bemerkung'",
         "line 6, column 'größe'",
     ]
     assert "marks between thousands, or set thousands: '.'" in places["line 2, column 'größe'"]
@@ -217,7 +218,9 @@ def test_all_faults_are_told_at_once(load):
     assert "'old' is no number: list the column" in places["line 6, column 'größe'"]
     assert "drop or fill such cells, or set missing: keep" in places["line 4, column 'größe'"]
     assert "the value is infinite: drop or replace it" in places["line 5, column 'kinder'"]
-    assert "drop or fill such samples, or set missing_target: drop" in places["line 5, column 'froh'"]
+    assert (
+        "drop or fill such samples, or set missing_target: drop" in places["line 5, column 'froh'"]
+    )
 
 
 def test_a_column_has_at_most_ten_faults_and_one_for_one_cause(load):

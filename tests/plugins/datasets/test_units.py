@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -11,9 +12,7 @@ from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.tables import is_unit, number, numbers, unit_of, without_unit
-from dbgsom_core.tables import Columns
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
+from dbgsom_core.tables import Columns, is_unit, number, numbers, unit_of, without_unit
 from dbgsom_plugins.datasets.tables import Csv
 
 TABLE = """nr;tall;share;kind;price;beside

@@ -1,0 +1,545 @@
+"""CSV files: how they are written, their rows in batches, and writing them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.tables.cells import parse_numbers, short
+from dbgsom_core.tables.columns import MOST_FAULTS, as_array, is_text
+from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
+
+STANDARD_STREAM = "-"  # standard input, or output
+ROWS = 1 << 17  # of a batch at most
+_PIECE = 1 << 23  # bytes of a text that are parsed at a time
+_HEAD = 1 << 20  # bytes in which the dialect is looked for
+_LONGEST_LINE = 1 << 24  # characters: a table of a million columns
+_MOST_COLUMNS = 1_000_000
+_MOST_BLANK = 1_000_000  # blank lines in a row
+_SNIFFED = 100  # records by which a delimiter is chosen
+_DELIMITERS = (";", "\t", "|", ",")
+_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """How a CSV file is written, as far as that is known: None where it is not.
+
+    Attributes
+    ----------
+    delimiter, encoding, decimal : str or None
+    thousands : str or None
+        What may stand between thousands; empty: nothing.
+    header : bool or None
+        Whether the first line names the columns.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    header: bool | None = None
+
+
+UNKNOWN_DIALECT = CsvDialect()
+
+
+class CsvHead(NamedTuple):
+    """How a CSV file begins.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the columns, stripped; numbers from 0 without a header.
+    dialect : CsvDialect
+        All but ``decimal`` and ``thousands`` filled in.
+    skip : int
+        Bytes of the text in UTF-8 above the first row.
+    line : int
+        Of the first row, from 1.
+    notes : list of str
+        What was found out and a reader should know.
+    """
+
+    names: list[str]
+    dialect: CsvDialect
+    skip: int
+    line: int
+    notes: list[str]
+
+    @property
+    def delimiter(self) -> str:
+        """What parts the fields."""
+        return self.dialect.delimiter or ","
+
+    @property
+    def encoding(self) -> str:
+        """How letters are written."""
+        return self.dialect.encoding or "utf-8"
+
+
+def sniff_csv(
+    start: bytes,
+    path: str,
+    dialect: CsvDialect = UNKNOWN_DIALECT,
+    trained: CsvDialect = UNKNOWN_DIALECT,
+    known: Collection[str] = (),
+    guess: bool = True,
+) -> CsvHead:
+    """Return how a CSV file is written, from its first bytes; see `open_table`."""
+    notes: list[str] = []
+    encoding = _encoding(start, path, dialect, trained, notes)
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start)
+    except LookupError:
+        raise DataError(f"{path}: there is no encoding '{short(encoding)}'") from None
+    except UnicodeError:
+        raise _no_such_text(path, encoding) from None
+    skip = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+    text = text.removeprefix("\ufeff")
+    first = io.StringIO(text, newline="").readline()
+    said, line = _SEP.fullmatch(first), 1
+    if said:
+        skip, text, line = skip + len(first.encode()), text[len(first) :], 2
+    delimiter = dialect.delimiter or (said[1] if said else None)
+    if delimiter is None:
+        delimiter = _guess_delimiter(text, dialect, trained, known) if guess else ","
+    whole = CsvHead([], replace(dialect, delimiter=delimiter, encoding=encoding), skip, line, notes)
+    line, names, raw = next(_records(iter([text.encode()]), whole, path), (line, [], ""))
+    if not names:
+        raise DataError(f"{path} is empty: give a file with data")
+    if len(names) > _MOST_COLUMNS:
+        raise DataError(f"{path} has {len(names)} columns, more than {_MOST_COLUMNS}")
+    for other in _DELIMITERS if len(names) == 1 else ():
+        if other != delimiter and other in names[0]:
+            why = f" (its line sep={delimiter} does not part it)" if said else ""
+            shown = r'"\t"' if other == "\t" else f"'{other}'"
+            raise DataError(
+                f"{path} has the single column '{short(names[0])}'{why}: set delimiter: {shown}"
+            )
+    header = dialect.header
+    if header is None:
+        header = not guess or _is_header(names, known, dialect.decimal or ".")
+    if header:
+        skip += len(raw.encode())
+        line += max(1, raw.strip("\r\n").count("\n") + 1)
+    else:
+        names = [str(place) for place in range(len(names))]
+    return CsvHead(names, replace(whole.dialect, header=header), skip, line, notes)
+
+
+def _encoding(
+    start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect, notes: list[str]
+) -> str:
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    encoding = dialect.encoding or trained.encoding or "utf-8"
+    if encoding.lower() in ("utf-8", "utf8", "utf-8-sig"):
+        return "utf-8"
+    if dialect.encoding is None:
+        with suppress(UnicodeDecodeError):
+            if not codecs.getincrementaldecoder("utf-8")().decode(start).isascii():
+                notes.append(
+                    f"{path} is read as UTF-8, which it is, and not as {encoding}, which the "
+                    "training's file was; --encoding says otherwise"
+                )
+                return "utf-8"
+    return encoding
+
+
+def _guess_delimiter(
+    text: str, dialect: CsvDialect, trained: CsvDialect, known: Collection[str]
+) -> str:
+    """Return what parts most records into as many fields each, and known names best."""
+
+    def fit(delimiter: str) -> tuple[int, bool, bool, float]:
+        lines = io.StringIO(text, newline="")
+        rows: list[list[str]] = []
+        with suppress(csv.Error):
+            records = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+            rows = [row for row in islice(records, _SNIFFED) if any(map(str.strip, row))]
+        if not rows:
+            return 0, False, False, 0
+        width, times = Counter(map(len, rows)).most_common(1)[0]
+        usual = delimiter == trained.delimiter and width > 1
+        parts = delimiter != dialect.decimal or usual  # decimal commas may stand in quotes
+        named = len({*known}.intersection(map(str.strip, rows[0])))
+        return named, parts, usual, round(times / len(rows), 1) if width > 1 else 0
+
+    fits = {one: fit(one) for one in (*_DELIMITERS, *filter(None, [trained.delimiter]))}
+    best = max(fits, key=lambda one: fits[one])
+    return best if fits[best][-1] else ","
+
+
+def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bool:
+    """Return whether the first record of a file names the columns and is no row."""
+    if known and {*known} <= {*names}:
+        return True
+    if known and all(map(str.isdigit, known)):  # a model that learnt from a table without names
+        return False
+    values, bad = parse_numbers(pa.array(names), decimal)
+    indexed = ["", *map(str, range(len(names) - 1))]  # as pandas heads a table without names
+    return bool(bad.any() or np.isnan(values).all() or [*names] == indexed)
+
+
+def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
+    """Return the records of a piece of a CSV file as a table of stripped text.
+
+    Raises
+    ------
+    DataError
+        A line has not a field a column.
+    """
+    places = range(len(head.names))
+    text = sample.decode(head.encoding, "ignore").encode()
+    batches = _slow_batches(iter([text]), head, path, places, ROWS)
+    return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
+
+
+class CsvText:
+    """The rows of a CSV file, which may be standard input, as batches of text.
+
+    Attributes
+    ----------
+    head : CsvHead
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dialect: CsvDialect,
+        trained: CsvDialect,
+        known: Collection[str],
+        guess: bool,
+    ) -> None:
+        self._path = path
+        self._stream: Any = None
+        with reading(path, "text"):
+            if path == STANDARD_STREAM:
+                self._start, self._stream = _start_of_input(sys.stdin)
+            else:
+                with open_packed(path) as stream:
+                    self._start = stream.read(_HEAD)
+                    while not _ends_line(self._start) and (more := stream.read(_HEAD)):
+                        self._start += more
+            self.head = sniff_csv(self._start, path, dialect, trained, known, guess)
+
+    def batches(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, of some columns; see `TableReader.batches`.
+
+        pyarrow parses a piece of the text after the other, the module csv the rest from the first
+        piece on that pyarrow does not read.
+        """
+        head = self.head
+        with self._chunks() as chunks:
+            pieces = _pieces(chunks, head.delimiter)
+            for piece, is_plain in pieces:
+                table = _parsed(piece, head, places) if is_plain else None
+                if table is None:
+                    rest = chain([piece], (one for one, _ in pieces), chunks)
+                    yield from _slow_batches(rest, head, self._path, places, rows)
+                    return
+                breaks = piece.count(b"\n") or piece.count(b"\r")
+                head = head._replace(line=head.line + breaks)
+                yield from table.combine_chunks().to_batches(max_chunksize=rows)
+
+    def lines(self, rows: Iterable[int]) -> dict[int, int]:
+        """Return the lines of rows by a second reading; none of standard input."""
+        wanted, found = {*rows}, {}
+        if wanted and self._stream is None:
+            with self._chunks() as chunks:
+                records = _records(chunks, self.head, self._path)
+                for row, (line, _, _) in enumerate(islice(records, max(wanted) + 1)):
+                    if row in wanted:
+                        found[row] = line
+        return found
+
+    @contextmanager
+    def _chunks(self) -> Iterator[Iterator[bytes]]:
+        """Open the text below the header in UTF-8, some bytes at a time."""
+        with reading(self._path, "text"):
+            try:
+                if (stdin := self._stream) is not None:
+                    some = iter(lambda: stdin.read1(_PIECE), b"")
+                    yield _utf8(chain([self._start], some), self.head)
+                else:
+                    with open_packed(self._path) as stream:
+                        yield _utf8(iter(lambda: stream.read(_PIECE), b""), self.head)
+            except UnicodeError:
+                raise _no_such_text(self._path, self.head.encoding) from None
+
+
+def _ends_line(start: bytes) -> bool:
+    return b"\n" in start or b"\r" in start or len(start) > _LONGEST_LINE + _HEAD
+
+
+def _start_of_input(stdin: Any) -> tuple[bytes, Any]:
+    """Return some lines that come first from standard input, and the stream of the rest."""
+    try:  # Python cannot end while a thread waits for what comes into its own reader
+        stream: Any = os.fdopen(os.dup(stdin.fileno()), "rb")
+    except (OSError, AttributeError, ValueError):  # it is no file
+        stream = stdin.buffer
+    start = b""
+    while len(start) < _HEAD and start.count(b"\n") < _SNIFFED and (more := stream.read1(_HEAD)):
+        start += more
+    refuse_binary(start, "standard input", packed=True)
+    return start, stream
+
+
+def _utf8(chunks: Iterable[bytes], head: CsvHead) -> Iterator[bytes]:
+    """Yield a text below its header in UTF-8."""
+    decoder = codecs.getincrementaldecoder(head.encoding)()
+    skip = head.skip
+    for chunk in chain(chunks, [b""]):
+        if head.encoding != "utf-8":
+            chunk = decoder.decode(chunk, final=not chunk).encode()
+        chunk, skip = chunk[skip:], max(0, skip - len(chunk))
+        if chunk:
+            yield chunk
+
+
+def _no_such_text(path: str, encoding: str) -> DataError:
+    other = "that of the file, such as cp1252 (Windows, Excel) or latin-1"
+    other = other if encoding.upper() == "UTF-8" else "UTF-8"
+    return DataError(
+        f"{path} is no text of the encoding {encoding.upper()}: set encoding to {other}, or save "
+        "it as UTF-8"
+    )
+
+
+def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
+    """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
+
+    That is so where a quote stands neither at the end of a field nor beside another one, or is
+    never closed, and where a line is too long.
+    """
+    outside = rf'[^{re.escape(delimiter)}\n\r"]'
+    odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    left = b""
+    for chunk in chunks:
+        left += chunk
+        newline = b"\r" if b"\n" not in left and b"\r" in left[:-1] else b"\n"
+        has_quotes = b'"' in left
+        if (
+            b"\0" in chunk
+            or len(left) > 4 * _LONGEST_LINE
+            or (has_quotes and odd_quote.search(left))
+        ):
+            yield left, False
+            return
+        cut = left.rfind(newline)
+        while has_quotes and cut >= 0 and left.count(b'"', 0, cut) % 2:  # it stands in quotes
+            cut = left.rfind(newline, 0, max(left.rfind(b'"', 0, cut), 0))
+        if cut >= 0:
+            yield left[: cut + 1], True
+            left = left[cut + 1 :]
+    if left:
+        yield left, left.count(b'"') % 2 == 0
+
+
+def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | None:
+    """Return the rows of a piece of text, None where pyarrow does not read it."""
+    from pyarrow import csv as arrow_csv
+
+    names = [str(place) for place in range(len(head.names))]
+    chosen = [names[place] for place in places] or names[:1]
+    has_quotes = b'"' in piece
+    block = max(_HEAD, len(piece) if has_quotes else 0)
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(piece),
+            arrow_csv.ReadOptions(column_names=names, block_size=block),
+            arrow_csv.ParseOptions(
+                delimiter=head.delimiter,
+                newlines_in_values=has_quotes,
+                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+            ),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(chosen, pa.string()), include_columns=chosen
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if len(names) == 1:  # lines of blanks are no rows
+        cells = table.column(0)
+        blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
+        table = table.filter(pc.invert(blank))
+    return table
+
+
+def _slow_batches(
+    chunks: Iterator[bytes], head: CsvHead, path: str, places: Sequence[int], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a text as the module csv reads them; raises what is wrong with lines."""
+    ragged: list[str] = []
+    width, n_ragged = len(head.names), 0
+    rows = max(1, min(rows, (1 << 20) // width))
+    some: list[list[str]] = []
+
+    def batch() -> pa.RecordBatch:
+        columns = [pa.array([row[place] for row in some], pa.string()) for place in places]
+        return pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
+
+    line, last = head.line, ""
+    for line, fields, raw in _records(chunks, head, path):
+        last = raw
+        if len(fields) != width:
+            n_ragged += 1
+            if len(ragged) < MOST_FAULTS:
+                ragged.append(f"{path}, line {line} {_ragged(fields, head)}")
+        elif not ragged:
+            some.append(fields)
+            if len(some) == rows:
+                yield batch()
+                some.clear()
+    try:  # the last record may end within quotes
+        [*csv.reader(io.StringIO(last, newline=""), delimiter=head.delimiter, strict=True)]
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            ragged.insert(0, f"{path}, line {line}: a quote is opened and never closed")
+    if n_ragged > MOST_FAULTS:
+        ragged.append(f"{path}: … and {n_ragged - MOST_FAULTS} more such lines")
+    if ragged:
+        raise DataError("\n".join(ragged))
+    if some:
+        yield batch()
+
+
+def _ragged(fields: Sequence[str], head: CsvHead) -> str:
+    """Return what is wrong with a line of another number of fields, as the end of a sentence."""
+    n, width = len(fields), len(head.names)
+    if any("\n" in cell for cell in fields):
+        cure = "check for a quote that never closes"
+    elif n > width:
+        cure = f"put quotes around a field that contains {head.delimiter!r}"
+    else:
+        cure = "give every line a field for each column"
+    found, expected = f"{n} field{'s' * (n != 1)}", f"{width} column{'s' * (width != 1)}"
+    return f"has {found} where the table has {expected}: {cure}"
+
+
+def _records(
+    chunks: Iterable[bytes], head: CsvHead, path: str
+) -> Iterator[tuple[int, list[str], str]]:
+    """Yield the records of a text in UTF-8: line, stripped fields, and what they were read from.
+
+    Blank lines are left out, and stand before what the record below them was read from.
+    """
+    raw: list[str] = []
+    taken = blank = start = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal taken
+        for one in _lines(chunks):
+            where = f"{path}, line {head.line + taken}"
+            if "\0" in one:
+                raise DataError(
+                    f"{where} holds a zero byte: the file is damaged or cut off, or is no "
+                    f"{head.encoding.upper()} text; save it again"
+                )
+            if len(one) >= _LONGEST_LINE:
+                raise DataError(f"{where} has more than {_LONGEST_LINE} letters: this is no table")
+            taken += 1
+            raw.append(one)
+            yield one
+
+    try:
+        for row in csv.reader(lines(), delimiter=head.delimiter, skipinitialspace=True):
+            fields = [cell.strip() for cell in row]
+            line, start = head.line + start, taken
+            if fields and (fields != [""] or raw[-1].strip()):
+                yield line, fields, "".join(raw)
+                raw.clear()
+                blank = 0
+            elif (blank := blank + 1) > _MOST_BLANK:
+                raise DataError(f"{path}, line {line}: too many blank lines: this is no table")
+    except csv.Error as error:
+        where = f"{path}, line {head.line + start}"
+        raise DataError(f"{where}: no CSV ({error}): check the quotes from this line on") from None
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, with what ends them; too long ones in parts."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    left = ""
+    for chunk in chain(chunks, [b""]):
+        lines = [*io.StringIO(left + decoder.decode(chunk, final=not chunk), newline="")]
+        whole = not chunk or (len(lines[-1:]) and len(lines[-1]) >= _LONGEST_LINE)
+        left = "" if whole or not lines else lines.pop()
+        yield from lines
+
+
+class CsvWriter:
+    """Writes lines of CSV; floats as the shortest text that reads back to the bit, texts in quotes
+    where they have to be.
+
+    Parameters
+    ----------
+    write : callable
+        Gets bytes.
+    schema : pyarrow.Schema
+    delimiter : str
+    close : callable
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Any], object],
+        schema: pa.Schema,
+        delimiter: str = ",",
+        close: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._write, self._delimiter, self.close = write, delimiter, close
+        header = self._quoted(pa.array(schema.names, pa.string())).to_pylist()
+        write(((delimiter.join(header) or '""') + "\n").encode())
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write the rows of a batch."""
+        cells = [self._cells(as_array(column)) for column in batch.columns]
+        if len(cells) == 1:  # readers would leave an empty line out
+            cells = [pc.if_else(pc.equal(pc.fill_null(cells[0], ""), ""), '""', cells[0])]
+        empty = {"null_handling": "replace", "null_replacement": ""}
+        ended = pc.binary_join_element_wise(cells[-1], "\n", "", **empty)
+        lines = pc.binary_join_element_wise(*cells[:-1], ended, self._delimiter, **empty)
+        _, offsets, content = lines.cast(pa.large_string()).buffers()
+        ends = np.frombuffer(offsets, np.int64)
+        if content is not None:
+            self._write(memoryview(content)[: ends[len(lines)]])
+
+    def _cells(self, column: pa.Array) -> pa.Array:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        texts = column.cast(pa.string())
+        return self._quoted(texts) if is_text(column) else texts
+
+    def _quoted(self, texts: pa.Array) -> pa.Array:
+        special = pc.match_substring_regex(texts, f'[{re.escape(self._delimiter)}"\\n\\r]')
+        if not pc.any(special).as_py():
+            return texts
+        escaped = pc.replace_substring(texts, '"', '""')
+        return pc.if_else(special, pc.binary_join_element_wise('"', escaped, '"', ""), texts)
+
+
+def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
+    """Return what writes a CSV file."""
+    file = path.open("wb")
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    return CsvWriter(file.write, schema, delimiter, file.close)
