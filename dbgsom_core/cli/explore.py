@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(),
     metavar="FILE",
-    help="A CSV, parquet, feather or npy file with the rows to show; without it all rows of the data that "
-    "MODEL learnt from, those that were held out, too.",
+    help="A CSV, parquet, feather or npy file with the rows to show; without it all rows of the "
+    "data that MODEL learnt from, those that were held out, too.",
 )
 @click.option(
     "-o", "--output", default="explorer.html", show_default=True, metavar="FILE",
@@ -57,7 +57,7 @@ def explore(
         raise DataError(f"{output} is no name of a page: it must end in .html")
     found = find_model(model, Path(runs), registry, store)
     beside = None if other is None else find_model(other, Path(runs), registry, store)
-    check_output(output, data, found.path, beside and beside.path)
+    check_output(output, data, found.path, None if beside is None else beside.path)
     done = explored(found, beside, registry, data, dialect)
     for note in done.notes:
         click.echo(as_text(f"note: {note}"), err=True)

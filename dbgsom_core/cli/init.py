@@ -72,47 +72,46 @@ def _print(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.data.splitting import LEAST_ROWS
 
+    def say(text: str) -> None:  # on one line, whatever names hold
+        click.echo(as_text(text).replace("\n", r"\n"))
+
     size = f"{'' if profile.complete else 'about '}{profile.rows} rows"
     if not profile.columns:
-        click.echo(as_text(f"{profile.path}: {size}, {profile.features} features"))
+        say(f"{profile.path}: {size}, {profile.features} features")
     else:
         options = ", ".join(f"{key} {value!r}" for key, value in profile.options.items())
         number = len(profile.columns)
         columns = f"{number} column{'s' * (number != 1)}{options and f'; {options}'}"
-        click.echo(as_text(f"{profile.path}: {size}, {columns}"))
+        say(f"{profile.path}: {size}, {columns}")
         both = zip(profile.columns[:_MOST_SHOWN], suggestion.roles, strict=False)
         rows = [_row(column, role, suggestion) for column, role in both]
         print_table(["column", "looks like", "values", "missing", "becomes"], rows)
         if number > len(rows):
-            click.echo(f"… and {number - len(rows)} more columns")
+            say(f"… and {number - len(rows)} more columns")
     repeated = [
         column
         for column, role in zip(profile.columns, suggestion.roles, strict=True)
         if "again: rename" in role.reason
     ]
     for column in repeated[:_MOST_NOTES]:
-        click.echo(
-            as_text(
-                f"column {column.place} (from 0) is called '{column.name}', as one before it, and "
-                "is left out: rename it in the file to use it"
-            )
+        say(
+            f"column {column.place} (from 0) is called '{column.name}', as one before it, and is "
+            "left out: rename it in the file to use it"
         )
     if len(repeated) > _MOST_NOTES:
-        click.echo(f"… and {len(repeated) - _MOST_NOTES} more columns of a name used before")
+        say(f"… and {len(repeated) - _MOST_NOTES} more columns of a name used before")
     for note in profile.notes:
-        click.echo(as_text(note))
+        say(note)
     if profile.complete and profile.rows < LEAST_ROWS:
-        click.echo(
-            as_text(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
-        )
-    click.echo(f"estimator: {suggestion.estimator}")
+        say(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+    say(f"estimator: {suggestion.estimator}")
 
 
 def _row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
     more = {"date": f" {' or '.join(column.date_formats)}"}
     if column.kind == "number":
         more["number"] = ", or codes?" if column.note else f" in {column.unit}" * bool(column.unit)
-    examples = ", ".join(one[:16] for one in column.examples[:3])
+    examples = ", ".join(" ".join(one.split())[:16] for one in column.examples[:3])
     missing = f"{column.missing:.0%}" if column.missing else ""
     becomes = {
         "": "feature",
@@ -123,7 +122,7 @@ def _row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]
         counted = suggestion.config["dataset"]["dates"] == "ordinal"
         becomes["dates"] = "feature: days" if counted else "kept beside the samples: dates"
     return [
-        column.name[:40] or f"({column.place})",
+        " ".join(column.name.split())[:40] or f"({column.place})",
         column.kind + more.get(column.kind, ""),
         f"{column.values}: {examples}",
         missing,

@@ -64,8 +64,8 @@ def predict(
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
     address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet, feather
-    or npy file, of any length. Columns are found by name where the model knows names; more of them do no
-    harm, and their order does not matter.
+    or npy file, of any length. Columns are found by name where the model knows names; more of them
+    do no harm, and their order does not matter.
     """
     import sys
     from pathlib import Path

@@ -109,10 +109,10 @@ class Answers:
     def label(self) -> NDArray[Any]:
         """See the class."""
         if self._answered is None:
-            return np.asarray(self._estimator.leaf_labels_)[self.leaf]
+            return np.asarray(self._estimator.leaf_labels_[self.leaf])
         if not hasattr(self._estimator, "classes_"):
             return self._answered
-        return np.asarray(self._estimator.classes_)[self._answered.argmax(axis=1)]
+        return np.asarray(self._estimator.classes_[self._answered.argmax(axis=1)])
 
     @once
     def probabilities(self) -> NDArray[np.float64] | None:

@@ -50,17 +50,25 @@ def view_of_run(
         image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
         title=title,
         sample_ids=_ids(data, part),
-        sample_ids_name=" ".join(data.ids or ()),
+        sample_ids_name=" ".join(_identities(data)),
         target_name="" if data.columns is None else data.columns.target or "",
         variables=_variables(data, part),
         novelty=partial(estimator.score_samples, part.X),
     )
 
 
+def _identities(data: Data) -> dict[str, Any]:
+    """Return the columns that say which sample is which: ids, or rows, with dates beside them."""
+    if not data.annotations:
+        return dict(data.ids or {})
+    return {**(data.ids or {"row": np.arange(len(data.X))}), **data.annotations}
+
+
 def _ids(data: Data, part: Part) -> Any:
-    if not data.ids or part.rows is None:
+    columns = _identities(data)
+    if not columns or part.rows is None:
         return None if isinstance(part.rows, slice) else part.rows
-    found = [[str(one) for one in ids[part.rows].tolist()] for ids in data.ids.values()]
+    found = [[str(one) for one in cells[part.rows].tolist()] for cells in columns.values()]
     return np.array([" ".join(one) for one in zip(*found, strict=True)])
 
 

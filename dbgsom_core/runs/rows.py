@@ -52,7 +52,7 @@ def _assignments(model: FittedModel, data: Data) -> Batches:
         first = {name: values[part] for name, values in ids.items()}
         if not ids:
             first = {"row": np.arange(start, start + len(answers.unit))}
-        beside = {name: values[part] for name, values in (data.annotations or {}).items()}
+        beside = {name: values[part] for name, values in data.annotations.items()}
         columns = [*first.items(), *answer_columns(model, answers, names).items()]
         yield _named([*columns, *beside.items()])
 

@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
-import tracemalloc
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 import dbgsom_core
+from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import BlockTable, as_table
+from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs.data import drawn, ready
 from dbgsom_core.runs.data.loading import Part
+from dbgsom_core.runs.using import samples
 
 ROWS, FEATURES = 60_000, 8
 
@@ -21,7 +24,6 @@ ROWS, FEATURES = 60_000, 8
 @pytest.fixture(scope="module")
 def parquet(tmp_path_factory):
     """A table of six row groups, and its file."""
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     X = np.random.default_rng(0).normal(size=(ROWS, FEATURES))
     path = tmp_path_factory.mktemp("tables") / "large.parquet"
     table = pa.table({f"x{i}": column for i, column in enumerate(X.T)})
@@ -31,18 +33,16 @@ def parquet(tmp_path_factory):
 
 def test_a_parquet_file_that_is_answered_is_not_held_in_memory(parquet, monkeypatch):
     X, path = parquet
-    monkeypatch.setattr("dbgsom_core.runs.using.table_reading.CELLS_A_CHUNK", 1 << 13)
-    done = 0
-    tracemalloc.start()  # sees arrays and what is read of the file
-    try:
-        for chunk in chunks_of(str(path), Wanted(None, FEATURES)):
-            np.testing.assert_array_equal(chunk.X, X[done : done + len(chunk.X)])
-            done += len(chunk.X)
-        held = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    monkeypatch.setattr(samples, "_CELLS", 1 << 13)
+    model = FittedModel((), SomVQ(epochs=1).fit(X[:100]))
+    done = most = 0
+    before = pa.total_allocated_bytes()
+    for batch in samples.FileSamples(str(path), model).batches():
+        np.testing.assert_array_equal(batch.X, X[done : done + len(batch.X)])
+        done += len(batch.X)
+        most = max(most, pa.total_allocated_bytes() - before)
     assert done == ROWS
-    assert held < X.nbytes / 2
+    assert most < X.nbytes / 2
 
 
 # ------------------------------------------------------------------------------------ training
@@ -51,7 +51,6 @@ def test_a_parquet_file_that_is_answered_is_not_held_in_memory(parquet, monkeypa
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Files of samples of unlike columns, and of their classes."""
-    pytest.importorskip("pyarrow")
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 4, 9000)
     X = (3 * rng.normal(size=(4, 5)))[codes] + rng.normal(size=(9000, 5))
@@ -200,7 +199,6 @@ for each in (X, table):
     reason="beside numpy 1 and pyarrow of its time passes keep more the longer a parquet file is",
 )
 def test_tables_many_times_their_memory_are_trained_on(tmp_path):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rng = np.random.default_rng(0)
     centres = 3 * rng.normal(size=(8, 64)).astype(np.float32)
     shape, part = (819_200, 64), 8192

@@ -189,7 +189,7 @@ def profile_column(
     rows = int(known.counts.sum())
     unique = len(known.texts) >= _UNIQUE * rows and rows > MOST_CLASSES
     kind: Kind = "constant"
-    whole, note, formats = False, "", ()
+    whole, note, formats = False, "", tuple[str, ...]()
     if len(known.texts) > 1 and numeric:
         plain = without_unit(known.texts, unit)
         whole = bool((values == np.floor(values)).all())

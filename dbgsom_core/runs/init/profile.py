@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.files import exists, open_regular, why_unreadable
-from dbgsom_core.runs.init.columns import MOST_CLASSES, ColumnProfile
+from dbgsom_core.runs.init.columns import (
+    MOST_CLASSES,
+    Cells,
+    ColumnProfile,
+    ambiguous_marks,
+    common_unit,
+    decimal_mark,
+    is_header,
+    profile_columns,
+    thousands_mark,
+)
+from dbgsom_core.tables import (
+    CsvDialect,
+    as_array,
+    open_packed,
+    open_table,
+    parse_csv,
+    reading,
+    sniff_csv,
+    without_unit,
+)
 
-Format = Literal["csv", "parquet", "npy", "npz", "name"]
 _CELLS = 2_000_000  # of a table that are looked at, more or less
-_ROWS = 5000  # of an array that are looked at
+_LEAST_ROWS, _MOST_ROWS = 50, 50_000
+_ARRAY_ROWS = 5000  # of an array that are looked at
+_WHOLE = 8 << 20  # bytes up to which all of a text is looked at
+_HEAD = 2 << 20  # bytes of the beginning of a larger one
+_BLOCK, _BLOCKS = 1 << 18, 8  # bytes of a part of its middle, and how many of these
+_CHECKED = 256 << 20  # bytes that are looked through for characters that are not UTF-8
+_NOT_CP1252 = rb"[\x81\x8d\x8f\x90\x9d]"
 
 
 @dataclass(frozen=True)
@@ -25,7 +54,7 @@ class TableProfile:
 
     Attributes
     ----------
-    format : {"csv", "parquet", "npy", "npz", "name"}
+    format : {"csv", "parquet", "feather", "npy", "npz", "name"}
     path : str
         As it was given, or the name of a data set.
     columns : sequence of ColumnProfile
@@ -49,7 +78,7 @@ class TableProfile:
         Of an array.
     """
 
-    format: Format
+    format: str
     path: str
     columns: Sequence[ColumnProfile] = ()
     rows: int = 0
@@ -89,8 +118,8 @@ def profile_data(given: str, registry: Any) -> TableProfile:
         return _npy(given, path)
     if start.startswith(b"PK") and path.suffix == ".npz":
         return _npz(given, path)
-    if start.startswith((b"PAR1", b"ARROW1", b"FEA1")):
-        return _columnar(given)
+    if start.startswith((b"PAR1", b"ARROW1")):
+        return _columnar(given, "parquet" if start.startswith(b"PAR1") else "feather")
     return _csv(given, path)
 
 
@@ -145,14 +174,14 @@ def _named(given: str, registry: Any) -> TableProfile:
 
 
 def _array(
-    format: Format, given: str, X: Any, y: Any = None, options: dict[str, Any] | None = None
+    format: str, given: str, X: Any, y: Any = None, options: dict[str, Any] | None = None
 ) -> TableProfile:
     if X.ndim != 2 or X.dtype.kind not in "fiub" or not X.size:
         raise DataError(
             f"{given} holds {X.dtype} of shape {X.shape}, not numbers (samples, features)"
         )
-    step = max(1, len(X) // _ROWS)
-    some = np.asarray(X[::step][:_ROWS], dtype=np.float64)
+    step = max(1, len(X) // _ARRAY_ROWS)
+    some = np.asarray(X[::step][:_ARRAY_ROWS], dtype=np.float64)
     with np.errstate(all="ignore"):
         spreads = [float(np.nanstd(column)) for column in some.T[:1000]]
     return TableProfile(
@@ -176,18 +205,20 @@ def _classes(y: Any) -> int | None:
     return None if numbers or many else distinct
 
 
-def _columnar(given: str) -> TableProfile:
-    reader = open_table(given)
-    names = reader.names
-    most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // max(1, len(names))))
+def _columnar(given: str, format: str) -> TableProfile:
+    reader = open_table(given, format=format)
+    most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // max(1, len(reader.names))))
     batch = next(reader.batches(rows=most), None)
     if batch is None or not batch.num_rows:
         raise DataError(f"{given} has no rows: give a file with data")
     texts = [_as_text(column) for column in batch.columns]
-    cells = [Counter() if text is None else _counts(text) for text in texts]
+    empty = pa.array([""] * batch.num_rows)
+    columns = profile_columns(
+        reader.names, [Cells.of(empty if text is None else text) for text in texts]
+    )
     columns = [
-        replace(column, kind="text") if texts[column.place] is None else column
-        for column in profile_columns(names, cells)
+        replace(column, kind="text") if text is None else column
+        for column, text in zip(columns, texts, strict=True)
     ]
     rows = reader.num_rows or batch.num_rows
     return TableProfile(reader.format, given, columns, rows, batch.num_rows == rows)
@@ -196,29 +227,106 @@ def _columnar(given: str) -> TableProfile:
 def _as_text(column: pa.Array) -> pa.Array | None:
     """Return cells as text; None for cells that are no values, such as lists."""
     try:
-        return column.cast(pa.string())
+        return as_array(column).cast(pa.string())
     except pa.ArrowException:
         return None
 
 
-def _counts(texts: pa.Array | pa.ChunkedArray) -> Counter[str]:
-    """Return how often each text stands there, without blanks around it."""
-    stripped = pc.utf8_trim_whitespace(texts.fill_null(""))
-    pairs = pc.value_counts(stripped)
-    return Counter(dict(zip(pairs.field(0).to_pylist(), pairs.field(1).to_pylist(), strict=True)))
-
-
 def _csv(given: str, path: Path) -> TableProfile:
     """Profile a CSV file by its beginning and, where it is large, by parts of its middle."""
-    try:
-        head, parts, size = _sample(given, path)
-    except OSError as error:
-        raise DataError(f"{given} cannot be read: {why_unreadable(path, error)}") from None
-    found = sniff_csv(head, given, CsvDialect())
-    table = parse_csv(head, found, given)
-    seen = table.num_rows
-    if parts:
-        table = pa.concat_tables([table, *(_middle(part, found, given) for part in parts)])
-    rows = table.slice(0, max(_LEAST_ROWS, _CELLS // table.num_columns))
-    cells = [_counts(column) for column in rows.columns]
-    return _described(given, found, cells, seen, head, size)
+    with reading(given, "text"):
+        head, parts, size = _samples(given, path)
+    encoding = _encoding(given, head, parts)
+    start = head.decode(encoding, "ignore").encode()
+    dialect = CsvDialect(encoding="utf-8", header=False)
+    found = sniff_csv(start, given, dialect)
+    table = parse_csv(start[found.skip :], found, given)
+    seen, width = table.num_rows, table.num_columns
+    for part in parts:
+        lines = part.decode(encoding, "ignore").partition("\n")[2].rpartition("\n")[0]
+        with suppress(DataError):  # it begins within quotes
+            table = pa.concat_tables([table, parse_csv(lines.encode(), found, given)])
+    columns = table.slice(0, max(_LEAST_ROWS, _CELLS // width)).columns
+    first = [column[0].as_py() for column in columns]
+    below = [Cells.of(column.slice(1)) for column in columns]  # the first row may be names
+    units = [common_unit(cells) for cells in below]
+    plain = [
+        Cells(without_unit(cells.texts, unit), cells.counts)
+        for cells, unit in zip(below, units, strict=True)
+    ]
+    delimiter = found.dialect.delimiter or ","
+    decimal = decimal_mark(plain, comma_parts_fields=delimiter == ",")
+    thousands = thousands_mark(plain, decimal)
+    bare = [
+        without_unit(pa.array([cell]), unit)[0].as_py()
+        for cell, unit in zip(first, units, strict=True)
+    ]
+    header = is_header(bare, decimal, thousands)
+    named = sum(map(bool, first))
+    if header and width > 2 and 2 * named < width:
+        raise DataError(
+            f"{given}: the first line names {named} of {width} columns: take lines above the "
+            "header away"
+        )
+    if header and table.num_rows == 1:
+        raise DataError(f"{given} has a header and no line below it: give a file with data")
+    names = first if header else found.names
+    cells = below if header else [Cells.of(column) for column in columns]
+    said = start[: found.skip].removeprefix(b"\xef\xbb\xbf").strip() != b""
+    options = {
+        "delimiter": (delimiter, "," if not said else delimiter),
+        "encoding": (encoding, "utf-8"),
+        "decimal": (decimal, "."),
+        "thousands": (thousands, ""),
+        "header": (header, True),
+    }
+    notes = ambiguous_marks(names, plain, decimal)
+    if said:
+        notes.append(f"the first line says that '{delimiter}' parts fields")
+    complete = size is not None and size <= len(head)
+    if size is None:
+        notes.append("it is packed: only its beginning was looked at")
+    rows = (seen - header) * max(1.0, (size or 0) / len(head))
+    return TableProfile(
+        "csv",
+        given,
+        profile_columns(names, cells, decimal, thousands),
+        int(rows),
+        complete,
+        {key: value for key, (value, usual) in options.items() if value != usual},
+        notes,
+    )
+
+
+def _samples(given: str, path: Path) -> tuple[bytes, list[bytes], int | None]:
+    """Return the beginning of a file, parts of its middle, and its size; None where it is packed
+    and larger than the beginning.
+    """
+    with open_packed(given) as file:
+        head = file.read(_WHOLE + 1)
+        if len(head) <= _WHOLE:
+            return head, [], len(head)
+        if not file.seekable():
+            return head[:_HEAD], [], None
+        size, parts = path.stat().st_size, []
+        for number in range(1, _BLOCKS + 1):
+            file.seek(_HEAD + (size - _HEAD - _BLOCK) * number // _BLOCKS)
+            parts.append(file.read(_BLOCK))
+    return head[:_HEAD], parts, size
+
+
+def _encoding(given: str, head: bytes, parts: Sequence[bytes]) -> str:
+    """Return the encoding of a text: UTF-8, or another one where it cannot be that."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    decoder, left = codecs.getincrementaldecoder("utf-8")(), _CHECKED
+    with reading(given, "text"), open_packed(given) as file:
+        while left > 0 and (some := file.read(_WHOLE)):
+            left -= len(some)
+            try:
+                decoder.decode(some)
+            except UnicodeDecodeError:
+                characters = b"".join([head, *parts, some])
+                windows = re.search(rb"[\x80-\x9f]", characters)
+                return "cp1252" if windows and not re.search(_NOT_CP1252, characters) else "latin-1"
+    return "utf-8"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.runs.init.columns import ColumnProfile
 from dbgsom_core.runs.init.commented_yaml import Key, commented_yaml
@@ -273,7 +275,8 @@ def _dataset(
     measured = [column for column, _ in _of(profile, roles, "", "target") if column.unit]
     if measured:
         example, unit = measured[0].examples[0], measured[0].unit
-        rule = f"numbers are read without them, {example} as {without_unit(example, unit)}"
+        plain = without_unit(pa.array([example]), unit)[0].as_py()
+        rule = f"numbers are read without them, {example} as {plain}"
         put("units", {str(reference(column)): column.unit for column in measured}, rule)
     dates = [column for column, _ in _of(profile, roles, "dates")]
     if dates:

@@ -17,7 +17,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data.loading import digest, load_data
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
-from dbgsom_core.runs.using.samples import FileSamples
+from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
 from dbgsom_core.tables import CsvDialect, unseen_sentences
 
 
@@ -53,7 +53,7 @@ def explain_row(
     row: int,
     registry: Registry,
     nearest: int = 5,
-    dialect: CsvDialect = CsvDialect(),
+    dialect: CsvDialect = UNKNOWN,
 ) -> Explained:
     """Say why a model answers to one row of a file as it does.
 
@@ -137,7 +137,7 @@ def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> D
 def _nearest(model: FittedModel, x: Any, data: Data, count: int) -> list[Like]:
     one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
     rows, distances = nearest_rows(model.estimator, one, X, count)
-    ids = data.ids or {}
+    ids = {**(data.ids or {}), **data.annotations}
     return [
         Like(
             row,

@@ -21,7 +21,7 @@ from dbgsom_core.runs.folder.film import load_film
 from dbgsom_core.runs.params import title_of
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
-from dbgsom_core.runs.using.samples import FileSamples
+from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
 from dbgsom_core.runs.using.side_by_side import seen
 from dbgsom_core.tables import CsvDialect, Faults
 
@@ -40,7 +40,7 @@ def explore(
     other: FoundModel | None,
     registry: Registry,
     source: str | None = None,
-    dialect: CsvDialect = CsvDialect(),
+    dialect: CsvDialect = UNKNOWN,
 ) -> Explored:
     """Draw the explorer of one model, or of two with the same rows.
 
@@ -138,18 +138,18 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
     return Data(
         np.concatenate([batch.X for batch in batches]),
         feature_names=None if columns is None else columns.feature_names,
-        ids=_joined([batch.ids for batch in batches]),
+        ids=_joined([batch.ids for batch in batches]) or None,
         annotations=_joined([batch.annotations for batch in batches]),
     )
 
 
-def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]] | None:
+def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
     """Return the columns of all batches as text, nothing where a cell is empty."""
     columns = {
         name: pa.chunked_array([part[name] for part in parts]).cast(pa.string()).fill_null("")
         for name in parts[0]
     }
-    return {name: column.to_numpy() for name, column in columns.items()} or None
+    return {name: column.to_numpy() for name, column in columns.items()}
 
 
 def _title(found: FoundModel) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.using.samples import FileSamples, SampleBatch
+from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples, SampleBatch
 from dbgsom_core.tables import CsvDialect, Faults, check_target, unseen_sentences, write_table
 
 log = private_logger("dbgsom")
@@ -46,9 +46,9 @@ def predict_file(
     target: str,
     columns: Sequence[str] = (),
     keep: Sequence[str] = (),
-    dialect: CsvDialect = CsvDialect(),
+    dialect: CsvDialect = UNKNOWN,
     *,
-    trained: CsvDialect = CsvDialect(),
+    trained: CsvDialect = UNKNOWN,
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
@@ -114,7 +114,7 @@ class _Answering:
         self._empty_rows: list[int] = []  # the first ones
         self.outliers = self.empty = 0
 
-    def tables(self) -> Iterator[dict[str, Any]]:
+    def tables(self) -> Generator[dict[str, Any], None, None]:
         """Yield the columns of answers, batch by batch; raise all faults at the end."""
         faults = Faults()
         try:
@@ -162,24 +162,20 @@ class _Answering:
 
     def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:
         """Return the missing values, where the model takes none."""
-        faults, X = Faults(), batch.X
-        missing = np.isnan(X) & ~empty[:, np.newaxis] if np.isnan(X).any() else np.zeros((0, 1))
-        rows = np.flatnonzero(missing.any(axis=1))
-        if not len(rows) or self._refusal == "":
-            return faults
-        if self._refusal is None:
-            row = X[rows[:1]]
+        X = np.where(empty[:, np.newaxis], 0, batch.X) if empty.any() else batch.X
+        rows = np.flatnonzero(np.isnan(X).any(axis=1))
+        if len(rows) and self._refusal is None:
+            some = X[rows[:1]]
             try:
-                self._model.answers(np.where(np.isinf(row), 0, row))
+                self._model.answers(np.where(np.isinf(some), 0, some))
                 self._refusal = ""
-                return faults
             except DbgsomError:
                 raise
             except ValueError as error:
                 self._refusal = str(error).splitlines()[0]
-        why = f"the value is missing: this model cannot take that ({self._refusal})"
-        faults.add_where(missing, self._samples.feature_names, why)
-        return faults.shift(batch.first)
+        if not len(rows) or not self._refusal:
+            return Faults()
+        return self._samples.gaps(X, f"this model cannot take that ({self._refusal})", batch.first)
 
     def _answers(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> dict[str, Any]:
         X = batch.X
@@ -194,7 +190,7 @@ class _Answering:
             why = str(error).splitlines()[0]
             raise DataError(f"{self._samples.path}, rows from {batch.first} on: {why}") from error
         if not (_OF_NOVELTY.isdisjoint(self._names) or empty.all()):
-            self.outliers += int(np.count_nonzero(answers.outlier))
+            self.outliers += int(np.count_nonzero(np.asarray(answers.outlier)))
         if empty.any():
             places = pa.array(np.cumsum(~empty) - 1, mask=empty)
             table = {name: pa.array(column).take(places) for name, column in table.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from dbgsom_core.tables import (
     short,
 )
 
+UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
@@ -61,8 +63,8 @@ class FileSamples:
         self,
         path: str,
         model: FittedModel,
-        dialect: CsvDialect,
-        trained: CsvDialect,
+        dialect: CsvDialect = UNKNOWN,
+        trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
         """Open a file.
@@ -72,9 +74,9 @@ class FileSamples:
         path : str
             ``-`` is a CSV table on standard input.
         model : FittedModel
-        dialect : CsvDialect
+        dialect : CsvDialect, optional
             What was said of a CSV file.
-        trained : CsvDialect
+        trained : CsvDialect, optional
             How the training's file was written, which this one may be, too.
         keep : sequence of str, optional
             Columns to carry along beside ids; None where that is no option of the command.
@@ -97,7 +99,10 @@ class FileSamples:
             )
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
-        self._reader = open_table(path, written, trained=trained, known=known)
+        try:
+            self._reader = open_table(path, written, trained=trained, known=known)
+        except DataError as error:
+            raise DataError(_as_options(str(error))) from error
         self.notes = [*self._reader.notes]
         names = numbered(self._reader.names)
         by_place = columns is None or self._reader.format == "npy"
@@ -137,11 +142,11 @@ class FileSamples:
 
     def message(self, faults: Faults) -> str:
         """Return what is wrong with cells, by lines of the file, with the options that mend it."""
-        text = faults.message(self.path, self._reader.lines(faults.rows()))
-        text = text.replace("set thousands:", "give --thousands").replace(
-            "set decimal:", "give --decimal"
-        )
-        return text.replace("mark ',': write", "mark ',': give --decimal ., or write")
+        return _as_options(faults.message(self.path, self.lines(faults.rows())))
+
+    def gaps(self, X: NDArray[Any], cure: str, first: int) -> Faults:
+        """Return which values of samples X (n, D) are missing, of rows from ``first`` on."""
+        return self._columns.gaps(X, cure).shift(first)
 
     def lines(self, rows: Sequence[int]) -> dict[int, int]:
         """Return the line of each row, where rows stand on lines that can be counted."""
@@ -208,6 +213,13 @@ class FileSamples:
                 f"{self.path}: {len(names)} column(s) that the model does not know are ignored: "
                 f"{shown}{', …' if len(names) > _LISTED else ''}"
             )
+
+
+def _as_options(message: str) -> str:
+    """Return a message about a table with options of commands in place of keys of a data set."""
+    message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
+    message = message.replace("set encoding to", "give --encoding")
+    return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
 
 
 def width_of(model: FittedModel) -> int:

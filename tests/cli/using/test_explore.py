@@ -98,7 +98,7 @@ def test_the_film_is_that_of_the_page_of_the_run(shop, described, called, told):
 
 def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
     assert "must end in .html" in refused("explore", "fruit", "-o", "map.png")
-    assert "such a folder" in refused("explore", "fruit", "-o", "nowhere/map.html")
+    assert "there is no folder" in refused("explore", "fruit", "-o", "nowhere/map.html")
     assert "no run and no experiment" in refused("explore", "fruit", "vegetables")
     (shop / "lone.npz").write_bytes((run_folder / "model.npz").read_bytes())
     assert "give rows with --data FILE" in refused("explore", "lone.npz")

@@ -60,4 +60,4 @@ def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
     told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
     assert (tmp_path / "map.dat").read_text().startswith("map,neuron,x,y,")
     assert "no text" in refused("export", "fruit", "--format", "npz")
-    assert "such a folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
+    assert "there is no folder" in refused("export", "fruit", "-o", "nowhere/map.csv")

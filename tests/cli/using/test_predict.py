@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.runs.using import table_reading
+from dbgsom_core.runs.using import samples
 
 
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):
@@ -40,7 +39,7 @@ def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model,
 def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     new.to_csv(shop / "whole.csv", index=False)
     told("predict", "fruit", "whole.csv", "-o", "whole-answers.csv", "--keep", "id", "-q")
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     for number, chunked in enumerate(("whole.csv", "whole.parquet", "whole.tsv.gz")):
         if chunked.endswith(".parquet"):
             new.set_index("id").to_parquet(shop / chunked)
@@ -54,7 +53,7 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
 
 
 def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     notes = [None] * 20 + ["late"] * 30
     new.assign(note=notes, age=range(50)).to_parquet(shop / "late.parquet")
     arguments = ("predict", "fruit", "late.parquet", "--columns", "label", "--keep", "note,age")
@@ -245,7 +244,7 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
 
 
 def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
     strange.to_csv(shop / "strange.csv", index=False)
     sentence = "column 'colour': 'teal' (30 rows) did not occur in training and counts as none of"
@@ -278,11 +277,10 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     cell = str(new["size"][0]).replace(".", ",")
     lines = refused("predict", "fruit", "commas.csv").splitlines()
     assert lines[0] == (
-        f"commas.csv, row 0 (line 2), column 'size': '{cell}' is no number: give --decimal ',', or "
-        "write it with a decimal point"
+        f"commas.csv, line 2, column 'size': '{cell}' is no number: give --decimal ',', or write "
+        "it with a decimal point (and 49 more)"
     )
-    assert len(lines) == 21
-    assert re.fullmatch(r"commas\.csv: … and \d+ more", lines[-1])
+    assert len(lines) == 2
     told("predict", "fruit", "points.csv", "-o", "points-answers.csv")
     told("predict", "fruit", "commas.csv", "--decimal", ",", "-o", "commas-answers.csv")
     answers = [(shop / f"{one}-answers.csv").read_bytes() for one in ("points", "commas")]
@@ -298,7 +296,7 @@ def test_marks_between_thousands_are_told_of_where_nobody_knew_them(shop, told, 
         shop / "marked.csv", index=False
     )
     lines = refused("predict", "fruit", "marked.csv").splitlines()
-    assert lines[0].endswith("write it without marks between thousands, or give --thousands ','")
+    assert "write it without marks between thousands, or give --thousands ','" in lines[0]
     sentence = refused("predict", "fruit", "marked.csv", "--thousands", ".")
     assert "'.' is the decimal mark and cannot stand between thousands, too" in sentence
     told("predict", "fruit", "heavy.csv", "-o", "of-heavy.csv")

