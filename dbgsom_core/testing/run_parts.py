@@ -36,9 +36,9 @@ def check_load(component: Any, subject: Subject) -> None:
     if data.columns is not None:
         named = tuple(data.columns.feature_names)
         assert named == tuple(names or ()), "columns and feature_names must name the same features"
-    beside = (data.ids or {}, data.annotations, data.variables)
-    for beside in (column for columns in beside for column in columns.values()):
-        assert len(beside) == len(data.X), "ids and variables must have a value for each sample"
+    for columns in (data.ids or {}, data.annotations, data.variables):
+        for cells in columns.values():
+            assert len(cells) == len(data.X), "ids and variables must have a value for each sample"
     if data.image_shape is not None:
         assert math.prod(data.image_shape) == data.X.shape[1], "image_shape must hold a sample"
     assert np.array_equal(data.X, again.X, equal_nan=True), "loading twice gives other data"

@@ -162,7 +162,7 @@ def test_a_component_that_cannot_be_imported_is_a_plugin_error(bench):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_built_in_survives_being_written_down(built_ins, kind):
-    needs = {name: {"path": f"x.{name}"} for name in ("csv", "npy", "npz", "parquet")}
+    needs = {name: {"path": f"x.{name}"} for name in ("csv", "npy", "npz", "parquet", "feather")}
     for name in built_ins.names(kind):
         section = {"name": name, **needs.get(name, {})}
         needed = {

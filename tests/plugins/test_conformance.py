@@ -9,7 +9,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, parametrize_with_checks
 
 # What a component needs to be built; those without an entry are built with their defaults.
-FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet")}
+FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet", "feather")}
 FIELDS["novelty_auc"] = {"outlier": "ash"}  # a class of the kit's samples
 FIELDS["array"] = {"values": tuple((0.5 * i, float(i), 1.0, -1.0) for i in range(6))}
 FIELDS["time_limit"] = {"seconds": 3600.0}
@@ -53,6 +53,7 @@ def files(tmp_path, monkeypatch):
     np.savez("table.npz", X=table)
     frame = pd.DataFrame(table, columns=list("abc"))
     frame.to_csv("table.csv", index=False)
+    frame.to_feather("table.feather")
     frame.to_parquet("table.parquet")
 
 

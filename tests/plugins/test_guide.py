@@ -49,8 +49,16 @@ def modules(tmp_path_factory):
 def registered(modules):
     registry = Registry()
     for module in modules:
-        registry.register(module, module.__name__, "guide", "1")
+        if not hasattr(module, "LINES"):  # an entry point of another group
+            registry.register(module, module.__name__, "guide", "1")
     return registry
+
+
+def test_the_example_of_a_format_of_tables_reads_one(modules, tmp_path):
+    (example,) = [module.LINES for module in modules if hasattr(module, "LINES")]
+    (tmp_path / "t.lines").write_text("1.5\n2\n")
+    table = example.open(str(tmp_path / "t.lines"))
+    assert [batch.to_pydict() for batch in table.batches()] == [{"0": [1.5, 2]}]
 
 
 def section_of(hook):
