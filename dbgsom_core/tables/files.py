@@ -247,6 +247,7 @@ class _FilesReader(TableReader):
     def open(cls, path: str, format: str) -> _FilesReader:
         files = files_of(path, FORMATS[format].suffixes)
         schema: Any = None
+        names: list[str] = []
         rows = 0
         for file in files:
             with reading(path, f"{format.capitalize()} file"), open_regular(file) as stream:
@@ -256,13 +257,13 @@ class _FilesReader(TableReader):
                     other = opened.schema_arrow
                 else:
                     other = pa.ipc.open_file(stream).schema
+                names = [name.strip() for name in other.names]
             schema = schema or other
             if not other.equals(schema, check_metadata=False):
                 raise DataError(
                     f"{path}: {file.name} has other columns, or of other types, than "
                     f"{files[0].name}: give each file the same"
                 )
-        names = [name.strip() for name in schema.names]
         known = rows if format == "parquet" else None
         return cls(path, format, names, list(schema.types), known, files=files)
 
@@ -281,6 +282,7 @@ class _FilesReader(TableReader):
                     batches = map(opened.get_batch, range(opened.num_record_batches))
                 labels = numbered(names)
                 for batch in batches:
+                    batch.validate(full=self.format != "parquet")  # which its reader does
                     at = {label: i for i, label in enumerate(numbered(batch.schema.names))}
                     columns = [batch.column(at[labels[place]]) for place in places]
                     yield pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])

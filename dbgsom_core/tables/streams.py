@@ -49,7 +49,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
     shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
     try:
         yield
-    except (DataError, UnicodeError):
+    except DataError:
         raise
     except IsADirectoryError:
         raise DataError(f"{shown} is a folder: give the path of a file in it") from None

@@ -49,6 +49,7 @@ from dbgsom_plugins.engines.memory import memory
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
 _LOOKED_AT = 1000  # rows by which columns of dates are known
+_TEXTS = 1 << 18  # texts that become objects of Python at a time
 _DATES = 0.9  # share of dates from which on what is none is a fault
 _LEADING_ZERO = r"^[+-]?0\d"
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
@@ -584,7 +585,10 @@ def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
 
 
 def _text_array(texts: pa.Array) -> NDArray[np.str_]:
-    return np.array(pc.fill_null(texts, "").to_pylist(), dtype=np.str_)
+    known = pc.fill_null(texts, "")
+    starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
+    parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)
+    return np.concatenate([np.array(part, dtype=np.str_) for part in parts])
 
 
 def _example() -> pa.Table:
