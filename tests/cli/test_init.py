@@ -149,9 +149,9 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
     told = json.loads(done.stdout)
     assert told["label"] in ("ja", "nein")
-    assert told["ids"] == {"Nr": "0001"}
+    assert told["ids"] == {"Nr": "0001", "Datum": "02.03.2024", "Eingang": "2024-03-02"}
     done = typed(explain, model, "new.csv", "--row", "1")
-    assert done.stdout.startswith("row 1 of new.csv (Nr 0001): ")
+    assert done.stdout.startswith("row 1 of new.csv (Nr 0001, Datum 02.03.2024, Eingang 2024")
 
 
 TABLE = pd.DataFrame(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -99,10 +100,8 @@ class FileSamples:
             )
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
-        try:
+        with _options():
             self._reader = open_table(path, written, trained=trained, known=known)
-        except DataError as error:
-            raise DataError(_as_options(str(error))) from error
         self.notes = [*self._reader.notes]
         names = numbered(self._reader.names)
         by_place = columns is None or self._reader.format == "npy"
@@ -155,7 +154,8 @@ class FileSamples:
     def _read(self) -> Iterator[pa.RecordBatch]:
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
         used = {*self._places, *self.ids.values(), *self._annotations.values()}
-        return self._reader.batches(sorted(used), rows)
+        with _options():
+            yield from self._reader.batches(sorted(used), rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
@@ -215,9 +215,18 @@ class FileSamples:
             )
 
 
+@contextmanager
+def _options() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(_as_options(str(error))) from error
+
+
 def _as_options(message: str) -> str:
     """Return a message about a table with options of commands in place of keys of a data set."""
     message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
+    message = message.replace("set encoding to that of the file,", "say which with --encoding,")
     message = message.replace("set encoding to", "give --encoding")
     return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
 

@@ -14,7 +14,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs.using import samples
-from dbgsom_core.tables import Columns, files
+from dbgsom_core.tables import Columns
+from dbgsom_core.tables import csv as tables_csv
 
 
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
@@ -219,7 +220,7 @@ def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypa
 
 
 def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
-    monkeypatch.setattr(files, "_PIECE", 150)
+    monkeypatch.setattr(tables_csv, "_PIECE", 150)
     odd = new.astype({"size": object}).assign(note=['a "q"\n\n;'] * 25 + [""] * 25)
     odd.loc[[9, 41], "size"] = ["True", "NULL  "]
     odd.to_csv(shop / "odd.csv", index=False, sep=";")
@@ -246,7 +247,7 @@ def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
 
 @pytest.mark.parametrize(
     ("start", "why"),
-    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it first"), (b"PAR1", "a parquet file")],
+    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it"), (b"PAR1", "a parquet file")],
 )
 def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
     code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
