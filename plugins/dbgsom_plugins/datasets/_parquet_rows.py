@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ from dbgsom_core.tables import numbered, parquet_file, reading
 _log = private_logger("dbgsom")
 
 _BATCH = 1 << 18  # numbers that are decoded together
-_BEHIND = 8  # times the longest slice that stays decoded behind the last one
+_BEHIND = 8  # times the longest slice that stays decoded behind the last one,
+_KEPT = 1 << 20  # and rows of which that is at most
 _CURSORS = 4  # places at which files are read at a time
 _SPARE = 2  # times what is written must be free: the disk is others', too
 
@@ -158,6 +160,7 @@ class ParquetRows:
         if folder is not None and hasattr(os, "preadv"):  # not so on Windows
             try:
                 file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+                weakref.finalize(self, file.close)
                 for number in range(len(self.files)):
                     for rows in self._decoded(number):
                         file.write(rows.data)
@@ -197,7 +200,7 @@ class _Cursor:
             self._kept.append((self._next, rows))
             self._next += len(rows)
             while len(self._kept) > 1 and (
-                self._kept[1][0] <= min(start, self._next - _BEHIND * self._longest)
+                self._kept[1][0] <= min(start, self._next - min(_BEHIND * self._longest, _KEPT))
             ):
                 self._kept.popleft()
             self.oldest = self._kept[0][0]

@@ -1,7 +1,6 @@
 """Tables that a model reads by the names of its columns."""
 
 import pickle
-import re
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.tables import Columns, number, numbers
+from dbgsom_core.tables import Columns
 
 COLUMNS = Columns(
     names=("age", "region", "day"),
@@ -62,28 +61,6 @@ def test_numbers_of_any_type_are_one_code():
     for codes in ([1, 2, 1], [1.0, 2.0, 1.0], ["1", "02", "1"]):
         X = columns.samples(pd.DataFrame({"code": codes}))
         assert X.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
-
-
-@pytest.mark.parametrize("marks", [",.", ",'", ", ", ".,", ".'", ". ", ".", ","])
-def test_many_cells_are_read_as_each_of_them(marks):
-    cells = [
-        "1.234", "1,234", "1'234", "1\u2019234", "1 234", "1\u202f234", "1.234,5", "1,234.5",
-        "12.34", "-1.234.567", "+1,234,567.", "1_234", "1e3", "true", "x", "",
-        "7", "1.5", "1,5", "nan",
-    ]  # fmt: skip
-    decimal, thousands = marks[0], marks[1:]
-    each = [number(cell, decimal, thousands) for cell in cells]
-    told = [np.nan if one is None else one for one in each]
-    np.testing.assert_array_equal(numbers(cells, decimal, thousands), told)
-    some = [cell for cell, one in zip(cells, each, strict=True) if one is not None]  # all at once
-    np.testing.assert_array_equal(
-        numbers(some, decimal, thousands), [one for one in each if one is not None]
-    )
-    if thousands:
-        grouped = f"1{thousands}234{decimal}5"
-        assert (
-            number(grouped, decimal, thousands) == numbers([grouped], decimal, thousands) == 1234.5
-        )
 
 
 def test_days_since_1970_keep_the_time_as_a_fraction():
@@ -140,16 +117,15 @@ def test_all_cells_that_cannot_be_read_are_told():
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(frame)
     assert str(caught.value).splitlines() == [
-        "the table, row 1, column 'age': '1.5' is no number with the decimal mark ',': write it "
-        "with that",
-        "the table, row 2, column 'age': the value 'inf' is infinite",
         "the table, row 0, column 'day': '31.02.2024' is no date of the form %d.%m.%Y",
         "the table, row 1, column 'day': '2024-02-01' is no date of the form %d.%m.%Y",
+        "the table, row 1, column 'age': '1.5' is no number with the decimal mark ',': write it "
+        "with that",
+        "the table, row 2, column 'age': the value is infinite: drop or replace it",
     ]
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(pd.concat([TEXTS.assign(age="old")] * 10))
-    assert len(str(caught.value).splitlines()) == 21
-    assert re.search(r": … and \d+ more$", str(caught.value))
+    assert str(caught.value) == "the table, row 0, column 'age': 'old' is no number (and 29 more)"
 
 
 @pytest.fixture(scope="module")
@@ -183,10 +159,10 @@ def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
     angles = FittedModel((), SomVQ(metric="cosine", epochs=2).fit(X), fitted.columns)
     with pytest.raises(DataError) as caught:
         angles.predict(gaps)
-    assert str(caught.value).splitlines() == [
-        f"the table, row {row}, column 'b': the value is missing: the model's metric takes none"
-        for row in (3, 5)
-    ]
+    assert str(caught.value) == (
+        "the table, row 3, column 'b': the value is missing: the model's metric takes none "
+        "(and 1 more)"
+    )
 
 
 def test_faults_of_every_column_are_told_and_survive_another_process():
@@ -200,12 +176,12 @@ def test_faults_of_every_column_are_told_and_survive_another_process():
     lines = str(pickle.loads(pickle.dumps(caught.value))).splitlines()
     assert lines == str(caught.value).splitlines()
     assert lines[:18] == [
-        f"the table, row 0, column 'x{i}': '{i}?' is no number" for i in range(18)
+        f"the table, row 0, column 'x{i}': '{i}?' is no number (and 49 more)" for i in range(18)
     ]
     assert lines[18:] == [
         "the table, row 0, column 'day': 'soon' is no date of the form ISO8601",
-        "the table, row 48, column 'y': the value is infinite",
-        "the table: … and 883 more",
+        "the table, row 48, column 'y': the value is infinite: drop or replace it",
+        "the table, row 49, column 'y': the value is infinite: drop or replace it",
     ]
     X, faults = columns.read(rows, {})
     assert faults.total == 903

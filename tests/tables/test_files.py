@@ -1,0 +1,413 @@
+"""Tables in files: every way of writing one is read as the same, and written as it was read."""
+
+import bz2
+import gzip
+import io
+import lzma
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import feather, parquet
+
+from dbgsom_core.errors import DataError
+from dbgsom_core.tables import (
+    CellsError,
+    Columns,
+    CsvDialect,
+    Faults,
+    TableFormat,
+    TableReader,
+    check_target,
+    csv,
+    files,
+    open_table,
+    parse_csv,
+    register_format,
+    sniff_csv,
+    write_table,
+)
+
+ROWS = {"name": ["Ann", "Bo; Co", 'a "b"', "two\nlines"], "size": ["1,5", "2", "", "-3"]}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read content as a table: names, columns, and the line of each row."""
+
+    def read(content, name="t.csv", dialect=CsvDialect(), **more):  # noqa: B008
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        reader = open_table(str(path), dialect, **more)
+        batches = [*reader.batches()]
+        columns = [
+            [cell for batch in batches for cell in batch.column(place).to_pylist()]
+            for place in range(len(reader.names))
+        ]
+        return reader, columns
+
+    return read
+
+
+SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SHEET,
+        SHEET.replace("\n", "\r\n").replace("two\r\n", "two\n"),
+        SHEET.rstrip("\n"),
+        "sep=;\n" + SHEET,
+        b"\xef\xbb\xbf" + SHEET.encode(),
+        b"\xef\xbb\xbfsep=;\r\n" + SHEET.encode(),
+        SHEET.encode("utf-16"),
+        "\n\n" + SHEET.replace("Ann", "\n  \nAnn"),
+        SHEET.replace('"Bo', '  "Bo'),
+        gzip.compress(SHEET.encode()),
+        bz2.compress(SHEET.encode()),
+        lzma.compress(SHEET.encode()),
+    ],
+    ids=[
+        "plain",
+        "CRLF",
+        "no-last-newline",
+        "sep",
+        "BOM",
+        "both",
+        "utf-16",
+        "blank",
+        "spaced",
+        "gz",
+        "bz2",
+        "xz",
+    ],
+)
+@pytest.mark.parametrize("piece", [1 << 23, 16])
+def test_every_way_of_writing_a_table_is_read(content, piece, read, monkeypatch):
+    monkeypatch.setattr(csv, "_PIECE", piece)
+    reader, columns = read(content)
+    assert reader.names == ["name", "size"]
+    assert columns == [*ROWS.values()]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "mac-roman"])
+def test_other_encodings_are_read_where_they_are_said(encoding, read):
+    content = "größe,ort\n1,Köln\n".encode(encoding)
+    reader, columns = read(content, dialect=CsvDialect(encoding=encoding))
+    assert (reader.names, columns) == (["größe", "ort"], [["1"], ["Köln"]])
+    if encoding in ("cp1252", "latin-1"):
+        with pytest.raises(DataError, match="no text of the encoding UTF-8: set encoding to that"):
+            read(content)
+        late = b"a,b\n" + b"1,2\n" * 300_000 + "3,ö\n".encode(encoding)
+        with pytest.raises(DataError, match="no text of the encoding UTF-8"):
+            read(late)
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter", "header"),
+    [
+        ("a;b\n1,5;2,5\n3;4\n", ";", True),
+        ("a\tb c\n1\t2\n", "\t", True),
+        ("a|b\n1|2\n", "|", True),
+        ("1,2\n3,4\n", ",", False),
+        ("a\n1\n2\n", ",", True),
+        ("1\n2\n", ",", False),
+        (",0,1\n0,5,6\n", ",", True),
+        ('"x,y",b\n"1,5",2\n', ",", True),
+    ],
+)
+def test_delimiter_and_header_are_found_out(content, delimiter, header, read):
+    reader, _ = read(content)
+    assert (reader.dialect.delimiter, reader.dialect.header) == (delimiter, header)
+
+
+def test_known_names_decide_on_delimiter_and_header(read):
+    content = "a,1;b,2\n3,4;5,6\n"
+    assert read(content, known=["a,1", "b,2"])[0].dialect.delimiter == ";"
+    assert read(content, known=["a", "1;b"])[0].dialect.delimiter == ","
+    assert read("1,2\n3,4\n", known=["1", "2"])[0].dialect.header is True
+    assert read("1,2\n3,4\n", known=["0", "1"])[1] == [["1", "3"], ["2", "4"]]
+
+
+def test_rows_of_blanks_and_quotes_in_the_middle_are_as_the_module_csv_reads_them(read):
+    content = 'a,b\n5" pipe,x\n"q"w, "1,5"\n'
+    assert read(content)[1] == [['5" pipe', "qw"], ["x", "1,5"]]
+    inches = 'a,b\n5" pipe,"two\nlines"\n' + "x,y\n" * 9
+    assert read(inches)[1][1][:2] == ["two\nlines", "y"]
+    assert read('a\n1\n  \n""\n2\n')[1] == [["1", "", "2"]]
+    assert read("a\n")[1] == [[]]
+
+
+def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
+    reader, _ = read('note,x\n"two\nlines",1\n\n"\n\n",2\nplain,many\n')
+    columns, faults = Columns(("x",)), Faults()
+    (batch,) = reader.batches([1])
+    columns.features(batch.columns, batch.num_rows, {}, faults)
+    error = CellsError(reader.path, faults, reader.lines(faults.rows()))
+    assert str(error) == f"{reader.path}, line 8, column 'x': 'many' is no number"
+
+
+@pytest.mark.parametrize("piece", [1 << 23, 8])
+def test_all_lines_of_another_number_of_fields_are_told(piece, read, monkeypatch):
+    monkeypatch.setattr(csv, "_PIECE", piece)
+    content = "a,b\n" + '"x\ny",2\n' * 3 + "1\n1,2,3\n" * 6 + "5,6\n"
+    with pytest.raises(DataError) as caught:
+        read(content)
+    told = [line.partition("t.csv")[2] for line in str(caught.value).splitlines()]
+    assert told[0] == (
+        ", line 8 has 1 field where the table has 2 columns: give every line a field for each "
+        "column"
+    )
+    assert told[1].startswith(", line 9 has 3 fields where the table has 2 columns: put quotes")
+    assert [line.split()[2] for line in told[:10]] == [str(line) for line in range(8, 18)]
+    assert told[10:] == [": … and 2 more such lines"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("a;b\n", "a;b"),
+        ('a,b\n1,"x\n2,y\n', "line 2: a quote is opened and never closed"),
+        ("a,b\n1,2\n3,\0\n", "line 3 holds a zero byte"),
+        ("sep=;\na,b\n1,2\n", r"single column 'a,b' \(its line sep=; does not part it\)"),
+    ],
+)
+def test_what_is_no_table_is_refused(content, told, read):
+    if content == "a;b\n":
+        assert read(content, guess=True)[0].names == ["a", "b"]
+        told = "single column 'a;b': set delimiter: ';'"
+    with pytest.raises(DataError, match=told):
+        read(content, guess=False)
+
+
+def test_three_thousand_columns_and_names_of_two_lines(read):
+    width = 3000
+    names = [f'"column\n{i}"' for i in range(width)]
+    content = ",".join(names) + "\n" + "\n".join(",".join(["1.5"] * width) for _ in range(3))
+    reader, columns = read(content)
+    assert reader.names[1] == "column\n1"
+    assert columns == [["1.5"] * 3] * width
+    assert reader.lines([0, 2]) == {0: width + 2, 2: width + 4}
+
+
+def test_a_piece_from_the_middle_of_a_file_is_parsed_by_itself():
+    head = sniff_csv("a;ö\n1;2\n".encode("cp1252"), "t.csv", CsvDialect(encoding="cp1252"))
+    table = parse_csv("3; ä\n5;6\n".encode("cp1252"), head, "t.csv")
+    assert table.to_pydict() == {"0": ["3", "5"], "1": ["ä", "6"]}
+    with pytest.raises(DataError, match="has 3 fields where the table has 2 columns"):
+        parse_csv(b"1;2;3\n", head, "t.csv")
+
+
+def test_standard_input_is_read_as_it_comes(tmp_path):
+    code = """
+import sys
+from dbgsom_core.tables import open_table
+reader = open_table("-")
+print(reader.names, reader.dialect.delimiter, flush=True)
+print(sum(batch.num_rows for batch in reader.batches()), reader.lines([0]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdin.write("a;b\n" + "1;2\n" * 200)
+        child.stdin.flush()
+        assert child.stdout.readline() == "['a', 'b'] ;\n"
+        out, _ = child.communicate('3;"4\n5"\n' * 1000)
+    assert out == "1200 {}\n"
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        subprocess.run(
+            [sys.executable, "-c", code], input=gzip.compress(b"a\n1\n"), check=True,
+            capture_output=True,
+        )  # fmt: skip
+    assert b"standard input is packed by gzip: unpack it first" in caught.value.stderr
+
+
+TABLE = {
+    "x": np.array([0.1, np.nan, -7, 1e300]),
+    "n": np.ma.array([1, 2, 3, 2**62], mask=[0, 1, 0, 0]),
+    "yes": np.array([True, False, True, True]),
+    "text": np.array(["", "a,b", 'say "no"', "two\nlines"], dtype=object),
+    "kind": pa.array(["u", None, "v", "u"]).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.pq", "t.feather", "t.arrow"])
+def test_a_table_reads_back_as_it_was_written(name, tmp_path):
+    path, seen = str(tmp_path / name), []
+    assert write_table(path, [TABLE, TABLE], progress=seen.append) == 8
+    assert seen == [4, 8]
+    reader = open_table(path)
+    assert reader.names == [*TABLE]
+    whole = pa.Table.from_batches(reader.batches()).rename_columns(reader.names).to_pydict()
+    if reader.format == "csv":
+        assert whole["x"] == ["0.1", "", "-7", "1e+300"] * 2
+        assert whole["n"] == ["1", "", "3", str(2**62)] * 2
+        assert whole["yes"] == ["true", "false", "true", "true"] * 2
+        assert whole["kind"] == ["u", "", "v", "u"] * 2
+    else:
+        assert whole["x"] == [0.1, None, -7, 1e300] * 2
+        assert whole["n"] == [1, None, 3, 2**62] * 2
+        assert whole["kind"] == ["u", None, "v", "u"] * 2
+    assert whole["text"] == TABLE["text"].tolist() * 2
+    assert [*tmp_path.iterdir()] == [tmp_path / name]
+
+
+def test_lines_are_plain_where_they_may_be():
+    out = io.StringIO()
+    columns = {
+        "a": [1.0, 0.1 + 0.2, -0.0],
+        "b,c": ["x", " y ", None],
+        "when": [datetime(2024, 1, 2)] * 3,
+    }
+    assert write_table("-", [columns], stream=out) == 3
+    lines = out.getvalue().splitlines()
+    assert lines[0] == 'a,"b,c",when'
+    assert [line.rpartition(",")[0] for line in lines[1:]] == [
+        "1,x", "0.30000000000000004, y ", "-0,",
+    ]  # fmt: skip
+    out = io.StringIO()
+    write_table("-", [{"only": ["x", None, ""]}], stream=out)
+    assert out.getvalue() == 'only\nx\n""\n""\n'
+
+
+def test_floats_are_written_to_the_bit(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
+    values = np.concatenate([bits[np.isfinite(bits)], [5e-324, 1.7976931348623157e308, -0.0]])
+    write_table(tmp_path / "t.csv", [{"x": values}])
+    read = [float(line) for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
+    assert np.array(read).tobytes() == values.tobytes()
+
+
+def test_arrays_of_one_column_and_of_records(tmp_path):
+    write_table(tmp_path / "one.npy", [{"x": np.arange(3.0)}, {"x": np.arange(2.0)}])
+    assert np.load(tmp_path / "one.npy").tolist() == [0, 1, 2, 0, 1]
+    write_table(tmp_path / "t.npy", [TABLE, TABLE | {"kind": np.array(["long", "", "", "ö"])}])
+    found = np.load(tmp_path / "t.npy")
+    assert found.dtype.names == (*TABLE,)
+    assert found["n"].tolist() == [1, -1, 3, 2**62] * 2
+    assert found["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
+    np.testing.assert_array_equal(found["x"], [*TABLE["x"]] * 2)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
+
+
+def test_a_table_of_numbers_is_read_from_an_array(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(12, dtype=">f4").reshape(4, 3))
+    reader = open_table(str(tmp_path / "x.npy"))
+    assert (reader.names, reader.num_rows) == (["0", "1", "2"], 4)
+    (batch,) = reader.batches([2, 0])
+    assert batch.to_pydict() == {"2": [2, 5, 8, 11], "0": [0, 3, 6, 9]}
+    np.save(tmp_path / "x.npy", np.array(["a"]))
+    with pytest.raises(DataError, match="holds no table of numbers"):
+        open_table(str(tmp_path / "x.npy"))
+
+
+def test_names_that_stand_twice_are_read_by_their_places(tmp_path):
+    columns = [pa.array([1, 2]), pa.array(["u", "v"]), pa.array([3.5, 4.5])]
+    table = pa.table(columns, names=["a", "b", "a"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    feather.write_feather(table, str(tmp_path / "t.feather"))
+    (tmp_path / "t.csv").write_text("a,b,a\n1,u,3.5\n2,v,4.5\n")
+    for suffix in ("parquet", "feather", "csv"):
+        reader = open_table(str(tmp_path / f"t.{suffix}"))
+        (batch,) = reader.batches([2, 0])
+        found = [[float(one) for one in column.to_pylist()] for column in batch.columns]
+        assert (reader.names, found) == (["a", "b", "a"], [[3.5, 4.5], [1, 2]])
+
+
+def test_secrets_are_masked_in_texts_and_names():
+    out = io.StringIO()
+    columns = {
+        "key": ["x", "key=abc"],
+        "abc": pa.array(["abc", None]).dictionary_encode(),
+        "n": [1, 2],
+    }
+    write_table("-", [columns], stream=out, mask=lambda text: text.replace("abc", "***"))
+    assert out.getvalue() == "key,***,n\nx,***,1\nkey=***,,2\n"
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
+def test_a_table_that_is_not_whole_is_not_there(name, tmp_path):
+    (tmp_path / name).write_bytes(b"before")
+
+    def batches():
+        yield TABLE
+        raise DataError("no more")
+
+    with pytest.raises(DataError, match="no more"):
+        write_table(tmp_path / name, batches())
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [(name, b"before")]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "t.xlsx",
+            r"tables are written as \.csv, \.tsv, \.parquet, \.pq, \.feather, \.arrow, \.npy",
+        ),
+        ("folder.csv", "is a folder: name a file"),
+        ("none/t.csv", "there is no folder none to write t.csv in"),
+    ],
+)
+def test_where_no_table_can_be_written_is_told_before(path, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.csv").mkdir()
+    with pytest.raises(DataError, match=told):
+        check_target(path)
+
+
+def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told():
+    class Closed(io.StringIO):
+        error = BrokenPipeError(32, "Broken pipe")
+
+        def write(self, text):
+            raise self.error
+
+    with pytest.raises(BrokenPipeError):
+        write_table("-", [TABLE], stream=Closed())
+    Closed.error = OSError(28, "No space left on device")
+    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
+        write_table("-", [TABLE], stream=Closed())
+
+
+def test_another_format_is_read_and_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "FORMATS", dict(files.FORMATS))
+
+    class Lines(TableReader):
+        def read(self, places, rows):
+            cells = Path(self.path).read_text().split()
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(cells)] * len(places), names=[*"x" * len(places)]
+            )
+
+    class Writer:
+        def __init__(self, path, schema):
+            self.file = path.open("w")
+
+        def write_batch(self, batch):
+            self.file.writelines(f"{one}\n" for one in batch.column(0).to_pylist())
+
+        def close(self):
+            self.file.close()
+
+    lines = lambda path: Lines(path, "lines", ["cell"], [pa.string()])  # noqa: E731
+    register_format(TableFormat("lines", (".lines",), lines, Writer))
+    path = str(tmp_path / "t.lines")
+    assert write_table(path, [{"a": [1, 2, 3]}]) == 3
+    reader = open_table(path)
+    assert [batch.to_pydict() for batch in reader.batches(rows=2)] == [
+        {"0": ["1", "2"]},
+        {"0": ["3"]},
+    ]
+
+
+def test_reading_tables_is_not_imported_before_it_is_needed():
+    code = "import dbgsom_core, dbgsom_core.api, sys; assert 'pyarrow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
