@@ -60,7 +60,6 @@ from dbgsom_core.tables.files import (
     is_number,
     open_table,
     parquet_file,
-    register_format,
     write_table,
 )
 from dbgsom_core.tables.streams import open_packed, reading
@@ -102,7 +101,6 @@ __all__ = [
     "parse_dates",
     "parse_numbers",
     "reading",
-    "register_format",
     "short",
     "sniff_csv",
     "unit_of",

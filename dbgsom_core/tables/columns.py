@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
 _LISTED = 5  # names or values that a message lists
+DECIMAL_MARK = "decimal mark"  # a cause of faults
 Hint = Callable[[str, str], str]
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
@@ -79,12 +80,13 @@ class Faults:
         problem : callable
             Returns what is wrong with a row, as the end of a sentence.
         cause : str
-            What they have in common, so that one sentence tells of all; empty: each its own.
+            What they have in common, so that one sentence tells of all; empty: each its own. A
+            `DECIMAL_MARK` is that of all columns.
         """
         if len(rows):
             most = 1 if cause else MOST_FAULTS
             first = [Fault(row, column, problem(row)) for row in rows[:most].tolist()]
-            self._add((column, cause), len(rows), first)
+            self._add(("" if cause == DECIMAL_MARK else column, cause), len(rows), first)
 
     def merge(self, others: Faults) -> None:
         """Add other faults, of rows below."""
@@ -121,7 +123,7 @@ class Faults:
                 line = (lines or {}).get(fault.row)
                 place = f"row {fault.row}" if line is None else f"line {line}"
                 sentences.append(
-                    f"{where}, {place}, column {_called(column)}: {fault.problem}{more}"
+                    f"{where}, {place}, column {_called(fault.column)}: {fault.problem}{more}"
                 )
             if n > most and not cause:
                 sentences.append(
@@ -358,6 +360,7 @@ class Columns:
             return np.asarray(pc.fill_null(column, math.nan))
         written = self.decimal, self.thousands, self.unit(name)
         values, bad = parse_numbers(column, *written, self.na_values)
+        bad |= np.isinf(values)
         if bad.any():
             values[bad] = 0  # which is no gap
             rows = np.flatnonzero(bad)
@@ -366,9 +369,11 @@ class Columns:
 
             def problem(row: int) -> str:
                 found = number_problem(column[row].as_py(), *written) or "it is no number"
+                if found.endswith("infinite"):
+                    return f"{found}: drop or replace it"
                 return found + hint(name, found)
 
-            faults.add(name, rows[other], problem, "decimal mark")
+            faults.add(name, rows[other], problem, DECIMAL_MARK)
             faults.add(name, rows[~other], problem, "text" if unlike and len(rows) > 2 else "")
         return values
 

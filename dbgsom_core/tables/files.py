@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbgsom_core.errors import DataError
+from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.files import check_written, open_regular, write_atomically
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
@@ -32,9 +33,7 @@ _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 
 @dataclass
 class TableReader:
-    """A table in a file, of which batches of rows are read.
-
-    A format of a plugin subclasses it.
+    """A table in a file, of which batches of rows are read; formats subclass it and `read`.
 
     Attributes
     ----------
@@ -100,7 +99,7 @@ class TableReader:
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format of files with tables.
+    """A format of files with tables; see `format_of`.
 
     Attributes
     ----------
@@ -153,19 +152,38 @@ def open_table(
         It cannot be read, is empty, or no table.
     """
     suffix = Path(path).suffix.lower()
-    if format is None:
-        found = [one.name for one in FORMATS.values() if suffix in one.suffixes]
-        if not found and suffix in (".npz", ".xlsx", ".xls", ".json"):
-            raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
-        format = found[0] if found else "csv"
-    if format == "csv" or path == STANDARD_STREAM:
+    found = FORMATS[format] if format else format_of(suffix)
+    if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
+        raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
+    if found is None or found.name == "csv" or path == STANDARD_STREAM:
         return _CsvReader.open(path, dialect, trained, known, guess)
-    return FORMATS[format].open(path)
+    return found.open(path)
 
 
-def register_format(one: TableFormat) -> None:
-    """Let `open_table` and `write_table` know a format."""
-    FORMATS[one.name] = one
+def format_of(suffix: str) -> TableFormat | None:
+    """Return the format of files with this ending, of ours or of a plugin; None: there is none.
+
+    A plugin names a `TableFormat` in the entry-point group ``dbgsom.table_formats``, by the ending
+    without its dot. It is imported once such a file is read or written.
+
+    Raises
+    ------
+    PluginError
+        It cannot be imported, or is no `TableFormat`.
+    """
+    for one in FORMATS.values():
+        if suffix in one.suffixes:
+            return one
+    for entry in entry_points(group="dbgsom.table_formats", name=suffix.removeprefix(".")):
+        plugin = f"{entry.value} of {entry.dist.name if entry.dist else 'a plugin'}"
+        try:
+            found = entry.load()
+        except Exception as error:
+            raise PluginError(f"{suffix} files: {plugin} cannot be imported: {error}") from error
+        if not isinstance(found, TableFormat) or suffix not in found.suffixes:
+            raise PluginError(f"{suffix} files: {plugin} is no TableFormat of such files")
+        return found
+    return None
 
 
 @dataclass
@@ -299,8 +317,9 @@ def check_target(path: str) -> None:
     if path == STANDARD_STREAM:
         return
     target = Path(path)
-    suffixes = [suffix for one in FORMATS.values() if one.write for suffix in one.suffixes]
-    if target.suffix.lower() not in suffixes:
+    found = format_of(target.suffix.lower())
+    if found is None or found.write is None:
+        suffixes = [suffix for one in FORMATS.values() if one.write for suffix in one.suffixes]
         raise DataError(f"{path}: tables are written as {', '.join(suffixes)}, or to - as CSV")
     if target.is_dir():
         raise DataError(f"{path} is a folder: name a file")
@@ -376,8 +395,7 @@ def write_table(
             reason = error.strerror or error
             raise DataError(f"standard output cannot be written: {reason}") from error
         return rows
-    suffix = Path(path).suffix.lower()
-    write: Any = next(one.write for one in FORMATS.values() if suffix in one.suffixes)
+    write: Any = getattr(format_of(Path(path).suffix.lower()), "write", None)
     try:
         write_atomically(Path(path), lambda partial: fill(lambda schema: write(partial, schema)))
     except DataError:

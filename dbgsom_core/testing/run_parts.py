@@ -36,7 +36,8 @@ def check_load(component: Any, subject: Subject) -> None:
     if data.columns is not None:
         named = tuple(data.columns.feature_names)
         assert named == tuple(names or ()), "columns and feature_names must name the same features"
-    for beside in (*(data.ids or {}).values(), *data.variables.values()):
+    beside = (data.ids or {}, data.annotations, data.variables)
+    for beside in (column for columns in beside for column in columns.values()):
         assert len(beside) == len(data.X), "ids and variables must have a value for each sample"
     if data.image_shape is not None:
         assert math.prod(data.image_shape) == data.X.shape[1], "image_shape must hold a sample"

@@ -121,7 +121,7 @@ def test_all_cells_that_cannot_be_read_are_told():
         "the table, row 1, column 'day': '2024-02-01' is no date of the form %d.%m.%Y",
         "the table, row 1, column 'age': '1.5' is no number with the decimal mark ',': write it "
         "with that",
-        "the table, row 2, column 'age': the value is infinite: drop or replace it",
+        "the table, row 2, column 'age': the value 'inf' is infinite: drop or replace it",
     ]
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(pd.concat([TEXTS.assign(age="old")] * 10))

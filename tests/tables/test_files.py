@@ -7,6 +7,7 @@ import lzma
 import subprocess
 import sys
 from datetime import datetime
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from dbgsom_core.errors import DataError
+from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables import (
     CellsError,
     Columns,
@@ -27,7 +28,6 @@ from dbgsom_core.tables import (
     files,
     open_table,
     parse_csv,
-    register_format,
     sniff_csv,
     write_table,
 )
@@ -377,35 +377,56 @@ def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told():
         write_table("-", [TABLE], stream=Closed())
 
 
-def test_another_format_is_read_and_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "FORMATS", dict(files.FORMATS))
+class Lines(TableReader):
+    """A format of one column, as a plugin may have it."""
 
-    class Lines(TableReader):
-        def read(self, places, rows):
-            cells = Path(self.path).read_text().split()
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(cells)] * len(places), names=[*"x" * len(places)]
-            )
+    def read(self, places, rows):
+        cells = pa.array(Path(self.path).read_text().split())
+        yield pa.RecordBatch.from_arrays([cells] * len(places), names=["x"] * len(places))
 
-    class Writer:
-        def __init__(self, path, schema):
-            self.file = path.open("w")
 
-        def write_batch(self, batch):
-            self.file.writelines(f"{one}\n" for one in batch.column(0).to_pylist())
+class LinesWriter:
+    def __init__(self, path, schema):
+        self.file = path.open("w")
 
-        def close(self):
-            self.file.close()
+    def write_batch(self, batch):
+        self.file.writelines(f"{one}\n" for one in batch.column(0).to_pylist())
 
-    lines = lambda path: Lines(path, "lines", ["cell"], [pa.string()])  # noqa: E731
-    register_format(TableFormat("lines", (".lines",), lines, Writer))
+    def close(self):
+        self.file.close()
+
+
+LINES = TableFormat(
+    "lines",
+    (".lines",),
+    lambda path: Lines(path, "lines", ["cell"], [pa.string()]),
+    LinesWriter,
+)
+
+
+def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
+    group, loaded = "dbgsom.table_formats", {"value": LINES}
+
+    class Entry(EntryPoint):
+        def load(self):
+            return loaded["value"]
+
+    entry = Entry("lines", "lines_plugin:LINES", group)
+    monkeypatch.setattr(
+        files, "entry_points", lambda group, name: [entry] if name == entry.name else []
+    )
     path = str(tmp_path / "t.lines")
     assert write_table(path, [{"a": [1, 2, 3]}]) == 3
-    reader = open_table(path)
-    assert [batch.to_pydict() for batch in reader.batches(rows=2)] == [
-        {"0": ["1", "2"]},
-        {"0": ["3"]},
-    ]
+    batches = [batch.to_pydict() for batch in open_table(path).batches(rows=2)]
+    assert batches == [{"0": ["1", "2"]}, {"0": ["3"]}]
+    loaded["value"] = "no format"
+    with pytest.raises(
+        PluginError, match=r"lines_plugin:LINES of .* is no TableFormat"
+    ):
+        open_table(path)
+    del loaded["value"]
+    with pytest.raises(PluginError, match="lines_plugin:LINES of a plugin cannot be imported"):
+        check_target(path)
 
 
 def test_reading_tables_is_not_imported_before_it_is_needed():

@@ -113,7 +113,7 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,\n", {}, "line 2, column 'b': the value is missing: drop or fill"),
         ("a,b\n1,NA\n", {}, "line 2, column 'b': the value is missing"),
         ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': the value is missing"),
-        ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value is infinite"),
+        ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value '-inf' is infinite"),
         ("a,b\n1,1e999\n", {}, "infinite"),
         ("a;b\n1,5;2\n", {"delimiter": ";"}, "'1,5' is no number: set decimal: ',', or write it"),
         ("a,b\n1_0,2\n", {}, "'1_0' is no number"),
@@ -172,7 +172,7 @@ def test_missing_cells_are_kept_where_that_was_said(load):
     ("content", "told"),
     [
         ("a,b\n1,2\n3\n", "line 3 has 1 field where"),
-        ("a,b\n1,inf\n", "value is infinite"),
+        ("a,b\n1,inf\n", "value 'inf' is infinite"),
         ("a,b\n1,x\n,2\n", "'x' is no number"),
         ("a,b\n1,x\n2,\n", "line 3, column 'b': the value is missing: drop or fill such samples"),
     ],

@@ -217,7 +217,7 @@ def test_all_faults_are_told_at_once(load):
     assert "column under categorical, id or drop" in places["line 2, column 'region'"]
     assert "'old' is no number: list the column" in places["line 6, column 'größe'"]
     assert "drop or fill such cells, or set missing: keep" in places["line 4, column 'größe'"]
-    assert "the value is infinite: drop or replace it" in places["line 5, column 'kinder'"]
+    assert "the value 'inf' is infinite: drop or replace it" in places["line 5, column 'kinder'"]
     assert (
         "drop or fill such samples, or set missing_target: drop" in places["line 5, column 'froh'"]
     )
