@@ -57,7 +57,7 @@ class FileSamples:
     notes : list of str
         What a reader should know of the file.
     unseen : dict
-        Categories that did not occur in the training, see `Columns.read`.
+        Categories that did not occur in the training, see `Columns.features`.
     """
 
     def __init__(
@@ -161,9 +161,8 @@ class FileSamples:
         def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
             return {name: batch.column(str(place)) for name, place in places.items()}
 
-        features = [batch.column(str(place)) for place in self._places]
-        table = pa.RecordBatch.from_arrays(features, names=[*self._columns.names])
-        X, faults = self._columns.read(table, self.unseen)
+        columns, faults = [batch.column(str(place)) for place in self._places], Faults()
+        X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
         ids, annotations = named(self.ids), named(self._annotations)
         return SampleBatch(first, X, ids, annotations, faults.shift(first))
 
@@ -171,10 +170,12 @@ class FileSamples:
         self, names: Sequence[str], columns: Columns | None, keep: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, int]]:
         """Return the places of the columns that are carried along, by their names."""
-        if keep and self._reader.format == "npy":
-            raise DataError(
-                f"{self.path} has no columns by name: leave out --keep {','.join(keep)}"
-            )
+        if self._reader.format == "npy":
+            if keep:
+                raise DataError(
+                    f"{self.path} has no columns by name: leave out --keep {','.join(keep)}"
+                )
+            return {}, {}
         for name in keep:
             if name not in names:
                 near = did_you_mean(name, names)

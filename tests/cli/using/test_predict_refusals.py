@@ -111,7 +111,7 @@ def test_columns_of_one_name_are_refused(shop, refused, told, new):
 def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size, called):
     monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     new.assign(size=[size, *new["size"][1:]]).to_csv(shop / "new.csv", index=False)
-    does, seen = Columns.read, []
+    does, seen = Columns.features, []
 
     def interrupted(*given):
         seen.append(given)
@@ -119,7 +119,7 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size,
             signal.raise_signal(how)
         return does(*given)
 
-    monkeypatch.setattr(Columns, "read", interrupted)
+    monkeypatch.setattr(Columns, "features", interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
     assert code == 128 + how
@@ -156,7 +156,7 @@ def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch,
 
     assert len(lines) == 3
     assert lines[0] == f"{at(5)}, column 'size': 'big' is no number"
-    assert lines[1].startswith(f"{at(48)}, column 'size': the value is infinite")
+    assert lines[1].startswith(f"{at(48)}, column 'size': the value 'inf' is infinite")
     assert lines[2].startswith(f"{at(8)}, column 'weight': '1,5' is no number: give --decimal ','")
     assert lines[2].endswith("(and 31 more)")
 
