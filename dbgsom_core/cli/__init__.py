@@ -62,6 +62,7 @@ atexit.register(gc.freeze)  # a process that ends need not look through all that
 
 def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
+    _open_closed_streams()
     asked.signal = None
     output.begin()
     if not os.environ.get("FORCE_COLOR"):  # older rich takes what is empty for set
@@ -75,6 +76,13 @@ def main() -> None:
             code = _told_if_read(error)
     silence()
     leave(code)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in place of closed standard streams, whose numbers files would get."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _told_if_read(error: BaseException) -> int:

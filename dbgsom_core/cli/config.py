@@ -120,8 +120,10 @@ def schema(output: str | None, registry: Registry) -> None:
     from dbgsom_core.cli.options import tell_broken
     from dbgsom_core.cli.output import check_output
     from dbgsom_core.config.schema import schema_text
+    from dbgsom_core.files import exists
 
-    check_output(output or "-")
+    if output and exists(output):  # else its folder is made
+        check_output(output)
     tell_broken(registry)
     lost: dict[str, str] = {}
     text = schema_text(registry, lost)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from functools import lru_cache
 from queue import SimpleQueue
 
@@ -20,7 +19,7 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     A worker takes the next task when it is done with one. An exception of any task is raised, and
     no task is begun after it.
     """
-    helpers = 0 if _within.alone else min(threads, tasks) - 1
+    helpers = min(threads, tasks) - 1
     if helpers <= 0:
         for task in range(tasks):
             work(0, task)
@@ -51,23 +50,6 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
         wait(begun)
     for future in begun:
         future.result()
-
-
-class _Within(threading.local):
-    alone = False
-
-
-_within = _Within()
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let this thread do within a ``with`` block itself what it would share."""
-    before, _within.alone = _within.alone, True
-    try:
-        yield
-    finally:
-        _within.alone = before
 
 
 def available_threads() -> int:

@@ -1,5 +1,8 @@
 """The exit codes 0 1 2 3 130 141, the same in every command."""
 
+import json
+import os
+import shlex
 import subprocess
 import sys
 
@@ -92,3 +95,12 @@ def test_ctrl_c_is_pythons_again_once_all_is_imported():
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_a_closed_stream_is_no_obstacle(closed, tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m dbgsom_core.cli schema -o s.json {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads((tmp_path / "s.json").read_text())["$schema"]

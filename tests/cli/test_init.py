@@ -149,9 +149,9 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
     told = json.loads(done.stdout)
     assert told["label"] in ("ja", "nein")
-    assert told["ids"] == {"Nr": "0001"}
+    assert told["ids"] == {"Nr": "0001", "Datum": "02.03.2024", "Eingang": "2024-03-02"}
     done = typed(explain, model, "new.csv", "--row", "1")
-    assert done.stdout.startswith("row 1 of new.csv (Nr 0001): ")
+    assert done.stdout.startswith("row 1 of new.csv (Nr 0001, Datum 02.03.2024, Eingang 2024")
 
 
 TABLE = pd.DataFrame(
@@ -402,10 +402,13 @@ def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     monkeypatch.setattr(profile, "_HEAD", 1 << 12)
     monkeypatch.setattr(profile, "_BLOCK", 1 << 11)
     rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
+    long = '"two\nlines"' * 400
+    (folder / "cut.csv").write_text(f"a,b\n1,2\n3,4\n5,{long}\n7,{long}\n" * 2)
+    assert "cut.csv: about" in begin("cut.csv")
     rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")
     told = begin("big.csv")
-    assert "big.csv: about 20388 rows" in told
+    assert "big.csv: about 20320 rows" in told
     dataset = written("big.yaml")["dataset"]
     assert dataset["categorical"] == ["late"]
     assert dataset["missing"] == "keep"

@@ -237,15 +237,17 @@ def _csv(given: str, path: Path) -> TableProfile:
     with reading(given, "text"):
         head, parts, size = _samples(given, path)
     encoding = _encoding(given, head, parts)
+    complete = size is not None and size <= len(head)
     start = head.decode(encoding, "ignore").encode()
+    start = start if complete else _whole_records(start)
     dialect = CsvDialect(encoding="utf-8", header=False)
     found = sniff_csv(start, given, dialect)
     table = parse_csv(start[found.skip :], found, given)
     seen, width = table.num_rows, table.num_columns
     for part in parts:
-        lines = part.decode(encoding, "ignore").partition("\n")[2].rpartition("\n")[0]
+        text = part.decode(encoding, "ignore").encode().partition(b"\n")[2]
         with suppress(DataError):  # it begins within quotes
-            table = pa.concat_tables([table, parse_csv(lines.encode(), found, given)])
+            table = pa.concat_tables([table, parse_csv(_whole_records(text), found, given)])
     columns = table.slice(0, max(_LEAST_ROWS, _CELLS // width)).columns
     first = [column[0].as_py() for column in columns]
     below = [Cells.of(column.slice(1)) for column in columns]  # the first row may be names
@@ -283,7 +285,6 @@ def _csv(given: str, path: Path) -> TableProfile:
     notes = ambiguous_marks(names, plain, decimal)
     if said:
         notes.append(f"the first line says that '{delimiter}' parts fields")
-    complete = size is not None and size <= len(head)
     if size is None:
         notes.append("it is packed: only its beginning was looked at")
     rows = (seen - header) * max(1.0, (size or 0) / len(head))
@@ -296,6 +297,14 @@ def _csv(given: str, path: Path) -> TableProfile:
         {key: value for key, (value, usual) in options.items() if value != usual},
         notes,
     )
+
+
+def _whole_records(text: bytes) -> bytes:
+    """Return a text up to the last line break that stands in no quotes."""
+    cut = text.rfind(b"\n")
+    while cut > 0 and text.count(b'"', 0, cut) % 2:
+        cut = text.rfind(b"\n", 0, cut)
+    return text[: cut + 1]
 
 
 def _samples(given: str, path: Path) -> tuple[bytes, list[bytes], int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class FileSamples:
     notes : list of str
         What a reader should know of the file.
     unseen : dict
-        Categories that did not occur in the training, see `Columns.read`.
+        Categories that did not occur in the training, see `Columns.features`.
     """
 
     def __init__(
@@ -99,10 +100,8 @@ class FileSamples:
             )
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
-        try:
+        with _options():
             self._reader = open_table(path, written, trained=trained, known=known)
-        except DataError as error:
-            raise DataError(_as_options(str(error))) from error
         self.notes = [*self._reader.notes]
         names = numbered(self._reader.names)
         by_place = columns is None or self._reader.format == "npy"
@@ -155,15 +154,15 @@ class FileSamples:
     def _read(self) -> Iterator[pa.RecordBatch]:
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
         used = {*self._places, *self.ids.values(), *self._annotations.values()}
-        return self._reader.batches(sorted(used), rows)
+        with _options():
+            yield from self._reader.batches(sorted(used), rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
             return {name: batch.column(str(place)) for name, place in places.items()}
 
-        features = [batch.column(str(place)) for place in self._places]
-        table = pa.RecordBatch.from_arrays(features, names=[*self._columns.names])
-        X, faults = self._columns.read(table, self.unseen)
+        columns, faults = [batch.column(str(place)) for place in self._places], Faults()
+        X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
         ids, annotations = named(self.ids), named(self._annotations)
         return SampleBatch(first, X, ids, annotations, faults.shift(first))
 
@@ -171,10 +170,12 @@ class FileSamples:
         self, names: Sequence[str], columns: Columns | None, keep: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, int]]:
         """Return the places of the columns that are carried along, by their names."""
-        if keep and self._reader.format == "npy":
-            raise DataError(
-                f"{self.path} has no columns by name: leave out --keep {','.join(keep)}"
-            )
+        if self._reader.format == "npy":
+            if keep:
+                raise DataError(
+                    f"{self.path} has no columns by name: leave out --keep {','.join(keep)}"
+                )
+            return {}, {}
         for name in keep:
             if name not in names:
                 near = did_you_mean(name, names)
@@ -215,9 +216,18 @@ class FileSamples:
             )
 
 
+@contextmanager
+def _options() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(_as_options(str(error))) from error
+
+
 def _as_options(message: str) -> str:
     """Return a message about a table with options of commands in place of keys of a data set."""
     message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
+    message = message.replace("set encoding to that of the file,", "say which with --encoding,")
     message = message.replace("set encoding to", "give --encoding")
     return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
 

@@ -14,7 +14,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs.using import samples
-from dbgsom_core.tables import Columns, files
+from dbgsom_core.tables import Columns
+from dbgsom_core.tables import csv as tables_csv
 
 
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
@@ -110,7 +111,7 @@ def test_columns_of_one_name_are_refused(shop, refused, told, new):
 def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size, called):
     monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     new.assign(size=[size, *new["size"][1:]]).to_csv(shop / "new.csv", index=False)
-    does, seen = Columns.read, []
+    does, seen = Columns.features, []
 
     def interrupted(*given):
         seen.append(given)
@@ -118,7 +119,7 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size,
             signal.raise_signal(how)
         return does(*given)
 
-    monkeypatch.setattr(Columns, "read", interrupted)
+    monkeypatch.setattr(Columns, "features", interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
     assert code == 128 + how
@@ -155,7 +156,7 @@ def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch,
 
     assert len(lines) == 3
     assert lines[0] == f"{at(5)}, column 'size': 'big' is no number"
-    assert lines[1].startswith(f"{at(48)}, column 'size': the value is infinite")
+    assert lines[1].startswith(f"{at(48)}, column 'size': the value 'inf' is infinite")
     assert lines[2].startswith(f"{at(8)}, column 'weight': '1,5' is no number: give --decimal ','")
     assert lines[2].endswith("(and 31 more)")
 
@@ -219,7 +220,7 @@ def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypa
 
 
 def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
-    monkeypatch.setattr(files, "_PIECE", 150)
+    monkeypatch.setattr(tables_csv, "_PIECE", 150)
     odd = new.astype({"size": object}).assign(note=['a "q"\n\n;'] * 25 + [""] * 25)
     odd.loc[[9, 41], "size"] = ["True", "NULL  "]
     odd.to_csv(shop / "odd.csv", index=False, sep=";")
@@ -246,7 +247,7 @@ def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
 
 @pytest.mark.parametrize(
     ("start", "why"),
-    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it first"), (b"PAR1", "a parquet file")],
+    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it"), (b"PAR1", "a parquet file")],
 )
 def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
     code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
