@@ -420,9 +420,7 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     batches = [batch.to_pydict() for batch in open_table(path).batches(rows=2)]
     assert batches == [{"0": ["1", "2"]}, {"0": ["3"]}]
     loaded["value"] = "no format"
-    with pytest.raises(
-        PluginError, match=r"lines_plugin:LINES of .* is no TableFormat"
-    ):
+    with pytest.raises(PluginError, match=r"lines_plugin:LINES of .* is no TableFormat"):
         open_table(path)
     del loaded["value"]
     with pytest.raises(PluginError, match="lines_plugin:LINES of a plugin cannot be imported"):
