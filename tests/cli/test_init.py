@@ -198,6 +198,8 @@ def test_a_target_is_guessed_or_given(folder):
     assert guessed({**numbers, "kind": kind}) == ("kind", "classifier")
     assert guessed({"kind": kind, **numbers}) == (None, "vq")
     assert guessed({"hit": hit, **numbers, "other": 1 - hit}) == (None, "vq")
+    assert guessed(TABLE.rename(columns={"value": "target"})) == ("target", "regressor")
+    assert run("t.yaml").run.params["estimator"] == "regressor"
     assert guessed({"hit": hit, **numbers}, "--target", "a") == ("a", "regressor")
     assert guessed({**numbers, "kind": kind, "c": hit}, "--target", "kind") == (
         "kind",
@@ -210,13 +212,6 @@ def test_a_target_is_guessed_or_given(folder):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
     with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
         begin("iris", "--target", "x")
-
-
-def test_a_target_of_numbers_makes_a_regressor(folder):
-    TABLE.rename(columns={"value": "target"}).to_csv("t.csv", index=False)
-    begin("t.csv")
-    assert written("t.yaml")["model"]["estimator"] == "regressor"
-    assert run("t.yaml").run.params["estimator"] == "regressor"
 
 
 def test_arrays_and_data_sets_by_name(folder):
@@ -535,6 +530,11 @@ def test_codes_are_no_numbers_with_units(name, cells, kind):
 
 
 def test_columns_of_one_name_are_told(folder):
+    (folder / "p.csv").write_text(
+        "a,k,b,k\n" + "".join(f"{i * i},{i % 5},5,{'uv'[i % 2]}\n" for i in range(9))
+    )
+    begin("p.csv", "--force", "--target", "k")
+    assert load_experiment("p.yaml").dataset.load().X.shape == (9, 1)
     rows = "".join(f"5,{i} m,{i * i},{i}\n" for i in range(9))
     (folder / "p.csv").write_text("a,a,a,b\n" + rows)
     told = begin()
