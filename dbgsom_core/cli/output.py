@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -143,9 +144,9 @@ def check_output(path: str, *read: str | Path | None) -> None:
     target = Path(path)
     if path == "-":
         return
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises in a folder that cannot be read
         raise DataError(f"{path} is a folder: name a file")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):  # noqa: PTH112
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
     if not exists(target):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -323,9 +324,9 @@ def check_target(path: str) -> None:
     if found is None or found.write is None:
         suffixes = [suffix for one in FORMATS.values() if one.write for suffix in one.suffixes]
         raise DataError(f"{path}: tables are written as {', '.join(suffixes)}, or to - as CSV")
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises where a folder cannot be read
         raise DataError(f"{path} is a folder: name a file")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):  # noqa: PTH112
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -119,7 +120,7 @@ def _target(profile: TableProfile, name: str | None) -> ColumnProfile | None:
         binary = [one for one in columns if one.is_binary]
         for column in [*columns[-1:], *columns[:1]] if len(usable) > 1 else []:
             words = column is columns[-1] and column.kind == "category" and column.has_classes
-            if (words or binary == [column]) and _is_first_of_name(column, columns):
+            if words or binary == [column]:
                 return column
         return None
     if not columns:
@@ -140,10 +141,6 @@ def _target(profile: TableProfile, name: str | None) -> ColumnProfile | None:
     return found[0]
 
 
-def _is_first_of_name(column: ColumnProfile, columns: Sequence[ColumnProfile]) -> bool:
-    return next(one for one in columns if one.name == column.name) is column
-
-
 def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
     """Return the role of each column, by the rules that the comments of the file state."""
     keys = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
@@ -157,7 +154,8 @@ def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
         elif not column.name:
             role = Role("drop", "no name")
         elif kind in ("constant", "text"):
-            role = Role("drop", column.note or _WHY[kind])
+            why = "one value only" if kind == "constant" else "text with many values"
+            role = Role("drop", column.note or why)
         elif repeated:
             role = Role("drop", f"'{column.name}' again: rename it to use it")
         else:
@@ -181,9 +179,6 @@ def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
             if role.key == "dates" and form and form not in column.date_formats:
                 roles[column.place] = Role("drop", f"dates not as {form}")
     return roles
-
-
-_WHY = {"constant": "one value only", "text": "text with many values"}
 
 
 def _date_format(profile: TableProfile, roles: Sequence[Role]) -> str:
@@ -312,12 +307,11 @@ def _dataset(
 
 def _references(profile: TableProfile) -> Any:
     """Return what names a column in a configuration: its name, or its number where that fails."""
-    names = [column.name for column in profile.columns]
+    times = Counter(column.name for column in profile.columns)
 
     def reference(column: ColumnProfile) -> str | int:
-        name = column.name
-        usable = name and names.count(name) == 1 and "${" not in name
-        return name if usable else column.place
+        usable = column.name and times[column.name] == 1 and "${" not in column.name
+        return column.name if usable else column.place
 
     return reference
 
