@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +27,6 @@ from dbgsom_core.tables.cells import (
     short,
     to_bool,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
@@ -232,9 +229,7 @@ class Columns:
         values = [number(word) for word in self.na_values]
         return [value for value in values if value is not None]
 
-    def samples(
-        self, table: pd.DataFrame | pa.Table | pa.RecordBatch, unseen: Unseen | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def samples(self, table: Any, unseen: Unseen | None = None) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) that the rows of a table are.
 
         Columns are found by name, in any order. Others are ignored, with one warning unless they
@@ -266,9 +261,7 @@ class Columns:
                 warnings.warn(sentence, stacklevel=2)
         return X
 
-    def read(
-        self, table: pd.DataFrame | pa.Table | pa.RecordBatch, unseen: Unseen
-    ) -> tuple[NDArray[np.floating[Any]], Faults]:
+    def read(self, table: Any, unseen: Unseen) -> tuple[NDArray[np.floating[Any]], Faults]:
         """Return what `samples` does, and what is wrong with cells instead of raising it.
 
         Returns

@@ -252,18 +252,17 @@ class Table(Component):
         for i in roles.features:
             if i in roles.categorical:
                 cells = plain.texts(values[i]).filter(pa.array(kept)).unique().drop_null()
-                categories[names[i]] = tuple(sorted(cells.to_pylist()))
+                if not len(cells) and self.missing == "keep":
+                    faults.add(
+                        names[i], np.arange(1), lambda row: "no row has a value: add it to drop"
+                    )
+                categories[names[i]] = tuple(sorted(cells.to_pylist())) or ("",)
             elif i in forms:
                 parts[names[i]] = (forms[i], *self._date_parts(values[i], forms[i], plain))
-        ids = {
-            names[i]: _text_array(plain.texts(values[i]))[kept]
-            for i in (*roles.ids, *roles.annotations)
-        }
+        beside = self._beside(roles, plain, values, kept, faults)
         columns = replace(plain, categories=categories, dates=parts)
         features = (values.pop(i) for i in roles.features)
         X = columns.features(features, n, {}, faults, hint=self._cure)
-        extra = replace(plain, names=tuple(names[i] for i in roles.extra), dtype="float64")
-        beside = extra.features((values.pop(i) for i in roles.extra), n, {}, faults)
         if self.missing == "error":
             faults.merge(columns.gaps(X, CURE, kept))
         if faults:
@@ -278,16 +277,32 @@ class Table(Component):
             )
         if not kept.all():
             X = X[kept]
-        data = Data(
-            X,
-            y,
-            columns.feature_names,
-            columns=columns,
-            ids={name: ids[name] for name in plain.ids} or None,
-            annotations={name: ids[name] for name in plain.annotations},
-            variables=dict(zip(extra.names, beside[kept].T, strict=True)),
-        )
+        data = Data(X, y, columns.feature_names, columns=columns, **beside)
         return as_images(data, self.image_shape, self.path)
+
+    def _beside(
+        self,
+        roles: Roles,
+        columns: Columns,
+        values: dict[int, Any],
+        kept: NDArray[np.bool_],
+        faults: Faults,
+    ) -> dict[str, Any]:
+        """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
+        names = numbered(roles.names)
+        text = {
+            names[i]: _text_array(columns.texts(values.pop(i)))[kept]
+            for i in (*roles.ids, *roles.annotations)
+        }
+        extra = tuple(names[i] for i in roles.extra)
+        as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")
+        cells = (values.pop(i) for i in roles.extra)
+        numbers = as_numbers.features(cells, len(kept), {}, faults)
+        return {
+            "ids": {name: text[name] for name in columns.ids} or None,
+            "annotations": {name: text[name] for name in columns.annotations},
+            "variables": dict(zip(extra, numbers[kept].T, strict=True)),
+        }
 
     def _values(
         self,
@@ -510,23 +525,11 @@ class Parquet(Table):
             if self.missing_target == "drop" and columns.missing(values[roles.target]).any():
                 return None
             y, _ = self._target(values[roles.target], name, columns, kept, faults)
+        beside = self._beside(roles, columns, values, kept, faults)
         if faults:
             raise CellsError(self.path, faults)
-        known = numbered(roles.names)
-        text = {known[i]: _text_array(columns.texts(values[i])) for i in (*roles.ids, *dates)}
-        return as_images(
-            Data(
-                X,
-                y,
-                columns.feature_names,
-                columns=columns,
-                ids={name: text[name] for name in columns.ids} or None,
-                annotations={name: text[name] for name in columns.annotations},
-                variables={known[i]: values[i] for i in roles.extra},
-            ),
-            self.image_shape,
-            self.path,
-        )
+        data = Data(X, y, columns.feature_names, columns=columns, **beside)
+        return as_images(data, self.image_shape, self.path)
 
 
 class Feather(Table):

@@ -5,10 +5,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-
-pytest.importorskip("pyarrow")
-
-from dbgsom_plugins.datasets.tables import Csv, Parquet
+from dbgsom_plugins.datasets.tables import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(
     {
@@ -51,6 +48,24 @@ def test_the_same_table_as_csv_and_parquet_is_the_same_data(load, tmp_path):
     assert data.ids["nr"].tolist() == again.ids["nr"].tolist()
     assert data.columns == again.columns
     np.testing.assert_array_equal(data.columns.samples(FRAME), data.X)
+
+
+def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, tmp_path):
+    fields = FIELDS | {"dates": "drop"}
+    data = load(dates="drop")
+    FRAME.to_feather(tmp_path / "t.feather")
+    again = Feather(path=str(tmp_path / "t.feather"), **fields).load()
+    np.testing.assert_array_equal(again.X, data.X)
+    assert again.columns == data.columns
+    for one in (data, again):
+        assert one.columns.annotations == ("when",)
+        assert one.annotations["when"].tolist() == [
+            "2024-02-01", "", "2024-02-03 12:00:00", "2024-02-04",
+        ]  # fmt: skip
+    content = (tmp_path / "t.feather").read_bytes()
+    (tmp_path / "t.feather").write_bytes(content[:-20])
+    with pytest.raises(DataError, match=r"t\.feather is no Feather file, or damaged"):
+        Feather(path=str(tmp_path / "t.feather"), **fields).load()
 
 
 def test_float32_stays_where_all_features_are(load):

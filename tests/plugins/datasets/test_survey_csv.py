@@ -111,6 +111,8 @@ def test_dates_are_dropped_or_taken_apart(load):
     data = load(dates="drop")
     assert data.feature_names == ("größe", "region=Nord", "region=Süd", "kinder")
     assert "datum" in data.columns.dropped
+    assert data.columns.annotations == ("datum",)
+    assert data.annotations["datum"].tolist() == ["01.02.2024", "29.02.2024", "", "03.03.2024"]
     data = load(dates="parts")
     assert data.feature_names[:4] == ("datum.year", "datum.month", "datum.day", "datum.weekday")
     assert data.X[1, :4].tolist() == [2024, 2, 29, 3]
@@ -265,6 +267,11 @@ def test_one_mark_cannot_mean_two_things(load):
 def test_a_column_without_any_value_is_told_as_such(load):
     with pytest.raises(DataError, match=r"column 'b': no row has a value: add it to drop$"):
         load("a;b\n1;\n2;NA\n3;?\n", missing="error", **PLAIN)
+
+
+def test_a_category_without_any_value_is_told_where_gaps_are_kept(load):
+    with pytest.raises(DataError, match=r"column 'b': no row has a value: add it to drop"):
+        load("a;b\n1;\n2;NA\n", **PLAIN | {"categorical": "b"}, missing="keep")
 
 
 PLAIN = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
