@@ -1,11 +1,33 @@
-"""The plain fields of each section, as pydantic models: rules, defaults and descriptions."""
+"""The model of a configuration: keys, types, bounds, defaults and what each key means.
+
+It validates what is loaded, gives the JSON Schema for editors (`dbgsom_core.config.schema`) and the
+tables of keys in configs/README.md.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from dbgsom_core.config.checking import Finding, checked, findings_of, reject
+from dbgsom_core.config.places import Items, Section, with_references
+from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {
@@ -15,11 +37,61 @@ DEFAULT_NAMES = {
     "grid": "auto",
     "init": "pca",
 }
-ESTIMATORS = ("vq", "classifier", "regressor")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
+STEP = "step"  # of prepare: no component, and written like one
+SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
+DEFAULT = "default"  # in place of a list
 
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
+@dataclass(frozen=True)
+class ComponentOf:
+    """Marks a key that holds a component of a kind, or several of them.
+
+    The validation context builds it: a `dbgsom_core.config.components.Builder`.
+
+    Attributes
+    ----------
+    kind : str
+    default : str or None
+        The name that a section without one means.
+    several : bool
+        Whether it is a list, one name or mapping alone a list of one, and null none.
+    words : tuple of str
+        What may stand in place of the list.
+    optional : bool
+        Whether it may be null.
+    """
+
+    kind: str
+    default: str | None = None
+    several: bool = False
+    words: tuple[str, ...] = ()
+    optional: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Tell pydantic how the key is read."""
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: info.context.built(self, value)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the reference to the definition of all components of the kind."""
+        one = {"component": self.kind}
+        options: list[Any] = [{"enum": list(self.words)}] if self.words else []
+        options += [one, {"type": "array", "items": one}] if self.several else [one]
+        options += [{"type": "null"}] if self.several or self.optional else []
+        return options[0] if len(options) == 1 else {"anyOf": options}
 
 
 class Settings(BaseModel):
@@ -41,63 +113,12 @@ class StabilitySettings(Settings):
     level: float = Field(default=0.95, gt=0, lt=1, description="of the confidence intervals")
 
 
-class General(Settings):
-    """The top level of a configuration."""
-
-    experiment: str = Field(
-        description="the group under which runs are kept: letters, digits, spaces and . _ -, with "
-        "/ between groups"
-    )
-    name: str | None = Field(default=None, description="the run's name; null: made from its parts")
-    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="words of your own about the run, shown in MLflow, too"
-    )
-    seed: int = Field(
-        default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
-    )
-
-    patience: float = Field(
-        default=120.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds after which a figure or a tracker that does not answer is given up",
-    )
-
-    @field_validator("tags")
-    @classmethod
-    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
-            if not _TAG.fullmatch(key) or key.startswith("mlflow."):
-                raise ValueError(
-                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :, "
-                    "not starting with 'mlflow.'"
-                )
-        return value
-
-    @field_validator("name")
-    @classmethod
-    def _can_be_shown(cls, value: str | None) -> str | None:
-        if value is not None and not value.isprintable():
-            raise ValueError("must be one line without control characters")
-        return value
-
-    @field_validator("experiment")
-    @classmethod
-    def _can_be_a_folder(cls, value: str) -> str:
-        parts = [part.strip() for part in value.split("/")]
-        if not _NAME.fullmatch(value) or not all(part.strip(".") for part in parts):
-            raise ValueError(
-                "must be letters, digits, spaces and . _ - with / between groups, such as "
-                "'digits/first try'"
-            )
-        return value
-
-
 class PluginSettings(Settings):
     """Which installed plugins a run leaves alone."""
 
-    disable: tuple[str, ...] = Field(
-        default=(), description="plugins or distributions whose components and observers stay away"
+    disable: list[str] = Field(
+        default=[],
+        description="plugins or distributions whose components and observers stay away",
     )
 
 
@@ -137,7 +158,7 @@ class Split(Settings):
     folds: int | None = Field(
         default=None, ge=2, le=10**4, description="parts of a cross-validation, shuffled"
     )
-    test: Any = Field(
+    test: Annotated[Any, ComponentOf("dataset", optional=True)] = Field(
         default=None, description="a data set that is kept for testing, read as 'dataset' is"
     )
     name: Literal[*SPLITTERS] | None = Field(  # type: ignore[valid-type]
@@ -171,18 +192,6 @@ class Split(Settings):
         default=None, ge=0, description="samples left out between training and test"
     )
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Split:
-        ways = {key: getattr(self, key) for key in ("name", "test_size", "folds", "test")}
-        given = [key for key, value in ways.items() if value is not None]
-        if self.name is not None and "test_size" in given:
-            given.remove("test_size")
-        if not given:
-            raise ValueError("needs one of test_size, folds, test and name")
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; set all but one to null")
-        return self
-
     @property
     def holds_out(self) -> bool:
         """Whether one part of the data is kept from the model that is kept."""
@@ -194,24 +203,6 @@ class Split(Settings):
         return self.test is None and not self.holds_out
 
 
-class DecideSettings(Settings):
-    """What "best" means among runs; what is left out follows from estimator, measure and split."""
-
-    measure: str | None = Field(
-        default=None,
-        min_length=1,
-        description="the measure that decides, such as accuracy; null: accuracy for a classifier, "
-        "r2 for a regressor, combined_error for vq",
-    )
-    direction: Literal["maximize", "minimize"] | None = Field(
-        default=None, description="which end of the measure is best; null: as the measure says"
-    )
-    split: Literal["test", "train"] | None = Field(
-        default=None,
-        description="on which part it is measured; null: the test part where there is one",
-    )
-
-
 class ModelSettings(Settings):
     """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
 
@@ -219,6 +210,39 @@ class ModelSettings(Settings):
         default="vq",
         description="vq: vector quantization and clusters; classifier: needs labels; "
         "regressor: needs numbers as targets",
+    )
+    metric: Annotated[Any, ComponentOf("metric", "euclidean")] = Field(
+        default="euclidean", description="distance between samples and prototypes"
+    )
+    kernel: Annotated[Any, ComponentOf("kernel", "gaussian")] = Field(
+        default="gaussian",
+        description="how much a neuron learns from samples won some hops away",
+    )
+    growth: Annotated[Any, ComponentOf("growth", "directed")] = Field(
+        default="directed", description="which neurons are born, where and when"
+    )
+    labeller: Annotated[Any, ComponentOf("labeller")] = Field(
+        default=None,
+        description="the answer that each neuron gives; without it index for vq, kernel_vote for "
+        "classifier, local_linear for regressor",
+        json_schema_extra=_without_default,
+    )
+    grid: Annotated[Any, ComponentOf("grid", "auto")] = Field(
+        default="auto",
+        description="the cells of the map: square ones have four links each, hexagonal ones six, "
+        "those of a line two; auto: a line for data of one column, else squares",
+    )
+    init: Annotated[Any, ComponentOf("initialisation", "pca")] = Field(
+        default="pca", description="where the first prototypes lie"
+    )
+    schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = Field(
+        default=None,
+        description="how the kernel's width goes from start to end while the map grows; null: as "
+        "the kernel's decay says",
+    )
+    stopping: Annotated[Any, ComponentOf("stopping", several=True)] = Field(
+        default=None,
+        description="what ends the training before its last epoch, beside tol; null or []: nothing",
     )
     epochs: int = Field(
         default=100,
@@ -265,8 +289,302 @@ class ModelSettings(Settings):
         "labels from 0 on; null: none",
     )
 
+
+# The keys under model: that are components, with the kind that each takes.
+MODEL_COMPONENTS = {
+    key: mark.kind
+    for key, field in ModelSettings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, ComponentOf)
+}
+
+
+# ----------------------------------------------------------------------------------------- sweeps
+
+
+class RangeSettings(Settings):
+    """Numbers from low to high, whole ones where all of its numbers are."""
+
+    low: int | float = Field(description="the least value")
+    high: int | float = Field(description="the greatest value")
+    log: bool = Field(default=False, description="search on a logarithmic scale")
+    step: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="distance between values"
+    )
+
     @model_validator(mode="after")
-    def _unlabelled_is_for_classes(self) -> ModelSettings:
-        if "unlabelled" in self.model_fields_set and self.estimator != "classifier":
-            raise ValueError("unlabelled is for estimator: classifier; leave it out")
+    def _can_be_searched(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high, not {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic scale needs a low above 0, not {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other; leave one out")
+        if self.step is not None:
+            steps = (self.high - self.low) / self.step
+            if abs(steps - round(steps)) > 1e-8 * max(steps, 1.0) or round(steps) < 1:
+                raise ValueError(
+                    f"high must be low and some steps of {self.step:g}, such as "
+                    f"{self.low + self.step * max(math.floor(steps), 1):g}"
+                )
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are integers."""
+        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None: as many as there are numbers."""
+        if self.step is not None:
+            return round((self.high - self.low) / self.step) + 1
+        return int(self.high - self.low) + 1 if self.whole else None
+
+
+def _checked_axes(values: Any) -> Any:
+    """Check dotted keys with lists of values; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        reject([("value", (), "must be a section of 'dotted.key: [values]' lines")])
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if not isinstance(value, Items) or not value:
+            found = "an empty list" if value == [] else shown(value)
+            cure = _dotted(key, value)
+            findings.append(("value", (key,), f"must be a list of values, not {found}{cure}"))
+            continue
+        written = [repr(one) for one in with_references(value, value)]
+        for i, one in enumerate(written):
+            if one in written[:i]:
+                findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
+    return reject(findings) if findings else values
+
+
+def _checked_space(values: Any) -> Any:
+    """Return lists and ranges of values by dotted key; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        message = "must be a section of 'dotted.key: [values]' and 'dotted.key: {low, high}' lines"
+        reject([("value", (), message)])
+    axes: dict[str, RangeSettings | Items] = {}
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if isinstance(value, Items) and value:
+            axes[key] = value
+        elif not isinstance(value, Section):
+            message = "must be a list of values or a range {low: …, high: …}"
+            findings.append(("value", (key,), message))
+        elif value and not value.keys() & RangeSettings.model_fields.keys():
+            first = next(iter(value))
+            message = unknown_key(first, list(RangeSettings.model_fields))
+            findings.append(("key", (key, first), message))
+        else:
+            try:
+                axes[key] = checked(RangeSettings, value)
+            except ValidationError as error:
+                findings += findings_of(error, key)
+    return reject(findings) if findings else axes
+
+
+def _dotted(key: str, value: Any) -> str:
+    # Sections within each other, as outside of a sweep, were meant as one dotted key.
+    while isinstance(value, Section) and value and "name" not in value:
+        inner = next(iter(value))
+        key, value = f"{key}.{inner}", value[inner]
+        if isinstance(value, Items):
+            return f"; write '{key}: […]' for what varies"
+    return ""
+
+
+_VALUES = {"type": "array", "minItems": 1, "items": {}}
+_Axes = Annotated[
+    Any,
+    PlainValidator(_checked_axes),
+    WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": _VALUES}),
+]
+_Space = Annotated[
+    Any,
+    PlainValidator(_checked_space),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"anyOf": [_VALUES, {"range": True}]},
+        }
+    ),
+]
+
+
+class RandomSettings(Settings):
+    """How many combinations of a grid to draw, and from which seed."""
+
+    samples: int = Field(ge=1, description="distinct combinations to draw")
+    seed: int = Field(default=0, ge=0, description="start of the draw")
+    space: _Axes = Field(description="dotted keys and their values")
+
+
+class OptimizeSettings(Settings):
+    """A search for the best variant by Optuna's TPE (Bergstra et al. 2011), trial by trial."""
+
+    trials: int = Field(ge=1, le=10_000, description="how many variants to try")
+    measure: str | None = Field(
+        default=None, min_length=1, description="what to optimize, as decide.measure"
+    )
+    direction: Literal["maximize", "minimize"] | None = Field(
+        default=None, description="which end of it is best, as decide.direction"
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of the search")
+    space: _Space = Field(description="dotted keys, and lists or ranges of their values")
+
+
+class RepeatSettings(Settings):
+    """Running each variant several times."""
+
+    seeds: int = Field(ge=1, le=1000, description="runs of each variant: seed, seed + 1, …")
+
+
+class DecideSettings(Settings):
+    """What "best" means among runs; what is left out follows from estimator, measure and split."""
+
+    measure: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the measure that decides, such as accuracy; null: accuracy for a classifier, "
+        "r2 for a regressor, combined_error for vq",
+    )
+    direction: Literal["maximize", "minimize"] | None = Field(
+        default=None, description="which end of the measure is best; null: as the measure says"
+    )
+    split: Literal["test", "train"] | None = Field(
+        default=None,
+        description="on which part it is measured; null: the test part where there is one",
+    )
+
+
+_ABSENT: Any = None  # of keys that hold no null
+
+
+class SweepSettings(Settings):
+    """Several runs from one file: exactly one way to say what varies."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
+    )
+
+    grid: _Axes = Field(
+        default=_ABSENT,
+        description="dotted keys and their values: every combination",
+        json_schema_extra=_without_default,
+    )
+    random: RandomSettings = Field(
+        default=_ABSENT,
+        description=str(RandomSettings.__doc__),
+        json_schema_extra=_without_default,
+    )
+    list_: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
+        default=_ABSENT,
+        alias="list",
+        min_length=1,
+        description="what each run changes",
+        json_schema_extra=_without_default,
+    )
+    optimize: OptimizeSettings = Field(
+        default=_ABSENT,
+        description=str(OptimizeSettings.__doc__),
+        json_schema_extra=_without_default,
+    )
+    repeats: RepeatSettings | None = Field(default=None, description=str(RepeatSettings.__doc__))
+    decide: DecideSettings | None = Field(default=None, description=str(DecideSettings.__doc__))
+
+
+# -------------------------------------------------------------------------------------- top level
+
+
+class ExperimentSettings(Settings):
+    """The top level of a configuration, in the order in which one writes the keys."""
+
+    experiment: str = Field(
+        description="the group under which runs are kept: letters, digits, spaces and . _ -, with "
+        "/ between groups"
+    )
+    name: str | None = Field(default=None, description="the run's name; null: made from its parts")
+    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="words of your own about the run, shown in MLflow, too"
+    )
+    dataset: Annotated[Any, ComponentOf("dataset")] = Field(description="the data to learn from")
+    prepare: Annotated[Any, ComponentOf(STEP, several=True)] = Field(
+        default=None,
+        description="scikit-learn transformers before training, in order; null: none",
+    )
+    split: Split | None = Field(
+        default=None, description="how the data is divided; null: train on everything"
+    )
+    model: ModelSettings | None = Field(
+        default=None,
+        description="the estimator and its keyword arguments; null: a vq with its defaults",
+    )
+    seed: int = Field(
+        default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
+    )
+    measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = Field(
+        default=DEFAULT,
+        description="figures of merit; default: those that suit the estimator; null or []: none",
+    )
+    figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = Field(
+        default=DEFAULT,
+        description="what to draw; default: label_map, u_matrix, hit_map, growth_curve and "
+        "explorer; null or []: none",
+    )
+    stability: StabilitySettings | None = Field(
+        default=None,
+        description="how sure the map is, from refits to parts of its samples; null: not asked",
+    )
+    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = Field(
+        default="mlflow",
+        description="where runs are mirrored; null or []: only the run folder, which is always "
+        "written; list run_folder to set its fields",
+    )
+    patience: float = Field(
+        default=120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="read for the sake of old configurations; it does nothing",
+    )
+    engine: Annotated[Any, ComponentOf("engine", "local")] = Field(
+        default="local", description="how one pass over the data runs"
+    )
+    plugins: PluginSettings | None = Field(
+        default=None, description="which installed plugins the run leaves alone; null: none"
+    )
+    extends: str | list[str] | None = Field(
+        default=None, description="files, relative to this one, over which this one is merged"
+    )
+    sweep: SweepSettings | None = Field(default=None, description="several runs from one file")
+
+    @field_validator("tags")
+    @classmethod
+    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if not _TAG.fullmatch(key) or key.startswith("mlflow."):
+                raise ValueError(
+                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :, "
+                    "not starting with 'mlflow.'"
+                )
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be one line without control characters")
+        return value
+
+    @field_validator("experiment")
+    @classmethod
+    def _can_be_a_folder(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split("/")]
+        if not _NAME.fullmatch(value) or not all(part.strip(".") for part in parts):
+            raise ValueError(
+                "must be letters, digits, spaces and . _ - with / between groups, such as "
+                "'digits/first try'"
+            )
+        return value

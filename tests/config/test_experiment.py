@@ -103,13 +103,13 @@ WRONG = {
     "seed: null": "3:7: seed: must be an integer between 0 and 4294967295, not null",
     "name: 3": "3:7: name: must be text, not 3",
     "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
-    "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
-    "stability, tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
+    "zzz: 3": "3:1: zzz: unknown key; known: experiment, name, tags, dataset, prepare, split, "
+    "model, seed, measures, figures, stability, tracking, patience, engine, plugins, extends, sweep",
     "split: {}": "3:1: split: needs one of test_size, folds, test and name",
     "split: {stratify: true}": "3:1: split: needs one of test_size, folds, test and name",
     "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "
     "set all but one to null",
-    "split: 0.5": "3:8: split: must be a section of 'key: value' lines",
+    "split: 0.5": "3:8: split: must be a section of 'key: value' lines, not 0.5",
     "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1 "
     "or an integer of at least 1, not 1.5",
     "split: {test_size: 1}": "3:20: split.test_size: must be a share below 1, or at least 2 "

@@ -3,9 +3,8 @@
 import pytest
 
 from dbgsom_core.config import load_experiment
-from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Section, from_python, plain
-from dbgsom_core.config.problems import Problems
+from dbgsom_core.config.load import merge
+from dbgsom_core.config.places import Problems, from_python, plain
 
 BASE = """\
 experiment: base
@@ -21,7 +20,6 @@ prepare: [range_scale, standardize]
 def merged(base, over):
     problems = Problems()
     nodes = [from_python(values, problems) for values in (base, over)]
-    assert all(isinstance(node, Section) for node in nodes)
     result = plain(merge(*nodes, problems))
     problems.raise_any()
     return result
@@ -198,7 +196,7 @@ def test_the_last_of_two_overrides_wins(bench):
         ("a..b=3", "an override is written key=value, such as model.epochs=20"),
         ("seed=[1", "no YAML: expected ',' or ']', but got '<stream end>'"),
         ("seed=!!int 3", "seed: tags such as '!!int' are not supported"),
-        ("model=3", "model: must be a section of 'key: value' lines"),
+        ("model=3", "model: must be a section of 'key: value' lines, not 3"),
         ("sweep.grid={}", "sweep: this file describes several runs; use 'dbgsom sweep run.yaml'"),
     ],
 )

@@ -5,18 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config.dump import dump_yaml
-from dbgsom_core.config.nodes import plain
-from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.reader import read_yaml
-from dbgsom_core.config.scalars import read_scalar
+from dbgsom_core.config.places import Problems, plain
+from dbgsom_core.config.yaml_text import dump_yaml, read_scalar, read_yaml
 
 
 def read(text: str) -> Any:
     problems = Problems()
-    node = read_yaml(text, problems, "t.yaml")
+    values, _ = read_yaml(text, problems, "t.yaml")
     problems.raise_any()
-    return None if node is None else plain(node)
+    return plain(values)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from dbgsom_core.config.scalars import read_scalar
+from dbgsom_core.config import read_scalar
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.interfaces.cells import NA_VALUES, without_unit
 from dbgsom_core.runs.first_look.column_kinds import EITHER, Column, Look, guess_target

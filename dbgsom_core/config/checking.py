@@ -1,0 +1,101 @@
+"""Checking a section against a pydantic model, with every problem in words and at its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from dbgsom_core.config.places import Items, Section, Steps, mark_at
+from dbgsom_core.interfaces.component import parse
+from dbgsom_core.plugins.validation_messages import WORDED, explained
+
+Model = TypeVar("Model", bound=BaseModel)
+Finding = tuple[str, Steps, str]  # what it is of, where, sentence: see `Problems.add_at`
+
+_WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
+
+
+def reject(findings: Iterable[Finding]) -> NoReturn:
+    """Raise a ValidationError that has these findings.
+
+    Raised by a validator, they become findings of the section around, with its steps in front.
+    """
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError(WORDED + of, words),
+            loc=tuple(steps),
+            input=None,
+        )
+        for of, steps, words in findings
+    ]
+    raise ValidationError.from_exception_data("", details)
+
+
+def findings_of(error: ValidationError, *before: str | int) -> list[Finding]:
+    """Return the findings of an error that `reject` raised, with some steps ``before``."""
+    return [
+        (one["type"].removeprefix(WORDED), (*before, *one["loc"]), one["msg"])
+        for one in error.errors(include_url=False)
+    ]
+
+
+def checked(
+    cls: type[Model],
+    section: Section,
+    known: Iterable[str] = (),
+    validate: Callable[[type[Model], Mapping[str, Any]], Model] = parse,
+) -> Model:
+    """Return an instance of ``cls`` made from a section; raises as `reject` does.
+
+    Parameters
+    ----------
+    cls : pydantic model
+    section : Section
+        Its values are taken strictly, as YAML: a text is no number.
+    known : iterable of str
+        Further keys of the section, checked by others, to suggest for a misspelt one.
+    validate : callable
+        Returns the instance, or raises a ValidationError.
+    """
+    try:
+        return validate(cls, section)
+    except ValidationError as error:
+        section = _with_text(section, error)
+    try:
+        return validate(cls, section)
+    except ValidationError as error:
+        wrong = error
+
+    def held(steps: Steps) -> str:
+        reference = mark_at(section, steps).reference
+        return f"what {reference} holds" if reference else ""
+
+    reject(explained(wrong, cls, section, known, held))
+
+
+def _with_text(section: Section, error: ValidationError) -> Section:
+    """Take values from the environment as text wherever text was wanted, ``PIN=0042`` say."""
+    for one in error.errors(include_url=False, include_context=False):
+        if one["type"] in _WANTS_TEXT:
+            section = _replaced(section, one["loc"])
+    return section
+
+
+def _replaced(value: Any, steps: Steps) -> Any:
+    if not steps or not isinstance(value, (Section, Items)):
+        return value
+    step, rest = steps[0], steps[1:]
+    if not (step in value if isinstance(value, Section) else step in range(len(value))):
+        return _replaced(value, rest)  # the name of a union's branch
+    mark = value.marks[step]  # type: ignore[index]
+    inner = value[step]  # type: ignore[index]
+    if isinstance(value, Section):
+        copy: Any = Section(value, value.marks, value.place, value.patch)
+    else:
+        copy = Items(value, value.marks)
+    inside = isinstance(inner, (Section, Items))
+    copy[step] = _replaced(inner, rest) if inside else mark.text if mark.reference else inner
+    return copy
