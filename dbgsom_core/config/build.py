@@ -201,8 +201,8 @@ def _experiment(
             params[key] = value.component
             written[key] = builder.written(value, filled if key == "growth" else ())
         elif isinstance(value, list):
-            params[key] = tuple(one.component for one in value)
-            written[key] = [builder.written(one) for one in value]
+            params[key] = tuple(one.component for one in value) or None
+            written[key] = [builder.written(one) for one in value] or None
         elif key != "estimator":
             params[key] = written[key] = value
     split, split_written = settings.split, None

@@ -135,8 +135,6 @@ class Builder:
             elif usual.get(key) in self.registry.names(MODEL_COMPONENTS.get(key, "metric")):
                 built = self.component(MODEL_COMPONENTS[key], usual[key])
                 full[key] = self.written(built, elsewhere)
-            elif key == "stopping":
-                full[key] = []
             elif key not in usual and (key != "unlabelled" or kind == "classifier"):
                 full[key] = about.default
         return full

@@ -244,8 +244,8 @@ def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         for option in _options(root, schema):
             bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
-            if value in bounds and None not in bounds:
-                return " (both excluded)"
+            if value in bounds and len(option.keys() & _BOUNDS.keys()) > 1:
+                return f" ({shown(value) if None in bounds else 'both'} excluded)"
     return ""
 
 
