@@ -28,7 +28,11 @@ def is_number(schema):
 
 
 def fields():
-    for settings, prefix in ((ExperimentSettings, ""), (Split, "split."), (ModelSettings, "model.")):
+    for settings, prefix in (
+        (ExperimentSettings, ""),
+        (Split, "split."),
+        (ModelSettings, "model."),
+    ):
         for name, schema in settings.model_json_schema()["properties"].items():
             if is_number(schema):
                 yield f"{prefix}{name}={{}}"
