@@ -50,15 +50,8 @@ def checked(
 ) -> Model:
     """Return an instance of ``cls`` made from a section; raises as `reject` does.
 
-    Parameters
-    ----------
-    cls : pydantic model
-    section : Section
-        Its values are taken strictly, as YAML: a text is no number.
-    known : iterable of str
-        Further keys of the section, checked by others, to suggest for a misspelt one.
-    validate : callable
-        Returns the instance, or raises a ValidationError.
+    Values are taken strictly, as YAML: a text is no number. ``known`` are further keys of the
+    section, checked by others, to suggest for a misspelt one.
     """
     try:
         return validate(cls, section)

@@ -60,24 +60,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One validated configuration, its components built.
+    """One validated configuration, its components built; most attributes are named as the keys.
 
     Attributes
     ----------
-    experiment : str
-        The group under which runs are kept.
-    name : str or None
-        The run's name when one was given.
-    dataset, dataset_name : Component, str
-    prepare : tuple of PrepareStep
     split : Split or None
         None trains on everything.
-    model : Model
-    seed : int
     measures : tuple of (name, Component), or None
         None is the default list of the estimator.
-    figures, tracking : tuple of (name, Component)
-    engine : Engine
     resolved : mapping
         The configuration with every default filled, those of the estimator among them, and every
         reference to the environment as it was written: plain values that load again.
@@ -87,7 +77,6 @@ class Experiment:
         Read and checked, for old configurations have it; it does nothing.
     stability : StabilitySettings or None
         None: no refits.
-    tags : mapping of str to plain value
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
@@ -144,16 +133,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses from.
-
-    Attributes
-    ----------
-    settings : OptimizeSettings
-    axes : mapping of str to RangeSettings or list
-        By dotted key.
-    written : Section
-        The same as it stands in the file.
-    """
+    """What a search chooses from: by dotted key a range or a list, ``written`` as in the file."""
 
     settings: OptimizeSettings
     axes: Mapping[str, RangeSettings | list[Any]]
@@ -190,12 +170,9 @@ class Space:
 class Optimization:
     """A search for the best variant.
 
-    Attributes
-    ----------
-    space : Space
-    variant : callable
-        Returns the children of trial ``number``, counted from 1, for what was chosen by dotted key:
-        a number, or a position in a list. Raises `ConfigError` where the values do not go together.
+    ``variant`` returns the children of trial ``number``, counted from 1, for what was chosen by
+    dotted key: a number, or a position in a list; it raises `ConfigError` where the values do not
+    go together.
     """
 
     space: Space

@@ -33,29 +33,14 @@ NOWHERE = Place("")
 
 
 class Mark(NamedTuple):
-    """What is known of a value beside itself.
-
-    Attributes
-    ----------
-    value, key : Place
-        Where it was written, and its key; in a list both are the same.
-    reference : str
-        The text as written when the value came from the environment, else empty. Whatever is
-        shown or stored uses it in place of the value.
-    text : str
-        What the environment held, before it was read as a number or a word.
-    varied : bool
-        Whether a sweep gives its key several values, so that a key's place says too little.
-    refused : bool
-        Whether a problem is known already, from which others would follow.
-    """
+    """What is known of a value beside itself."""
 
     value: Place
-    key: Place
-    reference: str = ""
-    text: str = ""
-    varied: bool = False
-    refused: bool = False
+    key: Place  # in a list that of the value
+    reference: str = ""  # as written, of what came from the environment: shown in its place
+    text: str = ""  # what the environment held, before it was read as a number or a word
+    varied: bool = False  # a sweep gives its key several values: a key's place says too little
+    refused: bool = False  # a problem is known already, from which others would follow
 
     @property
     def section(self) -> Place:
@@ -66,14 +51,8 @@ class Mark(NamedTuple):
 class Section(dict[str, Any]):
     """A mapping whose values have marks.
 
-    Attributes
-    ----------
-    marks : mapping of str to Mark
-        Of each key.
-    place : Place
-    patch : bool
-        True for a section that a dotted key (``--set prepare.0.name=…``, a sweep) stands for: its
-        keys may be positions in a list.
+    One that a dotted key (``--set prepare.0.name=…``, a sweep) stands for is a ``patch``: its keys
+    may be positions in a list.
     """
 
     def __init__(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from dbgsom_core.config import settings
 from dbgsom_core.config.components import BUILT_IN_STEPS
-from dbgsom_core.config.settings import STEP, ExperimentSettings, RangeSettings
+from dbgsom_core.config.settings import STEP, ExperimentSettings, RangeSettings, Settings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.offers import Offered
@@ -19,7 +23,6 @@ JsonSchema = dict[str, Any]
 
 _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 _REFERENCE = r"\$\{env:"  # stands for a value of any type
-_RANGE = "RangeSettings"
 
 
 def experiment_schema(
@@ -37,7 +40,9 @@ def experiment_schema(
         A component cannot be imported, and there is no ``lost``.
     """
     writer = _Writer(registry, lost)
-    root: JsonSchema = writer.finished(ExperimentSettings.model_json_schema())
+    models = ExperimentSettings.model_json_schema()
+    models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
+    root: JsonSchema = writer.finished(_described(models))
     defs = {**root.pop("$defs"), **writer.definitions}
     defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
     del root["required"]
@@ -53,6 +58,22 @@ def experiment_schema(
         "$defs": defs,
     }
     return _with_references(schema) if references else schema
+
+
+def _described(schema: JsonSchema) -> JsonSchema:
+    """Add to each key of the settings what stands below it in their source."""
+    for cls in ast.parse(inspect.getsource(settings)).body:
+        if not isinstance(cls, ast.ClassDef) or not issubclass(vars(settings)[cls.name], Settings):
+            continue
+        section = schema if cls.name == schema["title"] else schema["$defs"].get(cls.name)
+        for key, below in pairwise(cls.body):
+            if section and isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
+                about = section["properties"][ast.unparse(key.target).rstrip("_")]
+                about["description"] = " ".join(ast.literal_eval(below.value).split())
+                types = [one.get("type") for one in about.get("anyOf", [about])]
+                if about.get("default", ...) is None and "null" not in types:
+                    del about["default"]
+    return schema
 
 
 class _Writer:
@@ -72,7 +93,7 @@ class _Writer:
             rest = {key: value for key, value in schema.items() if key != "component"}
             return {"$ref": self._kind(kind), **rest}
         if schema.get("range") is True:
-            return {"$ref": self._class(_RANGE, RangeSettings, [])}
+            return {"$ref": f"#/$defs/{RangeSettings.__name__}"}
         return {
             key: self.finished(value)
             for key, value in schema.items()

@@ -1,7 +1,7 @@
 """The model of a configuration: keys, types, bounds, defaults and what each key means.
 
 It validates what is loaded, gives the JSON Schema for editors (`dbgsom_core.config.schema`) and the
-tables of keys in configs/README.md.
+tables of keys in configs/README.md. Below each key stands what it means there.
 """
 
 from __future__ import annotations
@@ -46,34 +46,18 @@ _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default")
-
-
 @dataclass(frozen=True)
 class ComponentOf:
     """Marks a key that holds a component of a kind, or several of them.
 
     The validation context builds it: a `dbgsom_core.config.components.Builder`.
-
-    Attributes
-    ----------
-    kind : str
-    default : str or None
-        The name that a section without one means.
-    several : bool
-        Whether it is a list, one name or mapping alone a list of one, and null none.
-    words : tuple of str
-        What may stand in place of the list.
-    optional : bool
-        Whether it may be null.
     """
 
     kind: str
-    default: str | None = None
-    several: bool = False
-    words: tuple[str, ...] = ()
-    optional: bool = False
+    default: str | None = None  # the name that a section without one means
+    several: bool = False  # a list; one name or mapping alone is a list of one, and null none
+    words: tuple[str, ...] = ()  # what may stand in place of the list
+    optional: bool = False  # it may be null
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -103,23 +87,19 @@ class Settings(BaseModel):
 class StabilitySettings(Settings):
     """How sure the map is: refits to parts of the training samples, after the map's own fit."""
 
-    resamples: int = Field(default=20, ge=2, le=10**4, description="how many refits")
-    share: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="of the samples that each is fitted to; of 0.5 two in turn share none",
-    )
-    level: float = Field(default=0.95, gt=0, lt=1, description="of the confidence intervals")
+    resamples: int = Field(20, ge=2, le=10**4)
+    """how many refits"""
+    share: float = Field(0.5, gt=0, lt=1)
+    """of the samples that each is fitted to; of 0.5 two in turn share none"""
+    level: float = Field(0.95, gt=0, lt=1)
+    """of the confidence intervals"""
 
 
 class PluginSettings(Settings):
     """Which installed plugins a run leaves alone."""
 
-    disable: list[str] = Field(
-        default=[],
-        description="plugins or distributions whose components and observers stay away",
-    )
+    disable: list[str] = []
+    """plugins or distributions whose components and observers stay away"""
 
 
 # What each of scikit-learn's splitters takes, beside what is drawn with the run's seed.
@@ -144,53 +124,35 @@ _Size = Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1)]
 class Split(Settings):
     """How the data is divided: one test part, a file of its own, or cross-validation."""
 
-    test_size: _Size | None = Field(
-        default=None, description="samples kept for testing: a share, or how many"
-    )
-    stratify: bool = Field(
-        default=False,
-        description="with test_size and folds: keep the share of each class the same in every part",
-    )
-    refit: bool = Field(
-        default=False,
-        description="with test_size: keep a model of all data, and measure one of the rest",
-    )
-    folds: int | None = Field(
-        default=None, ge=2, le=10**4, description="parts of a cross-validation, shuffled"
-    )
-    test: Annotated[Any, ComponentOf("dataset", optional=True)] = Field(
-        default=None, description="a data set that is kept for testing, read as 'dataset' is"
-    )
-    name: Literal[*SPLITTERS] | None = Field(  # type: ignore[valid-type]
-        default=None, description="a splitter of scikit-learn, whose parameters follow"
-    )
-    n_splits: int | None = Field(
-        default=None, ge=1, le=10**4, description="how many folds or divisions"
-    )
-    n_repeats: int | None = Field(
-        default=None, ge=1, le=10**4, description="how often the folds are drawn anew"
-    )
-    n_groups: int | None = Field(default=None, ge=1, description="groups that are left out at once")
-    groups: str | None = Field(
-        default=None,
-        min_length=1,
-        description="what holds the groups that are never divided: a column or array of ids, one "
-        "of categories, or a feature",
-    )
-    shuffle: bool | None = Field(
-        default=None,
-        description="draw the folds at random; null: as scikit-learn, but true for KFold and "
-        "StratifiedKFold",
-    )
-    train_size: _Size | None = Field(
-        default=None, description="samples to train on: a share, or how many; null: the rest"
-    )
-    max_train_size: int | None = Field(
-        default=None, ge=1, description="most samples to train on, the latest ones"
-    )
-    gap: int | None = Field(
-        default=None, ge=0, description="samples left out between training and test"
-    )
+    test_size: _Size | None = None
+    """samples kept for testing: a share, or how many"""
+    stratify: bool = False
+    """with test_size and folds: keep the share of each class the same in every part"""
+    refit: bool = False
+    """with test_size: keep a model of all data, and measure one of the rest"""
+    folds: int | None = Field(None, ge=2, le=10**4)
+    """parts of a cross-validation, shuffled"""
+    test: Annotated[Any, ComponentOf("dataset", optional=True)] = None
+    """a data set that is kept for testing, read as 'dataset' is"""
+    name: Literal[*SPLITTERS] | None = None  # type: ignore[valid-type]
+    """a splitter of scikit-learn, whose parameters follow"""
+    n_splits: int | None = Field(None, ge=1, le=10**4)
+    """how many folds or divisions"""
+    n_repeats: int | None = Field(None, ge=1, le=10**4)
+    """how often the folds are drawn anew"""
+    n_groups: int | None = Field(None, ge=1)
+    """groups that are left out at once"""
+    groups: str | None = Field(None, min_length=1)
+    """what holds the groups that are never divided: a column or array of ids, one of categories,
+    or a feature"""
+    shuffle: bool | None = None
+    """draw the folds at random; null: as scikit-learn, but true for KFold and StratifiedKFold"""
+    train_size: _Size | None = None
+    """samples to train on: a share, or how many; null: the rest"""
+    max_train_size: int | None = Field(None, ge=1)
+    """most samples to train on, the latest ones"""
+    gap: int | None = Field(None, ge=0)
+    """samples left out between training and test"""
 
     @property
     def holds_out(self) -> bool:
@@ -206,88 +168,47 @@ class Split(Settings):
 class ModelSettings(Settings):
     """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
 
-    estimator: Literal["vq", "classifier", "regressor"] = Field(
-        default="vq",
-        description="vq: vector quantization and clusters; classifier: needs labels; "
-        "regressor: needs numbers as targets",
-    )
-    metric: Annotated[Any, ComponentOf("metric", "euclidean")] = Field(
-        default="euclidean", description="distance between samples and prototypes"
-    )
-    kernel: Annotated[Any, ComponentOf("kernel", "gaussian")] = Field(
-        default="gaussian",
-        description="how much a neuron learns from samples won some hops away",
-    )
-    growth: Annotated[Any, ComponentOf("growth", "directed")] = Field(
-        default="directed", description="which neurons are born, where and when"
-    )
-    labeller: Annotated[Any, ComponentOf("labeller")] = Field(
-        default=None,
-        description="the answer that each neuron gives; without it index for vq, kernel_vote for "
-        "classifier, local_linear for regressor",
-        json_schema_extra=_without_default,
-    )
-    grid: Annotated[Any, ComponentOf("grid", "auto")] = Field(
-        default="auto",
-        description="the cells of the map: square ones have four links each, hexagonal ones six, "
-        "those of a line two; auto: a line for data of one column, else squares",
-    )
-    init: Annotated[Any, ComponentOf("initialisation", "pca")] = Field(
-        default="pca", description="where the first prototypes lie"
-    )
-    schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = Field(
-        default=None,
-        description="how the kernel's width goes from start to end while the map grows; null: as "
-        "the kernel's decay says",
-    )
-    stopping: Annotated[Any, ComponentOf("stopping", several=True)] = Field(
-        default=None,
-        description="what ends the training before its last epoch, beside tol; null or []: nothing",
-    )
-    epochs: int = Field(
-        default=100,
-        ge=1,
-        le=10**6,
-        description="upper bound of the epochs; a map that is full goes on to fine-tuning at once",
-    )
-    tol: float = Field(
-        default=1e-4,
-        ge=0,
-        allow_inf_nan=False,
-        description="stop early when the map moves less than this; 0: run all epochs",
-    )
-    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
-        default=None,
-        description="how far the map spreads, fills the growth strategy's field; auto: chosen by "
-        "samples that are held out; null: not given",
-    )
-    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
-        default=None,
-        description="cap on the map's size, fills the growth strategy's field; null: not given",
-    )
-    contamination: float = Field(
-        default=0.05,
-        gt=0,
-        le=0.5,
-        description="share of samples like those of the training that count as outliers, at most",
-    )
-    calibration: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="share of the samples that training does not see, for p-values of novelty; "
-        "null: none",
-    )
-    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
-        default=None,
-        description="let outliers count less, with this steepness in the inverse of squared "
-        "distances; auto: from the data; null: off",
-    )
-    unlabelled: int | str | None = Field(
-        default="auto",
-        description="classifier: the label that says that a sample has no class; auto: -1 beside "
-        "labels from 0 on; null: none",
-    )
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
+    """vq: vector quantization and clusters; classifier: needs labels; regressor: needs numbers
+    as targets"""
+    metric: Annotated[Any, ComponentOf("metric", "euclidean")] = "euclidean"
+    """distance between samples and prototypes"""
+    kernel: Annotated[Any, ComponentOf("kernel", "gaussian")] = "gaussian"
+    """how much a neuron learns from samples won some hops away"""
+    growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
+    """which neurons are born, where and when"""
+    labeller: Annotated[Any, ComponentOf("labeller")] = None
+    """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
+    local_linear for regressor"""
+    grid: Annotated[Any, ComponentOf("grid", "auto")] = "auto"
+    """the cells of the map: square ones have four links each, hexagonal ones six, those of a
+    line two; auto: a line for data of one column, else squares"""
+    init: Annotated[Any, ComponentOf("initialisation", "pca")] = "pca"
+    """where the first prototypes lie"""
+    schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = None
+    """how the kernel's width goes from start to end while the map grows; null: as the kernel's
+    decay says"""
+    stopping: Annotated[Any, ComponentOf("stopping", several=True)] = None
+    """what ends the training before its last epoch, beside tol; null or []: nothing"""
+    epochs: int = Field(100, ge=1, le=10**6)
+    """upper bound of the epochs; a map that is full goes on to fine-tuning at once"""
+    tol: float = Field(1e-4, ge=0, allow_inf_nan=False)
+    """stop early when the map moves less than this; 0: run all epochs"""
+    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
+    """how far the map spreads, fills the growth strategy's field; auto: chosen by samples that
+    are held out; null: not given"""
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = None
+    """cap on the map's size, fills the growth strategy's field; null: not given"""
+    contamination: float = Field(0.05, gt=0, le=0.5)
+    """share of samples like those of the training that count as outliers, at most"""
+    calibration: float | None = Field(None, gt=0, lt=1)
+    """share of the samples that training does not see, for p-values of novelty; null: none"""
+    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
+    """let outliers count less, with this steepness in the inverse of squared distances; auto:
+    from the data; null: off"""
+    unlabelled: int | str | None = "auto"
+    """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
+    on; null: none"""
 
 
 # The keys under model: that are components, with the kind that each takes.
@@ -305,12 +226,14 @@ MODEL_COMPONENTS = {
 class RangeSettings(Settings):
     """Numbers from low to high, whole ones where all of its numbers are."""
 
-    low: int | float = Field(description="the least value")
-    high: int | float = Field(description="the greatest value")
-    log: bool = Field(default=False, description="search on a logarithmic scale")
-    step: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="distance between values"
-    )
+    low: int | float
+    """the least value"""
+    high: int | float
+    """the greatest value"""
+    log: bool = False
+    """search on a logarithmic scale"""
+    step: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] | None = None
+    """distance between values"""
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:
@@ -417,47 +340,46 @@ _Space = Annotated[
 class RandomSettings(Settings):
     """How many combinations of a grid to draw, and from which seed."""
 
-    samples: int = Field(ge=1, description="distinct combinations to draw")
-    seed: int = Field(default=0, ge=0, description="start of the draw")
-    space: _Axes = Field(description="dotted keys and their values")
+    samples: int = Field(ge=1)
+    """distinct combinations to draw"""
+    seed: int = Field(0, ge=0)
+    """start of the draw"""
+    space: _Axes
+    """dotted keys and their values"""
 
 
 class OptimizeSettings(Settings):
     """A search for the best variant by Optuna's TPE (Bergstra et al. 2011), trial by trial."""
 
-    trials: int = Field(ge=1, le=10_000, description="how many variants to try")
-    measure: str | None = Field(
-        default=None, min_length=1, description="what to optimize, as decide.measure"
-    )
-    direction: Literal["maximize", "minimize"] | None = Field(
-        default=None, description="which end of it is best, as decide.direction"
-    )
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of the search")
-    space: _Space = Field(description="dotted keys, and lists or ranges of their values")
+    trials: int = Field(ge=1, le=10_000)
+    """how many variants to try"""
+    measure: str | None = Field(None, min_length=1)
+    """what to optimize, as decide.measure"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of it is best, as decide.direction"""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """start of the search"""
+    space: _Space
+    """dotted keys, and lists or ranges of their values"""
 
 
 class RepeatSettings(Settings):
     """Running each variant several times."""
 
-    seeds: int = Field(ge=1, le=1000, description="runs of each variant: seed, seed + 1, …")
+    seeds: int = Field(ge=1, le=1000)
+    """runs of each variant: seed, seed + 1, …"""
 
 
 class DecideSettings(Settings):
     """What "best" means among runs; what is left out follows from estimator, measure and split."""
 
-    measure: str | None = Field(
-        default=None,
-        min_length=1,
-        description="the measure that decides, such as accuracy; null: accuracy for a classifier, "
-        "r2 for a regressor, combined_error for vq",
-    )
-    direction: Literal["maximize", "minimize"] | None = Field(
-        default=None, description="which end of the measure is best; null: as the measure says"
-    )
-    split: Literal["test", "train"] | None = Field(
-        default=None,
-        description="on which part it is measured; null: the test part where there is one",
-    )
+    measure: str | None = Field(None, min_length=1)
+    """the measure that decides, such as accuracy; null: accuracy for a classifier, r2 for a
+    regressor, combined_error for vq"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of the measure is best; null: as the measure says"""
+    split: Literal["test", "train"] | None = None
+    """on which part it is measured; null: the test part where there is one"""
 
 
 _ABSENT: Any = None  # of keys that hold no null
@@ -470,30 +392,20 @@ class SweepSettings(Settings):
         json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
     )
 
-    grid: _Axes = Field(
-        default=_ABSENT,
-        description="dotted keys and their values: every combination",
-        json_schema_extra=_without_default,
-    )
-    random: RandomSettings = Field(
-        default=_ABSENT,
-        description=str(RandomSettings.__doc__),
-        json_schema_extra=_without_default,
-    )
+    grid: _Axes = None
+    """dotted keys and their values: every combination"""
+    random: RandomSettings = _ABSENT
+    """some combinations, drawn at random"""
     list_: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
-        default=_ABSENT,
-        alias="list",
-        min_length=1,
-        description="what each run changes",
-        json_schema_extra=_without_default,
+        _ABSENT, alias="list", min_length=1
     )
-    optimize: OptimizeSettings = Field(
-        default=_ABSENT,
-        description=str(OptimizeSettings.__doc__),
-        json_schema_extra=_without_default,
-    )
-    repeats: RepeatSettings | None = Field(default=None, description=str(RepeatSettings.__doc__))
-    decide: DecideSettings | None = Field(default=None, description=str(DecideSettings.__doc__))
+    """what each run changes"""
+    optimize: OptimizeSettings = _ABSENT
+    """a search for the best variant"""
+    repeats: RepeatSettings | None = None
+    """how often each variant runs"""
+    decide: DecideSettings | None = None
+    """what "best" means among the runs"""
 
 
 # -------------------------------------------------------------------------------------- top level
@@ -502,63 +414,45 @@ class SweepSettings(Settings):
 class ExperimentSettings(Settings):
     """The top level of a configuration, in the order in which one writes the keys."""
 
-    experiment: str = Field(
-        description="the group under which runs are kept: letters, digits, spaces and . _ -, with "
-        "/ between groups"
-    )
-    name: str | None = Field(default=None, description="the run's name; null: made from its parts")
+    experiment: str
+    """the group under which runs are kept: letters, digits, spaces and . _ -, with / between
+    groups"""
+    name: str | None = None
+    """the run's name; null: made from its parts"""
     tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="words of your own about the run, shown in MLflow, too"
+        default_factory=dict
     )
-    dataset: Annotated[Any, ComponentOf("dataset")] = Field(description="the data to learn from")
-    prepare: Annotated[Any, ComponentOf(STEP, several=True)] = Field(
-        default=None,
-        description="scikit-learn transformers before training, in order; null: none",
-    )
-    split: Split | None = Field(
-        default=None, description="how the data is divided; null: train on everything"
-    )
-    model: ModelSettings | None = Field(
-        default=None,
-        description="the estimator and its keyword arguments; null: a vq with its defaults",
-    )
-    seed: int = Field(
-        default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
-    )
-    measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = Field(
-        default=DEFAULT,
-        description="figures of merit; default: those that suit the estimator; null or []: none",
-    )
-    figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = Field(
-        default=DEFAULT,
-        description="what to draw; default: label_map, u_matrix, hit_map, growth_curve and "
-        "explorer; null or []: none",
-    )
-    stability: StabilitySettings | None = Field(
-        default=None,
-        description="how sure the map is, from refits to parts of its samples; null: not asked",
-    )
-    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = Field(
-        default="mlflow",
-        description="where runs are mirrored; null or []: only the run folder, which is always "
-        "written; list run_folder to set its fields",
-    )
-    patience: float = Field(
-        default=120.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="read for the sake of old configurations; it does nothing",
-    )
-    engine: Annotated[Any, ComponentOf("engine", "local")] = Field(
-        default="local", description="how one pass over the data runs"
-    )
-    plugins: PluginSettings | None = Field(
-        default=None, description="which installed plugins the run leaves alone; null: none"
-    )
-    extends: str | list[str] | None = Field(
-        default=None, description="files, relative to this one, over which this one is merged"
-    )
-    sweep: SweepSettings | None = Field(default=None, description="several runs from one file")
+    """words of your own about the run, shown in MLflow, too"""
+    dataset: Annotated[Any, ComponentOf("dataset")]
+    """the data to learn from"""
+    prepare: Annotated[Any, ComponentOf(STEP, several=True)] = None
+    """scikit-learn transformers before training, in order; null: none"""
+    split: Split | None = None
+    """how the data is divided; null: train on everything"""
+    model: ModelSettings | None = None
+    """the estimator and its keyword arguments; null: a vq with its defaults"""
+    seed: int = Field(42, ge=0, le=2**32 - 1)
+    """start of every random number of the run"""
+    measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = DEFAULT
+    """figures of merit; default: those that suit the estimator; null or []: none"""
+    figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
+    """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer; null or
+    []: none"""
+    stability: StabilitySettings | None = None
+    """how sure the map is, from refits to parts of its samples; null: not asked"""
+    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = "mlflow"
+    """where runs are mirrored; null or []: only the run folder, which is always written; list
+    run_folder to set its fields"""
+    patience: float = Field(120.0, gt=0, allow_inf_nan=False)
+    """read for the sake of old configurations; it does nothing"""
+    engine: Annotated[Any, ComponentOf("engine", "local")] = "local"
+    """how one pass over the data runs"""
+    plugins: PluginSettings | None = None
+    """which installed plugins the run leaves alone; null: none"""
+    extends: str | list[str] | None = None
+    """files, relative to this one, over which this one is merged"""
+    sweep: SweepSettings | None = None
+    """several runs from one file"""
 
     @field_validator("tags")
     @classmethod

@@ -131,27 +131,16 @@ def _swept(
 
 @dataclass(frozen=True)
 class Unfolded:
-    """What a ``sweep`` section stands for.
+    """What a ``sweep`` section stands for: names, and what each variant changes by dotted key.
 
-    Attributes
-    ----------
-    variants : list of (name, what it changes by dotted key)
-        In order; of a search a few that show whether its values can be used.
-    seeds : int
-        How many runs each variant has; 1: those of its own seed.
-    decide : DecideSettings
-        With what ``optimize`` says of measure and direction.
-    space : Space or None
-        What is searched.
-    keys : set of str
-        All that the section mentions as varying, and the sections around these.
+    Of a search they are a few that show whether its values can be used.
     """
 
     variants: list[tuple[str, Section]]
-    seeds: int = 1
-    decide: DecideSettings = field(default_factory=DecideSettings)
-    space: Space | None = None
-    keys: frozenset[str] = frozenset()
+    seeds: int  # runs of each variant; 1: that of its own seed
+    decide: DecideSettings
+    space: Space | None  # what is searched
+    keys: frozenset[str]  # all that the section mentions, and the sections around these
 
 
 def unfold(root: Section, problems: Problems) -> Unfolded:
@@ -348,18 +337,7 @@ def apply(base: Section, varied: Section, problems: Problems) -> Section:
 
 @dataclass
 class ChildBuilder:
-    """Builds children from a configuration without its ``sweep`` section.
-
-    Parameters
-    ----------
-    base : Section
-    builders : Builders
-    source : str
-    folder : Path
-    seeds : int
-        How many children each variant has.
-    secrets : Secrets
-    """
+    """Builds children, ``seeds`` of each variant, from a configuration without its ``sweep``."""
 
     base: Section
     builders: Builders

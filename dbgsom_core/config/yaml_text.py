@@ -88,24 +88,10 @@ def read_yaml(
 ) -> tuple[Any, Mark]:
     """Return the one document of a YAML text as a tree with its mark; None when it is empty.
 
-    Parameters
-    ----------
-    text : str
-    problems : Problems
-        Takes what is wrong but lets reading go on: duplicate keys, tags and the like.
-    source : str
-        The name of the file in places.
-    at : Place, optional
-        One place for all values, for a text that is in no file.
-    path : str
-        The dotted key under which the text stands.
-    quick : bool
-        Read with libyaml where PyYAML has it: for files of our own, since it explains less.
-
-    Raises
-    ------
-    ConfigError
-        The text is no YAML, or unsafe to go on with.
+    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Places name
+    ``source``; a text that is in no file is all ``at`` one place, under the dotted key ``path``.
+    ``quick`` reads with libyaml where PyYAML has it: for files of our own, since it explains less.
+    Raises `ConfigError` where the text is no YAML, or unsafe to go on with.
     """
     reader = _Reader(problems, source, at)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if quick else yaml.SafeLoader
