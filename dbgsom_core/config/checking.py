@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dbgsom_core.config.places import Items, Section, Steps, mark_at
+from dbgsom_core.config.places import Section, Steps, mark_at, step_is_in
 from dbgsom_core.interfaces.component import parse
 from dbgsom_core.plugins.validation_messages import WORDED, explained
 
@@ -56,7 +56,7 @@ def checked(
     try:
         return validate(cls, section)
     except ValidationError as error:
-        section = _with_text(section, error)
+        _put_text(section, error)
     try:
         return validate(cls, section)
     except ValidationError as error:
@@ -69,26 +69,14 @@ def checked(
     reject(explained(wrong, cls, section, known, held))
 
 
-def _with_text(section: Section, error: ValidationError) -> Section:
-    """Take values from the environment as text wherever text was wanted, ``PIN=0042`` say."""
+def _put_text(section: Section, error: ValidationError) -> None:
+    """Put in what the environment held wherever text was wanted: ``PIN=0042`` is no number then."""
     for one in error.errors(include_url=False, include_context=False):
-        if one["type"] in _WANTS_TEXT:
-            section = _replaced(section, one["loc"])
-    return section
-
-
-def _replaced(value: Any, steps: Steps) -> Any:
-    if not steps or not isinstance(value, (Section, Items)):
-        return value
-    step, rest = steps[0], steps[1:]
-    if not (step in value if isinstance(value, Section) else step in range(len(value))):
-        return _replaced(value, rest)  # the name of a union's branch
-    mark = value.marks[step]  # type: ignore[index]
-    inner = value[step]  # type: ignore[index]
-    if isinstance(value, Section):
-        copy: Any = Section(value, value.marks, value.place, value.patch)
-    else:
-        copy = Items(value, value.marks)
-    inside = isinstance(inner, (Section, Items))
-    copy[step] = _replaced(inner, rest) if inside else mark.text if mark.reference else inner
-    return copy
+        parent: Any = section
+        last: Any = ""
+        mark, value = None, parent
+        for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
+            if step_is_in(value, step):  # or it is the name of a union's branch
+                parent, last, mark, value = value, step, value.marks[step], value[step]
+        if mark is not None and mark.reference:
+            parent[last] = mark.text

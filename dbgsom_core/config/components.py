@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dbgsom_core.config.checking import Finding, checked, findings_of, reject
 from dbgsom_core.config.experiment import PrepareStep
 from dbgsom_core.config.load import as_section
-from dbgsom_core.config.places import NOWHERE, Items, Mark, Section, with_references
+from dbgsom_core.config.places import NOWHERE, Items, Mark, Section, plain, with_references
 from dbgsom_core.config.settings import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -183,7 +183,7 @@ class Builder:
             listed = " or ".join(f"'{one}'" for one in names)
             near = did_you_mean(name, names) or f"; write {listed} or module:Class"
             reject([("value", (), f"unknown step '{name}'{near}")])
-        params = {key: value for key, value in section.items() if key != "name"}
+        params = plain(section.without("name"))
         return Built(name, PrepareStep(name, params, where[0]), section)
 
 

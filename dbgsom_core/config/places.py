@@ -100,16 +100,18 @@ def marks_along(root: Section, steps: Steps) -> Iterator[tuple[Any, Mark]]:
     value: Any = root
     yield root, Mark(root.place, root.place)
     for step in steps:
-        known = step in value if isinstance(value, Section) else _is_position(value, step)
-        if not known:
+        if not step_is_in(value, step):
             return
         mark = value.marks[step]
         value = value[step]
         yield value, mark
 
 
-def _is_position(value: Any, step: str | int) -> bool:
-    return isinstance(value, Items) and isinstance(step, int) and 0 <= step < len(value)
+def step_is_in(value: Any, step: str | int) -> bool:
+    """Say whether a value has something at a key or a position."""
+    if isinstance(value, Items):
+        return isinstance(step, int) and 0 <= step < len(value)
+    return isinstance(value, Section) and step in value
 
 
 def mark_at(root: Section, steps: Steps) -> Mark:

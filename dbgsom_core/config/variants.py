@@ -416,7 +416,12 @@ def child_names(children: Sequence[Section]) -> list[str]:
     ``spreading_factor=0.3, kernel=gaussian``.
     """
     parts = [_parts(child) for child in children]
-    keys = _in_order(parts)
+    axes = list(dict.fromkeys(axis for child in children for axis in child))
+    size = {axis: len({repr(one[axis]) for one in children if axis in one}) for axis in axes}
+    place = {axis: (-size[axis], -i) for i, axis in enumerate(axes)}
+    keys = sorted(
+        dict.fromkeys(key for part in parts for key in part), key=lambda key: place[key[1]]
+    )
     short = shortened([key for key, _ in keys])
     alike = {key for key in keys if len({part.get(key) for part in parts}) == 1}
     if any(alike >= part.keys() for part in parts):  # one would have no name
@@ -473,20 +478,6 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
         yield from _flat(key if inner == "name" else f"{key}.{inner}", one)
     if not value:
         yield key, "none"
-
-
-def _in_order(parts: Sequence[Mapping[_Key, str]]) -> list[_Key]:
-    keys = list(dict.fromkeys(key for part in parts for key in part))
-    axes = list(dict.fromkeys(axis for _, axis in keys))
-    values: dict[str, set[tuple[str, ...]]] = {axis: set() for axis in axes}
-    for part in parts:
-        words: dict[str, list[str]] = {axis: [] for axis in axes}
-        for key, text in part.items():
-            words[key[1]] += [key[0], text]
-        for axis, texts in words.items():
-            values[axis].add(tuple(texts))
-    place = {axis: (-len(values[axis]), -at) for at, axis in enumerate(axes)}
-    return sorted(keys, key=lambda key: place[key[1]])
 
 
 def _value_text(value: Any) -> str:
