@@ -227,8 +227,8 @@ class Sweep:
             for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
         )
         keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
-        told = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
-        return told if self.seeds == 1 else f"{told}, {self.seeds} seeds each"
+        title = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
+        return title if self.seeds == 1 else f"{title}, {self.seeds} seeds each"
 
 
 def shortened(keys: Sequence[str]) -> dict[str, str]:

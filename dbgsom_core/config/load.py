@@ -304,7 +304,7 @@ def names_in(text: str) -> list[str]:
 
 
 def public_texts(value: Any) -> Iterator[str]:
-    """Yield all that a configuration says itself: keys, values and defaults of references."""
+    """Yield every text in a configuration: keys, values and defaults of references."""
     if isinstance(value, Items):
         for item in value:
             yield from public_texts(item)

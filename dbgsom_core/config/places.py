@@ -39,12 +39,12 @@ class Mark(NamedTuple):
     key: Place  # in a list that of the value
     reference: str = ""  # as written, of what came from the environment: shown in its place
     text: str = ""  # what the environment held, before it was read as a number or a word
-    varied: bool = False  # a sweep gives its key several values: a key's place says too little
+    varied: bool = False  # one of several values that a sweep gives its key
     refused: bool = False  # a problem is known already, from which others would follow
 
     @property
     def section(self) -> Place:
-        """Where a section as a whole is told: at its key."""
+        """Place of a problem of a section as a whole: its key."""
         return self.value if self.varied else self.key
 
 

@@ -156,7 +156,7 @@ class _Writer:
 def _names_of(offered: Offered, registry: Registry) -> list[str]:
     """Return the names that mean an offer: the bare one, unless another has it, and the full one.
 
-    The full names of built-ins, which nobody needs, are left to where they tell two apart.
+    Built-ins have a full name only where another plugin offers the same name.
     """
     rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
     own = offered.distribution == OWN_DISTRIBUTION

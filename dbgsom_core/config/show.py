@@ -76,7 +76,7 @@ def explain(
     root = merged(path, overrides, problems)
     varies, builders = root.get("sweep") is not None, Builders(registry)
     if varies:
-        load_sweep(path, overrides, registry)  # tells what is wrong with any of its runs
+        load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
     base = root.without("sweep")
     experiment = build_experiment(base, builders, problems, os.fspath(path), folder_of(path))
     if not varies:
@@ -125,7 +125,7 @@ def _origins(
     otherwise: str,
     registry: Registry,
 ) -> Iterator[tuple[Path, str]]:
-    """Yield path and origin of each value; ``mark`` is None where nobody wrote it."""
+    """Yield path and origin of each value; ``mark`` is None for a default."""
     if isinstance(values, Mapping) and values:
         section = as_section(source, mark) if mark is not None and "name" in values else source
         inner = _default_of(path, values, registry) or otherwise
@@ -226,8 +226,7 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | N
     """Return what differs, by dotted key: value and origin in each; None: it has no such key.
 
     Lists of components are compared item by item where they are equally long, else as a whole.
-    Of components with other names, whose fields mean nothing to each other, only what was written
-    is told.
+    Of components with other names, whose fields have nothing in common, defaults are left out.
     """
     found = _compared(first.values, second.values, ())
     return {
@@ -261,16 +260,16 @@ def _side(side: Explained, path: Path, value: Any) -> Side | None:
 
 
 def _written(side: Explained, path: Path, value: Any) -> Any:
-    """Return a value without the fields of components that nobody wrote; a bare one is its name."""
+    """Return a value without the default fields of components; a bare one is its name."""
     if isinstance(value, list):
         return [_written(side, (*path, i), one) for i, one in enumerate(value)]
     if not isinstance(value, Mapping) or "name" not in value:
         return value
-    said = {
+    written = {
         at[len(path)]
         for at, origin in side.origins.items()
         if at[: len(path)] == path and len(at) > len(path) and not origin.startswith("default")
     }
-    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in said}
+    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in written}
     name = value["name"]
     return {"name": name, **kept} if {*kept} - {"name"} else name

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.config.build import PYTHON, Builders, build_experiment, folder_of, root_of
 from dbgsom_core.config.checking import checked, findings_of
+from dbgsom_core.config.components import items_of
 from dbgsom_core.config.experiment import (
     Child,
     Experiment,
@@ -107,9 +108,9 @@ def _swept(
         problems.raise_any()
         raise
     for problem in builder.problems(len(unfolded.variants)):
-        # of a sweep with mistakes nobody knows which keys it would have given
+        # a sweep with mistakes may be meant to give these keys
         given = unfolded.keys if of_sweep else ()
-        if not (problem.message == _REQUIRED and problem.path in given):
+        if not (problem.message.startswith(_REQUIRED) and problem.path in given):
             problems.add(*problem)
     _check_decide(root, unfolded.decide, children, registry, problems)
     problems.raise_any()
@@ -126,7 +127,7 @@ def _swept(
     )
 
 
-# ------------------------------------------------------------------------------ what a sweep says
+# -------------------------------------------------------------------------- the section sweep
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def unfold(root: Section, problems: Problems) -> Unfolded:
     only = Section({"sweep": root["sweep"]}, root.marks, root.place)
     sweep = fill(only, problems, apart=_VARIED)["sweep"]
     if not isinstance(sweep, Section):
-        sweep = Section()  # what it should be is told with the rest
+        sweep = Section()  # `_settings` adds the problem
     settings = _settings(root, sweep, problems)
     decide, seeds, space, varied = DecideSettings(), 1, None, list[Section]()
     if settings is not None:
@@ -166,11 +167,12 @@ def unfold(root: Section, problems: Problems) -> Unfolded:
             varied = list(map(_change, sweep["list"]))
         else:
             varied = _combinations(root, settings, problems)
-    if len(problems) == before:
-        _check_keys(varied, space is not None, problems)
+    readable = varied or list(_readable(sweep))
+    _check_keys(readable, "optimize" in sweep, problems)
+    if settings is not None:
         _check_repeats(root, settings, varied, problems)
     if len(problems) > before:
-        seeds, space, varied = 1, None, list(_readable(sweep)) or [Section()]
+        seeds, space, varied = 1, None, list(map(_usable, _readable(sweep))) or [Section()]
     return Unfolded(
         list(zip(child_names(varied), varied, strict=True)),
         seeds,
@@ -199,23 +201,23 @@ def _settings(root: Section, sweep: Section, problems: Problems) -> SweepSetting
 
 
 def _decide(root: Section, settings: SweepSettings, problems: Problems) -> DecideSettings:
-    """Return what decides, with what ``optimize`` says of measure and direction."""
+    """Return the section ``decide`` with measure and direction of ``optimize``."""
     decide, search = settings.decide or DecideSettings(), settings.optimize
-    said = {
+    given = {
         key: getattr(search, key)
         for key in ("measure", "direction")
         if getattr(search, key, None) is not None
     }
-    for key in said.keys() & decide.model_fields_set:
+    for key in given.keys() & decide.model_fields_set:
         problems.add_at(root, ("sweep", "decide", key), "is said by optimize already", "key")
-    return decide.model_copy(update=said)
+    return decide.model_copy(update=given)
 
 
 def _readable(sweep: Section) -> Iterator[Section]:
     """Yield variants with each value that can be read in a section with mistakes."""
-    for value in sweep.get("list") or () if isinstance(sweep.get("list"), Items) else ():
+    for _, value in items_of(sweep.get("list")):
         if isinstance(value, Section):
-            yield _usable(_change(value))
+            yield _change(value)
     for kind in ("grid", "random", "optimize"):
         axes = sweep.get(kind)
         if kind != "grid" and isinstance(axes, Section):
@@ -232,7 +234,7 @@ def _readable(sweep: Section) -> Iterator[Section]:
         for key, values in lists.items():
             for i in range(len(values)):
                 chosen = {**dict.fromkeys(lists, 0), key: i}
-                yield _usable(_chosen(Section(lists, axes.marks), chosen))
+                yield _chosen(Section(lists, axes.marks), chosen)
 
 
 def _usable(varied: Section) -> Section:
@@ -311,9 +313,9 @@ def _check_size(root: Section, space: Space, problems: Problems) -> None:
 
 
 def _check_repeats(
-    root: Section, settings: SweepSettings | None, varied: Sequence[Section], problems: Problems
+    root: Section, settings: SweepSettings, varied: Sequence[Section], problems: Problems
 ) -> None:
-    if settings is None or settings.repeats is None:
+    if settings.repeats is None:
         return
     if any("seed" in one for one in varied):
         message = "sets the seeds of each variant: leave 'seed' out of what varies"
@@ -470,7 +472,7 @@ def _parts(child: Section) -> dict[_Key, str]:
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    # A component is told as its name and the fields that are given with it.
+    # A component is shown as its name and the fields that are given with it.
     if not isinstance(value, Section):
         yield key, _value_text(value)
         return

@@ -33,7 +33,7 @@ _BOUNDS = {
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that nobody knows."""
+    """Return the sentence for an unknown key."""
     names = list(dict.fromkeys(known))
     name, colon, value = key.partition(":")
     if colon and name in names:  # of {folds:3} YAML makes one word
@@ -132,7 +132,7 @@ def _sentence(
 
 
 def shown(value: Any) -> str:
-    """Return how a value is told in a message."""
+    """Return a value in the words of messages."""
     if isinstance(value, Mapping):
         return "a section of 'key: value' lines"
     if isinstance(value, (list, tuple)):

@@ -370,3 +370,21 @@ def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, col
     with pytest.raises(ConfigError) as caught:
         load_sweep("run.yaml", registry=Registry.discover(own_only=True))
     assert str(caught.value) == f"run.yaml:5:{column}: sweep.decide{told}"
+
+
+def test_every_mistake_of_a_sweep_is_told_with_those_of_the_rest(bench):
+    told = bench.problems(
+        "experiment: e\ndataset: toy\nseed: x\nsweep:\n"
+        "  repeats: {seeds: 0}\n  decide: {measur: x}\n"
+        "  grid: {experiment: [a], model.epoch: [1], model.epochs: [1, many], seed: 3}\n",
+        sweep=True,
+    )
+    assert [line.split(": ")[:2] for line in told] == [
+        ["run.yaml:3:7", "seed"],
+        ["run.yaml:5:20", "sweep.repeats.seeds"],
+        ["run.yaml:6:12", "sweep.decide.measur"],
+        ["run.yaml:7:10", "experiment"],
+        ["run.yaml:7:27", "model.epoch"],
+        ["run.yaml:7:63", "model.epochs"],
+        ["run.yaml:7:76", "sweep.grid.seed"],
+    ]
