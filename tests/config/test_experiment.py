@@ -1,6 +1,7 @@
 """What a configuration becomes, and what is told when it is wrong."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -207,6 +208,8 @@ def test_names_that_two_plugins_offer_are_a_plugin_error(bench):
     clashing = Registry()
     offers = next(iter(bench.registry._manager.get_plugins()))
     for name in ("one", "two"):
-        clashing.register(type(offers)(), name, name, "1")
+        plugin = ModuleType(name)
+        vars(plugin).update(vars(offers))
+        clashing.register(plugin, name, name, "1")
     with pytest.raises(PluginError, match="one:toy"):
         parse_experiment({"experiment": "e", "dataset": "toy"}, clashing)

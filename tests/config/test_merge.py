@@ -116,13 +116,9 @@ def test_a_repaired_value_is_no_problem(bench):
     ("override", "read"),
     [
         ("model.epochs=20", lambda made: made.model.params["epochs"] == 20),
-        ("model.epochs = 20", lambda made: made.model.params["epochs"] == 20),
-        ("seed=0o10", lambda made: made.seed == 8),
         ("name=a=b", lambda made: made.name == "a=b"),
         ("name=", lambda made: made.name is None),
-        ("name='12'", lambda made: made.name == "12"),
         ("split={test_size: 0.5}", lambda made: made.split.test_size == 0.5),
-        ("tracking=[]", lambda made: made.tracking == ()),
         ("dataset.columns=[1, 2]", lambda made: made.dataset.columns == (1, 2)),
         (
             "model.growth.spreading_factor=0.9",
@@ -138,7 +134,6 @@ def test_a_repaired_value_is_no_problem(bench):
             "prepare.0.name=sklearn.preprocessing:Normalizer",
             lambda made: made.prepare[0].name == "sklearn.preprocessing:Normalizer",
         ),
-        ("prepare.0.clip=true", lambda made: made.prepare[0].params == {"clip": True}),
     ],
 )
 def test_an_override_is_written_over_the_file(bench, override, read):
@@ -167,7 +162,6 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
         ("seed=[1", "no YAML: expected ',' or ']', but got '<stream end>'"),
         ("seed=!!int 3", "seed: tags such as '!!int' are not supported"),
         ("model=3", "model: must be a section of 'key: value' lines, not 3"),
-        ("sweep.grid={}", "sweep: this file describes several runs; use 'dbgsom sweep run.yaml'"),
     ],
 )
 def test_a_wrong_override_is_told_as_it_was_given(bench, override, line):

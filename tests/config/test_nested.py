@@ -217,22 +217,6 @@ def test_a_run_tells_of_its_grid(load):
         assert name.startswith(f"iris: hierarchical fixed 4 × 5{told}, ")
 
 
-def test_the_schema_knows_what_may_stand_inside(built_ins):
-    validator = jsonschema.Draft202012Validator(experiment_schema(built_ins))
-
-    def valid(base):
-        growth = {"name": "hierarchical", "base": base}
-        return validator.is_valid(
-            {"experiment": "e", "dataset": "iris", "model": {"growth": growth}}
-        )
-
-    assert valid("gsom")
-    assert valid({"name": "fixed", "rows": 3})
-    assert not valid("gsm")
-    assert not valid({"name": "fixed", "row": 3})
-    assert not valid({"name": "gsom", "spreading_factor": 2})
-
-
 def test_third_parties_nest_and_are_nested(load, third_party):
     assert nested_fields(Around) == {"inner": "growth"}
     text = "experiment: e\ndataset: iris\nmodel: {growth: {name: around, inner: GROWTH}}\n"
